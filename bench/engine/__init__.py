@@ -1,0 +1,1 @@
+"""Generation and likelihood over any policy."""

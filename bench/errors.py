@@ -1,0 +1,42 @@
+"""Errors that a user can mend: one line of cause, one of remedy, and the exit code of the command line."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """A failure with a known cause.
+
+    Attributes:
+        what: The cause, naming the value and where it stands.
+        mend: What the user can do about it, or None where nothing is known.
+        exit_code: The exit code of the command that ends with this error.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, mend: str | None = None) -> None:
+        super().__init__(what if mend is None else f"{what}; {mend}")
+        self.what = what
+        self.mend = mend
+
+
+class UsageError(BenchError):
+    """The user asked for something that is not valid: a flag, a key, a value (exit 2)."""
+
+    exit_code = 2
+
+
+class MissingError(BenchError):
+    """Something that is needed is missing, broken or not comparable (exit 3)."""
+
+    exit_code = 3
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a remedy for an unknown name: the closest known one, or the list of all of them."""
+    options = sorted(known)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(options)}" if options else "none is installed"

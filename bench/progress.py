@@ -1,0 +1,41 @@
+"""What long work reports while it runs; how it looks is the command line's business."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+
+class Bar(Protocol):
+    """One running piece of work."""
+
+    def advance(self, amount: float = 1) -> None:
+        """Say that `amount` more units are done."""
+
+
+class Progress(Protocol):
+    """Where work reports to."""
+
+    def bar(self, label: str, total: float | None = None, unit: str = "") -> AbstractContextManager[Bar]:
+        """Open a bar; `total` is None where the amount of work is not known beforehand."""
+
+    def note(self, text: str) -> None:
+        """Tell the user one thing, in one line."""
+
+
+class _SilentBar:
+    def advance(self, amount: float = 1) -> None:
+        del amount
+
+
+class _Silent:
+    @contextmanager
+    def bar(self, label: str, total: float | None = None, unit: str = "") -> Iterator[Bar]:
+        del label, total, unit
+        yield _SilentBar()
+
+    def note(self, text: str) -> None:
+        del text
+
+
+SILENT: Progress = _Silent()
+"""Reports nowhere: for tests and for use as a library."""

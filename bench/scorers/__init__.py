@@ -1,0 +1,1 @@
+"""Scorers: text to attribute scores in [0, 1]."""

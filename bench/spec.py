@@ -1,0 +1,125 @@
+"""Suites and runs as validated data: unknown keys are refused with a suggestion, all errors at once."""
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import UsageError, did_you_mean
+
+
+class Spec(BaseModel):
+    """Base of everything that a user configures: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelSpec(Spec):
+    """The language model: an asset's name, a hub id or a local folder; `quantization` needs a CUDA device."""
+
+    id: str
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    quantization: Literal["none", "4bit"] = "none"
+
+
+class ScorerSpec(Spec):
+    """The scorer, what it is told, and the score from which on a text counts as toxic."""
+
+    name: str
+    threshold: float = Field(0.5, gt=0, lt=1)
+    options: dict[str, Any] = {}
+
+
+class Decoding(Spec):
+    """How continuations are sampled: nucleus (`top_p`), `top_k` (0: off), `temperature`."""
+
+    num_samples: int = Field(25, ge=1)
+    max_new_tokens: int = Field(20, ge=1)
+    top_p: float = Field(0.9, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    temperature: float = Field(1.0, gt=0)
+
+
+class SetsSpec(Spec):
+    """Where the contrastive sets come from.
+
+    `source` is `self` (continuations sampled from the base model on training prompts, split by the scorer), or a file,
+    or `hub:ID:FILE` in the sets format. Everything below it applies to `self` alone. A continuation scored in the dead
+    zone between `positive_below` and `negative_above` is left out, as is an anchor with too few of either kind.
+    """
+
+    source: str = "self"
+    prompts: str = "rtp"
+    num_prompts: int = Field(128, ge=1)
+    decoding: Decoding = Decoding(num_samples=16)
+    positive_below: float = Field(0.2, ge=0, le=1)
+    negative_above: float = Field(0.5, ge=0, le=1)
+    min_positives: int = Field(1, ge=0)
+    min_negatives: int = Field(1, ge=0)
+    seed: int = Field(0, ge=0)
+
+
+class SuiteSpec(Spec):
+    """A suite pins an experiment: model, data, tasks, sizes, scorer, decoding, budget of training."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    description: str
+    model: ModelSpec
+    scorer: ScorerSpec
+    decoding: Decoding
+    sets: SetsSpec
+    methods: dict[str, dict[str, Any]] = {}
+    tasks: list[dict[str, Any]] = Field(min_length=1)
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def validate(kind: type[S], data: Any, where: str) -> S:
+    """Build a `kind` from `data`; `where` names the place for the user (a file, a flag).
+
+    Raises:
+        UsageError: with every error found, unknown keys with the closest known one.
+    """
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(kind, detail) for detail in error.errors()]
+        raise UsageError(f"{where}: " + "; ".join(lines)) from None
+
+
+def _explain(kind: type[BaseModel], detail: Any) -> str:
+    path = [part for part in detail["loc"] if isinstance(part, str | int)]
+    name = ".".join(map(str, path)) or "the whole"
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key '{name}', {did_you_mean(str(path[-1]), _fields(kind, path[:-1]))}"
+    if detail["type"] == "missing":
+        return f"'{name}' is missing"
+    return f"'{name}' = {detail['input']!r:.80}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
+def _fields(kind: type[BaseModel], path: list[str | int]) -> list[str]:
+    model: Any = kind
+    for part in path:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = field.annotation if field else None
+    return list(getattr(model, "model_fields", {}))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        UsageError: the file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{path} does not hold a mapping of keys to values")
+    return value

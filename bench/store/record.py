@@ -1,0 +1,119 @@
+"""The record of a run: its schema. What is absent is null, never 0.
+
+A run's folder holds `manifest.json` (written first), `samples/<task>.jsonl` (appended batch by batch),
+`tasks/<task>.json` (a finished task's metrics with their evidence) and `result.json` (written last).
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Evidence(_Part):
+    """The observations behind a metric, so that reports can resample them.
+
+    Attributes:
+        statistic: `mean` (weighted), `exp_mean` (exp of the weighted mean: a pooled perplexity), or `median`.
+        bounded: Whether every value lies in [0, 1] by definition.
+        cluster_ids: Identity of the independent units (a prompt, a question): what is resampled and paired.
+        cluster: For each observation, the index of its unit in `cluster_ids`.
+        value: The observations.
+        weight: Weight of each observation (say, its tokens), or None for equal weights.
+    """
+
+    statistic: Literal["mean", "exp_mean", "median"]
+    bounded: bool = False
+    cluster_ids: list[str]
+    cluster: list[int]
+    value: list[float]
+    weight: list[float] | None = None
+
+
+class Metric(_Part):
+    """One measured figure.
+
+    Attributes:
+        task: The task that measured it (`rtp`, `embedded_piqa`, ...).
+        name: The field's standard term (`expected_maximum_toxicity`, `acc`, ...).
+        group: A part of the data that it was measured on (`toxic`, `nontoxic`), or None for all of it.
+        value: The figure, or None where it could not be measured.
+        n: Observations that it rests on.
+        n_failed: Observations that could not be had; they are in no mean. A run with any is not publishable.
+        n_empty: Observations whose text is empty (they are counted in `n`).
+        ci_low: Lower end of the 95 % interval, or None.
+        ci_high: Upper end of the 95 % interval, or None.
+        higher_is_better: Direction, or None where neither is better.
+    """
+
+    task: str
+    name: str
+    group: str | None = None
+    value: float | None
+    n: int
+    n_failed: int = 0
+    n_empty: int = 0
+    ci_low: float | None = None
+    ci_high: float | None = None
+    higher_is_better: bool | None
+
+    @property
+    def key(self) -> str:
+        """`task/name` or `task/group/name`: the metric's identity across runs."""
+        return "/".join(part for part in (self.task, self.group, self.name) if part)
+
+
+class TaskResult(_Part):
+    """What `tasks/<task>.json` holds: metrics, and the evidence of each by the metric's key."""
+
+    metrics: list[Metric]
+    evidence: dict[str, Evidence]
+
+
+class Phase(_Part):
+    """A named piece of a run's work: wall seconds, tokens worked on, peak resident memory in bytes."""
+
+    name: str
+    seconds: float
+    tokens: int | None = None
+    peak_memory: int | None = None
+
+
+class Manifest(_Part):
+    """What was asked for, and every hash of what it was made with; written before any work."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    key: str
+    status: Literal["started", "done", "failed"]
+    error: str | None = None
+    created: str
+    suite: dict[str, Any]
+    suite_hash: str
+    method: dict[str, Any]
+    seed: int
+    model: dict[str, Any]
+    data: list[dict[str, Any]]
+    scorer: dict[str, Any]
+    decoding: dict[str, Any]
+    engine: dict[str, Any]
+    code: dict[str, Any]
+    packages: dict[str, str]
+    hardware: dict[str, Any]
+
+
+class Result(_Part):
+    """What `result.json` holds: the figures. `publishable` is False where any measurement failed."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    key: str
+    metrics: list[Metric]
+    phases: list[Phase]
+    artifact: dict[str, Any]
+    publishable: bool

@@ -1,0 +1,1 @@
+"""Tasks: each measures a policy, with the evidence of every figure."""

@@ -1,0 +1,1 @@
+"""Reports: from records to tables, figures, comparisons and gates; no model is needed."""
