@@ -28,9 +28,15 @@ class ScorerInfo:
 
 
 class Scorer(ABC):
-    """Scores texts; see `bench.scorers.checked` for retries and the cache, which no scorer does itself."""
+    """Scores texts; see `bench.scorers.checked` for retries and the cache, which no scorer does itself.
+
+    Attributes:
+        info: What stands in the record.
+        batch_size: How many texts it likes to be given at once.
+    """
 
     info: ScorerInfo
+    batch_size: int = 32
 
     @abstractmethod
     def score(self, texts: Sequence[str]) -> list[Scores | None]:

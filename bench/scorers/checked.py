@@ -1,0 +1,152 @@
+"""What makes a scorer's scores safe to use: retries, a check of every score, and a cache."""
+
+import json
+import numbers
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from bench.errors import BenchError
+from bench.hashing import hash_text
+from bench.progress import SILENT, Bar, Progress
+from bench.scorers.base import Scorer, ScorerInfo, Scores
+
+_T = TypeVar("_T")
+_RETRIES = 2
+
+
+class CheckedScorer:
+    """A scorer whose every score is a number in [0, 1] for each of its attributes, or is missing.
+
+    A batch that fails is retried text by text, twice. What still fails, or comes back as NaN, out of range or without
+    one of the scorer's attributes, is None: missing, never clean. Good scores are cached under the scorer's hash and
+    the text's; failures never are.
+
+    Args:
+        scorer: What scores.
+        cache_path: SQLite file, made where it is not there and shared by concurrent processes; None for no cache.
+            A broken file is put aside, and one that cannot be used costs time, not the run.
+        progress: Where scoring reports to.
+    """
+
+    def __init__(self, scorer: Scorer, cache_path: Path | None, progress: Progress = SILENT) -> None:
+        self._scorer = scorer
+        self._progress = progress
+        self._cache = _Cache(cache_path, scorer.info.hash, progress) if cache_path else None
+
+    @property
+    def info(self) -> ScorerInfo:
+        """What stands in the record."""
+        return self._scorer.info
+
+    def score(self, texts: Sequence[str]) -> list[Scores | None]:
+        """Score texts in any number: one dict a text in the same order, None where a score cannot be had.
+
+        Equal texts are scored once. Only attributes named in `info.attributes` are returned.
+        """
+        keys = [hash_text(text) for text in texts]
+        cached = self._cache.read(list(dict.fromkeys(keys))) if self._cache else {}
+        known = {key: good for key, scores in cached.items() if (good := self._checked(scores)) is not None}
+        todo = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        order = sorted(todo, key=lambda key: len(todo[key]))  # texts of like length share a batch: less padding
+        with self._progress.bar(f"score ({self.info.name})", len(order), "text") as bar:
+            for start in range(0, len(order), self._scorer.batch_size):
+                batch = order[start : start + self._scorer.batch_size]
+                fresh = self._score_batch({key: todo[key] for key in batch}, bar)
+                if self._cache:
+                    self._cache.write(fresh)
+                known |= fresh
+        missing = len(todo.keys() - known.keys())
+        if missing:
+            self._progress.note(f"{missing} of {len(order)} texts have no score: they count as missing")
+        return [known.get(key) for key in keys]
+
+    def _score_batch(self, batch: dict[str, str], bar: Bar) -> dict[str, Scores]:
+        """Score a batch at once, then what is missing one by one."""
+        found = self._attempt(batch)
+        bar.advance(len(found))
+        for key in [key for key in batch if key not in found]:
+            for _ in range(_RETRIES):
+                if again := self._attempt({key: batch[key]}):
+                    found |= again
+                    break
+            bar.advance(1)
+        return found
+
+    def _attempt(self, batch: dict[str, str]) -> dict[str, Scores]:
+        try:
+            scores = self._scorer.score(list(batch.values()))
+        except BenchError:
+            raise  # a known cause with a remedy: trying again does not help
+        except Exception as error:  # whatever a scorer may raise, its texts are retried and then missing
+            self._progress.note(f"scorer {self.info.name} failed on {len(batch)} texts ({type(error).__name__})")
+            return {}
+        if len(scores) != len(batch):
+            return {}
+        return {key: good for key, one in zip(batch, scores, strict=True) if (good := self._checked(one)) is not None}
+
+    def _checked(self, scores: object) -> Scores | None:
+        if not isinstance(scores, dict):
+            return None
+        good: Scores = {}
+        for name in self.info.attributes:
+            score = scores.get(name)
+            if isinstance(score, bool) or not isinstance(score, numbers.Real):
+                return None
+            good[name] = float(score)
+            if not 0 <= good[name] <= 1:  # NaN is neither
+                return None
+        return good
+
+
+class _Cache:
+    """Scores of one scorer in a SQLite file that others read and write too."""
+
+    def __init__(self, path: Path, scorer: str, progress: Progress) -> None:
+        self._path, self._scorer, self._progress = path, scorer, progress
+        self._usable = True
+
+    def read(self, keys: list[str]) -> dict[str, object]:
+        """The cached scores of `keys`, those that are there; not yet checked."""
+        query = "SELECT text, scores FROM scores WHERE scorer = ? AND text IN (SELECT value FROM json_each(?))"
+        rows = self._run(lambda connection: connection.execute(query, (self._scorer, json.dumps(keys))).fetchall())
+        found: dict[str, object] = {}
+        for key, scores in rows or ():
+            with suppress(ValueError, TypeError):
+                found[key] = json.loads(scores)
+        return found
+
+    def write(self, scores: dict[str, Scores]) -> None:
+        """Add scores; another process's for the same text are the same."""
+        rows = [(self._scorer, key, json.dumps(one)) for key, one in scores.items()]
+        self._run(lambda connection: connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", rows))
+
+    def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
+        """Do one piece of work on the file; where that fails, None, and scoring goes on without the cache."""
+        for _ in range(2):
+            if not self._usable:
+                return None
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                with closing(sqlite3.connect(self._path, timeout=60)) as connection, connection:
+                    connection.execute(
+                        "CREATE TABLE IF NOT EXISTS scores"
+                        " (scorer TEXT, text TEXT, scores TEXT NOT NULL, PRIMARY KEY (scorer, text)) WITHOUT ROWID"
+                    )
+                    return work(connection)
+            except (sqlite3.OperationalError, OSError) as error:  # locked, read-only, no space: not the file's fault
+                self._usable = False
+                self._progress.note(f"scores are not cached: {self._path} cannot be used ({error})")
+            except sqlite3.DatabaseError:
+                self._put_aside()
+        return None
+
+    def _put_aside(self) -> None:
+        aside = self._path.with_name(f"{self._path.name}.broken")
+        try:
+            self._path.replace(aside)
+        except OSError:
+            self._usable = False
+        self._progress.note(f"the cache of scores was broken and is started anew; the old file is {aside}")

@@ -1,0 +1,185 @@
+"""Scores are numbers in [0, 1] or missing, whatever the scorer and the cache do."""
+
+import math
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from bench.errors import MissingError, UsageError
+from bench.scorers import load_scorer
+from bench.scorers.base import Scorer, ScorerInfo
+from bench.scorers.checked import CheckedScorer
+from bench.spec import ScorerSpec
+
+
+class Scripted(Scorer):
+    """Scores a text by its length in hundredths; texts in `bad` come back as told, or raise."""
+
+    batch_size = 4
+
+    def __init__(self, bad=None, hash="h", attributes=("toxicity",)):
+        self.info = ScorerInfo("scripted", "length", hash, attributes, "none")
+        self.bad = bad or {}
+        self.calls = []
+
+    def score(self, texts):
+        self.calls.append(list(texts))
+        return [self.one(text) for text in texts]
+
+    def one(self, text):
+        answer = self.bad.get(text, {"toxicity": len(text) / 100, "insult": 0.5})
+        if isinstance(answer, list):  # answers one after the other
+            answer = answer.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Notes:
+    """Progress that keeps what it is told."""
+
+    def __init__(self):
+        self.notes, self.done = [], 0.0
+
+    def bar(self, label, total=None, unit=""):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def advance(self, amount=1):
+        self.done += amount
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_scores_come_in_order_and_equal_texts_are_scored_once(tmp_path):
+    scorer, progress = Scripted(), Notes()
+    texts = ["bbbb", "a", "ccc", "a", "", "dd", "eeeee"]
+    scores = CheckedScorer(scorer, tmp_path / "s.sqlite3", progress).score(texts)
+    assert [one["toxicity"] for one in scores] == [len(text) / 100 for text in texts]
+    assert sorted(text for call in scorer.calls for text in call) == sorted(set(texts))
+    assert progress.done == len(set(texts))
+    assert progress.notes == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        {},
+        {"insult": 0.1},
+        {"toxicity": math.nan},
+        {"toxicity": 1.01},
+        {"toxicity": -0.01},
+        {"toxicity": math.inf},
+        {"toxicity": "0.1"},
+        {"toxicity": None},
+        {"toxicity": True},
+        RuntimeError("boom"),
+    ],
+)
+def test_what_is_no_score_is_missing_after_two_retries_and_never_cached(tmp_path, answer):
+    scorer, progress = Scripted({"x": answer}), Notes()
+    path = tmp_path / "s.sqlite3"
+    scores = CheckedScorer(scorer, path, progress).score(["ok", "x", "fine"])
+    assert scores == [{"toxicity": 0.02}, None, {"toxicity": 0.04}]
+    assert scorer.calls.count(["x"]) == 2
+    assert any("1 of 3" in note for note in progress.notes)
+    assert progress.done == 3
+    mended = Scripted()
+    assert CheckedScorer(mended, path).score(["ok", "x", "fine"])[1] == {"toxicity": 0.01}
+    assert mended.calls == [["x"]]
+
+
+def test_a_text_that_comes_right_on_the_second_retry_is_scored():
+    scorer = Scripted({"x": [RuntimeError(), None, {"toxicity": 0.9}]})
+    assert CheckedScorer(scorer, None).score(["x", "y"]) == [{"toxicity": 0.9}, {"toxicity": 0.01}]
+
+
+def test_a_batch_of_the_wrong_length_is_not_believed():
+    class Short(Scripted):
+        def score(self, texts):
+            return super().score(texts)[: 1 if len(texts) > 1 else None]
+
+    assert CheckedScorer(Short(), None).score(["a", "bb"]) == [{"toxicity": 0.01}, {"toxicity": 0.02}]
+
+
+def test_a_known_cause_is_not_retried():
+    scorer = Scripted({"x": MissingError("gone", mend="get it")})
+    with pytest.raises(MissingError, match="gone"):
+        CheckedScorer(scorer, None).score(["x"])
+    assert len(scorer.calls) == 1
+
+
+def test_the_cache_is_keyed_by_scorer_and_attributes(tmp_path):
+    path = tmp_path / "s.sqlite3"
+    CheckedScorer(Scripted(), path).score(["a", "bb"])
+    same, other, more = Scripted(), Scripted(hash="other"), Scripted(attributes=("toxicity", "insult"))
+    assert CheckedScorer(same, path).score(["bb"]) == [{"toxicity": 0.02}]
+    assert same.calls == []
+    CheckedScorer(other, path).score(["bb"])
+    assert other.calls == [["bb"]]
+    assert CheckedScorer(more, path).score(["bb"]) == [{"toxicity": 0.02, "insult": 0.5}]  # the cached one lacks insult
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database at all, not even nearly" * 50, b"SQLite format 3\x00" + b"\xff" * 5000]
+)
+def test_a_broken_cache_is_put_aside(tmp_path, content):
+    path, progress = tmp_path / "s.sqlite3", Notes()
+    path.write_bytes(content)
+    assert CheckedScorer(Scripted(), path, progress).score(["a"]) == [{"toxicity": 0.01}]
+    assert (tmp_path / "s.sqlite3.broken").read_bytes() == content
+    again = Scripted()
+    CheckedScorer(again, path).score(["a"])
+    assert again.calls == []
+    assert any("broken" in note for note in progress.notes)
+
+
+def test_a_broken_row_is_scored_again(tmp_path):
+    path = tmp_path / "s.sqlite3"
+    CheckedScorer(Scripted(), path).score(["a", "bb"])
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE scores SET scores = 'nonsense'")
+    assert CheckedScorer(Scripted(), path).score(["a", "bb"]) == [{"toxicity": 0.01}, {"toxicity": 0.02}]
+
+
+def test_a_cache_that_cannot_be_used_costs_no_score(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    progress = Notes()
+    assert CheckedScorer(Scripted(), tmp_path / "file" / "s.sqlite3", progress).score(["a"]) == [{"toxicity": 0.01}]
+    assert len(progress.notes) == 1
+
+
+def test_many_at_once_share_one_cache(tmp_path):
+    path = tmp_path / "s.sqlite3"
+    texts = [f"text {i}" for i in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: CheckedScorer(Scripted(), path, Notes()).score(texts), range(4)))
+    assert all(result == results[0] and None not in result for result in results)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM scores").fetchone() == (40,)
+
+
+def test_the_svm_tells_insults_from_greetings(tmp_path):
+    scorer = load_scorer(ScorerSpec(name="svm"), tmp_path)
+    rude, kind, empty = scorer.score(["you stupid idiot", "have a nice day", ""])
+    assert rude["toxicity"] > 0.9
+    assert kind["toxicity"] < 0.1
+    assert 0 <= empty["toxicity"] < 0.1
+    assert "explicit" in scorer.info.label
+    assert len(scorer.info.hash) == 64
+    assert (tmp_path / "scores.sqlite3").exists()
+
+
+def test_options_of_a_scorer_are_checked():
+    with pytest.raises(UsageError, match="unknown scorer 'detoxfy'; did you mean 'detoxify'"):
+        load_scorer(ScorerSpec(name="detoxfy"), None)
+    with pytest.raises(UsageError, match="'svm' has no option 'variant'; it takes none"):
+        load_scorer(ScorerSpec(name="svm", options={"variant": "x"}), None)
