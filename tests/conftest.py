@@ -21,7 +21,7 @@ TINY_VOCABULARY = 400
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests marked `network` open sockets; for all others `--disable-socket` (see pyproject.toml) leaves Unix ones."""
+    """Let tests marked `network` open sockets; all others get Unix ones (`--disable-socket` in pyproject.toml)."""
     for item in items:
         if item.get_closest_marker("network"):
             item.add_marker(pytest.mark.enable_socket)

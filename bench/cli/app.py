@@ -1,0 +1,45 @@
+"""The verbs of `bench`. Their files import nothing heavy, so that the help comes at once."""
+
+from typing import Annotated
+
+import typer
+
+import bench
+from bench.cli import doctor, show
+
+app = typer.Typer(
+    # Plain help: loading rich would double the time that help takes.
+    rich_markup_mode=None,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bench {bench.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Which way of editing a language model makes it less toxic, at what cost, and is the difference real?
+
+    Results go to stdout, progress to stderr. Exit codes: 0 done, 1 a gate failed, 2 usage, 3 something needed is
+    missing or not comparable, 4 some cells failed, 130 interrupted.
+    """
+    del version
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app.add_typer(show.methods)
+app.add_typer(show.tasks)
+app.add_typer(show.suites)
+app.add_typer(show.scorers)
+app.command("doctor")(doctor.doctor)

@@ -1,0 +1,72 @@
+"""What the verbs share: options, JSON output, progress."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.progress import SILENT
+
+if TYPE_CHECKING:
+    from bench.progress import Progress
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Offline = Annotated[bool, typer.Option("--offline", envvar="BENCH_OFFLINE", help="Never touch the network.")]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option("--cache-dir", envvar="BENCH_CACHE", help="Where models, data and artifacts are kept."),
+]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", envvar="BENCH_RUNS", help="Where records are kept.")]
+RUNS = Path("runs")
+"""Default of `RunsDir`."""
+
+
+def _read_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Make a file's values the command's defaults: flags and BENCH_* variables go before them."""
+    if path is None or context.resilient_parsing:
+        return path
+    # Imported here: both bring pydantic and yaml.
+    from bench.errors import UsageError, did_you_mean
+    from bench.spec import read_yaml
+
+    options = [parameter for parameter in context.command.params if parameter.name not in ("config", "help")]
+    flags = {flag.lstrip("-"): parameter.name for parameter in options for flag in parameter.opts}
+    defaults = dict(context.default_map or {})
+    for key, value in read_yaml(path).items():
+        flag = str(key).replace("_", "-")
+        if flag not in flags:
+            raise UsageError(f"{path}: unknown key '{key}'", mend=did_you_mean(flag, flags))
+        defaults[str(flags[flag])] = value
+    context.default_map = defaults
+    return path
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="BENCH_CONFIG",
+        is_eager=True,
+        callback=_read_config,
+        help="A YAML file of this command's options, such as 'suite: mini'.",
+    ),
+]
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON value on stdout; NaN and infinity are refused, what is absent is null."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def console_progress() -> "Progress":
+    """Progress on stderr: live bars on a terminal, else plain lines; silent in all but the first of several workers."""
+    if int(os.environ.get("RANK", "0")) > 0:
+        return SILENT
+    # Imported here: rich is slow to load.
+    from bench.cli.progress import LineProgress, LiveProgress
+
+    live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return LiveProgress() if live else LineProgress(sys.stderr)

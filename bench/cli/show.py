@@ -1,0 +1,253 @@
+"""`bench methods|tasks|suites|scorers`: what there is to choose from, and every option of it."""
+
+import shutil
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench import registry
+from bench.cli.common import Json, print_json
+from bench.errors import BenchError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from bench.spec import Spec
+
+Facts = dict[str, Any]
+_MAX_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One kind of thing to choose from: how to list it, and how to show one."""
+
+    kind: str
+    help: str
+    columns: tuple[str, ...]
+    ls: Callable[[], list[Facts]]
+    show: Callable[[str], Facts]
+    render: Callable[[Facts], str]
+
+
+def _sub_app(choice: _Choice) -> typer.Typer:
+    app = typer.Typer(name=choice.kind, help=choice.help, rich_markup_mode=None)
+
+    def ls(json: Json = False) -> None:
+        rows = choice.ls()
+        if json:
+            print_json(rows)
+        else:
+            typer.echo(_table(rows, choice.columns))
+
+    def show(name: Annotated[str, typer.Argument(help="A name out of the list.")], json: Json = False) -> None:
+        facts = choice.show(name)
+        if json:
+            print_json(facts)
+        else:
+            typer.echo(choice.render(facts))
+
+    def root(context: typer.Context, json: Json = False) -> None:
+        if context.invoked_subcommand is None:
+            ls(json)
+
+    app.callback(invoke_without_command=True, help=f"{choice.help} Alone: the list.")(root)
+    app.command("ls", help=f"List the {choice.kind}.")(ls)
+    app.command("show", help=f"Show one of the {choice.kind} with all that is known of it.")(show)
+    return app
+
+
+def _rows(kind: registry.Kind, facts: Callable[[str], Facts]) -> list[Facts]:
+    """Facts on each of a kind; one that cannot be loaded is listed with the reason."""
+    rows = []
+    for name in registry.names(kind):
+        try:
+            rows.append(facts(name))
+        except BenchError as error:
+            rows.append({"name": name, "summary": error.what, "from": registry.origin(kind, name), "broken": True})
+    return rows
+
+
+def _method(name: str) -> Facts:
+    info = registry.load("methods", name).info
+    return {
+        "name": name,
+        "kind": info.kind,
+        "summary": info.summary,
+        "paper": info.paper,
+        "needs_sets": info.needs_sets,
+        "extras": list(info.extras),
+        "strength": info.strength,
+        "from": registry.origin("methods", name),
+    }
+
+
+def _task(name: str) -> Facts:
+    info = registry.load("tasks", name).info
+    return {"name": name, "summary": info.summary, "source": info.source, "from": registry.origin("tasks", name)}
+
+
+def _scorer(name: str) -> Facts:
+    doc = (registry.load("scorers", name).__doc__ or "").strip()
+    return {"name": name, "summary": doc.split("\n")[0], "from": registry.origin("scorers", name)}
+
+
+def _with_options(kind: registry.Kind, facts: Callable[[str], Facts]) -> Callable[[str], Facts]:
+    return lambda name: facts(name) | {"options": options(registry.load(kind, name).Config)}
+
+
+def options(config: "type[Spec]") -> list[Facts]:
+    """Every option of a configuration: its name, type, default (None where it is required) and description."""
+    schema = config.model_json_schema()
+    required = schema.get("required", [])
+    return [
+        {
+            "name": name,
+            "type": _type(part, schema.get("$defs", {})),
+            "required": name in required,
+            "default": part.get("default"),
+            "description": part.get("description"),
+        }
+        for name, part in schema.get("properties", {}).items()
+    ]
+
+
+_BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+
+
+def _type(schema: Facts, shared: Facts) -> str:
+    """A JSON schema's type in words: `a | b`, `integer >= 1`, `list of string`."""
+    if "$ref" in schema:
+        return _type(shared[schema["$ref"].rsplit("/", 1)[-1]], shared)
+    if "anyOf" in schema:
+        return " | ".join(_type(part, shared) for part in schema["anyOf"])
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    if "const" in schema:
+        return str(schema["const"])
+    name = schema.get("type", "anything")
+    if name == "array":
+        return f"list of {_type(schema.get('items', {}), shared)}"
+    bounds = ", ".join(f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema)
+    return f"{name} {bounds}".rstrip()
+
+
+def suite_files() -> dict[str, Path]:
+    """The suites that come with the package: name to file."""
+    folder = Path(str(files("bench"))) / "suites"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _suites() -> list[Facts]:
+    from bench.spec import read_yaml
+
+    found = {name: read_yaml(path) for name, path in suite_files().items()}
+    return [{"name": name, "description": str(suite.get("description", ""))} for name, suite in found.items()]
+
+
+def _suite(name: str) -> Facts:
+    from bench.spec import SuiteSpec, read_yaml, validate
+
+    known = suite_files()
+    path = Path(name) if name.endswith((".yaml", ".yml")) else known.get(name)
+    if path is None:
+        raise UsageError(f"unknown suite '{name}'", mend=did_you_mean(name, known))
+    return validate(SuiteSpec, read_yaml(path), str(path)).model_dump(mode="json")
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size().columns, _MAX_WIDTH)
+
+
+def _table(rows: list[Facts], columns: tuple[str, ...]) -> str:
+    """Aligned columns without rules; the last one is wrapped."""
+    if not rows:
+        return "none is installed"
+    *short, last = columns
+    widths = [max(len(str(row.get(column) or "-")) for row in rows) for column in short]
+    lines = []
+    for row in rows:
+        cells = [str(row.get(column) or "-").ljust(width) for column, width in zip(short, widths, strict=True)]
+        lines.append(_hang("  ".join(cells), str(row.get(last) or "-")))
+    return "\n".join(lines)
+
+
+def _hang(head: str, text: str) -> str:
+    """`head`, then `text` wrapped so that its lines stand under each other."""
+    lead = f"{head}  "
+    indent = " " * len(lead)
+    # Names and paths stay whole, also on a narrow terminal.
+    whole = {"break_on_hyphens": False, "break_long_words": False}
+    return textwrap.fill(text, _width(), initial_indent=lead, subsequent_indent=indent, **whole)
+
+
+def _page(facts: Facts) -> str:
+    lines = [_hang(facts["name"], facts["summary"]), ""]
+    known = [(key, value) for key, value in facts.items() if key not in ("name", "summary", "options") and value != ""]
+    width = max(len(key) for key, _ in known)
+    lines += [_hang(f"  {key.replace('_', ' '):<{width}}", _value(value)) for key, value in known]
+    for option in facts.get("options", []):
+        default = "required" if option["required"] else f"default {_value(option['default'])}"
+        lines += ["", _hang(f"  --set {option['name']}=…", f"{option['type']}; {default}")]
+        if option["description"]:
+            lines.append(_hang("     ", option["description"]))
+    return "\n".join(lines)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def _yaml(facts: Facts) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=_width())).rstrip()
+
+
+methods = _sub_app(
+    _Choice(
+        kind="methods",
+        help="Ways to edit a model or its decoding.",
+        columns=("name", "kind", "strength", "summary"),
+        ls=lambda: _rows("methods", _method),
+        show=_with_options("methods", _method),
+        render=_page,
+    )
+)
+tasks = _sub_app(
+    _Choice(
+        kind="tasks",
+        help="What is measured on an edited model.",
+        columns=("name", "summary"),
+        ls=lambda: _rows("tasks", _task),
+        show=_with_options("tasks", _task),
+        render=_page,
+    )
+)
+suites = _sub_app(
+    _Choice(
+        kind="suites",
+        help="Experiments: model, data, tasks, sizes, scorer, decoding.",
+        columns=("name", "description"),
+        ls=_suites,
+        show=_suite,
+        render=_yaml,
+    )
+)
+scorers = _sub_app(
+    _Choice(
+        kind="scorers",
+        help="What scores a text's toxicity.",
+        columns=("name", "summary"),
+        ls=lambda: _rows("scorers", _scorer),
+        show=_scorer,
+        render=_page,
+    )
+)
