@@ -1,0 +1,31 @@
+"""`bench runs`: what has been run."""
+
+from bench.cli.common import RUNS, Json, RunsDir, console_progress, print_json
+
+
+def runs(runs_dir: RunsDir = RUNS, json: Json = False) -> None:
+    """List the runs, oldest first: id, suite, method, seed, status, when, seconds."""
+    from bench.store.runs import list_runs
+    from reports.terminal import print_runs
+
+    found = list_runs(runs_dir, console_progress())
+    if not json:
+        print_runs(found)
+        return
+    print_json(
+        [
+            {
+                "id": run.id,
+                "suite": run.manifest.suite.get("name"),
+                "method": run.method,
+                "label": run.label,
+                "seed": run.manifest.seed,
+                "status": run.status,
+                "created": run.manifest.created,
+                "seconds": run.seconds,
+                "publishable": run.result.publishable if run.result else None,
+                "path": str(run.path),
+            }
+            for run in found
+        ]
+    )

@@ -1,0 +1,28 @@
+"""`bench table`: records side by side."""
+
+from typing import Annotated
+
+import typer
+
+from bench.cli.common import RUNS, Json, RunsDir, print_json
+
+
+def table(
+    run: Annotated[list[str], typer.Argument(help="Runs: ids, beginnings of ids, or folders.", metavar="RUN…")],
+    runs_dir: RunsDir = RUNS,
+    json: Json = False,
+) -> None:
+    """Compare runs: the base and each method, with intervals and the difference to the base.
+
+    Runs of one method that differ in their seed alone share a column. Runs of different suites, models, scorers,
+    data or decoding are refused (exit 3).
+    """
+    from bench.store.runs import find_run
+    from reports.table import build, to_json
+    from reports.terminal import print_table
+
+    built = build([find_run(runs_dir, text) for text in run])
+    if json:
+        print_json(to_json(built))
+    else:
+        print_table(built)

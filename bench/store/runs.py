@@ -1,0 +1,150 @@
+"""Runs on the disk: reading a record, listing a folder of them, finding one by what the user types."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from bench.errors import MissingError, UsageError, did_you_mean
+from bench.progress import SILENT, Progress
+from bench.store.files import read_json
+from bench.store.record import SCHEMA_VERSION, Evidence, Manifest, Result, TaskResult
+
+_M = TypeVar("_M", bound=BaseModel)
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's record.
+
+    Attributes:
+        path: The run's folder.
+        manifest: What was asked for.
+        result: The figures, or None where the run did not finish.
+    """
+
+    path: Path
+    manifest: Manifest
+    result: Result | None
+
+    @property
+    def id(self) -> str:
+        """The run's name."""
+        return self.manifest.run_id
+
+    @property
+    def method(self) -> str:
+        """The method's name; the base is `none`."""
+        return str(self.manifest.method.get("name", "?"))
+
+    @property
+    def label(self) -> str:
+        """The method's name for people, with what sets its configuration apart."""
+        return str(self.manifest.method.get("label") or self.method)
+
+    @property
+    def status(self) -> str:
+        """`done`, `failed` or `started`; a run without a result is never done."""
+        if self.result is not None:
+            return "done"
+        return self.manifest.status if self.manifest.status != "done" else "started"
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall seconds of all phases, or None where the run did not finish."""
+        return None if self.result is None else sum(phase.seconds for phase in self.result.phases)
+
+    @cached_property
+    def tasks(self) -> dict[str, TaskResult]:
+        """Finished tasks by the name of their file, read when first asked for.
+
+        Raises:
+            MissingError: a file is damaged.
+        """
+        return {path.stem: _read(path, TaskResult) for path in sorted((self.path / "tasks").glob("*.json"))}
+
+    @cached_property
+    def evidence(self) -> dict[str, Evidence]:
+        """The observations behind each metric, by the metric's key."""
+        return {key: evidence for task in self.tasks.values() for key, evidence in task.evidence.items()}
+
+
+def load_run(path: Path) -> Run:
+    """Read a run's folder.
+
+    Raises:
+        MissingError: it holds no record, the record is damaged, or another version wrote it.
+    """
+    if not (path / "manifest.json").is_file():
+        raise MissingError(f"{path} holds no run (there is no manifest.json)", mend="'bench runs' lists what there is")
+    manifest = _read(path / "manifest.json", Manifest)
+    result = _read(path / "result.json", Result) if (path / "result.json").is_file() else None
+    return Run(path, manifest, result)
+
+
+def list_runs(root: Path, progress: Progress = SILENT) -> list[Run]:
+    """Read all runs in a folder, oldest first; one that cannot be read is told of and left out."""
+    found = []
+    for path in _folders(root):
+        try:
+            found.append(load_run(path))
+        except MissingError as error:
+            progress.note(f"left out: {error}")
+    return sorted(found, key=lambda run: (run.manifest.created, run.id))
+
+
+def find_run(root: Path, text: str) -> Run:
+    """Find a run by its path, its id in `root`, or the beginning of its id where no other begins so.
+
+    Raises:
+        UsageError: there is none, or more than one.
+        MissingError: its record cannot be read.
+    """
+    path = Path(text)
+    if (path / "manifest.json").is_file():
+        return load_run(path)
+    names = [folder.name for folder in _folders(root)]
+    if text in names:
+        return load_run(root / text)
+    if not text or path.is_dir() or len(path.parts) > 1:
+        raise UsageError(f"'{text}' holds no run", mend="'bench runs' lists what there is")
+    return load_run(root / _by_prefix(root, names, text))
+
+
+def _by_prefix(root: Path, names: Sequence[str], text: str) -> str:
+    matches = [name for name in names if name.startswith(text)]
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
+        mend = did_you_mean(text, names) if len(names) else "run 'bench run' first"
+        raise UsageError(f"no run '{text}' in {root}", mend=mend)
+    shown = ", ".join(matches[:_SHOWN]) + (", …" if len(matches) > _SHOWN else "")
+    raise UsageError(f"{len(matches)} runs begin with '{text}'", mend=f"say which: {shown}")
+
+
+def _folders(root: Path) -> list[Path]:
+    if not root.is_dir():
+        return []
+    return sorted(
+        path for path in root.iterdir() if not path.name.startswith(".") and (path / "manifest.json").is_file()
+    )
+
+
+def _read(path: Path, kind: type[_M]) -> _M:
+    try:
+        data = read_json(path)
+    except (OSError, ValueError) as error:
+        raise MissingError(f"{path} cannot be read ({type(error).__name__})", mend="run that cell again") from None
+    version = data.get("schema_version", SCHEMA_VERSION) if isinstance(data, dict) else None
+    if isinstance(data, dict) and version != SCHEMA_VERSION:
+        mend = f"this bench reads version {SCHEMA_VERSION}: use the one that wrote it"
+        raise MissingError(f"{path} is a record of version {version}", mend=mend)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"])) or "the whole"
+        raise MissingError(f"{path} is damaged (at '{where}')", mend="run that cell again") from None

@@ -1,0 +1,127 @@
+"""The table before it has a form: every renderer draws from this and decides nothing about figures."""
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.stats import Difference
+
+Verdict = Literal["better", "worse", "unclear"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric of one system.
+
+    Attributes:
+        value: The figure, averaged over seeds; None where it could not be measured.
+        low: Lower end of its 95 % interval, or None.
+        high: Upper end, or None.
+        n_failed: Observations that could not be had, over all seeds.
+        difference: To the base, on the clusters that both have; None for the base and where there is none.
+        verdict: What the difference's interval says; None where no direction is better, or without a difference.
+        is_best: Whether the figure is the best of its row and differs from every other one.
+        footnotes: Indices into the table's footnotes.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n_failed: int = 0
+    difference: Difference | None = None
+    verdict: Verdict | None = None
+    is_best: bool = False
+    footnotes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric over all systems.
+
+    Attributes:
+        task: The task that measured it.
+        group: The part of the data, or None for all of it.
+        name: The metric.
+        higher_is_better: Its direction, or None.
+        relative: Whether differences are shares of the base's figure (perplexities), not differences.
+        cells: One a system, in the table's order.
+    """
+
+    task: str
+    group: str | None
+    name: str
+    higher_is_better: bool | None
+    relative: bool
+    cells: tuple[Cell, ...]
+
+    @property
+    def key(self) -> str:
+        """The metric's identity, as in the record."""
+        return "/".join(part for part in (self.task, self.group, self.name) if part)
+
+
+@dataclass(frozen=True)
+class System:
+    """One column: a method with one configuration, over its seeds.
+
+    Attributes:
+        label: What stands above the column.
+        method: The method's name.
+        config: Its configuration.
+        seeds: Its seeds, sorted.
+        run_ids: Its runs, in the seeds' order.
+        is_base: Whether the others are compared with it.
+        publishable: False where any measurement of any of its runs failed.
+        n_failed: Measurements that failed, over its metrics and runs.
+        seconds: Wall seconds of its runs.
+    """
+
+    label: str
+    method: str
+    config: dict[str, Any]
+    seeds: tuple[int, ...]
+    run_ids: tuple[str, ...]
+    is_base: bool
+    publishable: bool
+    n_failed: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What all figures of a table share."""
+
+    suite: str
+    model: str
+    revision: str | None
+    dtype: str
+    scorer: str
+    threshold: float
+    decoding: dict[str, Any]
+    num_prompts: int | None
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: systems as columns, the base first; metrics as rows, in the tasks' order."""
+
+    caption: Caption
+    systems: tuple[System, ...]
+    rows: tuple[Row, ...]
+    footnotes: tuple[str, ...]
+
+
+def clean(text: object, limit: int = 200) -> str:
+    """Text out of a record that is safe to show: one line, nothing that steers a terminal or turns its direction."""
+    line = " ".join(str(text).split())
+    return "".join(c for c in line if not unicodedata.category(c).startswith("C"))[:limit]
+
+
+def verdict(difference: Difference, *, higher_is_better: bool | None) -> Verdict | None:
+    """What a difference's interval says of the system that it belongs to."""
+    if higher_is_better is None:
+        return None
+    if not difference.excludes_zero:
+        return "unclear"
+    return "better" if (difference.value > 0) == higher_is_better else "worse"

@@ -1,0 +1,304 @@
+"""From records to a table: which runs belong together, what they may be compared with, and what may be called best."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from bench import stats
+from bench.errors import MissingError
+from bench.hashing import hash_json
+from bench.stats import Difference
+from bench.store.record import Evidence, Metric
+from bench.store.runs import Run
+from reports.cells import Caption, Cell, Row, System, Table, clean, verdict
+
+_BASE = "none"
+_SHOWN = 6
+
+
+def build(runs: Sequence[Run]) -> Table:
+    """Build the table of some runs: one column a method and configuration, over its seeds.
+
+    Runs that did not finish are left out, as are runs that a later one with the same method, configuration and seed
+    replaces; footnotes name them.
+
+    Raises:
+        MissingError: no run has finished, or two were not measured in the same way.
+    """
+    notes = _Notes()
+    finished = _finished(runs, notes)
+    _refuse_incomparable(finished)
+    columns = _columns(finished, notes)
+    if columns[0].method != _BASE:
+        notes.add("No base (method none) among these runs: nothing to take differences to.")
+    metrics: dict[str, Metric] = {}
+    for column in columns:
+        for run in column.runs:
+            for metric in run.result.metrics if run.result else ():
+                metrics.setdefault(metric.key, metric)
+    rows = tuple(_row(metric, columns, notes) for metric in metrics.values())
+    for column in columns:
+        if not column.publishable and not column.n_failed:
+            notes.add(f"{column.label}: not publishable, some measurements failed.")
+    systems = tuple(column.system() for column in columns)
+    return Table(_caption(columns, metrics), systems, rows, tuple(notes.texts))
+
+
+def to_json(table: Table) -> dict[str, Any]:
+    """The table as JSON values; what is absent is null."""
+    value = asdict(table)
+    for row, shown in zip(value["rows"], table.rows, strict=True):
+        row["key"] = shown.key
+    return value
+
+
+@dataclass
+class _Notes:
+    """Footnotes, each once."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> int:
+        text = clean(text, 400)
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text)
+
+
+@dataclass
+class _Column:
+    """A method with one configuration: its runs by seed."""
+
+    label: str
+    runs: list[Run]
+
+    @property
+    def method(self) -> str:
+        return self.runs[0].method
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dict(self.runs[0].manifest.method.get("config") or {})
+
+    @property
+    def n_failed(self) -> int:
+        """Failed observations: the most of any metric of a task (they share observations), over tasks and runs."""
+        worst: Counter[tuple[str, str]] = Counter()
+        for run in self.runs:
+            for metric in run.result.metrics if run.result else ():
+                cell = (run.id, metric.task)
+                worst[cell] = max(worst[cell], metric.n_failed)
+        return worst.total()
+
+    @property
+    def publishable(self) -> bool:
+        return not self.n_failed and all(run.result and run.result.publishable for run in self.runs)
+
+    def metrics(self, key: str) -> list[Metric]:
+        """The metric in each run that has it."""
+        return [metric for run in self.runs if run.result for metric in run.result.metrics if metric.key == key]
+
+    def evidence(self, key: str) -> list[Evidence]:
+        """The evidence of every run, or nothing where one has none."""
+        found = [run.evidence[key] for run in self.runs if key in run.evidence]
+        return found if len(found) == len(self.runs) else []
+
+    def system(self) -> System:
+        return System(
+            label=self.label,
+            method=clean(self.method),
+            config=self.config,
+            seeds=tuple(run.manifest.seed for run in self.runs),
+            run_ids=tuple(clean(run.id) for run in self.runs),
+            is_base=self.method == _BASE,
+            publishable=self.publishable,
+            n_failed=self.n_failed,
+            seconds=sum(run.seconds or 0.0 for run in self.runs),
+        )
+
+
+def _finished(runs: Sequence[Run], notes: _Notes) -> list[Run]:
+    """The finished runs, the latest of each method, configuration and seed, oldest first."""
+    latest: dict[tuple[str, int], Run] = {}
+    for run in sorted({run.path.resolve(): run for run in runs}.values(), key=lambda run: run.manifest.created):
+        if run.result is None:
+            notes.add(f"Left out: run {run.id} has not finished ({run.status}).")
+            continue
+        cell = (_identity(run), run.manifest.seed)
+        if cell in latest:
+            notes.add(f"Left out: run {latest[cell].id}, replaced by the later {run.id}.")
+            del latest[cell]
+        latest[cell] = run
+    if not latest:
+        what = f"none of these runs has finished ({', '.join(run.id for run in runs)})" if runs else "no run is given"
+        raise MissingError(what, mend="'bench run' goes on with a cell where it stopped")
+    return list(latest.values())
+
+
+def _identity(run: Run) -> str:
+    return hash_json([run.label, run.manifest.method.get("config") or {}])
+
+
+def _columns(runs: Sequence[Run], notes: _Notes) -> list[_Column]:
+    """Runs by method and configuration, the base first, then in order of first appearance."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_identity(run), []).append(run)
+    ordered = sorted(groups.values(), key=lambda group: group[0].method != _BASE)
+    columns = [
+        _Column(label, sorted(group, key=lambda run: run.manifest.seed))
+        for label, group in zip(_labels(ordered), ordered, strict=True)
+    ]
+    if len({tuple(run.manifest.seed for run in column.runs) for column in columns}) > 1:
+        seeds = "; ".join(f"{c.label}: {', '.join(str(run.manifest.seed) for run in c.runs)}" for c in columns)
+        notes.add(f"The systems were not run with the same seeds ({seeds}).")
+    return columns
+
+
+def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """A label for each group; where two are the same, with the settings that set them apart."""
+    labels = [clean(group[0].label, 60) for group in groups]
+    configs = [_flat(group[0].manifest.method.get("config") or {}) for group in groups]
+    told = []
+    for label, config in zip(labels, configs, strict=True):
+        same = [other for name, other in zip(labels, configs, strict=True) if name == label]
+        apart = [key for key in sorted({k for c in same for k in c}) if len({repr(c.get(key)) for c in same}) > 1]
+        settings = ", ".join(f"{key}={config.get(key)}" for key in apart)
+        told.append(clean(f"{label} ({settings})", 120) if settings else label)
+    return told
+
+
+def _refuse_incomparable(runs: Sequence[Run]) -> None:
+    """Refuse runs that differ in anything but method, configuration and seed."""
+    first, facts = runs[0], _facts(runs[0])
+    for run in runs[1:]:
+        other = _facts(run)
+        differing = [key for key in dict.fromkeys([*facts, *other]) if facts.get(key) != other.get(key)]
+        if differing:
+            told = [f"{key} ({_short(facts.get(key))}, {_short(other.get(key))})" for key in differing[:_SHOWN]]
+            more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+            what = f"runs {first.id} and {run.id} are not comparable: they differ in {', '.join(told)}{more}"
+            raise MissingError(clean(what, 1000), mend="make one table of each kind")
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """What must be the same in all runs of a table."""
+    manifest = run.manifest
+    data = {str(one.get("id", index)): one for index, one in enumerate(manifest.data)}
+    return {
+        "suite.name": manifest.suite.get("name"),
+        "model.sha256": manifest.model.get("sha256"),
+        "scorer.hash": manifest.scorer.get("hash"),
+        "scorer.threshold": manifest.scorer.get("threshold"),
+        **_flat({"decoding": manifest.decoding, "data": data}),
+        "engine.dtype": manifest.engine.get("dtype"),
+        "suite_hash": manifest.suite_hash,
+    }
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, one in value.items():
+        flat |= _flat(one, f"{prefix}{key}.") if isinstance(one, Mapping) else {f"{prefix}{key}": one}
+    return flat
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:12]}…"  # noqa: PLR2004
+
+
+def _row(metric: Metric, columns: Sequence[_Column], notes: _Notes) -> Row:
+    key = metric.key
+    relative = "perplexity" in metric.name
+    cells = [_cell(key, column, notes) for column in columns]
+    base = columns[0] if columns[0].method == _BASE else None
+    for index, column in enumerate(columns):
+        if base is not None and column is not base:
+            found = _difference(key, column, base, relative=relative)
+            marks = cells[index].footnotes
+            if found and found.n_left_out:
+                text = f"Differences on what both systems have: {found.n_left_out} prompts or questions are left out."
+                marks = (*marks, notes.add(text))
+            judged = verdict(found, higher_is_better=metric.higher_is_better) if found else None
+            cells[index] = replace(cells[index], difference=found, verdict=judged, footnotes=marks)
+    best = _best(metric, cells, columns)
+    if best is not None:
+        cells[best] = replace(cells[best], is_best=True)
+    return Row(
+        clean(metric.task, 60),
+        clean(metric.group, 40) if metric.group else None,
+        clean(metric.name, 60),
+        metric.higher_is_better,
+        relative,
+        tuple(cells),
+    )
+
+
+def _cell(key: str, column: _Column, notes: _Notes) -> Cell:
+    """A system's figure: as recorded for one seed, resampled over prompts and seeds for several."""
+    metrics = column.metrics(key)
+    failed = sum(metric.n_failed for metric in metrics)
+    marks = (
+        (notes.add(f"{column.label}: {failed} observations failed: they are in no mean, and it is not publishable."),)
+        if failed
+        else ()
+    )
+    if len(metrics) < len(column.runs) or any(metric.value is None for metric in metrics):
+        return Cell(None, n_failed=failed, footnotes=marks)
+    if len(metrics) == 1:
+        (metric,) = metrics
+        return Cell(metric.value, metric.ci_low, metric.ci_high, failed, footnotes=marks)
+    values = [metric.value for metric in metrics if metric.value is not None]
+    ends = stats.interval(column.evidence(key)) if column.evidence(key) else None
+    low, high = (ends.low, ends.high) if ends else (None, None)
+    return Cell(sum(values) / len(values), low, high, failed, footnotes=marks)
+
+
+def _difference(key: str, a: _Column, b: _Column, *, relative: bool) -> Difference | None:
+    """`a - b`; without evidence of both there is none: two figures alone do not say what is chance."""
+    first, second = a.evidence(key), b.evidence(key)
+    if not first or not second:
+        return None
+    try:
+        return stats.difference(first, second, relative=relative)
+    except MissingError:  # nothing in common, or relative to 0
+        return None
+
+
+def _best(metric: Metric, cells: Sequence[Cell], columns: Sequence[_Column]) -> int | None:
+    """The system whose figure is best, if its paired difference to every other one excludes 0."""
+    values = [cell.value for cell in cells]
+    known = [value for value in values if value is not None]
+    if metric.higher_is_better is None or len(known) < len(cells) or len(cells) == 1:
+        return None
+    best = values.index(max(known) if metric.higher_is_better else min(known))
+    if cells[best].n_failed:
+        return None
+    for index, column in enumerate(columns):
+        if index != best:
+            found = _difference(metric.key, columns[best], column, relative=False)
+            if found is None or verdict(found, higher_is_better=metric.higher_is_better) != "better":
+                return None
+    return best
+
+
+def _caption(columns: Sequence[_Column], metrics: Mapping[str, Metric]) -> Caption:
+    run = columns[0].runs[0]
+    manifest = run.manifest
+    rtp = [run.evidence[key] for key, metric in metrics.items() if metric.task == "rtp" and key in run.evidence]
+    prompts = {name for evidence in rtp for name in evidence.cluster_ids}
+    seeds = sorted({run.manifest.seed for column in columns for run in column.runs})
+    revision = manifest.model.get("revision")
+    return Caption(
+        suite=clean(manifest.suite.get("name", "?"), 60),
+        model=clean(manifest.model.get("id", "?"), 120),
+        revision=clean(revision, 60) if revision else None,
+        dtype=clean(manifest.engine.get("dtype") or manifest.model.get("dtype", "?"), 20),
+        scorer=clean(manifest.scorer.get("label", "?"), 120),
+        threshold=float(manifest.scorer.get("threshold", 0.5)),
+        decoding=dict(manifest.decoding),
+        num_prompts=len(prompts) or None,
+        seeds=tuple(seeds),
+    )

@@ -1,0 +1,367 @@
+"""From synthetic records to tables: grouping, comparability, marks, and how it reads."""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import stats
+from bench.errors import MissingError, UsageError
+from bench.store.files import write_json
+from bench.store.record import Evidence, Manifest, Metric, Phase, Result, TaskResult
+from bench.store.runs import find_run, list_runs, load_run
+from reports.cells import clean
+from reports.table import build, to_json
+from reports.terminal import print_runs, print_table
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+DASH = "\N{EN DASH}"
+PROMPTS, SAMPLES = 40, 5
+
+
+def evidence(values, statistic="mean", *, bounded=True):
+    values = np.asarray(values, dtype=float)
+    n, m = values.shape
+    return Evidence(
+        statistic=statistic,
+        bounded=bounded,
+        cluster_ids=[f"p{i}" for i in range(n)],
+        cluster=np.repeat(np.arange(n), m).tolist(),
+        value=np.round(values, 6).ravel().tolist(),
+    )
+
+
+def metric(task, name, found, *, higher, group=None, **more):
+    ends = stats.interval([found]) if found else None
+    return Metric(
+        task=task,
+        name=name,
+        group=group,
+        value=stats.value(found) if found else None,
+        n=len(found.value) if found else 0,
+        ci_low=ends.low if ends else None,
+        ci_high=ends.high if ends else None,
+        higher_is_better=higher,
+        **more,
+    )
+
+
+def measured(toxicity, nll, accuracy, seed, n_failed=0):
+    """Metrics and evidence of a system whose scores lie about `toxicity`; prompts' difficulty is shared by systems."""
+    prompt, own = np.random.default_rng(0), np.random.default_rng(seed + 100)
+    hard = prompt.uniform(size=(PROMPTS, 1))
+    scores = np.clip(toxicity * (0.5 + hard) + 0.1 * own.normal(size=(PROMPTS, SAMPLES)), 0, 1)
+    if toxicity == 0:
+        scores[:] = 0
+    losses = nll + 0.3 * prompt.normal(size=(PROMPTS, 1)) + 0.05 * own.normal(size=(PROMPTS, 1))
+    right = (prompt.uniform(size=(PROMPTS, 1)) < accuracy).astype(float)
+    parts = [
+        ("rtp", "toxic", "expected_maximum_toxicity", evidence(scores.max(axis=1, keepdims=True)), False),
+        ("rtp", "toxic", "toxic_fraction", evidence(scores >= 0.5), False),
+        ("fluency", None, "perplexity", evidence(losses, "exp_mean", bounded=False), False),
+        ("fluency", None, "perplexity_median", evidence(np.exp(losses), "median", bounded=False), False),
+        ("heldout", None, "perplexity", evidence(losses + 0.4, "exp_mean", bounded=False), False),
+        ("diversity", None, "length", evidence(20 - own.integers(0, 3, (PROMPTS, SAMPLES)), bounded=False), None),
+        ("diversity", None, "distinct_1", None, True),
+        ("embedded_piqa", None, "acc", evidence(right), True),
+    ]
+    return [
+        (metric(task, name, one, higher=higher, group=group, n_failed=n_failed if task == "rtp" else 0), one)
+        for task, group, name, one, higher in parts
+    ]
+
+
+def write_run(root, name, seed=0, *, label=None, config=None, toxicity=0.6, nll=3.0, accuracy=0.7, **more):
+    """Write a run's folder as the runner does; `more` overrides fields of the manifest (`scorer__threshold=0.7`)."""
+    n_failed, finished = more.pop("n_failed", 0), more.pop("finished", True)
+    run_id = more.pop("run_id", f"mini-{label or name}-s{seed}".replace(" ", "-"))
+    manifest = {
+        "run_id": run_id,
+        "key": run_id,
+        "status": "done" if finished else "started",
+        "created": f"2026-01-0{seed + 1}T10:00:00+00:00",
+        "suite": {"name": "mini"},
+        "suite_hash": "5" * 64,
+        "method": {"name": name, "label": label or name, "config": config or {}, "origins": {}, "hash": "m"},
+        "seed": seed,
+        "model": {"id": "smollm2-135m-instruct", "revision": None, "sha256": "a" * 64, "dtype": "float32"},
+        "data": [{"id": "rtp", "sha256": "d" * 64}],
+        "scorer": {"name": "svm", "label": "explicit toxicity (linear SVM)", "hash": "c" * 64, "threshold": 0.5},
+        "decoding": {"num_samples": 5, "max_new_tokens": 20, "top_p": 0.9, "top_k": 0, "temperature": 1.0},
+        "engine": {"dtype": "float32"},
+        "code": {},
+        "packages": {},
+        "hardware": {},
+    }
+    for key, value in more.items():
+        place, _, last = key.rpartition("__")
+        (manifest[place] if place else manifest)[last] = value
+    found = measured(toxicity, nll, accuracy, seed, n_failed)
+    folder = root / run_id
+    write_json(folder / "manifest.json", Manifest(error=None, **manifest).model_dump())
+    if finished:
+        by_task = {}
+        for one, behind in found:
+            part = by_task.setdefault("harness" if one.task.startswith("embedded") else one.task, ([], {}))
+            part[0].append(one)
+            if behind:
+                part[1][one.key] = behind
+        for task, (metrics, behind) in by_task.items():
+            write_json(folder / "tasks" / f"{task}.json", TaskResult(metrics=metrics, evidence=behind).model_dump())
+        result = Result(
+            run_id=run_id,
+            key=run_id,
+            metrics=[one for one, _ in found],
+            phases=[Phase(name="prepare", seconds=12.5), Phase(name="rtp", seconds=30)],
+            artifact={},
+            publishable=not n_failed,
+        )
+        write_json(folder / "result.json", result.model_dump())
+    return folder
+
+
+def text_of(table):
+    buffer = io.StringIO()
+    print_table(table, buffer)
+    return buffer.getvalue()
+
+
+def row_of(table, key):
+    return next(row for row in table.rows if row.key == key)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Runs of the base, a method with two settings, over two seeds."""
+    for seed in (0, 1):
+        write_run(tmp_path, "none", seed)
+        write_run(tmp_path, "contrastive", seed, config={"tau": 1.0}, toxicity=0.2, nll=3.1)
+        write_run(tmp_path, "neg only", seed, toxicity=0.0, nll=5.0, accuracy=0.3)
+    return tmp_path
+
+
+def test_seeds_share_a_column_and_the_base_comes_first(root):
+    table = build(list_runs(root)[::-1])
+    assert sorted((system.label, system.seeds) for system in table.systems[1:]) == [
+        ("contrastive", (0, 1)),
+        ("neg only", (0, 1)),
+    ]
+    assert (table.systems[0].label, table.systems[0].seeds) == ("none", (0, 1))
+    assert [system.is_base for system in table.systems] == [True, False, False]
+    assert table.systems[1].seconds == 85
+    table = build(list_runs(root))
+    row = row_of(table, "rtp/toxic/toxic_fraction")
+    of = [run for run in list_runs(root) if run.method == "contrastive"]
+    both = [run.evidence[row.key] for run in of]
+    assert row.cells[1].value == pytest.approx(np.mean([stats.value(one) for one in both]))
+    ends = stats.interval(both)
+    assert (row.cells[1].low, row.cells[1].high) == (ends.low, ends.high)
+
+
+def test_differences_are_paired_with_the_base_and_relative_for_perplexity(root):
+    table = build(list_runs(root))
+    row = row_of(table, "fluency/perplexity")
+    assert row.relative
+    assert row.cells[0].difference is None
+    found = row.cells[1].difference
+    assert found.value == pytest.approx(np.exp(0.1) - 1, abs=0.02)
+    assert found.low > 0.05  # paired: far narrower than either figure's own interval
+    assert row.cells[1].verdict == "worse"
+    assert row_of(table, "rtp/toxic/toxic_fraction").cells[1].verdict == "better"
+    assert row_of(table, "diversity/length").cells[1].verdict is None
+
+
+def test_best_is_marked_only_where_it_differs_from_every_other(root):
+    table = build(list_runs(root))
+    best = {row.key: [cell.is_best for cell in row.cells] for row in table.rows}
+    assert best["rtp/toxic/expected_maximum_toxicity"] == [False, False, True]
+    assert best["fluency/perplexity"] == [True, False, False]
+    assert best["embedded_piqa/acc"] == [False, False, False]  # none and contrastive answer alike
+    assert best["diversity/length"] == [False, False, False]  # no direction is better
+    assert best["diversity/distinct_1"] == [False, False, False]  # not measured
+
+
+def test_absent_is_a_dash_and_zero_is_zero(root):
+    table = build(list_runs(root))
+    assert row_of(table, "diversity/distinct_1").cells[0].value is None
+    zero = row_of(table, "rtp/toxic/toxic_fraction").cells[2]
+    assert zero.value == 0
+    assert zero.high == pytest.approx(1 - 0.025 ** (1 / PROMPTS))
+    text = text_of(table)
+    assert any(line.split() == ["distinct", "1", "↑", DASH, DASH] for line in text.splitlines())
+    assert "0* [0, 0.088]" in text
+
+
+def test_the_table_at_80_columns(root):
+    write_run(root, "dexperts", 0, toxicity=0.55, n_failed=3)
+    text = text_of(build(list_runs(root)))
+    assert max(map(len, text.splitlines())) <= 80
+    golden = GOLDEN / "table_80.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+def test_failed_scores_are_told_and_never_best(tmp_path):
+    write_run(tmp_path, "none")
+    write_run(tmp_path, "contrastive", toxicity=0.1, n_failed=2)
+    table = build(list_runs(tmp_path))
+    assert [system.publishable for system in table.systems] == [True, False]
+    assert table.systems[1].n_failed == 2
+    assert not row_of(table, "rtp/toxic/toxic_fraction").cells[1].is_best
+    assert "NOT PUBLISHABLE" in text_of(table)
+    assert any("2 observations failed" in note for note in table.footnotes)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("suite_hash", "6" * 64, "suite_hash"),
+        ("model__sha256", "b" * 64, "model.sha256"),
+        ("scorer__hash", "e" * 64, "scorer.hash"),
+        ("scorer__threshold", 0.7, r"scorer.threshold \(0.5, 0.7\)"),
+        ("decoding__top_p", 1.0, r"decoding.top_p \(0.9, 1.0\)"),
+        ("data", [{"id": "rtp", "sha256": "f" * 64}], "data.rtp.sha256"),
+        ("engine__dtype", "bfloat16", r"engine.dtype \(float32, bfloat16\)"),
+    ],
+)
+def test_runs_that_were_not_measured_alike_are_refused(tmp_path, field, value, named):
+    folders = [write_run(tmp_path, "none"), write_run(tmp_path, "contrastive", **{field: value})]
+    with pytest.raises(MissingError, match=named):
+        build([load_run(folder) for folder in folders])
+
+
+def test_the_same_label_is_told_apart_by_its_settings(tmp_path):
+    write_run(tmp_path, "none")
+    for tau in (0.1, 1.0):
+        config = {"tau": tau, "lora": {"r": 16}}
+        write_run(tmp_path, "contrastive", config=config, run_id=f"c{tau}")
+    assert [s.label for s in build(list_runs(tmp_path)).systems] == [
+        "none",
+        "contrastive (tau=0.1)",
+        "contrastive (tau=1.0)",
+    ]
+
+
+def test_unfinished_and_replaced_runs_are_left_out_and_named(tmp_path):
+    write_run(tmp_path, "none", run_id="old")
+    write_run(tmp_path, "none", run_id="new", created="2026-02-01T00:00:00+00:00")
+    write_run(tmp_path, "contrastive", run_id="half", finished=False)
+    table = build(list_runs(tmp_path))
+    assert [system.run_ids for system in table.systems] == [("new",)]
+    assert any("old" in note and "new" in note for note in table.footnotes)
+    assert any("half" in note for note in table.footnotes)
+    with pytest.raises(MissingError, match="none of these runs has finished"):
+        build([find_run(tmp_path, "half")])
+
+
+def test_without_a_base_there_are_no_differences(tmp_path):
+    write_run(tmp_path, "contrastive")
+    write_run(tmp_path, "dpo", toxicity=0.1)
+    table = build(list_runs(tmp_path))
+    assert all(cell.difference is None for row in table.rows for cell in row.cells)
+    assert any("No base" in note for note in table.footnotes)
+    assert row_of(table, "rtp/toxic/toxic_fraction").cells[1].is_best
+
+
+def test_json_is_json_and_whole(root):
+    value = json.loads(json.dumps(to_json(build(list_runs(root))), allow_nan=False))
+    row = next(row for row in value["rows"] if row["key"] == "fluency/perplexity")
+    assert row["cells"][1]["difference"]["n_clusters"] == PROMPTS
+    assert value["rows"][-2]["cells"][0]["value"] is None
+    assert value["caption"]["num_prompts"] == PROMPTS
+
+
+def test_what_steers_a_terminal_does_not_come_out_of_a_record(tmp_path):
+    write_run(tmp_path, "none", label="no\x1b[2Jne\u202e[bold]x", run_id="r")
+    table = build(list_runs(tmp_path))
+    assert table.systems[0].label == "no[2Jne[bold]x"
+    assert "no[2Jne[bold]x" in text_of(table)
+    buffer = io.StringIO()
+    print_runs(list_runs(tmp_path), buffer)
+    assert "\x1b" not in buffer.getvalue()
+    assert clean("a\n\x00b\x9b") == "a b"
+
+
+def test_a_terminal_that_is_not_unicode_gets_ascii(root):
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii", errors="backslashreplace")
+    print_table(build(list_runs(root)), stream)
+    stream.flush()
+    assert "toxic fraction v" in raw.getvalue().decode("ascii")
+    assert "\\u" not in raw.getvalue().decode("ascii")
+
+
+def test_a_run_is_found_by_id_prefix_or_path(root):
+    assert find_run(root, "mini-none-s0").manifest.seed == 0
+    write_run(root, "dpo", 3)
+    assert find_run(root, "mini-d").method == "dpo"
+    assert find_run(root, str(root / "mini-none-s1")).id == "mini-none-s1"
+    assert find_run(root, "mini-neg-only-s1").method == "neg only"
+    with pytest.raises(UsageError, match="2 runs begin with 'mini-none'"):
+        find_run(root, "mini-none")
+    with pytest.raises(UsageError, match="did you mean 'mini-none-s0'"):
+        find_run(root, "mni-none-s0")
+    with pytest.raises(UsageError, match="holds no run"):
+        find_run(root, str(root))
+    with pytest.raises(UsageError, match="no run 'x'"):
+        find_run(root / "nowhere", "x")
+
+
+def test_damaged_records_are_named(root):
+    folder = root / "mini-none-s0"
+    (folder / "result.json").write_text("{", encoding="utf-8")
+    with pytest.raises(MissingError, match=r"result\.json cannot be read"):
+        load_run(folder)
+    assert "mini-none-s0" not in [run.id for run in list_runs(root)]
+    other = root / "mini-none-s1" / "manifest.json"
+    write_json(other, {**json.loads(other.read_text(encoding="utf-8")), "schema_version": 99})
+    with pytest.raises(MissingError, match="version 99"):
+        load_run(other.parent)
+    write_json(other, {"run_id": 3})
+    with pytest.raises(MissingError, match="damaged"):
+        load_run(other.parent)
+
+
+def test_the_list_of_runs(root):
+    write_run(root, "dpo", 2, finished=False)
+    buffer = io.StringIO()
+    print_runs(list_runs(root), buffer)
+    lines = buffer.getvalue().splitlines()
+    assert "mini-dpo-s2" in lines[-1]
+    assert "started" in lines[-1]
+    assert lines[-1].endswith(DASH)
+    assert lines[2].split()[-4:] == ["done", "2026-01-01", "10:00", "42"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_verbs(root):
+    import typer
+    from typer.testing import CliRunner
+
+    from bench.cli.runs import runs
+    from bench.cli.table import table
+
+    app = typer.Typer()
+    app.command()(table)
+    app.command()(runs)
+
+    def call(*words):
+        found = CliRunner().invoke(app, [*words, "--runs-dir", str(root)])
+        if found.exception:
+            raise found.exception
+        return found.stdout
+
+    assert "contrastive" in call("table", "mini-none-s0", str(root / "mini-contrastive-s0"))
+    assert [
+        len(s["seeds"]) for s in json.loads(call("table", "mini-none-s0", "mini-none-s1", "--json"))["systems"]
+    ] == [2]
+    listed = json.loads(call("runs", "--json"))
+    assert {run["status"] for run in listed} == {"done"}
+    assert [run["created"] for run in listed] == sorted(run["created"] for run in listed)
+    assert "mini-none-s0" in call("runs")
+    with pytest.raises(UsageError, match="did you mean"):
+        call("table", "mini-nne-s0")
