@@ -5,7 +5,10 @@ from typing import Annotated
 import typer
 
 import bench
-from bench.cli import doctor, show
+from bench.cli import data, show
+from bench.cli.doctor import doctor
+from bench.cli.runs import runs
+from bench.cli.table import table
 
 app = typer.Typer(
     # Plain help: loading rich would double the time that help takes.
@@ -38,8 +41,11 @@ def _root(
         typer.echo(context.get_help())
 
 
+app.command("table")(table)
+app.command("runs")(runs)
+app.command("doctor")(doctor)
 app.add_typer(show.methods)
 app.add_typer(show.tasks)
 app.add_typer(show.suites)
 app.add_typer(show.scorers)
-app.command("doctor")(doctor.doctor)
+app.add_typer(data.app)

@@ -48,7 +48,7 @@ class Check:
 
 
 def doctor(json: Json = False, cache_dir: CacheDir = None) -> int:
-    """Check this machine: Python, packages, devices, disk, memory, pip, cache, git."""
+    """Check this machine, and say what to mend."""
     from bench.assets.store import default_cache
 
     cache = cache_dir or default_cache()

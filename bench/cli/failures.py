@@ -6,7 +6,8 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -55,9 +56,12 @@ def guard(call: Callable[[], object]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
     except BrokenPipeError:
-        # The reader has gone (`bench ... | head`): nothing is wrong, but Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
+        return _reader_gone()
+    except SystemExit as end:
+        # Typer makes one out of a broken pipe, with a code that means something else here.
+        if isinstance(end.__context__, BrokenPipeError):
+            return _reader_gone()
+        raise
     except Exception as error:
         return _report(error)
 
@@ -65,6 +69,12 @@ def guard(call: Callable[[], object]) -> int:
 def _interrupted() -> int:
     print("bench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
     return INTERRUPTED
+
+
+def _reader_gone() -> int:
+    """Whoever read stdout has gone (`bench ... | head`): nothing is wrong."""
+    _settle_stdout()
+    return _BROKEN_PIPE
 
 
 def _report(error: Exception) -> int:
@@ -75,9 +85,18 @@ def _report(error: Exception) -> int:
     if "--json" in sys.argv[1:]:
         from bench.cli.common import print_json
 
-        print_json({"error": {"what": failure.what, "mend": failure.mend, "exit_code": failure.exit_code}})
-        sys.stdout.flush()
+        with suppress(OSError):  # where stdout itself is what failed
+            print_json({"error": asdict(failure)})
+    _settle_stdout()
     return failure.exit_code
+
+
+def _settle_stdout() -> None:
+    """Write out what stdout still holds, or drop it: Python would fail with a traceback when it flushes at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def explain(error: Exception) -> Failure:

@@ -4,6 +4,7 @@ import shutil
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -100,7 +101,7 @@ def _with_options(kind: registry.Kind, facts: Callable[[str], Facts]) -> Callabl
 
 
 def options(config: "type[Spec]") -> list[Facts]:
-    """Every option of a configuration: its name, type, default (None where it is required) and description."""
+    """Every option of a configuration: its name, type, default (None also where it is required) and description."""
     schema = config.model_json_schema()
     required = schema.get("required", [])
     return [
@@ -180,18 +181,21 @@ def _hang(head: str, text: str) -> str:
     lead = f"{head}  "
     indent = " " * len(lead)
     # Names and paths stay whole, also on a narrow terminal.
-    whole = {"break_on_hyphens": False, "break_long_words": False}
-    return textwrap.fill(text, _width(), initial_indent=lead, subsequent_indent=indent, **whole)
+    fill = textwrap.TextWrapper(_width(), lead, indent, break_on_hyphens=False, break_long_words=False)
+    return fill.fill(text)
 
 
-def _page(facts: Facts) -> str:
+def _page(facts: Facts, how: str = "") -> str:
+    """All facts on one choice; `how` says how its options are set."""
     lines = [_hang(facts["name"], facts["summary"]), ""]
     known = [(key, value) for key, value in facts.items() if key not in ("name", "summary", "options") and value != ""]
     width = max(len(key) for key, _ in known)
     lines += [_hang(f"  {key.replace('_', ' '):<{width}}", _value(value)) for key, value in known]
-    for option in facts.get("options", []):
+    options = facts.get("options", [])
+    lines += ["", f"Options ({how}):"] if options else []
+    for option in options:
         default = "required" if option["required"] else f"default {_value(option['default'])}"
-        lines += ["", _hang(f"  --set {option['name']}=…", f"{option['type']}; {default}")]
+        lines.append(_hang(f"  {option['name']}", f"{option['type']}; {default}"))
         if option["description"]:
             lines.append(_hang("     ", option["description"]))
     return "\n".join(lines)
@@ -218,7 +222,7 @@ methods = _sub_app(
         columns=("name", "kind", "strength", "summary"),
         ls=lambda: _rows("methods", _method),
         show=_with_options("methods", _method),
-        render=_page,
+        render=partial(_page, how="--set NAME=VALUE"),
     )
 )
 tasks = _sub_app(
@@ -228,7 +232,7 @@ tasks = _sub_app(
         columns=("name", "summary"),
         ls=lambda: _rows("tasks", _task),
         show=_with_options("tasks", _task),
-        render=_page,
+        render=partial(_page, how="keys of its entry in a suite's tasks"),
     )
 )
 suites = _sub_app(

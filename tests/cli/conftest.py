@@ -1,0 +1,37 @@
+"""The installed command, run as a user runs it."""
+
+import os
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Bench = Callable[..., subprocess.CompletedProcess[str]]
+COMMAND = Path(sysconfig.get_path("scripts")) / "bench"
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """The caller's environment without its own settings, with a cache of the test's own."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("BENCH_") and key != "COLUMNS"}
+    return kept | {"BENCH_CACHE": str(cache)}
+
+
+@pytest.fixture
+def bench(cache_dir: Path, tmp_path: Path) -> Bench:
+    """Run `bench ARGS...` in an empty folder and return what it did; keyword arguments add variables."""
+
+    def run(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(COMMAND), *args],
+            env=environment(cache_dir) | variables,
+            cwd=tmp_path,
+            text=True,
+            encoding="utf-8",
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,115 @@
+"""Every failure is one line and an exit code."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from bench.cli.failures import guard
+from bench.errors import BenchError, MissingError, UsageError
+
+
+def failing(error):
+    def call():
+        raise error
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def plain_arguments(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bench", "run"])
+    monkeypatch.delenv("BENCH_DEBUG", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UsageError("no such thing 'a'", mend="try 'b'"), 2, "bench: error: no such thing 'a'; try 'b'\n"),
+        (MissingError("two\nlines"), 3, "bench: error: two lines\n"),
+        (BenchError("gate failed"), 1, "bench: error: gate failed\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x/y"), 3, "bench: error: no access to /x/y"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/x/y"),
+            3,
+            "bench: error: no space left on the disk of /x/y",
+        ),
+        (MemoryError(), 3, "bench: error: not enough memory"),
+        (KeyboardInterrupt(), 130, "bench: interrupted; the same command goes on"),
+        (typer.Abort(), 130, "bench: interrupted; the same command goes on"),
+    ],
+)
+def test_each_failure_is_one_line_with_its_code(error, code, said, capsys, cache_dir):
+    assert guard(failing(error)) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(said)
+    assert captured.err.count("\n") == 1
+    assert not list(cache_dir.rglob("*.log"))
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (4, 4), (True, 0), ("text", 0), (130, 130)])
+def test_the_exit_code_is_what_the_command_returns(returned, code):
+    assert guard(lambda: returned) == code
+
+
+def test_the_unforeseen_is_written_to_a_log_that_the_line_names(capsys, cache_dir):
+    assert guard(failing(ZeroDivisionError("a\nb"))) == 1
+    line = capsys.readouterr().err
+    (log,) = cache_dir.rglob("*.log")
+    assert line.startswith("bench: error: unexpected ZeroDivisionError: a; please report it with ")
+    assert str(log) in line
+    assert line.count("\n") == 1
+    assert "Traceback" in log.read_text()
+    assert "['run']" in log.read_text()
+
+
+def test_the_log_goes_elsewhere_where_the_cache_cannot_be_written(capsys, tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where the cache's folder should be")
+    monkeypatch.setenv("BENCH_CACHE", str(blocked))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert guard(failing(RuntimeError("x"))) == 1
+    (log,) = tmp_path.glob("error-*.log")
+    assert str(log) in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(capsys, monkeypatch, cache_dir):
+    monkeypatch.setenv("BENCH_DEBUG", "1")
+    assert guard(failing(UsageError("wrong"))) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback")
+    assert lines[-1] == "bench: error: wrong"
+
+
+LONG_WORK = """
+import sys, time
+from bench.cli.common import console_progress
+from bench.cli.failures import guard
+
+def work():
+    with console_progress().bar("long work", total=1000) as bar:
+        while True:
+            time.sleep(0.02)
+            bar.advance()
+
+sys.exit(guard(work))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
+def test_ctrl_c_ends_long_work_with_one_line_and_130():
+    child = subprocess.Popen(
+        [sys.executable, "-c", LONG_WORK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stderr is not None
+    assert child.stderr.readline() == "long work …\n"
+    child.send_signal(signal.SIGINT)
+    _, rest = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert rest.splitlines()[-1] == "bench: interrupted; the same command goes on where this one stopped"
+    assert "Traceback" not in rest
