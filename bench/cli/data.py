@@ -94,13 +94,12 @@ def _facts(store: "AssetStore", name: str) -> Facts:
 
 def _print_list(rows: list[Facts], cache: "Path") -> None:
     """A table on stdout, and where it all lies."""
-    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("name", "kind", "package", "size", "licence", "state"):
-        table.add_column(column, justify="right" if column == "size" else "left", overflow="fold")
+        table.add_column(column, justify="right" if column == "size" else "left", no_wrap=True)
     colours = {"cached": "green", "missing": "yellow", "broken": "red"}
     for row in rows:
         state = f"[{colours[row['state']]}]{row['state']}[/]"

@@ -202,7 +202,7 @@ def test_a_wrong_dropped_wheel_is_refused(
     content = bytearray((house / FILE).read_bytes())
     content[40] ^= 1
     dropped.write_bytes(bytes(content if same_size else content[:-1]))
-    with pytest.raises(MissingError, match="replace it by the file of tiny-data==1.0") as caught:
+    with pytest.raises(MissingError, match=r"replace it by the file of tiny-data==1\.0") as caught:
         AssetStore(cache_dir, catalog=tiny).data("rows")
     assert str(dropped) in caught.value.what
     assert everything(cache_dir) == [f"wheels/{FILE}"]
@@ -371,7 +371,7 @@ def test_a_full_disk_is_seen_beforehand(cache_dir: Path, tiny: dict[str, Asset])
 
 def test_a_cache_that_cannot_be_made(tmp_path: Path, tiny: dict[str, Asset]) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(MissingError, match="cannot write to .*BENCH_CACHE"):
+    with pytest.raises(MissingError, match=r"cannot write to .*BENCH_CACHE"):
         AssetStore(tmp_path / "file" / "cache", catalog=tiny).data("rows")
 
 
@@ -393,7 +393,7 @@ def test_names_kinds_and_revisions(cache_dir: Path, tiny: dict[str, Asset]) -> N
         store.data("row")
     with pytest.raises(UsageError, match="'data', not 'model'"):
         store.model("rows")
-    with pytest.raises(UsageError, match="no revision '2.0'"):
+    with pytest.raises(UsageError, match=r"no revision '2\.0'"):
         store.data("rows", "2.0")
     assert store.data("rows", "1.0").revision == "1.0"
     with pytest.raises(UsageError, match="unknown asset"):
