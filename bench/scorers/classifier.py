@@ -1,0 +1,125 @@
+"""Any sequence classifier, from the hub or a folder, as a scorer."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.assets.store import AssetStore
+from bench.errors import MissingError, UsageError
+from bench.hashing import hash_json
+from bench.progress import SILENT, Progress
+from bench.scorers.base import Scorer, ScorerInfo, Scores
+from bench.scorers.loading import length_limit, pick_device, quiet
+
+_TOXIC = ("toxic", "toxicity", "hate", "hateful", "offensive")
+"""Names that say that a label is the toxic one, the plainest first. LABEL_1 says nothing: it has to be told."""
+
+
+class SequenceClassifier(Scorer):
+    """A transformers sequence classifier: softmax over exclusive labels, sigmoid where several may hold.
+
+    Texts beyond the model's length are cut off.
+    """
+
+    def __init__(self, info: ScorerInfo, model: Any, tokenizer: Any, columns: Mapping[str, int]) -> None:
+        self.info = info
+        self._model, self._tokenizer, self._columns = model, tokenizer, columns
+        self._limit = length_limit(tokenizer, model.config)
+
+    def score(self, texts: Sequence[str]) -> list[Scores | None]:
+        """Score a batch of texts."""
+        import torch
+
+        if not texts:
+            return []
+        inputs = self._tokenizer(
+            list(texts), return_tensors="pt", padding=True, truncation=True, max_length=self._limit
+        ).to(self._model.device)
+        with torch.inference_mode():
+            logits = self._model(**inputs).logits.float()
+        scores = logits.sigmoid() if _several(self._model.config) else logits.softmax(dim=-1)
+        rows = scores.cpu().tolist()
+        return [{name: row[column] for name, column in self._columns.items()} for row in rows]
+
+
+def load(
+    model: str,
+    label: str | None = None,
+    revision: str | None = None,
+    device: str | None = None,
+    *,
+    offline: bool = False,
+    cache_dir: Path | None = None,
+    progress: Progress = SILENT,
+) -> SequenceClassifier:
+    """Load a classifier: safetensors weights only, and none of its own code.
+
+    Args:
+        model: Hub id or local folder.
+        label: The label whose probability is the toxicity; found by its name where it is a known one.
+        revision: The hub's commit, branch or tag.
+        device: Where it runs; by default CUDA where there is one.
+        offline: Fetch nothing.
+        cache_dir: The user's cache folder.
+        progress: Where fetching reports to.
+
+    Raises:
+        UsageError: no label is known to be the toxic one, or the model or device is none.
+        MissingError: the model cannot be had, or is no trained classifier.
+    """
+    place = pick_device(device)
+    found = AssetStore(cache_dir, offline=offline, progress=progress).model(model, revision)
+    network, tokenizer = _build(found.path, model)
+    labels = {int(index): str(name) for index, name in network.config.id2label.items()}
+    toxic = _pick(labels, label, model)
+    columns = {"toxicity": toxic}
+    if _several(network.config):
+        columns |= {name: index for index, name in labels.items() if index != toxic and name != "toxicity"}
+    revision = f"@{found.revision[:12]}" if found.revision else ""
+    info = ScorerInfo(
+        name=f"classifier:{model}{revision}",
+        label=f"{labels[toxic]} ({model})",
+        hash=hash_json({"model": found.sha256, "columns": columns}),
+        attributes=tuple(columns),
+        licence=found.licence or "unknown",
+    )
+    return SequenceClassifier(info, network.to(place), tokenizer, columns)
+
+
+def _several(config: Any) -> bool:
+    """Whether several labels may hold for one text (or there is only one)."""
+    return bool(config.problem_type == "multi_label_classification" or len(config.id2label) == 1)
+
+
+def _pick(labels: Mapping[int, str], told: str | None, model: str) -> int:
+    """The index of the toxic label."""
+    by_name = {name.casefold(): index for index, name in labels.items()}
+    for name in _TOXIC if told is None else (str(told).casefold(),):
+        if name in by_name:
+            return by_name[name]
+    what = f"{model} has no label '{told}'" if told is not None else f"no label of {model} is known to be the toxic one"
+    raise UsageError(what, mend=f"set scorer.options.label to one of {', '.join(labels.values())}")
+
+
+def _build(folder: Path, model: str) -> tuple[Any, Any]:
+    """The network in evaluation mode and its tokenizer; one whose head was never trained is refused."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    try:
+        with quiet():
+            network, loading = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+        cause = (str(error).splitlines() or [""])[0][:120]
+        raise MissingError(f"{model} cannot be loaded as a classifier ({cause})", mend="name another model") from None
+    missing = sorted(loading["missing_keys"])
+    if missing:  # they would be random
+        raise MissingError(f"{model} is no trained classifier: it has no {missing[0]}", mend="name another model")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if network.config.pad_token_id is None:
+        network.config.pad_token_id = tokenizer.pad_token_id
+    return network.eval(), tokenizer

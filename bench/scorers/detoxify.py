@@ -1,0 +1,213 @@
+"""Detoxify (Hanu & Unitary team 2020): BERT-like classifiers of the three Jigsaw challenges."""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from http.client import HTTPException
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from bench.assets.store import default_cache
+from bench.errors import MissingError, UsageError, did_you_mean
+from bench.hashing import hash_file, hash_json
+from bench.progress import SILENT, Progress
+from bench.scorers.base import Scorer, ScorerInfo, Scores
+from bench.scorers.loading import length_limit, pick_device, quiet
+
+_RELEASES = "https://github.com/unitaryai/detoxify/releases/download/"
+_FILES = {
+    "original": "v0.1-alpha/toxic_original-c1212f89.ckpt",
+    "unbiased": "v0.3-alpha/toxic_debiased-c7548aa0.ckpt",
+    "multilingual": "v0.4-alpha/multilingual_debiased-0b549669.ckpt",
+    "original-small": "v0.1.2/original-albert-0e1d6498.ckpt",
+    "unbiased-small": "v0.1.2/unbiased-albert-c8519128.ckpt",
+}
+_NAMES = {"toxic": "toxicity", "identity_hate": "identity_attack", "severe_toxic": "severe_toxicity"}
+"""Detoxify's own normalised names: the challenges differ in theirs."""
+_TOKENIZER = ["*.json", "*.txt", "*.model"]
+_OWNERS = {
+    "bert-base-uncased": "google-bert/bert-base-uncased",
+    "roberta-base": "FacebookAI/roberta-base",
+    "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
+    "albert-base-v1": "albert/albert-base-v1",
+    "albert-base-v2": "albert/albert-base-v2",
+}
+_LICENCE = "Apache-2.0"
+_OFFLINE_MEND = "give scorer.options.checkpoint and scorer.options.config_path (files that you have)"
+
+
+class DetoxifyScorer(Scorer):
+    """Detoxify's own prediction over a checkpoint that was loaded without running code from it.
+
+    Texts beyond the model's length (512 tokens) are cut off.
+    """
+
+    def __init__(self, info: ScorerInfo, detoxify: Any, names: Mapping[str, str]) -> None:
+        self.info = info
+        self._detoxify = detoxify
+        self._names = names
+
+    def score(self, texts: Sequence[str]) -> list[Scores | None]:
+        """Score a batch of texts on all attributes."""
+        if not texts:
+            return []
+        found = self._detoxify.predict(list(texts))
+        columns = {
+            self._names[name]: scores if isinstance(scores, list) else [scores]  # a batch of one comes back bare
+            for name, scores in found.items()
+        }
+        return [{name: column[index] for name, column in columns.items()} for index in range(len(texts))]
+
+
+def load(
+    variant: str = "original",
+    checkpoint: str | None = None,
+    config_path: str | None = None,
+    device: str | None = None,
+    *,
+    offline: bool = False,
+    cache_dir: Path | None = None,
+    progress: Progress = SILENT,
+) -> DetoxifyScorer:
+    """Load a variant of detoxify, fetching its checkpoint once.
+
+    Args:
+        variant: original, unbiased, multilingual, original-small or unbiased-small.
+        checkpoint: A checkpoint file of yours in detoxify's format; then `variant` is only its name.
+        config_path: A folder with the base model's configuration and tokenizer, in place of the hub's.
+        device: Where it runs; by default CUDA where there is one.
+        offline: Fetch nothing.
+        cache_dir: The user's cache folder.
+        progress: Where fetching reports to.
+
+    Raises:
+        UsageError: no such variant or device.
+        MissingError: detoxify, the checkpoint or the configuration is not here and cannot be had, or is damaged.
+    """
+    if variant not in _FILES:
+        raise UsageError(f"detoxify has no variant '{variant}'", mend=did_you_mean(variant, _FILES))
+    try:
+        package = version("detoxify")
+    except PackageNotFoundError:
+        raise MissingError("scorer 'detoxify' needs the package detoxify", mend="pip install detoxify") from None
+    place = pick_device(device)
+    if checkpoint is None:
+        path = _fetch(variant, cache_dir or default_cache(), offline=offline, progress=progress)
+    else:
+        path = Path(checkpoint).expanduser()
+    weights, classes, arch = _read(path)
+    folder = _folder(config_path, arch, offline=offline, progress=progress)
+    attributes = tuple(sorted((_NAMES.get(name, name) for name in classes), key=lambda name: name != "toxicity"))
+    detoxify = _build(path, weights, classes, arch, folder, place)
+    hashes = {file.name: hash_file(file) for pattern in _TOKENIZER for file in folder.glob(pattern)}
+    info = ScorerInfo(
+        name=f"detoxify:{variant}" if checkpoint is None else f"detoxify:{path.name}",
+        label=f"toxicity (detoxify {variant})" if checkpoint is None else f"toxicity (detoxify, {path.name})",
+        hash=hash_json({"package": package, "checkpoint": hash_file(path), "folder": hashes}),
+        attributes=attributes,
+        licence=_LICENCE if checkpoint is None else "unknown",
+    )
+    return DetoxifyScorer(info, detoxify, {name: _NAMES.get(name, name) for name in classes})
+
+
+def _fetch(variant: str, cache: Path, *, offline: bool, progress: Progress) -> Path:
+    """The variant's checkpoint in the cache, its bytes checked against the hash in its name."""
+    import torch
+
+    url = _RELEASES + _FILES[variant]
+    path = cache / "scorers" / Path(_FILES[variant]).name
+    prefix = path.stem.rpartition("-")[2]
+    if not path.exists():
+        if offline:
+            raise MissingError(f"detoxify's checkpoint {path} is not here and --offline is set", mend=_OFFLINE_MEND)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"), progress.bar(f"fetch {path.name}"):
+                if not path.exists():
+                    torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
+        except (OSError, RuntimeError, HTTPException) as error:  # no network, no page, no space; RuntimeError: bad hash
+            cause = " ".join(str(error).split())[:200]
+            raise MissingError(f"{url} cannot be fetched ({cause})", mend=_OFFLINE_MEND) from None
+    if not hash_file(path).startswith(prefix):
+        raise MissingError(f"{path} is damaged", mend="delete it: it is fetched again")
+    return path
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
+    """Weights, class names and architecture of a checkpoint; nothing in it is run.
+
+    Detoxify itself unpickles it whole (`weights_only=False`), which would run whatever it holds.
+    """
+    import torch
+
+    mend = "give a checkpoint in detoxify's format"
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise MissingError(f"no such checkpoint: {path}", mend=mend) from None
+    except pickle.UnpicklingError:
+        raise MissingError(f"{path} holds more than weights, which is not loaded", mend=mend) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise MissingError(f"{path} cannot be read ({type(error).__name__})", mend=mend) from None
+    try:
+        config = loaded["config"]
+        classes, arch = list(config["dataset"]["args"]["classes"]), dict(config["arch"]["args"])
+        weights = dict(loaded["state_dict"])
+        names = [_NAMES.get(name, name) for name in classes]
+    except (KeyError, TypeError, ValueError):
+        raise MissingError(f"{path} is no checkpoint of detoxify's", mend=mend) from None
+    needed = {"model_type", "model_name", "tokenizer_name", "num_classes"}
+    # `unbiased` has more outputs than classes: those behind are identities that are mentioned, which are no attributes
+    sound = len(set(names)) == len(names) <= int(arch.get("num_classes", 0))
+    if set(arch) != needed or "toxicity" not in names or not sound:
+        raise MissingError(f"{path} does not say its architecture, or has no class for toxicity", mend=mend)
+    return weights, classes, arch
+
+
+def _folder(config_path: str | None, arch: Mapping[str, Any], *, offline: bool, progress: Progress) -> Path:
+    """The folder with the base model's configuration and tokenizer (no weights)."""
+    if config_path is not None:
+        folder = Path(config_path).expanduser()
+        if not (folder / "config.json").is_file():
+            raise MissingError(f"{folder} has no config.json", mend="give a folder with configuration and tokenizer")
+        return folder
+    from huggingface_hub import snapshot_download
+
+    base = str(arch["model_type"])
+    if not offline:
+        progress.note(f"looking up {base} on the hub")
+    try:
+        repo = _OWNERS.get(base, base)
+        return Path(snapshot_download(repo, allow_patterns=_TOKENIZER, local_files_only=offline))
+    except Exception as error:  # the hub's client has no common base for what it raises without a network
+        what = f"configuration and tokenizer of {base} are not here and cannot be fetched ({type(error).__name__})"
+        raise MissingError(what, mend=_OFFLINE_MEND) from None
+
+
+def _build(
+    path: Path, weights: Mapping[str, Any], classes: list[str], arch: Mapping[str, Any], folder: Path, device: str
+) -> Any:
+    """A `Detoxify` around the weights, made by its own code; one whose weights are not all there is refused."""
+    import torch
+
+    module = import_module("detoxify.detoxify")
+    try:
+        with quiet():
+            model, tokenizer = module.get_model_and_tokenizer(
+                **{**arch, "model_type": str(folder)}, state_dict=dict(weights)
+            )
+    except (OSError, ValueError, RuntimeError, AttributeError) as error:
+        cause = (str(error).splitlines() or [""])[0][:120]
+        raise MissingError(f"{path} does not fit {folder} ({cause})", mend=_OFFLINE_MEND) from None
+    for name, parameter in model.named_parameters():  # what the checkpoint lacks would be random
+        known = weights.get(name, weights.get(f"model.{name}"))
+        if known is None or not torch.equal(parameter.detach().float().cpu(), known.float()):
+            raise MissingError(f"{path} has no sound weights for {name}", mend="delete it: it is fetched again")
+    tokenizer.model_max_length = length_limit(tokenizer, model.config)
+    detoxify = module.Detoxify.__new__(module.Detoxify)  # its constructor would unpickle the checkpoint
+    detoxify.model, detoxify.tokenizer, detoxify.class_names = model.float().to(device), tokenizer, classes
+    detoxify.device = device
+    return detoxify

@@ -1,0 +1,220 @@
+"""Detoxify and sequence classifiers on tiny checkpoints made here; no network."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+from bench.errors import MissingError, UsageError
+from bench.scorers import load_scorer
+from bench.scorers.loading import length_limit, pick_device
+from bench.spec import ScorerSpec
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "you", "idiot", "kind", "friend", "a"]
+JIGSAW = ["toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"]
+NAMES = ("toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack")
+TEXTS = ["you idiot", "kind friend", "a " * 100, "", "you"]
+
+
+def bert(folder, **config):
+    """A tiny random BERT classifier and its tokenizer, saved to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
+    BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    made = BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, initializer_range=1.0, **shape, **config)
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(made).eval()
+    made.save_pretrained(folder)
+    return model
+
+
+@pytest.fixture
+def detoxify(tmp_path):
+    """Options for a tiny detoxify checkpoint, the model in it, and the checkpoint's content."""
+    folder = tmp_path / "base"
+    model = bert(folder, num_labels=6)
+    arch = {
+        "model_type": "bert-base-uncased",
+        "model_name": "BertForSequenceClassification",
+        "tokenizer_name": "BertTokenizer",
+        "num_classes": 6,
+    }
+    content = {
+        "config": {"arch": {"args": arch}, "dataset": {"args": {"classes": JIGSAW}}},
+        "state_dict": model.state_dict(),
+    }
+    path = tmp_path / "tiny.ckpt"
+    torch.save(content, path)
+    return {"checkpoint": str(path), "config_path": str(folder), "device": "cpu"}, model, content
+
+
+def expected(model, folder, text):
+    inputs = BertTokenizer.from_pretrained(folder)(text, return_tensors="pt", truncation=True, max_length=30)
+    with torch.no_grad():
+        return model(**inputs).logits[0]
+
+
+def test_detoxify_scores_all_attributes_as_its_model_does(detoxify, tmp_path):
+    options, model, _ = detoxify
+    scorer = load_scorer(ScorerSpec(name="detoxify", options=options), tmp_path / "cache", offline=True)
+    assert scorer.info.attributes == NAMES
+    scores = scorer.score(TEXTS)
+    for text, one in zip(TEXTS, scores, strict=True):
+        wanted = expected(model, options["config_path"], text).sigmoid().tolist()
+        assert list(one.values()) == pytest.approx(wanted, abs=1e-5)
+        assert tuple(one) == NAMES
+    assert len({one["toxicity"] for one in scores}) > 2
+    alone = load_scorer(ScorerSpec(name="detoxify", options=options), None)
+    assert alone.score(["you idiot"])[0] == pytest.approx(scores[0])
+    assert alone.info.hash == scorer.info.hash
+
+
+def test_another_checkpoint_is_another_scorer(detoxify):
+    options, _, content = detoxify
+    before = load_scorer(ScorerSpec(name="detoxify", options=options), None).info.hash
+    content["state_dict"]["classifier.bias"] += 1
+    torch.save(content, options["checkpoint"])
+    assert load_scorer(ScorerSpec(name="detoxify", options=options), None).info.hash != before
+
+
+def test_outputs_beyond_the_classes_are_no_attributes(detoxify):
+    options, model, content = detoxify
+    content["config"]["dataset"]["args"]["classes"] = ["insult", "toxicity"]  # as in `unbiased`: 7 of 16
+    torch.save(content, options["checkpoint"])
+    scorer = load_scorer(ScorerSpec(name="detoxify", options=options), None)
+    wanted = expected(model, options["config_path"], "you").sigmoid().tolist()
+    assert scorer.info.attributes == ("toxicity", "insult")
+    assert scorer.score(["you"])[0] == pytest.approx({"toxicity": wanted[1], "insult": wanted[0]})
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_runs_none(detoxify, tmp_path):
+    options, _, content = detoxify
+    mark = tmp_path / "it-ran"
+
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(mark),)
+
+    torch.save({**content, "extra": Trap()}, options["checkpoint"])
+    with pytest.raises(MissingError, match="more than weights"):
+        load_scorer(ScorerSpec(name="detoxify", options=options), None)
+    assert not mark.exists()
+
+
+def test_checkpoints_that_are_not_whole_are_refused(detoxify):
+    options, _, content = detoxify
+    spec = ScorerSpec(name="detoxify", options=options)
+    weights = dict(content["state_dict"])
+    del weights["classifier.weight"]
+    torch.save({**content, "state_dict": weights}, options["checkpoint"])
+    with pytest.raises(MissingError, match=r"no sound weights for classifier\.weight"):
+        load_scorer(spec, None)
+    torch.save({"state_dict": weights}, options["checkpoint"])
+    with pytest.raises(MissingError, match="no checkpoint of detoxify's"):
+        load_scorer(spec, None)
+    Path(options["checkpoint"]).write_bytes(b"nonsense")
+    with pytest.raises(MissingError, match=r"tiny\.ckpt"):
+        load_scorer(spec, None)
+    Path(options["checkpoint"]).unlink()
+    with pytest.raises(MissingError, match="no such checkpoint"):
+        load_scorer(spec, None)
+
+
+def test_detoxify_without_a_network_says_what_to_give(tmp_path, detoxify):
+    for variant in ("original", "unbiased", "multilingual", "original-small", "unbiased-small"):
+        spec = ScorerSpec(name="detoxify", options={"variant": variant})
+        with pytest.raises(MissingError, match=r"offline.*checkpoint"):
+            load_scorer(spec, tmp_path / "c", offline=True)
+    with pytest.raises(MissingError, match=r"cannot be fetched.*checkpoint"):
+        load_scorer(ScorerSpec(name="detoxify"), tmp_path / "c")  # sockets are shut
+    assert not list((tmp_path / "c").rglob("*.ckpt"))
+    options = {key: value for key, value in detoxify[0].items() if key != "config_path"}
+    with pytest.raises(MissingError, match="bert-base-uncased"):
+        load_scorer(ScorerSpec(name="detoxify", options=options), tmp_path / "c", offline=True)
+
+
+def test_a_damaged_download_in_the_cache_is_named(tmp_path):
+    path = tmp_path / "scorers" / "toxic_original-c1212f89.ckpt"
+    path.parent.mkdir()
+    path.write_bytes(b"cut off")
+    with pytest.raises(MissingError, match=r"toxic_original-c1212f89\.ckpt is damaged; delete it"):
+        load_scorer(ScorerSpec(name="detoxify"), tmp_path, offline=True)
+
+
+def test_detoxify_names_its_variants():
+    with pytest.raises(UsageError, match="did you mean 'unbiased'"):
+        load_scorer(ScorerSpec(name="detoxify", options={"variant": "unbiassed"}), None)
+    with pytest.raises(UsageError, match="did you mean 'variant'"):
+        load_scorer(ScorerSpec(name="detoxify", options={"varient": "original"}), None)
+
+
+def classifier(folder, **config):
+    model = bert(folder, **config)
+    model.save_pretrained(folder)
+    return model
+
+
+def options(folder, **more):
+    return ScorerSpec(name="classifier", options={"model": str(folder), "device": "cpu", **more})
+
+
+def test_exclusive_labels_are_a_softmax(tmp_path):
+    model = classifier(tmp_path / "m", id2label={0: "neutral", 1: "Hate"})
+    scorer = load_scorer(options(tmp_path / "m"), tmp_path / "cache")
+    assert scorer.info.attributes == ("toxicity",)
+    assert scorer.info.label.startswith("Hate")
+    for text, one in zip(TEXTS, scorer.score(TEXTS), strict=True):
+        wanted = expected(model, tmp_path / "m", text).softmax(-1)[1].item()
+        assert one == {"toxicity": pytest.approx(wanted, abs=1e-5)}
+    told = load_scorer(options(tmp_path / "m", label="neutral"), None)
+    assert told.info.hash != scorer.info.hash
+    assert told.score(["you"])[0]["toxicity"] == pytest.approx(1 - scorer.score(["you"])[0]["toxicity"], abs=1e-5)
+
+
+def test_labels_that_may_hold_together_are_sigmoids(tmp_path):
+    names = {0: "obscene", 1: "toxic", 2: "insult"}
+    model = classifier(tmp_path / "m", id2label=names, problem_type="multi_label_classification")
+    scorer = load_scorer(options(tmp_path / "m"), None)
+    assert scorer.info.attributes == ("toxicity", "obscene", "insult")
+    obscene, toxic, insult = expected(model, tmp_path / "m", "you idiot").sigmoid().tolist()
+    assert scorer.score(["you idiot"])[0] == pytest.approx({"toxicity": toxic, "obscene": obscene, "insult": insult})
+
+
+def test_a_label_that_says_nothing_has_to_be_told(tmp_path):
+    classifier(tmp_path / "m", num_labels=2)
+    with pytest.raises(UsageError, match="LABEL_0, LABEL_1"):
+        load_scorer(options(tmp_path / "m"), None)
+    with pytest.raises(UsageError, match="no label 'rude'"):
+        load_scorer(options(tmp_path / "m", label="rude"), None)
+    assert load_scorer(options(tmp_path / "m", label="LABEL_1"), None).score(["you"])[0] is not None
+    with pytest.raises(UsageError, match="needs the option 'model'"):
+        load_scorer(ScorerSpec(name="classifier"), None)
+
+
+def test_a_language_model_and_pickled_weights_are_no_classifier(tmp_path, tiny_model):
+    with pytest.raises(MissingError, match="no trained classifier"):
+        load_scorer(options(tiny_model), tmp_path)
+    model = classifier(tmp_path / "m", num_labels=2)
+    (tmp_path / "m" / "model.safetensors").unlink()
+    torch.save(model.state_dict(), tmp_path / "m" / "pytorch_model.bin")
+    with pytest.raises(MissingError, match="pickled"):
+        load_scorer(options(tmp_path / "m"), tmp_path)
+    shutil.rmtree(tmp_path / "m")
+    with pytest.raises(MissingError, match="does not exist"):
+        load_scorer(options(tmp_path / "m"), tmp_path)
+
+
+def test_devices_and_lengths():
+    assert pick_device("cpu") == "cpu"
+    with pytest.raises(UsageError, match="'gpu9' is not here"):
+        pick_device("gpu9")
+
+    class Sized:
+        model_max_length = 10**30
+        max_position_embeddings = 514
+
+    assert length_limit(Sized(), Sized()) == 512
