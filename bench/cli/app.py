@@ -7,6 +7,7 @@ import typer
 import bench
 from bench.cli import data, show
 from bench.cli.doctor import doctor
+from bench.cli.run import run
 from bench.cli.runs import runs
 from bench.cli.table import table
 
@@ -41,6 +42,8 @@ def _root(
         typer.echo(context.get_help())
 
 
+app.command("run")(run)
+app.command("run")(run)
 app.command("table")(table)
 app.command("runs")(runs)
 app.command("doctor")(doctor)

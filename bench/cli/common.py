@@ -33,7 +33,7 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
     from bench.spec import read_yaml
 
     options = [parameter for parameter in context.command.params if parameter.name not in ("config", "help")]
-    flags = {flag.lstrip("-"): parameter.name for parameter in options for flag in parameter.opts}
+    flags = {flag[2:]: parameter.name for parameter in options for flag in parameter.opts if flag[:2] == "--"}
     defaults = dict(context.default_map or {})
     for key, value in read_yaml(path).items():
         flag = str(key).replace("_", "-")

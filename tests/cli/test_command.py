@@ -22,7 +22,6 @@ HEAVY = (
     "datasets",
     "sklearn",
     "peft",
-    "pydantic",
     "yaml",
     "rich",
 )
@@ -107,7 +106,7 @@ def test_with_json_a_mistake_is_json_too(bench, args):
 def test_a_reader_that_goes_away_is_no_error(cache_dir):
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run([COMMAND, "methods"], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([COMMAND, "suites"], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert done.stderr == ""
     assert done.returncode == 141
@@ -117,7 +116,7 @@ def test_a_reader_that_goes_away_is_no_error(cache_dir):
 @pytest.mark.parametrize("flags", [(), ("--json",)])
 def test_a_full_disk_is_one_line_and_exit_3(cache_dir, flags):
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([COMMAND, "methods", *flags], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run([COMMAND, "suites", *flags], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 3
     assert done.stderr.startswith("bench: error: no space left")
     assert str(cache_dir) in done.stderr
@@ -125,7 +124,7 @@ def test_a_full_disk_is_one_line_and_exit_3(cache_dir, flags):
 
 
 def test_output_that_the_terminal_cannot_show_does_not_end_the_command(bench):
-    done = bench("methods", PYTHONIOENCODING="ascii")
+    done = bench("suites", PYTHONIOENCODING="ascii")
     assert done.returncode == 0
     done = bench("table", "no-such-run-…", PYTHONIOENCODING="ascii")
     assert "Traceback" not in done.stderr

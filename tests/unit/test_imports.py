@@ -17,6 +17,7 @@ FOR_METHODS = (
     "bench.progress",
     "bench.spec",
     "bench.hashing",
+    "bench.store.files",  # atomic writes
     "methods.training",
 )
 FOR_REPORTS = ("bench.store", "bench.stats", "bench.errors", "bench.hashing", "reports")
