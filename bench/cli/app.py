@@ -43,7 +43,6 @@ def _root(
 
 
 app.command("run")(run)
-app.command("run")(run)
 app.command("table")(table)
 app.command("runs")(runs)
 app.command("doctor")(doctor)
