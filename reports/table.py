@@ -41,7 +41,7 @@ def build(runs: Sequence[Run]) -> Table:
     for column in columns:
         if not column.publishable and not column.n_failed:
             notes.add(f"{column.label}: not publishable, some measurements failed.")
-    systems = tuple(column.system() for column in columns)
+    systems = tuple(column.system(is_base=n == 0 and column.method == _BASE) for n, column in enumerate(columns))
     return Table(_caption(columns, metrics), systems, rows, tuple(notes.texts))
 
 
@@ -104,14 +104,14 @@ class _Column:
         found = [run.evidence[key] for run in self.runs if key in run.evidence]
         return found if len(found) == len(self.runs) else []
 
-    def system(self) -> System:
+    def system(self, *, is_base: bool) -> System:
         return System(
             label=self.label,
             method=clean(self.method),
             config=self.config,
             seeds=tuple(run.manifest.seed for run in self.runs),
             run_ids=tuple(clean(run.id) for run in self.runs),
-            is_base=self.method == _BASE,
+            is_base=is_base,
             publishable=self.publishable,
             n_failed=self.n_failed,
             seconds=sum(run.seconds or 0.0 for run in self.runs),
@@ -276,12 +276,16 @@ def _best(metric: Metric, cells: Sequence[Cell], columns: Sequence[_Column]) -> 
     best = values.index(max(known) if metric.higher_is_better else min(known))
     if cells[best].n_failed:
         return None
-    for index, column in enumerate(columns):
-        if index != best:
-            found = _difference(metric.key, columns[best], column, relative=False)
-            if found is None or verdict(found, higher_is_better=metric.higher_is_better) != "better":
-                return None
-    return best
+    others = [index for index in range(len(cells)) if index != best]
+    return best if all(_is_better(metric, cells, columns, best, other) for other in others) else None
+
+
+def _is_better(metric: Metric, cells: Sequence[Cell], columns: Sequence[_Column], best: int, other: int) -> bool:
+    """Whether one system's figure is better than another's by more than chance."""
+    if columns[0].method == _BASE and 0 in (best, other):  # the differences to the base are there already
+        return cells[best].verdict == "better" if other == 0 else cells[other].verdict == "worse"
+    found = _difference(metric.key, columns[best], columns[other], relative=False)
+    return found is not None and verdict(found, higher_is_better=metric.higher_is_better) == "better"
 
 
 def _caption(columns: Sequence[_Column], metrics: Mapping[str, Metric]) -> Caption:

@@ -218,3 +218,24 @@ def test_devices_and_lengths():
         max_position_embeddings = 514
 
     assert length_limit(Sized(), Sized()) == 512
+
+
+def test_a_checkpoint_is_fetched_once_and_checked(detoxify, tmp_path, monkeypatch):
+    from bench.hashing import hash_file
+    from bench.scorers import detoxify as module
+
+    source = Path(detoxify[0]["checkpoint"])
+    name = f"tiny-{hash_file(source)[:8]}.ckpt"
+    source.rename(tmp_path / name)
+    monkeypatch.setattr(module, "_RELEASES", tmp_path.as_uri() + "/")
+    monkeypatch.setattr(module, "_FILES", {"original": name, "unbiased": "tiny-00000000.ckpt"})
+    spec = ScorerSpec(name="detoxify", options={"config_path": detoxify[0]["config_path"]})
+    cache = tmp_path / "cache"
+    assert load_scorer(spec, cache).score(["you"])[0].keys() == set(NAMES)
+    assert hash_file(cache / "scorers" / name).startswith(name[5:13])
+    (tmp_path / name).rename(tmp_path / "tiny-00000000.ckpt")
+    assert load_scorer(spec, cache, offline=True).info.name == "detoxify:original"
+    other = ScorerSpec(name="detoxify", options={**spec.options, "variant": "unbiased"})
+    with pytest.raises(MissingError, match="invalid hash"):
+        load_scorer(other, cache)
+    assert [path.name for path in (cache / "scorers").glob("*.ckpt*") if path.suffix != ".lock"] == [name]
