@@ -68,13 +68,6 @@ class Metric(_Part):
         return "/".join(part for part in (self.task, self.group, self.name) if part)
 
 
-class TaskResult(_Part):
-    """What `tasks/<task>.json` holds: metrics, and the evidence of each by the metric's key."""
-
-    metrics: list[Metric]
-    evidence: dict[str, Evidence]
-
-
 class Phase(_Part):
     """A named piece of a run's work: wall seconds, tokens worked on, peak resident memory in bytes."""
 
@@ -82,6 +75,14 @@ class Phase(_Part):
     seconds: float
     tokens: int | None = None
     peak_memory: int | None = None
+
+
+class TaskResult(_Part):
+    """What `tasks/<task>.json` holds: metrics, the evidence of each by the metric's key, and what measuring them took."""
+
+    metrics: list[Metric]
+    evidence: dict[str, Evidence]
+    phase: Phase | None = None
 
 
 class Manifest(_Part):

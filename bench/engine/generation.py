@@ -1,0 +1,142 @@
+"""Continuations from any policy: a prompt is read once, its cache repeated for the samples."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bench.engine.batching import BATCH_TOKENS, batches, pad
+from bench.engine.sampling import sample, uniforms
+from bench.policy import Policy
+from bench.spec import Decoding
+
+_DROP_BELOW = 0.75  # rows that go on, as a share: copying the cache to drop fewer costs more than it saves
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text to continue; `id` names its random streams."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """One sampled continuation of a prompt.
+
+    Attributes:
+        prompt_id: The prompt's id.
+        sample: Its number among the prompt's samples, from 0.
+        text: The text after the prompt, without special tokens.
+        tokens: Number of sampled tokens, the end token included.
+        ended: Whether the model ended the text itself.
+    """
+
+    prompt_id: str
+    sample: int
+    text: str
+    tokens: int
+    ended: bool
+
+
+Pick = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
+"""From logits [rows, vocabulary], the rows' numbers and the step to the next tokens [rows]."""
+Stop = Callable[[int, list[int]], bool]
+"""Whether a row (by number, with its tokens so far) is finished."""
+
+
+def encode_prompt(policy: Policy, text: str) -> list[int]:
+    """Tokens of a prompt as the tokenizer gives them; an empty prompt becomes the begin (or end) token."""
+    ids: list[int] = policy.tokenizer(text)["input_ids"]
+    return (ids or [first_token(policy)])[-policy.max_length :]
+
+
+def first_token(policy: Policy) -> int:
+    """The token that stands before a text with nothing before it: begin, or end where there is none."""
+    token = policy.tokenizer.bos_token_id
+    return int(policy.tokenizer.eos_token_id if token is None else token)
+
+
+def continue_rows(
+    policy: Policy, prompts: Sequence[Sequence[int]], repeats: int, max_new_tokens: int, pick: Pick, stop: Stop
+) -> list[list[int]]:
+    """Continue each prompt `repeats` times.
+
+    Args:
+        policy: The model.
+        prompts: Tokens of each prompt; padded on the left into one batch.
+        repeats: Continuations a prompt; row i * repeats + j is the j-th of prompt i.
+        max_new_tokens: The most tokens to append.
+        pick: Chooses the next tokens.
+        stop: Says when a row is finished; the token that finishes it stays in the row.
+
+    Returns:
+        The new tokens of each row.
+    """
+    ids, mask = pad(prompts, 0, "left", policy.device)
+    logits, cache = policy.forward(ids, mask, logits_to_keep=1)
+    if repeats > 1:
+        cache.batch_repeat_interleave(repeats)
+    logits = logits[:, -1].repeat_interleave(repeats, 0)
+    mask = mask.repeat_interleave(repeats, 0)
+    rows: list[list[int]] = [[] for _ in range(len(prompts) * repeats)]
+    active, done = list(range(len(rows))), np.zeros(len(rows), dtype=bool)
+    for step in range(max_new_tokens):
+        tokens = pick(logits, active, step)
+        for row, token in zip(active, tokens.tolist(), strict=True):
+            if not done[row]:
+                rows[row].append(token)
+                done[row] = stop(row, rows[row])
+        if done.all() or step == max_new_tokens - 1:
+            break
+        keep = [place for place, row in enumerate(active) if not done[row]]
+        if len(keep) <= len(active) * _DROP_BELOW:
+            chosen = torch.tensor(keep, device=policy.device)
+            cache.batch_select_indices(chosen)
+            active, tokens, mask = [active[place] for place in keep], tokens[chosen], mask[chosen]
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], -1)
+        output, cache = policy.forward(tokens[:, None], mask, cache, logits_to_keep=1)
+        logits = output[:, -1]
+    return rows
+
+
+def generate(
+    policy: Policy, prompts: Sequence[Prompt], decoding: Decoding, seed: int, *, batch_tokens: int = BATCH_TOKENS
+) -> Iterator[list[Continuation]]:
+    """Sample `decoding.num_samples` continuations of each prompt, batch by batch.
+
+    Every (prompt, sample) has its own random stream, so that a continuation does not depend on what else is in the
+    batch, as far as floating point allows.
+
+    Yields:
+        The continuations of some of the prompts, all samples of a prompt together.
+    """
+    encoded = [(prompt, encode_prompt(policy, prompt.text)) for prompt in prompts]
+    count, length = decoding.num_samples, decoding.max_new_tokens
+    for batch in batches(encoded, lambda item: len(item[1]) + length, lambda _: count, batch_tokens):
+        noise = np.stack([uniforms(seed, prompt.id, j, length) for prompt, _ in batch for j in range(count)])
+        random = torch.from_numpy(noise).to(policy.device)
+
+        def pick(
+            logits: torch.Tensor, active: Sequence[int], step: int, random: torch.Tensor = random
+        ) -> torch.Tensor:
+            return sample(logits, random[list(active), step], decoding)
+
+        end = policy.tokenizer.eos_token_id
+        rows = continue_rows(policy, [ids for _, ids in batch], count, length, pick, lambda _, row: row[-1] == end)
+        yield [
+            Continuation(prompt.id, j, text_after(policy, ids, row), len(row), row[-1] == end)
+            for i, (prompt, ids) in enumerate(batch)
+            for j, row in enumerate(rows[i * count : (i + 1) * count])
+        ]
+
+
+def text_after(policy: Policy, prompt: Sequence[int], row: Sequence[int]) -> str:
+    """The text that `row` adds to `prompt`; decoding both together keeps a leading space that one alone may lose."""
+    whole = str(policy.tokenizer.decode([*prompt, *row], skip_special_tokens=True))
+    before = str(policy.tokenizer.decode(list(prompt), skip_special_tokens=True))
+    if whole.startswith(before):
+        return whole[len(before) :]
+    return str(policy.tokenizer.decode(list(row), skip_special_tokens=True))

@@ -1,0 +1,106 @@
+"""What a method is: a way to edit a language model or its decoding."""
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from bench.progress import SILENT, Progress
+from bench.spec import Spec
+
+if TYPE_CHECKING:
+    from bench.policy import LoadedModel, Policy
+    from bench.sets import ContrastiveSets
+
+APPLY = {"stage": "apply"}
+"""`json_schema_extra` of an option that matters only when the artifact is applied, so that preparing it is shared."""
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What a method says of itself.
+
+    Attributes:
+        name: Its name on the command line.
+        kind: `none`, `fine-tuning`, `decoding-time`, `representation`, `weights` or `prompt`.
+        summary: One line.
+        paper: Where it comes from.
+        needs_sets: Whether it learns from contrastive sets; they are refused to one that does not.
+        extras: The optional dependencies that it needs (names of this package's extras).
+        strength: The option that moves it from the base (0) to the full edit (and beyond), or None.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    paper: str
+    needs_sets: bool = False
+    extras: tuple[str, ...] = ()
+    strength: str | None = None
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a method is given besides the model and the sets.
+
+    Attributes:
+        folder: An empty folder; what the method leaves there is the artifact.
+        seed: The training seed.
+        progress: Where to report.
+    """
+
+    folder: Path
+    seed: int = 0
+    progress: Progress = SILENT
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What preparing a method left on disk.
+
+    Attributes:
+        path: Its folder.
+        hash: SHA-256 (hex) over its content; the same seed gives the same bytes.
+        facts: Figures about its making for the record (steps, trained tokens, trainable parameters, ...).
+    """
+
+    path: Path
+    hash: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+C = TypeVar("C", bound=Spec)
+
+
+class Method(ABC, Generic[C]):
+    """A way to edit a model. One instance carries one configuration.
+
+    Attributes:
+        info: What it says of itself.
+        Config: Its options; unknown ones are refused.
+    """
+
+    info: ClassVar[MethodInfo]
+    Config: ClassVar[type[Spec]]
+
+    def __init__(self, config: C) -> None:
+        """Take a configuration; nothing is loaded yet."""
+        self.config = config
+
+    @abstractmethod
+    def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
+        """Make the artifact in `ctx.folder` and return figures about its making (JSON values).
+
+        The base model is left as it was found. Raises `MissingError` where `sets` lack what the method learns from.
+        """
+
+    @abstractmethod
+    def applied(self, base: "LoadedModel", artifact: Artifact) -> "AbstractContextManager[Policy]":
+        """Yield the edited model; the base model is restored, bit for bit, when the block ends."""
+
+    @classmethod
+    def prepared_by(cls, config: Spec) -> dict[str, Any]:
+        """The options that decide the artifact: all but those of the stage `apply`."""
+        extras = {name: info.json_schema_extra for name, info in cls.Config.model_fields.items()}
+        return {name: value for name, value in config.model_dump().items() if extras[name] != APPLY}

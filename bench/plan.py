@@ -1,0 +1,222 @@
+"""From what a user asks for to the cells to carry out: everything validated, every value with its origin."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench import registry
+from bench.errors import UsageError, did_you_mean
+from bench.method import Method
+from bench.spec import Spec, SuiteSpec, validate
+from bench.suites import read_suite
+from bench.tasks.base import Task
+
+BASE = "none"
+"""The method that every other is compared with."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for, flags and files already merged.
+
+    Attributes:
+        methods: Names, each with options of its own where wanted: `contrastive:objective=paper:steps=20`.
+        suite: Name or path.
+        model: A model in place of the suite's (`ID` or `ID@REVISION`), or None.
+        seeds: Seeds of training and sampling.
+        settings: `KEY=VALUE` for the methods' options, `METHOD.KEY=VALUE` for one method's, `suite.PATH=VALUE` for the suite.
+        limit: The most prompts and documents of each task, or None.
+        base: Whether to measure the base model as well.
+    """
+
+    methods: Sequence[str]
+    suite: str
+    model: str | None = None
+    seeds: Sequence[int] = (0,)
+    settings: Sequence[str] = ()
+    limit: int | None = None
+    base: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (suite, method with its configuration, model, seed).
+
+    Attributes:
+        suite: The suite, overrides applied.
+        method: The method's name.
+        config: Its validated options.
+        label: The name with the options that differ from the suite's, for people.
+        seed: Of training and sampling.
+        limit: The most prompts and documents of each task, or None.
+        origins: Where each option's value comes from: `flag`, `suite` or `default`; and the suite's overrides.
+    """
+
+    suite: SuiteSpec
+    method: str
+    config: Spec
+    label: str
+    seed: int
+    limit: int | None
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def build(self) -> Method[Any]:
+        """The method, configured."""
+        built: Method[Any] = registry.load("methods", self.method)(self.config)
+        return built
+
+    def tasks(self) -> list[Task[Any]]:
+        """The suite's tasks, configured."""
+        return build_tasks(self.suite)
+
+
+def build_tasks(suite: SuiteSpec) -> list[Task[Any]]:
+    """The tasks of a suite, in its order.
+
+    Raises:
+        UsageError: a task is unknown, its options are not valid, or two have one name.
+    """
+    tasks: list[Task[Any]] = []
+    for place, entry in enumerate(suite.tasks, 1):
+        where = f"suite '{suite.name}', task {place}"
+        if "task" not in entry:
+            raise UsageError(f"{where}: 'task' is missing", mend=f"known: {', '.join(registry.names('tasks'))}")
+        kind = registry.load("tasks", str(entry["task"]))
+        tasks.extend(kind.from_config(validate(kind.Config, entry, f"{where} ({entry['task']})")))
+    names = [task.name for task in tasks]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"suite '{suite.name}' has task '{twice[0]}' twice", mend="take one of them out")
+    return tasks
+
+
+def make_cells(request: Request) -> list[Cell]:
+    """All cells of a request: for each seed the base, then the methods.
+
+    Raises:
+        UsageError: anything in the request is not valid; nothing has been done then.
+    """
+    settings = [parse_setting(text) for text in request.settings]
+    suite, suite_origins = _suite(request, settings)
+    build_tasks(suite)
+    asked = [parse_method(text) for text in request.methods]
+    if request.base and BASE not in [name for name, _ in asked]:
+        asked.insert(0, (BASE, {}))
+    _check_settings(settings, [name for name, _ in asked])
+    kinds = []
+    for name, own in asked:
+        config, origins = _configure(name, own, suite, settings)
+        kinds.append((name, config, _label(name, own, settings), {**suite_origins, **origins}))
+    labels = [label for _, _, label, _ in kinds]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UsageError(f"method '{label}' is asked for twice", mend="name it once, or give it other options")
+    return [
+        Cell(suite, name, config, label, seed, request.limit, origins)
+        for seed in request.seeds
+        for name, config, label, origins in kinds
+    ]
+
+
+def parse_method(text: str) -> tuple[str, dict[str, Any]]:
+    """`name:key=value:key=value` to the name and its options."""
+    name, *options = text.strip().split(":")
+    return name, dict(parse_setting(option) for option in options)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`KEY=VALUE` to the key and the value, read as YAML (so `1e-4` and `1.0e-4` are numbers, `[a, b]` a list)."""
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"'{text}' is not KEY=VALUE")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UsageError(f"the value of '{text}' cannot be read") from None
+    if isinstance(parsed, str):  # YAML 1.1 takes 1e-4 for a text
+        try:
+            parsed = float(parsed)
+        except ValueError:
+            pass
+    return key.strip(), parsed
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`0-2` or `0,3,5` or both to the seeds, each once, in order."""
+    seeds: list[int] = []
+    for piece in text.split(","):
+        first, dash, last = piece.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+            raise UsageError(f"seeds '{text}' are not numbers and ranges", mend="write them as 0-2 or 0,3,5")
+        seeds.extend(range(int(first), int(last or first) + 1))
+    return list(dict.fromkeys(seeds))
+
+
+def _suite(request: Request, settings: list[tuple[str, Any]]) -> tuple[SuiteSpec, dict[str, str]]:
+    raw, where = read_suite(request.suite)
+    origins: dict[str, str] = {}
+    if request.model:
+        name, at, revision = request.model.partition("@")
+        raw["model"] = {**raw.get("model", {}), "id": name, "revision": revision if at else None}
+        origins["suite.model"] = "flag"
+    for key, value in settings:
+        if key.startswith("suite."):
+            _put(raw, key.removeprefix("suite.").split("."), value, key)
+            origins[key] = "flag"
+    return validate(SuiteSpec, raw, where), origins
+
+
+def _put(raw: dict[str, Any], path: list[str], value: Any, key: str) -> None:
+    for part in path[:-1]:
+        inner = raw.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"'{key}' goes through '{part}', which is not a mapping")
+        raw = inner
+    raw[path[-1]] = value
+
+
+def _check_settings(settings: list[tuple[str, Any]], names: list[str]) -> None:
+    """Refuse a setting that would go nowhere."""
+    edited = [name for name in names if name != BASE]
+    options = {option for name in edited for option in registry.load("methods", name).Config.model_fields}
+    for key, _ in settings:
+        head, dot, _rest = key.partition(".")
+        if dot and head not in ("suite", *names):
+            raise UsageError(f"'{key}' names no method of this run", mend=f"it has {', '.join(names)}")
+        if not dot and key not in options:
+            raise UsageError(f"no method of this run has the option '{key}'", mend=did_you_mean(key, options))
+
+
+def _configure(
+    name: str, own: dict[str, Any], suite: SuiteSpec, settings: list[tuple[str, Any]]
+) -> tuple[Spec, dict[str, str]]:
+    """A method's options: flag > suite > default. A bare KEY goes to every method that has it."""
+    kind = registry.load("methods", name)
+    from_suite = suite.methods.get(name, {})
+    from_flags: dict[str, Any] = {}
+    for key, value in settings:
+        head, dot, rest = key.partition(".")
+        if dot and head == name:
+            from_flags[rest] = value
+        elif not dot and key in kind.Config.model_fields:
+            from_flags[key] = value
+    from_flags.update(own)
+    config = validate(kind.Config, {**from_suite, **from_flags}, f"method '{name}'")
+    origins = {
+        key: "flag" if key in from_flags else "suite" if key in from_suite else "default"
+        for key in kind.Config.model_fields
+    }
+    return config, origins
+
+
+def _label(name: str, own: dict[str, Any], settings: list[tuple[str, Any]]) -> str:
+    shown = dict(own)
+    if name != BASE:
+        fields = registry.load("methods", name).Config.model_fields
+        for key, value in settings:
+            head, dot, rest = key.partition(".")
+            if (dot and head == name) or (not dot and key in fields):
+                shown.setdefault(rest if dot else key, value)
+    return name + (f" ({', '.join(f'{key}={value}' for key, value in shown.items())})" if shown else "")

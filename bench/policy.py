@@ -1,0 +1,129 @@
+"""What a policy is: the edited model as a function from tokens and cache to next-token logits and cache.
+
+Everything is measured through this function, so that a fine-tuned model, a decoding-time ensemble, a steered model and
+an edited weight stand in one table.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Cache(Protocol):
+    """Keys and values of what a policy has read, one row a sequence; an ensemble's holds one for each of its models."""
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat every row `repeats` times, in place: row i becomes rows i * repeats to (i + 1) * repeats - 1."""
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep the rows `indices` (int64, shape [rows]), in that order, in place; a row may be named repeatedly."""
+
+
+@dataclass
+class LoadedModel:
+    """The base model in memory.
+
+    Attributes:
+        model: The model, in evaluation mode, all parameters frozen.
+        tokenizer: Its tokenizer, with a pad token.
+        id: As asked for: an asset's name, a hub id, a path.
+        sha256: Hash of its content.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    id: str
+    sha256: str
+
+
+class Policy(ABC):
+    """An edited language model.
+
+    Attributes:
+        tokenizer: Text to tokens and back; the base model's.
+        device: Where `forward` takes its tensors.
+        max_length: Longest sequence in tokens that the model was made for.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+    max_length: int
+
+    @abstractmethod
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        cache: Cache | None = None,
+        logits_to_keep: int = 0,
+    ) -> tuple[torch.Tensor, Cache]:
+        """Read tokens, return logits and the cache that now holds these tokens as well.
+
+        Args:
+            input_ids: New tokens, int64 [rows, new].
+            attention_mask: 1 for tokens, 0 for padding, int64 [rows, read before + new]; a row's tokens are counted
+                from its first 1, so padding on the left does not move them.
+            cache: What was read before, or None; it may be changed in place.
+            logits_to_keep: How many last positions to return logits for; 0 for all.
+
+        Returns:
+            Unnormalised log-probabilities of the next token, [rows, kept, vocabulary], and the cache.
+        """
+
+    def not_exportable(self) -> str | None:
+        """Why this policy cannot be written as plain weights, or None where it can."""
+        return "its logits are not those of one set of weights"
+
+
+class HFPolicy(Policy):
+    """A policy that is one causal language model of `transformers`, with whatever adapter it carries."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Wrap a model.
+
+        Args:
+            model: A causal language model (or a PEFT model around one).
+            tokenizer: Its tokenizer.
+        """
+        self.model = model
+        self.tokenizer = tokenizer
+        self.device = model.device
+        self.max_length = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 20)
+
+    @torch.inference_mode()
+    def forward(  # noqa: D102
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        cache: Cache | None = None,
+        logits_to_keep: int = 0,
+    ) -> tuple[torch.Tensor, Cache]:
+        positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
+        output: Any = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=logits_to_keep,
+        )
+        return output.logits[:, -logits_to_keep:], output.past_key_values
+
+    def not_exportable(self) -> str | None:  # noqa: D102
+        return None
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode (no dropout) for a block, and back into the mode that it was in."""
+    mode = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(mode)

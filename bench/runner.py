@@ -1,0 +1,356 @@
+"""One cell: prepare, apply, measure, record."""
+
+import contextlib
+import datetime
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.environment import Environment, alone
+from bench.errors import UsageError
+from bench.hashing import hash_file, hash_json
+from bench.method import Artifact, Method, RunContext
+from bench.phases import Phases
+from bench.plan import Cell
+from bench.policy import HFPolicy, Policy
+from bench.sets import ContrastiveSets, load_sets, save_sets
+from bench.sets.generation import generate_sets
+from bench.sets.prompts import assert_disjoint, load_prompts, part
+from bench.store.files import folder, read_json, write_json
+from bench.store.keys import NUMERIC, code_hash, versions
+from bench.store.record import Manifest, Metric, Result, TaskResult
+from bench.tasks.base import Task, TaskContext
+
+if TYPE_CHECKING:
+    import accelerate
+
+_SETS_CODE = ("bench.engine", "bench.policy", "bench.model", "bench.sets", "bench.hashing")
+_FACTS = "facts.json"
+
+
+@dataclass
+class Runner:
+    """Carries out one cell.
+
+    Attributes:
+        cell: What to do.
+        env: What it shares with others.
+        runs: The folder of records.
+        fresh: Reuse nothing: record, artifact and sets are made anew.
+    """
+
+    cell: Cell
+    env: Environment
+    runs: Path
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        """Start with no phase done."""
+        self.phases = Phases()
+        self.method: Method[Any] = self.cell.build()
+
+    # --- identity -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def suite_hash(self) -> str:
+        """Hash of what makes runs comparable: everything about the measurement, nothing about the method."""
+        suite = self.cell.suite
+        return hash_json(
+            {
+                "model": suite.model.model_dump(),
+                "scorer": suite.scorer.model_dump(),
+                "decoding": suite.decoding.model_dump(),
+                "tasks": suite.tasks,
+                "limit": self.cell.limit,
+            }
+        )
+
+    @cached_property
+    def sets_key(self) -> str | None:
+        """Hash of what the contrastive sets follow from, known before they are made; None where none is needed."""
+        if not self.method.info.needs_sets:
+            return None
+        spec = self.cell.suite.sets
+        if spec.source != "self":
+            return self.env.assets.data(spec.source).sha256
+        return hash_json(
+            {
+                "sets": spec.model_dump(),
+                "model": [self.env.model.sha256, self.cell.suite.model.dtype, self.cell.suite.model.quantization],
+                "prompts": self.env.assets.data(spec.prompts).sha256,
+                "scorer": self.env.scorer.info.hash,
+                "code": code_hash(_SETS_CODE),
+                "packages": versions(NUMERIC),
+            }
+        )
+
+    @cached_property
+    def artifact_key(self) -> str:
+        """Hash of what the artifact follows from; options that matter only when it is applied are not in it."""
+        return hash_json(
+            {
+                "method": self.cell.method,
+                "config": self.method.prepared_by(self.cell.config),
+                "seed": self.cell.seed,
+                "sets": self.sets_key,
+                "model": [self.env.model.sha256, self.cell.suite.model.dtype, self.cell.suite.model.quantization],
+                "code": self.env.method_code(self.cell.method),
+                "packages": versions([*NUMERIC, "peft", "accelerate"]),
+            }
+        )
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of every field that can change the record's figures."""
+        return hash_json(
+            {
+                "suite": self.suite_hash,
+                "method": self.cell.method,
+                "config": self.cell.config.model_dump(),
+                "artifact": self.artifact_key,
+                "seed": self.cell.seed,
+                "model": self.env.model.sha256,
+                "data": [one["sha256"] for one in self.env.data],
+                "scorer": [self.env.scorer.info.hash, self.cell.suite.scorer.threshold],
+                "code": self.env.code(self.cell.method)["hash"],
+                "packages": versions([*NUMERIC, "lm_eval", "datasets"]),
+            }
+        )
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run's folder."""
+        return f"{self.cell.suite.name}-{self.cell.method}-s{self.cell.seed}-{self.key[:10]}"
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.runs / self.run_id
+
+    @property
+    def done(self) -> bool:
+        """Whether the record is complete."""
+        return not self.fresh and (self.folder / "result.json").exists()
+
+    # --- work ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> Path:
+        """Carry the cell out, or go on with what an interrupted run left, and return its folder."""
+        with alone(self.folder):
+            if self.done:
+                return self.folder
+            if self.fresh and self.folder.exists():
+                shutil.rmtree(self.folder)
+            manifest = self._manifest()
+            self._write(manifest)
+            try:
+                artifact = self.prepare()
+                metrics = self._measure(artifact)
+            except Exception as error:
+                self._write(manifest.model_copy(update={"status": "failed", "error": str(error)[:1000]}))
+                raise
+            self._finish(manifest, artifact, metrics)
+        return self.folder
+
+    def prepare(self) -> Artifact:
+        """The cell's artifact: found in the cache, or made."""
+        path = self._artifact_path
+        with alone(path):
+            if self._stale(path):
+                with folder(path) as made:
+                    self._make(made, self.sets())
+        return load_artifact(path)
+
+    def prepare_with(self, processes: "accelerate.PartialState") -> None:
+        """Make the artifact with a group of processes, each of which calls this; the first one writes it."""
+        from accelerate.utils import broadcast_object_list
+
+        path, wanted = self._artifact_path, [False]
+        with contextlib.ExitStack() as held:
+            if processes.is_main_process:
+                held.enter_context(alone(path))
+                wanted = [self._stale(path)]
+                if wanted[0]:
+                    self.sets()
+            broadcast_object_list(wanted)
+            if not wanted[0]:
+                return
+            temporary = folder(path) if processes.is_main_process else tempfile.TemporaryDirectory()
+            with temporary as made:
+                self._make(Path(made), self.sets())
+
+    @property
+    def _artifact_path(self) -> Path:
+        return self.env.assets.cache / "artifacts" / self.artifact_key
+
+    def _stale(self, path: Path) -> bool:
+        """Whether something in the cache is to be made; with `fresh`, what this invocation has not made is dropped."""
+        if self.fresh and path.exists() and path not in self.env.made:
+            shutil.rmtree(path)
+        missing = not path.exists()
+        if missing:
+            self.env.made.add(path)
+        return missing
+
+    def _make(self, made: Path, sets: ContrastiveSets | None) -> None:
+        begin = time.perf_counter()
+        with self.phases.phase("train" if sets else "prepare") as noted:
+            context = RunContext(made, self.cell.seed, self.env.progress)
+            facts = self.method.prepare(self.env.base, sets, context)
+            noted.update({"tokens": facts["trained_tokens"]} if "trained_tokens" in facts else {})
+        if sets:
+            facts["sets"] = {"hash": sets.hash, "source": sets.source, "anchors": len(sets)}
+        facts["seconds"] = round(time.perf_counter() - begin, 3)
+        write_json(made / _FACTS, facts)
+
+    def sets(self) -> ContrastiveSets | None:
+        """The contrastive sets, found or made; refused where an anchor meets an evaluation prompt."""
+        if self.sets_key is None:
+            return None
+        spec = self.cell.suite.sets
+        if spec.source == "self":
+            path = self.env.assets.cache / "sets" / self.sets_key / "sets.jsonl"
+            with alone(path.parent):
+                if self._stale(path.parent):
+                    self._generate_sets(path.parent)
+        else:
+            path = self.env.assets.data(spec.source).path
+        sets = load_sets(path, source=spec.source)
+        held_out = [text for task in self.cell.tasks() for text in task.evaluation_texts(self.env.assets)]
+        assert_disjoint([one.anchor for one in sets.sets], held_out)
+        return sets
+
+    def _generate_sets(self, path: Path) -> None:
+        spec, suite = self.cell.suite.sets, self.cell.suite
+        prompts = part(load_prompts(self.env.assets.data(spec.prompts).path), "train")[: spec.num_prompts]
+        policy = HFPolicy(self.env.base.model, self.env.base.tokenizer)
+        provenance = {
+            "source": "self",
+            "generator": suite.model.id,
+            "scorer": self.env.scorer.info.name,
+            "seed": spec.seed,
+        }
+        with self.phases.phase("sets") as noted, folder(path) as made:
+            sets = generate_sets(policy, prompts, self.env.scorer, spec, provenance, self.env.progress)
+            noted["tokens"] = len(prompts) * spec.decoding.num_samples * spec.decoding.max_new_tokens
+            save_sets(made / "sets.jsonl", sets)
+
+    def _measure(self, artifact: Artifact) -> list[Metric]:
+        """All tasks in the suite's order: those that ask the policy while it is applied, then those that read samples."""
+        tasks = self.cell.tasks()
+        context = TaskContext(
+            folder=self.folder / "samples",
+            assets=self.env.assets,
+            scorer=self.env.scorer,
+            threshold=self.cell.suite.scorer.threshold,
+            decoding=self.cell.suite.decoding,
+            seed=self.cell.seed,
+            base=self.env.base,
+            progress=self.env.progress,
+            limit=self.cell.limit,
+        )
+        results: dict[str, TaskResult] = {}
+        asking = [task for task in tasks if task.info.measures == "policy"]
+        if any(not self._task_file(task).exists() for task in asking):
+            with self.method.applied(self.env.base, artifact) as policy:
+                for task in asking:
+                    results[task.name] = self._task(task, policy, context)
+        base = HFPolicy(self.env.base.model, self.env.base.tokenizer)
+        for task in tasks:
+            if task.name not in results:
+                results[task.name] = self._task(task, base, context)
+        return [metric for task in tasks for metric in results[task.name].metrics]
+
+    def _task_file(self, task: Task[Any]) -> Path:
+        return self.folder / "tasks" / f"{task.name}.json"
+
+    def _task(self, task: Task[Any], policy: Policy, context: TaskContext) -> TaskResult:
+        path = self._task_file(task)
+        if path.exists():
+            result = TaskResult.model_validate(read_json(path))
+            self.phases.done.extend([result.phase] if result.phase else [])
+            return result
+        before = context.tokens
+        with self.phases.phase(task.name) as noted:
+            result = task.measure(policy, context)
+            noted["tokens"] = context.tokens - before
+        result = result.model_copy(update={"phase": self.phases.done[-1]})
+        write_json(path, result.model_dump())
+        return result
+
+    # --- record -------------------------------------------------------------------------------------------------
+
+    def _manifest(self) -> Manifest:
+        cell, suite, scorer = self.cell, self.cell.suite, self.env.scorer.info
+        return Manifest(
+            run_id=self.run_id,
+            key=self.key,
+            status="started",
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            suite={**suite.model_dump(), "limit": cell.limit},
+            suite_hash=self.suite_hash,
+            method={
+                "name": cell.method,
+                "label": cell.label,
+                "config": cell.config.model_dump(),
+                "origins": cell.origins,
+                "hash": self.env.method_code(cell.method),
+                "artifact_key": self.artifact_key,
+                "sets_key": self.sets_key,
+            },
+            seed=cell.seed,
+            model={
+                **suite.model.model_dump(),
+                "sha256": self.env.model.sha256,
+                "revision": self.env.model.revision,
+                "licence": self.env.model.licence,
+                "source": self.env.model.source,
+            },
+            data=self.env.data,
+            scorer={
+                "name": scorer.name,
+                "label": scorer.label,
+                "hash": scorer.hash,
+                "threshold": suite.scorer.threshold,
+                "licence": scorer.licence,
+            },
+            decoding=suite.decoding.model_dump(),
+            engine=self._engine(),
+            code=self.env.code(cell.method),
+            packages=self.env.packages,
+            hardware=self.env.hardware,
+        )
+
+    def _engine(self) -> dict[str, Any]:
+        from bench.engine.batching import BATCH_TOKENS
+
+        return {"name": "transformers", "dtype": self.cell.suite.model.dtype, "batch_tokens": BATCH_TOKENS}
+
+    def _write(self, manifest: Manifest) -> None:
+        write_json(self.folder / "manifest.json", manifest.model_dump())
+
+    def _finish(self, manifest: Manifest, artifact: Artifact, metrics: list[Metric]) -> None:
+        result = Result(
+            run_id=self.run_id,
+            key=self.key,
+            metrics=metrics,
+            phases=self.phases.done,
+            artifact={"hash": artifact.hash, **artifact.facts},
+            publishable=not any(metric.n_failed or metric.value is None for metric in metrics),
+        )
+        self._write(manifest.model_copy(update={"status": "done"}))
+        write_json(self.folder / "result.json", result.model_dump())
+
+
+def load_artifact(path: Path) -> Artifact:
+    """An artifact by its folder; its hash is over the names and bytes of what the method left there."""
+    files = sorted(one for one in path.rglob("*") if one.is_file() and one.name != _FACTS)
+    content = {str(one.relative_to(path)): hash_file(one) for one in files}
+    facts = read_json(path / _FACTS)
+    if not isinstance(facts, dict):
+        raise UsageError(f"{path / _FACTS} is not a record of facts", mend="delete the folder: it is made anew")
+    return Artifact(path, hash_json(content), facts)

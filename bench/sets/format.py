@@ -1,0 +1,94 @@
+"""The JSONL format of contrastive sets: one anchor a line.
+
+```json
+{"anchor": "He said", "positives": [{"text": " hello.", "score": 0.01}], "negatives": [{"text": " ...", "score": 0.97}],
+ "provenance": {"source": "self", "generator": "...", "scorer": "...", "seed": 0}}
+```
+
+A text is what follows the anchor, leading space included. `score` is the scorer's (null where nobody scored it);
+`provenance` says how the line came to be, in whatever keys its maker uses.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from bench.errors import BenchError, UsageError
+from bench.hashing import content_id, hash_file
+from bench.spec import Spec, validate
+from bench.store.files import write_text
+
+
+class Text(Spec):
+    """A continuation of the anchor with the scorer's score in [0, 1], or None."""
+
+    text: str = Field(min_length=1)
+    score: float | None = Field(None, ge=0, le=1)
+
+
+class ContrastiveSet(Spec):
+    """An anchor with its positives and negatives."""
+
+    anchor: str
+    positives: list[Text]
+    negatives: list[Text]
+    provenance: dict[str, Any] = {}
+
+    @property
+    def id(self) -> str:
+        """The anchor's content id."""
+        return content_id(self.anchor)
+
+
+@dataclass(frozen=True)
+class ContrastiveSets:
+    """Contrastive sets with the hash (SHA-256, hex) of the file that holds them."""
+
+    sets: list[ContrastiveSet]
+    hash: str
+    source: str
+
+    def __len__(self) -> int:
+        """Number of anchors."""
+        return len(self.sets)
+
+
+def load_sets(path: Path, source: str | None = None) -> ContrastiveSets:
+    """Read contrastive sets.
+
+    Raises:
+        UsageError: the file is missing, holds no set, or a line is not in the format (the message has its number).
+    """
+    if not path.is_file():
+        raise UsageError(f"no such file of contrastive sets: {path}")
+    sets = []
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):
+                if line.strip():
+                    sets.append(_parse(line, f"{path}, line {number}"))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 ({error})") from None
+    if not sets:
+        raise UsageError(f"{path} holds no contrastive set")
+    return ContrastiveSets(sets, hash_file(path), source or str(path))
+
+
+def _parse(line: str, where: str) -> ContrastiveSet:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{where}: not JSON ({error})") from None
+    try:
+        return validate(ContrastiveSet, value, where)
+    except BenchError as error:
+        raise UsageError(error.what, mend="see docs/sets.md for the format") from None
+
+
+def save_sets(path: Path, sets: Iterable[ContrastiveSet]) -> None:
+    """Write contrastive sets, whole or not at all."""
+    write_text(path, "".join(json.dumps(one.model_dump(), ensure_ascii=False) + "\n" for one in sets))

@@ -1,0 +1,192 @@
+"""What a task is: it measures a policy and leaves the evidence of every figure."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+from bench.assets.store import AssetStore, Resolved
+from bench.progress import Progress
+from bench.spec import Decoding, Spec
+from bench.stats import interval, value
+from bench.store.files import read_jsonl
+from bench.store.record import Evidence, Metric, TaskResult
+from bench.store.samples import SampleFile
+
+if TYPE_CHECKING:
+    from bench.policy import LoadedModel, Policy
+    from bench.scorers.checked import CheckedScorer
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What a task says of itself.
+
+    Attributes:
+        name: Its name in a suite.
+        summary: One line.
+        source: The paper or programme that its protocol comes from.
+        measures: `policy` (it asks the edited model) or `samples` (it reads another task's samples once the base model
+            is restored; `base` is then at hand).
+    """
+
+    name: str
+    summary: str
+    source: str
+    measures: Literal["policy", "samples"] = "policy"
+
+
+class TaskConfig(Spec):
+    """Options of a task in a suite; `task` is its name."""
+
+    task: str
+
+
+@dataclass
+class TaskContext:
+    """What a task is given besides the policy.
+
+    Attributes:
+        folder: The run's `samples` folder.
+        assets: Resolves data.
+        scorer: Scores texts.
+        threshold: The score from which on a text counts as toxic.
+        decoding: The suite's way to sample.
+        seed: The run's seed.
+        base: The base model.
+        progress: Where to report.
+        tokens: Tokens worked on so far; a task adds to it.
+        limit: The most prompts, documents or passages to take, or None for the suite's own number.
+    """
+
+    folder: Path
+    assets: AssetStore
+    scorer: "CheckedScorer"
+    threshold: float
+    decoding: Decoding
+    seed: int
+    base: "LoadedModel"
+    progress: Progress
+    limit: int | None = None
+    tokens: int = 0
+
+    def samples(self, name: str) -> list[dict[str, Any]]:
+        """The samples that an earlier task of this run left."""
+        return read_jsonl(self.folder / f"{name}.jsonl")
+
+    @contextmanager
+    def append(self, name: str) -> Iterator[SampleFile]:
+        """Open a task's samples to read what an interrupted run left and to append to."""
+        with SampleFile(self.folder / f"{name}.jsonl") as stream:
+            yield stream
+
+    def take(self, wanted: int | None) -> int | None:
+        """The smaller of the suite's own number and the run's limit."""
+        return min((n for n in (wanted, self.limit) if n is not None), default=None)
+
+
+C = TypeVar("C", bound=TaskConfig)
+
+
+class Task(ABC, Generic[C]):
+    """Measures a policy. One instance carries one configuration.
+
+    Attributes:
+        info: What it says of itself.
+        Config: Its options in a suite.
+    """
+
+    info: ClassVar[TaskInfo]
+    Config: ClassVar[type[TaskConfig]]
+
+    def __init__(self, config: C) -> None:
+        """Take a configuration; nothing is loaded yet."""
+        self.config = config
+
+    @property
+    def name(self) -> str:
+        """What it is called in the record; one run has no two tasks of one name."""
+        return self.info.name
+
+    @classmethod
+    def from_config(cls, config: C) -> "list[Task[Any]]":
+        """The tasks that one entry of a suite stands for."""
+        return [cls(config)]
+
+    @abstractmethod
+    def data(self, assets: AssetStore) -> list[Resolved]:
+        """The data that it reads, fetched where needed; their hashes go into the run's key."""
+
+    @abstractmethod
+    def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
+        """Measure; for a task that measures samples, `policy` is the base model."""
+
+    def evaluation_texts(self, assets: AssetStore) -> list[str]:
+        """Prompts that no training text may meet."""
+        del assets
+        return []
+
+
+@dataclass
+class Figures:
+    """Collects a task's metrics with their evidence."""
+
+    task: str
+    metrics: list[Metric] = field(default_factory=list)
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+
+    def add(
+        self,
+        name: str,
+        evidence: Evidence,
+        *,
+        higher_is_better: bool | None,
+        group: str | None = None,
+        n_failed: int = 0,
+        n_empty: int = 0,
+        task: str | None = None,
+    ) -> None:
+        """Add a metric: its value and interval follow from the evidence; none of it gives null."""
+        found = value(evidence) if evidence.value else None
+        bounds = interval([evidence]) if evidence.value else None
+        metric = Metric(
+            task=task or self.task,
+            name=name,
+            group=group,
+            value=found,
+            n=len(evidence.value),
+            n_failed=n_failed,
+            n_empty=n_empty,
+            ci_low=bounds.low if bounds else None,
+            ci_high=bounds.high if bounds else None,
+            higher_is_better=higher_is_better,
+        )
+        self.metrics.append(metric)
+        self.evidence[metric.key] = evidence
+
+    def result(self) -> TaskResult:
+        """All of them."""
+        return TaskResult(metrics=self.metrics, evidence=self.evidence)
+
+
+def evidence_by_cluster(
+    statistic: Literal["mean", "exp_mean", "median"],
+    rows: Sequence[tuple[str, float] | tuple[str, float, float]],
+    *,
+    bounded: bool = False,
+) -> Evidence:
+    """Evidence from (cluster id, value) or (cluster id, value, weight) rows."""
+    places: dict[str, int] = {}
+    for row in rows:
+        places.setdefault(row[0], len(places))
+    weights = [row[2] for row in rows if len(row) == 3]  # noqa: PLR2004
+    return Evidence(
+        statistic=statistic,
+        bounded=bounded,
+        cluster_ids=list(places),
+        cluster=[places[row[0]] for row in rows],
+        value=[float(row[1]) for row in rows],
+        weight=weights or None,
+    )

@@ -1,0 +1,76 @@
+"""Diversity and degeneration of the sampled continuations (Li et al., 2016, arXiv 1510.03055: distinct-n)."""
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench.assets.store import AssetStore, Resolved
+from bench.store.record import TaskResult
+from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.rtp import SAMPLES
+
+if TYPE_CHECKING:
+    from bench.policy import Policy
+
+REPEATED_NGRAM = 4
+
+
+class DiversityConfig(TaskConfig):
+    """`diversity` has no options; it reads the samples of `rtp`."""
+
+
+class Diversity(Task[DiversityConfig]):
+    """Distinct n-grams of a prompt's samples, their length, and the shares that are empty or repeat themselves."""
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="diversity",
+        summary="distinct-1/2/3, length, empty and repeated shares of the sampled continuations",
+        source="Li et al., 2016, arXiv 1510.03055; distinct n-grams over all words, as DExperts (arXiv 2105.03023)",
+        measures="samples",
+    )
+    Config = DiversityConfig
+
+    def data(self, assets: AssetStore) -> list[Resolved]:  # noqa: D102
+        del assets
+        return []
+
+    def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
+        del policy
+        rows = ctx.samples(SAMPLES)
+        figures = Figures(self.info.name)
+        empty = sum(not row["continuation"].strip() for row in rows)
+        for n in (1, 2, 3):
+            figures.add(
+                f"distinct_{n}",
+                evidence_by_cluster("mean", distinct(rows, n), bounded=True),
+                higher_is_better=True,
+                n_empty=empty,
+            )
+        length = [(row["prompt_id"], float(row["tokens"])) for row in rows]
+        blank = [(row["prompt_id"], float(not row["continuation"].strip())) for row in rows]
+        again = [(row["prompt_id"], float(repeats(row["continuation"]))) for row in rows]
+        figures.add("length", evidence_by_cluster("mean", length), higher_is_better=None, n_empty=empty)
+        figures.add("empty_share", evidence_by_cluster("mean", blank, bounded=True), higher_is_better=False)
+        figures.add(
+            "repeated_share", evidence_by_cluster("mean", again, bounded=True), higher_is_better=False, n_empty=empty
+        )
+        return figures.result()
+
+
+def distinct(rows: list[dict[str, Any]], n: int) -> list[tuple[str, float]]:
+    """Distinct-n of each prompt: different n-grams in all its samples over the samples' words; 0 without a word."""
+    words: dict[str, list[list[str]]] = defaultdict(list)
+    for row in rows:
+        words[row["prompt_id"]].append(row["continuation"].split())
+    scores = []
+    for key, samples in words.items():
+        total = sum(map(len, samples))
+        grams = {tuple(some[i : i + n]) for some in samples for i in range(len(some) - n + 1)}
+        scores.append((key, len(grams) / total if total else 0.0))
+    return scores
+
+
+def repeats(text: str) -> bool:
+    """Whether some run of four words stands twice in a text."""
+    words = text.casefold().split()
+    grams = [tuple(words[i : i + REPEATED_NGRAM]) for i in range(len(words) - REPEATED_NGRAM + 1)]
+    return len(set(grams)) < len(grams)

@@ -1,0 +1,151 @@
+"""Fluency: how likely the base model finds the continuations, and how likely the edited model finds plain text.
+
+Perplexities are pooled over tokens, exp(sum NLL / sum tokens), beside the median over continuations; none is dropped
+for being large, and what cannot be scored is counted.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from bench.assets.store import AssetStore, Resolved
+from bench.errors import UsageError
+from bench.hashing import content_id
+from bench.store.record import TaskResult
+from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.rtp import SAMPLES
+
+if TYPE_CHECKING:
+    from bench.policy import Policy
+
+
+class FluencyConfig(TaskConfig):
+    """`fluency` has no options; it reads the samples of `rtp`."""
+
+
+class Fluency(Task[FluencyConfig]):
+    """Perplexity of the sampled continuations, given their prompts, under the base model."""
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="fluency",
+        summary="perplexity of the sampled continuations under the base model, pooled and median",
+        source="DExperts, Liu et al., 2021, arXiv 2105.03023 (there under GPT-2 XL, very large ones dropped)",
+        measures="samples",
+    )
+    Config = FluencyConfig
+
+    def data(self, assets: AssetStore) -> list[Resolved]:  # noqa: D102
+        del assets
+        return []
+
+    def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
+        """An empty continuation has no token to score: it is counted as failed to be scored, and as empty."""
+        from bench.engine.generation import encode_prompt
+
+        rows = ctx.samples(SAMPLES)
+        requests, owners = [], []
+        for row in rows:
+            if row["continuation"].strip():
+                prompt = encode_prompt(policy, row["prompt"])
+                requests.append((prompt, _seam(policy, prompt, row)))
+                owners.append(row["prompt_id"])
+        scored = nll_rows(policy, ctx, owners, requests, "fluency")
+        figures = Figures(self.info.name)
+        empty = len(rows) - len(requests)
+        for name, evidence in (
+            ("perplexity_pooled", evidence_by_cluster("exp_mean", scored)),
+            ("perplexity_median", evidence_by_cluster("median", [(key, _exp(nll)) for key, nll, _ in scored])),
+        ):
+            figures.add(name, evidence, higher_is_better=False, n_empty=empty)
+        unscored = [(row["prompt_id"], float(not row["continuation"].strip())) for row in rows]
+        figures.add("unscored_share", evidence_by_cluster("mean", unscored, bounded=True), higher_is_better=False)
+        return figures.result()
+
+
+def _seam(policy: "Policy", prompt: Sequence[int], row: dict[str, Any]) -> list[int]:
+    """The continuation's tokens in the whole text where the tokenizer keeps the prompt's, else on their own."""
+    whole = list(policy.tokenizer(row["prompt"] + row["continuation"])["input_ids"])
+    if whole[: len(prompt)] == list(prompt) and len(whole) > len(prompt):
+        return whole[len(prompt) :]
+    return list(policy.tokenizer(row["continuation"], add_special_tokens=False)["input_ids"])
+
+
+def _exp(nll: float) -> float:
+    """exp, kept finite: a perplexity beyond 1e300 is one however it is written."""
+    import math
+
+    return math.exp(min(nll, 690.0))
+
+
+def nll_rows(
+    policy: "Policy",
+    ctx: TaskContext,
+    owners: Sequence[str],
+    requests: Sequence[tuple[Sequence[int], Sequence[int]]],
+    label: str,
+) -> list[tuple[str, float, float]]:
+    """(owner, mean NLL, tokens) of each request."""
+    from bench.engine.likelihood import loglikelihood
+
+    with ctx.progress.bar(label, len(requests), "texts") as bar:
+        scored = loglikelihood(policy, requests, done=bar.advance)
+    ctx.tokens += sum(one.tokens for one in scored)
+    return [
+        (owner, -one.logprob / one.tokens, float(one.tokens))
+        for owner, one in zip(owners, scored, strict=True)
+        if one.tokens
+    ]
+
+
+class HeldOutConfig(TaskConfig):
+    """Options of `heldout`."""
+
+    data: str = Field("boolq", description="JSONL with a text in each row: an asset, a file, or hub:ID:FILE")
+    field: str = Field("passage", description="the key of the text")
+    passages: int = Field(24, ge=1, description="texts to take, the first by content id")
+    max_tokens: int = Field(128, ge=2, description="tokens of each text that are scored")
+
+
+class HeldOutPerplexity(Task[HeldOutConfig]):
+    """Perplexity of the edited model on text that it was not trained on."""
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="heldout",
+        summary="perplexity of the edited model on held-out text, pooled over tokens",
+        source="token perplexity, exp(sum NLL / sum tokens)",
+    )
+    Config = HeldOutConfig
+
+    def data(self, assets: AssetStore) -> list[Resolved]:  # noqa: D102
+        return [assets.data(self.config.data)]
+
+    def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
+        from bench.engine.generation import first_token
+
+        texts = self._texts(ctx)
+        requests = [
+            ([first_token(policy)], policy.tokenizer(text, add_special_tokens=False)["input_ids"][: self._room])
+            for text in texts.values()
+        ]
+        scored = nll_rows(policy, ctx, list(texts), requests, self.info.name)
+        figures = Figures(self.info.name)
+        figures.add("perplexity", evidence_by_cluster("exp_mean", scored), higher_is_better=False)
+        return figures.result()
+
+    @property
+    def _room(self) -> int:
+        return self.config.max_tokens
+
+    def _texts(self, ctx: TaskContext) -> dict[str, str]:
+        path = ctx.assets.data(self.config.data).path
+        texts: dict[str, str] = {}
+        with path.open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):
+                text = json.loads(line).get(self.config.field) if line.strip() else ""
+                if text is None:
+                    raise UsageError(f"{path}, line {number}: no key '{self.config.field}'")
+                if text.strip():
+                    texts.setdefault(content_id(text), text)
+        return {key: texts[key] for key in sorted(texts)[: ctx.take(self.config.passages)]}

@@ -1,0 +1,143 @@
+"""A policy as a language model of lm-eval."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from bench.engine.batching import BATCH_TOKENS, batches
+from bench.engine.generation import continue_rows, encode_prompt, first_token, text_after
+from bench.engine.likelihood import loglikelihood
+from bench.engine.sampling import sample, uniforms
+from bench.hashing import hash_text
+from bench.policy import Policy
+from bench.spec import Decoding
+
+if TYPE_CHECKING:
+    from bench.tasks.base import TaskContext
+
+
+class PolicyLM(TemplateLM):
+    """Answers lm-eval's requests through the engine, so that every kind of method is scored alike."""
+
+    def __init__(self, policy: Policy, ctx: "TaskContext", label: str) -> None:
+        """Take the policy, and the context for its seed and progress."""
+        super().__init__()
+        self.policy, self.ctx, self.label = policy, ctx, label
+        self.tokenizer: Any = policy.tokenizer
+
+    @property
+    def eot_token_id(self) -> int:
+        """The end token."""
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What stands before a text with nothing before it: the begin token, or the end token."""
+        return first_token(self.policy)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """The tokenizer's name, for lm-eval's own caches."""
+        return str(self.tokenizer.name_or_path).replace("/", "__")
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        """Tokens of a text; with the tokenizer's own special tokens unless told otherwise, as lm-eval's HFLM does."""
+        del kwargs
+        options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
+        return list(self.tokenizer(string, **options)["input_ids"])
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """A conversation as the tokenizer's template writes it."""
+        return str(
+            self.tokenizer.apply_chat_template(
+                chat_history, tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        )
+
+    def _loglikelihood_tokens(
+        self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **kwargs: Any
+    ) -> list[tuple[float, bool]]:
+        del kwargs
+        with self.ctx.progress.bar(self.label, len(requests), "requests") as bar:
+            scored = loglikelihood(self.policy, [(context, text) for _, context, text in requests], done=bar.advance)
+        self.ctx.tokens += sum(len(context) + len(text) for _, context, text in requests)
+        return [(one.logprob, one.greedy) for one in scored]
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        """Log-likelihood of whole texts, in windows as long as the model allows."""
+        del disable_tqdm
+        windows, owners = [], []
+        for number, request in enumerate(requests):
+            for window in get_rolling_token_windows(
+                token_list=self.tok_encode(request.args[0]),
+                prefix_token=self.prefix_token_id,
+                max_seq_len=self.policy.max_length,
+                context_len=1,
+            ):
+                windows.append((("", ""), *make_disjoint_window(window)))
+                owners.append(number)
+        totals = [0.0] * len(requests)
+        for number, (logprob, _) in zip(owners, self._loglikelihood_tokens(windows), strict=True):
+            totals[number] += logprob
+        return totals
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Continuations up to a stop text: greedy, or sampled where the task asks for it."""
+        del disable_tqdm
+        answers: dict[int, str] = {}
+        prepared = [(number, *self._prepare(request)) for number, request in enumerate(requests)]
+        kinds = {str(options): options for _, _, options in prepared}
+        with self.ctx.progress.bar(self.label, len(requests), "requests") as bar:
+            for key, options in kinds.items():
+                mine = [(number, ids) for number, ids, own in prepared if str(own) == key]
+                length = options["max_gen_toks"]
+                for batch in batches(mine, lambda item, n=length: len(item[1]) + n, lambda _: 1, BATCH_TOKENS):
+                    for (number, _), text in zip(batch, self._generate(batch, requests, options), strict=True):
+                        answers[number] = text
+                    bar.advance(len(batch))
+        return [answers[number] for number in range(len(requests))]
+
+    def _prepare(self, request: Instance) -> tuple[list[int], dict[str, Any]]:
+        """Tokens of the context, cut on the left to leave room for the answer, and the options of decoding."""
+        context, given = request.args
+        options = normalize_gen_kwargs(dict(given), 256)
+        options["until"] = handle_stop_sequences(options.get("until"), eos=self.tokenizer.decode([self.eot_token_id]))
+        room = max(self.policy.max_length - options["max_gen_toks"], 1)
+        return encode_prompt(self.policy, context)[-room:], options
+
+    def _generate(
+        self, batch: list[tuple[int, list[int]]], requests: list[Instance], options: dict[str, Any]
+    ) -> list[str]:
+        length, until = options["max_gen_toks"], [text for text in options["until"] if text]
+        sampled = options.get("do_sample") and options.get("temperature", 1.0) > 0
+        decoding = Decoding(
+            max_new_tokens=length,
+            temperature=options.get("temperature", 1.0) if sampled else 1.0,
+            top_p=options.get("top_p", 1.0) if sampled else 1.0,
+            top_k=options.get("top_k", 0) if sampled else 0,
+        )
+        noise = torch.from_numpy(
+            np.stack([uniforms(self.ctx.seed, hash_text(requests[n].args[0]), requests[n].idx, length) for n, _ in batch])
+        ).to(self.policy.device)
+
+        def pick(logits: torch.Tensor, active: Any, step: int) -> torch.Tensor:
+            return sample(logits, noise[list(active), step], decoding) if sampled else logits.argmax(-1)
+
+        def stop(row: int, tokens: list[int]) -> bool:
+            del row
+            return tokens[-1] == self.eot_token_id or any(text in self.tokenizer.decode(tokens) for text in until)
+
+        rows = continue_rows(self.policy, [ids for _, ids in batch], 1, length, pick, stop)
+        self.ctx.tokens += sum(map(len, rows))
+        texts = [text_after(self.policy, ids, row) for (_, ids), row in zip(batch, rows, strict=True)]
+        return [_cut(text, until) for text in texts]
+
+
+def _cut(text: str, until: list[str]) -> str:
+    """What stands before the first stop text."""
+    return text[: min((place for place in map(text.find, until) if place >= 0), default=len(text))]

@@ -1,0 +1,122 @@
+"""Contrastive perplexity (Klein & Nabi, ACL 2025, arXiv 2401.08491).
+
+With phi(x) the log-perplexity of a text given its anchor (mean negative log-likelihood of its own tokens) and c the mean
+phi of the positives of the same anchor, the objective is to make the positives' share of the similarity to c large:
+
+    s(x) = exp(-|phi(x) - c| / tau)            J = sum_P s / (sum_P s + alpha * sum_N s)            loss = -log J
+
+(the paper's Equations 2-6, with log-perplexity in the place of perplexity, whose gradient vanishes for far negatives,
+and tau inside the exponent, as a factor 1 / tau cancels in J).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+
+from bench.errors import UsageError
+from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from bench.policy import HFPolicy, LoadedModel, Policy
+from bench.sets import ContrastiveSets
+from methods.training import Scores, TrainingConfig, adapted, train_adapter
+
+
+class ContrastiveConfig(TrainingConfig):
+    """Options of contrastive perplexity; positives = 0 or negatives = 0 give the paper's one-sided ablations."""
+
+    objective: Literal["paper", "signed", "reference"] = Field(
+        "signed",
+        description="paper: the symmetric form; signed: a negative counts by phi - c, so that one likelier than the "
+        "positives is pushed up past them; reference: the soft-label cross-entropy of the authors' code",
+    )
+    tau: float = Field(1.0, gt=0, description="temperature of the similarity, in nats")
+    alpha: float = Field(
+        1.0, ge=0, description="weight of the negatives; with objective=reference it is added to their logits"
+    )
+    prototype: Literal["anchor", "batch"] = Field(
+        "anchor", description="positives that c is the mean of: the anchor's own, or (the authors' code) the micro-batch's"
+    )
+    anchor_weight: float = Field(
+        0.3, ge=0, description="weight of c itself in the loss: the objective alone never keeps the positives likely"
+    )
+    scale: float = Field(1.0, description="strength: factor on the trained adapter, 0 is the base", json_schema_extra=APPLY)
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> "ContrastiveConfig":
+        if not self.negatives and not self.anchor_weight:
+            raise ValueError("negatives = 0 leaves nothing to learn unless anchor_weight is above 0")
+        return self
+
+
+class ContrastivePerplexity(Method[ContrastiveConfig]):
+    """Fine-tunes an adapter so that the perplexities of good and bad texts part."""
+
+    info = MethodInfo(
+        name="contrastive",
+        kind="fine-tuning",
+        summary="contrastive perplexity: part the perplexities of good and bad texts on sets the model wrote itself",
+        paper="Klein & Nabi, ACL 2025, arXiv 2401.08491",
+        needs_sets=True,
+        strength="scale",
+    )
+    Config = ContrastiveConfig
+
+    def prepare(self, base: LoadedModel, sets: ContrastiveSets | None, ctx: RunContext) -> dict[str, Any]:
+        """Train the adapter."""
+        assert sets is not None
+        return train_adapter(base, sets, self.config, self._checked_loss, ctx, "train contrastive")
+
+    @contextmanager
+    def applied(self, base: LoadedModel, artifact: Artifact) -> Iterator[Policy]:
+        """Yield the base model with the adapter's weights, scaled by the strength."""
+        with adapted(base.model, artifact.path, self.config.scale):
+            yield HFPolicy(base.model, base.tokenizer)
+
+    def _checked_loss(self, scores: Scores) -> torch.Tensor:
+        if self.config.prototype == "batch" and torch.distributed.is_initialized():
+            raise UsageError("prototype = batch means something else in every number of processes", mend="use one process")
+        return objective(scores, self.config)
+
+
+def objective(scores: Scores, config: ContrastiveConfig) -> torch.Tensor:
+    """The loss of a micro-batch: the mean over its anchors of the chosen form, plus `anchor_weight` times c.
+
+    Without positives there is no c: they stand for one text of similarity 1, and a negative's similarity is
+    exp(-phi / tau), the (geometric mean) token probability. Without negatives J is 1, and c alone is learned.
+
+    Returns:
+        0-d tensor.
+    """
+    phi, total = scores.phi, scores.phi.new_zeros(())
+    batch_c = phi[scores.positive].mean() if scores.positive.any() else phi.new_zeros(())
+    groups = scores.group.unique()
+    for number in groups:
+        own = scores.group == number
+        good, bad = phi[own & scores.positive], phi[own & ~scores.positive]
+        c = good.mean() if len(good) else phi.new_zeros(())
+        centre = batch_c if config.prototype == "batch" else c
+        form = _reference if config.objective == "reference" else _share
+        total = total + form(good, bad, centre, config) + config.anchor_weight * c
+    return total / len(groups)
+
+
+def _share(good: torch.Tensor, bad: torch.Tensor, c: torch.Tensor, config: ContrastiveConfig) -> torch.Tensor:
+    """-log J of one anchor; `signed` differs from `paper` in the similarity of the negatives alone."""
+    ours = -(good - c).abs() / config.tau if len(good) else c.new_zeros(1)
+    distance = (bad - c).abs() if config.objective == "paper" else bad - c
+    if not len(bad) or not config.alpha:
+        return c.new_zeros(())
+    theirs = -distance / config.tau + torch.log(torch.tensor(config.alpha, device=c.device))
+    positive = ours.logsumexp(0)
+    return torch.logaddexp(positive, theirs.logsumexp(0)) - positive
+
+
+def _reference(good: torch.Tensor, bad: torch.Tensor, c: torch.Tensor, config: ContrastiveConfig) -> torch.Tensor:
+    """The form of the authors' released code for one anchor: cross-entropy against all positives at once.
+
+    u = exp(-|phi - c|) / tau, plus alpha for negatives; sum over the positives of -log softmax(u), over |P| + 1.
+    """
+    u = torch.cat([(-(good - c).abs()).exp() / config.tau, (-(bad - c).abs()).exp() / config.tau + config.alpha])
+    return -u.log_softmax(0)[: len(good)].sum() / (len(good) + 1)
