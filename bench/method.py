@@ -1,7 +1,6 @@
 """What a method is: a way to edit a language model or its decoding."""
 
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -10,10 +9,12 @@ from bench.progress import SILENT, Progress
 from bench.spec import Spec
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
 
-APPLY = {"stage": "apply"}
+APPLY: dict[str, Any] = {"stage": "apply"}
 """`json_schema_extra` of an option that matters only when the artifact is applied, so that preparing it is shared."""
 
 

@@ -36,7 +36,7 @@ def load_model(spec: ModelSpec, resolved: Resolved) -> LoadedModel:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if spec.quantization == "none":
-        model.to(device)
+        model.to(torch.device(device))  # type: ignore[arg-type]  # transformers' wrapper hides the signature
     model.requires_grad_(False)
     model.eval()
     return LoadedModel(model, tokenizer, spec.id, resolved.sha256)
@@ -49,7 +49,7 @@ def _four_bits(spec: ModelSpec) -> Any:
         raise MissingError(
             "quantization = 4bit needs a CUDA device and bitsandbytes, and this machine has "
             + ("no CUDA device" if not torch.cuda.is_available() else "no bitsandbytes"),
-            mend="--set suite.model.quantization=none, or install contrastive-bench[4bit] on a machine with such a device",
+            mend="--set suite.model.quantization=none, or install contrastive-bench[4bit] on such a machine",
         )
     from transformers import BitsAndBytesConfig
 

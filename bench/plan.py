@@ -1,5 +1,6 @@
 """From what a user asks for to the cells to carry out: everything validated, every value with its origin."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,8 @@ class Request:
         suite: Name or path.
         model: A model in place of the suite's (`ID` or `ID@REVISION`), or None.
         seeds: Seeds of training and sampling.
-        settings: `KEY=VALUE` for the methods' options, `METHOD.KEY=VALUE` for one method's, `suite.PATH=VALUE` for the suite.
+        settings: `KEY=VALUE` for the methods' options, `METHOD.KEY=VALUE` for one's, `suite.PATH=VALUE`
+            for the suite.
         limit: The most prompts and documents of each task, or None.
         base: Whether to measure the base model as well.
     """
@@ -136,10 +138,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
     except yaml.YAMLError:
         raise UsageError(f"the value of '{text}' cannot be read") from None
     if isinstance(parsed, str):  # YAML 1.1 takes 1e-4 for a text
-        try:
+        with contextlib.suppress(ValueError):
             parsed = float(parsed)
-        except ValueError:
-            pass
     return key.strip(), parsed
 
 

@@ -4,15 +4,14 @@ import contextlib
 import datetime
 import shutil
 import tempfile
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.artifact import load_artifact, make_artifact
 from bench.environment import Environment, alone
-from bench.errors import UsageError
-from bench.hashing import hash_file, hash_json
+from bench.hashing import hash_json
 from bench.method import Artifact, Method, RunContext
 from bench.phases import Phases
 from bench.plan import Cell
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     import accelerate
 
 _SETS_CODE = ("bench.engine", "bench.policy", "bench.model", "bench.sets", "bench.hashing")
-_FACTS = "facts.json"
 
 
 @dataclass
@@ -197,15 +195,10 @@ class Runner:
         return missing
 
     def _make(self, made: Path, sets: ContrastiveSets | None) -> None:
-        begin = time.perf_counter()
         with self.phases.phase("train" if sets else "prepare") as noted:
             context = RunContext(made, self.cell.seed, self.env.progress)
-            facts = self.method.prepare(self.env.base, sets, context)
+            facts = make_artifact(self.method, self.env.base, sets, context)
             noted.update({"tokens": facts["trained_tokens"]} if "trained_tokens" in facts else {})
-        if sets:
-            facts["sets"] = {"hash": sets.hash, "source": sets.source, "anchors": len(sets)}
-        facts["seconds"] = round(time.perf_counter() - begin, 3)
-        write_json(made / _FACTS, facts)
 
     def sets(self) -> ContrastiveSets | None:
         """The contrastive sets, found or made; refused where an anchor meets an evaluation prompt."""
@@ -240,7 +233,7 @@ class Runner:
             save_sets(made / "sets.jsonl", sets)
 
     def _measure(self, artifact: Artifact) -> list[Metric]:
-        """All tasks in the suite's order: those that ask the policy while it is applied, then those that read samples."""
+        """All tasks: first those that ask the policy, while it is applied, then those that read samples."""
         tasks = self.cell.tasks()
         context = TaskContext(
             folder=self.folder / "samples",
@@ -344,13 +337,3 @@ class Runner:
         )
         self._write(manifest.model_copy(update={"status": "done"}))
         write_json(self.folder / "result.json", result.model_dump())
-
-
-def load_artifact(path: Path) -> Artifact:
-    """An artifact by its folder; its hash is over the names and bytes of what the method left there."""
-    files = sorted(one for one in path.rglob("*") if one.is_file() and one.name != _FACTS)
-    content = {str(one.relative_to(path)): hash_file(one) for one in files}
-    facts = read_json(path / _FACTS)
-    if not isinstance(facts, dict):
-        raise UsageError(f"{path / _FACTS} is not a record of facts", mend="delete the folder: it is made anew")
-    return Artifact(path, hash_json(content), facts)

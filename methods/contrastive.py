@@ -1,7 +1,7 @@
 """Contrastive perplexity (Klein & Nabi, ACL 2025, arXiv 2401.08491).
 
-With phi(x) the log-perplexity of a text given its anchor (mean negative log-likelihood of its own tokens) and c the mean
-phi of the positives of the same anchor, the objective is to make the positives' share of the similarity to c large:
+With phi(x) the log-perplexity of a text given its anchor (mean negative log-likelihood of its own tokens) and c the
+mean phi of the positives of the same anchor, the objective makes the positives' share of the similarity to c large:
 
     s(x) = exp(-|phi(x) - c| / tau)            J = sum_P s / (sum_P s + alpha * sum_N s)            loss = -log J
 
@@ -36,12 +36,15 @@ class ContrastiveConfig(TrainingConfig):
         1.0, ge=0, description="weight of the negatives; with objective=reference it is added to their logits"
     )
     prototype: Literal["anchor", "batch"] = Field(
-        "anchor", description="positives that c is the mean of: the anchor's own, or (the authors' code) the micro-batch's"
+        "anchor",
+        description="positives that c is the mean of: the anchor's own, or (the authors' code) the micro-batch's",
     )
     anchor_weight: float = Field(
         0.3, ge=0, description="weight of c itself in the loss: the objective alone never keeps the positives likely"
     )
-    scale: float = Field(1.0, description="strength: factor on the trained adapter, 0 is the base", json_schema_extra=APPLY)
+    scale: float = Field(
+        1.0, description="strength: factor on the trained adapter, 0 is the base", json_schema_extra=APPLY
+    )
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "ContrastiveConfig":
@@ -65,7 +68,6 @@ class ContrastivePerplexity(Method[ContrastiveConfig]):
 
     def prepare(self, base: LoadedModel, sets: ContrastiveSets | None, ctx: RunContext) -> dict[str, Any]:
         """Train the adapter."""
-        assert sets is not None
         return train_adapter(base, sets, self.config, self._checked_loss, ctx, "train contrastive")
 
     @contextmanager
@@ -76,7 +78,9 @@ class ContrastivePerplexity(Method[ContrastiveConfig]):
 
     def _checked_loss(self, scores: Scores) -> torch.Tensor:
         if self.config.prototype == "batch" and torch.distributed.is_initialized():
-            raise UsageError("prototype = batch means something else in every number of processes", mend="use one process")
+            raise UsageError(
+                "prototype = batch means something else in every number of processes", mend="use one process"
+            )
         return objective(scores, self.config)
 
 

@@ -17,8 +17,15 @@ import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import Field, model_validator
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments, set_seed
-from transformers.trainer_utils import TrainOutput
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 from bench.errors import MissingError, UsageError
 from bench.method import RunContext
@@ -162,7 +169,7 @@ class Collator:
         }
 
     def _encode(self, anchor: str, text: str) -> tuple[list[int], list[int]]:
-        """Tokens of the anchor and of the text after it, as they stand in the whole where the tokenizer keeps the seam."""
+        """Tokens of the anchor and of the text after it: the whole's, where the tokenizer keeps the seam."""
         prompt = list(self.tokenizer(anchor)["input_ids"]) or [
             self.tokenizer.bos_token_id if self.tokenizer.bos_token_id is not None else self.tokenizer.eos_token_id
         ]
@@ -188,12 +195,11 @@ def score_batch(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Score
 class _SetTrainer(Trainer):
     """Trainer over items with a loss on their likelihoods."""
 
-    def __init__(self, loss: Loss, **options: Any) -> None:
+    def __init__(self, loss: Loss, seen: list[dict[str, float]], **options: Any) -> None:
         super().__init__(**options)
-        self.set_loss = loss
+        self.set_loss, self.seen = loss, seen
         self.model_accepts_loss_kwargs = False  # the loss is a mean over anchors: micro-batches are averaged
         self.tokens = 0
-        self.seen: list[dict[str, float]] = []
 
     def compute_loss(
         self,
@@ -207,7 +213,7 @@ class _SetTrainer(Trainer):
         scores = score_batch(model, inputs)
         loss = self.set_loss(scores)
         self.tokens += int(inputs["attention_mask"].sum())
-        self.seen.append({"loss": float(loss), **_mean_phi(scores)})
+        self.seen.append({"loss": float(loss.detach()), **_mean_phi(scores)})
         return loss
 
 
@@ -220,16 +226,15 @@ def _mean_phi(scores: Scores) -> dict[str, float]:
 class _Report(TrainerCallback):
     """Moves the bar and refuses to go on from a loss that is not a number."""
 
-    def __init__(self, bar: Bar) -> None:
-        self.bar = bar
-        self.trainer: _SetTrainer | None = None
+    def __init__(self, bar: Bar, seen: list[dict[str, float]]) -> None:
+        self.bar, self.seen = bar, seen
         self.log: list[dict[str, float]] = []
 
     def on_step_end(self, *arguments: Any, **options: Any) -> None:
         """Fold the micro-batches of a step into one line of the log."""
         del arguments, options
-        assert self.trainer is not None
-        seen, self.trainer.seen = self.trainer.seen, []
+        seen = list(self.seen)
+        self.seen.clear()
         self.log.append({name: float(np.mean([one[name] for one in seen if name in one])) for name in seen[0]})
         if not math.isfinite(self.log[-1]["loss"]):
             raise MissingError(f"the loss is not a number at step {len(self.log)}", mend="lower the learning rate (lr)")
@@ -237,7 +242,12 @@ class _Report(TrainerCallback):
 
 
 def train_adapter(
-    base: LoadedModel, sets: ContrastiveSets, config: TrainingConfig, loss: Loss, ctx: RunContext, name: str = "train"
+    base: LoadedModel,
+    sets: ContrastiveSets | None,
+    config: TrainingConfig,
+    loss: Loss,
+    ctx: RunContext,
+    name: str = "train",
 ) -> dict[str, Any]:
     """Train a LoRA adapter on contrastive sets and leave it in `ctx.folder`; the base model is as it was.
 
@@ -252,6 +262,8 @@ def train_adapter(
     Returns:
         steps, tokens trained on (prompts included), trainable parameters, number of anchors.
     """
+    if sets is None:
+        raise MissingError("training needs contrastive sets and got none")
     items = draw_items(sets, config, ctx.seed)
     steps = len(items) // config.anchors_per_step
     arguments = _arguments(config, steps, ctx)
@@ -259,17 +271,18 @@ def train_adapter(
     model = get_peft_model(base.model, _lora(config))
     try:
         with ctx.progress.bar(name, steps, "steps") as bar:
-            report = _Report(bar)
+            seen: list[dict[str, float]] = []
+            report = _Report(bar, seen)
             trainer = _SetTrainer(
                 loss=loss,
+                seen=seen,
                 model=model,
                 args=arguments,
                 train_dataset=items,
                 data_collator=Collator(base.tokenizer),
                 callbacks=[report],
             )
-            trainer.remove_callback(_printer())
-            report.trainer = trainer
+            trainer.remove_callback(PrinterCallback)
             trainer.train()
         if trainer.is_world_process_zero():
             _save(model, base.id, ctx.folder)
@@ -289,18 +302,16 @@ def train_adapter(
     }
 
 
-def _printer() -> Any:
-    from transformers import PrinterCallback
-
-    return PrinterCallback
-
-
 def _lora(config: TrainingConfig) -> LoraConfig:
     targets: Any = list(config.lora_targets)
     if targets == ["all-linear"]:
         targets = "all-linear"
     return LoraConfig(
-        r=config.lora_r, lora_alpha=config.lora_alpha, target_modules=targets, lora_dropout=0.0, task_type="CAUSAL_LM"
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,  # type: ignore[arg-type]  # any number works: it is a factor over the rank
+        target_modules=targets,
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
     )
 
 

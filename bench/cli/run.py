@@ -2,7 +2,7 @@
 
 import os
 import re
-from pathlib import Path
+import warnings
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +11,7 @@ from bench.cli.common import RUNS, CacheDir, Config, Json, Offline, RunsDir, con
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from bench.launch.local import Outcome
 
@@ -18,7 +19,7 @@ _SOME_FAILED = 4
 _COMMA = re.compile(r",(?![^\[]*\])")  # not within the brackets of a list
 
 
-def run(  # noqa: PLR0913 - one parameter a flag
+def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     method: Annotated[
         str,
         typer.Option(
@@ -90,6 +91,7 @@ def _settle_process(*, offline: bool) -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.simplefilter("ignore", FutureWarning)  # what libraries plan is nothing that a user can act on
     if offline:
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
             os.environ[name] = "1"
@@ -108,7 +110,9 @@ def _report(outcomes: "Sequence[Outcome]", *, json: bool) -> int:
     if json:
         value: dict[str, Any] = {
             "runs": [str(folder) for folder in done],
-            "failed": [{"run": str(one.folder), "error": failure.what, "mend": failure.mend} for one, failure in failed],
+            "failed": [
+                {"run": str(one.folder), "error": failure.what, "mend": failure.mend} for one, failure in failed
+            ],
             "table": to_json(table) if table else None,
         }
         print_json(value)

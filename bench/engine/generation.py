@@ -114,17 +114,14 @@ def generate(
         The continuations of some of the prompts, all samples of a prompt together.
     """
     encoded = [(prompt, encode_prompt(policy, prompt.text)) for prompt in prompts]
-    count, length = decoding.num_samples, decoding.max_new_tokens
+    count, length, end = decoding.num_samples, decoding.max_new_tokens, policy.tokenizer.eos_token_id
     for batch in batches(encoded, lambda item: len(item[1]) + length, lambda _: count, batch_tokens):
         noise = np.stack([uniforms(seed, prompt.id, j, length) for prompt, _ in batch for j in range(count)])
         random = torch.from_numpy(noise).to(policy.device)
 
-        def pick(
-            logits: torch.Tensor, active: Sequence[int], step: int, random: torch.Tensor = random
-        ) -> torch.Tensor:
+        def pick(logits: torch.Tensor, active: Sequence[int], step: int, random: torch.Tensor = random) -> torch.Tensor:
             return sample(logits, random[list(active), step], decoding)
 
-        end = policy.tokenizer.eos_token_id
         rows = continue_rows(policy, [ids for _, ids in batch], count, length, pick, lambda _, row: row[-1] == end)
         yield [
             Continuation(prompt.id, j, text_after(policy, ids, row), len(row), row[-1] == end)

@@ -103,9 +103,7 @@ def _score(policy: Policy, batch: Sequence[_Group]) -> list[list[Likelihood]]:
         cache.batch_select_indices(owners)
         output, _ = policy.forward(fed, torch.cat([mask[owners], present], -1), cache)
         add(output, wanted, present)
-    scored = iter(
-        Likelihood(float(p), len(row), bool(g)) for p, row, g in zip(logprob, targets, greedy, strict=True)
-    )
+    scored = iter(Likelihood(float(p), len(row), bool(g)) for p, row, g in zip(logprob, targets, greedy, strict=True))
     return [[next(scored) for _ in group.continuations] for group in batch]
 
 

@@ -36,7 +36,7 @@ class ContrastiveSet(Spec):
     anchor: str
     positives: list[Text]
     negatives: list[Text]
-    provenance: dict[str, Any] = {}
+    provenance: dict[str, Any] = Field({})
 
     @property
     def id(self) -> str:

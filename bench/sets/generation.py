@@ -45,9 +45,9 @@ def generate_sets(
             bar.advance(len(batch) / spec.decoding.num_samples)
     sets = []
     for prompt in prompts:
-        one = _split(prompt.text, by_prompt[prompt.id], scorer, spec, provenance)
-        if len(one.positives) >= spec.min_positives and len(one.negatives) >= spec.min_negatives:
-            sets.append(one)
+        found = _split(prompt.text, by_prompt[prompt.id], scorer, spec, provenance)
+        if len(found.positives) >= spec.min_positives and len(found.negatives) >= spec.min_negatives:
+            sets.append(found)
     if not sets:
         raise MissingError(
             f"none of {len(prompts)} prompts has {spec.min_positives} positives (score < {spec.positive_below}) and "
@@ -58,7 +58,11 @@ def generate_sets(
 
 
 def _split(
-    anchor: str, continuations: Sequence[Continuation], scorer: CheckedScorer, spec: SetsSpec, provenance: dict[str, Any]
+    anchor: str,
+    continuations: Sequence[Continuation],
+    scorer: CheckedScorer,
+    spec: SetsSpec,
+    provenance: dict[str, Any],
 ) -> ContrastiveSet:
     """Part one anchor's continuations; what is blank, doubled, unscored or in the dead zone is left out."""
     texts = list(dict.fromkeys(one.text for one in continuations if one.text.strip()))

@@ -88,7 +88,11 @@ def overlap(training: Iterable[str], evaluation: Iterable[str]) -> set[str]:
     `PREFIX_WORDS` words on. Sorting puts a text right before those that it begins, so that one pass is enough.
     """
     rows = sorted(
-        {(normalise(text) + " ", kind, content_id(text)) for kind, texts in ((0, training), (1, evaluation)) for text in texts}
+        {
+            (normalise(text) + " ", kind, content_id(text))
+            for kind, texts in ((0, training), (1, evaluation))
+            for text in texts
+        }
     )
     met: set[str] = set()
     open_beginnings: list[tuple[str, int, str]] = []

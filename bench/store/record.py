@@ -78,7 +78,7 @@ class Phase(_Part):
 
 
 class TaskResult(_Part):
-    """What `tasks/<task>.json` holds: metrics, the evidence of each by the metric's key, and what measuring them took."""
+    """What `tasks/<task>.json` holds: metrics, the evidence of each by the metric's key, what measuring took."""
 
     metrics: list[Metric]
     evidence: dict[str, Evidence]

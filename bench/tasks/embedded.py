@@ -71,7 +71,9 @@ def load_rows(path: Path, *, boolean: bool = False) -> list[Row]:
             if line.strip():
                 raw = json.loads(line)
                 choices = ["no", "yes"] if boolean else _options(raw["options"])
-                gold = int(raw["answer"] == "True") if boolean else _gold(raw["answer"], choices, f"{path}, line {number}")
+                gold = (
+                    int(raw["answer"] == "True") if boolean else _gold(raw["answer"], choices, f"{path}, line {number}")
+                )
                 passage, question = raw.get("passage", "").strip(), raw["question"].strip()
                 rows.append(
                     {

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bench.policy import Policy
 
 _CLOSE = 1e-6
+_FEWSHOT_SEED = 1234  # lm-eval's own default, so that its shots are the ones that everybody's figures have
 
 
 class LMEvalConfig(TaskConfig):
@@ -74,8 +75,9 @@ class LMEval(Task[LMEvalConfig]):
         return _figures(self.name, results["results"][self.name], results["higher_is_better"][self.name], samples)
 
     def _evaluate(self, policy: "Policy", ctx: TaskContext) -> dict[str, Any]:
+        """What lm-eval's `evaluate` returns; its `simple_evaluate` would also seed all generators and ask git."""
         with _quiet():
-            import lm_eval
+            from lm_eval.evaluator import evaluate
             from lm_eval.tasks import TaskManager
 
             from bench.tasks.policy_lm import PolicyLM
@@ -87,14 +89,17 @@ class LMEval(Task[LMEvalConfig]):
                 manager = TaskManager()
                 asked = check_name(self.name, manager.all_tasks)
             try:
-                results = lm_eval.simple_evaluate(
-                    model=PolicyLM(policy, ctx, self.name),
-                    tasks=[asked],
-                    num_fewshot=self.config.num_fewshot.get(self.name),
+                loaded = manager.load([asked])
+                for task in loaded["tasks"].values():
+                    shots = self.config.num_fewshot.get(self.name, task.get_config("num_fewshot") or 0)
+                    task.set_config(key="num_fewshot", value=shots)
+                    task.set_fewshot_seed(seed=_FEWSHOT_SEED)
+                results = evaluate(
+                    lm=PolicyLM(policy, ctx, self.name),
+                    task_dict=loaded,
                     limit=ctx.take(self.config.limit),
                     bootstrap_iters=0,
                     log_samples=True,
-                    task_manager=manager,
                 )
             except (ConnectionError, FileNotFoundError) as error:
                 raise MissingError(
@@ -118,10 +123,13 @@ def check_name(name: str, known: Sequence[str]) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep lm-eval and datasets from writing to the terminal."""
+    import datasets
+
     loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "evaluate")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
     try:
         yield
     finally:
@@ -168,9 +176,7 @@ def _figures(
             figures.add(name, evidence, higher_is_better=direction.get(metric))
         else:
             figures.metrics.append(
-                Metric(
-                    task=task, name=name, value=float(result), n=len(rows), higher_is_better=direction.get(metric)
-                )
+                Metric(task=task, name=name, value=float(result), n=len(rows), higher_is_better=direction.get(metric))
             )
     return figures.result()
 
@@ -181,5 +187,3 @@ def _mean_evidence(rows: Sequence[tuple[str, Any]], result: float) -> Evidence |
         return None
     bounded = all(0 <= one <= 1 for _, one in values)
     return evidence_by_cluster("mean", values, bounded=bounded)
-
-

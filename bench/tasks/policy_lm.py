@@ -1,5 +1,6 @@
 """A policy as a language model of lm-eval."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from bench.tasks.base import TaskContext
 
 
-class PolicyLM(TemplateLM):
+class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
     """Answers lm-eval's requests through the engine, so that every kind of method is scored alike."""
 
     def __init__(self, policy: Policy, ctx: "TaskContext", label: str) -> None:
@@ -58,6 +59,12 @@ class PolicyLM(TemplateLM):
                 chat_history, tokenize=False, add_generation_prompt=add_generation_prompt
             )
         )
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+        """Log-likelihoods of continuations, and whether they are greedy; our own bar takes the place of lm-eval's."""
+        del disable_tqdm
+        scored: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
+        return scored
 
     def _loglikelihood_tokens(
         self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **kwargs: Any
@@ -96,7 +103,7 @@ class PolicyLM(TemplateLM):
             for key, options in kinds.items():
                 mine = [(number, ids) for number, ids, own in prepared if str(own) == key]
                 length = options["max_gen_toks"]
-                for batch in batches(mine, lambda item, n=length: len(item[1]) + n, lambda _: 1, BATCH_TOKENS):
+                for batch in batches(mine, partial(_length, length), lambda _: 1, BATCH_TOKENS):
                     for (number, _), text in zip(batch, self._generate(batch, requests, options), strict=True):
                         answers[number] = text
                     bar.advance(len(batch))
@@ -122,7 +129,9 @@ class PolicyLM(TemplateLM):
             top_k=options.get("top_k", 0) if sampled else 0,
         )
         noise = torch.from_numpy(
-            np.stack([uniforms(self.ctx.seed, hash_text(requests[n].args[0]), requests[n].idx, length) for n, _ in batch])
+            np.stack(
+                [uniforms(self.ctx.seed, hash_text(requests[n].args[0]), requests[n].idx, length) for n, _ in batch]
+            )
         ).to(self.policy.device)
 
         def pick(logits: torch.Tensor, active: Any, step: int) -> torch.Tensor:
@@ -136,6 +145,11 @@ class PolicyLM(TemplateLM):
         self.ctx.tokens += sum(map(len, rows))
         texts = [text_after(self.policy, ids, row) for (_, ids), row in zip(batch, rows, strict=True)]
         return [_cut(text, until) for text in texts]
+
+
+def _length(new: int, item: tuple[int, list[int]]) -> int:
+    """Tokens of a row once it is answered."""
+    return len(item[1]) + new
 
 
 def _cut(text: str, until: list[str]) -> str:

@@ -1,0 +1,63 @@
+"""Artifacts on disk: made by a method in a folder of their own, identified by their content."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import MissingError, UsageError
+from bench.hashing import hash_file, hash_json
+from bench.method import Artifact, Method, RunContext
+from bench.store.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from bench.policy import LoadedModel
+    from bench.sets import ContrastiveSets
+
+FACTS = "facts.json"
+"""Figures about the making: beside the artifact's content and not part of its hash (they hold its seconds)."""
+
+
+def make_artifact(
+    method: Method[Any], base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext
+) -> dict[str, Any]:
+    """Let a method make its artifact in `ctx.folder`, and write the facts of it beside the content.
+
+    Args:
+        method: The method.
+        base: The base model.
+        sets: Contrastive sets for a method that declares that it learns from them, None for any other.
+        ctx: Folder, seed, progress.
+
+    Returns:
+        The facts.
+
+    Raises:
+        MissingError: the method needs sets and there are none.
+        UsageError: the method is given sets that it did not declare.
+    """
+    name = method.info.name
+    if method.info.needs_sets and sets is None:
+        raise MissingError(f"method '{name}' learns from contrastive sets and got none", mend="give the suite 'sets'")
+    if sets is not None and not method.info.needs_sets:
+        raise UsageError(f"method '{name}' did not declare that it learns from contrastive sets, and got some")
+    begin = time.perf_counter()
+    facts = method.prepare(base, sets, ctx)
+    if sets is not None:
+        facts["sets"] = {"hash": sets.hash, "source": sets.source, "anchors": len(sets)}
+    facts["seconds"] = round(time.perf_counter() - begin, 3)
+    write_json(ctx.folder / FACTS, facts)
+    return facts
+
+
+def load_artifact(path: Path) -> Artifact:
+    """An artifact by its folder; its hash is over the names and bytes of what the method left there.
+
+    Raises:
+        MissingError: its facts are missing or broken.
+    """
+    files = sorted(one for one in path.rglob("*") if one.is_file() and one.name != FACTS)
+    try:
+        facts = read_json(path / FACTS)
+    except (OSError, ValueError) as error:
+        raise MissingError(f"artifact {path} is broken ({error})", mend="delete the folder: it is made anew") from None
+    return Artifact(path, hash_json({str(one.relative_to(path)): hash_file(one) for one in files}), facts)
