@@ -165,7 +165,12 @@ def _suite(request: Request, settings: list[tuple[str, Any]]) -> tuple[SuiteSpec
         if key.startswith("suite."):
             _put(raw, key.removeprefix("suite.").split("."), value, key)
             origins[key] = "flag"
-    return validate(SuiteSpec, raw, where), origins
+    suite = validate(SuiteSpec, raw, where)
+    for name in suite.methods:
+        if name not in registry.names("methods"):
+            mend = did_you_mean(name, registry.names("methods"))
+            raise UsageError(f"{where}: 'methods' sets options of an unknown method '{name}'", mend=mend)
+    return suite, origins
 
 
 def _put(raw: dict[str, Any], path: list[str], value: Any, key: str) -> None:
