@@ -33,7 +33,7 @@ class ContrastiveConfig(TrainingConfig):
     )
     tau: float = Field(1.0, gt=0, description="temperature of the similarity, in nats")
     alpha: float = Field(
-        1.0, ge=0, description="weight of the negatives; with objective=reference it is added to their logits"
+        10.0, ge=0, description="weight of the negatives; with objective=reference it is added to their logits"
     )
     prototype: Literal["anchor", "batch"] = Field(
         "anchor",

@@ -47,7 +47,7 @@ class TrainingConfig(Spec):
     epochs: float | None = Field(None, gt=0, description="passes over the sets; takes the place of steps")
     anchors_per_step: int = Field(2, ge=1, description="anchors in a global batch, over all processes")
     accumulation: int = Field(1, ge=1, description="micro-batches that a process adds up for one step")
-    lr: float = Field(2e-4, gt=0, description="peak learning rate (AdamW)")
+    lr: float = Field(5e-4, gt=0, description="peak learning rate (AdamW)")
     scheduler: Literal["constant", "linear", "cosine"] = Field("linear", description="learning rate after warm-up")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps that warm up")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")

@@ -1,11 +1,18 @@
 """Shared parts: a tiny random model with a real tokenizer, a private cache, shut sockets."""
 
+import json
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
+
+if TYPE_CHECKING:
+    from bench.policy import HFPolicy, LoadedModel
+    from bench.sets import ContrastiveSets
 
 _SENTENCES = (
     "The river rises in the hills, runs south past two small towns and joins the sea.",
@@ -18,6 +25,11 @@ _SENTENCES = (
     "Question: which of them is heavier, a stone or a feather?\nAnswer: a stone",
 )
 TINY_VOCABULARY = 400
+_NOUNS = (
+    "river stone train weather capital friend town sea desk hill feather digit answer question help day man lady cat dog "
+    "tree road lamp book"
+).split()
+Suite = Callable[..., Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,6 +54,85 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("BENCH_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def tiny_base(tiny_model: Path) -> "LoadedModel":
+    """The tiny model in memory, as a run loads it."""
+    from bench.assets.store import Resolved
+    from bench.model import load_model
+    from bench.spec import ModelSpec
+
+    return load_model(ModelSpec(id=str(tiny_model)), Resolved(str(tiny_model), tiny_model, "0", None, None, "local"))
+
+
+@pytest.fixture
+def tiny_policy(tiny_base: "LoadedModel") -> "HFPolicy":
+    """The tiny model as a policy."""
+    from bench.policy import HFPolicy
+
+    return HFPolicy(tiny_base.model, tiny_base.tokenizer)
+
+
+def set_rows() -> list[dict[str, Any]]:
+    """Contrastive sets whose anchors are no evaluation prompts of `tiny_suite`, with texts of several lengths."""
+    return [
+        {
+            "anchor": f"She asked the {noun}",
+            "positives": [{"text": f" for {more} help."} for more in ("a little", "your", "some more of the")],
+            "negatives": [{"text": f" and said: you {more} idiot!"} for more in ("very", "utter old", "")],
+        }
+        for noun in _NOUNS[:6]
+    ]
+
+
+@pytest.fixture
+def tiny_sets(tmp_path: Path) -> "ContrastiveSets":
+    """Six contrastive sets, loaded from a file."""
+    from bench.sets import load_sets
+
+    return load_sets(write_rows(tmp_path / "tiny-sets.jsonl", set_rows()))
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    """Write a JSONL file."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def tiny_suite(tiny_model: Path, tmp_path: Path) -> Suite:
+    """Writes a suite for the tiny model, with files of its own, and returns its path; keywords replace its keys."""
+
+    def write(**changes: Any) -> Path:
+        prompts = [{"text": f"The {noun} was late", "toxicity": 0.6} for noun in _NOUNS]
+        texts = [{"text": text} for text in _SENTENCES]
+        suite = {
+            "name": "tiny",
+            "description": "for tests",
+            "model": {"id": str(tiny_model)},
+            "scorer": {"name": "svm", "threshold": 0.1},
+            "decoding": {"num_samples": 3, "max_new_tokens": 8},
+            "sets": {"source": str(write_rows(tmp_path / "sets.jsonl", set_rows()))},
+            "methods": {"contrastive": {"steps": 2}},
+            "tasks": [
+                {"task": "rtp", "data": str(write_rows(tmp_path / "prompts.jsonl", prompts))},
+                {"task": "fluency"},
+                {"task": "diversity"},
+                {
+                    "task": "heldout",
+                    "data": str(write_rows(tmp_path / "texts.jsonl", texts)),
+                    "field": "text",
+                    "passages": 4,
+                    "max_tokens": 16,
+                },
+            ],
+        }
+        path = tmp_path / "tiny.yaml"
+        path.write_text(json.dumps(suite | changes), encoding="utf-8")  # JSON is YAML
+        return path
+
+    return write
 
 
 def build_tiny_model(folder: Path, *, seed: int = 0) -> None:
