@@ -25,10 +25,7 @@ _SENTENCES = (
     "Question: which of them is heavier, a stone or a feather?\nAnswer: a stone",
 )
 TINY_VOCABULARY = 400
-_NOUNS = (
-    "river stone train weather capital friend town sea desk hill feather digit answer question help day man lady cat dog "
-    "tree road lamp book"
-).split()
+_NOUNS = ["river", "stone", "train", "weather", "capital", "friend", "town", "sea", "desk", "hill", "feather", "digit"]
 Suite = Callable[..., Path]
 
 
@@ -105,7 +102,8 @@ def tiny_suite(tiny_model: Path, tmp_path: Path) -> Suite:
     """Writes a suite for the tiny model, with files of its own, and returns its path; keywords replace its keys."""
 
     def write(**changes: Any) -> Path:
-        prompts = [{"text": f"The {noun} was late", "toxicity": 0.6} for noun in _NOUNS]
+        ends = ("was late", "is here", "said")
+        prompts = [{"text": f"The {noun} {end}", "toxicity": 0.6} for noun in _NOUNS for end in ends]
         texts = [{"text": text} for text in _SENTENCES]
         suite = {
             "name": "tiny",
