@@ -119,7 +119,7 @@ def _report(outcomes: "Sequence[Outcome]", *, json: bool) -> int:
     else:
         if table:
             print_table(table)
-        _print_records(done)
+            _print_records(done)
     for one, failure in failed:
         typer.echo(f"{failure.line()} (cell: {one.cell.label}, seed {one.cell.seed})", err=True)
     if not failed:

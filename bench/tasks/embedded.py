@@ -69,28 +69,31 @@ def load_rows(path: Path, *, boolean: bool = False) -> list[Row]:
     with path.open(encoding="utf-8") as stream:
         for number, line in enumerate(stream, 1):
             if line.strip():
-                raw = json.loads(line)
-                choices = ["no", "yes"] if boolean else _options(raw["options"])
-                gold = (
-                    int(raw["answer"] == "True") if boolean else _gold(raw["answer"], choices, f"{path}, line {number}")
-                )
-                passage, question = raw.get("passage", "").strip(), raw["question"].strip()
-                rows.append(
-                    {
-                        "id": content_id("\n".join([passage, question, *choices])),
-                        "passage": passage,
-                        "question": question,
-                        "choices": choices,
-                        "gold": gold,
-                    }
-                )
+                rows.append(_row(json.loads(line), f"{path}, line {number}", boolean=boolean))
     return rows
+
+
+def _row(raw: dict[str, Any], where: str, *, boolean: bool) -> Row:
+    question, choices = raw["question"], ["no", "yes"]
+    if not boolean:
+        choices = _options(raw["options"])
+        if not choices:  # one row of CommonsenseQA has its first options at the end of the question
+            question, _, first = question.partition("\nA.")
+            choices = _options(f"A.{first}\n{raw['options']}")
+    passage, question = raw.get("passage", "").strip(), question.strip()
+    return {
+        "id": content_id("\n".join([passage, question, *choices])),
+        "passage": passage,
+        "question": question,
+        "choices": choices,
+        "gold": int(raw["answer"] == "True") if boolean else _gold(raw["answer"], choices, where),
+    }
 
 
 def _options(text: str) -> list[str]:
     """Options of lines such as `A. tin can`; a line that begins no option goes on with the one before."""
     options: list[str] = []
-    for line in text.strip().split("\n"):
+    for line in filter(None, text.strip().split("\n")):
         if _LETTER.match(line) and ord(line[0]) - ord("A") == len(options):
             options.append(_LETTER.sub("", line).strip())
         elif options:
