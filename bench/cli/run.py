@@ -116,10 +116,9 @@ def _report(outcomes: "Sequence[Outcome]", *, json: bool) -> int:
             "table": to_json(table) if table else None,
         }
         print_json(value)
-    else:
-        if table:
-            print_table(table)
-            _print_records(done)
+    elif table:
+        print_table(table)
+        _print_records(done)
     for one, failure in failed:
         typer.echo(f"{failure.line()} (cell: {one.cell.label}, seed {one.cell.seed})", err=True)
     if not failed:
