@@ -52,7 +52,8 @@ def run_cells(cells: Sequence[Cell], env: Environment, runs: Path, *, fresh: boo
     Returns:
         One outcome a cell; none in the processes that only helped to train.
     """
-    runners = [Runner(cell, env, runs, fresh) for cell in cells]
+    # What to drop is the first process's to say: the others would drop what it has just made.
+    runners = [Runner(cell, env, runs, fresh and is_main()) for cell in cells]
     if workers() > 1:
         _prepare_together(runners)
     if not is_main():
