@@ -21,7 +21,7 @@ from bench.spec import SuiteSpec
 from bench.store.keys import NUMERIC, code_hash, versions
 
 if TYPE_CHECKING:
-    from bench.policy import LoadedModel
+    from bench.policy import LoadedModel, Policy
 
 ENGINE_CODE = (
     "bench.engine",
@@ -90,6 +90,13 @@ class Environment:
 
         with self.progress.bar(f"load {self.suite.model.id}"):
             return load_model(self.suite.model, self.model)
+
+    @property
+    def base_policy(self) -> "Policy":
+        """The base model, unedited, as a policy."""
+        from bench.policy import HFPolicy
+
+        return HFPolicy(self.base.model, self.base.tokenizer)
 
     @cached_property
     def scorer(self) -> CheckedScorer:
@@ -164,10 +171,18 @@ def _git() -> dict[str, Any]:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def alone(path: Path, progress: Progress = SILENT) -> Iterator[None]:
     """Hold the lock beside `path`, so that two processes do not do the same work at once."""
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.parent / f".{path.name}.lock"):
+    lock = FileLock(path.parent / f".{path.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress.note(f"another process works on {path.name[:40]}; waiting for it")
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()

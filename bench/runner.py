@@ -15,9 +15,7 @@ from bench.hashing import hash_json
 from bench.method import Artifact, Method, RunContext
 from bench.phases import Phases
 from bench.plan import Cell
-from bench.policy import HFPolicy, Policy
 from bench.sets import ContrastiveSets, load_sets, save_sets
-from bench.sets.generation import generate_sets
 from bench.sets.prompts import assert_disjoint, load_prompts, part
 from bench.store.files import folder, read_json, write_json
 from bench.store.keys import NUMERIC, code_hash, versions
@@ -26,6 +24,8 @@ from bench.tasks.base import Task, TaskContext
 
 if TYPE_CHECKING:
     import accelerate
+
+    from bench.policy import Policy
 
 _SETS_CODE = ("bench.engine", "bench.policy", "bench.model", "bench.sets", "bench.hashing")
 
@@ -138,7 +138,7 @@ class Runner:
 
     def run(self) -> Path:
         """Carry the cell out, or go on with what an interrupted run left, and return its folder."""
-        with alone(self.folder):
+        with alone(self.folder, self.env.progress):
             if self.done:
                 return self.folder
             if self.fresh and self.folder.exists():
@@ -157,7 +157,7 @@ class Runner:
     def prepare(self) -> Artifact:
         """The cell's artifact: found in the cache, or made."""
         path = self._artifact_path
-        with alone(path):
+        with alone(path, self.env.progress):
             if self._stale(path):
                 with folder(path) as made:
                     self._make(made, self.sets())
@@ -170,7 +170,7 @@ class Runner:
         path, wanted = self._artifact_path, [False]
         with contextlib.ExitStack() as held:
             if processes.is_main_process:
-                held.enter_context(alone(path))
+                held.enter_context(alone(path, self.env.progress))
                 wanted = [self._stale(path)]
                 if wanted[0]:
                     self.sets()
@@ -207,7 +207,7 @@ class Runner:
         spec = self.cell.suite.sets
         if spec.source == "self":
             path = self.env.assets.cache / "sets" / self.sets_key / "sets.jsonl"
-            with alone(path.parent):
+            with alone(path.parent, self.env.progress):
                 if self._stale(path.parent):
                     self._generate_sets(path.parent)
         else:
@@ -218,9 +218,10 @@ class Runner:
         return sets
 
     def _generate_sets(self, path: Path) -> None:
+        from bench.sets.generation import generate_sets
+
         spec, suite = self.cell.suite.sets, self.cell.suite
         prompts = part(load_prompts(self.env.assets.data(spec.prompts).path), "train")[: spec.num_prompts]
-        policy = HFPolicy(self.env.base.model, self.env.base.tokenizer)
         provenance = {
             "source": "self",
             "generator": suite.model.id,
@@ -228,7 +229,7 @@ class Runner:
             "seed": spec.seed,
         }
         with self.phases.phase("sets") as noted, folder(path) as made:
-            sets = generate_sets(policy, prompts, self.env.scorer, spec, provenance, self.env.progress)
+            sets = generate_sets(self.env.base_policy, prompts, self.env.scorer, spec, provenance, self.env.progress)
             noted["tokens"] = len(prompts) * spec.decoding.num_samples * spec.decoding.max_new_tokens
             save_sets(made / "sets.jsonl", sets)
 
@@ -252,7 +253,7 @@ class Runner:
             with self.method.applied(self.env.base, artifact) as policy:
                 for task in asking:
                     results[task.name] = self._task(task, policy, context)
-        base = HFPolicy(self.env.base.model, self.env.base.tokenizer)
+        base = self.env.base_policy
         for task in tasks:
             if task.name not in results:
                 results[task.name] = self._task(task, base, context)
@@ -261,7 +262,7 @@ class Runner:
     def _task_file(self, task: Task[Any]) -> Path:
         return self.folder / "tasks" / f"{task.name}.json"
 
-    def _task(self, task: Task[Any], policy: Policy, context: TaskContext) -> TaskResult:
+    def _task(self, task: Task[Any], policy: "Policy", context: TaskContext) -> TaskResult:
         path = self._task_file(task)
         if path.exists():
             result = TaskResult.model_validate(read_json(path))

@@ -9,18 +9,24 @@ mean phi of the positives of the same anchor, the objective makes the positives'
 and tau inside the exponent, as a factor 1 / tau cancels in J).
 """
 
-from collections.abc import Iterator
+import math
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from pydantic import Field, model_validator
 
 from bench.errors import UsageError
 from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
-from bench.policy import HFPolicy, LoadedModel, Policy
-from bench.sets import ContrastiveSets
-from methods.training import Scores, TrainingConfig, adapted, train_adapter
+from methods.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+    from bench.policy import LoadedModel, Policy
+    from bench.sets import ContrastiveSets
+    from methods.training.batches import Scores
 
 
 class ContrastiveConfig(TrainingConfig):
@@ -66,17 +72,24 @@ class ContrastivePerplexity(Method[ContrastiveConfig]):
     )
     Config = ContrastiveConfig
 
-    def prepare(self, base: LoadedModel, sets: ContrastiveSets | None, ctx: RunContext) -> dict[str, Any]:
+    def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Train the adapter."""
+        from methods.training.trainer import train_adapter
+
         return train_adapter(base, sets, self.config, self._checked_loss, ctx, "train contrastive")
 
     @contextmanager
-    def applied(self, base: LoadedModel, artifact: Artifact) -> Iterator[Policy]:
+    def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
         """Yield the base model with the adapter's weights, scaled by the strength."""
+        from bench.policy import HFPolicy
+        from methods.training.adapter import adapted
+
         with adapted(base.model, artifact.path, self.config.scale):
             yield HFPolicy(base.model, base.tokenizer)
 
-    def _checked_loss(self, scores: Scores) -> torch.Tensor:
+    def _checked_loss(self, scores: "Scores") -> "torch.Tensor":
+        import torch
+
         if self.config.prototype == "batch" and torch.distributed.is_initialized():
             raise UsageError(
                 "prototype = batch means something else in every number of processes", mend="use one process"
@@ -84,7 +97,7 @@ class ContrastivePerplexity(Method[ContrastiveConfig]):
         return objective(scores, self.config)
 
 
-def objective(scores: Scores, config: ContrastiveConfig) -> torch.Tensor:
+def objective(scores: "Scores", config: ContrastiveConfig) -> "torch.Tensor":
     """The loss of a micro-batch: the mean over its anchors of the chosen form, plus `anchor_weight` times c.
 
     Without positives there is no c: they stand for one text of similarity 1, and a negative's similarity is
@@ -106,21 +119,25 @@ def objective(scores: Scores, config: ContrastiveConfig) -> torch.Tensor:
     return total / len(groups)
 
 
-def _share(good: torch.Tensor, bad: torch.Tensor, c: torch.Tensor, config: ContrastiveConfig) -> torch.Tensor:
+def _share(good: "torch.Tensor", bad: "torch.Tensor", c: "torch.Tensor", config: ContrastiveConfig) -> "torch.Tensor":
     """-log J of one anchor; `signed` differs from `paper` in the similarity of the negatives alone."""
     ours = -(good - c).abs() / config.tau if len(good) else c.new_zeros(1)
     distance = (bad - c).abs() if config.objective == "paper" else bad - c
     if not len(bad) or not config.alpha:
         return c.new_zeros(())
-    theirs = -distance / config.tau + torch.log(torch.tensor(config.alpha, device=c.device))
+    theirs = -distance / config.tau + math.log(config.alpha)
     positive = ours.logsumexp(0)
-    return torch.logaddexp(positive, theirs.logsumexp(0)) - positive
+    return positive.logaddexp(theirs.logsumexp(0)) - positive
 
 
-def _reference(good: torch.Tensor, bad: torch.Tensor, c: torch.Tensor, config: ContrastiveConfig) -> torch.Tensor:
+def _reference(
+    good: "torch.Tensor", bad: "torch.Tensor", c: "torch.Tensor", config: ContrastiveConfig
+) -> "torch.Tensor":
     """The form of the authors' released code for one anchor: cross-entropy against all positives at once.
 
     u = exp(-|phi - c|) / tau, plus alpha for negatives; sum over the positives of -log softmax(u), over |P| + 1.
     """
+    import torch
+
     u = torch.cat([(-(good - c).abs()).exp() / config.tau, (-(bad - c).abs()).exp() / config.tau + config.alpha])
     return -u.log_softmax(0)[: len(good)].sum() / (len(good) + 1)

@@ -1,13 +1,16 @@
 """No edit: the base model as it is, the row that every other is compared with."""
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.method import Artifact, Method, MethodInfo, RunContext
-from bench.policy import HFPolicy, LoadedModel, Policy
-from bench.sets import ContrastiveSets
 from bench.spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.policy import LoadedModel, Policy
+    from bench.sets import ContrastiveSets
 
 
 class NoEditConfig(Spec):
@@ -20,13 +23,15 @@ class NoEdit(Method[NoEditConfig]):
     info = MethodInfo(name="none", kind="none", summary="the base model, unedited", paper="")
     Config = NoEditConfig
 
-    def prepare(self, base: LoadedModel, sets: ContrastiveSets | None, ctx: RunContext) -> dict[str, Any]:
+    def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Leave an empty artifact."""
         del base, sets, ctx
         return {}
 
     @contextmanager
-    def applied(self, base: LoadedModel, artifact: Artifact) -> Iterator[Policy]:
+    def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
         """Yield the base model."""
+        from bench.policy import HFPolicy
+
         del artifact
         yield HFPolicy(base.model, base.tokenizer)

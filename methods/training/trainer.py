@@ -1,0 +1,199 @@
+"""The shared trainer, on `transformers.Trainer`, so that `accelerate launch` works."""
+
+import math
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+
+from bench.errors import MissingError, UsageError
+from bench.method import RunContext
+from bench.policy import LoadedModel
+from bench.progress import Bar
+from bench.sets import ContrastiveSets
+from bench.store.files import write_json
+from methods.training.adapter import save_adapter
+from methods.training.batches import Collator, Loss, Scores, draw_items, score_batch
+from methods.training.config import TrainingConfig
+
+LOG_FILE = "training.json"
+"""Loss and mean phi of each step, beside the adapter."""
+
+
+class _SetTrainer(Trainer):
+    """Trainer over items with a loss on their likelihoods."""
+
+    def __init__(self, loss: Loss, seen: list[dict[str, float]], **options: Any) -> None:
+        super().__init__(**options)
+        self.set_loss, self.seen = loss, seen
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over anchors: micro-batches are averaged
+        self.tokens = 0
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The loss on one micro-batch; what it saw is kept for the log."""
+        del return_outputs, num_items_in_batch
+        scores = score_batch(model, inputs)
+        loss = self.set_loss(scores)
+        self.tokens += int(inputs["attention_mask"].sum())
+        self.seen.append({"loss": float(loss.detach()), **_mean_phi(scores)})
+        return loss
+
+
+def _mean_phi(scores: Scores) -> dict[str, float]:
+    phi, positive = scores.phi.detach(), scores.positive
+    kinds = {"phi_positives": phi[positive], "phi_negatives": phi[~positive]}
+    return {name: float(values.mean()) for name, values in kinds.items() if len(values)}
+
+
+class _Report(TrainerCallback):
+    """Moves the bar and refuses to go on from a loss that is not a number."""
+
+    def __init__(self, bar: Bar, seen: list[dict[str, float]]) -> None:
+        self.bar, self.seen = bar, seen
+        self.log: list[dict[str, float]] = []
+
+    def on_step_end(self, *arguments: Any, **options: Any) -> None:
+        """Fold the micro-batches of a step into one line of the log."""
+        del arguments, options
+        seen = list(self.seen)
+        self.seen.clear()
+        self.log.append({name: float(np.mean([one[name] for one in seen if name in one])) for name in seen[0]})
+        if not math.isfinite(self.log[-1]["loss"]):
+            raise MissingError(f"the loss is not a number at step {len(self.log)}", mend="lower the learning rate (lr)")
+        self.bar.advance()
+
+
+def train_adapter(
+    base: LoadedModel,
+    sets: ContrastiveSets | None,
+    config: TrainingConfig,
+    loss: Loss,
+    ctx: RunContext,
+    name: str = "train",
+) -> dict[str, Any]:
+    """Train a LoRA adapter on contrastive sets and leave it in `ctx.folder`; the base model is as it was.
+
+    Args:
+        base: The base model.
+        sets: The contrastive sets.
+        config: The budget and the adapter's shape.
+        loss: From a micro-batch's likelihoods to the loss, a mean over its anchors.
+        ctx: Folder, seed, progress.
+        name: What the bar says.
+
+    Returns:
+        steps, tokens trained on (prompts included), trainable parameters, number of anchors.
+    """
+    if sets is None:
+        raise MissingError("training needs contrastive sets and got none")
+    items = draw_items(sets, config, ctx.seed)
+    steps = len(items) // config.anchors_per_step
+    arguments = _arguments(config, steps, ctx)
+    set_seed(ctx.seed)
+    model = _with_adapter(base, config)
+    try:
+        with ctx.progress.bar(name, steps, "steps") as bar:
+            seen: list[dict[str, float]] = []
+            report = _Report(bar, seen)
+            trainer = _SetTrainer(
+                loss=loss,
+                seen=seen,
+                model=model,
+                args=arguments,
+                train_dataset=items,
+                data_collator=Collator(base.tokenizer),
+                callbacks=[report],
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+        if trainer.is_world_process_zero():
+            save_adapter(model, base.id, ctx.folder)
+            write_json(ctx.folder / LOG_FILE, report.log)
+        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    finally:
+        model.unload()
+        base.model.requires_grad_(False)
+        base.model.eval()
+    processes = arguments.world_size
+    return {
+        "steps": steps,
+        "anchors": len(sets),
+        "trained_tokens": trainer.tokens * processes,
+        "trainable_parameters": trainable,
+        "processes": processes,
+    }
+
+
+def _with_adapter(base: LoadedModel, config: TrainingConfig) -> PeftModel:
+    """The base model with a new adapter in it.
+
+    Raises:
+        UsageError: a target is no module of the model, or is tied to another: an edit of one would change both.
+    """
+    tied = {"lm_head", "embed_tokens"} & set(config.lora_targets)
+    if tied and base.model.config.get_text_config().tie_word_embeddings:
+        raise UsageError(
+            f"lora_targets names '{min(tied)}', and '{base.id}' ties its output layer to its input embeddings",
+            mend="take it out of lora_targets",
+        )
+    try:
+        return get_peft_model(base.model, _lora(config))
+    except ValueError as error:
+        raise UsageError(
+            f"lora_targets {', '.join(config.lora_targets)} do not fit '{base.id}' ({str(error)[:120]})",
+            mend="use lora_targets=[all-linear]",
+        ) from error
+
+
+def _lora(config: TrainingConfig) -> LoraConfig:
+    targets: Any = list(config.lora_targets)
+    if targets == ["all-linear"]:
+        targets = "all-linear"
+    return LoraConfig(
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,  # type: ignore[arg-type]  # any number works: it is a factor over the rank
+        target_modules=targets,
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
+    )
+
+
+def _arguments(config: TrainingConfig, steps: int, ctx: RunContext) -> TrainingArguments:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    share, rest = divmod(config.anchors_per_step, processes * config.accumulation)
+    if rest:
+        raise UsageError(
+            f"anchors_per_step = {config.anchors_per_step} cannot be shared by {processes} processes with "
+            f"accumulation = {config.accumulation}",
+            mend="make it a multiple of their product",
+        )
+    return TrainingArguments(
+        output_dir=str(ctx.folder),
+        max_steps=steps,
+        per_device_train_batch_size=share,
+        gradient_accumulation_steps=config.accumulation,
+        learning_rate=config.lr,
+        lr_scheduler_type=config.scheduler,
+        warmup_steps=round(config.warmup * steps),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        train_sampling_strategy="sequential",
+        seed=ctx.seed,
+        data_seed=ctx.seed,
+        use_cpu=not torch.cuda.is_available(),
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
