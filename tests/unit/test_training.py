@@ -1,0 +1,239 @@
+"""Shared training: what phi counts, what a run trains on, and how a hopeless run ends."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.artifact import load_artifact, make_artifact
+from bench.errors import MissingError, UsageError
+from bench.method import RunContext
+from bench.sets import ContrastiveSet, ContrastiveSets, Text
+from methods.contrastive import ContrastiveConfig, ContrastivePerplexity
+from methods.training.adapter import adapted
+from methods.training.batches import Collator, Item, Scores, draw_items, score_batch
+from methods.training.config import TrainingConfig, total_steps
+from methods.training.trainer import train_adapter
+
+ITEMS = [
+    Item("She asked", (" whether the train was late.", " him."), (" what is it",)),
+    Item(
+        "The river rises in the hills, runs south past two small towns and", (" joins the sea.",), (" x", " 0, 1, 2, 3")
+    ),
+    Item("", ("He did not like the weather",), ("; nobody did.",)),
+]
+
+
+def sets_of(*counts: tuple[int, int]) -> ContrastiveSets:
+    """One anchor a pair, with so many positives and negatives, each text different."""
+    made = [
+        ContrastiveSet(
+            anchor=f"anchor {number}",
+            positives=[Text(text=f" good {number}.{i}") for i in range(good)],
+            negatives=[Text(text=f" bad {number}.{i}") for i in range(bad)],
+        )
+        for number, (good, bad) in enumerate(counts)
+    ]
+    return ContrastiveSets(made, "hash", "a test")
+
+
+def alone(base: Any, anchor: str, text: str) -> tuple[float, int]:
+    """Log-likelihood of a text's tokens after its anchor: one row, no padding, no cache, position by position."""
+    prompt = base.tokenizer(anchor)["input_ids"] or [base.tokenizer.bos_token_id]
+    own = base.tokenizer(anchor + text)["input_ids"][len(prompt) :] if anchor else base.tokenizer(text)["input_ids"]
+    with torch.no_grad():
+        logprobs = base.model(torch.tensor([prompt + own])).logits[0].log_softmax(-1)
+    return sum(float(logprobs[len(prompt) - 1 + i, token]) for i, token in enumerate(own)), len(own)
+
+
+def test_phi_counts_the_tokens_of_the_text_alone(tiny_base):
+    """Neither the anchor's tokens nor padding count, whatever a text is batched with."""
+    rows = [(item.anchor, text) for item in ITEMS for text in (*item.positives, *item.negatives)]
+    with torch.no_grad():
+        scored = score_batch(tiny_base.model, Collator(tiny_base.tokenizer)(ITEMS))
+    for (anchor, text), logprob, tokens in zip(rows, scored.logprob, scored.tokens, strict=True):
+        expected, count = alone(tiny_base, anchor, text)
+        assert int(tokens) == count
+        assert float(logprob) == pytest.approx(expected, abs=1e-4)
+    assert scored.group.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert scored.positive.tolist() == [True, True, False, True, False, False, True, False]
+    assert scored.phi.tolist() == pytest.approx((-scored.logprob / scored.tokens).tolist())
+
+
+def test_gradients_do_not_depend_on_the_batch(tiny_base):
+    """The gradient of one item's likelihoods is the same alone and beside longer ones."""
+    collate, model = Collator(tiny_base.tokenizer), tiny_base.model
+    weight = model.model.layers[0].mlp.up_proj.weight.requires_grad_()
+
+    def gradient(items: list[Item]) -> torch.Tensor:
+        scored = score_batch(model, collate(items))
+        return torch.autograd.grad(scored.phi[scored.group == 0].sum(), weight)[0]
+
+    both, single = gradient(ITEMS), gradient(ITEMS[:1])
+    assert float((both - single).abs().max()) < 1e-5
+    assert float(single.abs().max()) > 1e-3
+
+
+def test_items_follow_from_the_seed():
+    sets = sets_of(*[(6, 6)] * 5)
+    config = TrainingConfig(steps=7)
+    assert draw_items(sets, config, 3) == draw_items(sets, config, 3)
+    assert draw_items(sets, config, 3) != draw_items(sets, config, 4)
+
+
+def test_each_pass_takes_every_anchor_once():
+    items = draw_items(sets_of(*[(6, 6)] * 6), TrainingConfig(steps=9, anchors_per_step=2), 0)
+    assert len(items) == 18
+    passes = [[item.anchor for item in items[start : start + 6]] for start in (0, 6, 12)]
+    assert all(len(set(one)) == 6 for one in passes)
+    assert len({tuple(one) for one in passes}) == 3  # shuffled anew
+
+
+def test_as_many_texts_as_asked_for_and_each_once():
+    config = TrainingConfig(steps=20, positives=3, negatives=2)
+    items = draw_items(sets_of((5, 7), (1, 2)), config, 0)
+    sizes = Counter((item.anchor, len(item.positives), len(item.negatives)) for item in items)
+    assert sizes.keys() == {("anchor 0", 3, 2), ("anchor 1", 1, 2)}
+    assert all(len(set(item.positives)) == len(item.positives) for item in items)
+    assert all(" good" in text for item in items for text in item.positives)
+    drawn = {text for item in items if item.anchor == "anchor 0" for text in item.negatives}
+    assert len(drawn) == 7  # drawn anew on each pass, so that all of them are seen
+
+
+@pytest.mark.parametrize(("positives", "negatives"), [(4, 0), (0, 4)])
+def test_one_sided_ablations_ask_for_one_side(positives, negatives):
+    """A set without the other side will do then."""
+    sets = sets_of((2, 0), (0, 2))
+    items = draw_items(sets, TrainingConfig(steps=2, positives=positives, negatives=negatives), 0)
+    assert {item.anchor for item in items} == {"anchor 0" if positives else "anchor 1"}
+    assert all(bool(item.positives) == bool(positives) and bool(item.negatives) == bool(negatives) for item in items)
+
+
+def test_epochs_take_the_place_of_steps():
+    config = TrainingConfig(steps=999, anchors_per_step=2)
+    assert total_steps(5, config.model_copy(update={"epochs": 1.0})) == 3
+    assert total_steps(5, config.model_copy(update={"epochs": 2.0})) == 5
+    assert total_steps(5, config.model_copy(update={"epochs": 0.01})) == 1
+    assert len(draw_items(sets_of(*[(1, 1)] * 5), config.model_copy(update={"epochs": 2.0}), 0)) == 10
+
+
+def test_sets_without_a_kind_are_refused(tiny_base, tmp_path):
+    with pytest.raises(MissingError, match=r"none of the 2 contrastive sets \(a test\) has positives and negatives"):
+        train_adapter(tiny_base, sets_of((2, 0), (0, 2)), TrainingConfig(), mean_phi, RunContext(tmp_path))
+    with pytest.raises(MissingError, match="needs contrastive sets"):
+        train_adapter(tiny_base, None, TrainingConfig(), mean_phi, RunContext(tmp_path))
+
+
+def test_anchors_that_cannot_be_shared_are_refused(tiny_base, tiny_sets, tmp_path):
+    config = TrainingConfig(anchors_per_step=3, accumulation=2)
+    with pytest.raises(UsageError, match="anchors_per_step = 3 cannot be shared by 1 processes with accumulation = 2"):
+        train_adapter(tiny_base, tiny_sets, config, mean_phi, RunContext(tmp_path))
+
+
+def mean_phi(scores: Scores) -> torch.Tensor:
+    return scores.phi[scores.positive].mean()
+
+
+def train(base: Any, sets: ContrastiveSets, folder: Path, loss: Any = mean_phi, **options: Any) -> list[dict[str, Any]]:
+    folder.mkdir()
+    config = TrainingConfig(**{"steps": 4, "lr": 5e-3, "warmup": 0.0, **options})
+    train_adapter(base, sets, config, loss, RunContext(folder))
+    log: list[dict[str, Any]] = json.loads((folder / "training.json").read_text())
+    return log
+
+
+def test_training_lowers_the_loss(tiny_base, tiny_sets, tmp_path):
+    log = train(tiny_base, tiny_sets, tmp_path / "a", steps=20, anchors_per_step=6, scheduler="constant")
+    assert len(log) == 20
+    assert log[-1]["loss"] < log[0]["loss"] - 0.5
+    assert log[0]["loss"] == pytest.approx(log[0]["phi_positives"])
+
+
+def test_contrastive_parts_positives_from_negatives(tiny_base, tiny_sets, tmp_path):
+    method = ContrastivePerplexity(
+        ContrastiveConfig(steps=20, lr=5e-3, anchors_per_step=6, positives=3, negatives=3, scheduler="constant")
+    )
+    make_artifact(method, tiny_base, tiny_sets, RunContext(tmp_path))
+    log = json.loads((tmp_path / "training.json").read_text())
+
+    def gap(line: dict[str, float]) -> float:
+        return line["phi_negatives"] - line["phi_positives"]
+
+    assert gap(log[-1]) > gap(log[0]) + 0.5
+
+
+def test_accumulated_micro_batches_are_one_batch(tiny_base, tiny_sets, tmp_path):
+    """The mean over anchors does not depend on how many of them are worked on at once."""
+    logs = [
+        train(tiny_base, tiny_sets, tmp_path / str(count), anchors_per_step=4, accumulation=count)
+        for count in (1, 2, 4)
+    ]
+    for log in logs[1:]:
+        assert [line["loss"] for line in log] == pytest.approx([line["loss"] for line in logs[0]], abs=1e-4)
+
+
+def test_the_facts_are_counted(tiny_base, tiny_sets, tmp_path):
+    config = TrainingConfig(steps=3, lora_r=2, lora_targets=("q_proj",))
+    facts = train_adapter(tiny_base, tiny_sets, config, mean_phi, RunContext(tmp_path, seed=1))
+    items = draw_items(tiny_sets, config, 1)
+    encode = tiny_base.tokenizer
+    tokens = sum(
+        len(encode(item.anchor + text)["input_ids"]) for item in items for text in item.positives + item.negatives
+    )
+    assert facts == {
+        "steps": 3,
+        "anchors": 6,
+        "trained_tokens": tokens,
+        "trainable_parameters": 2 * 2 * (32 + 32),  # two layers, A and B of rank 2 between 32 and 32
+        "processes": 1,
+    }
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_is_one_clear_error(tiny_base, tiny_sets, tmp_path, value):
+    before = {name: tensor.clone() for name, tensor in tiny_base.model.state_dict().items()}
+    with pytest.raises(MissingError, match="the loss is not a number at step 1; lower the learning rate"):
+        train(tiny_base, tiny_sets, tmp_path / "a", loss=lambda scores: scores.phi.mean() * value)
+    after = tiny_base.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not (tmp_path / "a" / "adapter_model.safetensors").exists()
+
+
+def test_the_applied_model_is_the_trained_one(tiny_base, tiny_sets, tmp_path):
+    """The last step's phi under the adapter as it is applied: what was trained is what is measured."""
+    config = TrainingConfig(steps=3, lr=5e-3, anchors_per_step=6, lora_alpha=8.0)
+    train_adapter(tiny_base, tiny_sets, config, mean_phi, RunContext(tmp_path))
+    from peft import PeftModel
+
+    batch = Collator(tiny_base.tokenizer)(draw_items(tiny_sets, config, 0)[:2])
+    with torch.no_grad():
+        base = score_batch(tiny_base.model, batch).phi
+        with adapted(tiny_base.model, tmp_path, 1.0):
+            applied = score_batch(tiny_base.model, batch).phi
+        with adapted(tiny_base.model, tmp_path, 0.5):
+            half = score_batch(tiny_base.model, batch).phi
+        adapter = PeftModel.from_pretrained(tiny_base.model, str(tmp_path))
+        unmerged = score_batch(adapter, batch).phi
+    assert applied.tolist() == pytest.approx(unmerged.tolist(), abs=1e-4)
+    assert float((applied - base).abs().max()) > 1e-2
+    assert float((half - base).abs().max()) > 1e-3
+    assert float((half - applied).abs().max()) > 1e-3
+
+
+def test_the_artifact_names_no_path_of_this_machine(tiny_base, tiny_sets, tmp_path):
+    base = replace(tiny_base, id="some-model")
+    train(base, tiny_sets, tmp_path / "a")
+    text = (tmp_path / "a" / "adapter_config.json").read_text()
+    assert json.loads(text)["base_model_name_or_path"] == "some-model"
+    assert str(tmp_path) not in text
+    assert json.loads(text)["target_modules"] == sorted(json.loads(text)["target_modules"])
+
+
+def test_a_broken_artifact_names_itself(tmp_path):
+    with pytest.raises(MissingError, match=r"is broken .*; delete the folder"):
+        load_artifact(tmp_path)
