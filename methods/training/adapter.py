@@ -14,7 +14,8 @@ from bench.store.files import write_json
 
 def save_adapter(model: PeftModel, base_id: str, folder: Path) -> None:
     """Write the adapter; sets of names are sorted, so that the same seed gives the same bytes."""
-    model.save_pretrained(str(folder), safe_serialization=True)
+    # The whole output layer is not part of an adapter, even where an adapter is part of the output layer.
+    model.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
