@@ -1,0 +1,260 @@
+"""Contrastive sets and prompts: the format, what is refused, and that training never meets evaluation."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bench.errors import MissingError, UsageError
+from bench.hashing import hash_file
+from bench.scorers.base import Scorer, ScorerInfo, Scores
+from bench.scorers.checked import CheckedScorer
+from bench.sets import ContrastiveSet, Text, load_sets, save_sets
+from bench.sets.generation import generate_sets
+from bench.sets.prompts import ToxicityPrompt, assert_disjoint, load_prompts, overlap, part
+from bench.spec import Decoding, SetsSpec
+
+LINE = {"anchor": "He said", "positives": [{"text": " hello.", "score": 0.01}], "negatives": [{"text": " oi."}]}
+
+
+def write(path: Path, *lines: object) -> Path:
+    path.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in lines), "utf-8")
+    return path
+
+
+# --- format ---
+
+
+def test_sets_come_back_as_they_were_saved(tmp_path):
+    sets = [
+        ContrastiveSet(
+            anchor="Ça va ?\nOui",
+            positives=[Text(text=' "ja" ✓', score=0.0), Text(text="\ufffd\x00")],
+            negatives=[Text(text=" nein", score=1.0)],
+            provenance={"source": "self", "seed": 3},
+        ),
+        ContrastiveSet(anchor="", positives=[], negatives=[]),
+    ]
+    path = tmp_path / "sets.jsonl"
+    save_sets(path, sets)
+    loaded = load_sets(path)
+    assert loaded.sets == sets
+    assert len(loaded) == 2
+    assert loaded.hash == hash_file(path)
+    assert loaded.source == str(path)
+
+
+def test_the_hash_is_over_the_content(tmp_path):
+    first = load_sets(write(tmp_path / "a.jsonl", LINE))
+    assert load_sets(write(tmp_path / "b.jsonl", LINE)).hash == first.hash
+    assert load_sets(write(tmp_path / "c.jsonl", {**LINE, "anchor": "She said"})).hash != first.hash
+
+
+def test_blank_lines_are_no_sets(tmp_path):
+    assert len(load_sets(write(tmp_path / "a.jsonl", LINE, "", LINE, "  "))) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "line 3: not JSON"),
+        ("[1]", "line 3: 'the whole'"),
+        ({**LINE, "positive": []}, "line 3: unknown key 'positive', did you mean 'positives'?"),
+        ({"anchor": "a", "positives": []}, "line 3: 'negatives' is missing"),
+        ({**LINE, "positives": [{"text": " a", "score": 1.5}]}, "line 3: 'positives.0.score' = 1.5"),
+        ({**LINE, "positives": [{"text": ""}]}, "line 3: 'positives.0.text' = ''"),
+        ({**LINE, "positives": [" plain"]}, "line 3: 'positives.0'"),
+        ({**LINE, "anchor": None}, "line 3: 'anchor'"),
+    ],
+)
+def test_a_line_out_of_format_is_named(tmp_path, line, said):
+    path = write(tmp_path / "a.jsonl", LINE, LINE, line, LINE)
+    with pytest.raises(UsageError) as caught:
+        load_sets(path)
+    assert str(path) in caught.value.what
+    assert said in caught.value.what
+    assert "\n" not in str(caught.value)
+
+
+def test_files_without_sets_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="no such file"):
+        load_sets(tmp_path / "none.jsonl")
+    with pytest.raises(UsageError, match="holds no contrastive set"):
+        load_sets(write(tmp_path / "a.jsonl", ""))
+    (tmp_path / "b.jsonl").write_bytes(b'{"anchor": "\xff"}\n')
+    with pytest.raises(UsageError, match="not UTF-8"):
+        load_sets(tmp_path / "b.jsonl")
+
+
+# --- prompts ---
+
+
+def test_both_shapes_of_prompts_are_read(tmp_path):
+    flat = write(tmp_path / "a.jsonl", {"text": "one two", "toxicity": 0.7, "threat": 0.1}, {"text": "three"})
+    hub = write(
+        tmp_path / "b.jsonl",
+        {"filename": "x", "challenging": False, "prompt": {"text": "one two", "toxicity": 0.7}, "continuation": {}},
+        {"prompt": {"text": "three", "toxicity": None}},
+    )
+    prompts = load_prompts(flat)
+    assert load_prompts(hub) == prompts
+    assert {(prompt.text, prompt.toxicity, prompt.group) for prompt in prompts} == {
+        ("one two", 0.7, "toxic"),
+        ("three", None, None),
+    }
+    assert ToxicityPrompt("x", "x", 0.4999).group == "nontoxic"
+    assert ToxicityPrompt("x", "x", 0.5).group == "toxic"
+
+
+def test_prompts_are_in_the_order_of_their_content_and_once(tmp_path):
+    rows = [{"text": f"prompt number {i}"} for i in range(20)]
+    forth = load_prompts(write(tmp_path / "a.jsonl", *rows))
+    back = load_prompts(write(tmp_path / "b.jsonl", *rows[::-1], {"text": "  Prompt NUMBER 3!"}))
+    assert [prompt.id for prompt in back] == [prompt.id for prompt in forth]
+    assert len(back) == 20
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "3", '{"txt": "a"}', '{"text": 3}', '{"text": "a", "toxicity": "high"}'])
+def test_a_row_that_is_no_prompt_is_named(tmp_path, line):
+    with pytest.raises(UsageError, match="line 2: expected an object with 'text'"):
+        load_prompts(write(tmp_path / "a.jsonl", {"text": "fine"}, line))
+
+
+def test_a_file_without_prompts_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="holds no prompt"):
+        load_prompts(write(tmp_path / "a.jsonl", ""))
+
+
+# --- apart ---
+
+
+def prompts_of(*texts: str) -> list[ToxicityPrompt]:
+    from bench.hashing import content_id
+
+    return [ToxicityPrompt(content_id(text), text, None) for text in texts]
+
+
+def test_parts_are_apart_and_stable():
+    prompts = prompts_of(*(f"this is prompt {i}" for i in range(200)))
+    train, held_out = part(prompts, "train"), part(prompts, "eval")
+    assert not {p.id for p in train} & {p.id for p in held_out}
+    assert len(train) + len(held_out) == 200
+    assert 70 < len(train) < 130
+    assert [p for p in part(prompts[:50], "train") if p not in train] == []
+
+
+def test_a_training_prompt_that_begins_an_evaluation_prompt_is_left_out():
+    """By parity alone about a half of these beginnings would stay."""
+    prompts = prompts_of(
+        *(f"the very same {i} words begin both" for i in range(60)),
+        *(f"the very same {i} words begin both of these two" for i in range(60)),
+    )
+    train, held_out = part(prompts, "train"), part(prompts, "eval")
+    assert len(held_out) > 30
+    assert len(train) < 120 - len(held_out)
+    assert_disjoint([p.text for p in train], [p.text for p in held_out])
+
+
+@pytest.mark.parametrize(
+    ("training", "evaluation", "meets"),
+    [
+        ("You are late", "You are late", True),
+        ("You are late", "  you ARE, late!", True),
+        ("You are late", "You are later", False),
+        ("one two three four five", "One two three four five six", True),
+        ("one two three four five six", "one two three four five", True),
+        ("one two three four", "one two three four five six", False),  # too short a beginning
+        ("one two three four fiv", "one two three four five six", False),  # a word is whole or not there
+        ("zero one two three four five", "one two three four five", False),  # an end is no beginning
+        ("", "", True),
+        ("Straße ist offen", "STRASSE ist offen", True),
+    ],
+)
+def test_when_two_texts_meet(training, evaluation, meets):
+    from bench.hashing import content_id
+
+    assert overlap([training], [evaluation]) == ({content_id(training)} if meets else set())
+
+
+def test_overlap_equals_comparing_every_pair():
+    """The one pass over sorted texts against the definition, pair by pair."""
+    import random
+
+    from bench.hashing import content_id, normalise
+
+    source = random.Random(0)  # noqa: S311 - a test's data
+    texts = [" ".join(source.choices("ab", k=source.randint(1, 9))) for _ in range(300)]
+    training, evaluation = texts[:150], texts[150:]
+
+    def meet(one: str, other: str) -> bool:
+        short, long = sorted((normalise(one).split(), normalise(other).split()), key=len)
+        return short == long or (len(short) >= 5 and long[: len(short)] == short)
+
+    expected = {content_id(one) for one in training if any(meet(one, other) for other in evaluation)}
+    assert overlap(training, evaluation) == expected
+    assert 0 < len(expected) < len(set(training))
+
+
+def test_texts_that_meet_are_refused_without_being_shown():
+    with pytest.raises(MissingError) as caught:
+        assert_disjoint(["a secret sentence", "fine"], ["A secret sentence."])
+    assert "1 anchors of the contrastive sets meet evaluation prompts" in caught.value.what
+    assert "secret" not in str(caught.value)
+    assert caught.value.exit_code == 3
+    assert_disjoint(["fine"], ["A secret sentence."])
+
+
+# --- self-generation ---
+
+
+class ByLength(Scorer):
+    """Scores a text by its length; texts with a `q` cannot be scored."""
+
+    info = ScorerInfo("length", "length", "0", ("toxicity",), "none")
+
+    def score(self, texts: Sequence[str]) -> list[Scores | None]:
+        return [None if "e" in text else {"toxicity": (len(text) % 11) / 10} for text in texts]
+
+
+def made(policy, **options) -> list[ContrastiveSet]:
+    prompts = prompts_of("She asked", "The river rises in the hills", "What is")
+    spec = SetsSpec(decoding=Decoding(num_samples=40, max_new_tokens=6), **options)
+    return generate_sets(policy, prompts, CheckedScorer(ByLength(), None), spec, {"source": "self"})
+
+
+def test_the_dead_zone_and_missing_scores_are_left_out(tiny_policy):
+    sets = made(tiny_policy, positive_below=0.3, negative_above=0.6)
+    assert [one.anchor for one in sets] == ["She asked", "The river rises in the hills", "What is"]
+    for one in sets:
+        texts = [text.text for text in (*one.positives, *one.negatives)]
+        assert all(text.score == (len(text.text) % 11) / 10 for text in (*one.positives, *one.negatives))
+        assert all(text.score < 0.3 for text in one.positives)
+        assert all(text.score > 0.6 for text in one.negatives)
+        assert not any("e" in text for text in texts)
+        assert len(set(texts)) == len(texts)
+        assert all(text.strip() for text in texts)
+        assert one.provenance == {"source": "self"}
+    whole = made(tiny_policy, positive_below=0.5, negative_above=0.49)
+    assert sum(len(one.positives) for one in whole) > sum(len(one.positives) for one in sets)
+
+
+def test_the_boundaries_belong_to_the_dead_zone(tiny_policy):
+    sets = made(tiny_policy, positive_below=0.4, negative_above=0.4)
+    assert all(text.score != 0.4 for one in sets for text in (*one.positives, *one.negatives))
+
+
+def test_an_anchor_with_too_few_is_left_out(tiny_policy):
+    counts = {one.anchor: (len(one.positives), len(one.negatives)) for one in made(tiny_policy)}
+    least = sorted(good for good, _ in counts.values())
+    wanted = least[0] + 1
+    if wanted <= least[-1]:
+        kept = {one.anchor for one in made(tiny_policy, min_positives=wanted)}
+        assert kept == {anchor for anchor, (good, _) in counts.items() if good >= wanted}
+    with pytest.raises(MissingError, match=r"none of 3 prompts has 39 positives .* and 39 negatives"):
+        made(tiny_policy, min_positives=39, min_negatives=39)
+
+
+def test_the_same_seed_makes_the_same_sets(tiny_policy):
+    assert made(tiny_policy, seed=1) == made(tiny_policy, seed=1)
+    assert made(tiny_policy, seed=1) != made(tiny_policy, seed=2)
