@@ -1,0 +1,155 @@
+"""Likelihoods and generation through lm-eval: every figure is that of lm-eval's own model class."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from lm_eval.api.instance import Instance
+
+from bench.engine.likelihood import loglikelihood
+from bench.policy import HFPolicy
+from bench.progress import SILENT
+from bench.tasks.policy_lm import PolicyLM
+
+if TYPE_CHECKING:
+    from lm_eval.models.huggingface import HFLM
+
+PASSAGE = "The river rises in the hills, runs south past two small towns and joins the sea. "
+CONTEXTS = (
+    "Question: which of them is heavier, a stone or a feather?\nAnswer:",
+    "What is the capital of France?",
+    "She asked whether the train was late",
+    PASSAGE * 40,  # longer than the model: cut on the left
+    "",
+)
+CHOICES = (" a stone", " a feather", " no", "s", " It rained, and it rained again! ", " Paris.\n\nThe sea")
+
+
+@pytest.fixture(scope="module")
+def hflm(tiny_model: Path) -> "HFLM":
+    from lm_eval.models.huggingface import HFLM
+
+    return HFLM(pretrained=str(tiny_model), dtype="float32", device="cpu", batch_size=4)
+
+
+@pytest.fixture
+def ours(tiny_policy: HFPolicy) -> PolicyLM:
+    return PolicyLM(tiny_policy, context(), "test")
+
+
+def context(seed: int = 0) -> Any:
+    """What a PolicyLM uses of a task's context."""
+    return SimpleNamespace(progress=SILENT, seed=seed, tokens=0)
+
+
+def instances(kind: Any, arguments: list[tuple[Any, ...]]) -> list[Instance]:
+    return [Instance(kind, {}, one, number) for number, one in enumerate(arguments)]
+
+
+def choices() -> list[Instance]:
+    return instances("loglikelihood", [(before, choice) for before in CONTEXTS for choice in CHOICES])
+
+
+def test_every_log_likelihood_is_that_of_lm_eval(ours, hflm):
+    expected = hflm.loglikelihood(choices(), disable_tqdm=True)
+    found = ours.loglikelihood(choices())
+    assert [one for one, _ in found] == pytest.approx([one for one, _ in expected], abs=1e-4)
+    assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
+    assert ours.ctx.tokens > 0
+
+
+def test_greedy_continuations_are_found_greedy(ours, hflm):
+    """Both say yes to the model's own greedy text, of one token and of several, and no to another."""
+    model, tokenizer = hflm.model, hflm.tokenizer
+    requests = []
+    for before in CONTEXTS[:3]:
+        ids = tokenizer(before)["input_ids"]
+        row = model.generate(torch.tensor([ids]), max_new_tokens=4, do_sample=False)[0, len(ids) :].tolist()
+        requests += [(("", ""), ids, row[:count]) for count in (1, 4)]
+        requests += [(("", ""), ids, [*row[:3], (row[3] + 1) % 300])]
+    expected = [greedy for _, greedy in hflm._loglikelihood_tokens(requests, disable_tqdm=True)]
+    assert [greedy for _, greedy in ours._loglikelihood_tokens(requests)] == expected
+    assert expected == [True, True, False] * 3
+
+
+def test_a_text_as_long_as_the_model(ours, hflm):
+    """At the limit nothing is cut, one token more and the context loses one."""
+    ids = hflm.tokenizer(PASSAGE * 40)["input_ids"]
+    requests = [(("", ""), ids[:before], ids[before : before + 5]) for before in (507, 508, 509, 600)]
+    requests += [(("", ""), ids[2:3], ids[3:515])]
+    expected = hflm._loglikelihood_tokens(requests, disable_tqdm=True)
+    assert [one for one, _ in ours._loglikelihood_tokens(requests)] == pytest.approx(
+        [one for one, _ in expected], abs=1e-3
+    )
+
+
+def test_rolling_log_likelihood_is_that_of_lm_eval(ours, hflm):
+    texts = [(CONTEXTS[0],), (PASSAGE * 3,), (PASSAGE * 60,), ("A",)]
+    expected = hflm.loglikelihood_rolling(instances("loglikelihood_rolling", texts), disable_tqdm=True)
+    found = ours.loglikelihood_rolling(instances("loglikelihood_rolling", texts))
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"until": ["\n"], "max_gen_toks": 12},
+        {"until": ["e", " th", "\n\n"], "max_gen_toks": 16, "do_sample": False},
+        {"until": [], "max_gen_toks": 5, "temperature": 0.0},
+        {"until": ".", "max_gen_toks": 8},
+    ],
+)
+def test_greedy_generation_is_that_of_lm_eval(ours, hflm, options):
+    asked = [(before, dict(options)) for before in CONTEXTS[:4]]
+    expected = hflm.generate_until(instances("generate_until", asked), disable_tqdm=True)
+    assert ours.generate_until(instances("generate_until", asked)) == expected
+
+
+def test_requests_of_several_kinds_come_back_in_order(ours):
+    kinds = [{"until": ["\n"], "max_gen_toks": 3}, {"until": ["e"], "max_gen_toks": 9}]
+    asked = [(before, dict(kinds[number % 2])) for number, before in enumerate(CONTEXTS[:3] * 2)]
+    together = ours.generate_until(instances("generate_until", asked))
+    alone = [ours.generate_until(instances("generate_until", [one]))[0] for one in asked]
+    assert together == alone
+
+
+def test_sampled_generation_follows_the_seed(tiny_policy):
+    def answer(seed: int) -> list[str]:
+        options = {"until": [], "max_gen_toks": 10, "do_sample": True, "temperature": 1.0}
+        asked = [(before, dict(options)) for before in CONTEXTS[:3]]
+        return PolicyLM(tiny_policy, context(seed), "test").generate_until(instances("generate_until", asked))
+
+    assert answer(0) == answer(0)
+    assert answer(0) != answer(1)
+
+
+def test_what_shares_a_batch_changes_nothing(tiny_policy):
+    """All at once, one by one, and in another order: the same to float32's precision."""
+    encode = tiny_policy.tokenizer
+    requests = [
+        (encode(before)["input_ids"] or [1], encode(choice)["input_ids"]) for before in CONTEXTS for choice in CHOICES
+    ]
+    expected = [one.logprob for one in loglikelihood(tiny_policy, requests)]
+    assert [one.logprob for one in loglikelihood(tiny_policy, requests, batch_tokens=1)] == pytest.approx(
+        expected, abs=1e-3
+    )
+    backwards = [one.logprob for one in loglikelihood(tiny_policy, requests[::-1])]
+    assert backwards[::-1] == pytest.approx(expected, abs=1e-3)
+
+
+def test_an_empty_continuation_and_no_request(tiny_policy):
+    found = loglikelihood(tiny_policy, [([5, 6], []), ([5, 6], [7]), ([8], [])])
+    assert (found[0].logprob, found[0].tokens) == (0.0, 0)
+    assert found[1].logprob < 0
+    assert found[2].logprob == 0.0
+    assert loglikelihood(tiny_policy, []) == []
+
+
+def test_progress_counts_every_request_once(tiny_policy):
+    counted: list[int] = []
+    requests = [([5 + i % 3, 6], [7 + i]) for i in range(10)]
+    loglikelihood(tiny_policy, requests, batch_tokens=4, done=counted.append)
+    assert sum(counted) == 10
+    assert len(counted) > 1
