@@ -1,0 +1,220 @@
+"""The documentation is true where a program can tell: lists, links, commands, files, the example method."""
+
+import importlib
+import itertools
+import re
+import shlex
+from importlib.metadata import EntryPoint
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+import typer
+
+from bench import registry
+from bench.cli.app import app
+from bench.plan import Request, make_cells, parse_seeds
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+TEXTS = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MACHINE = re.compile(r"(?<![\w.])/(work|root|tmp|home|mnt|workspace)/|file://|localhost|127\.0\.0\.1")
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+# --- lists ---
+
+
+def generator():
+    spec = spec_from_file_location("generate_lists", DOCS / "generate_lists.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["methods.md", "tasks.md"])
+def test_lists_are_as_the_registry_has_them(page):
+    assert (DOCS / page).read_text(encoding="utf-8") == generator().render(page), "run python docs/generate_lists.py"
+
+
+def test_every_page_is_in_the_table_of_contents():
+    listed = set(re.findall(r"\]\(([\w-]+\.md)\)", read("docs/index.md")))
+    assert listed == {path.name for path in PAGES} - {"index.md"}
+
+
+# --- links and paths ---
+
+
+def anchors(path: Path) -> set[str]:
+    """The names that GitHub gives to a page's headings."""
+    heads = re.findall(r"^#+ (.+)$", FENCE.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def broken_links(path: Path, text: str) -> list[str]:
+    broken = []
+    for link in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", FENCE.sub("", text)):
+        if re.match(r"https?:|mailto:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = path.parent / file if file else path
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("name", names(TEXTS))
+def test_links_lead_somewhere(name):
+    assert broken_links(ROOT / name, read(name)) == []
+
+
+def test_a_broken_link_is_seen():
+    text = "[a](nowhere.md) [b](sets.md#no-such-part) [c](sets.md#the-format) [d](https://example.org)"
+    assert broken_links(DOCS / "index.md", text) == ["nowhere.md", "sets.md#no-such-part"]
+
+
+@pytest.mark.parametrize("name", names(TEXTS))
+def test_no_path_of_a_machine_is_named(name):
+    assert [line for line in read(name).splitlines() if MACHINE.search(line)] == []
+
+
+def test_pages_that_the_code_names_are_there():
+    sources = [path for package in ("bench", "methods", "reports") for path in (ROOT / package).rglob("*.py")]
+    named = {found for path in sources for found in re.findall(r"docs/[\w-]+\.md", path.read_text(encoding="utf-8"))}
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+# --- commands ---
+
+
+def commands(text: str) -> list[str]:
+    """Every `bench …` line in a block, and every one in running text; also behind `&&` or another command."""
+    lines = [line.strip() for kind, block in FENCE.findall(text) if not kind for line in block.splitlines()]
+    lines += re.findall(r"`(bench [^`]+)`", FENCE.sub("", text))
+    return [line for line in lines if re.search(r"(^|&& |bench\)\" )(bench|run) ", line)]
+
+
+def words(line: str) -> list[list[str]]:
+    """The arguments of a line's command; `ls|fetch` in a word stands for several, and a verb alone for its help."""
+    line = line.rpartition("&& ")[2].replace('"$(which bench)"', "&& bench").rpartition("&& ")[2]
+    parts = itertools.takewhile(lambda word: word not in ("|", ">", "2>"), shlex.split(line, comments=True))
+    arguments = list(parts)[1:]
+    if len(arguments) == 1:
+        arguments.append("--help")
+    return [list(choice) for choice in itertools.product(*(word.split("|") for word in arguments))]
+
+
+SHOWN = sorted({line for name in names(TEXTS) for line in commands(read(name))})
+
+
+def check(arguments: list[str]) -> None:
+    """Parse a command as the program does; for `bench run`, go on to the cells that it would carry out."""
+    command = typer.main.get_command(app)
+    silence(command)
+    command.main(arguments, prog_name="bench", standalone_mode=False)
+
+
+def silence(command) -> None:
+    """Let no verb do its work."""
+    command.callback = plan if command.name == "run" else lambda **_: None
+    for sub in getattr(command, "commands", {}).values():
+        silence(sub)
+
+
+def plan(**asked) -> None:
+    methods = [part for part in re.split(r",(?![^\[]*\])", asked["method"]) if part.strip()]
+    seeds, settings = parse_seeds(asked["seeds"]), asked["settings"] or []
+    assert make_cells(Request(methods, asked["suite"], asked["model"], seeds, settings, asked["limit"], asked["base"]))
+
+
+@pytest.fixture
+def shown_files(tmp_path, monkeypatch):
+    """The files that the documentation shows: a block whose first line is `# NAME`."""
+    for path in PAGES:
+        for kind, block in FENCE.findall(path.read_text(encoding="utf-8")):
+            first = re.match(r"# ([\w-]+\.\w+)\n", block)
+            if kind and first:
+                (tmp_path / first[1]).write_text(block, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for variable in ("METHOD", "SUITE", "MODEL", "SEEDS", "LIMIT", "CONFIG", "OFFLINE", "CACHE", "RUNS"):
+        monkeypatch.delenv(f"BENCH_{variable}", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def example(shown_files, monkeypatch):
+    """The method out of the page on adding one, as if it were installed."""
+    monkeypatch.syspath_prepend(str(shown_files))
+    point = EntryPoint("sharpen", "bench_sharpen:Sharpen", "bench.methods")
+    real = registry._points
+    monkeypatch.setattr(
+        registry, "_points", lambda kind: {**real(kind), **({"sharpen": point} if kind == "methods" else {})}
+    )
+    return importlib.import_module("bench_sharpen")
+
+
+def test_there_are_commands():
+    assert len(SHOWN) > 20
+    assert any("accelerate launch" in line for line in SHOWN)
+
+
+@pytest.mark.usefixtures("example")
+@pytest.mark.parametrize("line", SHOWN)
+def test_commands_are_valid(line):
+    for arguments in words(line):
+        check(arguments)
+
+
+@pytest.mark.usefixtures("shown_files")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "bench run --methods contrastive",
+        "bench run --method contrastiv",
+        "bench run --method contrastive --set leraning_rate=1",
+        "bench run --method contrastive --suite nosuch",
+        "bench run --method contrastive:objective=none",
+        "bench data get",
+        "bench table --runs-dir runs",
+        "bench tabel",
+    ],
+)
+def test_a_wrong_command_is_seen(line):
+    (arguments,) = words(line)
+    with pytest.raises(Exception, match=r"(?i)no such|unknown|missing|no method|objective"):
+        check(arguments)
+
+
+# --- the example method ---
+
+
+def test_the_example_method_edits_the_model_and_is_the_base_at_strength_0(example, tiny_model, tmp_path):
+    import torch
+
+    from bench.assets.store import Resolved
+    from bench.method import Artifact, RunContext
+    from bench.model import load_model
+    from bench.policy import HFPolicy
+    from bench.spec import ModelSpec
+
+    base = load_model(ModelSpec(id="tiny"), Resolved("tiny", tiny_model, "0", None, None, "local"))
+    ids = torch.tensor([base.tokenizer("The river rises")["input_ids"]])
+    plain = HFPolicy(base.model, base.tokenizer).forward(ids, torch.ones_like(ids))[0]
+    for sharpness in (0.0, 0.5):
+        method = example.Sharpen(example.SharpenConfig(sharpness=sharpness))
+        assert method.prepare(base, None, RunContext(tmp_path)) == {}
+        with method.applied(base, Artifact(tmp_path, "0")) as policy:
+            logits = policy.forward(ids, torch.ones_like(ids))[0]
+        assert torch.equal(logits, plain * (1 + sharpness))
