@@ -1,0 +1,357 @@
+"""What holds for every method, installed ones included: a new method is covered by being registered."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench import registry
+from bench.artifact import load_artifact, make_artifact
+from bench.engine.batching import pad
+from bench.engine.generation import Prompt, continue_rows, encode_prompt, generate
+from bench.engine.likelihood import loglikelihood
+from bench.errors import MissingError, UsageError
+from bench.method import Artifact, Method, RunContext
+from bench.policy import LoadedModel, Policy
+from bench.sets import ContrastiveSets
+from bench.spec import Decoding, Spec, validate
+
+KINDS = ("none", "fine-tuning", "decoding-time", "representation", "weights", "prompt")
+SMALL = {"steps": 2, "epochs": None, "lr": 5e-3, "warmup": 0.0, "lora_r": 4, "anchors_per_step": 2}
+"""Options that make training short, and strong enough to be seen; each is set where a method has it."""
+TEXTS = (
+    "The river rises in the hills, runs south past two small towns and joins the",
+    "She asked",
+    "He did not like the weather; nobody did.",
+    "What is the capital of France?",
+    "You are a very kind friend, and I thank you",
+    "0, 1, 2, 3",
+    "Question: which of them is heavier",
+    "It rained",
+)
+PROMPTS = [Prompt(f"p{number}", text) for number, text in enumerate(TEXTS)]
+
+
+def tiny_config(kind: type[Method[Any]], **options: Any) -> Spec:
+    """A method's options, small where they are about the budget."""
+    small = {name: value for name, value in SMALL.items() if name in kind.Config.model_fields}
+    return kind.Config(**{**small, **options})
+
+
+@dataclass
+class Bench:
+    """One method on the tiny model."""
+
+    kind: type[Method[Any]]
+    base: LoadedModel
+    sets: ContrastiveSets
+    folders: Iterator[Path]
+
+    def make(self, seed: int = 0, **options: Any) -> tuple[Method[Any], Artifact]:
+        """The method, configured, with an artifact of its own."""
+        method = self.kind(tiny_config(self.kind, **options))
+        folder = next(self.folders)
+        folder.mkdir()
+        sets = self.sets if self.kind.info.needs_sets else None
+        make_artifact(method, self.base, sets, RunContext(folder, seed))
+        return method, load_artifact(folder)
+
+    @contextmanager
+    def policy(self, seed: int = 0, **options: Any) -> Iterator[Policy]:
+        """The edited model."""
+        method, artifact = self.make(seed, **options)
+        with method.applied(self.base, artifact) as policy:
+            yield policy
+
+
+@pytest.fixture(params=registry.names("methods"))
+def kind(request: pytest.FixtureRequest) -> type[Method[Any]]:
+    """Each installed method."""
+    found: type[Method[Any]] = registry.load("methods", request.param)
+    return found
+
+
+@pytest.fixture
+def bench(kind: type[Method[Any]], tiny_base: LoadedModel, tiny_sets: ContrastiveSets, tmp_path: Path) -> Bench:
+    """Each method on the tiny model."""
+    return Bench(kind, tiny_base, tiny_sets, (tmp_path / f"artifact-{number}" for number in count()))
+
+
+def logits_of(policy: Policy, text: str) -> torch.Tensor:
+    """Logits at all positions of a text that is read alone, [positions, vocabulary]."""
+    ids = torch.tensor([encode_prompt(policy, text)])
+    return policy.forward(ids, torch.ones_like(ids))[0][0]
+
+
+def base_logits(base: LoadedModel, text: str) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = base.model(torch.tensor([base.tokenizer(text)["input_ids"]])).logits[0]
+    return found
+
+
+def state(model: torch.nn.Module) -> dict[str, Any]:
+    """Everything of a model that an edit might leave changed: names, bytes, flags, modules, hooks, configuration."""
+    return {
+        "tensors": {name: tensor.clone() for name, tensor in model.state_dict().items()},
+        "places": {name: parameter.data_ptr() for name, parameter in model.named_parameters()},
+        "modules": [(name, type(module), module.training) for name, module in model.named_modules()],
+        "grad": {name: (parameter.requires_grad, parameter.grad) for name, parameter in model.named_parameters()},
+        "hooks": [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()],
+        "attributes": sorted(vars(model)),
+        "config": {key: one for key, one in model.config.to_dict().items() if key != "use_cache"},
+        "generation": model.generation_config.to_dict(),
+    }
+
+
+def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert before["tensors"].keys() == after["tensors"].keys()
+    changed = [name for name, tensor in before["tensors"].items() if not torch.equal(tensor, after["tensors"][name])]
+    assert changed == []
+    assert {key: one for key, one in before.items() if key != "tensors"} == {
+        key: one for key, one in after.items() if key != "tensors"
+    }
+
+
+# --- what a method says of itself ---
+
+
+def test_it_says_what_it_is(kind, request):
+    info = kind.info
+    assert info.name == request.node.callspec.params["kind"]
+    assert info.kind in KINDS
+    assert info.summary
+    assert "\n" not in info.summary
+    assert info.paper or info.kind == "none"
+    assert kind.__doc__
+
+
+def test_every_option_is_described_and_has_a_default(kind):
+    kind.Config()
+    assert kind.Config.model_config["extra"] == "forbid"
+    assert [name for name, field in kind.Config.model_fields.items() if not field.description] == []
+
+
+def test_its_strength_is_an_option_that_takes_0(kind):
+    if kind.info.strength is None:
+        assert kind.info.kind == "none"
+    else:
+        kind.Config(**{kind.info.strength: 0})
+
+
+def test_an_unknown_option_is_refused_with_a_suggestion(kind):
+    for name in kind.Config.model_fields:
+        with pytest.raises(UsageError, match=f"unknown key '{name}x', did you mean '{name}'"):
+            validate(kind.Config, {f"{name}x": 1}, "method")
+    with pytest.raises(UsageError, match="unknown key 'xyzzy'"):
+        validate(kind.Config, {"xyzzy": 1}, "method")
+
+
+def test_undeclared_sets_are_refused(bench, tmp_path):
+    method = bench.kind(tiny_config(bench.kind))
+    if bench.kind.info.needs_sets:
+        with pytest.raises(MissingError, match="learns from contrastive sets and got none"):
+            make_artifact(method, bench.base, None, RunContext(tmp_path))
+    else:
+        with pytest.raises(UsageError, match="did not declare"):
+            make_artifact(method, bench.base, bench.sets, RunContext(tmp_path))
+
+
+# --- what it leaves alone ---
+
+
+def test_making_and_applying_leave_the_base_as_it_was(bench):
+    before = state(bench.base.model)
+    method, artifact = bench.make()
+    assert_same(before, state(bench.base.model))
+    with method.applied(bench.base, artifact) as policy:
+        logits_of(policy, TEXTS[0])
+    assert_same(before, state(bench.base.model))
+    assert not any("lora" in name for name, _ in bench.base.model.named_modules())
+
+
+def test_an_error_leaves_the_base_as_it_was(bench):
+    before = state(bench.base.model)
+    method, artifact = bench.make()
+    with pytest.raises(KeyboardInterrupt), method.applied(bench.base, artifact) as policy:
+        logits_of(policy, TEXTS[0])
+        raise KeyboardInterrupt
+    assert_same(before, state(bench.base.model))
+
+
+def test_it_can_be_applied_again(bench):
+    method, artifact = bench.make()
+    found = []
+    for _ in range(2):
+        with method.applied(bench.base, artifact) as policy:
+            found.append(logits_of(policy, TEXTS[0]))
+    assert torch.equal(*found)
+
+
+def test_strength_0_is_the_base(bench):
+    if bench.kind.info.strength is None:
+        pytest.skip("it has no strength")
+    expected = [base_logits(bench.base, text) for text in TEXTS[:3]]
+    with bench.policy(**{bench.kind.info.strength: 0}) as policy:
+        found = [logits_of(policy, text) for text in TEXTS[:3]]
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_it_edits_the_model(bench):
+    """Unless it is no edit at all."""
+    expected = base_logits(bench.base, TEXTS[0])
+    with bench.policy() as policy:
+        moved = float((logits_of(policy, TEXTS[0]) - expected).abs().max())
+    assert moved == 0 if bench.kind.info.kind == "none" else moved > 1e-3
+
+
+# --- its policy ---
+
+
+def test_a_batch_of_1_equals_a_batch_of_8_with_padding(bench):
+    with bench.policy() as policy:
+        alone = [logits_of(policy, text) for text in TEXTS]
+        tokens, mask = pad([encode_prompt(policy, text) for text in TEXTS], 0, "left", policy.device)
+        together, _ = policy.forward(tokens, mask)
+        last, _ = policy.forward(tokens, mask, logits_to_keep=1)
+    for number, one in enumerate(alone):
+        assert float((together[number, -len(one) :] - one).abs().max()) < 1e-5
+        assert float((last[number, -1] - one[-1]).abs().max()) < 1e-5
+
+
+def test_reading_over_a_cache_equals_reading_at_once(bench):
+    """Rows repeated, selected and padded in between, as generation and likelihood do."""
+    with bench.policy() as policy:
+        ids = [encode_prompt(policy, text) for text in TEXTS[:2]]
+        tokens, mask = pad([row[:-1] for row in ids], 0, "left", policy.device)
+        _, cache = policy.forward(tokens, mask)
+        cache.batch_repeat_interleave(2)  # rows 0 0 1 1
+        cache.batch_select_indices(torch.tensor([3, 0, 2]))
+        rows = [1, 0, 1]
+        mask = torch.cat([mask[rows], torch.ones(3, 1, dtype=torch.int64)], -1)
+        logits, _ = policy.forward(torch.tensor([[ids[row][-1]] for row in rows]), mask, cache)
+        for place, row in enumerate(rows):
+            assert float((logits[place, -1] - logits_of(policy, TEXTS[row])[-1]).abs().max()) < 1e-5
+
+
+def continuations(policy: Policy, seed: int = 0, **options: Any) -> dict[tuple[str, int], str]:
+    decoding = Decoding(num_samples=2, max_new_tokens=8)
+    return {
+        (one.prompt_id, one.sample): one.text
+        for batch in generate(policy, PROMPTS, decoding, seed, **options)
+        for one in batch
+    }
+
+
+def test_continuations_do_not_depend_on_the_batch(bench):
+    with bench.policy() as policy:
+        together = continuations(policy)
+        assert len(together) == 16
+        assert continuations(policy, batch_tokens=1) == together
+
+
+def test_its_own_greedy_output_is_greedy(bench):
+    """Likelihood agrees with generation."""
+    with bench.policy() as policy:
+        prompts = [encode_prompt(policy, text) for text in TEXTS]
+        rows = continue_rows(policy, prompts, 1, 6, lambda logits, _, __: logits.argmax(-1), lambda _, __: False)
+        scored = loglikelihood(policy, list(zip(prompts, rows, strict=True)))
+        assert all(one.greedy for one in scored)
+        assert all(one.tokens == 6 for one in scored)
+        changed = [[(row[0] + 1) % 300, *row[1:]] for row in rows]
+        assert not any(one.greedy for one in loglikelihood(policy, list(zip(prompts, changed, strict=True))))
+
+
+def test_it_says_whether_it_can_be_exported(bench):
+    with bench.policy() as policy:
+        reason = policy.not_exportable()
+    assert reason is None or (reason and "\n" not in reason)
+
+
+# --- its artifact ---
+
+
+def test_the_seed_decides_the_artifact_and_the_samples(bench):
+    found = []
+    for seed in (0, 0, 1):
+        method, artifact = bench.make(seed)
+        with method.applied(bench.base, artifact) as policy:
+            found.append((artifact.hash, continuations(policy, seed)))
+    assert found[0] == found[1]
+    if bench.kind.info.needs_sets:
+        assert found[2][0] != found[0][0]
+    assert found[2][1] != found[0][1]
+
+
+def test_options_that_only_apply_do_not_change_the_artifact(bench):
+    """What `prepared_by` leaves out may not matter for what is made."""
+    config = tiny_config(bench.kind)
+    kept = bench.kind.prepared_by(config)
+    assert kept.keys() <= bench.kind.Config.model_fields.keys()
+    if bench.kind.info.strength is not None and bench.kind.info.strength not in kept:
+        assert bench.make(**{bench.kind.info.strength: 0})[1].hash == bench.make()[1].hash
+
+
+def test_facts_can_be_recorded(bench):
+    _, artifact = bench.make()
+    assert json.loads(json.dumps(artifact.facts, allow_nan=False)) == artifact.facts
+    assert artifact.facts["seconds"] >= 0
+    if bench.kind.info.needs_sets:
+        assert artifact.facts["sets"] == {"hash": bench.sets.hash, "source": bench.sets.source, "anchors": 6}
+
+
+FRESH = """
+import json, sys
+from pathlib import Path
+import torch
+from bench import registry
+from bench.artifact import load_artifact
+from bench.assets.store import Resolved
+from bench.engine.generation import encode_prompt
+from bench.model import load_model
+from bench.spec import ModelSpec
+
+name, model, artifact, config, text = sys.argv[1:]
+base = load_model(ModelSpec(id=model), Resolved(model, Path(model), "0", None, None, "local"))
+kind = registry.load("methods", name)
+made = load_artifact(Path(artifact))
+with kind(kind.Config(**json.loads(config))).applied(base, made) as policy:
+    ids = torch.tensor([encode_prompt(policy, text)])
+    logits = policy.forward(ids, torch.ones_like(ids))[0][0, -1]
+print(json.dumps({"hash": made.hash, "logits": logits.tolist()}))
+"""
+
+
+@pytest.fixture
+def in_a_fresh_process(tiny_model: Path) -> Callable[[Method[Any], Artifact, str], dict[str, Any]]:
+    """Apply an artifact in another process, which knows the folders and the options alone."""
+
+    def ask(method: Method[Any], artifact: Artifact, text: str) -> dict[str, Any]:
+        config = json.dumps(method.config.model_dump(mode="json"))
+        arguments = [method.info.name, str(tiny_model), str(artifact.path), config, text]
+        done = subprocess.run(
+            [sys.executable, "-c", FRESH, *arguments], capture_output=True, text=True, check=False, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return answer
+
+    return ask
+
+
+def test_an_artifact_survives_a_round_trip(bench, in_a_fresh_process, tmp_path):
+    """Moved to another folder and applied by a process that did not make it."""
+    method, artifact = bench.make()
+    with method.applied(bench.base, artifact) as policy:
+        expected = logits_of(policy, TEXTS[0])[-1]
+    moved = replace(artifact, path=artifact.path.rename(tmp_path / "moved"))
+    answer = in_a_fresh_process(method, moved, TEXTS[0])
+    assert answer["hash"] == artifact.hash
+    assert answer["logits"] == pytest.approx(expected.tolist(), abs=1e-6)
