@@ -1,7 +1,7 @@
 """From what a user asks for to the cells to carry out: everything validated, every value with its origin."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ class Request:
             for the suite.
         limit: The most prompts and documents of each task, or None.
         base: Whether to measure the base model as well.
+        origins: Where `methods`, `model` and `settings` come from: `flag`, `environment` or `config file`.
     """
 
     methods: Sequence[str]
@@ -38,6 +39,11 @@ class Request:
     settings: Sequence[str] = ()
     limit: int | None = None
     base: bool = True
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def origin(self, name: str) -> str:
+        """Where a part of the request comes from; `flag` unless told otherwise."""
+        return self.origins.get(name, "flag")
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class Cell:
         label: The name with the options that differ from the suite's, for people.
         seed: Of training and sampling.
         limit: The most prompts and documents of each task, or None.
-        origins: Where each option's value comes from: `flag`, `suite` or `default`; and the suite's overrides.
+        origins: Where each option's value comes from: `flag`, `environment`, `config file`, `suite` or `default`; and
+            where the suite's overrides do.
     """
 
     suite: SuiteSpec
@@ -107,12 +114,11 @@ def make_cells(request: Request) -> list[Cell]:
     _check_settings(settings, [name for name, _ in asked])
     kinds = []
     for name, own in asked:
-        config, origins = _configure(name, own, suite, settings)
+        config, origins = _configure(name, own, suite, settings, request)
         kinds.append((name, config, _label(name, own, settings), {**suite_origins, **origins}))
-    labels = [label for _, _, label, _ in kinds]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise UsageError(f"method '{label}' is asked for twice", mend="name it once, or give it other options")
+    for place, (name, config, label, _) in enumerate(kinds):
+        if any((name, config) == (other, same) for other, same, _, _ in kinds[:place]):
+            raise UsageError(f"'{label}' is asked for twice", mend="name it once, or give it other options")
     return [
         Cell(suite, name, config, label, seed, request.limit, origins)
         for seed in request.seeds
@@ -160,11 +166,11 @@ def _suite(request: Request, settings: list[tuple[str, Any]]) -> tuple[SuiteSpec
     if request.model:
         name, at, revision = request.model.partition("@")
         raw["model"] = {**raw.get("model", {}), "id": name, "revision": revision if at else None}
-        origins["suite.model"] = "flag"
+        origins["suite.model"] = request.origin("model")
     for key, value in settings:
         if key.startswith("suite."):
             _put(raw, key.removeprefix("suite.").split("."), value, key)
-            origins[key] = "flag"
+            origins[key] = request.origin("settings")
     suite = validate(SuiteSpec, raw, where)
     for name in suite.methods:
         if name not in registry.names("methods"):
@@ -195,7 +201,7 @@ def _check_settings(settings: list[tuple[str, Any]], names: list[str]) -> None:
 
 
 def _configure(
-    name: str, own: dict[str, Any], suite: SuiteSpec, settings: list[tuple[str, Any]]
+    name: str, own: dict[str, Any], suite: SuiteSpec, settings: list[tuple[str, Any]], request: Request
 ) -> tuple[Spec, dict[str, str]]:
     """A method's options: flag > suite > default. A bare KEY goes to every method that has it."""
     kind = registry.load("methods", name)
@@ -209,10 +215,10 @@ def _configure(
             from_flags[key] = value
     from_flags.update(own)
     config = validate(kind.Config, {**from_suite, **from_flags}, f"method '{name}'")
-    origins = {
-        key: "flag" if key in from_flags else "suite" if key in from_suite else "default"
-        for key in kind.Config.model_fields
-    }
+    origins = dict.fromkeys(kind.Config.model_fields, "default")
+    origins |= dict.fromkeys(from_suite, "suite")
+    origins |= dict.fromkeys(from_flags, request.origin("settings"))
+    origins |= dict.fromkeys(own, request.origin("methods"))
     return config, origins
 
 

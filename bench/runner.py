@@ -134,6 +134,16 @@ class Runner:
         """Whether the record is complete."""
         return not self.fresh and (self.folder / "result.json").exists()
 
+    def check(self) -> None:
+        """Find out before any work whether what the cell reads is there and valid.
+
+        Raises:
+            BenchError: it is not.
+        """
+        _ = self.key
+        if self.method.info.needs_sets and self.cell.suite.sets.source != "self":
+            self.sets()
+
     # --- work ---------------------------------------------------------------------------------------------------
 
     def run(self) -> Path:

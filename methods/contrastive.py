@@ -54,8 +54,13 @@ class ContrastiveConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "ContrastiveConfig":
-        if not self.negatives and not self.anchor_weight:
-            raise ValueError("negatives = 0 leaves nothing to learn unless anchor_weight is above 0")
+        if self.objective == "reference":
+            if not self.positives:
+                raise ValueError("objective = reference learns from the positives' places: positives = 0 leaves none")
+        elif not (self.negatives and self.alpha) and not (self.positives and self.anchor_weight):
+            raise ValueError(
+                "without negatives (or with alpha = 0) only anchor_weight on positives leaves what to learn"
+            )
         return self
 
 

@@ -27,8 +27,8 @@ def build(runs: Sequence[Run]) -> Table:
         MissingError: no run has finished, or two were not measured in the same way.
     """
     notes = _Notes()
+    _refuse_incomparable([run for run in runs if run.result])
     finished = _finished(runs, notes)
-    _refuse_incomparable(finished)
     columns = _columns(finished, notes)
     if columns[0].method != _BASE:
         notes.add("No base (method none) among these runs: nothing to take differences to.")
@@ -137,7 +137,13 @@ def _finished(runs: Sequence[Run], notes: _Notes) -> list[Run]:
 
 
 def _identity(run: Run) -> str:
-    return hash_json([run.label, run.manifest.method.get("config") or {}])
+    return hash_json([run.label, _settings(run)])
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """What sets one column apart from another of the same label: its options and the sets that it learned from."""
+    method = run.manifest.method
+    return {**(method.get("config") or {}), "sets": str(method.get("sets_key") or "")[:10]}
 
 
 def _columns(runs: Sequence[Run], notes: _Notes) -> list[_Column]:
@@ -159,7 +165,7 @@ def _columns(runs: Sequence[Run], notes: _Notes) -> list[_Column]:
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
     """A label for each group; where two are the same, with the settings that set them apart."""
     labels = [clean(group[0].label, 60) for group in groups]
-    configs = [_flat(group[0].manifest.method.get("config") or {}) for group in groups]
+    configs = [_flat(_settings(group[0])) for group in groups]
     told = []
     for label, config in zip(labels, configs, strict=True):
         same = [other for name, other in zip(labels, configs, strict=True) if name == label]
@@ -171,8 +177,9 @@ def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
 
 def _refuse_incomparable(runs: Sequence[Run]) -> None:
     """Refuse runs that differ in anything but method, configuration and seed."""
-    first, facts = runs[0], _facts(runs[0])
+    facts = _facts(runs[0]) if runs else {}
     for run in runs[1:]:
+        first = runs[0]
         other = _facts(run)
         differing = [key for key in dict.fromkeys([*facts, *other]) if facts.get(key) != other.get(key)]
         if differing:

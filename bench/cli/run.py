@@ -20,6 +20,7 @@ _COMMA = re.compile(r",(?![^\[]*\])")  # not within the brackets of a list
 
 
 def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
+    context: typer.Context,
     method: Annotated[
         str,
         typer.Option(
@@ -75,6 +76,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
         settings=settings or [],
         limit=limit,
         base=base,
+        origins={"methods": _origin(context, "method"), **{n: _origin(context, n) for n in ("model", "settings")}},
     )
     cells = make_cells(request)
     progress = console_progress()
@@ -83,6 +85,12 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     env.resolve()
     outcomes = run_cells(cells, env, runs_dir, fresh=fresh)
     return _report(outcomes, json=json) if is_main() else 0
+
+
+def _origin(context: typer.Context, name: str) -> str:
+    """Where an option's value comes from, in the record's words."""
+    source = context.get_parameter_source(name)
+    return {"ENVIRONMENT": "environment", "DEFAULT_MAP": "config file"}.get(source.name if source else "", "flag")
 
 
 def _settle_process(*, offline: bool) -> None:
@@ -105,13 +113,14 @@ def _report(outcomes: "Sequence[Outcome]", *, json: bool) -> int:
     from reports.terminal import print_table
 
     failed = [(one, explain(one.error)) for one in outcomes if one.error]
-    done = [one.folder for one in outcomes if not one.error]
+    done = [one.folder for one in outcomes if one.folder]
     table = build([load_run(folder) for folder in done]) if done else None
     if json:
         value: dict[str, Any] = {
             "runs": [str(folder) for folder in done],
             "failed": [
-                {"run": str(one.folder), "error": failure.what, "mend": failure.mend} for one, failure in failed
+                {"method": one.cell.label, "seed": one.cell.seed, "error": failure.what, "mend": failure.mend}
+                for one, failure in failed
             ],
             "table": to_json(table) if table else None,
         }

@@ -19,13 +19,13 @@ class Outcome:
 
     Attributes:
         cell: The cell.
-        folder: Its record.
+        folder: Its record, or None where it failed.
         reused: Whether the record was there already.
         error: Why it failed, or None.
     """
 
     cell: Cell
-    folder: Path
+    folder: Path | None = None
     reused: bool = False
     error: Exception | None = None
 
@@ -51,9 +51,14 @@ def run_cells(cells: Sequence[Cell], env: Environment, runs: Path, *, fresh: boo
 
     Returns:
         One outcome a cell; none in the processes that only helped to train.
+
+    Raises:
+        BenchError: something that a cell reads is missing or not valid; no cell has been begun then.
     """
     # What to drop is the first process's to say: the others would drop what it has just made.
     runners = [Runner(cell, env, runs, fresh and is_main()) for cell in cells]
+    for runner in runners:
+        runner.check()
     if workers() > 1:
         _prepare_together(runners)
     if not is_main():
@@ -66,13 +71,13 @@ def run_cells(cells: Sequence[Cell], env: Environment, runs: Path, *, fresh: boo
 
 def _run(runner: Runner, place: str, env: Environment) -> Outcome:
     name = f"{place} {runner.cell.label}, seed {runner.cell.seed}"
-    reused = runner.done
-    env.progress.note(f"{name}: {'found ' if reused else ''}{runner.run_id}")
     try:
+        reused = runner.done
+        env.progress.note(f"{name}: {'found ' if reused else ''}{runner.run_id}")
         return Outcome(runner.cell, runner.run(), reused)
     except Exception as error:
         env.progress.note(f"{name} failed: {type(error).__name__}")
-        return Outcome(runner.cell, runner.folder, error=error)
+        return Outcome(runner.cell, error=error)
 
 
 def _prepare_together(runners: Sequence[Runner]) -> None:

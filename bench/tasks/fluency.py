@@ -41,7 +41,7 @@ class Fluency(Task[FluencyConfig]):
         return []
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
-        """An empty continuation has no token to score: it is counted as failed to be scored, and as empty."""
+        """An empty continuation has no token to score: it is counted as empty and in the share of unscored ones."""
         from bench.engine.generation import encode_prompt
 
         rows = ctx.samples(SAMPLES)

@@ -190,8 +190,29 @@ def test_far_texts_stay_finite():
         assert math.isfinite(loss_of(anchors, objective=form, tau=0.05))
 
 
-def test_nothing_to_learn_is_refused():
-    with pytest.raises(UsageError, match="negatives = 0 leaves nothing to learn"):
-        validate(ContrastiveConfig, {"negatives": 0, "anchor_weight": 0}, "method 'contrastive'")
-    with pytest.raises(UsageError, match="cannot both be 0"):
-        validate(ContrastiveConfig, {"negatives": 0, "positives": 0}, "method 'contrastive'")
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"negatives": 0, "anchor_weight": 0}, "anchor_weight"),
+        ({"alpha": 0, "anchor_weight": 0}, "anchor_weight"),
+        ({"alpha": 0, "positives": 0}, "anchor_weight"),
+        ({"objective": "reference", "positives": 0}, "positives = 0 leaves none"),
+        ({"negatives": 0, "positives": 0}, "cannot both be 0"),
+    ],
+)
+def test_nothing_to_learn_is_refused(options, why):
+    with pytest.raises(UsageError, match=why):
+        validate(ContrastiveConfig, options, "method 'contrastive'")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"negatives": 0}, {"positives": 0}, {"objective": "reference", "negatives": 0, "anchor_weight": 0}],
+)
+def test_one_sided_settings_learn(options):
+    config = validate(ContrastiveConfig, options, "method 'contrastive'")
+    good, bad = ([2.0, 3.0] if config.positives else []), ([2.5, 4.0] if config.negatives else [])
+    made = scores([(good, bad)])
+    made.logprob.requires_grad_()
+    objective(made, config).backward()
+    assert float(made.logprob.grad.abs().max()) > 0
