@@ -211,7 +211,7 @@ def test_nothing_to_learn_is_refused(options, why):
 )
 def test_one_sided_settings_learn(options):
     config = validate(ContrastiveConfig, options, "method 'contrastive'")
-    good, bad = ([2.0, 3.0] if config.positives else []), ([2.5, 4.0] if config.negatives else [])
+    good, bad = ([2.0, 3.0, 5.0] if config.positives else []), ([2.5, 4.0] if config.negatives else [])
     made = scores([(good, bad)])
     made.logprob.requires_grad_()
     objective(made, config).backward()
