@@ -257,11 +257,11 @@ def nll(base: LoadedModel, prompt: str, text: str) -> tuple[float, int]:
 
 def test_fluency_is_pooled_over_tokens_beside_the_median(context, tiny_policy, tiny_base):
     texts = [
-        ("a", "She asked", " whether the train was late."),
-        ("a", "She asked", " no"),
-        ("b", "What is", " it? 1 2"),
+        ("She asked", " whether the train was late."),
+        ("She asked", " no"),
+        ("What is", " it? 1 2"),
     ]
-    rows = [{**row(key, 0, text=text), "prompt": prompt} for key, prompt, text in texts]
+    rows = [{**row(prompt, 0, text=text), "prompt": prompt} for prompt, text in texts]
     rows.append({**row("What is", 0, text=" \n"), "prompt": "What is"})
     ctx = context()
     write(ctx.folder / "rtp.jsonl", rows)
@@ -447,7 +447,7 @@ def test_an_unknown_lm_eval_task_is_refused_with_a_suggestion(context, tiny_poli
 
 def test_a_task_without_its_file_is_missing(context, tiny_policy, tmp_path):
     (task,) = LMEval.from_config(LMEvalConfig(task="lm_eval", tasks=("embedded_piqa",)))
-    with pytest.raises(MissingError, match="piqa"):
+    with pytest.raises(MissingError, match="is not here and --offline forbids"):
         task.measure(tiny_policy, context(assets=AssetStore(tmp_path, offline=True)))
 
 
