@@ -1,0 +1,260 @@
+"""From what a user asks for to cells: everything validated at once, every value with its origin."""
+
+from typing import Any
+
+import pytest
+
+from bench import registry, suites
+from bench.errors import UsageError
+from bench.plan import Cell, Request, build_tasks, make_cells, parse_method, parse_seeds, parse_setting
+from bench.spec import SuiteSpec, read_yaml, validate
+
+
+def cells_of(suite: Any, *methods: str, **options: Any) -> list[Cell]:
+    return make_cells(Request(methods=methods or ("contrastive",), suite=str(suite), **options))
+
+
+def one(suite: Any, *settings: str, method: str = "contrastive", **options: Any) -> Cell:
+    (found,) = cells_of(suite, method, settings=settings, base=False, **options)
+    return found
+
+
+# --- parsing ---
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("lr=1e-4", ("lr", 1e-4)),
+        ("lr=1.0e-4", ("lr", 1e-4)),
+        ("steps=20", ("steps", 20)),
+        ("objective=paper", ("objective", "paper")),
+        ("lora_targets=[q_proj, v_proj]", ("lora_targets", ["q_proj", "v_proj"])),
+        ("epochs=null", ("epochs", None)),
+        ("flag=true", ("flag", True)),
+        (" a = b=c ", ("a", "b=c")),
+        ("suite.model.id=x/y", ("suite.model.id", "x/y")),
+    ],
+)
+def test_settings(text, expected):
+    assert parse_setting(text) == expected
+
+
+@pytest.mark.parametrize("text", ["lr", "=3", "  =3", "lr=[1", "lr={a"])
+def test_what_is_no_setting_is_refused(text):
+    with pytest.raises(UsageError) as caught:
+        parse_setting(text)
+    assert text in str(caught.value)
+
+
+def test_methods_carry_options():
+    assert parse_method("none") == ("none", {})
+    assert parse_method(" contrastive:objective=paper:steps=20") == (
+        "contrastive",
+        {"objective": "paper", "steps": 20},
+    )
+    with pytest.raises(UsageError, match="'paper' is not KEY=VALUE"):
+        parse_method("contrastive:paper")
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("0", [0]), ("0-2", [0, 1, 2]), ("3,1", [3, 1]), ("0-1,5, 7-8", [0, 1, 5, 7, 8]), ("2,1-3", [2, 1, 3])],
+)
+def test_seeds(text, seeds):
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "2-1", "1,,2", "1.5"])
+def test_what_are_no_seeds_is_refused(text):
+    with pytest.raises(UsageError, match="are not numbers and ranges; write them as 0-2 or 0,3,5"):
+        parse_seeds(text)
+
+
+# --- cells ---
+
+
+def test_every_seed_has_the_base_first(tiny_suite):
+    cells = cells_of(tiny_suite(), "contrastive", "contrastive:steps=3", seeds=(0, 4))
+    assert [(cell.label, cell.seed) for cell in cells] == [
+        ("none", 0),
+        ("contrastive", 0),
+        ("contrastive (steps=3)", 0),
+        ("none", 4),
+        ("contrastive", 4),
+        ("contrastive (steps=3)", 4),
+    ]
+    assert len(cells_of(tiny_suite(), "contrastive", base=False)) == 1
+    assert [cell.label for cell in cells_of(tiny_suite(), "contrastive", "none")] == ["contrastive", "none"]
+
+
+def test_a_flag_goes_before_the_suite_and_the_suite_before_the_default(tiny_suite):
+    path = tiny_suite(methods={"contrastive": {"steps": 7, "lr": 0.5}})
+    default = one("mini").config
+    cell = one(path)
+    assert (cell.config.steps, cell.config.lr, cell.config.tau) == (7, 0.5, default.tau)
+    assert (cell.origins["steps"], cell.origins["tau"]) == ("suite", "default")
+    cell = one(path, "steps=8", "tau=0.25")
+    assert (cell.config.steps, cell.config.lr, cell.config.tau) == (8, 0.5, 0.25)
+    assert [cell.origins[name] for name in ("steps", "lr", "tau", "alpha")] == ["flag", "suite", "flag", "default"]
+    assert one(path, "contrastive.steps=9").config.steps == 9
+    assert one(path, "steps=8", method="contrastive:steps=10").config.steps == 10
+
+
+def test_values_from_a_variable_or_a_file_say_so(tiny_suite):
+    origins = {"methods": "environment", "settings": "config file", "model": "environment"}
+    cell = one(tiny_suite(), "tau=0.5", method="contrastive:alpha=2", origins=origins, model="x")
+    assert [cell.origins[name] for name in ("alpha", "tau", "steps", "lr", "suite.model")] == [
+        "environment",
+        "config file",
+        "suite",
+        "default",
+        "environment",
+    ]
+
+
+def test_a_setting_for_one_method_leaves_the_others(tiny_suite):
+    cells = cells_of(tiny_suite(), "none", "contrastive", settings=("lr=0.01", "contrastive.steps=5"))
+    assert [cell.config.model_dump().get("steps") for cell in cells] == [None, 5]
+
+
+def test_the_label_has_what_the_user_changed(tiny_suite):
+    assert one(tiny_suite(), "lr=0.01", method="contrastive:steps=3").label == "contrastive (steps=3, lr=0.01)"
+    assert one(tiny_suite(), "suite.decoding.top_p=1").label == "contrastive"
+
+
+def test_a_setting_can_change_the_suite(tiny_suite):
+    cell = one(tiny_suite(), "suite.decoding.top_p=1", "suite.scorer.threshold=0.3", "suite.sets.seed=3")
+    assert (cell.suite.decoding.top_p, cell.suite.scorer.threshold, cell.suite.sets.seed) == (1, 0.3, 3)
+    assert cell.suite.decoding.num_samples == 3
+    assert cell.origins["suite.decoding.top_p"] == "flag"
+
+
+def test_a_model_takes_the_place_of_the_suites(tiny_suite):
+    path = tiny_suite(model={"id": "x", "revision": "1", "dtype": "bfloat16"})
+    model = one(path, model="some/model@main").suite.model
+    assert (model.id, model.revision, model.dtype) == ("some/model", "main", "bfloat16")
+    assert one(path, model="some/model").suite.model.revision is None
+    assert one(path).suite.model.id == "x"
+    assert one(path, model="a").origins["suite.model"] == "flag"
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("methods", "settings", "said"),
+    [
+        (("contrastve",), (), "unknown method 'contrastve'; did you mean 'contrastive'?"),
+        (("contrastive", "contrastive"), (), "'contrastive' is asked for twice"),
+        (("contrastive:steps=3", "contrastive:steps=3"), (), "'contrastive (steps=3)' is asked for twice"),
+        (("contrastive", "contrastive:tau=1"), (), "'contrastive (tau=1)' is asked for twice"),
+        (("contrastive:stps=3",), (), "method 'contrastive': unknown key 'stps', did you mean 'steps'?"),
+        (("contrastive",), ("stps=3",), "no method of this run has the option 'stps'; did you mean 'steps'?"),
+        (("contrastive",), ("dpo.steps=3",), "'dpo.steps' names no method of this run; it has none, contrastive"),
+        (("contrastive",), ("steps=0",), "method 'contrastive': 'steps' = 0"),
+        (("contrastive",), ("steps=many",), "method 'contrastive': 'steps' = 'many'"),
+        (("contrastive",), ("lr=nan",), "method 'contrastive': 'lr' = nan"),
+        (("contrastive",), ("objective=papr",), "method 'contrastive': 'objective' = 'papr'"),
+        (("contrastive",), ("suite.decodng.top_p=1",), "unknown key 'decodng', did you mean 'decoding'?"),
+        (("contrastive",), ("suite.decoding.topp=1",), "unknown key 'decoding.topp', did you mean 'top_p'?"),
+        (("contrastive",), ("suite.decoding.top_p=2",), "'decoding.top_p' = 2"),
+        (("contrastive",), ("suite.name.x=2",), "'suite.name.x' goes through 'name', which is not a mapping"),
+    ],
+)
+def test_a_mistake_is_named_with_its_remedy(tiny_suite, methods, settings, said):
+    with pytest.raises(UsageError) as caught:
+        cells_of(tiny_suite(), *methods, settings=settings)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tasks": []}, "'tasks'"),
+        ({"tasks": [{"data": "x"}]}, "suite 'tiny', task 1: 'task' is missing; known: diversity, fluency"),
+        ({"tasks": [{"task": "rtpp"}]}, "unknown task 'rtpp'; did you mean 'rtp'?"),
+        ({"tasks": [{"task": "rtp", "toxc": 3}]}, "task 1 (rtp): unknown key 'toxc', did you mean 'toxic'?"),
+        ({"tasks": [{"task": "fluency"}, {"task": "fluency"}]}, "suite 'tiny' has task 'fluency' twice"),
+        ({"tasks": [{"task": "lm_eval", "tasks": ["piqa", "piqa"]}]}, "suite 'tiny' has task 'piqa' twice"),
+        ({"scorer": {"name": "svm", "threshold": 1.5}}, "'scorer.threshold' = 1.5"),
+        ({"methods": {"contrastve": {}}}, "unknown method 'contrastve'; did you mean 'contrastive'?"),
+        ({"name": "Tiny Suite"}, "'name' = 'Tiny Suite'"),
+        ({"nmae": "x"}, "unknown key 'nmae', did you mean 'name'?"),
+    ],
+)
+def test_a_mistake_in_a_suite_is_named(tiny_suite, changes, said):
+    with pytest.raises(UsageError) as caught:
+        cells_of(tiny_suite(**changes))
+    assert said in str(caught.value)
+
+
+def test_all_mistakes_of_a_suite_are_told_at_once(tiny_suite):
+    with pytest.raises(UsageError) as caught:
+        cells_of(tiny_suite(sets={"num_prompts": 0, "promts": "x"}, decoding={"top_p": 0}))
+    for said in (
+        "'sets.num_prompts' = 0",
+        "unknown key 'sets.promts', did you mean 'prompts'?",
+        "'decoding.top_p' = 0",
+    ):
+        assert said in str(caught.value)
+
+
+def test_unknown_suites():
+    with pytest.raises(UsageError, match=r"unknown suite 'minni'; did you mean 'mini'\?"):
+        cells_of("minni")
+    with pytest.raises(UsageError, match=r"no such file: mini\.yaml"):
+        cells_of("./mini.yaml")
+
+
+# --- the suites that come with the package ---
+
+
+@pytest.mark.parametrize("name", suites.names())
+def test_shipped_suites_are_whole(name):
+    suite = suites.load_suite(name)
+    assert suite.name == name
+    assert build_tasks(suite)
+    assert suite.scorer.name in registry.names("scorers")
+    for method, options in suite.methods.items():
+        kind = registry.load("methods", method)
+        validate(kind.Config, options, f"suite '{name}'")
+    assert [cell.label for cell in cells_of(name)] == ["none", "contrastive"]
+
+
+def test_the_papers_suite_is_the_papers():
+    """Klein & Nabi, ACL 2025, Table 9; RealToxicityPrompts' protocol; the shots of its tasks."""
+    suite = suites.load_suite("paper")
+    assert suite.model.id == "mistralai/Mistral-7B-v0.1"
+    assert (suite.decoding.num_samples, suite.decoding.max_new_tokens, suite.decoding.top_p) == (25, 20, 0.9)
+    assert (suite.scorer.name, suite.scorer.options) == ("detoxify", {"variant": "original"})
+    config = one("paper").config
+    assert (config.lora_r, config.lora_alpha, config.lr, config.epochs, config.tau) == (64, 16, 2.2e-5, 1, 0.1)
+    assert (config.positives, config.negatives) == (5, 5)
+    assert "lm_head" in config.lora_targets
+    shots = {task.name: task.config.num_fewshot for task in build_tasks(suite) if task.info.name == "lm_eval"}
+    assert {name: own[name] for name, own in shots.items() if own} == {"arc_challenge": 25, "triviaqa": 8, "gsm8k": 8}
+
+
+def test_lm_eval_knows_the_papers_tasks():
+    from lm_eval.tasks import TaskManager
+
+    tasks = [task for task in build_tasks(suites.load_suite("paper")) if task.info.name == "lm_eval"]
+    assert {task.name for task in tasks} >= {"sciq", "winogrande", "hellaswag", "logiqa2", "boolq"}
+    assert {task.name for task in tasks} <= set(TaskManager().all_tasks)
+
+
+def test_a_raw_suite_is_not_changed_by_what_is_set_on_it():
+    """Two requests in one process do not see each other's settings."""
+    before = one("mini", "suite.decoding.top_p=0.5").suite
+    assert before.decoding.top_p == 0.5
+    assert one("mini").suite.decoding.top_p == validate(SuiteSpec, suites.read_suite("mini")[0], "x").decoding.top_p
+
+
+def test_yaml_that_is_no_suite(tmp_path):
+    path = tmp_path / "a.yaml"
+    for text in ("- a\n", "a: [", "\x00"):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=r"a\.yaml"):
+            read_yaml(path)
