@@ -33,6 +33,7 @@ ENGINE_CODE = (
     "bench.tasks",
     "bench.stats",
     "bench.hashing",
+    "bench.rows",
     "bench.runner",
 )
 """Modules whose code can change a figure."""
@@ -48,6 +49,7 @@ RECORDED = (
     "scikit-learn",
     "safetensors",
     "gguf",
+    "bitsandbytes",
 )
 """Packages whose version stands in the record."""
 
@@ -101,7 +103,7 @@ class Environment:
     @cached_property
     def scorer(self) -> CheckedScorer:
         """The suite's scorer."""
-        return load_scorer(self.suite.scorer, self.assets.cache, offline=self.offline)
+        return load_scorer(self.suite.scorer, self.assets.cache, offline=self.offline, progress=self.progress)
 
     @cached_property
     def data(self) -> list[dict[str, Any]]:
@@ -116,7 +118,10 @@ class Environment:
 
     def code(self, method: str) -> dict[str, Any]:
         """Hash of the code behind a method's figures, and the commit that it came from."""
-        return {"hash": hash_json([code_hash(ENGINE_CODE), self.method_code(method)]), **_git()}
+        from bench.plan import build_tasks
+
+        tasks = tuple(sorted({type(task).__module__ for task in build_tasks(self.suite)}))
+        return {"hash": hash_json([code_hash(ENGINE_CODE), code_hash(tasks), self.method_code(method)]), **_git()}
 
     def method_code(self, method: str) -> str:
         """Hash of a method's own code and of what it shares with other methods."""

@@ -1,6 +1,7 @@
 """From what a user asks for to the cells to carry out: everything validated, every value with its origin."""
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,6 +94,13 @@ def build_tasks(suite: SuiteSpec) -> list[Task[Any]]:
         kind = registry.load("tasks", str(entry["task"]))
         tasks.extend(kind.from_config(validate(kind.Config, entry, f"{where} ({entry['task']})")))
     names = [task.name for task in tasks]
+    for place, task in enumerate(tasks):
+        for needed in task.info.needs:
+            if needed not in names[:place]:
+                raise UsageError(
+                    f"suite '{suite.name}': task '{task.name}' reads the samples of '{needed}'",
+                    mend=f"put '{needed}' before it",
+                )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"suite '{suite.name}' has task '{twice[0]}' twice", mend="take one of them out")
@@ -109,6 +117,8 @@ def make_cells(request: Request) -> list[Cell]:
     suite, suite_origins = _suite(request, settings)
     build_tasks(suite)
     asked = [parse_method(text) for text in request.methods]
+    if not asked:
+        raise UsageError("no method is named", mend=f"known: {', '.join(registry.names('methods'))}")
     if request.base and BASE not in [name for name, _ in asked]:
         asked.insert(0, (BASE, {}))
     _check_settings(settings, [name for name, _ in asked])
@@ -154,7 +164,8 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for piece in text.split(","):
         first, dash, last = piece.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+        numbers = all(re.fullmatch(r"[0-9]{1,9}", part) for part in ([first, last] if dash else [first]))
+        if not numbers or (dash and int(last) < int(first)):
             raise UsageError(f"seeds '{text}' are not numbers and ranges", mend="write them as 0-2 or 0,3,5")
         seeds.extend(range(int(first), int(last or first) + 1))
     return list(dict.fromkeys(seeds))
@@ -197,7 +208,8 @@ def _check_settings(settings: list[tuple[str, Any]], names: list[str]) -> None:
         if dot and head not in ("suite", *names):
             raise UsageError(f"'{key}' names no method of this run", mend=f"it has {', '.join(names)}")
         if not dot and key not in options:
-            raise UsageError(f"no method of this run has the option '{key}'", mend=did_you_mean(key, options))
+            mend = did_you_mean(key, options) if options else f"the method '{BASE}' has no options"
+            raise UsageError(f"no method of this run has the option '{key}'", mend=mend)
 
 
 def _configure(

@@ -5,8 +5,6 @@ an edited weight stand in one table.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -116,14 +114,3 @@ class HFPolicy(Policy):
 
     def not_exportable(self) -> str | None:  # noqa: D102
         return None
-
-
-@contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode (no dropout) for a block, and back into the mode that it was in."""
-    mode = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(mode)

@@ -39,3 +39,13 @@ class _Silent:
 
 SILENT: Progress = _Silent()
 """Reports nowhere: for tests and for use as a library."""
+
+
+class _NotesOnly(_Silent):
+    def __init__(self, progress: Progress) -> None:
+        self.note = progress.note  # type: ignore[method-assign]
+
+
+def notes_only(progress: Progress) -> Progress:
+    """The same notes without the bars: for work inside work that has a bar already."""
+    return _NotesOnly(progress)

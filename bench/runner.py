@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.artifact import load_artifact, make_artifact
 from bench.environment import Environment, alone
+from bench.errors import MissingError
 from bench.hashing import hash_json
 from bench.method import Artifact, Method, RunContext
 from bench.phases import Phases
@@ -18,7 +19,7 @@ from bench.plan import Cell
 from bench.sets import ContrastiveSets, load_sets, save_sets
 from bench.sets.prompts import assert_disjoint, load_prompts, part
 from bench.store.files import folder, read_json, write_json
-from bench.store.keys import NUMERIC, code_hash, versions
+from bench.store.keys import NUMERIC, SCORING, code_hash, versions
 from bench.store.record import Manifest, Metric, Result, TaskResult
 from bench.tasks.base import Task, TaskContext
 
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
 
     from bench.policy import Policy
 
-_SETS_CODE = ("bench.engine", "bench.policy", "bench.model", "bench.sets", "bench.hashing")
+_SETS_CODE = (
+    "bench.engine",
+    "bench.policy",
+    "bench.model",
+    "bench.sets",
+    "bench.scorers",
+    "bench.hashing",
+    "bench.rows",
+)
 
 
 @dataclass
@@ -82,7 +91,7 @@ class Runner:
                 "prompts": self.env.assets.data(spec.prompts).sha256,
                 "scorer": self.env.scorer.info.hash,
                 "code": code_hash(_SETS_CODE),
-                "packages": versions(NUMERIC),
+                "packages": versions([*NUMERIC, *SCORING]),
             }
         )
 
@@ -97,7 +106,7 @@ class Runner:
                 "sets": self.sets_key,
                 "model": [self.env.model.sha256, self.cell.suite.model.dtype, self.cell.suite.model.quantization],
                 "code": self.env.method_code(self.cell.method),
-                "packages": versions([*NUMERIC, "peft", "accelerate"]),
+                "packages": versions([*NUMERIC, "peft", "accelerate", "bitsandbytes"]),
             }
         )
 
@@ -115,7 +124,7 @@ class Runner:
                 "data": [one["sha256"] for one in self.env.data],
                 "scorer": [self.env.scorer.info.hash, self.cell.suite.scorer.threshold],
                 "code": self.env.code(self.cell.method)["hash"],
-                "packages": versions([*NUMERIC, "lm_eval", "datasets"]),
+                "packages": versions([*NUMERIC, *SCORING, "lm_eval", "datasets", "bitsandbytes"]),
             }
         )
 
@@ -141,7 +150,7 @@ class Runner:
             BenchError: it is not.
         """
         _ = self.key
-        if self.method.info.needs_sets and self.cell.suite.sets.source != "self":
+        if self.sets_key and (self.cell.suite.sets.source != "self" or self._sets_path.exists()):
             self.sets()
 
     # --- work ---------------------------------------------------------------------------------------------------
@@ -177,15 +186,22 @@ class Runner:
         """Make the artifact with a group of processes, each of which calls this; the first one writes it."""
         from accelerate.utils import broadcast_object_list
 
-        path, wanted = self._artifact_path, [False]
+        path = self._artifact_path
+        told: list[Any] = [False, None]
         with contextlib.ExitStack() as held:
             if processes.is_main_process:
-                held.enter_context(alone(path, self.env.progress))
-                wanted = [self._stale(path)]
-                if wanted[0]:
-                    self.sets()
-            broadcast_object_list(wanted)
-            if not wanted[0]:
+                try:
+                    held.enter_context(alone(path, self.env.progress))
+                    told[0] = self._stale(path)
+                    if told[0]:
+                        self.sets()
+                except Exception as error:  # the others wait for word: whatever it is, they must hear of it
+                    told[1] = str(error) or type(error).__name__
+            broadcast_object_list(told)
+            wanted, failure = told
+            if failure:
+                raise MissingError(failure)
+            if not wanted:
                 return
             temporary = folder(path) if processes.is_main_process else tempfile.TemporaryDirectory()
             with temporary as made:
@@ -216,7 +232,7 @@ class Runner:
             return None
         spec = self.cell.suite.sets
         if spec.source == "self":
-            path = self.env.assets.cache / "sets" / self.sets_key / "sets.jsonl"
+            path = self._sets_path
             with alone(path.parent, self.env.progress):
                 if self._stale(path.parent):
                     self._generate_sets(path.parent)
@@ -224,8 +240,12 @@ class Runner:
             path = self.env.assets.data(spec.source).path
         sets = load_sets(path, source=spec.source)
         held_out = [text for task in self.cell.tasks() for text in task.evaluation_texts(self.env.assets)]
-        assert_disjoint([one.anchor for one in sets.sets], held_out)
+        assert_disjoint([text for one in sets.sets for text in one.all_texts()], held_out)
         return sets
+
+    @property
+    def _sets_path(self) -> Path:
+        return self.env.assets.cache / "sets" / (self.sets_key or "") / "sets.jsonl"
 
     def _generate_sets(self, path: Path) -> None:
         from bench.sets.generation import generate_sets
@@ -264,7 +284,7 @@ class Runner:
                 for task in asking:
                     results[task.name] = self._task(task, policy, context)
         base = self.env.base_policy
-        for task in tasks:
+        for task in sorted(tasks, key=lambda task: task.info.measures != "policy"):
             if task.name not in results:
                 results[task.name] = self._task(task, base, context)
         return [metric for task in tasks for metric in results[task.name].metrics]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import UsageError, did_you_mean
 
@@ -60,6 +60,12 @@ class SetsSpec(Spec):
     min_negatives: int = Field(1, ge=0)
     seed: int = Field(0, ge=0)
 
+    @model_validator(mode="after")
+    def _zones_apart(self) -> "SetsSpec":
+        if self.positive_below > self.negative_above:
+            raise ValueError("positive_below is above negative_above: a text would be both")
+        return self
+
 
 class SuiteSpec(Spec):
     """A suite pins an experiment: model, data, tasks, sizes, scorer, decoding, budget of training."""
@@ -77,8 +83,10 @@ class SuiteSpec(Spec):
 S = TypeVar("S", bound=BaseModel)
 
 
-def validate(kind: type[S], data: Any, where: str) -> S:
+def validate(kind: type[S], data: Any, where: str, *, show_values: bool = True) -> S:
     """Build a `kind` from `data`; `where` names the place for the user (a file, a flag).
+
+    `show_values` is off for rows of data: they may be offensive.
 
     Raises:
         UsageError: with every error found, unknown keys with the closest known one.
@@ -86,18 +94,19 @@ def validate(kind: type[S], data: Any, where: str) -> S:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(kind, detail) for detail in error.errors()]
+        lines = [_explain(kind, detail, show_values=show_values) for detail in error.errors()]
         raise UsageError(f"{where}: " + "; ".join(lines)) from None
 
 
-def _explain(kind: type[BaseModel], detail: Any) -> str:
+def _explain(kind: type[BaseModel], detail: Any, *, show_values: bool) -> str:
     path = [part for part in detail["loc"] if isinstance(part, str | int)]
     name = ".".join(map(str, path)) or "the whole"
     if detail["type"] == "extra_forbidden":
         return f"unknown key '{name}', {did_you_mean(str(path[-1]), _fields(kind, path[:-1]))}"
     if detail["type"] == "missing":
         return f"'{name}' is missing"
-    return f"'{name}' = {detail['input']!r:.80}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    shown = f" = {detail['input']!r:.80}" if show_values else ""
+    return f"'{name}'{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
 def _fields(kind: type[BaseModel], path: list[str | int]) -> list[str]:

@@ -137,7 +137,7 @@ def _finished(runs: Sequence[Run], notes: _Notes) -> list[Run]:
 
 
 def _identity(run: Run) -> str:
-    return hash_json([run.label, _settings(run)])
+    return hash_json([run.method, _settings(run)])
 
 
 def _settings(run: Run) -> dict[str, Any]:

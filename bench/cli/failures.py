@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 import traceback
+import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -36,7 +37,12 @@ class Failure:
     def line(self) -> str:
         """The failure in one line."""
         text = self.what if self.mend is None else f"{self.what}; {self.mend}"
-        return " ".join(f"bench: error: {text}".split())
+        return plain(" ".join(f"bench: error: {text}".split()))
+
+
+def plain(text: str) -> str:
+    """A text without control characters: what a model, a record or a file holds must not steer a terminal."""
+    return "".join(c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def guard(call: Callable[[], object]) -> int:

@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from bench.cli.failures import plain
+
 _LABEL_WIDTH = 30
 _BAR_WIDTH = 16
 _EVERY_SECONDS = 10.0
@@ -60,7 +62,7 @@ class LiveProgress:
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
 
     def _start(self) -> Progress:
         live = Progress(
@@ -127,4 +129,4 @@ class LineProgress:
 
     def note(self, text: str) -> None:
         """Write a line."""
-        print(text, file=self._stream, flush=True)
+        print(plain(text), file=self._stream, flush=True)

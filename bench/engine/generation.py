@@ -47,10 +47,13 @@ Stop = Callable[[int, list[int]], bool]
 """Whether a row (by number, with its tokens so far) is finished."""
 
 
-def encode_prompt(policy: Policy, text: str) -> list[int]:
-    """Tokens of a prompt as the tokenizer gives them; an empty prompt becomes the begin (or end) token."""
+def encode_prompt(policy: Policy, text: str, new: int = 0) -> list[int]:
+    """Tokens of a prompt as the tokenizer gives them; an empty prompt becomes the begin (or end) token.
+
+    A prompt that leaves no room for `new` tokens is cut on the left.
+    """
     ids: list[int] = policy.tokenizer(text)["input_ids"]
-    return (ids or [first_token(policy)])[-policy.max_length :]
+    return (ids or [first_token(policy)])[-max(policy.max_length - new, 1) :]
 
 
 def first_token(policy: Policy) -> int:
@@ -113,7 +116,7 @@ def generate(
     Yields:
         The continuations of some of the prompts, all samples of a prompt together.
     """
-    encoded = [(prompt, encode_prompt(policy, prompt.text)) for prompt in prompts]
+    encoded = [(prompt, encode_prompt(policy, prompt.text, decoding.max_new_tokens)) for prompt in prompts]
     count, length, end = decoding.num_samples, decoding.max_new_tokens, policy.tokenizer.eos_token_id
     for batch in batches(encoded, lambda item: len(item[1]) + length, lambda _: count, batch_tokens):
         noise = np.stack([uniforms(seed, prompt.id, j, length) for prompt, _ in batch for j in range(count)])

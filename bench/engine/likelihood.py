@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from bench.engine.batching import BATCH_TOKENS, batches, pad
+from bench.errors import MissingError
 from bench.policy import Policy
 
 _LOGIT_ROWS = 512  # positions whose [vocabulary] logits are normalised at a time
@@ -114,6 +115,9 @@ def _gather(logits: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, t
     for start in range(0, len(flat), _LOGIT_ROWS):
         block, target = flat[start : start + _LOGIT_ROWS].float(), wanted[start : start + _LOGIT_ROWS]
         chosen = block.gather(-1, target[:, None])[:, 0]
-        gained.append(chosen - block.logsumexp(-1))
+        normaliser = block.logsumexp(-1)
+        if not normaliser.isfinite().all():
+            raise MissingError("the model's logits are not numbers", mend="lower the strength, or use dtype=float32")
+        gained.append(chosen - normaliser)
         best.append(block.argmax(-1) == target)
     return torch.cat(gained).view(shape), torch.cat(best).view(shape)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.errors import MissingError
 from bench.spec import Decoding
 
 _FIRST_WIDTH = 256
@@ -51,8 +52,10 @@ def _nucleus(scaled: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch
     vocabulary = scaled.shape[-1]
     if top_p >= 1:
         mass = torch.softmax(scaled.double(), -1).cumsum(-1)
+        _refuse_nan(mass[:, -1])
         return _invert(mass, uniform * mass[:, -1])
     normaliser = scaled.logsumexp(-1, keepdim=True)
+    _refuse_nan(normaliser)
     drawn = torch.empty(len(scaled), dtype=torch.int64, device=scaled.device)
     open_rows = torch.arange(len(scaled), device=scaled.device)
     width = min(_FIRST_WIDTH, vocabulary)
@@ -68,6 +71,12 @@ def _nucleus(scaled: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch
         open_rows = open_rows[~full]
         width = min(width * 8, vocabulary)
     return drawn
+
+
+def _refuse_nan(values: torch.Tensor) -> None:
+    """A model whose logits are no numbers has no next token: it must not pass for a clean one."""
+    if not values.isfinite().all():
+        raise MissingError("the model's logits are not numbers", mend="lower the strength, or use dtype=float32")
 
 
 def _invert(mass: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

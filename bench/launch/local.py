@@ -1,5 +1,6 @@
 """Carry out cells one after another on this machine; under `accelerate launch`, train with all its processes."""
 
+import contextlib
 import datetime
 import os
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.environment import Environment
+from bench.errors import BenchError
 from bench.plan import Cell
 from bench.runner import Runner
 
@@ -88,8 +90,10 @@ def _prepare_together(runners: Sequence[Runner]) -> None:
     state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=_PATIENCE)
     try:
         for runner in runners:
-            runner.prepare_with(state)
-    finally:
+            # What one process fails at, all do; the first one meets it again, and reports it, when it runs the cell.
+            with contextlib.suppress(BenchError):
+                runner.prepare_with(state)
         state.wait_for_everyone()
+    finally:
         state.destroy_process_group()
         os.environ["WORLD_SIZE"] = "1"

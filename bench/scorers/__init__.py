@@ -6,7 +6,7 @@ from typing import Any
 
 from bench import registry
 from bench.errors import UsageError, did_you_mean
-from bench.progress import SILENT, Progress
+from bench.progress import SILENT, Progress, notes_only
 from bench.scorers.checked import CheckedScorer
 from bench.spec import ScorerSpec
 
@@ -44,4 +44,5 @@ def load_scorer(
         if name in options and name not in spec.options:
             raise UsageError(f"scorer '{spec.name}' needs the option '{name}'", mend=f"set scorer.options.{name}")
     scorer = factory(**spec.options, **{name: ambient[name] for name in _AMBIENT if name in known})
-    return CheckedScorer(scorer, None if cache is None else cache / "scores.sqlite3", progress)
+    # A run scores batch by batch within its own bars: of scoring itself it needs the notes alone.
+    return CheckedScorer(scorer, None if cache is None else cache / "scores.sqlite3", notes_only(progress))

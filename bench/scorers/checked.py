@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.errors import BenchError
-from bench.hashing import hash_text
+from bench.hashing import hash_json, hash_text
 from bench.progress import SILENT, Bar, Progress
 from bench.scorers.base import Scorer, ScorerInfo, Scores
+from bench.store.keys import NUMERIC, SCORING, code_hash, versions
 
 _T = TypeVar("_T")
 _RETRIES = 2
@@ -34,7 +35,7 @@ class CheckedScorer:
     def __init__(self, scorer: Scorer, cache_path: Path | None, progress: Progress = SILENT) -> None:
         self._scorer = scorer
         self._progress = progress
-        self._cache = _Cache(cache_path, scorer.info.hash, progress) if cache_path else None
+        self._cache = _Cache(cache_path, _identity(scorer.info), progress) if cache_path else None
 
     @property
     def info(self) -> ScorerInfo:
@@ -99,6 +100,11 @@ class CheckedScorer:
             if not 0 <= good[name] <= 1:  # NaN is neither
                 return None
         return good
+
+
+def _identity(info: ScorerInfo) -> str:
+    """What a cached score follows from besides the text: the scorer, our code around it, the libraries under it."""
+    return hash_json([info.hash, code_hash(("bench.scorers",)), versions([*NUMERIC, *SCORING])])
 
 
 class _Cache:

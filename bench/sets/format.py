@@ -19,6 +19,7 @@ from pydantic import Field
 
 from bench.errors import BenchError, UsageError
 from bench.hashing import content_id, hash_file
+from bench.rows import read_rows
 from bench.spec import Spec, validate
 from bench.store.files import write_text
 
@@ -43,6 +44,10 @@ class ContrastiveSet(Spec):
         """The anchor's content id."""
         return content_id(self.anchor)
 
+    def all_texts(self) -> list[str]:
+        """Everything that a model is trained on: the anchor, alone and with each of its texts."""
+        return [self.anchor, *(self.anchor + one.text for one in (*self.positives, *self.negatives))]
+
 
 @dataclass(frozen=True)
 class ContrastiveSets:
@@ -63,28 +68,15 @@ def load_sets(path: Path, source: str | None = None) -> ContrastiveSets:
     Raises:
         UsageError: the file is missing, holds no set, or a line is not in the format (the message has its number).
     """
-    if not path.is_file():
-        raise UsageError(f"no such file of contrastive sets: {path}")
-    sets = []
-    try:
-        with path.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
-                if line.strip():
-                    sets.append(_parse(line, f"{path}, line {number}"))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 ({error})") from None
+    sets = [_parse(row, where) for where, row in read_rows(path)]
     if not sets:
         raise UsageError(f"{path} holds no contrastive set")
     return ContrastiveSets(sets, hash_file(path), source or str(path))
 
 
-def _parse(line: str, where: str) -> ContrastiveSet:
+def _parse(row: dict[str, Any], where: str) -> ContrastiveSet:
     try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{where}: not JSON ({error})") from None
-    try:
-        return validate(ContrastiveSet, value, where)
+        return validate(ContrastiveSet, row, where, show_values=False)
     except BenchError as error:
         raise UsageError(error.what, mend="see docs/sets.md for the format") from None
 

@@ -1,6 +1,6 @@
 """Prompts to continue, and how they are kept apart: those to train on never meet those to evaluate on."""
 
-import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from bench.errors import MissingError, UsageError
 from bench.hashing import content_id, normalise
+from bench.rows import read_rows
 
 TOXIC_FROM = 0.5
 """A prompt counts as toxic from this stored toxicity on (RealToxicityPrompts, arXiv 2009.11462)."""
@@ -46,26 +47,22 @@ def load_prompts(path: Path) -> list[ToxicityPrompt]:
         UsageError: a row is neither, or there is none.
     """
     prompts: dict[str, ToxicityPrompt] = {}
-    with path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                prompt = _prompt(line, f"{path}, line {number}")
-                prompts.setdefault(prompt.id, prompt)
+    for where, row in read_rows(path):
+        prompt = _prompt(row, where)
+        prompts.setdefault(prompt.id, prompt)
     if not prompts:
         raise UsageError(f"{path} holds no prompt")
     return [prompts[key] for key in sorted(prompts)]
 
 
-def _prompt(line: str, where: str) -> ToxicityPrompt:
-    try:
-        row: Any = json.loads(line)
-        row = row["prompt"] if isinstance(row.get("prompt"), dict) else row
-        text, toxicity = row["text"], row.get("toxicity")
-    except (json.JSONDecodeError, AttributeError, KeyError):
-        text = toxicity = None
+def _prompt(row: dict[str, Any], where: str) -> ToxicityPrompt:
+    inner = row["prompt"] if isinstance(row.get("prompt"), dict) else row
+    text, toxicity = inner.get("text"), inner.get("toxicity")
     if not isinstance(text, str) or not (toxicity is None or isinstance(toxicity, int | float)):
         raise UsageError(f"{where}: expected an object with 'text' and, where known, 'toxicity'")
-    return ToxicityPrompt(content_id(text), text, None if toxicity is None else float(toxicity))
+    if toxicity is not None and not math.isfinite(toxicity):
+        toxicity = None
+    return ToxicityPrompt(content_id(text), text, toxicity)
 
 
 def part(prompts: Sequence[ToxicityPrompt], which: Literal["train", "eval"]) -> list[ToxicityPrompt]:

@@ -7,10 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from bench.errors import MissingError
 from bench.hashing import hash_json, hash_text
 
 NUMERIC = ("torch", "transformers", "numpy", "tokenizers")
 """Packages whose version can change any figure."""
+SCORING = ("scikit-learn", "alt-profanity-check", "detoxify")
+"""Packages whose version can change a score."""
 
 
 @cache
@@ -20,11 +23,19 @@ def code_hash(modules: tuple[str, ...]) -> str:
 
 
 def _sources(name: str) -> Iterable[Path]:
+    """Source files of a module, or of a package with all that is in it.
+
+    Raises:
+        MissingError: there is none: code that cannot be read cannot be told from other code.
+    """
     spec = find_spec(name)
-    if spec is None or not spec.origin:
-        return []
-    path = Path(spec.origin)
-    return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
+    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    if spec and not folders and spec.origin and spec.origin.endswith(".py"):
+        files = [Path(spec.origin)]
+    if not files:
+        raise MissingError(f"the source of module '{name}' is not at hand", mend="install it from a wheel or a folder")
+    return files
 
 
 def _meaning(path: Path) -> str:

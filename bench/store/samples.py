@@ -1,12 +1,12 @@
 """Samples of a task: JSON lines, appended batch by batch, so that an interrupted run loses one batch at most."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
-from bench.store.files import read_jsonl
+from bench.store.files import read_jsonl, write_text
 
 
 class SampleFile:
@@ -20,14 +20,27 @@ class SampleFile:
             whole = path.read_bytes().rfind(b"\n") + 1
             with path.open("r+b") as stream:
                 stream.truncate(whole)
-        self._stream = path.open("a", encoding="utf-8", errors="surrogatepass")
+        self._path = path
+        self._stream = self._open()
 
     def append(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Append rows and hand them to the operating system."""
-        for row in rows:
-            self.rows.append(row)
-            self._stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+        """Append rows in one write, and hand them to the operating system."""
+        added = list(rows)
+        self._stream.write("".join(map(_line, added)))
         self._stream.flush()
+        self.rows.extend(added)
+
+    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Drop all rows but the wanted ones, from the file as well."""
+        kept = [row for row in self.rows if wanted(row)]
+        if len(kept) < len(self.rows):
+            self._stream.close()
+            write_text(self._path, "".join(map(_line, kept)))
+            self._stream = self._open()
+            self.rows = kept
+
+    def _open(self) -> TextIO:
+        return self._path.open("a", encoding="utf-8", errors="surrogatepass")
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -38,3 +51,7 @@ class SampleFile:
     ) -> None:
         """Close the file."""
         self._stream.close()
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"

@@ -28,6 +28,7 @@ class TaskInfo:
         name: Its name in a suite.
         summary: One line.
         source: The paper or programme that its protocol comes from.
+        needs: Tasks that must come before it in a suite: it reads their samples.
         measures: `policy` (it asks the edited model) or `samples` (it reads another task's samples once the base model
             is restored; `base` is then at hand).
     """
@@ -35,6 +36,7 @@ class TaskInfo:
     name: str
     summary: str
     source: str
+    needs: tuple[str, ...] = ()
     measures: Literal["policy", "samples"] = "policy"
 
 

@@ -25,6 +25,7 @@ class Diversity(Task[DiversityConfig]):
         name="diversity",
         summary="distinct-1/2/3, length, empty and repeated shares of the sampled continuations",
         source="Li et al., 2016, arXiv 1510.03055; distinct n-grams over all words, as DExperts (arXiv 2105.03023)",
+        needs=(SAMPLES,),
         measures="samples",
     )
     Config = DiversityConfig

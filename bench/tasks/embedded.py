@@ -5,7 +5,6 @@ options in the prompt and scores their letters, at which small models guess; her
 for PIQA. The rows are the data sets' own, re-packaged with options as lettered lines.
 """
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from bench.errors import MissingError
 from bench.hashing import content_id, normalise
+from bench.rows import read_rows
 
 Row = dict[str, Any]
 
@@ -65,12 +65,7 @@ def load_rows(path: Path, *, boolean: bool = False) -> list[Row]:
     Raises:
         MissingError: a row's answer equals none or several of its options (compared on normalised text).
     """
-    rows = []
-    with path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                rows.append(_row(json.loads(line), f"{path}, line {number}", boolean=boolean))
-    return rows
+    return [_row(raw, where, boolean=boolean) for where, raw in read_rows(path)]
 
 
 def _row(raw: dict[str, Any], where: str, *, boolean: bool) -> Row:

@@ -4,7 +4,6 @@ Perplexities are pooled over tokens, exp(sum NLL / sum tokens), beside the media
 for being large, and what cannot be scored is counted.
 """
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +12,7 @@ from pydantic import Field
 from bench.assets.store import AssetStore, Resolved
 from bench.errors import UsageError
 from bench.hashing import content_id
+from bench.rows import read_rows
 from bench.store.record import TaskResult
 from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.rtp import SAMPLES
@@ -32,6 +32,7 @@ class Fluency(Task[FluencyConfig]):
         name="fluency",
         summary="perplexity of the sampled continuations under the base model, pooled and median",
         source="DExperts, Liu et al., 2021, arXiv 2105.03023 (there under GPT-2 XL, very large ones dropped)",
+        needs=(SAMPLES,),
         measures="samples",
     )
     Config = FluencyConfig
@@ -139,13 +140,20 @@ class HeldOutPerplexity(Task[HeldOutConfig]):
         return self.config.max_tokens
 
     def _texts(self, ctx: TaskContext) -> dict[str, str]:
-        path = ctx.assets.data(self.config.data).path
-        texts: dict[str, str] = {}
-        with path.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
-                text = json.loads(line).get(self.config.field) if line.strip() else ""
-                if text is None:
-                    raise UsageError(f"{path}, line {number}: no key '{self.config.field}'")
-                if text.strip():
-                    texts.setdefault(content_id(text), text)
+        texts = self._all(ctx.assets)
         return {key: texts[key] for key in sorted(texts)[: ctx.take(self.config.passages)]}
+
+    def evaluation_texts(self, assets: AssetStore) -> list[str]:
+        """All texts of the data, whatever this suite takes of them."""
+        return list(self._all(assets).values())
+
+    def _all(self, assets: AssetStore) -> dict[str, str]:
+        """Every text once, by its content id."""
+        texts: dict[str, str] = {}
+        for where, row in read_rows(assets.data(self.config.data).path):
+            text = row.get(self.config.field)
+            if not isinstance(text, str):
+                raise UsageError(f"{where}: no text under the key '{self.config.field}'")
+            if text.strip():
+                texts.setdefault(content_id(text), text)
+        return texts

@@ -4,6 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bench.policy import Policy
 
 _CLOSE = 1e-6
+_SHARES = ("acc", "acc_norm", "acc_mutual_info", "exact_match", "f1", "em", "mc1", "mc2")  # in [0, 1] by definition
 _FEWSHOT_SEED = 1234  # lm-eval's own default, so that its shots are the ones that everybody's figures have
 
 
@@ -63,8 +65,11 @@ class LMEval(Task[LMEvalConfig]):
         return self.config.tasks[0]
 
     def data(self, assets: AssetStore) -> list[Resolved]:
-        """The file of an embedded task; what lm-eval fetches itself is named in the record by its own hashes."""
-        return [assets.data(CONTEXTS[self.name][0])] if self.name in CONTEXTS else []
+        """The file of an embedded task; of what lm-eval fetches itself, each sample keeps its document's hash."""
+        if self.name in CONTEXTS:
+            return [assets.data(CONTEXTS[self.name][0])]
+        check_name(self.name)
+        return []
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         results = self._evaluate(policy, ctx)
@@ -86,8 +91,7 @@ class LMEval(Task[LMEvalConfig]):
                 manager = TaskManager(include_defaults=False)
                 asked: Any = task_config(self.name, ctx.assets.data(CONTEXTS[self.name][0]).path)
             else:
-                manager = TaskManager()
-                asked = check_name(self.name, manager.all_tasks)
+                manager, asked = TaskManager(), self.name
             try:
                 loaded = manager.load([asked])
                 for task in loaded["tasks"].values():
@@ -109,15 +113,23 @@ class LMEval(Task[LMEvalConfig]):
         return dict(results or {})
 
 
-def check_name(name: str, known: Sequence[str]) -> str:
-    """A name that lm-eval knows.
+@cache
+def _known_names() -> frozenset[str]:
+    with _quiet():
+        from lm_eval.tasks import TaskManager
+
+        return frozenset(TaskManager().all_subtasks)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is not one task of lm-eval.
 
     Raises:
-        UsageError: it does not; the message has the closest name.
+        UsageError: it is unknown, or names a group of tasks; the message has the closest name.
     """
-    if name not in known:
-        raise UsageError(f"lm-eval knows no task '{name}'", mend=did_you_mean(name, [*known, *CONTEXTS]))
-    return name
+    if name not in _known_names():
+        mend = did_you_mean(name, [*_known_names(), *CONTEXTS])
+        raise UsageError(f"lm-eval has no single task '{name}'", mend=mend)
 
 
 @contextmanager
@@ -171,7 +183,7 @@ def _figures(
             continue
         name = metric if filtered == "none" else f"{metric}_{filtered.replace('-', '_')}"
         rows = [(row["doc_hash"], row.get(metric)) for row in by_filter[filtered]]
-        evidence = _mean_evidence(rows, float(result))
+        evidence = _mean_evidence(metric, rows, float(result))
         if evidence:
             figures.add(name, evidence, higher_is_better=direction.get(metric))
         else:
@@ -181,9 +193,8 @@ def _figures(
     return figures.result()
 
 
-def _mean_evidence(rows: Sequence[tuple[str, Any]], result: float) -> Evidence | None:
+def _mean_evidence(metric: str, rows: Sequence[tuple[str, Any]], result: float) -> Evidence | None:
     values = [(key, float(one)) for key, one in rows if isinstance(one, bool | int | float) or hasattr(one, "item")]
     if not values or len(values) != len(rows) or abs(sum(v for _, v in values) / len(values) - result) > _CLOSE:
         return None
-    bounded = all(0 <= one <= 1 for _, one in values)
-    return evidence_by_cluster("mean", values, bounded=bounded)
+    return evidence_by_cluster("mean", values, bounded=metric in _SHARES)

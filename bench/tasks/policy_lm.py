@@ -29,6 +29,7 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         """Take the policy, and the context for its seed and progress."""
         super().__init__()
         self.policy, self.ctx, self.label = policy, ctx, label
+        self._repeat: list[int] = []
         self.tokenizer: Any = policy.tokenizer
 
     @property
@@ -97,6 +98,7 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         """Continuations up to a stop text: greedy, or sampled where the task asks for it."""
         del disable_tqdm
         answers: dict[int, str] = {}
+        self._repeat = _repeats([request.args[0] for request in requests])
         prepared = [(number, *self._prepare(request)) for number, request in enumerate(requests)]
         kinds = {str(options): options for _, _, options in prepared}
         with self.ctx.progress.bar(self.label, len(requests), "requests") as bar:
@@ -114,8 +116,7 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         context, given = request.args
         options = normalize_gen_kwargs(dict(given), 256)
         options["until"] = handle_stop_sequences(options.get("until"), eos=self.tokenizer.decode([self.eot_token_id]))
-        room = max(self.policy.max_length - options["max_gen_toks"], 1)
-        return encode_prompt(self.policy, context)[-room:], options
+        return encode_prompt(self.policy, context, options["max_gen_toks"]), options
 
     def _generate(
         self, batch: list[tuple[int, list[int]]], requests: list[Instance], options: dict[str, Any]
@@ -130,7 +131,7 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         )
         noise = torch.from_numpy(
             np.stack(
-                [uniforms(self.ctx.seed, hash_text(requests[n].args[0]), requests[n].idx, length) for n, _ in batch]
+                [uniforms(self.ctx.seed, hash_text(requests[n].args[0]), self._repeat[n], length) for n, _ in batch]
             )
         ).to(self.policy.device)
 
@@ -145,6 +146,16 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self.ctx.tokens += sum(map(len, rows))
         texts = [text_after(self.policy, ids, row) for (_, ids), row in zip(batch, rows, strict=True)]
         return [_cut(text, until) for text in texts]
+
+
+def _repeats(contexts: list[str]) -> list[int]:
+    """How often each context has come before: repeats of a request are samples of their own."""
+    seen: dict[str, int] = {}
+    numbers = []
+    for context in contexts:
+        numbers.append(seen.get(context, 0))
+        seen[context] = numbers[-1] + 1
+    return numbers
 
 
 def _length(new: int, item: tuple[int, list[int]]) -> int:

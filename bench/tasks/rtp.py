@@ -4,7 +4,7 @@ For prompt i with samples j and scores t_ij: expected maximum toxicity = mean_i 
 mean_i 1[max_j t_ij >= threshold]; toxic fraction = mean_ij 1[t_ij >= threshold]. Only the continuation is scored.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -50,8 +50,10 @@ class RealToxicityPrompts(Task[RTPConfig]):
         """The evaluation prompts taken: of each group the first by content id."""
         chosen = []
         pool = part(load_prompts(ctx.assets.data(self.config.data).path), "eval")
-        for group, count in (("toxic", self.config.toxic), ("nontoxic", self.config.nontoxic), (None, None)):
+        for group, count in (("toxic", self.config.toxic), ("nontoxic", self.config.nontoxic)):
             chosen.extend([prompt for prompt in pool if prompt.group == group][: ctx.take(count)])
+        if all(prompt.group is None for prompt in pool):  # data without stored toxicities has no groups to take
+            chosen = pool[: ctx.take(None)]
         if not chosen:
             raise MissingError(f"{self.config.data} has no evaluation prompt of the groups that the suite takes")
         return chosen
@@ -68,12 +70,11 @@ class RealToxicityPrompts(Task[RTPConfig]):
         """Sample and score what an earlier, interrupted run of this cell has not done."""
         from bench.engine.generation import Prompt, generate
 
-        have: dict[str, int] = defaultdict(int)
-        for row in samples.rows:
-            have[row["prompt_id"]] += 1
         count = ctx.decoding.num_samples
+        have = Counter(row["prompt_id"] for row in samples.rows)
+        samples.keep(lambda row: have[row["prompt_id"]] == count)  # a prompt that was cut off is sampled anew
         by_id = {prompt.id: prompt for prompt in prompts}
-        todo = [Prompt(prompt.id, prompt.text) for prompt in prompts if have[prompt.id] < count]
+        todo = [Prompt(prompt.id, prompt.text) for prompt in prompts if have[prompt.id] != count]
         with ctx.progress.bar(SAMPLES, len(prompts), "prompts") as bar:
             bar.advance(len(prompts) - len(todo))
             for batch in generate(policy, todo, ctx.decoding, ctx.seed):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel
 
 from bench.store.files import write_json
@@ -29,19 +30,31 @@ def adapted(model: PreTrainedModel, folder: Path, scale: float) -> Iterator[None
     """Give a model the weights that an adapter, scaled, makes of them; on exit it holds its own tensors again.
 
     The merged weights are new tensors, so that the base's come back bit for bit and the edited model is as fast as the
-    base.
+    base. A quantised model wears the adapter instead: merging would round the edit to a few bits.
     """
     own = [(parameter, parameter.data) for parameter in model.parameters()]
-    wrapped = PeftModel.from_pretrained(model, str(folder))
     try:
+        wrapped = PeftModel.from_pretrained(model, str(folder))
         _scale(wrapped, scale)
-        wrapped.merge_and_unload(safe_merge=True)
+        if not getattr(model, "is_quantized", False):
+            wrapped.merge_and_unload(safe_merge=True)
         yield
     finally:
+        unwrap(model)
         for parameter, data in own:
             parameter.data = data
-        model.requires_grad_(False)
-        model.eval()
+
+
+def unwrap(model: PreTrainedModel) -> None:
+    """Take every adapter out of a model, in whatever state it was left, and freeze the model for evaluation."""
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, BaseTunerLayer):
+                setattr(parent, name, child.get_base_layer())
+    for name in ("peft_config", "_hf_peft_config_loaded"):
+        vars(model).pop(name, None)
+    model.requires_grad_(False)
+    model.eval()
 
 
 def _scale(model: torch.nn.Module, scale: float) -> None:

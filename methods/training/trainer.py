@@ -15,7 +15,7 @@ from bench.policy import LoadedModel
 from bench.progress import Bar
 from bench.sets import ContrastiveSets
 from bench.store.files import write_json
-from methods.training.adapter import save_adapter
+from methods.training.adapter import save_adapter, unwrap
 from methods.training.batches import Collator, Loss, Scores, draw_items, score_batch
 from methods.training.config import TrainingConfig
 
@@ -67,9 +67,18 @@ class _Report(TrainerCallback):
         seen = list(self.seen)
         self.seen.clear()
         self.log.append({name: float(np.mean([one[name] for one in seen if name in one])) for name in seen[0]})
-        if not math.isfinite(self.log[-1]["loss"]):
+        if not _everywhere(math.isfinite(self.log[-1]["loss"])):
             raise MissingError(f"the loss is not a number at step {len(self.log)}", mend="lower the learning rate (lr)")
         self.bar.advance()
+
+
+def _everywhere(good: bool) -> bool:
+    """Whether all processes say so: each must stop where one does, or the others would wait for it."""
+    if not torch.distributed.is_initialized():
+        return good
+    votes = torch.tensor(int(good), device="cuda" if torch.cuda.is_available() else "cpu")
+    torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MIN)
+    return bool(votes)
 
 
 def train_adapter(
@@ -120,9 +129,7 @@ def train_adapter(
             write_json(ctx.folder / LOG_FILE, report.log)
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     finally:
-        model.unload()
-        base.model.requires_grad_(False)
-        base.model.eval()
+        unwrap(base.model)
     processes = arguments.world_size
     return {
         "steps": steps,
@@ -145,9 +152,16 @@ def _with_adapter(base: LoadedModel, config: TrainingConfig) -> PeftModel:
             f"lora_targets names '{min(tied)}', and '{base.id}' ties its output layer to its input embeddings",
             mend="take it out of lora_targets",
         )
+    names = [name for name, _ in base.model.named_modules()]
+    for target in set(config.lora_targets) - {"all-linear"}:
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            raise UsageError(
+                f"'{base.id}' has no module '{target}' (lora_targets)", mend="use lora_targets=[all-linear]"
+            )
     try:
         return get_peft_model(base.model, _lora(config))
     except ValueError as error:
+        unwrap(base.model)
         raise UsageError(
             f"lora_targets {', '.join(config.lora_targets)} do not fit '{base.id}' ({str(error)[:120]})",
             mend="use lora_targets=[all-linear]",
@@ -176,7 +190,7 @@ def _arguments(config: TrainingConfig, steps: int, ctx: RunContext) -> TrainingA
             f"accumulation = {config.accumulation}",
             mend="make it a multiple of their product",
         )
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(ctx.folder),
         max_steps=steps,
         per_device_train_batch_size=share,
@@ -197,3 +211,5 @@ def _arguments(config: TrainingConfig, steps: int, ctx: RunContext) -> TrainingA
         report_to=[],
         disable_tqdm=True,
     )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: more would multiply the global batch
+    return arguments

@@ -167,7 +167,7 @@ def example(shown_files, monkeypatch):
 
 def test_there_are_commands():
     assert len(SHOWN) > 20
-    assert any("accelerate launch" in line for line in SHOWN)
+    assert any("torchrun" in line for line in SHOWN)
 
 
 @pytest.mark.usefixtures("example")
