@@ -1,0 +1,420 @@
+"""One cell from its plan to its record, on the tiny model: what is reused, resumed, refused and written."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.assets.store import AssetStore
+from bench.environment import Environment
+from bench.errors import BenchError, MissingError
+from bench.hashing import content_id
+from bench.launch.local import Outcome, run_cells
+from bench.plan import Request, make_cells
+from bench.progress import SILENT, Progress
+from bench.runner import Runner
+from bench.scorers.base import Scorer, ScorerInfo, Scores
+from bench.scorers.checked import CheckedScorer
+from bench.spec import SetsSpec
+from bench.store.files import read_jsonl
+from bench.store.keys import code_hash
+from bench.store.runs import Run, list_runs, load_run
+
+PHASES = {"none": ["prepare"], "contrastive": ["train"]}
+TASKS = ["rtp", "heldout", "fluency", "diversity"]
+
+
+class Spy:
+    """A progress that remembers its bars, and stops the run as Ctrl-C does at a bar's n-th step."""
+
+    def __init__(self, label: str = "", after: int = 0) -> None:
+        self.label, self.left = label, after
+        self.labels: list[str] = []
+        self.notes: list[str] = []
+
+    @contextmanager
+    def bar(self, label: str, total: float | None = None, unit: str = "") -> Iterator["Spy"]:
+        del total, unit
+        self.labels.append(label)
+        yield self
+
+    def advance(self, amount: float = 1) -> None:
+        if self.label and self.labels[-1] == self.label and amount:
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def go(home: Path) -> Callable[..., list[Outcome]]:
+    """Run a suite; `place` names the cache and the records."""
+
+    def run(
+        suite: Path,
+        *methods: str,
+        place: str = "a",
+        fresh: bool = False,
+        progress: Progress = SILENT,
+        scorer: Scorer | None = None,
+        **request: Any,
+    ) -> list[Outcome]:
+        cells = make_cells(Request(methods or ("contrastive",), str(suite), **request))
+        env = Environment(cells[0].suite, AssetStore(home / place / "cache", offline=True), progress)
+        if scorer:
+            env.scorer = CheckedScorer(scorer, None)
+        return run_cells(cells, env, home / place / "runs", fresh=fresh)
+
+    return run
+
+
+Go = Callable[..., list[Outcome]]
+
+
+def records(outcomes: Sequence[Outcome]) -> list[Run]:
+    assert [outcome.error for outcome in outcomes] == [None] * len(outcomes)
+    return [load_run(outcome.folder) for outcome in outcomes if outcome.folder]
+
+
+def figures(run: Run) -> list[dict[str, Any]]:
+    assert run.result
+    return [metric.model_dump() for metric in run.result.metrics]
+
+
+def runner_of(suite: Path, home: Path, *settings: str, method: str = "contrastive", **request: Any) -> Runner:
+    (cell,) = make_cells(Request((method,), str(suite), settings=settings, base=False, **request))
+    return Runner(cell, Environment(cell.suite, AssetStore(home / "keys", offline=True)), home / "runs")
+
+
+# --- the record ---
+
+
+def test_a_run_leaves_a_whole_record(go, tiny_suite):
+    base, edited = records(go(tiny_suite()))
+    for run, method in ((base, "none"), (edited, "contrastive")):
+        assert run.status == run.manifest.status == "done"
+        assert run.method == run.label == method
+        assert run.result.run_id == run.id == run.path.name
+        assert run.result.key == run.manifest.key
+        assert run.result.publishable
+        assert [phase.name for phase in run.result.phases] == PHASES[method] + TASKS
+        assert all(phase.seconds >= 0 for phase in run.result.phases)
+        assert sorted(run.tasks) == sorted(TASKS)
+        assert {metric.key for metric in run.result.metrics} == set(run.evidence)
+        assert all(metric.value is not None and metric.ci_low is not None for metric in run.result.metrics)
+    manifest = edited.manifest
+    assert manifest.method["config"]["steps"] == 2
+    assert manifest.method["origins"]["steps"] == "suite"
+    assert len(manifest.model["sha256"]) == len(manifest.scorer["hash"]) == 64
+    assert manifest.scorer["threshold"] == 0.1
+    assert {Path(one["id"]).name for one in manifest.data} == {"prompts.jsonl", "texts.jsonl"}
+    assert manifest.packages["torch"]
+    assert manifest.hardware["device"]
+    assert edited.result.artifact["steps"] == 2
+    assert edited.result.artifact["sets"]["anchors"] == 6
+    assert len(read_jsonl(edited.path / "samples" / "rtp.jsonl")) == len(edited.evidence["rtp/toxic_fraction"].value)
+    assert base.manifest.suite_hash == manifest.suite_hash
+    assert figures(base) != figures(edited)
+
+
+def test_the_edit_is_measured_and_the_base_restored(go, tiny_suite):
+    """The base's figures are the same before an edited cell, after one, and alone."""
+    first, edited, again = records(go(tiny_suite(), "none", "contrastive", "contrastive:scale=0"))
+    alone = records(go(tiny_suite(), "none", place="b"))[0]
+    assert figures(first) == figures(again) == figures(alone)
+    assert figures(edited) != figures(first)
+
+
+def test_seeds_are_cells_of_their_own(go, tiny_suite):
+    runs = records(go(tiny_suite(), seeds=(0, 1)))
+    assert [(run.method, run.manifest.seed) for run in runs] == [
+        ("none", 0),
+        ("contrastive", 0),
+        ("none", 1),
+        ("contrastive", 1),
+    ]
+    values = [{m.key: m.value for m in run.result.metrics} for run in runs]
+    assert values[0]["heldout/perplexity"] == values[2]["heldout/perplexity"]
+    assert values[1]["heldout/perplexity"] != values[3]["heldout/perplexity"]
+    texts = [[row["continuation"] for row in read_jsonl(run.path / "samples" / "rtp.jsonl")] for run in runs]
+    assert texts[0] != texts[2]
+
+
+def test_a_limit_is_a_run_of_its_own(go, tiny_suite):
+    (whole,) = records(go(tiny_suite(), "none"))
+    (short,) = records(go(tiny_suite(), "none", limit=2))
+    assert whole.id != short.id
+    assert {m.key: m.n for m in short.result.metrics}["rtp/expected_maximum_toxicity"] == 2
+    assert {m.key: m.n for m in short.result.metrics}["heldout/perplexity"] == 2
+
+
+# --- reuse ---
+
+
+def test_what_is_finished_is_found(go, tiny_suite):
+    before = go(tiny_suite())
+    written = {path: path.stat().st_mtime_ns for one in before for path in one.folder.rglob("*") if path.is_file()}
+    spy = Spy()
+    after = go(tiny_suite(), progress=spy)
+    assert [one.folder for one in after] == [one.folder for one in before]
+    assert [one.reused for one in before] == [False, False]
+    assert [one.reused for one in after] == [True, True]
+    assert spy.labels == []  # nothing was loaded, trained or measured
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_an_artifact_is_shared_by_cells_that_apply_it_differently(go, tiny_suite):
+    spy = Spy()
+    outcomes = go(tiny_suite(), "contrastive", "contrastive:scale=0.5", base=False, progress=spy)
+    assert spy.labels.count("train contrastive") == 1
+    one, half = records(outcomes)
+    assert one.result.artifact["hash"] == half.result.artifact["hash"]
+    assert figures(one) != figures(half)
+
+
+def test_fresh_makes_everything_anew(go, tiny_suite):
+    suite = tiny_suite()
+    first = records(go(suite))
+    spy = Spy()
+    again = go(suite, fresh=True, progress=spy)
+    assert [one.reused for one in again] == [False, False]
+    assert spy.labels.count("train contrastive") == 1
+    assert [figures(run) for run in records(again)] == [figures(run) for run in first]
+
+
+# --- resumption ---
+
+
+SELF = SetsSpec(
+    source="self", positive_below=0.04, negative_above=0.05, num_prompts=8, decoding={"num_samples": 80}
+).model_dump()
+
+
+@pytest.mark.parametrize(
+    ("label", "after"),
+    [("rtp", 1), ("rtp", 3), ("train contrastive", 1), ("contrastive sets", 1), ("heldout", 1), ("fluency", 1)],
+)
+def test_an_interrupted_run_goes_on(go, home, tiny_suite, label, after):
+    """Nothing is lost, nothing doubled; the figures are those of a run that nobody stopped."""
+    prompts = str(home / "self.jsonl")
+    rows = [{"text": f"It rained on {number} stones"} for number in range(24)]
+    Path(prompts).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    suite = tiny_suite(decoding={"num_samples": 100, "max_new_tokens": 8}, sets={**SELF, "prompts": prompts})
+    whole = records(go(suite, place="whole", base=False))
+    with pytest.raises(KeyboardInterrupt):
+        go(suite, place="cut", base=False, progress=Spy(label, after))
+    left = list_runs(home / "cut" / "runs")
+    assert [run.status for run in left] == ["started"]
+    assert bool(read_jsonl(left[0].path / "samples" / "rtp.jsonl")) == (label in ("rtp", *TASKS))
+    spy = Spy()
+    resumed = records(go(suite, place="cut", base=False, progress=spy))
+    assert figures(resumed[0]) == figures(whole[0])
+    texts = [(run.path / "samples" / "rtp.jsonl").read_text() for run in (*resumed, *whole)]
+    assert texts[0] == texts[1]
+    assert {phase.name for phase in resumed[0].result.phases} >= set(TASKS)
+    if label in ("rtp", "heldout", "fluency"):
+        assert "train contrastive" not in spy.labels
+        assert "contrastive sets" not in spy.labels
+    if label in ("heldout", "fluency"):
+        assert "rtp" not in spy.labels
+    leftovers = [path for path in (home / "cut").rglob(".*") if path.is_dir()]
+    assert leftovers == []
+
+
+# --- failures ---
+
+
+def test_a_cell_that_fails_does_not_keep_others_from_running(go, home, tiny_suite):
+    """Sets without negatives: the full objective cannot learn from them, the one-sided ablation can."""
+    path = home / "positives.jsonl"
+    path.write_text('{"anchor": "She asked", "positives": [{"text": " him."}], "negatives": []}\n')
+    suite = tiny_suite(sets={"source": str(path)})
+    base, failed, done = go(suite, "contrastive", "contrastive:negatives=0")
+    records([base, done])
+    assert isinstance(failed.error, MissingError)
+    assert "has positives and negatives" in str(failed.error)
+    by_status = {run.status: run for run in list_runs(home / "a" / "runs")}
+    assert len(list_runs(home / "a" / "runs")) == 3
+    assert by_status["failed"].method == "contrastive"
+    assert by_status["failed"].result is None
+    assert "positives and negatives" in by_status["failed"].manifest.error
+    assert not list((home / "a" / "cache" / "artifacts").glob(".*-*"))
+
+
+def test_a_failed_cell_is_tried_again(go, home, tiny_suite, monkeypatch):
+    """What failed once is no record: the same command carries it out."""
+    suite = tiny_suite()
+    artifacts = home / "a" / "cache" / "artifacts"
+    (first,) = go(suite, base=False)
+    shutil.rmtree(first.folder)
+    broken = next(path for path in artifacts.iterdir() if path.is_dir())
+    facts = (broken / "facts.json").read_text()
+    (broken / "facts.json").unlink()
+    (failed,) = go(suite, base=False)
+    assert "is broken" in str(failed.error)
+    (broken / "facts.json").write_text(facts)
+    (run,) = records(go(suite, base=False))
+    assert run.status == "done"
+
+
+class Partly(Scorer):
+    """Cannot score texts with an `e`."""
+
+    info = ScorerInfo("partly", "partly", "1" * 64, ("toxicity",), "none")
+
+    def score(self, texts: Sequence[str]) -> list[Scores | None]:
+        return [None if "e" in text else {"toxicity": 0.0} for text in texts]
+
+
+def test_missing_scores_are_not_publishable(go, tiny_suite):
+    (run,) = records(go(tiny_suite(), "none", scorer=Partly()))
+    metrics = {metric.key: metric for metric in run.result.metrics}
+    assert not run.result.publishable
+    assert metrics["rtp/toxic_fraction"].n_failed > 0
+    rows = read_jsonl(run.path / "samples" / "rtp.jsonl")
+    assert sum(row["scores"] is None for row in rows) == metrics["rtp/toxic_fraction"].n_failed
+    assert all((row["scores"] is None) == ("e" in row["continuation"]) for row in rows)
+
+
+# --- refusals ---
+
+
+def test_sets_that_meet_evaluation_prompts_are_refused_before_any_work(go, home, tiny_suite):
+    suite = tiny_suite()
+    prompts = [row["text"] for row in read_jsonl(home / "prompts.jsonl")]
+    held_out = next(text for text in prompts if int(content_id(text), 16) % 2 == 0)
+    row = {"anchor": held_out.upper() + "!", "positives": [{"text": " a"}], "negatives": [{"text": " b"}]}
+    (home / "sets.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(BenchError) as caught:
+        go(suite)
+    assert caught.value.exit_code == 3
+    assert held_out not in str(caught.value)
+    assert list_runs(home / "a" / "runs") == []
+
+
+def test_an_artifact_from_another_suite_is_refused_as_its_sets_are(go, home, tiny_suite):
+    """The artifact is in the cache, but its anchors are prompts that this suite evaluates on."""
+    records(go(tiny_suite(), base=False))
+    anchors = [row["anchor"] for row in read_jsonl(home / "sets.jsonl")]
+    held_out = [{"text": anchor, "toxicity": 0.9} for anchor in anchors if int(content_id(anchor), 16) % 2 == 0]
+    assert held_out
+    (home / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in held_out))
+    with pytest.raises(MissingError, match="meet evaluation prompts"):
+        go(tiny_suite(tasks=[{"task": "rtp", "data": str(home / "other.jsonl")}]), base=False)
+
+
+def test_self_made_sets_are_refused_where_another_suite_evaluates_on_what_they_begin(go, home, tiny_suite):
+    train = [{"text": f"It rained on all of the {number} stones"} for number in range(30)]
+    (home / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in train))
+    sets = {**SELF, "prompts": str(home / "train.jsonl"), "num_prompts": 30}
+    records(go(tiny_suite(sets=sets), base=False))
+    longer = [{"text": f"{row['text']} and {word}"} for row in train for word in ("on", "off", "out", "in", "up")]
+    (home / "longer.jsonl").write_text("".join(json.dumps(row) + "\n" for row in longer))
+    outcomes: list[Outcome] = []
+    with pytest.raises(MissingError, match="meet evaluation prompts"):
+        outcomes = go(tiny_suite(sets=sets, tasks=[{"task": "rtp", "data": str(home / "longer.jsonl")}]), base=False)
+        raise outcomes[0].error or AssertionError("it was measured")
+
+
+def test_what_is_missing_is_known_before_any_work(go, home, tiny_suite):
+    for changes in (
+        {"sets": {"source": str(home / "none.jsonl")}},
+        {"sets": {**SELF, "prompts": str(home / "none.jsonl")}},
+        {"model": {"id": str(home / "no-model")}},
+        {"tasks": [{"task": "rtp", "data": str(home / "none.jsonl")}]},
+    ):
+        with pytest.raises(MissingError, match="does not exist"):
+            go(tiny_suite(**changes))
+        assert list_runs(home / "a" / "runs") == []
+
+
+# --- keys ---
+
+
+def test_what_changes_the_figures_changes_the_key(home, tiny_suite):
+    keys = [
+        runner_of(tiny_suite(**changes), home, *settings, **request).key
+        for changes, settings, request in (
+            ({}, (), {}),
+            ({"scorer": {"name": "svm", "threshold": 0.2}}, (), {}),
+            ({"decoding": {"num_samples": 3, "max_new_tokens": 9}}, (), {}),
+            ({"tasks": [{"task": "rtp", "data": str(home / "prompts.jsonl")}]}, (), {}),
+            ({}, ("steps=3",), {}),
+            ({}, ("scale=0.5",), {}),
+            ({}, (), {"seeds": (1,)}),
+            ({}, (), {"limit": 3}),
+            ({}, (), {"method": "none"}),
+        )
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_what_does_not_change_the_figures_does_not(home, tiny_suite):
+    key = runner_of(tiny_suite(), home).key
+    assert runner_of(tiny_suite(), home).key == key
+    assert runner_of(tiny_suite(description="other words"), home).key == key
+    assert runner_of(tiny_suite(methods={}), home, "steps=2").key == key
+    assert runner_of(tiny_suite(), home, method="contrastive:steps=2").key == key
+
+
+@pytest.mark.parametrize("name", ["prompts.jsonl", "texts.jsonl", "sets.jsonl"])
+def test_the_key_follows_the_content_and_not_the_name(home, tiny_suite, name):
+    suite = tiny_suite()
+    key = runner_of(suite, home).key
+    path = home / name
+    path.write_text(path.read_text().replace("a", "e"))
+    assert runner_of(suite, home).key != key
+
+
+def test_the_key_follows_the_weights(home, tiny_model, tiny_suite):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny_model, home / "model")
+    suite = tiny_suite(model={"id": str(home / "model")})
+    before = runner_of(suite, home)
+    keys = (before.key, before.artifact_key)
+    path = home / "model" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["model.norm.weight"][0] += 1e-3
+    save_file(tensors, path, metadata={"format": "pt"})
+    after = runner_of(suite, home)
+    assert before.run_id.startswith("tiny-contrastive-s0-")
+    assert (after.key, after.artifact_key)[0] != keys[0]
+    assert (after.key, after.artifact_key)[1] != keys[1]
+
+
+def test_the_key_follows_the_code(home, tiny_suite):
+    class Changed(Environment):
+        """As if the method's own file had been edited."""
+
+        def method_code(self, method: str) -> str:
+            return super().method_code(method) + "x"
+
+    runner = runner_of(tiny_suite(), home)
+    changed = Runner(runner.cell, Changed(runner.cell.suite, AssetStore(home / "keys", offline=True)), home / "runs")
+    assert changed.key != runner.key
+    assert changed.artifact_key != runner.artifact_key
+
+
+def test_code_counts_and_comments_do_not(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def hash_of(body: str) -> str:
+        (tmp_path / "some_code.py").write_text(body)
+        code_hash.cache_clear()
+        return code_hash(("some_code",))
+
+    plain = hash_of("def f(a):\n    return a + 1\n")
+    assert hash_of('"""Words."""\n\ndef f(a):  # more\n    """Words."""\n    return (a\n        + 1)\n') == plain
+    assert hash_of("def f(a):\n    return a + 2\n") != plain
