@@ -1,0 +1,69 @@
+"""Two processes train the adapter that one does: the same global batches, gloo on this machine."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+# accelerate's launcher starts several processes on a CPU only as "multi_gpu" with the CPU chosen by the environment.
+ACCELERATE = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m", "bench")
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "bench")
+OPTIONS = ("--method", "contrastive", "--set", "steps=4", "--set", "anchors_per_step=4", "--json")
+
+
+def run(launcher: tuple[str, ...], suite: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "BENCH_CACHE": str(folder / "cache"),
+        "BENCH_RUNS": str(folder / "runs"),
+        "ACCELERATE_USE_CPU": "true",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    return subprocess.run(
+        [sys.executable, *launcher, "run", "--suite", str(suite), *OPTIONS],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=300,
+    )
+
+
+def adapter(folder: Path) -> dict[str, torch.Tensor]:
+    (path,) = (folder / "cache" / "artifacts").glob("*/adapter_model.safetensors")
+    return load_file(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [ACCELERATE, TORCHRUN], ids=["accelerate", "torchrun"])
+def test_two_processes_train_the_same_adapter(tiny_suite, tmp_path, launcher):
+    suite = tiny_suite()
+    one, two = tmp_path / "one", tmp_path / "two"
+    alone = run(("-m", "bench"), suite, one)
+    assert alone.returncode == 0, alone.stderr
+    together = run(launcher, suite, two)
+    assert together.returncode == 0, together.stderr
+    results = [json.loads(path.read_text()) for path in sorted((two / "runs").glob("*contrastive*/result.json"))]
+    assert [result["artifact"]["processes"] for result in results] == [2]  # it really was two, and one record
+    expected, found = adapter(one), adapter(two)
+    assert list(found) == list(expected)
+    assert all(torch.allclose(found[name], expected[name], atol=1e-5) for name in expected)
+    assert any(float(value.abs().max()) > 0 for name, value in expected.items() if "lora_B" in name)
+    assert json.loads(together.stdout)["table"]["systems"]  # the other process prints nothing into it
+
+
+@pytest.mark.slow
+def test_where_one_process_fails_all_stop(tiny_suite, tmp_path):
+    """Sets without negatives: only making the artifact finds out."""
+    rows = [{"anchor": "She asked the river", "positives": [{"text": " for help."}], "negatives": []}]
+    (tmp_path / "bad.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run(TORCHRUN, tiny_suite(sets={"source": str(tmp_path / "bad.jsonl")}), tmp_path)
+    assert done.returncode != 0
+    assert "has positives and negatives" in done.stderr
+    assert "Traceback" not in done.stderr.partition("torch/distributed")[0]
