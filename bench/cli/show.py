@@ -5,15 +5,13 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench import registry
 from bench.cli.common import Json, print_json
-from bench.errors import BenchError, UsageError, did_you_mean
+from bench.errors import BenchError
 
 if TYPE_CHECKING:
     from bench.spec import Spec
@@ -136,27 +134,17 @@ def _type(schema: Facts, shared: Facts) -> str:
     return f"{name} {bounds}".rstrip()
 
 
-def suite_files() -> dict[str, Path]:
-    """The suites that come with the package: name to file."""
-    folder = Path(str(files("bench"))) / "suites"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
 def _suites() -> list[Facts]:
-    from bench.spec import read_yaml
+    from bench import suites
 
-    found = {name: read_yaml(path) for name, path in suite_files().items()}
+    found = {name: suites.read_suite(name)[0] for name in suites.names()}
     return [{"name": name, "description": str(suite.get("description", ""))} for name, suite in found.items()]
 
 
 def _suite(name: str) -> Facts:
-    from bench.spec import SuiteSpec, read_yaml, validate
+    from bench.suites import load_suite
 
-    known = suite_files()
-    path = Path(name) if name.endswith((".yaml", ".yml")) else known.get(name)
-    if path is None:
-        raise UsageError(f"unknown suite '{name}'", mend=did_you_mean(name, known))
-    return validate(SuiteSpec, read_yaml(path), str(path)).model_dump(mode="json")
+    return load_suite(name).model_dump(mode="json")
 
 
 def _width() -> int:

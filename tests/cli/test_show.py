@@ -7,6 +7,7 @@ import pytest
 import yaml
 from pydantic import Field
 
+from bench import suites
 from bench.cli import show
 from bench.cli.app import app
 from bench.cli.show import options
@@ -96,7 +97,7 @@ def test_a_scorer_is_shown(call):
     assert call("scorers", "show", "svm").startswith("svm  ")
 
 
-@pytest.mark.parametrize("name", show.suite_files())
+@pytest.mark.parametrize("name", suites.names())
 def test_a_suite_is_shown_with_its_defaults(call, name):
     shown = yaml.safe_load(call("suites", "show", name))
     assert shown == json.loads(call("suites", "show", name, "--json"))
