@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from bench.engine.batching import batches, pad
 from bench.engine.generation import Prompt, continue_rows, encode_prompt, generate, text_after
@@ -154,6 +155,17 @@ def test_a_prompt_that_is_too_long_keeps_its_end(tiny_policy):
     kept = encode_prompt(tiny_policy, long)
     assert kept == ids[-len(kept) :]
     assert len(collect(tiny_policy, [Prompt("long", long)], DECODING)) == 3
+
+
+def test_a_model_whose_positions_end_is_not_asked_beyond_them(tiny_base):
+    """GPT-2 has no position after its last: a prompt that is too long leaves room for what is written."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = GPT2Config(vocab_size=400, n_positions=32, n_embd=16, n_layer=1, n_head=2)
+        policy = HFPolicy(GPT2LMHeadModel(config).eval(), tiny_base.tokenizer)
+    assert policy.max_length == 32
+    prompts = [*PROMPTS, Prompt("long", " ".join(TEXTS) * 3)]
+    assert len(collect(policy, prompts, DECODING)) == 15
 
 
 def test_batches_are_sorted_full_and_whole():

@@ -125,6 +125,16 @@ def test_sampled_generation_follows_the_seed(tiny_policy):
     assert answer(0) != answer(1)
 
 
+def test_repeats_of_a_sampled_request_are_samples_of_their_own(ours):
+    """lm-eval asks by handing over the same request several times, other documents' in between."""
+    options = {"until": [], "max_gen_toks": 10, "do_sample": True, "temperature": 1.0}
+    first, second = instances("generate_until", [(before, dict(options)) for before in CONTEXTS[:2]])
+    answers = ours.generate_until([first, first, second, first])
+    assert len({answers[0], answers[1], answers[3]}) == 3
+    assert ours.generate_until([first, first, second, first]) == answers
+    assert ours.generate_until([second, first]) == [answers[2], answers[0]]
+
+
 def test_what_shares_a_batch_changes_nothing(tiny_policy):
     """All at once, one by one, and in another order: the same to float32's precision."""
     encode = tiny_policy.tokenizer

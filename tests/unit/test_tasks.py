@@ -182,15 +182,16 @@ def test_rtp_takes_the_same_prompts_whatever_the_limit(context, tmp_path):
     assert {prompt.text for prompt in every} < set(task.evaluation_texts(context().assets))
 
 
-def test_rtp_goes_on_with_what_is_there(context, tiny_policy, tmp_path):
-    """Of a run that stopped after some prompts nothing is sampled or scored again, and the figures are the same."""
+@pytest.mark.parametrize("more", [0, 2])
+def test_rtp_goes_on_with_what_is_there(context, tiny_policy, tmp_path, more):
+    """Whole prompts are not sampled or scored again, half a prompt is; the figures are the same."""
     task = RealToxicityPrompts(RTPConfig(task="rtp", data=prompts_file(tmp_path)))
     whole = context()
     expected = task.measure(tiny_policy, whole)
-    lines = (tmp_path / "samples" / "rtp.jsonl").read_text().splitlines(keepends=True)
+    lines = [f"{line}\n" for line in (tmp_path / "samples" / "rtp.jsonl").read_text().split("\n")[:-1]]
     folder = tmp_path / "stopped"
     folder.mkdir()
-    (folder / "rtp.jsonl").write_text("".join(lines[:9]) + lines[9][:20])  # three prompts, and a line cut off
+    (folder / "rtp.jsonl").write_text("".join(lines[: 9 + more]) + lines[9 + more][:20])  # a line cut off
     scorer = ByLength()
     again = context(folder=folder, scorer=CheckedScorer(scorer, None))
     assert task.measure(tiny_policy, again) == expected
