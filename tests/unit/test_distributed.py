@@ -67,3 +67,15 @@ def test_where_one_process_fails_all_stop(tiny_suite, tmp_path):
     assert done.returncode != 0
     assert "has positives and negatives" in done.stderr
     assert "Traceback" not in done.stderr.partition("torch/distributed")[0]
+
+
+@pytest.mark.slow
+def test_where_the_first_process_alone_fails_all_stop(tiny_suite, tmp_path):
+    """Only the first one samples contrastive sets: the other, which waits for them, must hear that there are none."""
+    prompts = tmp_path / "train.jsonl"
+    prompts.write_text("".join(json.dumps({"text": f"It rained on {number} stones"}) + "\n" for number in range(8)))
+    sets = {"prompts": str(prompts), "decoding": {"num_samples": 2}, "min_negatives": 3}
+    done = run(TORCHRUN, tiny_suite(sets=sets), tmp_path)
+    assert done.returncode != 0
+    assert "negatives (score > 0.5); sample more continuations" in done.stderr
+    assert "Traceback" not in done.stderr.partition("torch/distributed")[0]
