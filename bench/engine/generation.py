@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from bench.engine.batching import BATCH_TOKENS, batches, pad
 from bench.engine.sampling import sample, uniforms
@@ -53,13 +55,22 @@ def encode_prompt(policy: Policy, text: str, new: int = 0) -> list[int]:
     A prompt that leaves no room for `new` tokens is cut on the left.
     """
     ids: list[int] = policy.tokenizer(text)["input_ids"]
-    return (ids or [first_token(policy)])[-max(policy.max_length - new, 1) :]
+    return (ids or [first_token(policy.tokenizer)])[-max(policy.max_length - new, 1) :]
 
 
-def first_token(policy: Policy) -> int:
+def encode_after(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str) -> tuple[list[int], list[int]]:
+    """Tokens of a prompt and of the text after it: those of both together, where the tokenizer keeps the seam."""
+    before = list(tokenizer(prompt)["input_ids"]) or [first_token(tokenizer)]
+    whole = list(tokenizer(prompt + text)["input_ids"])
+    if whole[: len(before)] == before and len(whole) > len(before):
+        return before, whole[len(before) :]
+    return before, list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def first_token(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that stands before a text with nothing before it: begin, or end where there is none."""
-    token = policy.tokenizer.bos_token_id
-    return int(policy.tokenizer.eos_token_id if token is None else token)
+    token: Any = tokenizer.bos_token_id
+    return int(tokenizer.eos_token_id if token is None else token)
 
 
 def continue_rows(

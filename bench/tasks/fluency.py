@@ -5,7 +5,7 @@ for being large, and what cannot be scored is counted.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -43,14 +43,13 @@ class Fluency(Task[FluencyConfig]):
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
         """An empty continuation has no token to score: it is counted as empty and in the share of unscored ones."""
-        from bench.engine.generation import encode_prompt
+        from bench.engine.generation import encode_after
 
         rows = ctx.samples(SAMPLES)
         requests, owners = [], []
         for row in rows:
             if row["continuation"].strip():
-                prompt = encode_prompt(policy, row["prompt"])
-                requests.append((prompt, _seam(policy, prompt, row)))
+                requests.append(encode_after(policy.tokenizer, row["prompt"], row["continuation"]))
                 owners.append(row["prompt_id"])
         scored = nll_rows(policy, ctx, owners, requests, "fluency")
         figures = Figures(self.info.name)
@@ -63,14 +62,6 @@ class Fluency(Task[FluencyConfig]):
         unscored = [(row["prompt_id"], float(not row["continuation"].strip())) for row in rows]
         figures.add("unscored_share", evidence_by_cluster("mean", unscored, bounded=True), higher_is_better=False)
         return figures.result()
-
-
-def _seam(policy: "Policy", prompt: Sequence[int], row: dict[str, Any]) -> list[int]:
-    """The continuation's tokens in the whole text where the tokenizer keeps the prompt's, else on their own."""
-    whole = list(policy.tokenizer(row["prompt"] + row["continuation"])["input_ids"])
-    if whole[: len(prompt)] == list(prompt) and len(whole) > len(prompt):
-        return whole[len(prompt) :]
-    return list(policy.tokenizer(row["continuation"], add_special_tokens=False)["input_ids"])
 
 
 def _exp(nll: float) -> float:
@@ -127,17 +118,16 @@ class HeldOutPerplexity(Task[HeldOutConfig]):
 
         texts = self._texts(ctx)
         requests = [
-            ([first_token(policy)], policy.tokenizer(text, add_special_tokens=False)["input_ids"][: self._room])
+            (
+                [first_token(policy.tokenizer)],
+                policy.tokenizer(text, add_special_tokens=False)["input_ids"][: self.config.max_tokens],
+            )
             for text in texts.values()
         ]
         scored = nll_rows(policy, ctx, list(texts), requests, self.info.name)
         figures = Figures(self.info.name)
         figures.add("perplexity", evidence_by_cluster("exp_mean", scored), higher_is_better=False)
         return figures.result()
-
-    @property
-    def _room(self) -> int:
-        return self.config.max_tokens
 
     def _texts(self, ctx: TaskContext) -> dict[str, str]:
         texts = self._all(ctx.assets)

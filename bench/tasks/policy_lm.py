@@ -40,7 +40,7 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
     @property
     def prefix_token_id(self) -> int:
         """What stands before a text with nothing before it: the begin token, or the end token."""
-        return first_token(self.policy)
+        return first_token(self.tokenizer)
 
     @property
     def tokenizer_name(self) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from bench.engine.generation import encode_after
 from bench.errors import MissingError
 from bench.sets import ContrastiveSet, ContrastiveSets
 from methods.training.config import TrainingConfig, total_steps
@@ -90,7 +91,7 @@ class Collator:
             `positive` [rows].
         """
         rows = [
-            (*self._encode(item.anchor, text), number, positive)
+            (*encode_after(self.tokenizer, item.anchor, text), number, positive)
             for number, item in enumerate(items)
             for positive, texts in ((True, item.positives), (False, item.negatives))
             for text in texts
@@ -110,16 +111,6 @@ class Collator:
             "group": torch.tensor([number for _, _, number, _ in rows]),
             "positive": torch.tensor([positive for _, _, _, positive in rows]),
         }
-
-    def _encode(self, anchor: str, text: str) -> tuple[list[int], list[int]]:
-        """Tokens of the anchor and of the text after it: the whole's, where the tokenizer keeps the seam."""
-        prompt = list(self.tokenizer(anchor)["input_ids"]) or [
-            self.tokenizer.bos_token_id if self.tokenizer.bos_token_id is not None else self.tokenizer.eos_token_id
-        ]
-        whole = list(self.tokenizer(anchor + text)["input_ids"])
-        if whole[: len(prompt)] == prompt and len(whole) > len(prompt):
-            return prompt, whole[len(prompt) :]
-        return prompt, list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def score_batch(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Scores:

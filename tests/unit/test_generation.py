@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -96,6 +97,16 @@ def test_samples_do_not_depend_on_the_batch(tiny_policy):
     assert last == {key: one for key, one in together.items() if key[0] == PROMPTS[-1].id}
 
 
+def test_samples_that_end_early_take_nothing_from_the_others(tiny_policy):
+    """Nearly flat: many samples end, each at a length of its own, and the rest go on with random numbers of their own."""
+    decoding = Decoding(num_samples=20, max_new_tokens=40, temperature=50.0, top_p=1.0)
+    together = collect(tiny_policy, PROMPTS, decoding)
+    assert sum(one.ended for one in together.values()) > 3
+    assert collect(tiny_policy, PROMPTS, decoding, batch_tokens=1) == together
+    fewer = collect(tiny_policy, PROMPTS, decoding.model_copy(update={"num_samples": 1}))
+    assert fewer == {key: one for key, one in together.items() if key[1] == 0}
+
+
 def test_more_samples_keep_those_that_there_were(tiny_policy):
     few, more = (collect(tiny_policy, PROMPTS, DECODING.model_copy(update={"num_samples": n})) for n in (2, 5))
     assert {key: more[key] for key in few} == few
@@ -157,15 +168,31 @@ def test_a_prompt_that_is_too_long_keeps_its_end(tiny_policy):
     assert len(collect(tiny_policy, [Prompt("long", long)], DECODING)) == 3
 
 
-def test_a_model_whose_positions_end_is_not_asked_beyond_them(tiny_base):
-    """GPT-2 has no position after its last: a prompt that is too long leaves room for what is written."""
+@pytest.fixture
+def gpt2(tiny_base) -> HFPolicy:
+    """A model whose positions are absolute, and end: a shift that Llama's rotations do not feel changes its logits."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        config = GPT2Config(vocab_size=400, n_positions=32, n_embd=16, n_layer=1, n_head=2)
-        policy = HFPolicy(GPT2LMHeadModel(config).eval(), tiny_base.tokenizer)
-    assert policy.max_length == 32
+        config = GPT2Config(vocab_size=400, n_positions=32, n_embd=16, n_layer=1, n_head=2, initializer_range=0.5)
+        return HFPolicy(GPT2LMHeadModel(config).eval(), tiny_base.tokenizer)
+
+
+def test_positions_are_counted_from_a_rows_first_token(gpt2):
+    ids = [5, 6, 7, 8, 9, 10]
+    with torch.no_grad():
+        expected = gpt2.model(torch.tensor([ids])).logits[0]
+    tokens, mask = pad([ids, [1] * 20], 0, "left", torch.device("cpu"))
+    assert float((gpt2.forward(tokens, mask)[0][0, 14:] - expected).abs().max()) < 1e-4
+    _, cache = gpt2.forward(tokens[:, :-2], mask[:, :-2])
+    logits, _ = gpt2.forward(tokens[:, -2:], mask, cache)
+    assert float((logits[0] - expected[-2:]).abs().max()) < 1e-4
+
+
+def test_a_model_whose_positions_end_is_not_asked_beyond_them(gpt2):
+    """A prompt that is too long leaves room for what is written."""
+    assert gpt2.max_length == 32
     prompts = [*PROMPTS, Prompt("long", " ".join(TEXTS) * 3)]
-    assert len(collect(policy, prompts, DECODING)) == 15
+    assert len(collect(gpt2, prompts, DECODING)) == 15
 
 
 def test_batches_are_sorted_full_and_whole():
