@@ -98,7 +98,7 @@ def test_samples_do_not_depend_on_the_batch(tiny_policy):
 
 
 def test_samples_that_end_early_take_nothing_from_the_others(tiny_policy):
-    """Nearly flat: many samples end, each at a length of its own, and the rest go on with random numbers of their own."""
+    """Nearly flat: many samples end, each at a length of its own; the rest go on with their own random numbers."""
     decoding = Decoding(num_samples=20, max_new_tokens=40, temperature=50.0, top_p=1.0)
     together = collect(tiny_policy, PROMPTS, decoding)
     assert sum(one.ended for one in together.values()) > 3
