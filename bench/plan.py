@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bench import registry
@@ -175,7 +176,9 @@ def _suite(request: Request, settings: list[tuple[str, Any]]) -> tuple[SuiteSpec
     raw, where = read_suite(request.suite)
     origins: dict[str, str] = {}
     if request.model:
-        name, at, revision = request.model.partition("@")
+        name, at, revision = request.model.rpartition("@")
+        if not at or Path(request.model).expanduser().is_dir():  # a folder may have an @ in its name
+            name, at, revision = request.model, "", ""
         raw["model"] = {**raw.get("model", {}), "id": name, "revision": revision if at else None}
         origins["suite.model"] = request.origin("model")
     for key, value in settings:

@@ -105,7 +105,7 @@ class Runner:
                 "seed": self.cell.seed,
                 "sets": self.sets_key,
                 "model": [self.env.model.sha256, self.cell.suite.model.dtype, self.cell.suite.model.quantization],
-                "code": self.env.method_code(self.cell.method),
+                "code": [code_hash(_SETS_CODE), self.env.method_code(self.cell.method)],
                 "packages": versions([*NUMERIC, "peft", "accelerate", "bitsandbytes"]),
             }
         )

@@ -108,6 +108,7 @@ def train_adapter(
     steps = len(items) // config.anchors_per_step
     arguments = _arguments(config, steps, ctx)
     set_seed(ctx.seed)
+    use_cache = base.model.config.use_cache  # the trainer turns it off for good
     model = _with_adapter(base, config)
     try:
         with ctx.progress.bar(name, steps, "steps") as bar:
@@ -130,6 +131,7 @@ def train_adapter(
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     finally:
         unwrap(base.model)
+        base.model.config.use_cache = use_cache
     processes = arguments.world_size
     return {
         "steps": steps,

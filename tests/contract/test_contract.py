@@ -106,7 +106,7 @@ def state(model: torch.nn.Module) -> dict[str, Any]:
         "grad": {name: (parameter.requires_grad, parameter.grad) for name, parameter in model.named_parameters()},
         "hooks": [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()],
         "attributes": sorted(vars(model)),
-        "config": {key: one for key, one in model.config.to_dict().items() if key != "use_cache"},
+        "config": model.config.to_dict(),
         "generation": model.generation_config.to_dict(),
     }
 
