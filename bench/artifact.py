@@ -1,6 +1,7 @@
 """Artifacts on disk: made by a method in a folder of their own, identified by their content."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,12 @@ def make_artifact(
     return facts
 
 
-def load_artifact(path: Path) -> Artifact:
+def load_artifact(path: Path, inputs: Mapping[str, Path] | None = None) -> Artifact:
     """An artifact by its folder; its hash is over the names and bytes of what the method left there.
+
+    Args:
+        path: The folder.
+        inputs: Folder of each model or adapter that the method's options name, by option.
 
     Raises:
         MissingError: its facts are missing or broken.
@@ -60,4 +65,4 @@ def load_artifact(path: Path) -> Artifact:
         facts = read_json(path / FACTS)
     except (OSError, ValueError) as error:
         raise MissingError(f"artifact {path} is broken ({error})", mend="delete the folder: it is made anew") from None
-    return Artifact(path, hash_json({str(one.relative_to(path)): hash_file(one) for one in files}), facts)
+    return Artifact(path, hash_json({str(one.relative_to(path)): hash_file(one) for one in files}), facts, inputs or {})

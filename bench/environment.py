@@ -18,7 +18,7 @@ from bench.progress import SILENT, Progress
 from bench.scorers import load_scorer
 from bench.scorers.checked import CheckedScorer
 from bench.spec import SuiteSpec
-from bench.store.keys import NUMERIC, code_hash, versions
+from bench.store.keys import NUMERIC, code_hash, versions, with_imports
 
 if TYPE_CHECKING:
     from bench.policy import LoadedModel, Policy
@@ -127,7 +127,7 @@ class Environment:
         """Hash of a method's own code and of what it shares with other methods."""
         module = registry.load("methods", method).__module__
         package = module.partition(".")[0]
-        return code_hash((module, f"{package}.training") if package == "methods" else (package,))
+        return code_hash(with_imports(module) if package == "methods" else (package,))
 
     @property
     def packages(self) -> dict[str, str]:

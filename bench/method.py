@@ -1,9 +1,10 @@
 """What a method is: a way to edit a language model or its decoding."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from bench.progress import SILENT, Progress
 from bench.spec import Spec
@@ -28,6 +29,9 @@ class MethodInfo:
         summary: One line.
         paper: Where it comes from.
         needs_sets: Whether it learns from contrastive sets; they are refused to one that does not.
+        needs_scorer: Whether it learns from the suite's scorer (as a reward); it is given to no other.
+        inputs: Options that name a model (`model`) or an adapter (`adapter`) to read: a folder, or a hub id with an
+            optional revision (`OWNER/NAME@REV`). The harness finds or fetches them; their content is part of the keys.
         extras: The optional dependencies that it needs (names of this package's extras).
         strength: The option that moves it from the base (0) to the full edit (and beyond), or None.
     """
@@ -37,6 +41,8 @@ class MethodInfo:
     summary: str
     paper: str
     needs_sets: bool = False
+    needs_scorer: bool = False
+    inputs: Mapping[str, Literal["model", "adapter"]] = field(default_factory=dict)
     extras: tuple[str, ...] = ()
     strength: str | None = None
 
@@ -49,11 +55,16 @@ class RunContext:
         folder: An empty folder; what the method leaves there is the artifact.
         seed: The training seed.
         progress: Where to report.
+        inputs: Folder of each model or adapter that the method's options name, by option.
+        toxicity: From texts to their toxicity in [0, 1] (None where it cannot be had), for a method that declares that
+            it learns from the scorer.
     """
 
     folder: Path
     seed: int = 0
     progress: Progress = SILENT
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    toxicity: Callable[[Sequence[str]], list[float | None]] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,11 +75,13 @@ class Artifact:
         path: Its folder.
         hash: SHA-256 (hex) over its content; the same seed gives the same bytes.
         facts: Figures about its making for the record (steps, trained tokens, trainable parameters, ...).
+        inputs: Folder of each model or adapter that the method's options name, by option.
     """
 
     path: Path
     hash: str
     facts: dict[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Path] = field(default_factory=dict)
 
 
 C = TypeVar("C", bound=Spec)

@@ -46,11 +46,14 @@ class Policy(ABC):
         tokenizer: Text to tokens and back; the base model's.
         device: Where `forward` takes its tensors.
         max_length: Longest sequence in tokens that the model was made for.
+        truncates: Whether it chooses itself which tokens may be sampled (DExperts: the base model's nucleus); then the
+            decoding's `top_k` and `top_p` are not applied on top.
     """
 
     tokenizer: PreTrainedTokenizerBase
     device: torch.device
     max_length: int
+    truncates: bool = False
 
     @abstractmethod
     def forward(
@@ -59,6 +62,8 @@ class Policy(ABC):
         attention_mask: torch.Tensor,
         cache: Cache | None = None,
         logits_to_keep: int = 0,
+        *,
+        sampling: bool = False,
     ) -> tuple[torch.Tensor, Cache]:
         """Read tokens, return logits and the cache that now holds these tokens as well.
 
@@ -68,6 +73,8 @@ class Policy(ABC):
                 from its first 1, so padding on the left does not move them.
             cache: What was read before, or None; it may be changed in place.
             logits_to_keep: How many last positions to return logits for; 0 for all.
+            sampling: Whether tokens will be sampled from these logits: a policy that `truncates` then gives -inf to
+                those that may not be. A likelihood is the untruncated distribution's, as the base model's own is.
 
         Returns:
             Unnormalised log-probabilities of the next token, [rows, kept, vocabulary], and the cache.
@@ -100,7 +107,10 @@ class HFPolicy(Policy):
         attention_mask: torch.Tensor,
         cache: Cache | None = None,
         logits_to_keep: int = 0,
+        *,
+        sampling: bool = False,
     ) -> tuple[torch.Tensor, Cache]:
+        del sampling  # every token may be
         positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
         output: Any = self.model(
             input_ids=input_ids,

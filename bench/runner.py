@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ from bench.tasks.base import Task, TaskContext
 if TYPE_CHECKING:
     import accelerate
 
+    from bench.assets.store import Resolved
     from bench.policy import Policy
 
 _SETS_CODE = (
@@ -96,6 +98,13 @@ class Runner:
         )
 
     @cached_property
+    def inputs(self) -> "dict[str, Resolved]":
+        """The models and adapters that the method's options name, found or fetched, by option."""
+        named = {option: getattr(self.cell.config, option) for option in self.method.info.inputs}
+        find = {"model": self.env.assets.model, "adapter": self.env.assets.adapter}
+        return {option: find[self.method.info.inputs[option]](ref) for option, ref in named.items() if ref}
+
+    @cached_property
     def artifact_key(self) -> str:
         """Hash of what the artifact follows from; options that matter only when it is applied are not in it."""
         return hash_json(
@@ -104,6 +113,8 @@ class Runner:
                 "config": self.method.prepared_by(self.cell.config),
                 "seed": self.cell.seed,
                 "sets": self.sets_key,
+                "inputs": {option: one.sha256 for option, one in self.inputs.items()},
+                "scorer": self.env.scorer.info.hash if self.method.info.needs_scorer else None,
                 "model": [self.env.model.sha256, self.cell.suite.model.dtype, self.cell.suite.model.quantization],
                 "code": [code_hash(_SETS_CODE), self.env.method_code(self.cell.method)],
                 "packages": versions([*NUMERIC, "peft", "accelerate", "bitsandbytes"]),
@@ -180,7 +191,7 @@ class Runner:
             if self._stale(path):
                 with folder(path) as made:
                     self._make(made, self.sets())
-        return load_artifact(path)
+        return load_artifact(path, self._input_folders)
 
     def prepare_with(self, processes: "accelerate.PartialState") -> None:
         """Make the artifact with a group of processes, each of which calls this; the first one writes it."""
@@ -221,10 +232,20 @@ class Runner:
         return missing
 
     def _make(self, made: Path, sets: ContrastiveSets | None) -> None:
+        reward = self.method.info.needs_scorer
         with self.phases.phase("train" if sets else "prepare") as noted:
-            context = RunContext(made, self.cell.seed, self.env.progress)
+            context = RunContext(
+                made, self.cell.seed, self.env.progress, self._input_folders, self._toxicity if reward else None
+            )
             facts = make_artifact(self.method, self.env.base, sets, context)
             noted.update({"tokens": facts["trained_tokens"]} if "trained_tokens" in facts else {})
+
+    @property
+    def _input_folders(self) -> dict[str, Path]:
+        return {option: one.path for option, one in self.inputs.items()}
+
+    def _toxicity(self, texts: Sequence[str]) -> list[float | None]:
+        return [one["toxicity"] if one else None for one in self.env.scorer.score(texts)]
 
     def sets(self) -> ContrastiveSets | None:
         """The contrastive sets, found or made; refused where an anchor meets an evaluation prompt."""
@@ -325,6 +346,10 @@ class Runner:
                 "hash": self.env.method_code(cell.method),
                 "artifact_key": self.artifact_key,
                 "sets_key": self.sets_key,
+                "inputs": {
+                    option: {"id": one.id, "sha256": one.sha256, "revision": one.revision, "licence": one.licence}
+                    for option, one in self.inputs.items()
+                },
             },
             seed=cell.seed,
             model={

@@ -10,26 +10,21 @@ and tau inside the exponent, as a factor 1 / tau cancels in J).
 """
 
 import math
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from bench.errors import UsageError
-from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
-from methods.training.config import TrainingConfig
+from bench.method import MethodInfo
+from methods.training.method import AdapterConfig, TrainedMethod
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import torch
 
-    from bench.policy import LoadedModel, Policy
-    from bench.sets import ContrastiveSets
     from methods.training.batches import Scores
 
 
-class ContrastiveConfig(TrainingConfig):
+class ContrastiveConfig(AdapterConfig):
     """Options of contrastive perplexity; positives = 0 or negatives = 0 give the paper's one-sided ablations."""
 
     objective: Literal["paper", "signed", "reference"] = Field(
@@ -48,9 +43,6 @@ class ContrastiveConfig(TrainingConfig):
     anchor_weight: float = Field(
         0.3, ge=0, description="weight of c itself in the loss: the objective alone never keeps the positives likely"
     )
-    scale: float = Field(
-        1.0, description="strength: factor on the trained adapter, 0 is the base", json_schema_extra=APPLY
-    )
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "ContrastiveConfig":
@@ -64,7 +56,7 @@ class ContrastiveConfig(TrainingConfig):
         return self
 
 
-class ContrastivePerplexity(Method[ContrastiveConfig]):
+class ContrastivePerplexity(TrainedMethod[ContrastiveConfig]):
     """Fine-tunes an adapter so that the perplexities of good and bad texts part."""
 
     info = MethodInfo(
@@ -77,22 +69,8 @@ class ContrastivePerplexity(Method[ContrastiveConfig]):
     )
     Config = ContrastiveConfig
 
-    def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
-        """Train the adapter."""
-        from methods.training.trainer import train_adapter
-
-        return train_adapter(base, sets, self.config, self._checked_loss, ctx, "train contrastive")
-
-    @contextmanager
-    def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
-        """Yield the base model with the adapter's weights, scaled by the strength."""
-        from bench.policy import HFPolicy
-        from methods.training.adapter import adapted
-
-        with adapted(base.model, artifact.path, self.config.scale):
-            yield HFPolicy(base.model, base.tokenizer)
-
-    def _checked_loss(self, scores: "Scores") -> "torch.Tensor":
+    def loss(self, scores: "Scores") -> "torch.Tensor":
+        """The chosen form; see `objective`."""
         import torch
 
         if self.config.prototype == "batch" and torch.distributed.is_initialized():

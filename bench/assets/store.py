@@ -107,6 +107,15 @@ class AssetStore:
         found = hub.snapshot(ref, revision, offline=self._offline, progress=self._progress, hint=hint)
         return Resolved(ref, found, hash_model(found, self._memory), found.name, hub.licence(found), "hub")
 
+    def adapter(self, ref: str, revision: str | None = None) -> Resolved:
+        """Resolve a PEFT adapter: a local folder, or a hub id (`OWNER/NAME[@REV]`).
+
+        Raises:
+            UsageError: It is neither.
+            MissingError: It cannot be had, or what is here is damaged.
+        """
+        raise NotImplementedError
+
     def data(self, ref: str, revision: str | None = None) -> Resolved:
         """Resolve a data file: an asset's name, a local file, or `hub:OWNER/NAME:FILE[@REV]`.
 

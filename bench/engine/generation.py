@@ -74,7 +74,14 @@ def first_token(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def continue_rows(
-    policy: Policy, prompts: Sequence[Sequence[int]], repeats: int, max_new_tokens: int, pick: Pick, stop: Stop
+    policy: Policy,
+    prompts: Sequence[Sequence[int]],
+    repeats: int,
+    max_new_tokens: int,
+    pick: Pick,
+    stop: Stop,
+    *,
+    sampling: bool = False,
 ) -> list[list[int]]:
     """Continue each prompt `repeats` times.
 
@@ -85,12 +92,13 @@ def continue_rows(
         max_new_tokens: The most tokens to append.
         pick: Chooses the next tokens.
         stop: Says when a row is finished; the token that finishes it stays in the row.
+        sampling: Whether `pick` samples, so that a policy that truncates does (see `Policy.forward`).
 
     Returns:
         The new tokens of each row.
     """
     ids, mask = pad(prompts, 0, "left", policy.device)
-    logits, cache = policy.forward(ids, mask, logits_to_keep=1)
+    logits, cache = policy.forward(ids, mask, logits_to_keep=1, sampling=sampling)
     if repeats > 1:
         cache.batch_repeat_interleave(repeats)
     logits = logits[:, -1].repeat_interleave(repeats, 0)
@@ -111,7 +119,7 @@ def continue_rows(
             cache.batch_select_indices(chosen)
             active, tokens, mask = [active[place] for place in keep], tokens[chosen], mask[chosen]
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], -1)
-        output, cache = policy.forward(tokens[:, None], mask, cache, logits_to_keep=1)
+        output, cache = policy.forward(tokens[:, None], mask, cache, logits_to_keep=1, sampling=sampling)
         logits = output[:, -1]
     return rows
 
@@ -127,6 +135,8 @@ def generate(
     Yields:
         The continuations of some of the prompts, all samples of a prompt together.
     """
+    if policy.truncates:
+        decoding = decoding.model_copy(update={"top_k": 0, "top_p": 1.0})
     encoded = [(prompt, encode_prompt(policy, prompt.text, decoding.max_new_tokens)) for prompt in prompts]
     count, length, end = decoding.num_samples, decoding.max_new_tokens, policy.tokenizer.eos_token_id
     for batch in batches(encoded, lambda item: len(item[1]) + length, lambda _: count, batch_tokens):
@@ -136,7 +146,9 @@ def generate(
         def pick(logits: torch.Tensor, active: Sequence[int], step: int, random: torch.Tensor = random) -> torch.Tensor:
             return sample(logits, random[list(active), step], decoding)
 
-        rows = continue_rows(policy, [ids for _, ids in batch], count, length, pick, lambda _, row: row[-1] == end)
+        rows = continue_rows(
+            policy, [ids for _, ids in batch], count, length, pick, lambda _, row: row[-1] == end, sampling=True
+        )
         yield [
             Continuation(prompt.id, j, text_after(policy, ids, row), len(row), row[-1] == end)
             for i, (prompt, ids) in enumerate(batch)

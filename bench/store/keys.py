@@ -22,6 +22,30 @@ def code_hash(modules: tuple[str, ...]) -> str:
     return hash_json({name: [_meaning(path) for path in _sources(name)] for name in sorted(modules)})
 
 
+@cache
+def with_imports(module: str) -> tuple[str, ...]:
+    """A module (dotted name) and all that it imports, directly or not, from its own top-level package, sorted."""
+    package, found, open_ = module.partition(".")[0], set(), [module]
+    while open_:
+        name = open_.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for path in _sources(name):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == package:
+                    inner = [f"{node.module}.{alias.name}" for alias in node.names]
+                    open_.extend(one if _is_module(one) else node.module for one in inner)
+    return tuple(sorted(found))
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # its parent is a module without parts: it is a thing in that module
+        return False
+
+
 def _sources(name: str) -> Iterable[Path]:
     """Source files of a module, or of a package with all that is in it.
 

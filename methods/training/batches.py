@@ -1,6 +1,6 @@
 """From contrastive sets to the likelihoods that a loss sees."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +32,22 @@ class Scores:
         tokens: Number of its own tokens (no prompt, no padding), [rows].
         group: Number of the anchor that each row belongs to, int64 [rows].
         positive: Whether each row is a positive, bool [rows].
+        token_logprob: Log-probability of each of its tokens, 0 where `present` is 0, [rows, width].
+        present: 1 where a row has a token of its own, [rows, width].
+        reference: Log-likelihood of each text under the base model, [rows]; None unless the loss asks for it.
+        prompt_logprob: Log-likelihood of each anchor (from its second token on), [rows]; None unless asked for.
+        prompt_tokens: Number of the anchor's tokens in it, [rows].
     """
 
     logprob: torch.Tensor
     tokens: torch.Tensor
     group: torch.Tensor
     positive: torch.Tensor
+    token_logprob: torch.Tensor | None = None
+    present: torch.Tensor | None = None
+    reference: torch.Tensor | None = None
+    prompt_logprob: torch.Tensor | None = None
+    prompt_tokens: torch.Tensor | None = None
 
     @property
     def phi(self) -> torch.Tensor:
@@ -79,9 +89,11 @@ def _draw(one: ContrastiveSet, config: TrainingConfig, random: np.random.Generat
 class Collator:
     """Items to tensors: anchors padded on the left, texts on the right, so that texts begin at one column."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Take the tokenizer."""
-        self.tokenizer = tokenizer
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, reference: Mapping[tuple[str, str], float] | None = None
+    ) -> None:
+        """Take the tokenizer and, where the loss asks for them, the texts' log-likelihoods under the base model."""
+        self.tokenizer, self.reference = tokenizer, reference
 
     def __call__(self, items: Sequence[Item]) -> dict[str, torch.Tensor]:
         """Tensors of a micro-batch.
@@ -90,11 +102,14 @@ class Collator:
             input_ids and attention_mask [rows, width]; `start`, the column at which the texts begin (0-d); `group` and
             `positive` [rows].
         """
-        rows = [
-            (*encode_after(self.tokenizer, item.anchor, text), number, positive)
+        named = [
+            (item.anchor, text, number, positive)
             for number, item in enumerate(items)
             for positive, texts in ((True, item.positives), (False, item.negatives))
             for text in texts
+        ]
+        rows = [
+            (*encode_after(self.tokenizer, anchor, text), number, positive) for anchor, text, number, positive in named
         ]
         before = max(len(prompt) for prompt, _, _, _ in rows)
         after = max(len(text) for _, text, _, _ in rows)
@@ -104,23 +119,62 @@ class Collator:
             span = slice(before - len(prompt), before + len(text))
             tokens[place, span] = torch.tensor(prompt + text)
             mask[place, span] = 1
-        return {
+        batch = {
             "input_ids": tokens,
             "attention_mask": mask,
             "start": torch.tensor(before),
             "group": torch.tensor([number for _, _, number, _ in rows]),
             "positive": torch.tensor([positive for _, _, _, positive in rows]),
         }
+        if self.reference is not None:
+            batch["reference"] = torch.tensor([self.reference[anchor, text] for anchor, text, _, _ in named])
+        return batch
 
 
-def score_batch(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Scores:
-    """Log-likelihoods of a micro-batch's texts; logits are made at the texts' own positions alone."""
+def score_batch(model: torch.nn.Module, batch: dict[str, torch.Tensor], *, prompts: bool = False) -> Scores:
+    """Log-likelihoods of a micro-batch's texts.
+
+    Args:
+        model: The model being trained.
+        batch: What the collator made.
+        prompts: Whether the loss asks for the anchors' log-likelihoods too; without, logits are made at the texts' own
+            positions alone.
+    """
     ids, mask, start = batch["input_ids"], batch["attention_mask"], int(batch["start"])
-    targets, present = ids[:, start:], mask[:, start:]
+    first = 1 if prompts else start
+    targets, present = ids[:, first:], mask[:, first:] * (mask[:, first - 1 : -1] if prompts else 1)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     logits = model(
         input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=targets.shape[1] + 1
     ).logits[:, -targets.shape[1] - 1 : -1]
     nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
-    logprob = -(nll.view(targets.shape) * present).sum(-1)
-    return Scores(logprob, present.sum(-1), batch["group"], batch["positive"])
+    logprob = -nll.view(targets.shape) * present
+    before, own, real = logprob[:, : start - first], logprob[:, start - first :], present[:, start - first :]
+    return Scores(
+        own.sum(-1),
+        real.sum(-1),
+        batch["group"],
+        batch["positive"],
+        token_logprob=own,
+        present=real,
+        reference=batch.get("reference"),
+        prompt_logprob=before.sum(-1) if prompts else None,
+        prompt_tokens=present[:, : start - first].sum(-1) if prompts else None,
+    )
+
+
+def paired(scores: Scores) -> tuple[torch.Tensor, torch.Tensor]:
+    """The rows of the chosen and the rejected text of each pair, two int64 [pairs].
+
+    The rule: within an anchor, the j-th positive drawn goes with the j-th negative drawn; where one kind is fewer, it
+    is gone through again, so that every text drawn is in a pair.
+    """
+    chosen, rejected = [], []
+    for number in scores.group.unique():
+        own = scores.group == number
+        good, bad = (own & scores.positive).nonzero()[:, 0], (own & ~scores.positive).nonzero()[:, 0]
+        count = max(len(good), len(bad)) if len(good) and len(bad) else 0
+        places = torch.arange(count, device=good.device)
+        chosen.append(good[places % max(len(good), 1)])
+        rejected.append(bad[places % max(len(bad), 1)])
+    return torch.cat(chosen), torch.cat(rejected)

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,16 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
+from bench.engine.generation import encode_after
+from bench.engine.likelihood import loglikelihood
 from bench.errors import MissingError, UsageError
 from bench.method import RunContext
-from bench.policy import LoadedModel
-from bench.progress import Bar
+from bench.policy import HFPolicy, LoadedModel
+from bench.progress import Bar, Progress
 from bench.sets import ContrastiveSets
 from bench.store.files import write_json
 from methods.training.adapter import save_adapter, unwrap
-from methods.training.batches import Collator, Loss, Scores, draw_items, score_batch
+from methods.training.batches import Collator, Item, Loss, Scores, draw_items, score_batch
 from methods.training.config import TrainingConfig
 
 LOG_FILE = "training.json"
@@ -26,9 +29,9 @@ LOG_FILE = "training.json"
 class _SetTrainer(Trainer):
     """Trainer over items with a loss on their likelihoods."""
 
-    def __init__(self, loss: Loss, seen: list[dict[str, float]], **options: Any) -> None:
+    def __init__(self, loss: Loss, seen: list[dict[str, float]], *, prompts: bool, **options: Any) -> None:
         super().__init__(**options)
-        self.set_loss, self.seen = loss, seen
+        self.set_loss, self.seen, self.prompts = loss, seen, prompts
         self.model_accepts_loss_kwargs = False  # the loss is a mean over anchors: micro-batches are averaged
         self.tokens = 0
 
@@ -41,7 +44,7 @@ class _SetTrainer(Trainer):
     ) -> Any:
         """The loss on one micro-batch; what it saw is kept for the log."""
         del return_outputs, num_items_in_batch
-        scores = score_batch(model, inputs)
+        scores = score_batch(model, inputs, prompts=self.prompts)
         loss = self.set_loss(scores)
         self.tokens += int(inputs["attention_mask"].sum())
         self.seen.append({"loss": float(loss.detach()), **_mean_phi(scores)})
@@ -88,6 +91,9 @@ def train_adapter(
     loss: Loss,
     ctx: RunContext,
     name: str = "train",
+    *,
+    reference: bool = False,
+    prompts: bool = False,
 ) -> dict[str, Any]:
     """Train a LoRA adapter on contrastive sets and leave it in `ctx.folder`; the base model is as it was.
 
@@ -98,6 +104,8 @@ def train_adapter(
         loss: From a micro-batch's likelihoods to the loss, a mean over its anchors.
         ctx: Folder, seed, progress.
         name: What the bar says.
+        reference: Whether the loss asks for log-likelihoods under the base model; they are computed once.
+        prompts: Whether the loss asks for the anchors' log-likelihoods too.
 
     Returns:
         steps, tokens trained on (prompts included), trainable parameters, number of anchors.
@@ -107,6 +115,7 @@ def train_adapter(
     items = draw_items(sets, config, ctx.seed)
     steps = len(items) // config.anchors_per_step
     arguments = _arguments(config, steps, ctx)
+    collator = Collator(base.tokenizer, _reference(base, items, ctx.progress) if reference else None)
     set_seed(ctx.seed)
     use_cache = base.model.config.use_cache  # the trainer turns it off for good
     model = _with_adapter(base, config)
@@ -117,10 +126,11 @@ def train_adapter(
             trainer = _SetTrainer(
                 loss=loss,
                 seen=seen,
+                prompts=prompts,
                 model=model,
                 args=arguments,
                 train_dataset=items,
-                data_collator=Collator(base.tokenizer),
+                data_collator=collator,
                 callbacks=[report],
             )
             trainer.remove_callback(PrinterCallback)
@@ -140,6 +150,18 @@ def train_adapter(
         "trainable_parameters": trainable,
         "processes": processes,
     }
+
+
+def _reference(base: LoadedModel, items: Sequence[Item], progress: Progress) -> dict[tuple[str, str], float]:
+    """Log-likelihood of every (anchor, text) of the items under the base model."""
+    pairs = list(dict.fromkeys((item.anchor, text) for item in items for text in (*item.positives, *item.negatives)))
+    with progress.bar("reference", len(pairs), "texts") as bar:
+        scored = loglikelihood(
+            HFPolicy(base.model, base.tokenizer),
+            [encode_after(base.tokenizer, *pair) for pair in pairs],
+            done=bar.advance,
+        )
+    return {pair: one.logprob for pair, one in zip(pairs, scored, strict=True)}
 
 
 def _with_adapter(base: LoadedModel, config: TrainingConfig) -> PeftModel:

@@ -1,0 +1,45 @@
+"""Direct preference optimisation (Rafailov et al., 2023, arXiv 2305.18290, Equation 7)."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from bench.method import MethodInfo
+from methods.training.method import AdapterConfig, TrainedMethod, required
+
+if TYPE_CHECKING:
+    import torch
+
+    from methods.training.batches import Scores
+
+
+class DPOConfig(AdapterConfig):
+    """Options of `dpo`."""
+
+    beta: float = Field(0.1, gt=0, description="how strongly the base model holds the edited one back")
+
+
+class DPO(TrainedMethod[DPOConfig]):
+    """Direct preference optimisation of positives over negatives."""
+
+    info = MethodInfo(
+        name="dpo",
+        kind="fine-tuning",
+        summary="direct preference optimisation of positives over negatives",
+        paper="Rafailov et al., 2023, arXiv 2305.18290",
+        needs_sets=True,
+        strength="scale",
+    )
+    Config = DPOConfig
+
+    reference = True
+
+    def loss(self, scores: "Scores") -> "torch.Tensor":
+        """-log sigmoid(beta * (log-ratio of the chosen - log-ratio of the rejected)), the mean over the pairs."""
+        from torch.nn.functional import logsigmoid
+
+        from methods.training.batches import paired
+
+        chosen, rejected = paired(scores)
+        ratio = scores.logprob - required(scores.reference)
+        return -logsigmoid(self.config.beta * (ratio[chosen] - ratio[rejected])).mean()

@@ -1,0 +1,44 @@
+"""Negative preference optimisation (Zhang et al., 2024, arXiv 2404.05868, Equation 3), with a term that retains."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from bench.method import MethodInfo
+from methods.training.method import AdapterConfig, TrainedMethod, required
+
+if TYPE_CHECKING:
+    import torch
+
+    from methods.training.batches import Scores
+
+
+class NPOConfig(AdapterConfig):
+    """Options of `npo`."""
+
+    beta: float = Field(0.1, gt=0, description="how strongly the base model holds the edited one back")
+    retain: float = Field(1.0, ge=0, description="weight of the positives' log-perplexity")
+
+
+class NPO(TrainedMethod[NPOConfig]):
+    """Negative preference optimisation: forget the negatives, keep the positives."""
+
+    info = MethodInfo(
+        name="npo",
+        kind="fine-tuning",
+        summary="negative preference optimisation: forget the negatives, keep the positives",
+        paper="Zhang et al., 2024, arXiv 2404.05868",
+        needs_sets=True,
+        strength="scale",
+    )
+    Config = NPOConfig
+
+    reference = True
+
+    def loss(self, scores: "Scores") -> "torch.Tensor":
+        """-(2 / beta) * log sigmoid(-beta * log-ratio) over negatives + retain * log-perplexity of positives."""
+        from torch.nn.functional import logsigmoid
+
+        ratio = (scores.logprob - required(scores.reference))[~scores.positive]
+        forget = -(2 / self.config.beta) * logsigmoid(-self.config.beta * ratio).mean()
+        return forget + self.config.retain * scores.phi[scores.positive].mean()

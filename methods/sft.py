@@ -1,0 +1,37 @@
+"""Supervised fine-tuning: maximum likelihood of the positives, the baseline without a contrast."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from bench.method import MethodInfo
+from methods.training.method import AdapterConfig, TrainedMethod
+
+if TYPE_CHECKING:
+    import torch
+
+    from methods.training.batches import Scores
+
+
+class SFTConfig(AdapterConfig):
+    """Options of `sft`."""
+
+    negatives: int = Field(0, ge=0, le=0, description="supervised fine-tuning has no use for negatives")
+
+
+class SFT(TrainedMethod[SFTConfig]):
+    """Supervised fine-tuning on the positives alone."""
+
+    info = MethodInfo(
+        name="sft",
+        kind="fine-tuning",
+        summary="supervised fine-tuning on the positives alone",
+        paper="maximum likelihood",
+        needs_sets=True,
+        strength="scale",
+    )
+    Config = SFTConfig
+
+    def loss(self, scores: "Scores") -> "torch.Tensor":
+        """Mean log-perplexity of the positives."""
+        return scores.phi[scores.positive].mean()

@@ -1,0 +1,43 @@
+"""Simple preference optimisation (Meng et al., 2024, arXiv 2405.14734, Equation 6)."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from bench.method import MethodInfo
+from methods.training.method import AdapterConfig, TrainedMethod
+
+if TYPE_CHECKING:
+    import torch
+
+    from methods.training.batches import Scores
+
+
+class SimPOConfig(AdapterConfig):
+    """Options of `simpo`."""
+
+    beta: float = Field(2.0, gt=0, description="scale of the rewards")
+    gamma: float = Field(1.6, ge=0, description="margin between the rewards of chosen and rejected texts")
+
+
+class SimPO(TrainedMethod[SimPOConfig]):
+    """Simple preference optimisation: no reference model, lengths normalised, a margin."""
+
+    info = MethodInfo(
+        name="simpo",
+        kind="fine-tuning",
+        summary="simple preference optimisation: no reference model, lengths normalised, a margin",
+        paper="Meng et al., 2024, arXiv 2405.14734",
+        needs_sets=True,
+        strength="scale",
+    )
+    Config = SimPOConfig
+
+    def loss(self, scores: "Scores") -> "torch.Tensor":
+        """-log sigmoid(beta * (mean log-likelihood of chosen - of rejected) - gamma), the mean over the pairs."""
+        from torch.nn.functional import logsigmoid
+
+        from methods.training.batches import paired
+
+        chosen, rejected = paired(scores)
+        return -logsigmoid(self.config.beta * (scores.phi[rejected] - scores.phi[chosen]) - self.config.gamma).mean()

@@ -1,0 +1,42 @@
+"""Unlikelihood training (Welleck et al., 2020, arXiv 1908.04319, Equation 4), on the tokens of the negatives."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from bench.method import MethodInfo
+from methods.training.method import AdapterConfig, TrainedMethod, required
+
+if TYPE_CHECKING:
+    import torch
+
+    from methods.training.batches import Scores
+
+_LEAST = 1e-5  # of 1 - p, as in the authors' code: a token that is all but certain has no infinite loss
+
+
+class UnlikelihoodConfig(AdapterConfig):
+    """Options of `unlikelihood`."""
+
+    alpha: float = Field(1.0, ge=0, description="weight of the unlikelihood term")
+
+
+class Unlikelihood(TrainedMethod[UnlikelihoodConfig]):
+    """Likelihood of the positives, unlikelihood of the negatives' tokens."""
+
+    info = MethodInfo(
+        name="unlikelihood",
+        kind="fine-tuning",
+        summary="likelihood of the positives, unlikelihood of the negatives' tokens",
+        paper="Welleck et al., 2020, arXiv 1908.04319",
+        needs_sets=True,
+        strength="scale",
+    )
+    Config = UnlikelihoodConfig
+
+    def loss(self, scores: "Scores") -> "torch.Tensor":
+        """Mean log-perplexity of the positives + alpha * mean of -log(1 - p) over the negatives' tokens."""
+        likelihood = required(scores.token_logprob)[~scores.positive]
+        present = required(scores.present)[~scores.positive]
+        unlikely = -(1 - likelihood.exp()).clamp(min=_LEAST).log() * present
+        return scores.phi[scores.positive].mean() + self.config.alpha * unlikely.sum() / present.sum()

@@ -1,0 +1,150 @@
+"""The preference losses are the community's: on TRL's own batch, loss and gradient equal TRL's own trainers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from methods.dpo import DPO, DPOConfig
+from methods.orpo import ORPO, ORPOConfig
+from methods.simpo import SimPO, SimPOConfig
+from methods.training.batches import score_batch
+
+PAIRS = [
+    {"prompt": "She asked", "chosen": " whether the train was late.", "rejected": " him and said that he did not"},
+    {"prompt": "The river rises in the hills, runs", "chosen": " south.", "rejected": " past two idiots and"},
+    {"prompt": "He did not like the weather;", "chosen": " nobody did, it rained", "rejected": " you"},
+]
+
+
+@pytest.fixture
+def model(tiny_model: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(tiny_model)
+
+
+def moved(model: torch.nn.Module) -> torch.nn.Module:
+    """The model after some training, so that it differs from its reference."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.02)
+    return model
+
+
+def our_batch(rows: list[tuple[list[int], list[int]]], reference: torch.Tensor | None = None) -> dict[str, Any]:
+    """TRL's (prompt, completion) rows, chosen ones first, in our layout: pair i is anchor i."""
+    before, after = max(len(p) for p, _ in rows), max(len(c) for _, c in rows)
+    ids = torch.zeros(len(rows), before + after, dtype=torch.int64)
+    mask = torch.zeros_like(ids)
+    for place, (prompt, completion) in enumerate(rows):
+        span = slice(before - len(prompt), before + len(completion))
+        ids[place, span] = torch.tensor(prompt + completion)
+        mask[place, span] = 1
+    half = len(rows) // 2
+    batch = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "start": torch.tensor(before),
+        "group": torch.arange(half).repeat(2),
+        "positive": torch.arange(len(rows)) < half,
+    }
+    return batch if reference is None else batch | {"reference": reference}
+
+
+def gradient(loss: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
+    model.zero_grad()
+    loss.backward()
+    return torch.cat([parameter.grad.flatten().clone() for parameter in model.parameters()])
+
+
+def assert_equal(method: Any, ours: dict[str, Any], theirs: torch.Tensor, model: Any) -> None:
+    expected = gradient(theirs, model)
+    found_loss = method.loss(score_batch(model, ours, prompts=method.prompts))
+    assert float(found_loss.detach()) == pytest.approx(float(theirs.detach()), abs=1e-5)
+    found = gradient(found_loss, model)
+    assert float(expected.abs().max()) > 1e-3
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def options(folder: Path) -> dict[str, Any]:
+    return {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": len(PAIRS),
+        "use_cpu": True,
+        "report_to": [],
+        "bf16": False,
+    }
+
+
+def test_dpo(model, tiny_model, tmp_path):
+    from trl import DPOConfig as Theirs
+    from trl import DPOTrainer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    trainer = DPOTrainer(
+        model=model,
+        args=Theirs(**options(tmp_path), beta=0.3, loss_type=["sigmoid"]),
+        train_dataset=Dataset.from_list(PAIRS),
+        processing_class=tokenizer,
+    )
+    moved(trainer.model).eval()
+    batch = next(iter(trainer.get_train_dataloader()))
+    theirs = trainer.compute_loss(trainer.model, batch)
+    rows = [
+        ([t for t, m, c in row if m and not c], [t for t, m, c in row if m and c])
+        for row in (
+            list(zip(i.tolist(), m.tolist(), c.tolist(), strict=True))
+            for i, m, c in zip(batch["input_ids"], batch["attention_mask"], batch["completion_mask"], strict=True)
+        )
+    ]
+    with torch.no_grad():
+        reference = score_batch(trainer.ref_model.eval(), our_batch(rows)).logprob
+    assert_equal(DPO(DPOConfig(beta=0.3)), our_batch(rows, reference), theirs, trainer.model)
+
+
+def labelled_rows(batch: dict[str, torch.Tensor]) -> list[tuple[list[int], list[int]]]:
+    """Rows of TRL's batches that mark the prompt by labels of -100."""
+    rows = []
+    for kind in ("chosen", "rejected"):
+        for ids, mask, labels in zip(
+            batch[f"{kind}_input_ids"], batch[f"{kind}_attention_mask"], batch[f"{kind}_labels"], strict=True
+        ):
+            seen = zip(ids.tolist(), mask.tolist(), labels.tolist(), strict=True)
+            prompt = [t for t, m, n in seen if m and n == -100]
+            rows.append((prompt, [t for t, n in zip(ids.tolist(), labels.tolist(), strict=True) if n != -100]))
+    return rows
+
+
+def test_simpo(model, tiny_model, tmp_path):
+    from trl.experimental.cpo import CPOConfig, CPOTrainer
+
+    trainer = CPOTrainer(
+        model=model,
+        args=CPOConfig(**options(tmp_path), loss_type="simpo", cpo_alpha=0.0, beta=2.5, simpo_gamma=1.0),
+        train_dataset=Dataset.from_list(PAIRS),
+        processing_class=AutoTokenizer.from_pretrained(tiny_model),
+    )
+    moved(trainer.model).eval()
+    batch = next(iter(trainer.get_train_dataloader()))
+    theirs, _ = trainer.get_batch_loss_metrics(trainer.model, batch)
+    method = SimPO(SimPOConfig(beta=2.5, gamma=1.0))
+    assert_equal(method, our_batch(labelled_rows(batch)), theirs, trainer.model)
+
+
+def test_orpo(model, tiny_model, tmp_path):
+    from trl.experimental.orpo import ORPOConfig as Theirs
+    from trl.experimental.orpo import ORPOTrainer
+
+    trainer = ORPOTrainer(
+        model=model,
+        args=Theirs(**options(tmp_path), beta=0.4),
+        train_dataset=Dataset.from_list(PAIRS),
+        processing_class=AutoTokenizer.from_pretrained(tiny_model),
+    )
+    moved(trainer.model).eval()
+    batch = next(iter(trainer.get_train_dataloader()))
+    theirs, _ = trainer.get_batch_loss_metrics(trainer.model, batch)
+    assert_equal(ORPO(ORPOConfig(weight=0.4)), our_batch(labelled_rows(batch)), theirs, trainer.model)
