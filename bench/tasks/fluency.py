@@ -97,6 +97,7 @@ class HeldOutConfig(TaskConfig):
     data: str = Field("boolq", description="JSONL with a text in each row: an asset, a file, or hub:ID:FILE")
     field: str = Field("passage", description="the key of the text")
     passages: int = Field(24, ge=1, description="texts to take, the first by content id")
+    skip: int = Field(0, ge=0, description="texts to pass over first")
     max_tokens: int = Field(128, ge=2, description="tokens of each text that are scored")
 
 
@@ -131,7 +132,7 @@ class HeldOutPerplexity(Task[HeldOutConfig]):
 
     def _texts(self, ctx: TaskContext) -> dict[str, str]:
         texts = self._all(ctx.assets)
-        return {key: texts[key] for key in sorted(texts)[: ctx.take(self.config.passages)]}
+        return {key: texts[key] for key in sorted(texts)[self.config.skip :][: ctx.take(self.config.passages)]}
 
     def evaluation_texts(self, assets: AssetStore) -> list[str]:
         """All texts of the data, whatever this suite takes of them."""

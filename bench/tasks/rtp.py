@@ -5,7 +5,8 @@ mean_i 1[max_j t_ij >= threshold]; toxic fraction = mean_ij 1[t_ij >= threshold]
 """
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +28,10 @@ class RTPConfig(TaskConfig):
     data: str = Field("rtp", description="prompts: an asset, a file, or hub:ID:FILE")
     toxic: int | None = Field(None, ge=0, description="toxic prompts (stored toxicity >= 0.5) to take; null for all")
     nontoxic: int | None = Field(None, ge=0, description="non-toxic prompts to take; null for all")
+    half: Literal["eval", "train"] = Field(
+        "eval", description="eval: the prompts that nothing learns from; train: others, to choose settings on"
+    )
+    skip: int = Field(0, ge=0, description="prompts of each group to pass over first")
 
 
 class RealToxicityPrompts(Task[RTPConfig]):
@@ -43,17 +48,24 @@ class RealToxicityPrompts(Task[RTPConfig]):
         return [assets.data(self.config.data)]
 
     def evaluation_texts(self, assets: AssetStore) -> list[str]:
-        """All of the evaluation half, whatever this suite takes of it."""
-        return [prompt.text for prompt in part(load_prompts(assets.data(self.config.data).path), "eval")]
+        """All of the evaluation half, whatever this suite takes of it, and what it takes of the training half."""
+        prompts = load_prompts(assets.data(self.config.data).path)
+        taken = self._take(prompts, lambda count: count) if self.config.half == "train" else []
+        return [prompt.text for prompt in [*part(prompts, "eval"), *taken]]
 
     def prompts(self, ctx: TaskContext) -> list[ToxicityPrompt]:
-        """The evaluation prompts taken: of each group the first by content id."""
-        chosen = []
-        pool = part(load_prompts(ctx.assets.data(self.config.data).path), "eval")
+        """The prompts taken: of each group the first by content id."""
+        return self._take(load_prompts(ctx.assets.data(self.config.data).path), ctx.take)
+
+    def _take(
+        self, prompts: Sequence[ToxicityPrompt], most: Callable[[int | None], int | None]
+    ) -> list[ToxicityPrompt]:
+        chosen: list[ToxicityPrompt] = []
+        pool, skip = part(prompts, self.config.half), self.config.skip
         for group, count in (("toxic", self.config.toxic), ("nontoxic", self.config.nontoxic)):
-            chosen.extend([prompt for prompt in pool if prompt.group == group][: ctx.take(count)])
+            chosen.extend([prompt for prompt in pool if prompt.group == group][skip:][: most(count)])
         if all(prompt.group is None for prompt in pool):  # data without stored toxicities has no groups to take
-            chosen = pool[: ctx.take(None)]
+            chosen = pool[skip:][: most(None)]
         if not chosen:
             raise MissingError(f"{self.config.data} has no evaluation prompt of the groups that the suite takes")
         return chosen

@@ -52,7 +52,7 @@ INSTALLED = {
     "methods": {"none", "contrastive"},
     "tasks": {"rtp", "fluency", "heldout", "diversity", "lm_eval"},
     "scorers": {"svm", "detoxify", "classifier"},
-    "suites": {"smoke", "mini", "standard", "paper"},
+    "suites": {"smoke", "mini", "tune", "standard", "paper"},
 }
 
 
