@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
-from bench.assets.local import UNWANTED, WANTED
+from bench.assets.local import ADAPTER, UNWANTED, WANTED
 from bench.errors import MissingError, UsageError
 from bench.progress import SILENT, Progress
 
@@ -21,7 +22,15 @@ def is_id(ref: str) -> bool:
     return bool(_ID.fullmatch(ref)) and ".." not in ref
 
 
-def snapshot(repo: str, revision: str | None, *, offline: bool, progress: Progress, hint: str) -> Path:
+def snapshot(
+    repo: str,
+    revision: str | None,
+    *,
+    offline: bool,
+    progress: Progress,
+    hint: str,
+    kind: Literal["model", "adapter"] = "model",
+) -> Path:
     """Fetch a model's weights, configuration and tokenizer; return the snapshot folder, named by its commit.
 
     A hub that cannot be reached is no error where the revision is already in the hub's cache.
@@ -32,14 +41,16 @@ def snapshot(repo: str, revision: str | None, *, offline: bool, progress: Progre
         offline: Look in the hub's cache only.
         progress: Silent means silent; else the hub's own bars are shown on a terminal.
         hint: What to do where the hub cannot be reached.
+        kind: A whole model, or an adapter's configuration and weights alone.
 
     Raises:
         MissingError: It does not exist, is gated, or cannot be reached.
     """
     if not offline:
-        progress.note(f"looking up model {repo} on the hub")
+        progress.note(f"looking up {kind} {repo} on the hub")
+    wanted = WANTED if kind == "model" else ADAPTER
     with _explained(repo, revision, offline=offline, hint=hint), _bars(progress):
-        return _download(repo, "model", revision, WANTED, UNWANTED, offline=offline)
+        return _download(repo, "model", revision, wanted, UNWANTED, offline=offline)
 
 
 def split_data(ref: str, revision: str | None) -> tuple[str, str, str | None]:

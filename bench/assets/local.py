@@ -3,6 +3,7 @@
 import fnmatch
 import re
 from pathlib import Path
+from typing import Literal
 
 from bench.assets.stamp import content_hash, hashes_of
 from bench.errors import MissingError, UsageError
@@ -12,6 +13,8 @@ WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"
 """Weights, configuration, tokenizer. Pickles (`*.bin`, `*.pt`) run code when they are loaded: never."""
 UNWANTED = ["*/*", "consolidated*", "trainer_state.json", "bench-stamp.json"]
 """Other folders, the same weights a second time, a trainer's and our own notes."""
+ADAPTER = ["adapter_config.json", "adapter_model.safetensors"]
+"""What an adapter of PEFT is; a trainer leaves tokenizers and its own state beside it, which are no part of it."""
 _PICKLES = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl"]
 
 
@@ -39,14 +42,35 @@ def model_files(folder: Path) -> list[Path]:
     return [folder / n for n in sorted(set(chosen)) if not any(fnmatch.fnmatch(n, bad) for bad in UNWANTED)]
 
 
-def hash_model(folder: Path, memory: Path) -> str:
-    """Hash a model folder by content; unchanged files are not read again (see `bench.assets.stamp`).
+def adapter_files(folder: Path) -> list[Path]:
+    """The files of a PEFT adapter's folder that decide what the adapter is: its configuration and its weights.
+
+    Raises:
+        MissingError: Weights are missing, or there are only pickles.
+        UsageError: It is no adapter's folder.
+    """
+    names = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+    config, weights = ADAPTER
+    if config not in names:
+        mend = "a whole model goes by the method 'checkpoint'" if "config.json" in names else "name the folder it is in"
+        raise UsageError(f"{folder} is no adapter folder: it has no {config}", mend=mend)
+    if weights not in names:
+        if pickles := sorted(name for pattern in _PICKLES for name in fnmatch.filter(names, f"adapter{pattern}")):
+            what = f"{folder} has only pickled weights ({pickles[0]}), which can run code when loaded"
+        else:
+            what = f"{folder} has no {weights}"
+        raise MissingError(what, mend="save it with `peft_model.save_pretrained(FOLDER)` as safetensors")
+    return [folder / name for name in ADAPTER]
+
+
+def hash_folder(folder: Path, memory: Path, kind: Literal["model", "adapter"] = "model") -> str:
+    """Hash a model's or an adapter's folder by content; unchanged files are not read again (see `bench.assets.stamp`).
 
     Raises:
         MissingError: Weights are missing or damaged.
-        UsageError: It is no model folder.
+        UsageError: It is no such folder.
     """
-    files = model_files(folder)
+    files = model_files(folder) if kind == "model" else adapter_files(folder)
     hashes = hashes_of(files, memory)
     for path in files:
         # the hub's cache links to blobs, and a large one is named by its own sha256

@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 
 from bench.assets import gguf, hub, stamp, wheels
 from bench.assets.catalog import EMBEDDED, Asset, Catalog, Wheel, find
-from bench.assets.local import hash_model
+from bench.assets.local import hash_folder
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.progress import SILENT, Progress
 
@@ -90,22 +90,14 @@ class AssetStore:
         ref, revision = _split(ref, revision)
         if ref in self.catalog:
             return self._asset(ref, "model", revision)
-        folder = Path(ref).expanduser()
-        if folder.is_dir():
-            _no_revision(ref, revision)
-            folder = folder.resolve()
-            return Resolved(str(folder), folder, hash_model(folder, self._memory), None, None, "local")
-        if folder.exists():
-            raise UsageError(f"model '{ref}' is a file", mend="give the folder that it is in")
-        if _looks_local(ref):
-            raise MissingError(f"model folder '{ref}' does not exist", mend="check the path")
+        if local := self._local(ref, revision, "model"):
+            return local
         if not hub.is_id(ref):
-            known = [name for name, asset in self.catalog.items() if asset.kind == "model"]
+            known = [asset.name for asset in self._of_kind("model")]
             mend = f"{did_you_mean(ref, known)} (or a folder, or a hub id of the form OWNER/NAME)"
             raise UsageError(f"unknown model '{ref}'", mend=mend)
         hint = "give a local folder" + "".join(f", or the embedded '{a.name}'" for a in self._of_kind("model")[:1])
-        found = hub.snapshot(ref, revision, offline=self._offline, progress=self._progress, hint=hint)
-        return Resolved(ref, found, hash_model(found, self._memory), found.name, hub.licence(found), "hub")
+        return self._from_hub(ref, revision, "model", hint)
 
     def adapter(self, ref: str, revision: str | None = None) -> Resolved:
         """Resolve a PEFT adapter: a local folder, or a hub id (`OWNER/NAME[@REV]`).
@@ -114,7 +106,12 @@ class AssetStore:
             UsageError: It is neither.
             MissingError: It cannot be had, or what is here is damaged.
         """
-        raise NotImplementedError
+        ref, revision = _split(ref, revision)
+        if local := self._local(ref, revision, "adapter"):
+            return local
+        if not hub.is_id(ref):
+            raise UsageError(f"unknown adapter '{ref}'", mend="give a folder, or a hub id of the form OWNER/NAME")
+        return self._from_hub(ref, revision, "adapter", "give a local folder")
 
     def data(self, ref: str, revision: str | None = None) -> Resolved:
         """Resolve a data file: an asset's name, a local file, or `hub:OWNER/NAME:FILE[@REV]`.
@@ -176,6 +173,25 @@ class AssetStore:
         if not self._folder(asset).is_dir():
             raise MissingError(f"asset '{name}' is not in {self.cache}", mend=_mend(asset))
         return self._resolved(asset, full=True)
+
+    # --- folders of the user's and of the hub's ---
+
+    def _local(self, ref: str, revision: str | None, kind: Literal["model", "adapter"]) -> Resolved | None:
+        """A folder on the disk; None where the name may be the hub's."""
+        folder = Path(ref).expanduser()
+        if folder.is_dir():
+            _no_revision(ref, revision)
+            folder = folder.resolve()
+            return Resolved(str(folder), folder, hash_folder(folder, self._memory, kind), None, None, "local")
+        if folder.exists():
+            raise UsageError(f"{kind} '{ref}' is a file", mend="give the folder that it is in")
+        if _looks_local(ref):
+            raise MissingError(f"{kind} folder '{ref}' does not exist", mend="check the path")
+        return None
+
+    def _from_hub(self, ref: str, revision: str | None, kind: Literal["model", "adapter"], hint: str) -> Resolved:
+        found = hub.snapshot(ref, revision, offline=self._offline, progress=self._progress, hint=hint, kind=kind)
+        return Resolved(ref, found, hash_folder(found, self._memory, kind), found.name, hub.licence(found), "hub")
 
     # --- assets ---
 
@@ -300,9 +316,9 @@ def _mend(asset: Asset) -> str:
 
 
 def _split(ref: str, revision: str | None) -> tuple[str, str | None]:
-    """Take `ID@REV` apart, unless it is a folder's name."""
+    """Take `ID@REV` apart, unless it is a path."""
     name, at, rev = ref.rpartition("@")
-    if not at or Path(ref).expanduser().is_dir():
+    if not at or _looks_local(ref) or Path(ref).expanduser().exists():
         return ref, revision
     if revision not in (None, rev):
         raise UsageError(f"'{ref}' and the revision '{revision}' disagree")

@@ -107,8 +107,22 @@ def ask(tmp_path: Path, cache_dir: Path) -> Iterator[Ask]:
     pickled.mkdir()
     for name in ("config.json", "pytorch_model.bin"):
         (pickled / name).write_text(name)
+    adapter, unsafe = tmp_path / "files-a", tmp_path / "files-u"
+    adapter.mkdir()
+    unsafe.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "training_args.bin"):
+        (adapter / name).write_text(f"{name} of the hub")
+    (adapter / "README.md").write_text("---\nlicense: mit\n---\n")
+    for name in ("adapter_config.json", "adapter_model.bin"):
+        (unsafe / name).write_text(name)
     Hub.files = {
-        "models": {"some/model": model, "old/model": pickled, "closed/model": model},
+        "models": {
+            "some/model": model,
+            "old/model": pickled,
+            "closed/model": model,
+            "some/adapter": adapter,
+            "old/adapter": unsafe,
+        },
         "datasets": {"some/data": data},
     }
     Hub.asked = []
@@ -150,6 +164,22 @@ def test_hub_models_and_data(ask: Ask) -> None:
     assert ask(*calls, flags=("--offline",)) == [first, pinned, data], "what is in the hub's cache is there offline"
     assert Hub.asked == [], "offline asks nobody"
     assert ask(*calls, up=False) == [first, pinned, data], "nor is a hub that is down an error then"
+
+
+@pytest.mark.network
+def test_hub_adapters(ask: Ask) -> None:
+    calls = [["adapter", "some/adapter"], ["adapter", f"some/adapter@{COMMIT}"]]
+    first, pinned = ask(*calls)
+    assert first[:3] == [COMMIT, "mit", "hub"]
+    assert first[4] == ["README.md", "adapter_config.json", "adapter_model.safetensors"], "no pickle, nothing beside it"
+    assert pinned == first
+    assert not [path for path in Hub.asked if path.endswith((".bin", ".py", "tokenizer.json"))]
+    assert ask(*calls, flags=("--offline",)) == [first, pinned]
+    refused = ask(["adapter", "old/adapter"], ["adapter", "some/model"], ["adapter", "no/adapter"])
+    expected = ["has no adapter_model.safetensors", "it has no adapter_config.json", "'no/adapter' does not exist"]
+    for (_, text), words in zip(refused, expected, strict=True):
+        assert words in text
+        assert "\n" not in text
 
 
 @pytest.mark.network

@@ -95,6 +95,55 @@ def test_a_shard_that_is_missing_is_named(cache_dir: Path, folder: Path) -> None
         AssetStore(cache_dir).model(str(folder))
 
 
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    """A folder as PEFT and a trainer leave it."""
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    beside = ("README.md", "tokenizer.json", "training_args.bin")
+    for name in ("adapter_config.json", "adapter_model.safetensors", *beside):
+        (folder / name).write_text(f"{name} of someone")
+    return folder
+
+
+def test_an_adapter_is_hashed_by_its_configuration_and_weights(cache_dir: Path, adapter: Path, tmp_path: Path) -> None:
+    store = AssetStore(cache_dir, offline=True)
+    found = store.adapter(str(adapter))
+    assert (found.id, found.path, found.source, found.revision) == (str(adapter), adapter, "local", None)
+    copy = shutil.copytree(adapter, tmp_path / "with@sign@v1")
+    for name in ("README.md", "tokenizer.json", "training_args.bin"):
+        (copy / name).unlink()
+    assert store.adapter(str(copy)).sha256 == found.sha256, "neither the place nor what lies beside it counts"
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (copy / name).write_text("another")
+        assert store.adapter(str(copy)).sha256 != found.sha256
+        (copy / name).write_text(f"{name} of someone")
+    assert store.adapter(str(copy)).sha256 == found.sha256
+
+
+def test_what_is_no_adapter(cache_dir: Path, adapter: Path, folder: Path) -> None:
+    store = AssetStore(cache_dir, offline=True)
+    with pytest.raises(MissingError, match=r"adapter folder '\./no@where' does not exist"):
+        store.adapter("./no@where")
+    with pytest.raises(UsageError, match=r"adapter '.*' is a file"):
+        store.adapter(str(adapter / "adapter_config.json"))
+    with pytest.raises(UsageError, match="has no revision 'main'"):
+        store.adapter(str(adapter), "main")
+    with pytest.raises(UsageError, match="unknown adapter 'smollm2-135m-instruct'; give a folder"):
+        store.adapter("smollm2-135m-instruct")
+    with pytest.raises(UsageError, match=r"no adapter_config\.json; a whole model goes by the method 'checkpoint'"):
+        store.adapter(str(folder))
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+    with pytest.raises(MissingError, match=r"only pickled weights \(adapter_model\.bin\).*; save it with `peft_model"):
+        store.adapter(str(adapter))
+    (adapter / "adapter_model.bin").unlink()
+    with pytest.raises(MissingError, match=r"has no adapter_model\.safetensors"):
+        store.adapter(str(adapter))
+    (adapter / "adapter_config.json").unlink()
+    with pytest.raises(UsageError, match=r"no adapter_config\.json"):
+        store.adapter(str(adapter))
+
+
 def write_gguf(path: Path) -> None:
     """A random Llama of one layer with a byte-level tokenizer."""
     import numpy as np
