@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from bench.engine.generation import encode_after
 from bench.errors import MissingError
 from bench.sets import ContrastiveSet, ContrastiveSets
-from methods.training.config import TrainingConfig, total_steps
+from methods.training.config import Budget, total_steps
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Scores:
 Loss = Callable[[Scores], torch.Tensor]
 
 
-def draw_items(sets: ContrastiveSets, config: TrainingConfig, seed: int) -> list[Item]:
+def draw_items(sets: ContrastiveSets, config: Budget, seed: int) -> list[Item]:
     """The items of a whole run, in order: pass after pass over the shuffled anchors, texts drawn anew each time.
 
     Raises:
@@ -78,7 +78,7 @@ def draw_items(sets: ContrastiveSets, config: TrainingConfig, seed: int) -> list
     return [_draw(usable[number], config, random) for number in order[:count]]
 
 
-def _draw(one: ContrastiveSet, config: TrainingConfig, random: np.random.Generator) -> Item:
+def _draw(one: ContrastiveSet, config: Budget, random: np.random.Generator) -> Item:
     def some(texts: Sequence[Any], count: int) -> tuple[str, ...]:
         chosen = random.permutation(len(texts))[:count]
         return tuple(texts[number].text for number in chosen)

@@ -1,4 +1,4 @@
-"""The options of every trained method."""
+"""The options of every method that learns from the sets."""
 
 import math
 from typing import Literal
@@ -8,14 +8,25 @@ from pydantic import Field, model_validator
 from bench.spec import Spec
 
 
-class TrainingConfig(Spec):
-    """Options of every trained method."""
+class Budget(Spec):
+    """How many texts a method learns from: what `contrastive` sees, unless told otherwise."""
 
     positives: int = Field(4, ge=0, description="positives drawn for an anchor, |P| (fewer where it has fewer)")
     negatives: int = Field(4, ge=0, description="negatives drawn for an anchor, |N|")
     steps: int = Field(40, ge=1, description="optimiser steps")
     epochs: float | None = Field(None, gt=0, description="passes over the sets; takes the place of steps")
     anchors_per_step: int = Field(2, ge=1, description="anchors in a global batch, over all processes")
+
+    @model_validator(mode="after")
+    def _some_texts(self) -> "Budget":
+        if not self.positives + self.negatives:
+            raise ValueError("positives and negatives cannot both be 0")
+        return self
+
+
+class TrainingConfig(Budget):
+    """Options of every method that trains an adapter."""
+
     accumulation: int = Field(1, ge=1, description="micro-batches that a process adds up for one step")
     lr: float = Field(5e-4, gt=0, description="peak learning rate (AdamW)")
     scheduler: Literal["constant", "linear", "cosine"] = Field("linear", description="learning rate after warm-up")
@@ -26,14 +37,8 @@ class TrainingConfig(Spec):
     lora_alpha: float = Field(32.0, gt=0, description="LoRA alpha: the adapter is scaled by alpha / rank")
     lora_targets: tuple[str, ...] = Field(("all-linear",), description="modules that get an adapter")
 
-    @model_validator(mode="after")
-    def _some_texts(self) -> "TrainingConfig":
-        if not self.positives + self.negatives:
-            raise ValueError("positives and negatives cannot both be 0")
-        return self
 
-
-def total_steps(anchors: int, config: TrainingConfig) -> int:
+def total_steps(anchors: int, config: Budget) -> int:
     """Optimiser steps: as given, or those that `epochs` passes over so many anchors take."""
     if config.epochs is None:
         return config.steps

@@ -1,0 +1,65 @@
+"""Task arithmetic (Ilharco et al., 2023, arXiv 2212.04089, Section 3: forgetting by negation).
+
+A model is trained on what it should unlearn, and the difference that this made, the task vector, is subtracted:
+
+    theta - scale * (theta_toxic - theta)
+
+The paper fine-tunes all weights on toxic comments and sweeps the scale from 0 to 1. Here the task vector is a LoRA
+adapter, trained by the shared trainer on the negatives of the contrastive sets, so that it sees no other texts than the
+methods that it is compared with. `negatives` = 8 by default is as many texts an anchor as these draw of both kinds.
+"""
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from bench.method import APPLY, Artifact, MethodInfo
+from methods.training.method import AdapterConfig, TrainedMethod
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+    from bench.policy import LoadedModel, Policy
+    from methods.training.batches import Scores
+
+
+class TaskArithmeticConfig(AdapterConfig):
+    """Options of `task_arithmetic`."""
+
+    positives: int = Field(0, ge=0, le=0, description="the task vector is learned from negatives alone")
+    negatives: int = Field(8, ge=1, description="negatives drawn for an anchor, |N| (fewer where it has fewer)")
+    scale: float = Field(
+        0.5,
+        description="strength: how much of the task vector is subtracted, lambda; 0 is the base, a negative one adds it",
+        json_schema_extra=APPLY,
+    )
+
+
+class TaskArithmetic(TrainedMethod[TaskArithmeticConfig]):
+    """Subtracts what training on the negatives adds."""
+
+    info = MethodInfo(
+        name="task_arithmetic",
+        kind="weights",
+        summary="task arithmetic: subtract from the weights what training on the negatives adds to them",
+        paper="Ilharco et al., 2023, arXiv 2212.04089",
+        needs_sets=True,
+        strength="scale",
+    )
+    Config = TaskArithmeticConfig
+
+    def loss(self, scores: "Scores") -> "torch.Tensor":
+        """Mean log-perplexity of the negatives: they are made likelier, and the opposite is applied."""
+        return scores.phi[~scores.positive].mean()
+
+    @contextmanager
+    def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
+        """Yield the base model less the scaled task vector."""
+        from bench.policy import HFPolicy
+        from methods.training.adapter import adapted
+
+        with adapted(base.model, artifact.path, -self.config.scale):
+            yield HFPolicy(base.model, base.tokenizer)
