@@ -34,6 +34,8 @@ class MethodInfo:
             optional revision (`OWNER/NAME@REV`). The harness finds or fetches them; their content is part of the keys.
         extras: The optional dependencies that it needs (names of this package's extras).
         strength: The option that moves it from the base (0) to the full edit (and beyond), or None.
+        strengths: Values of it worth a point on the way from the base, the most telling first; `bench sweep` takes them
+            before its own choice.
     """
 
     name: str
@@ -45,6 +47,7 @@ class MethodInfo:
     inputs: Mapping[str, Literal["model", "adapter"]] = field(default_factory=dict)
     extras: tuple[str, ...] = ()
     strength: str | None = None
+    strengths: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,17 @@ class Method(ABC, Generic[C]):
     def __init__(self, config: C) -> None:
         """Take a configuration; nothing is loaded yet."""
         self.config = config
+
+    def check(self, base: Path, inputs: Mapping[str, Path]) -> None:
+        """Find out before any work whether the options fit the base model.
+
+        Args:
+            base: The base model's folder; nothing of it is in memory yet.
+            inputs: Folder of each model or adapter that the options name, by option.
+
+        Raises:
+            BenchError: they do not.
+        """
 
     @abstractmethod
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:

@@ -161,6 +161,8 @@ class Runner:
             BenchError: it is not.
         """
         _ = self.key
+        if not self.done:
+            self.method.check(self.env.model.path, self._input_folders)
         if self.sets_key and (self.cell.suite.sets.source != "self" or self._sets_path.exists()):
             self.sets()
 
