@@ -8,14 +8,19 @@ from pydantic import Field, model_validator
 from bench.spec import Spec
 
 
-class Budget(Spec):
+class Steps(Spec):
+    """How long a method learns, and from how many anchors at a time."""
+
+    steps: int = Field(40, ge=1, description="optimiser steps")
+    epochs: float | None = Field(None, gt=0, description="passes over the sets; takes the place of steps")
+    anchors_per_step: int = Field(2, ge=1, description="anchors in a global batch, over all processes")
+
+
+class Budget(Steps):
     """How many texts a method learns from: what `contrastive` sees, unless told otherwise."""
 
     positives: int = Field(4, ge=0, description="positives drawn for an anchor, |P| (fewer where it has fewer)")
     negatives: int = Field(4, ge=0, description="negatives drawn for an anchor, |N|")
-    steps: int = Field(40, ge=1, description="optimiser steps")
-    epochs: float | None = Field(None, gt=0, description="passes over the sets; takes the place of steps")
-    anchors_per_step: int = Field(2, ge=1, description="anchors in a global batch, over all processes")
 
     @model_validator(mode="after")
     def _some_texts(self) -> "Budget":
@@ -24,8 +29,8 @@ class Budget(Spec):
         return self
 
 
-class TrainingConfig(Budget):
-    """Options of every method that trains an adapter."""
+class AdapterOptions(Spec):
+    """The adapter's shape and how it is optimised."""
 
     accumulation: int = Field(1, ge=1, description="micro-batches that a process adds up for one step")
     lr: float = Field(5e-4, gt=0, description="peak learning rate (AdamW)")
@@ -38,7 +43,11 @@ class TrainingConfig(Budget):
     lora_targets: tuple[str, ...] = Field(("all-linear",), description="modules that get an adapter")
 
 
-def total_steps(anchors: int, config: Budget) -> int:
+class TrainingConfig(AdapterOptions, Budget):
+    """Options of every method that trains an adapter on the sets' texts."""
+
+
+def total_steps(anchors: int, config: Steps) -> int:
     """Optimiser steps: as given, or those that `epochs` passes over so many anchors take."""
     if config.epochs is None:
         return config.steps
