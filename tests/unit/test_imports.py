@@ -19,6 +19,7 @@ FOR_METHODS = (
     "bench.hashing",
     "bench.store.files",  # atomic writes
     "methods.training",
+    "methods.decoding",
 )
 FOR_REPORTS = ("bench.store", "bench.stats", "bench.errors", "bench.hashing", "reports")
 

@@ -1,0 +1,113 @@
+"""A policy that reads a text before every row."""
+
+import copy
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from bench.engine.generation import first_token
+from bench.errors import UsageError
+from bench.policy import Cache, LoadedModel, Policy
+from methods.decoding.cache import JointCache, Rows, parts_of
+
+
+def plain_prefix(base: LoadedModel, text: str) -> list[int]:
+    """Tokens of a text that stands before the prompt, on a line of its own."""
+    ids: list[int] = base.tokenizer(text if text.endswith("\n") else f"{text}\n")["input_ids"]
+    return _fitting(base, ids)
+
+
+def chat_prefix(base: LoadedModel, text: str) -> list[int]:
+    """Tokens of a conversation that the prompt goes on as the assistant's words; the text is the system's message.
+
+    Raises:
+        UsageError: the tokenizer has no chat template, or one that refuses a conversation of a system message.
+    """
+    if not base.tokenizer.chat_template:
+        raise UsageError(f"the tokenizer of '{base.id}' has no chat template", mend="set template=plain")
+    try:
+        rendered = base.tokenizer.apply_chat_template(
+            [{"role": "system", "content": text}], tokenize=False, add_generation_prompt=True
+        )
+    except TemplateError as error:
+        cause = " ".join(str(error).split())[:120]
+        raise UsageError(
+            f"the chat template of '{base.id}' takes no system message alone ({cause})", mend="set template=plain"
+        ) from error
+    return _fitting(base, base.tokenizer(rendered, add_special_tokens=False)["input_ids"])
+
+
+def _fitting(base: LoadedModel, ids: list[int]) -> list[int]:
+    limit = getattr(base.model.config.get_text_config(), "max_position_embeddings", None)
+    if limit and len(ids) > limit // 2:
+        raise UsageError(
+            f"the text before the prompt has {len(ids)} tokens and '{base.id}' reads {limit}", mend="shorten it"
+        )
+    return ids
+
+
+class PrefixPolicy(Policy):
+    """Another policy after a prefix, which is read once and its cache repeated for the rows.
+
+    A begin token at the head of a row marks the start of a text, which the prefix now is: it is passed over, and the
+    prefix predicts what comes next. Where the tokenizer puts none there itself, it is passed over only if the row holds
+    nothing else yet (an empty prompt), as in a conversation it may be the opening of a turn.
+    """
+
+    def __init__(self, inner: Policy, prefix: Sequence[int]) -> None:
+        """Take the policy and the tokens to read first (at least one)."""
+        self.inner, self.prefix = inner, list(prefix)
+        self.tokenizer, self.device, self.truncates = inner.tokenizer, inner.device, inner.truncates
+        self.max_length = inner.max_length - len(self.prefix)
+        self._begin, self._begins = first_token(self.tokenizer), _begins_by_itself(self.tokenizer)
+        self._read: tuple[torch.Tensor, Cache] | None = None
+
+    @torch.inference_mode()
+    def forward(  # noqa: D102
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        cache: Cache | None = None,
+        logits_to_keep: int = 0,
+        *,
+        sampling: bool = False,
+    ) -> tuple[torch.Tensor, Cache]:
+        parts = parts_of(cache) or self._start(input_ids, attention_mask)
+        passed = cast("Rows", parts[1]).values
+        mask = attention_mask * (torch.arange(attention_mask.shape[1], device=self.device) != passed[:, None])
+        mask = torch.cat([mask.new_ones(len(mask), len(self.prefix)), mask], -1)
+        logits, inner = self.inner.forward(input_ids, mask, parts[0], logits_to_keep, sampling=sampling)
+        if cache is None and (passed >= 0).any():
+            place = passed - (input_ids.shape[1] - logits.shape[1])
+            rows = ((passed >= 0) & (place >= 0)).nonzero()[:, 0]
+            logits[rows, place[rows]] = self._prefix_read()[0][0, -1].to(logits.dtype)
+        return logits, JointCache([inner, parts[1]])
+
+    def _start(self, ids: torch.Tensor, mask: torch.Tensor) -> list[Cache]:
+        """The prefix's cache for each row, and the column of each row's begin token that is passed over, or -1."""
+        read = copy.deepcopy(self._prefix_read()[1])
+        read.batch_repeat_interleave(len(ids))
+        first = mask.argmax(-1)
+        begins = ids.gather(1, first[:, None])[:, 0] == self._begin
+        if not self._begins:
+            begins &= mask.sum(-1) == 1
+        return [read, Rows(torch.where(begins, first, -1))]
+
+    def _prefix_read(self) -> tuple[torch.Tensor, Cache]:
+        """The prefix's last logits [1, 1, vocabulary] and its cache."""
+        if self._read is None:
+            ids = torch.tensor([self.prefix], device=self.device)
+            self._read = self.inner.forward(ids, torch.ones_like(ids), logits_to_keep=1)
+        return self._read
+
+    def not_exportable(self) -> str | None:  # noqa: D102
+        return "it reads a text before every prompt"
+
+
+def _begins_by_itself(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer puts the begin token before every text."""
+    ids = tokenizer("a")["input_ids"]
+    return bool(ids) and ids[0] == first_token(tokenizer)

@@ -1,0 +1,75 @@
+"""Asking for it: a prefix or a system message before every prompt.
+
+The edited logits are z + s (z_prefix - z), where z_prefix are the model's after the prefix (classifier-free guidance,
+Sanchez et al., 2024, arXiv 2306.17806, Equation 7): s = 1 is plain prompting, with one reading instead of two.
+"""
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from bench.spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.policy import LoadedModel, Policy
+    from bench.sets import ContrastiveSets
+
+
+class PromptConfig(Spec):
+    """Options of `prompt`."""
+
+    text: str = Field(
+        "The following text is polite, respectful and kind.",
+        min_length=1,
+        description="what is read before every prompt; a line break is put after it where it ends in none",
+    )
+    template: Literal["plain", "chat"] = Field(
+        "plain",
+        description="plain: the text stands before the prompt; chat: it is the system's message in the tokenizer's "
+        "chat template, and the prompt begins the assistant's answer",
+    )
+    strength: float = Field(
+        1.0, description="strength: 0 is the base, 1 the prompted model, more goes beyond it", json_schema_extra=APPLY
+    )
+
+
+class PromptMethod(Method[PromptConfig]):
+    """A prefix or a system message before every prompt."""
+
+    info = MethodInfo(
+        name="prompt",
+        kind="prompt",
+        summary="a prefix or a system message before every prompt that asks for a polite text",
+        paper="prompting; strengths other than 1: Sanchez et al., 2024, arXiv 2306.17806",
+        strength="strength",
+    )
+    Config = PromptConfig
+
+    def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
+        """Learn nothing; an unfit text or template is found here."""
+        del sets, ctx
+        return {"prefix_tokens": len(self._prefix(base))}
+
+    def _prefix(self, base: "LoadedModel") -> list[int]:
+        from methods.decoding.prefix import chat_prefix, plain_prefix
+
+        return (chat_prefix if self.config.template == "chat" else plain_prefix)(base, self.config.text)
+
+    @contextmanager
+    def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
+        """Yield the base model with the text before every prompt."""
+        from bench.policy import HFPolicy
+        from methods.decoding.mixture import weighted
+        from methods.decoding.prefix import PrefixPolicy
+
+        del artifact
+        plain, strength = HFPolicy(base.model, base.tokenizer), self.config.strength
+        prompted = PrefixPolicy(plain, self._prefix(base))
+        if strength in (0, 1):
+            yield prompted if strength else plain
+        else:
+            yield weighted([(1 - strength, plain), (strength, prompted)])

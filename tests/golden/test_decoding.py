@@ -1,0 +1,100 @@
+"""Decoding-time methods follow their published rules: the same computed by hand, from models read one by one."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.artifact import load_artifact, make_artifact
+from bench.method import Method, RunContext
+from bench.policy import LoadedModel, Policy
+from methods.preadd import Preadd, PreaddConfig
+from methods.prompt import PromptConfig, PromptMethod
+
+TEXT = "The river rises in the hills, runs south past two small"
+
+
+@pytest.fixture
+def apply(tiny_base: LoadedModel, tmp_path: Path) -> Any:
+    """From a method to its policy on the tiny model."""
+    stack = ExitStack()
+
+    def enter(method: Method[Any], sets: Any = None, folder: str = "artifact") -> Policy:
+        path = tmp_path / folder
+        if not path.exists():
+            path.mkdir()
+            make_artifact(method, tiny_base, sets, RunContext(path))
+        return stack.enter_context(method.applied(tiny_base, load_artifact(path)))
+
+    with stack:
+        yield enter
+
+
+def plain_logits(model: Any, tokenizer: Any, text: str) -> torch.Tensor:
+    """All logits of a text, [positions, vocabulary], from `transformers` alone."""
+    with torch.no_grad():
+        found: torch.Tensor = model(torch.tensor([tokenizer(text)["input_ids"]])).logits[0]
+    return found
+
+
+def policy_logits(policy: Policy, text: str = TEXT, *, sampling: bool = False) -> torch.Tensor:
+    ids = torch.tensor([policy.tokenizer(text)["input_ids"]])
+    return policy.forward(ids, torch.ones_like(ids), sampling=sampling)[0][0]
+
+
+def old_nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
+    """What remains of one position's logits, by sorting all of them: everything after the mass is reached goes."""
+    order = logits.argsort(descending=True)
+    mass, kept = 0.0, torch.zeros_like(logits, dtype=torch.bool)
+    for token in order.tolist():
+        if mass >= top_p:
+            break
+        kept[token] = True
+        mass += float(logits.double().softmax(-1)[token])
+    return kept
+
+
+@pytest.mark.parametrize("strength", [1.0, 2.5])
+def test_prompt_is_the_model_after_the_text(apply, tiny_base, strength):
+    text = "She asked whether"
+    policy = apply(PromptMethod(PromptConfig(text=text, strength=strength)))
+    base = plain_logits(tiny_base.model, tiny_base.tokenizer, TEXT)
+    prompted = plain_logits(tiny_base.model, tiny_base.tokenizer, f"{text}\n{TEXT}")[-len(base) :]
+    expected = base + strength * (prompted - base)
+    assert torch.allclose(policy_logits(policy), expected, atol=1e-4)
+
+
+def test_prompt_through_the_chat_template(apply, tiny_base):
+    tiny_base.tokenizer.chat_template = (
+        "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}[me] {% endif %}"
+    )
+    policy = apply(PromptMethod(PromptConfig(text="She asked", template="chat")))
+    base = plain_logits(tiny_base.model, tiny_base.tokenizer, TEXT)
+    ids = [tiny_base.tokenizer(part)["input_ids"] for part in ("[system] She asked\n[me] ", TEXT)]
+    with torch.no_grad():
+        expected = tiny_base.model(torch.tensor([ids[0] + ids[1]])).logits[0, -len(base) :]
+    assert torch.allclose(policy_logits(policy), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("alpha", [-1.0, -0.3])
+def test_preadd_subtracts_what_the_prefix_adds(apply, tiny_base, alpha):
+    prefix = "He did not like the weather.\n\n"
+    policy = apply(Preadd(PreaddConfig(prefix=prefix, alpha=alpha)))
+    base = plain_logits(tiny_base.model, tiny_base.tokenizer, TEXT)
+    prefixed = plain_logits(tiny_base.model, tiny_base.tokenizer, prefix + TEXT)[-len(base) :]
+    assert torch.allclose(policy_logits(policy), base + alpha * (prefixed - base), atol=1e-4)
+    assert not policy.truncates
+
+
+def test_preadd_filters_the_base_before_it_mixes(apply, tiny_base):
+    policy = apply(Preadd(PreaddConfig(filter_p=0.6)))
+    base = plain_logits(tiny_base.model, tiny_base.tokenizer, TEXT)
+    kept = torch.stack([old_nucleus(row, 0.6) for row in base])
+    whole, sampled = policy_logits(policy), policy_logits(policy, sampling=True)
+    assert policy.truncates
+    assert whole.isfinite().all()
+    assert torch.equal(sampled.isfinite(), kept)
+    assert torch.equal(sampled[kept], whole[kept])

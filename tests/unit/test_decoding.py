@@ -1,0 +1,174 @@
+"""Policies made of several readings: prefixes, mixtures, their caches."""
+
+from typing import Any
+
+import pytest
+import torch
+from tokenizers.processors import TemplateProcessing
+
+from bench.engine.batching import pad
+from bench.engine.likelihood import loglikelihood
+from bench.errors import UsageError
+from bench.policy import HFPolicy, LoadedModel, Policy
+from methods.decoding.cache import JointCache, Rows
+from methods.decoding.mixture import MixturePolicy, nucleus, weighted
+from methods.decoding.prefix import PrefixPolicy, chat_prefix, plain_prefix
+
+PREFIX = "What is the capital of France?\n"
+
+
+def encode(policy: Policy, text: str) -> list[int]:
+    ids: list[int] = policy.tokenizer(text)["input_ids"]
+    return ids
+
+
+def logits_of(policy: Policy, ids: list[int]) -> torch.Tensor:
+    tokens = torch.tensor([ids])
+    return policy.forward(tokens, torch.ones_like(tokens))[0][0]
+
+
+@pytest.fixture
+def prefixed(tiny_policy: HFPolicy) -> PrefixPolicy:
+    return PrefixPolicy(tiny_policy, encode(tiny_policy, PREFIX))
+
+
+def starting_with_begin(base: LoadedModel) -> Any:
+    """The tokenizer, told to put its begin token before every text."""
+    tokenizer: Any = base.tokenizer
+    begin = (tokenizer.bos_token, tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
+    return tokenizer
+
+
+# --- prefixes ---
+
+
+def test_a_prefix_takes_room(prefixed, tiny_policy):
+    assert prefixed.max_length == tiny_policy.max_length - len(encode(tiny_policy, PREFIX))
+
+
+def test_an_empty_prompt_is_continued_from_the_prefix(prefixed, tiny_policy):
+    """Its begin token is passed over, in a batch with other rows, and by what is read after it."""
+    begin = tiny_policy.tokenizer.bos_token_id
+    rows = [[begin], encode(tiny_policy, "She asked")]
+    ids, mask = pad(rows, 0, "left", prefixed.device)
+    logits, cache = prefixed.forward(ids, mask)
+    assert torch.allclose(logits[0, -1], logits_of(tiny_policy, encode(tiny_policy, PREFIX))[-1], atol=1e-4)
+    assert torch.allclose(
+        logits[1, -1], logits_of(tiny_policy, encode(tiny_policy, PREFIX + "She asked"))[-1], atol=1e-4
+    )
+    cache.batch_select_indices(torch.tensor([1, 0]))
+    mask = torch.cat([mask[[1, 0]], torch.ones(2, 1, dtype=torch.int64)], -1)
+    after, _ = prefixed.forward(torch.tensor([[7], [7]]), mask, cache)
+    assert torch.allclose(after[1, -1], logits_of(tiny_policy, [*encode(tiny_policy, PREFIX), 7])[-1], atol=1e-4)
+
+
+def test_a_begin_token_at_the_head_of_a_longer_row_is_read(prefixed, tiny_policy):
+    """It may open a turn, where the tokenizer does not put one before every text."""
+    row = [tiny_policy.tokenizer.bos_token_id, *encode(tiny_policy, "She asked")]
+    expected = logits_of(tiny_policy, encode(tiny_policy, PREFIX) + row)[-len(row) :]
+    assert torch.allclose(logits_of(prefixed, row), expected, atol=1e-4)
+
+
+def test_a_begin_token_that_the_tokenizer_puts_is_passed_over(tiny_base):
+    tokenizer = starting_with_begin(tiny_base)
+    plain = HFPolicy(tiny_base.model, tokenizer)
+    prefixed = PrefixPolicy(plain, plain_prefix(tiny_base, PREFIX))
+    found, row = logits_of(prefixed, encode(plain, "She asked")), encode(plain, PREFIX + "She asked")
+    assert row.count(tokenizer.bos_token_id) == 1
+    assert torch.allclose(found, logits_of(plain, row)[-len(found) :], atol=1e-4)
+
+
+def test_a_text_alone_is_as_likely_as_after_the_prefix(prefixed, tiny_policy):
+    text, prefix = encode(tiny_policy, "She asked whether the train was late"), encode(tiny_policy, PREFIX)
+    begin = tiny_policy.tokenizer.bos_token_id
+    found = loglikelihood(prefixed, [([begin], text), (text[:3], text[3:])])
+    expected = loglikelihood(tiny_policy, [(prefix, text), (prefix + text[:3], text[3:])])
+    assert [one.logprob for one in found] == pytest.approx([one.logprob for one in expected], abs=1e-4)
+
+
+def test_a_prefix_ends_its_line(tiny_base):
+    assert plain_prefix(tiny_base, "She asked") == plain_prefix(tiny_base, "She asked\n")
+    assert plain_prefix(tiny_base, "She asked\n\n") != plain_prefix(tiny_base, "She asked\n")
+
+
+def test_a_prefix_that_is_too_long_is_refused(tiny_base):
+    with pytest.raises(UsageError, match=r"the text before the prompt has .* tokens and .* reads 512"):
+        plain_prefix(tiny_base, "river " * 300)
+
+
+def test_a_tokenizer_without_chat_template_is_refused(tiny_base):
+    with pytest.raises(UsageError, match="has no chat template; set template=plain"):
+        chat_prefix(tiny_base, "Be kind.")
+
+
+def test_a_chat_template_that_takes_no_system_message_is_refused(tiny_base):
+    tiny_base.tokenizer.chat_template = "{{ raise_exception('no system role') }}"
+    with pytest.raises(UsageError, match=r"takes no system message alone \(no system role\); set template=plain"):
+        chat_prefix(tiny_base, "Be kind.")
+
+
+# --- mixtures ---
+
+
+@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("spread", [0.1, 1.0, 4.0])
+def test_the_nucleus_is_the_smallest_set(top_p, spread):
+    """Narrow and flat distributions over more tokens than are sorted at first."""
+    logits = torch.randn(3, 2, 1000, generator=torch.Generator().manual_seed(0)) * spread
+    probability = logits.double().softmax(-1)
+    kept = nucleus(logits, top_p)
+    mass = (probability * kept).sum(-1)
+    least = torch.where(kept, probability, 2.0).min(-1).values
+    assert (mass >= top_p - 1e-6).all()
+    assert (mass - least < top_p + 1e-6).all()
+    assert (torch.where(kept, 0.0, probability).max(-1).values <= least).all()
+
+
+def test_a_mixture_is_a_weighted_sum(tiny_policy, prefixed):
+    ids = encode(tiny_policy, "She asked")
+    found = logits_of(weighted([(0.5, tiny_policy), (2.0, prefixed), (-1.0, tiny_policy)]), ids)
+    expected = -0.5 * logits_of(tiny_policy, ids) + 2.0 * logits_of(prefixed, ids)
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_a_mixture_reads_as_much_as_its_shortest(tiny_policy, prefixed):
+    assert weighted([(1.0, tiny_policy), (1.0, prefixed)]).max_length == prefixed.max_length
+
+
+def test_a_mixture_reads_each_policy_once_and_only_when_asked(tiny_policy):
+    seen = []
+
+    class Counted(HFPolicy):
+        def forward(self, *arguments: Any, **options: Any) -> Any:
+            seen.append(self)
+            return super().forward(*arguments, **options)
+
+    parts = [Counted(tiny_policy.model, tiny_policy.tokenizer) for _ in range(3)]
+    order = []
+
+    def combine(base: torch.Tensor, others: Any, sampling: bool) -> torch.Tensor:
+        order.append(len(seen))
+        for logits in others:
+            order.append(len(seen))
+            base = base + logits
+        return base
+
+    _, cache = MixturePolicy(parts, combine).forward(torch.tensor([[5, 6]]), torch.ones(1, 2, dtype=torch.int64))
+    assert order == [1, 2, 3]
+    assert seen == parts
+    assert isinstance(cache, JointCache)
+    assert len(cache.parts) == 3
+
+
+def test_a_joint_cache_moves_all_of_its_rows():
+    cache = JointCache([Rows(torch.tensor([1, 2])), Rows(torch.tensor([[1.0], [2.0]]))])
+    cache.batch_repeat_interleave(2)
+    cache.batch_select_indices(torch.tensor([3, 0]))
+    assert [part.values.tolist() for part in cache.parts] == [[2, 1], [[2.0], [1.0]]]
+
+
+def test_a_cache_of_another_policy_is_refused(tiny_policy):
+    _, cache = tiny_policy.forward(torch.tensor([[5]]), torch.ones(1, 1, dtype=torch.int64))
+    with pytest.raises(TypeError, match="no cache of this policy"):
+        weighted([(1.0, tiny_policy)]).forward(torch.tensor([[5]]), torch.ones(1, 2, dtype=torch.int64), cache)
