@@ -33,7 +33,7 @@ class TaskArithmeticConfig(AdapterConfig):
     negatives: int = Field(8, ge=1, description="negatives drawn for an anchor, |N| (fewer where it has fewer)")
     scale: float = Field(
         0.5,
-        description="strength: how much of the task vector is subtracted, lambda; 0 is the base, a negative one adds it",
+        description="strength: lambda, how much of the task vector is subtracted; 0 is the base, below 0 adds",
         json_schema_extra=APPLY,
     )
 

@@ -20,6 +20,7 @@ FOR_METHODS = (
     "bench.store.files",  # atomic writes
     "methods.training",
     "methods.decoding",
+    "methods.representation",
 )
 FOR_REPORTS = ("bench.store", "bench.stats", "bench.errors", "bench.hashing", "reports")
 

@@ -1,0 +1,176 @@
+"""LM-Steer (Han et al., 2024, arXiv 2305.12798): a linear change of the output word embeddings.
+
+    logits = E (h + epsilon * s * W h)        W = P2 P1^T, of low rank
+
+with h what the output layer E is given. W is learned with everything else frozen, by the language modelling loss on
+positives with s = +1 and on negatives with s = -1; s is then chosen freely, and one above 0 prefers the positives. P1
+and P2 start small and random, as the authors' do.
+
+Only the output layer takes part in learning, so the states h are computed once. The authors' own code learns a second
+matrix, with s = 1 for all texts, that takes up how the corpus differs from what the model writes; sets that the model
+wrote itself do not differ so, and there is none here.
+"""
+
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from bench.errors import MissingError
+from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from methods.training.config import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+
+    from bench.policy import LoadedModel, Policy
+    from bench.sets import ContrastiveSets
+    from methods.training.batches import Item
+
+STEER = "lm_steer.safetensors"
+"""`read` (P1) and `write` (P2), both [hidden, rank]."""
+_START = 1e-2  # standard deviation of the first P1 and P2
+
+
+class LMSteerConfig(Budget):
+    """Options of `lm_steer`."""
+
+    rank: int = Field(64, ge=1, description="rank of W")
+    epsilon: float = Field(0.01, gt=0, description="factor on W, in training too")
+    lr: float = Field(1e-2, gt=0, description="learning rate (Adam)")
+    steer: float = Field(
+        3.0,
+        description="strength: the steer value s; 0 is the base, 1 what positives were learned with",
+        json_schema_extra=APPLY,
+    )
+
+
+class LMSteer(Method[LMSteerConfig]):
+    """Learns a linear change of the output embeddings that tells good texts from bad."""
+
+    info = MethodInfo(
+        name="lm_steer",
+        kind="representation",
+        summary="LM-Steer: a learned linear change of the output word embeddings",
+        paper="Han et al., 2024, arXiv 2305.12798",
+        needs_sets=True,
+        strength="steer",
+    )
+    Config = LMSteerConfig
+
+    def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
+        """Learn W."""
+        from safetensors.torch import save_file
+
+        from methods.representation.head import check_logits, head_states
+        from methods.representation.states import pairs_of
+        from methods.training.batches import draw_items
+
+        if sets is None:
+            raise MissingError("lm_steer needs contrastive sets and got none")
+        check_logits(base)
+        items = draw_items(sets, self.config, ctx.seed)
+        pairs = pairs_of(items)
+        states = dict(zip(pairs, head_states(base, pairs, ctx.progress), strict=True))
+        read, write, tokens = self._learn(base, items, states, ctx)
+        save_file({"read": read, "write": write}, ctx.folder / STEER)
+        return {
+            "steps": len(items) // self.config.anchors_per_step,
+            "anchors": len(sets),
+            "trained_tokens": tokens,
+            "trainable_parameters": read.numel() + write.numel(),
+        }
+
+    def _learn(
+        self,
+        base: "LoadedModel",
+        items: "Sequence[Item]",
+        states: "dict[tuple[str, str], tuple[torch.Tensor, torch.Tensor]]",
+        ctx: RunContext,
+    ) -> "tuple[torch.Tensor, torch.Tensor, int]":
+        """P1 and P2, float32 [hidden, rank], and the number of tokens learned from."""
+        import torch
+
+        generator = torch.Generator().manual_seed(ctx.seed)
+        hidden, device = next(iter(states.values()))[0].shape[-1], base.model.device
+        read, write = (
+            (_START * torch.randn(hidden, self.config.rank, generator=generator)).to(device).requires_grad_()
+            for _ in range(2)
+        )
+        optimizer = torch.optim.Adam([read, write], lr=self.config.lr)
+        tokens, share = 0, self.config.anchors_per_step
+        with ctx.progress.bar("train lm_steer", len(items) // share, "steps") as bar:
+            for start in range(0, len(items), share):
+                rows = [
+                    (*states[one.anchor, text], sign)
+                    for one in items[start : start + share]
+                    for sign, texts in ((1.0, one.positives), (-1.0, one.negatives))
+                    for text in texts
+                ]
+                loss = steered_loss(base, rows, read, write, self.config.epsilon)
+                if not math.isfinite(float(loss.detach())):
+                    step = start // share + 1
+                    raise MissingError(f"the loss is not a number at step {step}", mend="lower the learning rate (lr)")
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                tokens += sum(len(targets) for _, targets, _ in rows)
+                bar.advance()
+        return read.detach().cpu().contiguous(), write.detach().cpu().contiguous(), tokens
+
+    @contextmanager
+    def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
+        """Yield the base model with the change before its output layer."""
+        from safetensors.torch import load_file
+
+        from bench.policy import HFPolicy
+        from methods.representation.head import output_layer
+        from methods.representation.layers import HookedPolicy, before
+
+        if not self.config.steer:
+            yield HFPolicy(base.model, base.tokenizer)
+            return
+        kept = {name: part.to(base.model.device) for name, part in load_file(artifact.path / STEER).items()}
+        factor = self.config.epsilon * self.config.steer
+        with before(output_layer(base), lambda state: steered(state, kept["read"], kept["write"], factor)):
+            yield HookedPolicy(base.model, base.tokenizer)
+
+
+def steered(
+    state: "torch.Tensor", read: "torch.Tensor", write: "torch.Tensor", factor: "torch.Tensor | float"
+) -> "torch.Tensor":
+    """The state h plus factor * P2 P1^T h, [..., hidden]; a tensor `factor` is [..., 1]."""
+    change = (state.float() @ read) @ write.T
+    return state + (factor * change).to(state.dtype)
+
+
+def steered_loss(
+    base: "LoadedModel",
+    rows: "Sequence[tuple[torch.Tensor, torch.Tensor, float]]",
+    read: "torch.Tensor",
+    write: "torch.Tensor",
+    epsilon: float,
+) -> "torch.Tensor":
+    """Mean over texts of their log-perplexity under the model that is steered by each text's own value.
+
+    Args:
+        base: The base model.
+        rows: Of each text its states [tokens, hidden], its tokens [tokens] and the steer value.
+        read: P1.
+        write: P2.
+        epsilon: Factor on W.
+    """
+    import torch
+
+    from methods.representation.head import final_logits
+
+    state = torch.cat([states for states, _, _ in rows])
+    targets = torch.cat([tokens for _, tokens, _ in rows])
+    sizes = torch.tensor([len(tokens) for _, tokens, _ in rows], device=state.device)
+    signs = torch.tensor([sign for _, _, sign in rows], device=state.device).repeat_interleave(sizes)
+    logits = final_logits(base, steered(state, read, write, epsilon * signs[:, None]))
+    nll = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    return (nll / sizes.repeat_interleave(sizes)).sum() / len(rows)
