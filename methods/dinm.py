@@ -1,0 +1,236 @@
+"""Detoxifying with intraoperative neural monitoring, DINM (Wang et al., ACL 2024, arXiv 2403.14472).
+
+The toxic layer is the one whose states tell good texts from bad the most; the output matrix of its feed-forward block
+is then tuned for a few steps, so that the good texts are likely and all else stays as it is:
+
+    l = argmax_l  mean over anchors of || mean h_l of positives - mean h_l of negatives ||
+    loss = NLL of the positives + locality * KL(edited || base)
+
+Only the layer is found with the negatives: like the original, the edit knows good texts alone. What differs:
+
+- The original makes an edit for each harmful question, with one safe answer, and undoes it. Here one edit is made over
+  all sets: the question is how the model fares afterwards.
+- Locality is measured on the anchors' own tokens, as sets bring no unrelated questions.
+- In the authors' code the locality term has no gradient (the edited model's logits are computed without), so that the
+  likelihood alone is learned. Here it has one. Theirs is KL(base || edited), weighted 1 to the likelihood's 0.1.
+"""
+
+import math
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, model_validator
+
+from bench.errors import MissingError, UsageError
+from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from methods.training.config import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+
+    from bench.policy import LoadedModel, Policy
+    from bench.sets import ContrastiveSets
+    from methods.training.batches import Item
+
+DELTA = "dinm.safetensors"
+"""`delta`: what is added to the matrix, in its own shape."""
+PLACE = "dinm.json"
+"""`layer` and `parameter`, the matrix's name in the model."""
+_OUTPUTS = ("down_proj", "c_proj", "fc2", "dense_4h_to_h", "fc_out", "w2", "wo", "lin2")
+"""Names of the output matrix of a feed-forward block, in the models of `transformers`."""
+
+
+class DINMConfig(Budget):
+    """Options of `dinm`."""
+
+    positives: int = Field(4, ge=1, description="positives drawn for an anchor (fewer where it has fewer)")
+    negatives: int = Field(4, ge=0, description="negatives drawn for an anchor, to find the layer by")
+    steps: int = Field(10, ge=1, description="optimiser steps")
+    lr: float = Field(5e-4, gt=0, description="learning rate (Adam)")
+    locality: float = Field(10.0, ge=0, description="weight of the divergence from the base on the anchors' tokens")
+    layer: int | None = Field(None, ge=0, description="layer to edit, from 0; null: the one that is found")
+    scale: float = Field(
+        1.0, description="strength: factor on the change of the matrix, 0 is the base", json_schema_extra=APPLY
+    )
+
+    @model_validator(mode="after")
+    def _found_by_negatives(self) -> "DINMConfig":
+        if self.layer is None and not self.negatives:
+            raise ValueError("negatives = 0 leaves nothing to find the layer by: name a layer")
+        return self
+
+
+class DINM(Method[DINMConfig]):
+    """Tunes one matrix of the layer that tells good texts from bad the most."""
+
+    info = MethodInfo(
+        name="dinm",
+        kind="weights",
+        summary="DINM: find the layer that tells good texts from bad, and tune one matrix of it on the good ones",
+        paper="Wang et al., ACL 2024, arXiv 2403.14472",
+        needs_sets=True,
+        strength="scale",
+    )
+    Config = DINMConfig
+
+    def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
+        """Find the layer and tune its matrix."""
+        from safetensors.torch import save_file
+
+        from bench.store.files import write_json
+        from methods.representation.layers import layer_number
+        from methods.training.batches import draw_items
+
+        if sets is None:
+            raise MissingError("dinm needs contrastive sets and got none")
+        _refuse_quantised(base)
+        items = draw_items(sets, self.config, ctx.seed)
+        distances: list[float] = []
+        if self.config.layer is None:
+            distances = layer_distances(base, items, ctx)
+            layer = max(range(len(distances)), key=distances.__getitem__)
+        else:
+            layer = layer_number(base, self.config.layer)
+        name = output_matrix(base, layer)
+        delta, tokens = self._tune(base, name, items, ctx)
+        save_file({"delta": delta}, ctx.folder / DELTA)
+        write_json(ctx.folder / PLACE, {"layer": layer, "parameter": name})
+        return {
+            "steps": len(items) // self.config.anchors_per_step,
+            "anchors": len(sets),
+            "layer": layer,
+            "distances": [round(distance, 4) for distance in distances],
+            "trained_tokens": tokens,
+            "trainable_parameters": delta.numel(),
+        }
+
+    def _tune(
+        self, base: "LoadedModel", name: str, items: "Sequence[Item]", ctx: RunContext
+    ) -> "tuple[torch.Tensor, int]":
+        """The change of the matrix, float32, and the number of tokens learned from."""
+        import torch
+
+        from methods.training.batches import Collator
+
+        collator = Collator(base.tokenizer)
+        delta = torch.zeros_like(base.model.get_parameter(name), dtype=torch.float32).requires_grad_()
+        optimizer = torch.optim.Adam([delta], lr=self.config.lr)
+        tokens, share = 0, self.config.anchors_per_step
+        with ctx.progress.bar("train dinm", len(items) // share, "steps") as bar:
+            for start in range(0, len(items), share):
+                good = [replace(one, negatives=()) for one in items[start : start + share]]
+                batch = {key: value.to(base.model.device) for key, value in collator(good).items()}
+                likelihood, locality = edit_losses(base, name, delta, batch)
+                loss = likelihood + self.config.locality * locality
+                if not math.isfinite(float(loss.detach())):
+                    step = start // share + 1
+                    raise MissingError(f"the loss is not a number at step {step}", mend="lower the learning rate (lr)")
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                tokens += int(batch["attention_mask"].sum())
+                bar.advance()
+        return delta.detach().cpu().contiguous(), tokens
+
+    @contextmanager
+    def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
+        """Yield the base model with the edited matrix; it holds its own again afterwards."""
+        from safetensors.torch import load_file
+
+        from bench.policy import HFPolicy
+        from bench.store.files import read_json
+
+        _refuse_quantised(base)
+        parameter = base.model.get_parameter(read_json(artifact.path / PLACE)["parameter"])
+        own = parameter.data
+        try:
+            if self.config.scale:
+                delta = load_file(artifact.path / DELTA)["delta"].to(own.device)
+                parameter.data = _edited(own, self.config.scale * delta)
+            yield HFPolicy(base.model, base.tokenizer)
+        finally:
+            parameter.data = own
+
+
+def layer_distances(base: "LoadedModel", items: "Sequence[Item]", ctx: RunContext) -> list[float]:
+    """How far apart the states of positives and negatives are after each layer, averaged over the anchors."""
+    from methods.representation.states import differences, layer_states, pairs_of
+
+    found = layer_states(base, pairs_of(items), "mean", ctx.progress)
+    distances: list[float] = differences(items, found.state).norm(dim=-1).mean(0).tolist()
+    return distances
+
+
+def output_matrix(base: "LoadedModel", layer: int) -> str:
+    """Name, in the model, of the output matrix of a layer's feed-forward block.
+
+    Raises:
+        UsageError: the layer has no such matrix, or several (a mixture of experts).
+    """
+    from methods.representation.layers import decoder_layers
+
+    found = [
+        module.weight
+        for name, module in decoder_layers(base)[layer].named_modules()
+        if name.rpartition(".")[2] in _OUTPUTS and "attn" not in name and "attention" not in name
+    ]
+    if len(found) != 1:
+        raise UsageError(
+            f"layer {layer} of '{base.id}' ({type(base.model).__name__}) has {len(found)} output matrices of a "
+            "feed-forward block, and dinm edits the one",
+            mend="use a model with one a layer",
+        )
+    return next(name for name, parameter in base.model.named_parameters() if parameter is found[0])
+
+
+def edit_losses(
+    base: "LoadedModel", name: str, delta: "torch.Tensor", batch: "dict[str, torch.Tensor]"
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """The two terms of the loss; both have a gradient with respect to `delta`.
+
+    Args:
+        base: The base model, which is not changed.
+        name: Name of the matrix.
+        delta: Its change.
+        batch: What the collator made of anchors with their positives.
+
+    Returns:
+        Mean over texts of their log-perplexity under the edited model, and the mean over the anchors' tokens (from the
+        second on) of KL(edited || base), both 0-d.
+    """
+    import torch
+    from torch.func import functional_call
+
+    ids, mask, start = batch["input_ids"], batch["attention_mask"], int(batch["start"])
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+    weight = _edited(base.model.get_parameter(name), delta)
+    output = functional_call(base.model, {name: weight}, (), inputs | {"use_cache": False})
+    logprobs = output.logits.float().log_softmax(-1)
+    nll = -logprobs[:, start - 1 : -1].gather(-1, ids[:, start:, None])[..., 0]
+    own = mask[:, start:]
+    likelihood = ((nll * own).sum(-1) / own.sum(-1)).mean()
+    group = batch["group"].tolist()
+    one_each = [group.index(number) for number in sorted(set(group))]
+    with torch.no_grad():
+        anchors = {key: value[one_each, :start] for key, value in inputs.items()}
+        reference = base.model(**anchors, use_cache=False).logits.float().log_softmax(-1)
+    followed = mask[one_each, : start - 1].bool()
+    edited, plain = logprobs[one_each, : start - 1][followed], reference[:, :-1][followed]
+    divergence = (edited.exp() * (edited - plain)).sum(-1)
+    return likelihood, divergence.sum() / max(len(divergence), 1)
+
+
+def _edited(weight: "torch.Tensor", delta: "torch.Tensor") -> "torch.Tensor":
+    return (weight.float() + delta).to(weight.dtype)
+
+
+def _refuse_quantised(base: "LoadedModel") -> None:
+    if getattr(base.model, "is_quantized", False):
+        raise UsageError(
+            f"dinm changes a weight matrix, and those of '{base.id}' are quantised",
+            mend="--set suite.model.quantization=none",
+        )
