@@ -44,6 +44,46 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model as `tiny_model` with other weights."""
+    folder = tmp_path_factory.mktemp("models") / "other-llama"
+    build_tiny_model(folder, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a LoRA adapter of `tiny_model` on all of its projections, as PEFT saves it."""
+    from peft import LoraConfig
+
+    folder = tmp_path_factory.mktemp("adapters") / "lora"
+    build_adapter(tiny_model, folder, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    return folder
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a tiny model to a folder of that name; keywords replace values of its configuration."""
+
+    def make(name: str, **changes: Any) -> Path:
+        build_tiny_model(tmp_path / name, **changes)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def make_adapter(tmp_path: Path) -> Callable[[Path, Any], Path]:
+    """Writes an adapter of a model, with a configuration of PEFT's, to the folder `adapter`."""
+
+    def make(model: Path, config: Any) -> Path:
+        build_adapter(model, tmp_path / "adapter", config)
+        return tmp_path / "adapter"
+
+    return make
+
+
 @pytest.fixture
 def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder that the test's own process and its children use."""
@@ -133,8 +173,26 @@ def tiny_suite(tiny_model: Path, tmp_path: Path) -> Suite:
     return write
 
 
-def build_tiny_model(folder: Path, *, seed: int = 0) -> None:
-    """Write a tiny random Llama and its tokenizer to `folder`, so that `from_pretrained(folder)` loads both."""
+def build_adapter(model: Path, folder: Path, config: Any) -> None:
+    """Write an adapter of a model with random weights to `folder`, as PEFT does."""
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        wrapped = get_peft_model(AutoModelForCausalLM.from_pretrained(model), config)
+        for parameter in wrapped.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn(parameter.shape))
+    wrapped.save_pretrained(folder)
+
+
+def build_tiny_model(folder: Path, *, seed: int = 0, **changes: Any) -> None:
+    """Write a tiny random Llama and its tokenizer to `folder`, so that `from_pretrained(folder)` loads both.
+
+    Keywords replace values of its configuration.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -153,20 +211,21 @@ def build_tiny_model(folder: Path, *, seed: int = 0) -> None:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe, pad_token=special[0], bos_token=special[1], eos_token=special[2], model_max_length=512
     )
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        initializer_range=0.3,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
+    shape: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+        "initializer_range": 0.3,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    config = LlamaConfig(**shape | changes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)

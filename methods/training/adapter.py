@@ -6,17 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from peft import PeftModel
+from peft import PeftModel, PeftType, get_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel
 
+from bench.errors import MissingError, UsageError
 from bench.store.files import write_json
 
 
 def save_adapter(model: PeftModel, base_id: str, folder: Path) -> None:
     """Write the adapter; sets of names are sorted, so that the same seed gives the same bytes."""
     # The whole output layer is not part of an adapter, even where an adapter is part of the output layer.
-    model.save_pretrained(str(folder), save_embedding_layers=False)
+    model.save_pretrained(str(folder), save_embedding_layers=False, selected_adapters=["default"])
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
@@ -31,13 +32,29 @@ def adapted(model: PreTrainedModel, folder: Path, scale: float) -> Iterator[None
 
     The merged weights are new tensors, so that the base's come back bit for bit and the edited model is as fast as the
     base. A quantised model wears the adapter instead: merging would round the edit to a few bits.
+
+    LoRA is scaled by its own factor. Any other kind, whose weights may enter in other ways, is merged as it is, and the
+    difference that this made to the model's weights is scaled.
+
+    Raises:
+        UsageError: the model is quantised and the adapter is none that can be scaled while it is worn.
+        MissingError: the adapter, or what it makes of the weights, holds numbers that are not finite.
     """
     own = [(parameter, parameter.data) for parameter in model.parameters()]
     try:
         wrapped = PeftModel.from_pretrained(model, str(folder))
-        _scale(wrapped, scale)
+        _refuse_broken(wrapped)
+        config = wrapped.peft_config["default"]
+        has_factor = config.peft_type == PeftType.LORA and not getattr(config, "use_dora", False)
+        if has_factor:
+            _scale(wrapped, scale)
         if not getattr(model, "is_quantized", False):
-            wrapped.merge_and_unload(safe_merge=True)
+            _merge(wrapped, scale)
+            if not has_factor and scale != 1:
+                for parameter, data in own:
+                    parameter.data = data + scale * (parameter.data - data)
+        elif not has_factor and scale != 1:
+            raise UsageError("only plain LoRA can be scaled on a quantised model", mend="set scale=1")
         yield
     finally:
         unwrap(model)
@@ -55,6 +72,20 @@ def unwrap(model: PreTrainedModel) -> None:
         vars(model).pop(name, None)
     model.requires_grad_(False)
     model.eval()
+
+
+def _refuse_broken(model: PeftModel) -> None:
+    if not all(bool(one.isfinite().all()) for one in get_peft_model_state_dict(model).values()):
+        raise MissingError("the adapter holds numbers that are not finite", mend="lower the learning rate (lr)")
+
+
+def _merge(model: PeftModel, scale: float) -> None:
+    try:
+        model.merge_and_unload(safe_merge=True)
+    except ValueError as error:  # how PEFT says that a merged weight is not finite
+        raise MissingError(
+            f"the adapter, scaled by {scale:g}, makes weights that are not finite", mend="lower the strength"
+        ) from error
 
 
 def _scale(model: torch.nn.Module, scale: float) -> None:

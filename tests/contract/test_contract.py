@@ -53,16 +53,21 @@ class Bench:
     kind: type[Method[Any]]
     base: LoadedModel
     sets: ContrastiveSets
+    inputs: dict[str, Path]
     folders: Iterator[Path]
+
+    def config(self, **options: Any) -> Spec:
+        """The method's options, small, with what it reads."""
+        return tiny_config(self.kind, **{**{option: str(path) for option, path in self.inputs.items()}, **options})
 
     def make(self, seed: int = 0, **options: Any) -> tuple[Method[Any], Artifact]:
         """The method, configured, with an artifact of its own."""
-        method = self.kind(tiny_config(self.kind, **options))
+        method = self.kind(self.config(**options))
         folder = next(self.folders)
         folder.mkdir()
         sets = self.sets if self.kind.info.needs_sets else None
-        make_artifact(method, self.base, sets, RunContext(folder, seed))
-        return method, load_artifact(folder)
+        make_artifact(method, self.base, sets, RunContext(folder, seed, inputs=self.inputs))
+        return method, load_artifact(folder, self.inputs)
 
     @contextmanager
     def policy(self, seed: int = 0, **options: Any) -> Iterator[Policy]:
@@ -79,10 +84,28 @@ def kind(request: pytest.FixtureRequest) -> type[Method[Any]]:
     return found
 
 
+def required(kind: type[Method[Any]]) -> set[str]:
+    """The options without a default."""
+    return {name for name, field in kind.Config.model_fields.items() if field.is_required()}
+
+
 @pytest.fixture
-def bench(kind: type[Method[Any]], tiny_base: LoadedModel, tiny_sets: ContrastiveSets, tmp_path: Path) -> Bench:
+def inputs(kind: type[Method[Any]], tiny_adapter: Path, other_model: Path) -> dict[str, Path]:
+    """A tiny model or adapter for each option that must name one."""
+    folders = {"model": other_model, "adapter": tiny_adapter}
+    return {option: folders[what] for option, what in kind.info.inputs.items() if option in required(kind)}
+
+
+@pytest.fixture
+def bench(
+    kind: type[Method[Any]],
+    tiny_base: LoadedModel,
+    tiny_sets: ContrastiveSets,
+    inputs: dict[str, Path],
+    tmp_path: Path,
+) -> Bench:
     """Each method on the tiny model."""
-    return Bench(kind, tiny_base, tiny_sets, (tmp_path / f"artifact-{number}" for number in count()))
+    return Bench(kind, tiny_base, tiny_sets, inputs, (tmp_path / f"artifact-{number}" for number in count()))
 
 
 def logits_of(policy: Policy, text: str) -> torch.Tensor:
@@ -138,17 +161,29 @@ def test_it_says_what_it_is(kind, request):
     assert kind.__doc__
 
 
-def test_every_option_is_described_and_has_a_default(kind):
-    kind.Config()
+def test_every_option_is_described_and_has_a_default_unless_it_names_an_input(kind, inputs):
+    kind.Config(**{option: str(path) for option, path in inputs.items()})
+    for option in required(kind):
+        assert option in kind.info.inputs
+        with pytest.raises(UsageError, match=f"'{option}' is missing"):
+            validate(kind.Config, {}, "method")
     assert kind.Config.model_config["extra"] == "forbid"
     assert [name for name, field in kind.Config.model_fields.items() if not field.description] == []
 
 
-def test_its_strength_is_an_option_that_takes_0(kind):
-    if kind.info.strength is None:
-        assert kind.info.kind == "none"
+def test_its_strength_is_an_option_that_takes_0_and_its_points(bench):
+    info = bench.kind.info
+    if info.strength is None:
+        assert info.kind == "none"
+        assert not info.strengths
     else:
-        kind.Config(**{kind.info.strength: 0})
+        for value in (0, *info.strengths):
+            bench.config(**{info.strength: value})
+
+
+def test_it_fits_the_base_model(bench, tiny_model):
+    """What it finds out before any work is no hindrance where nothing is wrong, and changes nothing."""
+    bench.kind(bench.config()).check(tiny_model, bench.inputs)
 
 
 def test_an_unknown_option_is_refused_with_a_suggestion(kind):
@@ -160,13 +195,13 @@ def test_an_unknown_option_is_refused_with_a_suggestion(kind):
 
 
 def test_undeclared_sets_are_refused(bench, tmp_path):
-    method = bench.kind(tiny_config(bench.kind))
+    method = bench.kind(bench.config())
     if bench.kind.info.needs_sets:
         with pytest.raises(MissingError, match="learns from contrastive sets and got none"):
-            make_artifact(method, bench.base, None, RunContext(tmp_path))
+            make_artifact(method, bench.base, None, RunContext(tmp_path, inputs=bench.inputs))
     else:
         with pytest.raises(UsageError, match="did not declare"):
-            make_artifact(method, bench.base, bench.sets, RunContext(tmp_path))
+            make_artifact(method, bench.base, bench.sets, RunContext(tmp_path, inputs=bench.inputs))
 
 
 # --- what it leaves alone ---
@@ -297,7 +332,7 @@ def test_the_seed_decides_the_artifact_and_the_samples(bench):
 
 def test_options_that_only_apply_do_not_change_the_artifact(bench):
     """What `prepared_by` leaves out may not matter for what is made."""
-    config = tiny_config(bench.kind)
+    config = bench.config()
     kept = bench.kind.prepared_by(config)
     assert kept.keys() <= bench.kind.Config.model_fields.keys()
     if bench.kind.info.strength is not None and bench.kind.info.strength not in kept:
@@ -323,10 +358,10 @@ from bench.engine.generation import encode_prompt
 from bench.model import load_model
 from bench.spec import ModelSpec
 
-name, model, artifact, config, text = sys.argv[1:]
+name, model, artifact, config, inputs, text = sys.argv[1:]
 base = load_model(ModelSpec(id=model), Resolved(model, Path(model), "0", None, None, "local"))
 kind = registry.load("methods", name)
-made = load_artifact(Path(artifact))
+made = load_artifact(Path(artifact), {option: Path(path) for option, path in json.loads(inputs).items()})
 with kind(kind.Config(**json.loads(config))).applied(base, made) as policy:
     ids = torch.tensor([encode_prompt(policy, text)])
     logits = policy.forward(ids, torch.ones_like(ids))[0][0, -1]
@@ -340,7 +375,8 @@ def in_a_fresh_process(tiny_model: Path) -> Callable[[Method[Any], Artifact, str
 
     def ask(method: Method[Any], artifact: Artifact, text: str) -> dict[str, Any]:
         config = json.dumps(method.config.model_dump(mode="json"))
-        arguments = [method.info.name, str(tiny_model), str(artifact.path), config, text]
+        inputs = json.dumps({option: str(path) for option, path in artifact.inputs.items()})
+        arguments = [method.info.name, str(tiny_model), str(artifact.path), config, inputs, text]
         done = subprocess.run(
             [sys.executable, "-c", FRESH, *arguments], capture_output=True, text=True, check=False, timeout=300
         )

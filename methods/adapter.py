@@ -1,0 +1,67 @@
+"""Someone else's adapter: a published or home-made edit gets its row without training.
+
+Any PEFT adapter of the kinds that change weights and can be scaled: LoRA (rank-stabilised LoRA and DoRA as well), LoHa,
+LoKr, IA3. `scale` is a factor on the difference that it makes to the weights: theta + scale (theta_adapted - theta).
+"""
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from bench.spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from bench.policy import LoadedModel, Policy
+    from bench.sets import ContrastiveSets
+
+
+class AdapterMethodConfig(Spec):
+    """Options of `adapter`."""
+
+    path: str = Field(min_length=1, description="the adapter: a folder, or OWNER/NAME[@REVISION] on the hub")
+    scale: float = Field(
+        1.0, description="strength: factor on the change of the weights, 0 is the base", json_schema_extra=APPLY
+    )
+
+
+class AdapterMethod(Method[AdapterMethodConfig]):
+    """The base model with an adapter that is already there."""
+
+    info = MethodInfo(
+        name="adapter",
+        kind="weights",
+        summary="any PEFT adapter, as it is: a published edit gets its row without training",
+        paper="Hu et al., 2022, arXiv 2106.09685 (LoRA)",
+        inputs={"path": "adapter"},
+        strength="scale",
+    )
+    Config = AdapterMethodConfig
+
+    def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
+        """Find out whether the adapter fits, from the shapes of its weights and the base's configuration."""
+        from methods.training.foreign import check_adapter, config_of, skeleton
+
+        check_adapter(inputs["path"], self.config.path, skeleton(config_of(base)))
+
+    def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
+        """Copy the adapter in its normal form; the base model is not touched."""
+        from methods.training.foreign import check_adapter, copy_adapter, skeleton
+
+        del sets
+        folder, name = ctx.inputs["path"], self.config.path
+        config = check_adapter(folder, name, skeleton(base.model.config))
+        return copy_adapter(folder, config, name, ctx.folder)
+
+    @contextmanager
+    def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
+        """Yield the base model with the adapter's change of its weights, scaled by the strength."""
+        from bench.policy import HFPolicy
+        from methods.training.adapter import adapted
+
+        with adapted(base.model, artifact.path, self.config.scale):
+            yield HFPolicy(base.model, base.tokenizer)
