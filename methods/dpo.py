@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.training.method import AdapterConfig, TrainedMethod, required
+from methods.training.method import BothConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from methods.training.batches import Scores
 
 
-class DPOConfig(AdapterConfig):
+class DPOConfig(BothConfig):
     """Options of `dpo`."""
 
     beta: float = Field(0.1, gt=0, description="how strongly the base model holds the edited one back")

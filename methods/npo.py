@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.training.method import AdapterConfig, TrainedMethod, required
+from methods.training.method import UnlearningConfig, UnlearningMethod, required
 
 if TYPE_CHECKING:
     import torch
@@ -13,14 +13,13 @@ if TYPE_CHECKING:
     from methods.training.batches import Scores
 
 
-class NPOConfig(AdapterConfig):
+class NPOConfig(UnlearningConfig):
     """Options of `npo`."""
 
     beta: float = Field(0.1, gt=0, description="how strongly the base model holds the edited one back")
-    retain: float = Field(1.0, ge=0, description="weight of the positives' log-perplexity")
 
 
-class NPO(TrainedMethod[NPOConfig]):
+class NPO(UnlearningMethod[NPOConfig]):
     """Negative preference optimisation: forget the negatives, keep the positives."""
 
     info = MethodInfo(
@@ -40,5 +39,4 @@ class NPO(TrainedMethod[NPOConfig]):
         from torch.nn.functional import logsigmoid
 
         ratio = (scores.logprob - required(scores.reference))[~scores.positive]
-        forget = -(2 / self.config.beta) * logsigmoid(-self.config.beta * ratio).mean()
-        return forget + self.config.retain * scores.phi[scores.positive].mean()
+        return -(2 / self.config.beta) * logsigmoid(-self.config.beta * ratio).mean() + self.retained(scores)

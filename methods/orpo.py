@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.training.method import AdapterConfig, TrainedMethod, required
+from methods.training.method import BothConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from methods.training.batches import Scores
 
 
-class ORPOConfig(AdapterConfig):
+class ORPOConfig(BothConfig):
     """Options of `orpo`."""
 
     weight: float = Field(0.1, ge=0, description="weight of the odds-ratio term")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class SFTConfig(AdapterConfig):
     """Options of `sft`."""
 
+    positives: int = Field(
+        8, ge=1, description="positives drawn for an anchor: as many texts as others draw of both kinds"
+    )
     negatives: int = Field(0, ge=0, le=0, description="supervised fine-tuning has no use for negatives")
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.training.method import AdapterConfig, TrainedMethod
+from methods.training.method import UnlearningConfig, UnlearningMethod
 
 if TYPE_CHECKING:
     import torch
@@ -13,15 +13,14 @@ if TYPE_CHECKING:
     from methods.training.batches import Scores
 
 
-class SimNPOConfig(AdapterConfig):
+class SimNPOConfig(UnlearningConfig):
     """Options of `simnpo`."""
 
     beta: float = Field(4.5, gt=0, description="scale of the rewards")
     gamma: float = Field(0.0, ge=0, description="margin of the reward")
-    retain: float = Field(1.0, ge=0, description="weight of the positives' log-perplexity")
 
 
-class SimNPO(TrainedMethod[SimNPOConfig]):
+class SimNPO(UnlearningMethod[SimNPOConfig]):
     """Negative preference optimisation without a reference model, lengths normalised."""
 
     info = MethodInfo(
@@ -39,4 +38,4 @@ class SimNPO(TrainedMethod[SimNPOConfig]):
         from torch.nn.functional import logsigmoid
 
         forget = logsigmoid(self.config.beta * scores.phi[~scores.positive] - self.config.gamma).mean()
-        return -(2 / self.config.beta) * forget + self.config.retain * scores.phi[scores.positive].mean()
+        return -(2 / self.config.beta) * forget + self.retained(scores)

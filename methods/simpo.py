@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.training.method import AdapterConfig, TrainedMethod
+from methods.training.method import BothConfig, TrainedMethod
 
 if TYPE_CHECKING:
     import torch
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from methods.training.batches import Scores
 
 
-class SimPOConfig(AdapterConfig):
+class SimPOConfig(BothConfig):
     """Options of `simpo`."""
 
     beta: float = Field(2.0, gt=0, description="scale of the rewards")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.training.method import AdapterConfig, TrainedMethod, required
+from methods.training.method import BothConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LEAST = 1e-5  # of 1 - p, as in the authors' code: a token that is all but certain has no infinite loss
 
 
-class UnlikelihoodConfig(AdapterConfig):
+class UnlikelihoodConfig(BothConfig):
     """Options of `unlikelihood`."""
 
     alpha: float = Field(1.0, ge=0, description="weight of the unlikelihood term")

@@ -11,7 +11,10 @@ from transformers import PreTrainedTokenizerBase
 from bench.engine.generation import encode_after
 from bench.errors import MissingError
 from bench.sets import ContrastiveSet, ContrastiveSets
-from methods.training.config import Budget, total_steps
+from methods.training.config import Budget, Steps, total_steps
+
+Row = tuple[str, str, int, bool]
+"""An anchor, a text after it, the number of the item that the text is of, and whether it is a positive."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,21 @@ class Item:
     anchor: str
     positives: tuple[str, ...]
     negatives: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Asks:
+    """What a loss asks for besides the texts' likelihoods.
+
+    Attributes:
+        reference: Their log-likelihoods under the base model, computed once.
+        prompts: The anchors' log-likelihoods.
+        mismatched: How far the model has moved on texts after another's anchor (see `mismatch`).
+    """
+
+    reference: bool = False
+    prompts: bool = False
+    mismatched: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,8 @@ class Scores:
         reference: Log-likelihood of each text under the base model, [rows]; None unless the loss asks for it.
         prompt_logprob: Log-likelihood of each anchor (from its second token on), [rows]; None unless asked for.
         prompt_tokens: Number of the anchor's tokens in it, [rows].
+        mismatched: Log-likelihood of each text after another's anchor less that under the base model, without gradient,
+            [mismatched rows]; None unless asked for.
     """
 
     logprob: torch.Tensor
@@ -48,6 +68,7 @@ class Scores:
     reference: torch.Tensor | None = None
     prompt_logprob: torch.Tensor | None = None
     prompt_tokens: torch.Tensor | None = None
+    mismatched: torch.Tensor | None = None
 
     @property
     def phi(self) -> torch.Tensor:
@@ -71,11 +92,16 @@ def draw_items(sets: ContrastiveSets, config: Budget, seed: int) -> list[Item]:
         kinds = [kind for kind in ("positives", "negatives") if getattr(config, kind)]
         raise MissingError(f"none of the {len(sets)} contrastive sets ({sets.source}) has {' and '.join(kinds)}")
     random = np.random.default_rng(seed)
-    count = total_steps(len(usable), config) * config.anchors_per_step
+    return [_draw(usable[number], config, random) for number in draw_order(len(usable), config, random)]
+
+
+def draw_order(anchors: int, config: Steps, random: np.random.Generator) -> list[int]:
+    """The anchors of a whole run by number, in order: pass after pass, each shuffled."""
+    count = total_steps(anchors, config) * config.anchors_per_step
     order: list[int] = []
     while len(order) < count:
-        order.extend(random.permutation(len(usable)).tolist())
-    return [_draw(usable[number], config, random) for number in order[:count]]
+        order.extend(random.permutation(anchors).tolist())
+    return order[:count]
 
 
 def _draw(one: ContrastiveSet, config: Budget, random: np.random.Generator) -> Item:
@@ -90,24 +116,35 @@ class Collator:
     """Items to tensors: anchors padded on the left, texts on the right, so that texts begin at one column."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, reference: Mapping[tuple[str, str], float] | None = None
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        reference: Mapping[tuple[str, str], float] | None = None,
+        *,
+        mismatched: bool = False,
     ) -> None:
-        """Take the tokenizer and, where the loss asks for them, the texts' log-likelihoods under the base model."""
-        self.tokenizer, self.reference = tokenizer, reference
+        """Take the tokenizer and what the loss asks for.
 
-    def __call__(self, items: Sequence[Item]) -> dict[str, torch.Tensor]:
+        Args:
+            tokenizer: The base model's.
+            reference: Log-likelihood of every (anchor, text) under the base model, or None.
+            mismatched: Whether to add the mismatched rows.
+        """
+        self.tokenizer, self.reference, self.mismatched = tokenizer, reference, mismatched
+
+    def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
         """Tensors of a micro-batch.
 
         Returns:
             input_ids and attention_mask [rows, width]; `start`, the column at which the texts begin (0-d); `group` and
-            `positive` [rows].
+            `positive` [rows]; where asked for, `reference` [rows], and `mismatched`, a batch of this kind.
         """
-        named = [
-            (item.anchor, text, number, positive)
-            for number, item in enumerate(items)
-            for positive, texts in ((True, item.positives), (False, item.negatives))
-            for text in texts
-        ]
+        batch: dict[str, Any] = self._tensors(match(items))
+        if self.mismatched:
+            rows = mismatch(items)
+            batch["mismatched"] = self._tensors(rows) if rows else {}
+        return batch
+
+    def _tensors(self, named: Sequence[Row]) -> dict[str, torch.Tensor]:
         rows = [
             (*encode_after(self.tokenizer, anchor, text), number, positive) for anchor, text, number, positive in named
         ]
@@ -131,12 +168,35 @@ class Collator:
         return batch
 
 
-def score_batch(model: torch.nn.Module, batch: dict[str, torch.Tensor], *, prompts: bool = False) -> Scores:
+def match(items: Sequence[Item]) -> list[Row]:
+    """Each text of a micro-batch after its own anchor: item by item, positives first."""
+    return [
+        (item.anchor, text, number, positive)
+        for number, item in enumerate(items)
+        for positive, texts in ((True, item.positives), (False, item.negatives))
+        for text in texts
+    ]
+
+
+def mismatch(items: Sequence[Item]) -> list[Row]:
+    """Each text of a micro-batch after an anchor that is not its own.
+
+    The rule: all texts of an item go after the anchor of the next item of the micro-batch that has another anchor,
+    where after the last comes the first. Where all items have one and the same anchor, there are none.
+    """
+    rows = []
+    for anchor, text, number, positive in match(items):
+        others = [item.anchor for item in (*items[number + 1 :], *items[:number]) if item.anchor != anchor]
+        rows.extend([(others[0], text, number, positive)] if others else [])
+    return rows
+
+
+def score_batch(model: torch.nn.Module, batch: Mapping[str, Any], *, prompts: bool = False) -> Scores:
     """Log-likelihoods of a micro-batch's texts.
 
     Args:
         model: The model being trained.
-        batch: What the collator made.
+        batch: What the collator made; its mismatched rows are scored without a gradient.
         prompts: Whether the loss asks for the anchors' log-likelihoods too; without, logits are made at the texts' own
             positions alone.
     """
@@ -160,7 +220,17 @@ def score_batch(model: torch.nn.Module, batch: dict[str, torch.Tensor], *, promp
         reference=batch.get("reference"),
         prompt_logprob=before.sum(-1) if prompts else None,
         prompt_tokens=present[:, : start - first].sum(-1) if prompts else None,
+        mismatched=_moved(model, batch["mismatched"]) if "mismatched" in batch else None,
     )
+
+
+@torch.no_grad()
+def _moved(model: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
+    """Log-likelihood of a batch's texts less that under the base model, [rows]."""
+    if not batch:
+        return torch.zeros(0)
+    moved: torch.Tensor = score_batch(model, batch).logprob - batch["reference"]
+    return moved
 
 
 def paired(scores: Scores) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,18 @@ from bench.progress import Bar, Progress
 from bench.sets import ContrastiveSets
 from bench.store.files import write_json
 from methods.training.adapter import save_adapter, unwrap
-from methods.training.batches import Collator, Item, Loss, Scores, draw_items, score_batch
-from methods.training.config import TrainingConfig
+from methods.training.batches import (
+    Asks,
+    Collator,
+    Item,
+    Loss,
+    Scores,
+    draw_items,
+    match,
+    mismatch,
+    score_batch,
+)
+from methods.training.config import AdapterOptions, TrainingConfig
 
 LOG_FILE = "training.json"
 """Loss and mean phi of each step, beside the adapter."""
@@ -70,12 +80,12 @@ class _Report(TrainerCallback):
         seen = list(self.seen)
         self.seen.clear()
         self.log.append({name: float(np.mean([one[name] for one in seen if name in one])) for name in seen[0]})
-        if not _everywhere(math.isfinite(self.log[-1]["loss"])):
+        if not everywhere(math.isfinite(self.log[-1]["loss"])):
             raise MissingError(f"the loss is not a number at step {len(self.log)}", mend="lower the learning rate (lr)")
         self.bar.advance()
 
 
-def _everywhere(good: bool) -> bool:
+def everywhere(good: bool) -> bool:
     """Whether all processes say so: each must stop where one does, or the others would wait for it."""
     if not torch.distributed.is_initialized():
         return good
@@ -92,8 +102,7 @@ def train_adapter(
     ctx: RunContext,
     name: str = "train",
     *,
-    reference: bool = False,
-    prompts: bool = False,
+    asks: Asks = Asks(),  # noqa: B008 - it does not change
 ) -> dict[str, Any]:
     """Train a LoRA adapter on contrastive sets and leave it in `ctx.folder`; the base model is as it was.
 
@@ -104,8 +113,7 @@ def train_adapter(
         loss: From a micro-batch's likelihoods to the loss, a mean over its anchors.
         ctx: Folder, seed, progress.
         name: What the bar says.
-        reference: Whether the loss asks for log-likelihoods under the base model; they are computed once.
-        prompts: Whether the loss asks for the anchors' log-likelihoods too.
+        asks: What the loss asks for besides the texts' likelihoods.
 
     Returns:
         steps, tokens trained on (prompts included), trainable parameters, number of anchors.
@@ -114,11 +122,13 @@ def train_adapter(
         raise MissingError("training needs contrastive sets and got none")
     items = draw_items(sets, config, ctx.seed)
     steps = len(items) // config.anchors_per_step
-    arguments = _arguments(config, steps, ctx)
-    collator = Collator(base.tokenizer, _reference(base, items, ctx.progress) if reference else None)
+    share = per_process(config.anchors_per_step, config)
+    arguments = TrainingArguments(**training_options(config, steps, share, ctx))
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: more would multiply the global batch
+    collator = Collator(base.tokenizer, _reference(base, items, share, asks, ctx.progress), mismatched=asks.mismatched)
     set_seed(ctx.seed)
     use_cache = base.model.config.use_cache  # the trainer turns it off for good
-    model = _with_adapter(base, config)
+    model = with_adapter(base, config)
     try:
         with ctx.progress.bar(name, steps, "steps") as bar:
             seen: list[dict[str, float]] = []
@@ -126,7 +136,7 @@ def train_adapter(
             trainer = _SetTrainer(
                 loss=loss,
                 seen=seen,
-                prompts=prompts,
+                prompts=asks.prompts,
                 model=model,
                 args=arguments,
                 train_dataset=items,
@@ -135,6 +145,7 @@ def train_adapter(
             )
             trainer.remove_callback(PrinterCallback)
             trainer.train()
+        refuse_broken(model)
         if trainer.is_world_process_zero():
             save_adapter(model, base.id, ctx.folder)
             write_json(ctx.folder / LOG_FILE, report.log)
@@ -152,9 +163,22 @@ def train_adapter(
     }
 
 
-def _reference(base: LoadedModel, items: Sequence[Item], progress: Progress) -> dict[tuple[str, str], float]:
-    """Log-likelihood of every (anchor, text) of the items under the base model."""
-    pairs = list(dict.fromkeys((item.anchor, text) for item in items for text in (*item.positives, *item.negatives)))
+def _reference(
+    base: LoadedModel, items: list[Item], share: int, asks: Asks, progress: Progress
+) -> dict[tuple[str, str], float] | None:
+    """Log-likelihood under the base model of every (anchor, text) that the loss asks it for.
+
+    Raises:
+        UsageError: a micro-batch has no two anchors to mismatch, or there are several processes.
+        MissingError: all items have one anchor.
+    """
+    rows = match(items) if asks.reference else []
+    if asks.mismatched:
+        _refuse_unmismatched(items, share)
+        rows += [row for start in range(0, len(items), share) for row in mismatch(items[start : start + share])]
+    if not rows:
+        return None
+    pairs = list(dict.fromkeys(row[:2] for row in rows))
     with progress.bar("reference", len(pairs), "texts") as bar:
         scored = loglikelihood(
             HFPolicy(base.model, base.tokenizer),
@@ -164,7 +188,29 @@ def _reference(base: LoadedModel, items: Sequence[Item], progress: Progress) -> 
     return {pair: one.logprob for pair, one in zip(pairs, scored, strict=True)}
 
 
-def _with_adapter(base: LoadedModel, config: TrainingConfig) -> PeftModel:
+def _refuse_unmismatched(items: Iterable[Item], share: int) -> None:
+    if share == 1:
+        raise UsageError(
+            "the method puts texts after another anchor of the same micro-batch, and each has one anchor",
+            mend="raise anchors_per_step, or lower accumulation",
+        )
+    if _processes() > 1:
+        raise UsageError("a micro-batch's other anchors differ with the number of processes", mend="use one process")
+    if len({item.anchor for item in items}) == 1:
+        raise MissingError("the method puts texts after another anchor, and the contrastive sets have only one")
+
+
+def refuse_broken(model: torch.nn.Module) -> None:
+    """Refuse to keep an adapter of numbers that are not finite.
+
+    Raises:
+        MissingError: it holds one.
+    """
+    if not all(bool(one.isfinite().all()) for one in model.parameters() if one.requires_grad):
+        raise MissingError("the trained adapter holds numbers that are not finite", mend="lower the learning rate (lr)")
+
+
+def with_adapter(base: LoadedModel, config: AdapterOptions) -> PeftModel:
     """The base model with a new adapter in it.
 
     Raises:
@@ -192,7 +238,7 @@ def _with_adapter(base: LoadedModel, config: TrainingConfig) -> PeftModel:
         ) from error
 
 
-def _lora(config: TrainingConfig) -> LoraConfig:
+def _lora(config: AdapterOptions) -> LoraConfig:
     targets: Any = list(config.lora_targets)
     if targets == ["all-linear"]:
         targets = "all-linear"
@@ -205,35 +251,45 @@ def _lora(config: TrainingConfig) -> LoraConfig:
     )
 
 
-def _arguments(config: TrainingConfig, steps: int, ctx: RunContext) -> TrainingArguments:
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    share, rest = divmod(config.anchors_per_step, processes * config.accumulation)
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def per_process(rows: int, config: AdapterOptions, name: str = "anchors_per_step") -> int:
+    """How many of a global batch's rows a process works on at once.
+
+    Raises:
+        UsageError: they cannot be shared evenly; `name` says what the rows are.
+    """
+    share, rest = divmod(rows, _processes() * config.accumulation)
     if rest:
         raise UsageError(
-            f"anchors_per_step = {config.anchors_per_step} cannot be shared by {processes} processes with "
-            f"accumulation = {config.accumulation}",
+            f"{name} = {rows} cannot be shared by {_processes()} processes with accumulation = {config.accumulation}",
             mend="make it a multiple of their product",
         )
-    arguments = TrainingArguments(
-        output_dir=str(ctx.folder),
-        max_steps=steps,
-        per_device_train_batch_size=share,
-        gradient_accumulation_steps=config.accumulation,
-        learning_rate=config.lr,
-        lr_scheduler_type=config.scheduler,
-        warmup_steps=round(config.warmup * steps),
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        train_sampling_strategy="sequential",
-        seed=ctx.seed,
-        data_seed=ctx.seed,
-        use_cpu=not torch.cuda.is_available(),
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        save_strategy="no",
-        logging_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-    )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: more would multiply the global batch
-    return arguments
+    return share
+
+
+def training_options(config: AdapterOptions, steps: int, share: int, ctx: RunContext) -> dict[str, Any]:
+    """Keywords of `TrainingArguments`, or of a class derived from it: nothing is reported, saved or shuffled."""
+    return {
+        "output_dir": str(ctx.folder),
+        "max_steps": steps,
+        "per_device_train_batch_size": share,
+        "gradient_accumulation_steps": config.accumulation,
+        "learning_rate": config.lr,
+        "lr_scheduler_type": config.scheduler,
+        "warmup_steps": round(config.warmup * steps),
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "train_sampling_strategy": "sequential",
+        "seed": ctx.seed,
+        "data_seed": ctx.seed,
+        "use_cpu": not torch.cuda.is_available(),
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": False,
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+    }

@@ -9,6 +9,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from methods.dpo import DPO, DPOConfig
+from methods.kto import KTO, KTOConfig
 from methods.orpo import ORPO, ORPOConfig
 from methods.simpo import SimPO, SimPOConfig
 from methods.training.batches import score_batch
@@ -79,6 +80,18 @@ def options(folder: Path) -> dict[str, Any]:
     }
 
 
+def masked_rows(batch: dict[str, torch.Tensor], prefix: str = "") -> list[tuple[list[int], list[int]]]:
+    """Rows of TRL's batches that mark the completion by a mask."""
+    parts = (batch[f"{prefix}{name}"].tolist() for name in ("input_ids", "attention_mask", "completion_mask"))
+    return [
+        (
+            [token for token, real, own in zip(*row, strict=True) if real and not own],
+            [token for token, real, own in zip(*row, strict=True) if real and own],
+        )
+        for row in zip(*parts, strict=True)
+    ]
+
+
 def test_dpo(model, tiny_model, tmp_path):
     from trl import DPOConfig as Theirs
     from trl import DPOTrainer
@@ -93,13 +106,7 @@ def test_dpo(model, tiny_model, tmp_path):
     moved(trainer.model).eval()
     batch = next(iter(trainer.get_train_dataloader()))
     theirs = trainer.compute_loss(trainer.model, batch)
-    rows = [
-        ([t for t, m, c in row if m and not c], [t for t, m, c in row if m and c])
-        for row in (
-            list(zip(i.tolist(), m.tolist(), c.tolist(), strict=True))
-            for i, m, c in zip(batch["input_ids"], batch["attention_mask"], batch["completion_mask"], strict=True)
-        )
-    ]
+    rows = masked_rows(batch)
     with torch.no_grad():
         reference = score_batch(trainer.ref_model.eval(), our_batch(rows)).logprob
     assert_equal(DPO(DPOConfig(beta=0.3)), our_batch(rows, reference), theirs, trainer.model)
@@ -148,3 +155,54 @@ def test_orpo(model, tiny_model, tmp_path):
     batch = next(iter(trainer.get_train_dataloader()))
     theirs, _ = trainer.get_batch_loss_metrics(trainer.model, batch)
     assert_equal(ORPO(ORPOConfig(weight=0.4)), our_batch(labelled_rows(batch)), theirs, trainer.model)
+
+
+@pytest.mark.parametrize("towards", ["negative", "positive"], ids=["kl-below-0", "kl-above-0"])
+def test_kto(model, tiny_model, tmp_path, towards):
+    """On either side of the clamp of the KL term."""
+    from trl import KTOConfig as Theirs
+    from trl import KTOTrainer
+
+    unpaired = [
+        {"prompt": p["prompt"], "completion": p[k], "label": k == "chosen"}
+        for k in ("chosen", "rejected")
+        for p in PAIRS
+    ]
+    trainer = KTOTrainer(
+        model=model,
+        args=Theirs(
+            **options(tmp_path) | {"per_device_train_batch_size": len(unpaired)},
+            beta=0.3,
+            desirable_weight=1.3,
+            undesirable_weight=0.7,
+        ),
+        train_dataset=Dataset.from_list(unpaired),
+        processing_class=AutoTokenizer.from_pretrained(tiny_model),
+    )
+    batch = next(iter(trainer.get_train_dataloader()))
+    rows, others = masked_rows(batch), masked_rows(batch, "KL_")
+    assert [prompt for prompt, _ in rows] == [prompt for prompt, _ in others]
+    assert all(own != other for (_, own), (_, other) in zip(rows, others, strict=True))
+    moved(trainer.model).eval()
+    if towards == "positive":
+        climb(trainer.model, our_batch(others))
+    theirs = trainer.compute_loss(trainer.model, batch)
+    kl = trainer._metrics["eval"]["kl"][-1]
+    assert (kl > 0.1) if towards == "positive" else (kl == 0)
+    with torch.no_grad():
+        reference, elsewhere = (
+            score_batch(trainer.ref_model.eval(), our_batch(some)).logprob for some in (rows, others)
+        )
+    ours = our_batch(rows, reference) | {"mismatched": our_batch(others, elsewhere)}
+    assert batch["label"].tolist() == ours["positive"].tolist()
+    method = KTO(KTOConfig(beta=0.3, desirable_weight=1.3, undesirable_weight=0.7))
+    assert_equal(method, ours, theirs, trainer.model)
+
+
+def climb(model: Any, batch: dict[str, Any]) -> None:
+    """Make the batch's texts likelier than they were."""
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.001)
+    for _ in range(3):
+        optimiser.zero_grad()
+        (-score_batch(model, batch).logprob.mean()).backward()
+        optimiser.step()

@@ -1,0 +1,53 @@
+"""Kahneman-Tversky optimisation (Ethayarajh et al., 2024, arXiv 2402.01306, Equation 8; 7 in its first version)."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from bench.method import MethodInfo
+from methods.training.method import BothConfig, TrainedMethod, required
+
+if TYPE_CHECKING:
+    import torch
+
+    from methods.training.batches import Scores
+
+
+class KTOConfig(BothConfig):
+    """Options of `kto`."""
+
+    beta: float = Field(0.1, gt=0, description="how strongly the base model holds the edited one back")
+    desirable_weight: float = Field(1.0, gt=0, description="weight of the positives, lambda_D")
+    undesirable_weight: float = Field(1.0, gt=0, description="weight of the negatives, lambda_U")
+
+
+class KTO(TrainedMethod[KTOConfig]):
+    """Kahneman-Tversky optimisation: each text is good or bad by itself, measured from how far the model has moved."""
+
+    info = MethodInfo(
+        name="kto",
+        kind="fine-tuning",
+        summary="Kahneman-Tversky optimisation: texts that are good or bad, without pairs",
+        paper="Ethayarajh et al., 2024, arXiv 2402.01306",
+        needs_sets=True,
+        strength="scale",
+    )
+    Config = KTOConfig
+
+    reference = True
+    mismatched = True
+
+    def loss(self, scores: "Scores") -> "torch.Tensor":
+        """Mean over the texts of weight * (1 - sigmoid(beta * (log-ratio - z))), with z - log-ratio for negatives.
+
+        z is how far the model has moved from the base: max(0, the mean log-ratio of texts after another's anchor), an
+        estimate of their KL divergence that no gradient goes through. A micro-batch without such texts has z = 0.
+        """
+        import torch
+
+        moved = required(scores.mismatched)
+        z = moved.mean().clamp(min=0) if len(moved) else moved.new_zeros(())
+        ratio = scores.logprob - required(scores.reference)
+        gain = torch.where(scores.positive, ratio - z, z - ratio)
+        weight = torch.where(scores.positive, self.config.desirable_weight, self.config.undesirable_weight)
+        return (weight * (1 - torch.sigmoid(self.config.beta * gain))).mean()
