@@ -104,6 +104,8 @@ def test_variables_stand_in_for_flags_and_flags_go_first(run, tiny_suite, tmp_pa
         (("--method", "none", "--seeds", "a"), "seeds 'a' are not numbers and ranges"),
         (("--method", "none", "--limit", "0"), "invalid value for '--limit'"),
         (("--method", "none", "--model", "smolm2-135m-instruct"), "unknown model 'smolm2-135m-instruct'; did you mean"),
+        (("--method", "adapter"), "method 'adapter': 'path' is missing"),
+        (("--method", "checkpoint:path="), "method 'checkpoint': 'path' = None: input should be a valid string"),
         ((), "missing option '--method'"),
     ],
 )
