@@ -1,6 +1,10 @@
-"""Odds-ratio preference optimisation (Hong et al., 2024, arXiv 2403.07691, Equations 6 and 7)."""
+"""Odds-ratio preference optimisation (Hong et al., 2024, arXiv 2403.07691, Equations 6 and 7).
 
-from typing import TYPE_CHECKING
+The paper's likelihood term is of the chosen text given its anchor. The authors' code, and TRL after it, counts the
+anchor's own tokens too; on anchors that are toxic themselves this teaches the model to go on like them.
+"""
+
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -17,6 +21,9 @@ class ORPOConfig(BothConfig):
     """Options of `orpo`."""
 
     weight: float = Field(0.1, ge=0, description="weight of the odds-ratio term")
+    likelihood: Literal["text", "all"] = Field(
+        "text", description="what the likelihood term counts: the chosen text (the paper), or its anchor too (TRL)"
+    )
 
 
 class ORPO(TrainedMethod[ORPOConfig]):
@@ -35,17 +42,19 @@ class ORPO(TrainedMethod[ORPOConfig]):
     prompts = True
 
     def loss(self, scores: "Scores") -> "torch.Tensor":
-        """NLL of anchor and chosen text - weight * log sigmoid(log odds ratio), means over tokens and over pairs."""
+        """NLL of the chosen texts - weight * log sigmoid(log odds ratio), means over tokens and over pairs."""
         from torch.nn.functional import logsigmoid
 
         from methods.training.batches import paired
 
         chosen, rejected = paired(scores)
-        whole = scores.logprob + required(scores.prompt_logprob)
-        tokens = scores.tokens + required(scores.prompt_tokens)
+        logprob, tokens = scores.logprob, scores.tokens
+        if self.config.likelihood == "all":
+            logprob = logprob + required(scores.prompt_logprob)
+            tokens = tokens + required(scores.prompt_tokens)
         good, bad = -scores.phi[chosen], -scores.phi[rejected]
         odds = good - bad - (log1mexp(good) - log1mexp(bad))
-        return -whole[chosen].sum() / tokens[chosen].sum() - self.config.weight * logsigmoid(odds).mean()
+        return -logprob[chosen].sum() / tokens[chosen].sum() - self.config.weight * logsigmoid(odds).mean()
 
 
 def log1mexp(x: "torch.Tensor") -> "torch.Tensor":

@@ -154,7 +154,7 @@ def test_orpo(model, tiny_model, tmp_path):
     moved(trainer.model).eval()
     batch = next(iter(trainer.get_train_dataloader()))
     theirs, _ = trainer.get_batch_loss_metrics(trainer.model, batch)
-    assert_equal(ORPO(ORPOConfig(weight=0.4)), our_batch(labelled_rows(batch)), theirs, trainer.model)
+    assert_equal(ORPO(ORPOConfig(weight=0.4, likelihood="all")), our_batch(labelled_rows(batch)), theirs, trainer.model)
 
 
 @pytest.mark.parametrize("towards", ["negative", "positive"], ids=["kl-below-0", "kl-above-0"])
