@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from bench.artifact import load_artifact, make_artifact
 from bench.method import Method, RunContext
 from bench.policy import LoadedModel, Policy
+from methods.dexperts import DExperts, DExpertsConfig
 from methods.preadd import Preadd, PreaddConfig
 from methods.prompt import PromptConfig, PromptMethod
 
 TEXT = "The river rises in the hills, runs south past two small"
+TRAINING = {"steps": 3, "lr": 1e-2, "lora_r": 4}
+"""A short training whose effect can be seen."""
 
 
 @pytest.fixture
@@ -98,3 +103,34 @@ def test_preadd_filters_the_base_before_it_mixes(apply, tiny_base):
     assert whole.isfinite().all()
     assert torch.equal(sampled.isfinite(), kept)
     assert torch.equal(sampled[kept], whole[kept])
+
+
+def expert_logits(base: LoadedModel, folder: Path, text: str = TEXT) -> torch.Tensor:
+    """Logits of the base model, loaded anew, that wears one adapter as PEFT loads it."""
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base.id), str(folder)).eval()
+    return plain_logits(model, base.tokenizer, text)
+
+
+@pytest.mark.parametrize("alpha", [2.0, 0.5])
+def test_dexperts_mixes_three_models(apply, tiny_base, tiny_sets, tmp_path, alpha):
+    policy = apply(DExperts(DExpertsConfig(alpha=alpha, **TRAINING)), tiny_sets)
+    base = plain_logits(tiny_base.model, tiny_base.tokenizer, TEXT)
+    good, bad = (expert_logits(tiny_base, tmp_path / "artifact" / name) for name in ("expert", "anti_expert"))
+    assert float((good - bad).abs().max()) > 1e-2
+    expected = base + alpha * (good - bad)
+    assert torch.allclose(policy_logits(policy), expected, atol=1e-4)
+    kept = torch.stack([old_nucleus(row, 0.9) for row in base])
+    sampled = policy_logits(policy, sampling=True)
+    assert policy.truncates
+    assert 0 < int(kept.sum()) < kept.numel()
+    assert torch.equal(sampled.isfinite(), kept)
+    assert torch.allclose(sampled[kept], expected[kept], atol=1e-4)
+
+
+def test_dexperts_anti_only_has_the_base_in_the_expert_s_place(apply, tiny_base, tiny_sets, tmp_path):
+    policy = apply(DExperts(DExpertsConfig(anti_only=True, filter_p=1, **TRAINING)), tiny_sets)
+    base = plain_logits(tiny_base.model, tiny_base.tokenizer, TEXT)
+    bad = expert_logits(tiny_base, tmp_path / "artifact" / "anti_expert")
+    assert not (tmp_path / "artifact" / "expert").exists()
+    assert torch.allclose(policy_logits(policy, sampling=True), base + 2 * (base - bad), atol=1e-4)
+    assert not policy.truncates

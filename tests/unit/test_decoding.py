@@ -8,11 +8,16 @@ from tokenizers.processors import TemplateProcessing
 
 from bench.engine.batching import pad
 from bench.engine.likelihood import loglikelihood
-from bench.errors import UsageError
+from bench.errors import MissingError, UsageError
+from bench.method import RunContext
 from bench.policy import HFPolicy, LoadedModel, Policy
+from bench.sets import ContrastiveSets
+from bench.spec import validate
 from methods.decoding.cache import JointCache, Rows
+from methods.decoding.experts import expert
 from methods.decoding.mixture import MixturePolicy, nucleus, weighted
 from methods.decoding.prefix import PrefixPolicy, chat_prefix, plain_prefix
+from methods.dexperts import DExperts, DExpertsConfig
 
 PREFIX = "What is the capital of France?\n"
 
@@ -172,3 +177,50 @@ def test_a_cache_of_another_policy_is_refused(tiny_policy):
     _, cache = tiny_policy.forward(torch.tensor([[5]]), torch.ones(1, 1, dtype=torch.int64))
     with pytest.raises(TypeError, match="no cache of this policy"):
         weighted([(1.0, tiny_policy)]).forward(torch.tensor([[5]]), torch.ones(1, 2, dtype=torch.int64), cache)
+
+
+# --- experts ---
+
+
+@pytest.mark.parametrize(("anti_only", "kind"), [(False, "positives"), (False, "negatives"), (True, "negatives")])
+def test_dexperts_needs_what_its_experts_learn_from(anti_only, kind, tiny_base, tiny_sets, tmp_path):
+    """It says so before it trains one of them."""
+    lacking = [one.model_copy(update={kind: []}) for one in tiny_sets.sets]
+    sets = ContrastiveSets(lacking, "0", "a file")
+    with pytest.raises(MissingError, match=rf"none of the 6 contrastive sets \(a file\) has {kind}"):
+        DExperts(DExpertsConfig(anti_only=anti_only)).prepare(tiny_base, sets, RunContext(tmp_path / "artifact"))
+    assert not (tmp_path / "artifact").exists()
+
+
+def test_dexperts_anti_only_does_without_positives(tiny_base, tiny_sets, tmp_path):
+    lacking = [one.model_copy(update={"positives": []}) for one in tiny_sets.sets]
+    config = DExpertsConfig(anti_only=True, steps=1)
+    sets, folder = ContrastiveSets(lacking, "0", "a file"), tmp_path / "artifact"
+    facts = DExperts(config).prepare(tiny_base, sets, RunContext(folder))
+    assert facts["trained_tokens"] == facts["anti_expert"]["trained_tokens"] > 0
+    assert [one.name for one in folder.iterdir()] == ["anti_expert"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"positives": 0}, "'positives' = 0"), ({"steps": -1}, "'steps' = -1"), ({"filter_p": 0}, "'filter_p' = 0")],
+)
+def test_wrong_options_of_dexperts_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        validate(DExpertsConfig, options, "dexperts")
+
+
+def test_an_expert_shares_what_its_adapter_leaves(tiny_base, tiny_adapter):
+    """And neither it nor an error in its use touches the base model."""
+    own = dict(tiny_base.model.named_parameters())
+    before = {name: parameter.clone() for name, parameter in own.items()}
+    with pytest.raises(KeyboardInterrupt), expert(tiny_base, tiny_adapter) as policy:
+        twin = dict(policy.model.named_parameters())
+        assert twin.keys() == own.keys()
+        shared = {name for name in own if twin[name].data_ptr() == own[name].data_ptr()}
+        assert {name for name in own if torch.equal(twin[name], before[name])} == shared
+        assert "model.embed_tokens.weight" in shared
+        assert "model.layers.0.mlp.up_proj.weight" not in shared
+        raise KeyboardInterrupt
+    assert all(torch.equal(parameter, before[name]) for name, parameter in tiny_base.model.named_parameters())
+    assert dict(tiny_base.model.named_parameters()).keys() == own.keys()
