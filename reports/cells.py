@@ -18,8 +18,13 @@ class Cell:
         low: Lower end of its 95 % interval, or None.
         high: Upper end, or None.
         n_failed: Observations that could not be had, over all seeds.
-        difference: To the base, on the clusters that both have; None for the base and where there is none.
+        difference: To the table's reference, on the clusters that both have; None for the reference itself and where
+            there is none.
         verdict: What the difference's interval says; None where no direction is better, or without a difference.
+        p_value: Of the test that the two do not differ, not corrected; None without a difference.
+        p_holm: The same by Holm's correction over the systems that the row compares with the reference.
+        test: `mcnemar` or `permutation`; None without a difference.
+        is_significant: Whether `p_holm` is at most 0.05, and no observation of either system failed.
         is_best: Whether the figure is the best of its row and differs from every other one.
         footnotes: Indices into the table's footnotes.
     """
@@ -30,6 +35,10 @@ class Cell:
     n_failed: int = 0
     difference: Difference | None = None
     verdict: Verdict | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    test: str | None = None
+    is_significant: bool = False
     is_best: bool = False
     footnotes: tuple[int, ...] = ()
 
@@ -70,7 +79,8 @@ class System:
         config: Its configuration.
         seeds: Its seeds, sorted.
         run_ids: Its runs, in the seeds' order.
-        is_base: Whether the others are compared with it.
+        is_base: Whether it is the model without an edit.
+        is_reference: Whether the others are compared with it.
         publishable: False where any measurement of any of its runs failed.
         n_failed: Measurements that failed, over its metrics and runs.
         seconds: Wall seconds of its runs.
@@ -82,6 +92,7 @@ class System:
     seeds: tuple[int, ...]
     run_ids: tuple[str, ...]
     is_base: bool
+    is_reference: bool
     publishable: bool
     n_failed: int
     seconds: float
@@ -104,12 +115,21 @@ class Caption:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: systems as columns, the base first; metrics as rows, in the tasks' order."""
+    """A table: systems as columns, the base first; metrics as rows, in the tasks' order.
+
+    Attributes:
+        caption: What all figures share.
+        systems: The columns.
+        rows: The metrics.
+        footnotes: What the cells' footnotes say.
+        reference: The label of the system that differences are to, or None.
+    """
 
     caption: Caption
     systems: tuple[System, ...]
     rows: tuple[Row, ...]
     footnotes: tuple[str, ...]
+    reference: str | None = None
 
 
 def clean(text: object, limit: int = 200) -> str:

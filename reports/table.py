@@ -5,44 +5,53 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from bench import stats
-from bench.errors import MissingError
+from bench.errors import MissingError, UsageError, did_you_mean
 from bench.hashing import hash_json
-from bench.stats import Difference
+from bench.stats import Difference, Systems, holm
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from reports.cells import Caption, Cell, Row, System, Table, clean, verdict
 
 _BASE = "none"
 _SHOWN = 6
+_ALPHA = 0.05
+"""The familywise error rate that Holm's correction keeps, over the systems that a row compares with the reference."""
 
 
-def build(runs: Sequence[Run]) -> Table:
+def build(runs: Sequence[Run], against: str | None = None) -> Table:
     """Build the table of some runs: one column a method and configuration, over its seeds.
 
     Runs that did not finish are left out, as are runs that a later one with the same method, configuration and seed
     replaces; footnotes name them.
 
+    Args:
+        runs: The runs.
+        against: The label (or the method, where it has one column) that the others are compared with; None for the
+            base.
+
     Raises:
         MissingError: no run has finished, or two were not measured in the same way.
+        UsageError: `against` names no column.
     """
     notes = _Notes()
     _refuse_incomparable([run for run in runs if run.result])
     finished = _finished(runs, notes)
     columns = _columns(finished, notes)
-    if columns[0].method != _BASE:
+    reference = _reference(columns, against)
+    if reference is None:
         notes.add("No base (method none) among these runs: nothing to take differences to.")
     metrics: dict[str, Metric] = {}
     for column in columns:
         for run in column.runs:
             for metric in run.result.metrics if run.result else ():
                 metrics.setdefault(metric.key, metric)
-    rows = tuple(_row(metric, columns, notes) for metric in metrics.values())
+    rows = tuple(_row(metric, columns, reference, notes) for metric in metrics.values())
     for column in columns:
         if not column.publishable and not column.n_failed:
             notes.add(f"{column.label}: not publishable, some measurements failed.")
-    systems = tuple(column.system(is_base=n == 0 and column.method == _BASE) for n, column in enumerate(columns))
-    return Table(_caption(columns, metrics), systems, rows, tuple(notes.texts))
+    systems = tuple(column.system(is_reference=n == reference) for n, column in enumerate(columns))
+    compared = None if reference is None else systems[reference].label
+    return Table(_caption(columns, metrics), systems, rows, tuple(notes.texts), compared)
 
 
 def to_json(table: Table) -> dict[str, Any]:
@@ -104,14 +113,15 @@ class _Column:
         found = [run.evidence[key] for run in self.runs if key in run.evidence]
         return found if len(found) == len(self.runs) else []
 
-    def system(self, *, is_base: bool) -> System:
+    def system(self, *, is_reference: bool) -> System:
         return System(
             label=self.label,
             method=clean(self.method),
             config=self.config,
             seeds=tuple(run.manifest.seed for run in self.runs),
             run_ids=tuple(clean(run.id) for run in self.runs),
-            is_base=is_base,
+            is_base=self.method == _BASE,
+            is_reference=is_reference,
             publishable=self.publishable,
             n_failed=self.n_failed,
             seconds=sum(run.seconds or 0.0 for run in self.runs),
@@ -160,6 +170,21 @@ def _columns(runs: Sequence[Run], notes: _Notes) -> list[_Column]:
         seeds = "; ".join(f"{c.label}: {', '.join(str(run.manifest.seed) for run in c.runs)}" for c in columns)
         notes.add(f"The systems were not run with the same seeds ({seeds}).")
     return columns
+
+
+def _reference(columns: Sequence[_Column], against: str | None) -> int | None:
+    """The column that the others are compared with: the one asked for, or the base, or None."""
+    if against is None:
+        return 0 if columns[0].method == _BASE else None
+    labels = [column.label for column in columns]
+    places = [n for n, label in enumerate(labels) if label == against]
+    places = places or [n for n, column in enumerate(columns) if column.method == against]
+    if len(places) == 1:
+        return places[0]
+    if places:
+        told = ", ".join(f"'{labels[n]}'" for n in places[:_SHOWN])
+        raise UsageError(f"{len(places)} columns are of the method '{against}'", mend=f"give a label: {told}")
+    raise UsageError(f"no column is called '{against}'", mend=did_you_mean(against, labels))
 
 
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
@@ -216,21 +241,13 @@ def _short(value: object) -> str:
     return text if len(text) <= 24 else f"{text[:12]}…"  # noqa: PLR2004
 
 
-def _row(metric: Metric, columns: Sequence[_Column], notes: _Notes) -> Row:
-    key = metric.key
+def _row(metric: Metric, columns: Sequence[_Column], reference: int | None, notes: _Notes) -> Row:
     relative = "perplexity" in metric.name
-    cells = [_cell(key, column, notes) for column in columns]
-    base = columns[0] if columns[0].method == _BASE else None
-    for index, column in enumerate(columns):
-        if base is not None and column is not base:
-            found = _difference(key, column, base, relative=relative)
-            marks = cells[index].footnotes
-            if found and found.n_left_out:
-                text = f"Differences on what both systems have: {found.n_left_out} prompts or questions are left out."
-                marks = (*marks, notes.add(text))
-            judged = verdict(found, higher_is_better=metric.higher_is_better) if found else None
-            cells[index] = replace(cells[index], difference=found, verdict=judged, footnotes=marks)
-    best = _best(metric, cells, columns)
+    systems = Systems([column.evidence(metric.key) for column in columns])
+    cells = [_cell(metric.key, column, systems, place, notes) for place, column in enumerate(columns)]
+    if reference is not None:
+        cells = _compared(metric, cells, systems, reference, notes)
+    best = _best(metric, cells, systems, reference)
     if best is not None:
         cells[best] = replace(cells[best], is_best=True)
     return Row(
@@ -243,7 +260,29 @@ def _row(metric: Metric, columns: Sequence[_Column], notes: _Notes) -> Row:
     )
 
 
-def _cell(key: str, column: _Column, notes: _Notes) -> Cell:
+def _compared(metric: Metric, cells: list[Cell], systems: Systems, reference: int, notes: _Notes) -> list[Cell]:
+    """The cells with their differences to the reference, and what Holm's correction over them leaves."""
+    others = [place for place in range(len(cells)) if place != reference]
+    for place in others:
+        found = _difference(metric, systems, place, reference)
+        if found is None:
+            continue
+        marks = cells[place].footnotes
+        if found.n_left_out:
+            text = f"Differences on what both systems have: {found.n_left_out} prompts or questions are left out."
+            marks = (*marks, notes.add(text))
+        judged = verdict(found, higher_is_better=metric.higher_is_better)
+        tested = systems.significance(place, reference)
+        cells[place] = replace(
+            cells[place], difference=found, verdict=judged, p_value=tested.p, test=tested.test, footnotes=marks
+        )
+    for place, p in zip(others, holm([cells[place].p_value for place in others]), strict=True):
+        failed = cells[place].n_failed or cells[reference].n_failed
+        cells[place] = replace(cells[place], p_holm=p, is_significant=p is not None and p <= _ALPHA and not failed)
+    return cells
+
+
+def _cell(key: str, column: _Column, systems: Systems, place: int, notes: _Notes) -> Cell:
     """A system's figure: as recorded for one seed, resampled over prompts and seeds for several."""
     metrics = column.metrics(key)
     failed = sum(metric.n_failed for metric in metrics)
@@ -258,23 +297,20 @@ def _cell(key: str, column: _Column, notes: _Notes) -> Cell:
         (metric,) = metrics
         return Cell(metric.value, metric.ci_low, metric.ci_high, failed, footnotes=marks)
     values = [metric.value for metric in metrics if metric.value is not None]
-    ends = stats.interval(column.evidence(key)) if column.evidence(key) else None
+    ends = systems.interval(place)
     low, high = (ends.low, ends.high) if ends else (None, None)
     return Cell(sum(values) / len(values), low, high, failed, footnotes=marks)
 
 
-def _difference(key: str, a: _Column, b: _Column, *, relative: bool) -> Difference | None:
+def _difference(metric: Metric, systems: Systems, a: int, b: int) -> Difference | None:
     """`a - b`; without evidence of both there is none: two figures alone do not say what is chance."""
-    first, second = a.evidence(key), b.evidence(key)
-    if not first or not second:
-        return None
     try:
-        return stats.difference(first, second, relative=relative)
+        return systems.difference(a, b, relative="perplexity" in metric.name)
     except MissingError:  # nothing in common, or relative to 0
         return None
 
 
-def _best(metric: Metric, cells: Sequence[Cell], columns: Sequence[_Column]) -> int | None:
+def _best(metric: Metric, cells: Sequence[Cell], systems: Systems, reference: int | None) -> int | None:
     """The system whose figure is best, if its paired difference to every other one excludes 0."""
     values = [cell.value for cell in cells]
     known = [value for value in values if value is not None]
@@ -283,16 +319,17 @@ def _best(metric: Metric, cells: Sequence[Cell], columns: Sequence[_Column]) -> 
     best = values.index(max(known) if metric.higher_is_better else min(known))
     if cells[best].n_failed:
         return None
-    others = [index for index in range(len(cells)) if index != best]
-    return best if all(_is_better(metric, cells, columns, best, other) for other in others) else None
-
-
-def _is_better(metric: Metric, cells: Sequence[Cell], columns: Sequence[_Column], best: int, other: int) -> bool:
-    """Whether one system's figure is better than another's by more than chance."""
-    if columns[0].method == _BASE and 0 in (best, other):  # the differences to the base are there already
-        return cells[best].verdict == "better" if other == 0 else cells[other].verdict == "worse"
-    found = _difference(metric.key, columns[best], columns[other], relative=False)
-    return found is not None and verdict(found, higher_is_better=metric.higher_is_better) == "better"
+    for other in range(len(cells)):
+        if reference in (best, other) and other != best:  # these differences are there already
+            better = cells[best].verdict == "better" if other == reference else cells[other].verdict == "worse"
+        elif other != best:
+            found = _difference(metric, systems, best, other)
+            better = found is not None and verdict(found, higher_is_better=metric.higher_is_better) == "better"
+        else:
+            continue
+        if not better:
+            return None
+    return best
 
 
 def _caption(columns: Sequence[_Column], metrics: Mapping[str, Metric]) -> Caption:

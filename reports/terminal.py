@@ -16,13 +16,26 @@ from bench.store.runs import Run
 from reports.cells import Caption, Cell, Row, System, Table, clean
 
 _WIDTH = 80
-_LABEL = 30
-_CELL = 23
+_LABEL = 28
+_CELL = 24
 _ARROWS = {True: " ↑", False: " ↓", None: ""}
 _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MINUS, _DASH, _TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
-_PLAIN = {"↑": "^", "↓": "v", "─": "-", "·": "|", "±": "+-", "…": "...", _MINUS: "-", _DASH: "-", _TIMES: "x"}
+_SIGNIFICANT = "\N{DAGGER}"
+_PLAIN = {
+    _SIGNIFICANT: "#",
+    "≤": "<=",
+    "↑": "^",
+    "↓": "v",
+    "─": "-",
+    "·": "|",
+    "±": "+-",
+    "…": "...",
+    _MINUS: "-",
+    _DASH: "-",
+    _TIMES: "x",
+}
 _ASCII: dict[int, str] = {
     **{ord(raised): f"({digit})" for digit, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     **{ord(c): plain for c, plain in _PLAIN.items()},
@@ -79,7 +92,7 @@ def _caption(caption: Caption) -> Iterator[Text]:
 
 def _grid(table: Table, shown: range) -> Grid:
     grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    grid.add_column("", width=_LABEL - 1, overflow="fold")
+    grid.add_column("", width=_LABEL, overflow="fold")
     for index in shown:
         grid.add_column(_head(table.systems[index]), width=_CELL, overflow="fold", vertical="top")
     for heading, rows in groupby(table.rows, key=lambda row: _section(row, table.rows)):
@@ -87,7 +100,7 @@ def _grid(table: Table, shown: range) -> Grid:
         if heading:
             grid.add_row(Text(heading, style="bold"))
         for row in rows:
-            label = f"  {row.name}" if heading else f"{row.task} {row.name}"
+            label = f" {row.name}" if heading else f"{row.task} {row.name}"
             text = Text(label.replace("_", " ") + _ARROWS[row.higher_is_better])
             digits = _digits(row)
             grid.add_row(text, *(_cell(row, row.cells[index], digits) for index in shown))
@@ -96,8 +109,8 @@ def _grid(table: Table, shown: range) -> Grid:
 
 def _head(system: System) -> Text:
     head = Text(system.label, style="bold")
-    if system.is_base:
-        head.append(" (base)", style="not bold")
+    if system.is_base or system.is_reference:
+        head.append(" (base)" if system.is_base else " (reference)", style="not bold")
     if not system.publishable:
         head.append("\nNOT PUBLISHABLE", style="bold red")
     return head
@@ -111,7 +124,7 @@ def _section(row: Row, rows: Sequence[Row]) -> str | None:
 
 
 def _cell(row: Row, cell: Cell, digits: int) -> Text:
-    """`0.123* [0.100, 0.150]`, and below it the difference to the base."""
+    """`0.123* [0.100, 0.150]`, and below it the difference to the reference."""
     marks = "".join(f"{index + 1}".translate(_SUPERSCRIPT) for index in cell.footnotes)
     text = Text(_number(cell.value, digits), style="bold" if cell.is_best else "")
     text.append("*" if cell.is_best else "")
@@ -119,7 +132,8 @@ def _cell(row: Row, cell: Cell, digits: int) -> Text:
         text.append(f" [{_number(cell.low, digits)}, {_number(cell.high, digits)}]", style="not bold")
     text.append(marks, style="yellow")
     if cell.difference is not None:
-        text.append("\n" + _difference(cell.difference, digits, relative=row.relative), style=_STYLES[cell.verdict])
+        told = _difference(cell.difference, digits, relative=row.relative)
+        text.append(f"\n{told}{_SIGNIFICANT if cell.is_significant else ''}", style=_STYLES[cell.verdict])
     return text
 
 
@@ -149,7 +163,15 @@ def _signed(value: float, digits: int) -> str:
 
 
 def _legend(table: Table) -> Iterator[Text]:
-    yield Text("[…] 95 % interval over prompts and seeds; signed: paired difference to the base", style="dim")
+    to = "" if table.reference is None else "; signed: paired difference to the "
+    if table.reference is not None:
+        base = any(system.is_base and system.is_reference for system in table.systems)
+        to += "base" if base else f"reference, {table.reference}"
+    yield Text(f"[…] 95 % interval over prompts and seeds{to}", style="dim")
+    if table.reference is not None:
+        yield Text(
+            f"{_SIGNIFICANT} differs from it with p ≤ 0.05, corrected for the row's comparisons (Holm)", style="dim"
+        )
     yield Text(f"↑ higher, ↓ lower is better; * best, differs from every other; {_DASH} not measured", style="dim")
     for index, note in enumerate(table.footnotes):
         yield Text(f"{f'{index + 1}'.translate(_SUPERSCRIPT)} {note}", style="yellow")

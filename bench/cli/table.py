@@ -9,10 +9,13 @@ from bench.cli.common import RUNS, Json, RunsDir, print_json
 
 def table(
     run: Annotated[list[str], typer.Argument(help="Runs: ids, beginnings of ids, or folders.", metavar="RUN…")],
+    against: Annotated[
+        str | None, typer.Option(help="Compare with this column (its label or method) instead of the base.")
+    ] = None,
     runs_dir: RunsDir = RUNS,
     json: Json = False,
 ) -> None:
-    """Compare runs: the base and each method, with intervals and the difference to the base.
+    """Compare runs: the base and each method, with intervals and the difference to the base or another method.
 
     Runs of one method that differ in their seed alone share a column. Runs of different suites, models, scorers,
     data or decoding are refused (exit 3).
@@ -21,7 +24,7 @@ def table(
     from reports.table import build, to_json
     from reports.terminal import print_table
 
-    built = build([find_run(runs_dir, text) for text in run])
+    built = build([find_run(runs_dir, text) for text in run], against)
     if json:
         print_json(to_json(built))
     else:

@@ -6,6 +6,7 @@ from scipy import stats as scipy_stats
 
 from bench import stats
 from bench.errors import MissingError
+from bench.stats import resampling
 from bench.store.record import Evidence
 
 
@@ -195,5 +196,6 @@ def test_the_same_seed_gives_the_same_interval_and_another_another():
 def test_memory_chunks_do_not_change_the_draws(monkeypatch):
     x = [evidence(np.random.default_rng(13).normal(size=(37, 2)), "median")]
     whole = stats.interval(x, resamples=500)
-    monkeypatch.setattr(stats, "_CELLS", 37 * 7)
+    monkeypatch.setattr(resampling, "CELLS", 37 * 7)
+    resampling._kept.cache_clear()
     assert stats.interval(x, resamples=500) == whole

@@ -184,6 +184,81 @@ def test_best_is_marked_only_where_it_differs_from_every_other(root):
     assert best["diversity/distinct_1"] == [False, False, False]  # not measured
 
 
+def test_p_values_are_corrected_over_the_methods_of_a_row(root):
+    write_run(root, "dpo", 0, toxicity=0.6)
+    write_run(root, "dpo", 1, toxicity=0.6)
+    table = build(list_runs(root))
+    for row in table.rows:
+        base, *others = row.cells
+        assert (base.p_value, base.p_holm, base.is_significant) == (None, None, False)
+        assert [cell.p_holm for cell in others] == stats.holm([cell.p_value for cell in others])
+    labels = [system.label for system in table.systems]
+    row = row_of(table, "rtp/toxic/toxic_fraction")
+    marked = {label for label, cell in zip(labels, row.cells, strict=True) if cell.is_significant}
+    assert marked == {"contrastive", "neg only"}  # dpo is the base under another name
+    assert row.cells[1].test == "permutation"
+    answers = row_of(table, "embedded_piqa/acc").cells[labels.index("neg only")]
+    of = [
+        [run.evidence["embedded_piqa/acc"] for run in list_runs(root) if run.method == m] for m in ("neg only", "none")
+    ]
+    assert (answers.test, answers.p_value) == ("mcnemar", stats.significance(*of).p)
+    lines = text_of(table).splitlines()
+    assert any("†" in line and "Holm" in line for line in lines)
+    assert sum("†" in line for line in lines) > 2
+
+
+def test_what_was_not_measured_still_counts_in_the_correction(root):
+    folder = write_run(root, "dpo", 0)
+    for part in ("result", "tasks/rtp"):
+        path = folder / f"{part}.json"
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["metrics"] = [one for one in record["metrics"] if one["name"] != "toxic_fraction"]
+        record.get("evidence", {}).pop("rtp/toxic/toxic_fraction", None)
+        write_json(path, record)
+    row = row_of(build(list_runs(root)), "rtp/toxic/toxic_fraction")
+    missing = next(cell for cell in row.cells if cell.value is None)
+    assert (missing.p_value, missing.p_holm) == (None, None)
+    least = min(cell.p_holm for cell in row.cells if cell.p_holm is not None)
+    assert least == 3 * min(cell.p_value for cell in row.cells if cell.p_value is not None)
+
+
+def test_a_difference_with_failed_observations_is_never_marked(tmp_path):
+    write_run(tmp_path, "none")
+    write_run(tmp_path, "contrastive", toxicity=0.1, n_failed=2)
+    cell = row_of(build(list_runs(tmp_path)), "rtp/toxic/toxic_fraction").cells[1]
+    assert cell.p_holm < 0.001
+    assert not cell.is_significant
+
+
+def test_any_column_can_be_the_reference(root):
+    table = build(list_runs(root), against="contrastive")
+    assert table.reference == "contrastive"
+    assert [(s.is_base, s.is_reference) for s in table.systems] == [(True, False), (False, True), (False, False)]
+    row = row_of(table, "fluency/perplexity")
+    assert row.cells[1].difference is None
+    found = {run.method: [] for run in list_runs(root)}
+    for run in list_runs(root):
+        found[run.method].append(run.evidence[row.key])
+    for place, method in ((0, "none"), (2, "neg only")):
+        assert row.cells[place].difference == stats.difference(found[method], found["contrastive"], relative=True)
+        assert row.cells[place].p_value == stats.significance(found[method], found["contrastive"]).p
+    assert row.cells[0].verdict == "better"
+    assert "contrastive (reference)" in text_of(table)
+    marks = [[cell.is_best for cell in row.cells] for row in table.rows]
+    assert marks == [[cell.is_best for cell in row.cells] for row in build(list_runs(root)).rows]
+    with pytest.raises(UsageError, match="did you mean 'contrastive'"):
+        build(list_runs(root), against="contrastiv")
+
+
+def test_a_method_with_several_columns_is_no_reference(tmp_path):
+    write_run(tmp_path, "none")
+    for tau in (0.1, 1.0):
+        write_run(tmp_path, "contrastive", config={"tau": tau}, run_id=f"c{tau}")
+    with pytest.raises(UsageError, match="2 columns are of the method 'contrastive'"):
+        build(list_runs(tmp_path), against="contrastive")
+    assert build(list_runs(tmp_path), against="contrastive (tau=0.1)").reference == "contrastive (tau=0.1)"
+
+
 def test_absent_is_a_dash_and_zero_is_zero(root):
     table = build(list_runs(root))
     assert row_of(table, "diversity/distinct_1").cells[0].value is None
@@ -363,5 +438,7 @@ def test_the_verbs(root):
     assert {run["status"] for run in listed} == {"done"}
     assert [run["created"] for run in listed] == sorted(run["created"] for run in listed)
     assert "mini-none-s0" in call("runs")
+    both = ("table", "mini-none-s0", "mini-contrastive-s0", "--json", "--against", "contrastive")
+    assert json.loads(call(*both))["reference"] == "contrastive"
     with pytest.raises(UsageError, match="did you mean"):
         call("table", "mini-nne-s0")
