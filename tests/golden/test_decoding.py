@@ -15,6 +15,7 @@ from bench.policy import LoadedModel, Policy
 from methods.dexperts import DExperts, DExpertsConfig
 from methods.preadd import Preadd, PreaddConfig
 from methods.prompt import PromptConfig, PromptMethod
+from methods.self_debias import ANNOUNCED, SelfDebias, SelfDebiasConfig
 
 TEXT = "The river rises in the hills, runs south past two small"
 TRAINING = {"steps": 3, "lr": 1e-2, "lora_r": 4}
@@ -133,4 +134,21 @@ def test_dexperts_anti_only_has_the_base_in_the_expert_s_place(apply, tiny_base,
     bad = expert_logits(tiny_base, tmp_path / "artifact" / "anti_expert")
     assert not (tmp_path / "artifact" / "expert").exists()
     assert torch.allclose(policy_logits(policy, sampling=True), base + 2 * (base - bad), atol=1e-4)
+    assert not policy.truncates
+
+
+@pytest.mark.parametrize("options", [{}, {"decay": 3.0, "attributes": tuple(ANNOUNCED)}, {"epsilon": 0.5}])
+def test_self_debias_multiplies_probabilities_as_published(apply, tiny_base, options):
+    """Transcribed from the paper's alpha(delta): 1 where the announcement favours a token less, else a decay."""
+    config = SelfDebiasConfig(**options)
+    policy = apply(SelfDebias(config))
+    base = plain_logits(tiny_base.model, tiny_base.tokenizer, TEXT).softmax(-1)
+    announced = [f"The following text contains {ANNOUNCED[name]}:\n{TEXT}" for name in config.attributes]
+    others = [plain_logits(tiny_base.model, tiny_base.tokenizer, text)[-len(base) :].softmax(-1) for text in announced]
+    delta = torch.stack([base - other for other in others]).min(0).values
+    decayed = torch.maximum((-config.decay * delta.abs()).exp(), torch.tensor(config.epsilon))
+    assert float(decayed[delta < 0].min()) < 0.6
+    expected = base * torch.where(delta >= 0, 1.0, decayed)
+    expected = expected / expected.sum(-1, keepdim=True)
+    assert torch.allclose(policy_logits(policy).softmax(-1), expected, atol=1e-5)
     assert not policy.truncates

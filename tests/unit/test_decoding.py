@@ -18,6 +18,7 @@ from methods.decoding.experts import expert
 from methods.decoding.mixture import MixturePolicy, nucleus, weighted
 from methods.decoding.prefix import PrefixPolicy, chat_prefix, plain_prefix
 from methods.dexperts import DExperts, DExpertsConfig
+from methods.self_debias import ANNOUNCED, SelfDebiasConfig
 
 PREFIX = "What is the capital of France?\n"
 
@@ -224,3 +225,25 @@ def test_an_expert_shares_what_its_adapter_leaves(tiny_base, tiny_adapter):
         raise KeyboardInterrupt
     assert all(torch.equal(parameter, before[name]) for name, parameter in tiny_base.model.named_parameters())
     assert dict(tiny_base.model.named_parameters()).keys() == own.keys()
+
+
+# --- self-debiasing ---
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attributes": []}, "'attributes'"),
+        ({"attributes": ["anger"]}, "'attributes.0' = 'anger'"),
+        ({"attributes": ["threat", "threat"]}, "an attribute is named twice"),
+        ({"decay": -1}, "'decay' = -1"),
+        ({"epsilon": 0}, "'epsilon' = 0"),
+    ],
+)
+def test_wrong_options_of_self_debias_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        validate(SelfDebiasConfig, options, "self_debias")
+
+
+def test_every_attribute_of_self_debias_can_be_named():
+    assert SelfDebiasConfig(attributes=tuple(ANNOUNCED)).attributes == tuple(ANNOUNCED)
