@@ -1,0 +1,64 @@
+"""Small, seeded runs of the simulations in tests/benchmarks: coverage, and alarms where nothing differs."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import stats
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def simulation(monkeypatch):
+    """What a script defines; it imports its neighbour `simulated`."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return lambda name: runpy.run_path(str(BENCHMARKS / f"{name}.py"))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("acc", 60, 1, 1, 0.0),
+        ("perplexity_pooled", 40, 3, 1, 0.0),
+        ("perplexity_pooled", 40, 3, 3, 0.2),
+    ],
+)
+def test_intervals_hold_the_truth(simulation, case):
+    alone, paired = simulation("coverage")["coverage"](*case, 200)
+    assert 0.90 <= alone <= 0.99
+    assert 0.90 <= paired <= 0.99
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("toxic_fraction", 60, 4, 1, 0.0),
+        ("acc", 150, 1, 1, 0.0),
+        ("perplexity_pooled", 60, 3, 3, 0.2),
+    ],
+)
+def test_systems_of_one_law_seldom_differ(simulation, case):
+    by_interval, by_p, _, by_holm = simulation("false_alarms")["false_alarms"](*case, 40)
+    assert by_interval <= 0.09
+    assert by_p <= 0.09
+    assert by_holm <= 0.125
+
+
+def test_what_the_corrections_are_for(simulation):
+    """Without Holm's correction, and without the seeds' variance, alarms are many."""
+    found = simulation("false_alarms")
+    uncorrected, corrected = found["false_alarms"]("toxic_fraction", 60, 4, 1, 0.0, 40)[2:]
+    assert uncorrected > 2 * corrected
+    simulated = found["simulated"]
+    rng = np.random.default_rng(0)
+    alarms = {"seeds": 0, "one run": 0}
+    for _ in range(60):
+        prompt = simulated.prompts(rng, "perplexity_pooled", 60)
+        a, b = (simulated.system(rng, "perplexity_pooled", prompt, seeds=3, training=0.2, samples=3) for _ in range(2))
+        alarms["seeds"] += stats.significance(a, b, resamples=400).p <= 0.05
+        alarms["one run"] += stats.significance(a[:1], b[:1], resamples=400).p <= 0.05
+    assert alarms["one run"] > 30
+    assert alarms["seeds"] < 8
