@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
@@ -50,6 +52,7 @@ RECORDED = (
     "safetensors",
     "gguf",
     "bitsandbytes",
+    "trl",
 )
 """Packages whose version stands in the record."""
 
@@ -124,10 +127,13 @@ class Environment:
         return {"hash": hash_json([code_hash(ENGINE_CODE), code_hash(tasks), self.method_code(method)]), **_git()}
 
     def method_code(self, method: str) -> str:
-        """Hash of a method's own code and of what it shares with other methods."""
+        """Hash of a method's own code and of what it shares with other methods.
+
+        A third party's is its whole package, and all that ours share: it may build on that.
+        """
         module = registry.load("methods", method).__module__
         package = module.partition(".")[0]
-        return code_hash(with_imports(module) if package == "methods" else (package,))
+        return code_hash(with_imports(module) if package == "methods" else (package, *_shared()))
 
     @property
     def packages(self) -> dict[str, str]:
@@ -157,6 +163,13 @@ class Environment:
         import torch
 
         return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "cpu"
+
+
+def _shared() -> list[str]:
+    """The packages that methods share."""
+    spec = find_spec("methods")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    return [f"methods.{one.name}" for one in iter_modules(folders) if one.ispkg]
 
 
 def _git() -> dict[str, Any]:

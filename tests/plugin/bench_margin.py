@@ -1,0 +1,16 @@
+# bench_margin.py
+from bench.method import MethodInfo
+from methods.training.method import AdapterConfig, TrainedMethod
+
+
+class Margin(TrainedMethod):
+    """Part good and bad texts by a margin, and no further."""
+
+    Config = AdapterConfig
+    info = MethodInfo(
+        "margin", "fine-tuning", "part good and bad texts by a margin", "hinge loss", needs_sets=True, strength="scale"
+    )
+
+    def loss(self, scores):
+        good, bad = scores.phi[scores.positive], scores.phi[~scores.positive]
+        return (1 + good.mean() - bad.mean()).clamp(min=0)
