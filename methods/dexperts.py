@@ -56,6 +56,7 @@ class DExperts(Method[DExpertsConfig]):
         paper="Liu et al., 2021, arXiv 2105.03023",
         needs_sets=True,
         strength="alpha",
+        strengths=(2.0, 1.0, 0.5, 3.0, 1.5),
     )
     Config = DExpertsConfig
 

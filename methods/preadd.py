@@ -52,6 +52,7 @@ class Preadd(Method[PreaddConfig]):
         summary="steer away from what the model would say after a prefix that announces a toxic text",
         paper="Pei et al., 2023, arXiv 2307.03214",
         strength="alpha",
+        strengths=(-1.0, -0.5, -2.0, -0.25, -1.5),
     )
     Config = PreaddConfig
 

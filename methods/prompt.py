@@ -13,7 +13,8 @@ from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
@@ -46,18 +47,31 @@ class PromptMethod(Method[PromptConfig]):
         summary="a prefix or a system message before every prompt that asks for a polite text",
         paper="prompting; strengths other than 1: Sanchez et al., 2024, arXiv 2306.17806",
         strength="strength",
+        strengths=(1.0, 2.0, 0.5, 1.5, 3.0),
     )
     Config = PromptConfig
 
+    def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
+        """Find out whether the tokenizer has a chat template that takes a system message, where one is asked for."""
+        del inputs
+        if self.config.template == "chat":
+            from transformers import AutoTokenizer
+
+            from methods.decoding.prefix import chat_prefix
+
+            chat_prefix(AutoTokenizer.from_pretrained(str(base), trust_remote_code=False), self.config.text)
+
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
-        """Learn nothing; an unfit text or template is found here."""
+        """Learn nothing; a text that is too long is found here."""
         del sets, ctx
         return {"prefix_tokens": len(self._prefix(base))}
 
     def _prefix(self, base: "LoadedModel") -> list[int]:
-        from methods.decoding.prefix import chat_prefix, plain_prefix
+        from methods.decoding.prefix import chat_prefix, fitting, plain_prefix
 
-        return (chat_prefix if self.config.template == "chat" else plain_prefix)(base, self.config.text)
+        if self.config.template == "chat":
+            return fitting(base, chat_prefix(base.tokenizer, self.config.text))
+        return plain_prefix(base, self.config.text)
 
     @contextmanager
     def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":

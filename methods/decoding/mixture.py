@@ -81,28 +81,37 @@ def weighted(policies: Sequence[tuple[float, Policy]], filter_p: float = 1.0) ->
 
 
 def nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Which tokens are in the nucleus: the smallest set of most likely ones whose mass reaches `top_p`.
+    """Which tokens are in the nucleus: the smallest set of most likely ones whose mass reaches `top_p` (below 1).
 
-    Only the most likely tokens are sorted, ever more of them where they do not hold `top_p` yet: exact without sorting
-    the vocabulary.
+    Args and result are as in `smallest_set`.
+    """
+    return smallest_set(logits, logits, top_p)
+
+
+def smallest_set(order: torch.Tensor, logits: torch.Tensor, mass: float) -> torch.Tensor:
+    """The first tokens of an order, as many as it takes for their probability to reach a mass.
+
+    Only the first of the order are sorted out, ever more of them where they do not hold the mass yet: exact, mostly
+    without sorting the vocabulary.
 
     Args:
-        logits: [rows, kept, vocabulary].
-        top_p: The mass, below 1.
+        order: The higher, the earlier, [rows, kept, vocabulary].
+        logits: What the probability is computed from, the shape of `order`.
+        mass: The mass, below 1.
 
     Returns:
-        Bool, the shape of `logits`.
+        Bool, the shape of `order`.
     """
-    flat = logits.flatten(0, -2)
+    flat, first = logits.flatten(0, -2), order.flatten(0, -2)
     chosen = torch.zeros_like(flat, dtype=torch.bool)
     normaliser = flat.logsumexp(-1, keepdim=True)
     width, vocabulary = min(_FIRST_WIDTH, flat.shape[-1]), flat.shape[-1]
     rows = torch.arange(len(flat), device=flat.device)
     while len(rows):
-        top, tokens = flat[rows].topk(width, dim=-1)
-        probability = (top - normaliser[rows]).double().exp()
-        mass = probability.cumsum(-1)
-        chosen[rows] = chosen[rows].scatter(-1, tokens, mass - probability < top_p)
-        rows = rows[(mass[:, -1] < top_p) & (width < vocabulary)]
+        tokens = first[rows].topk(width, dim=-1).indices
+        probability = (flat[rows].gather(-1, tokens) - normaliser[rows]).double().exp()
+        reached = probability.cumsum(-1)
+        chosen[rows] = chosen[rows].scatter(-1, tokens, reached - probability < mass)
+        rows = rows[(reached[:, -1] < mass) & (width < vocabulary)]
         width = min(width * 8, vocabulary)
     return chosen.view(logits.shape)

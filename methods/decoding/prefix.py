@@ -17,30 +17,35 @@ from methods.decoding.cache import JointCache, Rows, parts_of
 def plain_prefix(base: LoadedModel, text: str) -> list[int]:
     """Tokens of a text that stands before the prompt, on a line of its own."""
     ids: list[int] = base.tokenizer(text if text.endswith("\n") else f"{text}\n")["input_ids"]
-    return _fitting(base, ids)
+    return fitting(base, ids)
 
 
-def chat_prefix(base: LoadedModel, text: str) -> list[int]:
+def chat_prefix(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Tokens of a conversation that the prompt goes on as the assistant's words; the text is the system's message.
 
     Raises:
         UsageError: the tokenizer has no chat template, or one that refuses a conversation of a system message.
     """
-    if not base.tokenizer.chat_template:
-        raise UsageError(f"the tokenizer of '{base.id}' has no chat template", mend="set template=plain")
+    if not tokenizer.chat_template:
+        raise UsageError("the base model's tokenizer has no chat template", mend="set template=plain")
+    message = {"role": "system", "content": text}
     try:
-        rendered = base.tokenizer.apply_chat_template(
-            [{"role": "system", "content": text}], tokenize=False, add_generation_prompt=True
-        )
+        rendered = tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
     except TemplateError as error:
         cause = " ".join(str(error).split())[:120]
         raise UsageError(
-            f"the chat template of '{base.id}' takes no system message alone ({cause})", mend="set template=plain"
+            f"the base model's chat template takes no system message alone ({cause})", mend="set template=plain"
         ) from error
-    return _fitting(base, base.tokenizer(rendered, add_special_tokens=False)["input_ids"])
+    ids: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    return ids
 
 
-def _fitting(base: LoadedModel, ids: list[int]) -> list[int]:
+def fitting(base: LoadedModel, ids: list[int]) -> list[int]:
+    """The tokens of a prefix, if they leave room for a text.
+
+    Raises:
+        UsageError: they take more than half of what the model reads.
+    """
     limit = getattr(base.model.config.get_text_config(), "max_position_embeddings", None)
     if limit and len(ids) > limit // 2:
         raise UsageError(
@@ -83,18 +88,26 @@ class PrefixPolicy(Policy):
         if cache is None and (passed >= 0).any():
             place = passed - (input_ids.shape[1] - logits.shape[1])
             rows = ((passed >= 0) & (place >= 0)).nonzero()[:, 0]
-            logits[rows, place[rows]] = self._prefix_read()[0][0, -1].to(logits.dtype)
+            logits[rows, place[rows]] = self.start()
         return logits, JointCache([inner, parts[1]])
 
-    def _start(self, ids: torch.Tensor, mask: torch.Tensor) -> list[Cache]:
-        """The prefix's cache for each row, and the column of each row's begin token that is passed over, or -1."""
-        read = copy.deepcopy(self._prefix_read()[1])
-        read.batch_repeat_interleave(len(ids))
+    def passed_over(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The column of each row's begin token that is passed over when the row is first read, or -1, int64 [rows]."""
         first = mask.argmax(-1)
         begins = ids.gather(1, first[:, None])[:, 0] == self._begin
         if not self._begins:
             begins &= mask.sum(-1) == 1
-        return [read, Rows(torch.where(begins, first, -1))]
+        return torch.where(begins, first, -1)
+
+    def start(self) -> torch.Tensor:
+        """Logits of the first token after the prefix, [vocabulary]."""
+        return self._prefix_read()[0][0, -1]
+
+    def _start(self, ids: torch.Tensor, mask: torch.Tensor) -> list[Cache]:
+        """The prefix's cache for each row, and what of each row is passed over."""
+        read = copy.deepcopy(self._prefix_read()[1])
+        read.batch_repeat_interleave(len(ids))
+        return [read, Rows(self.passed_over(ids, mask))]
 
     def _prefix_read(self) -> tuple[torch.Tensor, Cache]:
         """The prefix's last logits [1, 1, vocabulary] and its cache."""
@@ -105,6 +118,12 @@ class PrefixPolicy(Policy):
 
     def not_exportable(self) -> str | None:  # noqa: D102
         return "it reads a text before every prompt"
+
+
+def after_prefix(tokenizer: PreTrainedTokenizerBase, prefix: Sequence[int], row: Sequence[int]) -> list[int]:
+    """Tokens of a row after a prefix, as `PrefixPolicy` reads them."""
+    begins = row[0] == first_token(tokenizer) and (_begins_by_itself(tokenizer) or len(row) == 1)
+    return [*prefix, *row[1 if begins else 0 :]]
 
 
 def _begins_by_itself(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from bench.engine.generation import encode_after
 from bench.errors import MissingError
 from bench.sets import ContrastiveSet, ContrastiveSets
+from methods.decoding.prefix import after_prefix
 from methods.training.config import Budget, Steps, total_steps
 
 Row = tuple[str, str, int, bool]
@@ -34,11 +35,14 @@ class Asks:
         reference: Their log-likelihoods under the base model, computed once.
         prompts: The anchors' log-likelihoods.
         mismatched: How far the model has moved on texts after another's anchor (see `mismatch`).
+        prefixes: Tokens to read before the anchors, one prefix after the other: the rows are all texts after the first,
+            then all texts after the second, and so on.
     """
 
     reference: bool = False
     prompts: bool = False
     mismatched: bool = False
+    prefixes: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,7 @@ class Collator:
         reference: Mapping[tuple[str, str], float] | None = None,
         *,
         mismatched: bool = False,
+        prefixes: Sequence[Sequence[int]] = (),
     ) -> None:
         """Take the tokenizer and what the loss asks for.
 
@@ -128,8 +133,10 @@ class Collator:
             tokenizer: The base model's.
             reference: Log-likelihood of every (anchor, text) under the base model, or None.
             mismatched: Whether to add the mismatched rows.
+            prefixes: Tokens to read before the anchors, one prefix after the other.
         """
         self.tokenizer, self.reference, self.mismatched = tokenizer, reference, mismatched
+        self.prefixes = prefixes
 
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
         """Tensors of a micro-batch.
@@ -148,6 +155,12 @@ class Collator:
         rows = [
             (*encode_after(self.tokenizer, anchor, text), number, positive) for anchor, text, number, positive in named
         ]
+        if self.prefixes:
+            rows = [
+                (after_prefix(self.tokenizer, prefix, prompt), text, number, positive)
+                for prefix in self.prefixes
+                for prompt, text, number, positive in rows
+            ]
         before = max(len(prompt) for prompt, _, _, _ in rows)
         after = max(len(text) for _, text, _, _ in rows)
         tokens = torch.zeros(len(rows), before + after, dtype=torch.int64)
@@ -164,7 +177,8 @@ class Collator:
             "positive": torch.tensor([positive for _, _, _, positive in rows]),
         }
         if self.reference is not None:
-            batch["reference"] = torch.tensor([self.reference[anchor, text] for anchor, text, _, _ in named])
+            reference = torch.tensor([self.reference[anchor, text] for anchor, text, _, _ in named])
+            batch["reference"] = reference.repeat(len(rows) // len(named))
         return batch
 
 

@@ -125,7 +125,8 @@ def train_adapter(
     share = per_process(config.anchors_per_step, config)
     arguments = TrainingArguments(**training_options(config, steps, share, ctx))
     arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: more would multiply the global batch
-    collator = Collator(base.tokenizer, _reference(base, items, share, asks, ctx.progress), mismatched=asks.mismatched)
+    reference = _reference(base, items, share, asks, ctx.progress)
+    collator = Collator(base.tokenizer, reference, mismatched=asks.mismatched, prefixes=asks.prefixes)
     set_seed(ctx.seed)
     use_cache = base.model.config.use_cache  # the trainer turns it off for good
     model = with_adapter(base, config)

@@ -1,5 +1,6 @@
 """Decoding-time methods follow their published rules: the same computed by hand, from models read one by one."""
 
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from transformers import AutoModelForCausalLM
 from bench.artifact import load_artifact, make_artifact
 from bench.method import Method, RunContext
 from bench.policy import LoadedModel, Policy
+from methods.decoding.prefix import plain_prefix
 from methods.dexperts import DExperts, DExpertsConfig
+from methods.gedi import Gedi, GediConfig
 from methods.preadd import Preadd, PreaddConfig
 from methods.prompt import PromptConfig, PromptMethod
 from methods.self_debias import ANNOUNCED, SelfDebias, SelfDebiasConfig
+from methods.training.batches import Collator, draw_items, score_batch
 
 TEXT = "The river rises in the hills, runs south past two small"
 TRAINING = {"steps": 3, "lr": 1e-2, "lora_r": 4}
@@ -152,3 +156,85 @@ def test_self_debias_multiplies_probabilities_as_published(apply, tiny_base, opt
     expected = expected / expected.sum(-1, keepdim=True)
     assert torch.allclose(policy_logits(policy).softmax(-1), expected, atol=1e-5)
     assert not policy.truncates
+
+
+@pytest.fixture
+def gedi(apply, tiny_base, tiny_sets, tmp_path) -> Any:
+    """From options to the policy, its configuration and the log-probabilities that it is made of, computed by hand."""
+
+    def make(**options: Any) -> tuple[Policy, GediConfig, list[torch.Tensor]]:
+        config = GediConfig(logit_scale=2.0, class_bias=0.5, **TRAINING, **options)
+        policy = apply(Gedi(config), tiny_sets)
+        base = plain_logits(tiny_base.model, tiny_base.tokenizer, TEXT)
+        after = [
+            expert_logits(tiny_base, tmp_path / "artifact", f"{code}\n{TEXT}")[-len(base) - 1 :]
+            for code in (config.desired_code, config.undesired_code)
+        ]
+        return policy, config, [one.double().log_softmax(-1) for one in (base, *after)]
+
+    return make
+
+
+def gedi_by_hand(tiny_base: LoadedModel, config: GediConfig, logprobs: list[torch.Tensor]) -> tuple[Any, Any]:
+    """The authors' decoding loop: class log-likelihoods are means over all tokens after the code, the next included.
+
+    Returns:
+        Weighted log-probabilities and log-probabilities of the desired class, [positions, vocabulary].
+    """
+    base, desired, undesired = logprobs
+    ids = tiny_base.tokenizer(TEXT)["input_ids"]
+    weighted, told = [], []
+    for position in range(len(ids)):
+        read = range(position + 1)
+        means = [
+            (sum(one[i, ids[i]] for i in read) + one[position + 1]) / (position + 2) for one in (desired, undesired)
+        ]
+        classes = torch.stack([config.logit_scale * means[0] + config.class_bias, config.logit_scale * means[1]])
+        told.append(classes.log_softmax(0)[0])
+        weighted.append(base[position] + config.omega * told[-1])
+    return torch.stack(weighted), torch.stack(told)
+
+
+@pytest.mark.parametrize("omega", [30.0, 3.0])
+def test_gedi_weighs_by_the_class_of_the_text_so_far(gedi, tiny_base, omega):
+    policy, config, logprobs = gedi(omega=omega)
+    expected, _ = gedi_by_hand(tiny_base, config, logprobs)
+    assert float((expected.log_softmax(-1) - logprobs[0]).abs().max()) > 1e-2
+    assert torch.allclose(policy_logits(policy).double().log_softmax(-1), expected.log_softmax(-1), atol=2e-4)
+
+
+@pytest.mark.parametrize(("filter_p", "target_p"), [(0.8, 0.8), (0.95, 0.45)])
+def test_gedi_leaves_out_what_the_authors_leave_out(gedi, tiny_base, filter_p, target_p):
+    """From the least desired token on, up to a mass; but none whose class is probable enough, bias considered."""
+    policy, config, logprobs = gedi(filter_p=filter_p, target_p=target_p)
+    weighted, told = gedi_by_hand(tiny_base, config, logprobs)
+    target = 1 / (1 + math.exp(-(math.log(target_p / (1 - target_p)) + config.class_bias)))
+    order = told.argsort(-1)
+    below = weighted.softmax(-1).gather(-1, order).cumsum(-1) < filter_p
+    removed = torch.zeros_like(below).scatter(-1, order, below & (told.gather(-1, order) < math.log(target)))
+    sampled, whole = policy_logits(policy, sampling=True), policy_logits(policy)
+    assert policy.truncates
+    assert 0 < int(removed.sum()) < removed.numel()
+    assert torch.equal(sampled.isfinite(), ~removed)
+    assert torch.equal(sampled[~removed], whole[~removed])
+
+
+def test_gedi_trains_both_losses(tiny_base, tiny_sets):
+    config = GediConfig(generative=0.3, logit_scale=2.0, positives=2, negatives=1)
+    items = draw_items(tiny_sets, config, 0)[:2]
+    codes = [plain_prefix(tiny_base, code) for code in ("clean", "dirty")]
+    found = Gedi(config).loss(score_batch(tiny_base.model, Collator(tiny_base.tokenizer, prefixes=codes)(items)))
+    generative, discriminative = [], []
+    for item in items:
+        for text, own in [*((text, 0) for text in item.positives), *((text, 1) for text in item.negatives)]:
+            nll = []
+            for code in ("clean\n", "dirty\n"):
+                logits = plain_logits(tiny_base.model, tiny_base.tokenizer, code + item.anchor + text)
+                ids = torch.tensor(tiny_base.tokenizer(code + item.anchor + text)["input_ids"])
+                start = len(tiny_base.tokenizer(code + item.anchor)["input_ids"])
+                nll.append(torch.nn.functional.cross_entropy(logits[start - 1 : -1], ids[start:]))
+            generative.append(nll[own])
+            discriminative.append(torch.nn.functional.cross_entropy(-2.0 * torch.stack(nll), torch.tensor(own)))
+    expected = 0.3 * torch.stack(generative).mean() + 0.7 * torch.stack(discriminative).mean()
+    assert len(generative) == 6
+    assert float(found) == pytest.approx(float(expected), abs=1e-5)

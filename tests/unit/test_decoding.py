@@ -18,6 +18,9 @@ from methods.decoding.experts import expert
 from methods.decoding.mixture import MixturePolicy, nucleus, weighted
 from methods.decoding.prefix import PrefixPolicy, chat_prefix, plain_prefix
 from methods.dexperts import DExperts, DExpertsConfig
+from methods.gedi import Gedi, GediConfig
+from methods.gedi.policy import GediPolicy, Guidance
+from methods.prompt import PromptConfig, PromptMethod
 from methods.self_debias import ANNOUNCED, SelfDebiasConfig
 
 PREFIX = "What is the capital of France?\n"
@@ -105,13 +108,25 @@ def test_a_prefix_that_is_too_long_is_refused(tiny_base):
 
 def test_a_tokenizer_without_chat_template_is_refused(tiny_base):
     with pytest.raises(UsageError, match="has no chat template; set template=plain"):
-        chat_prefix(tiny_base, "Be kind.")
+        chat_prefix(tiny_base.tokenizer, "Be kind.")
+
+
+def test_prompt_finds_out_before_any_work_that_there_is_no_chat_template(tiny_model):
+    PromptMethod(PromptConfig()).check(tiny_model, {})
+    with pytest.raises(UsageError, match="has no chat template"):
+        PromptMethod(PromptConfig(template="chat")).check(tiny_model, {})
+
+
+def test_a_conversation_that_is_too_long_is_refused(tiny_base, tmp_path):
+    tiny_base.tokenizer.chat_template = "{{ messages[0].content }}"
+    with pytest.raises(UsageError, match="reads 512; shorten it"):
+        PromptMethod(PromptConfig(template="chat", text="river " * 300)).prepare(tiny_base, None, RunContext(tmp_path))
 
 
 def test_a_chat_template_that_takes_no_system_message_is_refused(tiny_base):
     tiny_base.tokenizer.chat_template = "{{ raise_exception('no system role') }}"
     with pytest.raises(UsageError, match=r"takes no system message alone \(no system role\); set template=plain"):
-        chat_prefix(tiny_base, "Be kind.")
+        chat_prefix(tiny_base.tokenizer, "Be kind.")
 
 
 # --- mixtures ---
@@ -247,3 +262,62 @@ def test_wrong_options_of_self_debias_are_refused(options, message):
 
 def test_every_attribute_of_self_debias_can_be_named():
     assert SelfDebiasConfig(attributes=tuple(ANNOUNCED)).attributes == tuple(ANNOUNCED)
+
+
+# --- GeDi ---
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"desired_code": "dirty"}, "desired_code and undesired_code are the same"),
+        ({"negatives": 0}, "'negatives' = 0"),
+        ({"generative": 1.5}, "'generative' = 1.5"),
+        ({"filter_p": 1}, "'filter_p' = 1"),
+        ({"target_p": 0}, "'target_p' = 0"),
+        ({"steps": -1}, "'steps' = -1"),
+    ],
+)
+def test_wrong_options_of_gedi_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        validate(GediConfig, options, "gedi")
+
+
+def test_gedi_needs_both_kinds_of_text(tiny_base, tiny_sets, tmp_path):
+    lacking = [one.model_copy(update={"negatives": []}) for one in tiny_sets.sets]
+    with pytest.raises(MissingError, match=r"none of the 6 contrastive sets .* has positives and negatives"):
+        Gedi(GediConfig()).prepare(tiny_base, ContrastiveSets(lacking, "0", "a file"), RunContext(tmp_path))
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_gedi_counts_no_begin_token(begins, tiny_base, tiny_adapter):
+    """A text alone is guided as after an empty prompt, and reading it token by token as reading it at once."""
+    if begins:
+        starting_with_begin(tiny_base)
+    text: list[int] = tiny_base.tokenizer("She asked whether", add_special_tokens=False)["input_ids"]
+    begin = tiny_base.tokenizer.bos_token_id
+    with expert(tiny_base, tiny_adapter) as conditional:
+        codes = [PrefixPolicy(conditional, plain_prefix(tiny_base, code)) for code in ("clean", "dirty")]
+        # A base that knows nothing leaves the guide alone.
+        policy = GediPolicy(Flat(tiny_base.model, tiny_base.tokenizer), *codes, Guidance(30.0, 1.0, 0.0, 0.0, 0.0))
+        after = [logits_of(code, text).log_softmax(-1) for code in codes]
+        start = codes[0].start().log_softmax(-1) - codes[1].start().log_softmax(-1)
+        mask = torch.ones(1, 1, dtype=torch.int64)
+        found, cache = policy.forward(torch.tensor([[begin]]), mask)
+        assert torch.allclose(found[0, -1], 30 * torch.nn.functional.logsigmoid(start), atol=1e-4)
+        ratio = torch.cat([start[None], after[0] - after[1]])
+        total = torch.zeros(())
+        for number, token in enumerate(text):
+            mask = torch.cat([mask, torch.ones(1, 1, dtype=torch.int64)], -1)
+            found, cache = policy.forward(torch.tensor([[token]]), mask, cache)
+            total = total + ratio[number, token]
+            odds = (total + ratio[number + 1]) / (number + 2)
+            assert torch.allclose(found[0, -1], 30 * torch.nn.functional.logsigmoid(odds), atol=1e-3)
+
+
+class Flat(HFPolicy):
+    """A model to which all tokens are alike."""
+
+    def forward(self, *arguments: Any, **options: Any) -> Any:
+        logits, cache = super().forward(*arguments, **options)
+        return torch.zeros_like(logits), cache
