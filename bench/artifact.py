@@ -33,7 +33,7 @@ def make_artifact(
         The facts.
 
     Raises:
-        MissingError: the method needs sets and there are none.
+        MissingError: the method needs sets, or a scorer, and there are none.
         UsageError: the method is given sets that it did not declare.
     """
     name = method.info.name
@@ -41,6 +41,8 @@ def make_artifact(
         raise MissingError(f"method '{name}' learns from contrastive sets and got none", mend="give the suite 'sets'")
     if sets is not None and not method.info.needs_sets:
         raise UsageError(f"method '{name}' did not declare that it learns from contrastive sets, and got some")
+    if method.info.needs_scorer and ctx.toxicity is None:
+        raise MissingError(f"method '{name}' learns from a scorer and got none", mend="give the suite 'scorer'")
     begin = time.perf_counter()
     facts = method.prepare(base, sets, ctx)
     if sets is not None:

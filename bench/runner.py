@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import registry
 from bench.artifact import load_artifact, make_artifact
 from bench.environment import Environment, alone
 from bench.errors import MissingError
@@ -117,9 +118,14 @@ class Runner:
                 "scorer": self.env.scorer.info.hash if self.method.info.needs_scorer else None,
                 "model": [self.env.model.sha256, self.cell.suite.model.dtype, self.cell.suite.model.quantization],
                 "code": [code_hash(_SETS_CODE), self.env.method_code(self.cell.method)],
-                "packages": versions([*NUMERIC, "peft", "accelerate", "bitsandbytes"]),
+                "packages": versions([*NUMERIC, "peft", "accelerate", "bitsandbytes", *self._extra_packages]),
             }
         )
+
+    @property
+    def _extra_packages(self) -> list[str]:
+        extras = self.method.info.extras
+        return [one.name for one in registry.requirements("methods", self.cell.method, extras)]
 
     @cached_property
     def key(self) -> str:
@@ -162,6 +168,7 @@ class Runner:
         """
         _ = self.key
         if not self.done:
+            registry.check_extras("methods", self.cell.method, self.method.info.extras)
             self.method.check(self.env.model.path, self._input_folders)
         if self.sets_key and (self.cell.suite.sets.source != "self" or self._sets_path.exists()):
             self.sets()

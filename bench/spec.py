@@ -100,6 +100,8 @@ def validate(kind: type[S], data: Any, where: str, *, show_values: bool = True) 
 
 def _explain(kind: type[BaseModel], detail: Any, *, show_values: bool) -> str:
     path = [part for part in detail["loc"] if isinstance(part, str | int)]
+    if not path and detail["type"] == "value_error":  # it names the keys itself
+        return str(detail["ctx"]["error"])
     name = ".".join(map(str, path)) or "the whole"
     if detail["type"] == "extra_forbidden":
         return f"unknown key '{name}', {did_you_mean(str(path[-1]), _fields(kind, path[:-1]))}"

@@ -74,6 +74,20 @@ def unwrap(model: PreTrainedModel) -> None:
     model.eval()
 
 
+@contextmanager
+def restored(model: PreTrainedModel) -> Iterator[None]:
+    """Give a model back, when the block ends, without adapters and with the attributes and configurations it had."""
+    parts = [model, model.config, *([model.generation_config] if model.generation_config else [])]
+    own = [(part, dict(vars(part))) for part in parts]
+    try:
+        yield
+    finally:
+        unwrap(model)
+        for part, before in own:
+            vars(part).clear()
+            vars(part).update(before)
+
+
 def _refuse_broken(model: PeftModel) -> None:
     if not all(bool(one.isfinite().all()) for one in get_peft_model_state_dict(model).values()):
         raise MissingError("the adapter holds numbers that are not finite", mend="lower the learning rate (lr)")

@@ -1,0 +1,52 @@
+"""Group relative policy optimisation (Shao et al., 2024, arXiv 2402.03300, Section 4.1), with the scorer as reward."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from bench.errors import MissingError
+from bench.method import MethodInfo, RunContext
+from methods.training.config import AdapterOptions, Steps
+from methods.training.method import AdaptedMethod, Scaled
+
+if TYPE_CHECKING:
+    from bench.policy import LoadedModel
+    from bench.sets import ContrastiveSets
+
+
+class GRPOConfig(Scaled, AdapterOptions, Steps):
+    """Options of `grpo`: as many texts a step as the other methods see, of its own writing."""
+
+    generations: int = Field(8, ge=2, description="continuations sampled for an anchor, which are compared, G")
+    max_new_tokens: int = Field(20, ge=1, description="most tokens of a continuation")
+    temperature: float = Field(1.0, gt=0, description="temperature that they are sampled at")
+    beta: float = Field(0.0, ge=0, description="weight of the KL divergence from the base model")
+    scale_rewards: Literal["group", "batch", "none"] = Field(
+        "group", description="what the rewards' deviations from their anchor's mean are divided by"
+    )
+
+
+class GRPO(AdaptedMethod[GRPOConfig]):
+    """Reinforcement learning on what the model writes itself, on TRL's own trainer."""
+
+    info = MethodInfo(
+        name="grpo",
+        kind="fine-tuning",
+        summary="group relative policy optimisation: reinforcement learning with the suite's scorer as reward",
+        paper="Shao et al., 2024, arXiv 2402.03300",
+        needs_sets=True,
+        needs_scorer=True,
+        extras=("rl",),
+        strength="scale",
+    )
+    Config = GRPOConfig
+
+    def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
+        """Train the adapter."""
+        try:
+            from methods.grpo.training import train_on_reward
+        except ImportError as error:
+            raise MissingError(
+                f"method 'grpo' needs trl ({error})", mend="pip install 'contrastive-bench[rl]'"
+            ) from error
+        return train_on_reward(base, sets, self.config, ctx)
