@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bench.method import MethodInfo
 from methods.training.method import BothConfig, TrainedMethod, required
@@ -19,6 +19,15 @@ class KTOConfig(BothConfig):
     beta: float = Field(0.1, gt=0, description="how strongly the base model holds the edited one back")
     desirable_weight: float = Field(1.0, gt=0, description="weight of the positives, lambda_D")
     undesirable_weight: float = Field(1.0, gt=0, description="weight of the negatives, lambda_U")
+
+    @model_validator(mode="after")
+    def _two_anchors(self) -> "KTOConfig":
+        if self.anchors_per_step < 2 * self.accumulation:
+            raise ValueError(
+                f"anchors_per_step = {self.anchors_per_step} with accumulation = {self.accumulation} leaves a "
+                "micro-batch without two anchors, whose texts are put after each other's"
+            )
+        return self
 
 
 class KTO(TrainedMethod[KTOConfig]):

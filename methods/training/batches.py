@@ -34,7 +34,7 @@ class Asks:
     Attributes:
         reference: Their log-likelihoods under the base model, computed once.
         prompts: The anchors' log-likelihoods.
-        mismatched: How far the model has moved on texts after another's anchor (see `mismatch`).
+        mismatched: How far the model has moved on texts after another's anchor (see `mismatch`); the reference as well.
         prefixes: Tokens to read before the anchors, one prefix after the other: the rows are all texts after the first,
             then all texts after the second, and so on.
     """

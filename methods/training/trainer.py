@@ -117,12 +117,19 @@ def train_adapter(
 
     Returns:
         steps, tokens trained on (prompts included), trainable parameters, number of anchors.
+
+    Raises:
+        MissingError: the sets lack what is learned from, or the loss or the adapter is not finite.
+        UsageError: the anchors cannot be shared, a target is no module, or mismatched texts are asked for and a
+            micro-batch has no two anchors, or there are several processes.
     """
     if sets is None:
         raise MissingError("training needs contrastive sets and got none")
     items = draw_items(sets, config, ctx.seed)
     steps = len(items) // config.anchors_per_step
     share = per_process(config.anchors_per_step, config)
+    if asks.mismatched:
+        _refuse_unmismatched(items, share)
     arguments = TrainingArguments(**training_options(config, steps, share, ctx))
     arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: more would multiply the global batch
     reference = _reference(base, items, share, asks, ctx.progress)
@@ -167,15 +174,9 @@ def train_adapter(
 def _reference(
     base: LoadedModel, items: list[Item], share: int, asks: Asks, progress: Progress
 ) -> dict[tuple[str, str], float] | None:
-    """Log-likelihood under the base model of every (anchor, text) that the loss asks it for.
-
-    Raises:
-        UsageError: a micro-batch has no two anchors to mismatch, or there are several processes.
-        MissingError: all items have one anchor.
-    """
-    rows = match(items) if asks.reference else []
+    """Log-likelihood under the base model of every (anchor, text) that the loss asks it for."""
+    rows = match(items) if asks.reference or asks.mismatched else []
     if asks.mismatched:
-        _refuse_unmismatched(items, share)
         rows += [row for start in range(0, len(items), share) for row in mismatch(items[start : start + share])]
     if not rows:
         return None

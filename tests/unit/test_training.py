@@ -8,16 +8,20 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from bench import registry
 from bench.artifact import load_artifact, make_artifact
 from bench.errors import MissingError, UsageError
 from bench.method import RunContext
 from bench.sets import ContrastiveSet, ContrastiveSets, Text
+from bench.spec import validate
 from methods.contrastive import ContrastiveConfig, ContrastivePerplexity
+from methods.dpo import DPO, DPOConfig
 from methods.training.adapter import adapted
-from methods.training.batches import Collator, Item, Scores, draw_items, score_batch
+from methods.training.batches import Asks, Collator, Item, Scores, draw_items, mismatch, paired, score_batch
 from methods.training.config import TrainingConfig, total_steps
-from methods.training.trainer import train_adapter
+from methods.training.trainer import LOG_FILE, train_adapter
 
 ITEMS = [
     Item("She asked", (" whether the train was late.", " him."), (" what is it",)),
@@ -78,6 +82,68 @@ def test_gradients_do_not_depend_on_the_batch(tiny_base):
     assert float(single.abs().max()) > 1e-3
 
 
+def test_the_anchors_likelihood_is_of_its_tokens_from_the_second_on(tiny_base):
+    """And asking for it does not change the texts'."""
+    batch = Collator(tiny_base.tokenizer)(ITEMS)
+    with torch.no_grad():
+        plain = score_batch(tiny_base.model, batch)
+        scored = score_batch(tiny_base.model, batch, prompts=True)
+    assert plain.prompt_logprob is None
+    assert scored.logprob.tolist() == pytest.approx(plain.logprob.tolist(), abs=1e-4)
+    assert scored.tokens.tolist() == plain.tokens.tolist()
+    for row, number in enumerate(scored.group.tolist()):
+        ids = tiny_base.tokenizer(ITEMS[number].anchor)["input_ids"] or [tiny_base.tokenizer.bos_token_id]
+        with torch.no_grad():
+            logprobs = tiny_base.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        expected = sum(float(logprobs[place, token]) for place, token in enumerate(ids[1:]))
+        assert float(scored.prompt_logprob[row]) == pytest.approx(expected, abs=1e-4)
+        assert int(scored.prompt_tokens[row]) == len(ids) - 1
+
+
+def rows_of(*counts: tuple[int, int]) -> Scores:
+    """Rows of so many positives and negatives an anchor, in the collator's order."""
+    rows = [
+        (number, positive)
+        for number, pair in enumerate(counts)
+        for positive, count in zip((True, False), pair, strict=True)
+        for _ in range(count)
+    ]
+    none = torch.zeros(len(rows))
+    return Scores(none, none, torch.tensor([row[0] for row in rows]), torch.tensor([row[1] for row in rows]))
+
+
+@pytest.mark.parametrize(
+    ("counts", "pairs"),
+    [
+        ([(2, 2)], [(0, 2), (1, 3)]),
+        ([(1, 3)], [(0, 1), (0, 2), (0, 3)]),
+        ([(3, 2)], [(0, 3), (1, 4), (2, 3)]),
+        ([(1, 1), (2, 1)], [(0, 1), (2, 4), (3, 4)]),
+        ([(2, 0), (1, 1)], [(2, 3)]),
+        ([(2, 0)], []),
+    ],
+)
+def test_pairs_are_of_one_anchor_and_every_text_is_in_one(counts, pairs):
+    """The j-th positive with the j-th negative; the fewer are gone through again."""
+    chosen, rejected = paired(rows_of(*counts))
+    assert list(zip(chosen.tolist(), rejected.tolist(), strict=True)) == pairs
+
+
+def test_texts_are_mismatched_with_the_next_other_anchor():
+    one, two, three = Item("1", ("a", "b"), ("c",)), Item("2", ("d",), ()), Item("3", (), ("e",))
+    same = Item("1", ("f",), ())
+    assert mismatch([one, two, three]) == [
+        ("2", "a", 0, True),
+        ("2", "b", 0, True),
+        ("2", "c", 0, False),
+        ("3", "d", 1, True),
+        ("1", "e", 2, False),
+    ]
+    assert mismatch([one, same, two])[0] == ("2", "a", 0, True)  # not with its own anchor
+    assert mismatch([one, same]) == []
+    assert mismatch([one]) == []
+
+
 def test_items_follow_from_the_seed():
     sets = sets_of(*[(6, 6)] * 5)
     config = TrainingConfig(steps=7)
@@ -128,6 +194,48 @@ def test_sets_without_a_kind_are_refused(tiny_base, tmp_path):
         train_adapter(tiny_base, None, TrainingConfig(), mean_phi, RunContext(tmp_path))
 
 
+def test_a_method_of_pairs_needs_both_kinds(tiny_base, tmp_path):
+    with pytest.raises(MissingError, match=r"none of the 1 contrastive sets .* has positives and negatives"):
+        make_artifact(DPO(DPOConfig()), tiny_base, sets_of((2, 0)), RunContext(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "said"),
+    [
+        ("sft", {"negatives": 4}, "'negatives' = 4: input should be less than or equal to 0"),
+        ("sft", {"positives": 0}, "'positives' = 0: input should be greater than or equal to 1"),
+        ("dpo", {"positives": 0}, "'positives' = 0: input should be greater than or equal to 1"),
+        ("dpo", {"negatives": 0}, "'negatives' = 0: input should be greater than or equal to 1"),
+        ("dpo", {"beta": 0}, "'beta' = 0: input should be greater than 0"),
+        ("simpo", {"positives": 0}, "'positives' = 0: input should be greater than or equal to 1"),
+        ("orpo", {"negatives": 0}, "'negatives' = 0: input should be greater than or equal to 1"),
+        ("kto", {"negatives": 0}, "'negatives' = 0: input should be greater than or equal to 1"),
+        ("kto", {"accumulation": 2}, "anchors_per_step = 2 with accumulation = 2 leaves a micro-batch without two"),
+        ("unlikelihood", {"negatives": 0}, "'negatives' = 0: input should be greater than or equal to 1"),
+        ("npo", {"negatives": 0}, "'negatives' = 0: input should be greater than or equal to 1"),
+        ("npo", {"positives": 0}, "positives = 0 leaves nothing to retain: set retain = 0 as well"),
+        ("simnpo", {"positives": 0}, "positives = 0 leaves nothing to retain: set retain = 0 as well"),
+        ("grpo", {"generations": 1}, "'generations' = 1: input should be greater than or equal to 2"),
+        ("grpo", {"positives": 4}, "unknown key 'positives'"),
+        ("contrastive", {"positives": 0, "negatives": 0}, "positives and negatives cannot both be 0"),
+    ],
+)
+def test_options_that_leave_nothing_to_learn_are_one_clear_line(method, options, said):
+    kind = registry.load("methods", method)
+    with pytest.raises(UsageError) as error:
+        validate(kind.Config, options, f"method '{method}'")
+    assert error.value.what.startswith(f"method '{method}': {said}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("method", ["npo", "simnpo"])
+def test_what_is_forgotten_alone_needs_no_positives(tiny_base, tmp_path, method):
+    kind = registry.load("methods", method)
+    forget = kind(kind.Config(steps=1, positives=0, retain=0))
+    make_artifact(forget, tiny_base, sets_of((0, 2), (0, 1)), RunContext(tmp_path))
+    assert json.loads((tmp_path / LOG_FILE).read_text())[0].keys() == {"loss", "phi_negatives"}
+
+
 def test_anchors_that_cannot_be_shared_are_refused(tiny_base, tiny_sets, tmp_path):
     config = TrainingConfig(anchors_per_step=3, accumulation=2)
     with pytest.raises(UsageError, match="anchors_per_step = 3 cannot be shared by 1 processes with accumulation = 2"):
@@ -144,6 +252,54 @@ def train(base: Any, sets: ContrastiveSets, folder: Path, loss: Any = mean_phi, 
     train_adapter(base, sets, config, loss, RunContext(folder))
     log: list[dict[str, Any]] = json.loads((folder / "training.json").read_text())
     return log
+
+
+def watched(base: Any, sets: ContrastiveSets, folder: Path, asks: Asks, **options: Any) -> list[Scores]:
+    """What the loss saw at each step; the model moves from one to the next."""
+    seen: list[Scores] = []
+
+    def loss(scores: Scores) -> torch.Tensor:
+        seen.append(scores)
+        return mean_phi(scores)
+
+    config = TrainingConfig(**{"steps": 3, "lr": 5e-3, "warmup": 0.0, **options})
+    train_adapter(base, sets, config, loss, RunContext(folder), asks=asks)
+    return seen
+
+
+def test_the_reference_is_a_plain_pass_of_the_base(tiny_base, tiny_sets, tmp_path):
+    """Before the first step the model is the base; later the reference stays where it was."""
+    seen = watched(tiny_base, tiny_sets, tmp_path, Asks(reference=True))
+    assert seen[0].reference.tolist() == pytest.approx(seen[0].logprob.tolist(), abs=1e-3)
+    items = draw_items(tiny_sets, TrainingConfig(steps=3), 0)[4:]
+    texts = [(item.anchor, text) for item in items for text in (*item.positives, *item.negatives)]
+    assert seen[2].reference.tolist() == pytest.approx([alone(tiny_base, *one)[0] for one in texts], abs=1e-3)
+    assert float((seen[2].reference - seen[2].logprob).abs().max()) > 0.01
+    assert not seen[2].reference.requires_grad
+    assert seen[0].mismatched is None
+
+
+def test_mismatched_texts_show_how_far_the_model_has_moved(tiny_base, tiny_sets, tmp_path):
+    sets = sets_of(*[(4, 4)] * 6)
+    seen = watched(tiny_base, sets, tmp_path, Asks(mismatched=True), anchors_per_step=6, accumulation=3)
+    assert len(seen) == 9  # micro-batches of two anchors
+    assert all(len(one.mismatched) == len(one.logprob) for one in seen)
+    assert float(seen[0].mismatched.abs().max()) < 1e-3
+    assert float(seen[-1].mismatched.abs().max()) > 0.01
+    assert not any(one.mismatched.requires_grad for one in seen)
+    assert all(one.logprob.requires_grad for one in seen)
+
+
+def test_what_cannot_be_mismatched_is_refused(tiny_base, tiny_sets, tmp_path, monkeypatch):
+    asks = Asks(mismatched=True)
+    with pytest.raises(UsageError, match="raise anchors_per_step, or lower accumulation"):
+        watched(tiny_base, tiny_sets, tmp_path, asks, anchors_per_step=2, accumulation=2)
+    with pytest.raises(MissingError, match="have only one"):
+        watched(tiny_base, sets_of((2, 2)), tmp_path, asks)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="use one process"):
+        watched(tiny_base, tiny_sets, tmp_path, asks, anchors_per_step=4)
+    assert list(tmp_path.glob("adapter*")) == []
 
 
 def test_training_lowers_the_loss(tiny_base, tiny_sets, tmp_path):
@@ -202,6 +358,41 @@ def test_a_loss_that_is_no_number_is_one_clear_error(tiny_base, tiny_sets, tmp_p
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not (tmp_path / "a" / "adapter_model.safetensors").exists()
+
+
+def test_an_adapter_that_is_no_number_is_not_kept(tiny_base, tiny_sets, tmp_path):
+    """The loss is a number to the end, its last gradient is not."""
+
+    def loss(scores: Scores) -> torch.Tensor:
+        phi = scores.phi.mean()
+        return phi + (phi.detach() - phi).clamp(min=0).sqrt()  # 0, of infinite slope
+
+    with pytest.raises(
+        MissingError, match=r"the trained adapter holds numbers that are not finite; lower the learning"
+    ):
+        train(tiny_base, tiny_sets, tmp_path / "a", loss=loss, steps=1)
+    assert not (tmp_path / "a" / "adapter_model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "said"),
+    [
+        (float("nan"), 1.0, "the adapter holds numbers that are not finite; lower the learning rate"),
+        (float("inf"), 0.0, "the adapter holds numbers that are not finite; lower the learning rate"),
+        (1.0, 1e39, r"the adapter, scaled by 1e\+39, makes weights that are not finite; lower the strength"),
+    ],
+)
+def test_a_broken_adapter_is_one_clear_error(tiny_base, tiny_sets, tmp_path, value, scale, said):
+    train(tiny_base, tiny_sets, tmp_path / "a", steps=1)
+    path = tmp_path / "a" / "adapter_model.safetensors"
+    tensors = load_file(path)
+    next(tensor for name, tensor in tensors.items() if "lora_B" in name)[0, 0] = value
+    save_file(tensors, path, {"format": "pt"})
+    before = {name: tensor.clone() for name, tensor in tiny_base.model.state_dict().items()}
+    with pytest.raises(MissingError, match=said), adapted(tiny_base.model, tmp_path / "a", scale):
+        pytest.fail("it was applied")
+    after = tiny_base.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_the_applied_model_is_the_trained_one(tiny_base, tiny_sets, tmp_path):
