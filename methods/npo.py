@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class NPOConfig(UnlearningConfig):
     """Options of `npo`."""
 
+    lr: float = Field(1e-4, gt=0, description="peak learning rate (AdamW)")
     beta: float = Field(0.1, gt=0, description="how strongly the base model holds the edited one back")
 
 

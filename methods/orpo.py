@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class ORPOConfig(BothConfig):
     """Options of `orpo`."""
 
-    weight: float = Field(0.1, ge=0, description="weight of the odds-ratio term")
+    weight: float = Field(1.0, ge=0, description="weight of the odds-ratio term")
     likelihood: Literal["text", "all"] = Field(
         "text", description="what the likelihood term counts: the chosen text (the paper), or its anchor too (TRL)"
     )

@@ -28,10 +28,10 @@ class PromptConfig(Spec):
         min_length=1,
         description="what is read before every prompt; a line break is put after it where it ends in none",
     )
-    template: Literal["plain", "chat"] = Field(
-        "plain",
+    template: Literal["auto", "plain", "chat"] = Field(
+        "auto",
         description="plain: the text stands before the prompt; chat: it is the system's message in the tokenizer's "
-        "chat template, and the prompt begins the assistant's answer",
+        "chat template, and the prompt begins the assistant's answer; auto: chat where the tokenizer has a template",
     )
     strength: float = Field(
         1.0, description="strength: 0 is the base, 1 the prompted model, more goes beyond it", json_schema_extra=APPLY
@@ -69,7 +69,7 @@ class PromptMethod(Method[PromptConfig]):
     def _prefix(self, base: "LoadedModel") -> list[int]:
         from methods.decoding.prefix import chat_prefix, fitting, plain_prefix
 
-        if self.config.template == "chat":
+        if self.config.template == "chat" or (self.config.template == "auto" and base.tokenizer.chat_template):
             return fitting(base, chat_prefix(base.tokenizer, self.config.text))
         return plain_prefix(base, self.config.text)
 

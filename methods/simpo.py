@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class SimPOConfig(BothConfig):
     """Options of `simpo`."""
 
+    lr: float = Field(4e-4, gt=0, description="peak learning rate (AdamW)")
     beta: float = Field(2.0, gt=0, description="scale of the rewards")
     gamma: float = Field(1.6, ge=0, description="margin between the rewards of chosen and rejected texts")
 

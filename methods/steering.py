@@ -50,7 +50,7 @@ class SteeringConfig(Spec):
         "between layers and models",
         json_schema_extra=APPLY,
     )
-    multiplier: float = Field(2.0, description="strength: factor on the vector, 0 is the base", json_schema_extra=APPLY)
+    multiplier: float = Field(3.0, description="strength: factor on the vector, 0 is the base", json_schema_extra=APPLY)
 
 
 class Steering(Method[SteeringConfig]):
