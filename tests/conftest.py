@@ -1,5 +1,6 @@
 """Shared parts: a tiny random model with a real tokenizer, a private cache, shut sockets."""
 
+import gc
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -34,6 +35,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("network"):
             item.add_marker(pytest.mark.enable_socket)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the tests have imported out of garbage collections: each training ends with one."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
 """What holds for every method, installed ones included: a new method is covered by being registered."""
 
+import contextlib
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -364,7 +366,7 @@ def test_facts_can_be_recorded(bench):
         assert artifact.facts["sets"] == {"hash": bench.sets.hash, "source": bench.sets.source, "anchors": 6}
 
 
-FRESH = """
+OTHER = """
 import json, sys
 from pathlib import Path
 import torch
@@ -375,41 +377,61 @@ from bench.engine.generation import encode_prompt
 from bench.model import load_model
 from bench.spec import ModelSpec
 
-name, model, artifact, config, inputs, text = sys.argv[1:]
-base = load_model(ModelSpec(id=model), Resolved(model, Path(model), "0", None, None, "local"))
-kind = registry.load("methods", name)
-made = load_artifact(Path(artifact), {option: Path(path) for option, path in json.loads(inputs).items()})
-with kind(kind.Config(**json.loads(config))).applied(base, made) as policy:
-    ids = torch.tensor([encode_prompt(policy, text)])
-    logits = policy.forward(ids, torch.ones_like(ids))[0][0, -1]
-print(json.dumps({"hash": made.hash, "logits": logits.tolist()}))
+for line in sys.stdin:
+    name, model, artifact, config, inputs, text = json.loads(line)
+    base = load_model(ModelSpec(id=model), Resolved(model, Path(model), "0", None, None, "local"))
+    kind = registry.load("methods", name)
+    made = load_artifact(Path(artifact), {option: Path(path) for option, path in inputs.items()})
+    with kind(kind.Config(**config)).applied(base, made) as policy:
+        ids = torch.tensor([encode_prompt(policy, text)])
+        logits = policy.forward(ids, torch.ones_like(ids))[0][0, -1]
+    print("answer", json.dumps({"hash": made.hash, "logits": logits.tolist()}), flush=True)
 """
+Ask = Callable[[Method[Any], Artifact, str], dict[str, Any]]
 
 
-@pytest.fixture
-def in_a_fresh_process(tiny_model: Path) -> Callable[[Method[Any], Artifact, str], dict[str, Any]]:
-    """Apply an artifact in another process, which knows the folders and the options alone."""
+@pytest.fixture(scope="module")
+def in_another_process(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+    """Apply an artifact in a process that makes none: it knows the folders and the options alone.
 
-    def ask(method: Method[Any], artifact: Artifact, text: str) -> dict[str, Any]:
-        config = json.dumps(method.config.model_dump(mode="json"))
-        inputs = json.dumps({option: str(path) for option, path in artifact.inputs.items()})
-        arguments = [method.info.name, str(tiny_model), str(artifact.path), config, inputs, text]
-        done = subprocess.run(
-            [sys.executable, "-c", FRESH, *arguments], capture_output=True, text=True, check=False, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return answer
+    One process for all methods, as it takes long to start; it loads the base model anew for each.
+    """
+    errors = tmp_path_factory.mktemp("another-process") / "stderr"
+    with (
+        errors.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-c", OTHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+        ) as process,
+    ):
+        assert process.stdin
+        assert process.stdout
+        to, back = process.stdin, process.stdout
 
-    return ask
+        def ask(method: Method[Any], artifact: Artifact, text: str) -> dict[str, Any]:
+            config = method.config.model_dump(mode="json")
+            inputs = {option: str(path) for option, path in artifact.inputs.items()}
+            watchdog = threading.Timer(300, process.kill)
+            watchdog.start()
+            with contextlib.suppress(BrokenPipeError):
+                print(
+                    json.dumps([method.info.name, str(tiny_model), str(artifact.path), config, inputs, text]), file=to
+                )
+                to.flush()
+            line = next((line for line in back if line.startswith("answer ")), None)
+            watchdog.cancel()
+            assert line, errors.read_text()
+            answer: dict[str, Any] = json.loads(line.removeprefix("answer "))
+            return answer
+
+        yield ask
 
 
-def test_an_artifact_survives_a_round_trip(bench, in_a_fresh_process, tmp_path):
+def test_an_artifact_survives_a_round_trip(bench, in_another_process, tmp_path):
     """Moved to another folder and applied by a process that did not make it."""
     method, artifact = bench.make()
     with method.applied(bench.base, artifact) as policy:
         expected = logits_of(policy, TEXTS[0])[-1]
     moved = replace(artifact, path=artifact.path.rename(tmp_path / "moved"))
-    answer = in_a_fresh_process(method, moved, TEXTS[0])
+    answer = in_another_process(method, moved, TEXTS[0])
     assert answer["hash"] == artifact.hash
     assert answer["logits"] == pytest.approx(expected.tolist(), abs=1e-6)
