@@ -104,6 +104,8 @@ def test_variables_stand_in_for_flags_and_flags_go_first(run, tiny_suite, tmp_pa
         (("--method", "none", "--seeds", "a"), "seeds 'a' are not numbers and ranges"),
         (("--method", "none", "--limit", "0"), "invalid value for '--limit'"),
         (("--method", "none", "--model", "smolm2-135m-instruct"), "unknown model 'smolm2-135m-instruct'; did you mean"),
+        (("--method", "dpo", "--set", "steps=-1"), "method 'dpo': 'steps' = -1: input should be greater than"),
+        (("--method", "kto:accumulation=2"), "method 'kto': anchors_per_step = 2 with accumulation = 2 leaves"),
         (("--method", "adapter"), "method 'adapter': 'path' is missing"),
         (("--method", "checkpoint:path="), "method 'checkpoint': 'path' = None: input should be a valid string"),
         ((), "missing option '--method'"),
@@ -150,6 +152,9 @@ def test_some_failed_cells_are_exit_4_and_the_others_in_the_table(run, tiny_suit
     )
     assert alone.returncode == 3
     assert json.loads(alone.stdout)["failed"][0]["method"] == "contrastive"
+    pairs = run("--method", "dpo", "--no-base", "--suite", str(tiny_suite(sets={"source": str(rows)})))
+    assert pairs.returncode == 3
+    assert "none of the 1 contrastive sets" in error_of(pairs)
 
 
 def test_ctrl_c_is_exit_130_and_the_same_command_goes_on(run, variables, tiny_suite, tmp_path):

@@ -4,11 +4,13 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench import registry
 from bench.assets.store import AssetStore
 from bench.environment import Environment
 from bench.errors import BenchError, MissingError
@@ -20,6 +22,7 @@ from bench.runner import Runner
 from bench.scorers.base import Scorer, ScorerInfo, Scores
 from bench.scorers.checked import CheckedScorer
 from bench.spec import SetsSpec
+from bench.store import keys
 from bench.store.files import read_jsonl
 from bench.store.keys import code_hash
 from bench.store.runs import Run, list_runs, load_run
@@ -339,6 +342,32 @@ def test_what_is_missing_is_known_before_any_work(go, home, tiny_suite):
         assert list_runs(home / "a" / "runs") == []
 
 
+@pytest.mark.parametrize("installed", [None, "1.0.0"], ids=["none", "too-old"])
+def test_a_missing_extra_is_known_before_any_work(go, home, tiny_suite, monkeypatch, installed):
+    real = registry.version
+
+    def version(name: str) -> str:
+        if name == "trl" and installed is None:
+            raise PackageNotFoundError(name)
+        return installed if name == "trl" and installed else real(name)
+
+    monkeypatch.setattr(registry, "version", version)
+    with pytest.raises(MissingError, match=r"method 'grpo' needs trl>=1.16; pip install 'contrastive-bench\[rl\]'"):
+        go(tiny_suite(), "contrastive", "grpo")
+    assert list_runs(home / "a" / "runs") == []
+    assert registry.requirements("methods", "contrastive", ["no-such-extra"]) == []
+
+
+def test_a_method_may_learn_from_the_scorer(go, tiny_suite):
+    """It gets the suite's own, and what has no score stays without."""
+    (run,) = records(go(tiny_suite(), "grpo:steps=2:generations=4:max_new_tokens=6", base=False, scorer=Partly()))
+    assert run.result
+    assert 0 < run.result.artifact["unrewarded"] < 2 * 2 * 4
+    assert run.result.artifact["steps"] == 2
+    phase = next(one for one in run.result.phases if one.name == "train")
+    assert phase.tokens == run.result.artifact["trained_tokens"] > 0
+
+
 # --- keys ---
 
 
@@ -392,6 +421,19 @@ def test_the_key_follows_the_weights(home, tiny_model, tiny_suite):
     assert before.run_id.startswith("tiny-contrastive-s0-")
     assert (after.key, after.artifact_key)[0] != keys[0]
     assert (after.key, after.artifact_key)[1] != keys[1]
+
+
+@pytest.mark.parametrize(("method", "follows"), [("grpo", True), ("contrastive", False)])
+def test_what_a_method_alone_rests_on_is_in_its_artifact_key(home, tiny_suite, monkeypatch, method, follows):
+    """The scorer, where it is the reward, and the packages of its extras."""
+    suite = tiny_suite()
+    before = runner_of(suite, home, method=method).artifact_key
+    other = runner_of(suite, home, method=method)
+    other.env.scorer = CheckedScorer(Partly(), None)
+    assert (other.artifact_key != before) == follows
+    real = keys.version
+    monkeypatch.setattr(keys, "version", lambda name: "9.9" if name == "trl" else real(name))
+    assert (runner_of(suite, home, method=method).artifact_key != before) == follows
 
 
 def test_the_key_follows_the_code(home, tiny_suite):
