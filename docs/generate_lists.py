@@ -22,6 +22,8 @@ def methods() -> str:
         facts = [f"Kind: {info.kind}."]
         facts += [f"Source: {info.paper}."] if info.paper else []
         facts += ["Learns from [contrastive sets](sets.md)."] if info.needs_sets else []
+        facts += ["Learns from the suite's scorer."] if info.needs_scorer else []
+        facts += [f"Needs the extra `{extra}`." for extra in info.extras]
         facts += [f"Strength: `{info.strength}`."] if info.strength else []
         parts.append(f"### `{name}`\n\n{_sentence(info.summary)} {' '.join(facts)}\n\n{_options(kind.Config)}")
     return "## List\n\n" + "\n".join(parts)
