@@ -89,7 +89,9 @@ def restored(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _refuse_broken(model: PeftModel) -> None:
-    if not all(bool(one.isfinite().all()) for one in get_peft_model_state_dict(model).values()):
+    # Without `save_embedding_layers`, PEFT would ask the hub for the base model's configuration.
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False).values()
+    if not all(bool(one.isfinite().all()) for one in tensors):
         raise MissingError("the adapter holds numbers that are not finite", mend="lower the learning rate (lr)")
 
 

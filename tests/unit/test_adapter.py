@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from bench.model import load_model
 from bench.policy import HFPolicy, LoadedModel
 from bench.spec import ModelSpec
 from methods.adapter import AdapterMethod, AdapterMethodConfig
+from methods.training.adapter import adapted
 
 QV = ["q_proj", "v_proj"]
 KINDS = {
@@ -115,6 +117,15 @@ def test_the_artifact_is_the_adapter_and_nothing_of_where_it_was(tiny_base, tiny
     assert one.facts["adapter_parameters"] == sum(
         value.numel() for value in load_file(tiny_adapter / "adapter_model.safetensors").values()
     )
+
+
+def test_an_adapter_of_a_model_by_its_name_asks_no_hub(tiny_base, tiny_adapter, tmp_path):
+    """As a trained one names its base: PEFT would look for that model's configuration."""
+    folder = shutil.copytree(tiny_adapter, tmp_path / "trained")
+    config = json.loads((folder / "adapter_config.json").read_text()) | {"base_model_name_or_path": "no-such-model"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    with warnings.catch_warnings(action="error", category=UserWarning), adapted(tiny_base.model, folder, 1.0):
+        assert torch.isfinite(logits(tiny_base.model)).all()
 
 
 # --- what is refused ---
