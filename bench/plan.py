@@ -16,6 +16,7 @@ from bench.tasks.base import Task
 
 BASE = "none"
 """The method that every other is compared with."""
+_COMMA = re.compile(r",(?![^\[]*\])")  # not within the brackets of a list
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,11 @@ def make_cells(request: Request) -> list[Cell]:
         for seed in request.seeds
         for name, config, label, origins in kinds
     ]
+
+
+def split(text: str) -> list[str]:
+    """The pieces of a text between its commas, but for those within the brackets of a list."""
+    return [piece.strip() for piece in _COMMA.split(text) if piece.strip()]
 
 
 def parse_method(text: str) -> tuple[str, dict[str, Any]]:

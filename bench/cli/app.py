@@ -9,6 +9,7 @@ from bench.cli import data, show
 from bench.cli.doctor import doctor
 from bench.cli.run import run
 from bench.cli.runs import runs
+from bench.cli.sweep import sweep
 from bench.cli.table import table
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ def _root(
 
 
 app.command("run")(run)
+app.command("sweep")(sweep)
 app.command("table")(table)
 app.command("runs")(runs)
 app.command("doctor")(doctor)

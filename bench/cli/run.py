@@ -1,7 +1,6 @@
 """`bench run`: methods on a suite, to records and a table."""
 
 import os
-import re
 import warnings
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,43 +13,52 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.launch.local import Outcome
+    from bench.plan import Request
 
 _SOME_FAILED = 4
-_COMMA = re.compile(r",(?![^\[]*\])")  # not within the brackets of a list
+
+
+Methods = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        "-m",
+        envvar="BENCH_METHOD",
+        help="Methods, comma-separated, each with options of its own where wanted: "
+        "contrastive,contrastive:objective=paper:steps=20. The base is measured as well.",
+    ),
+]
+SuiteName = Annotated[str, typer.Option("--suite", "-s", envvar="BENCH_SUITE", help="A suite's name or file.")]
+Model = Annotated[
+    str | None, typer.Option("--model", envvar="BENCH_MODEL", help="ID[@REVISION], in place of the suite's model.")
+]
+Seeds = Annotated[str, typer.Option("--seeds", envvar="BENCH_SEEDS", help="Seeds, as 0-2 or 0,3,5.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="An option of the methods (lr=1e-4), of one (contrastive.lr=1e-4), or of the suite "
+        "(suite.decoding.top_p=1). Repeatable.",
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", envvar="BENCH_LIMIT", min=1, help="The most prompts and documents of each task."),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Reuse nothing of earlier runs.")]
 
 
 def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     context: typer.Context,
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            "-m",
-            envvar="BENCH_METHOD",
-            help="Methods, comma-separated, each with options of its own where wanted: "
-            "contrastive,contrastive:objective=paper:steps=20. The base is measured as well.",
-        ),
-    ],
-    suite: Annotated[str, typer.Option("--suite", "-s", envvar="BENCH_SUITE", help="A suite's name or file.")] = "mini",
-    model: Annotated[
-        str | None, typer.Option("--model", envvar="BENCH_MODEL", help="ID[@REVISION], in place of the suite's model.")
-    ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", envvar="BENCH_SEEDS", help="Seeds, as 0-2 or 0,3,5.")] = "0",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="An option of the methods (lr=1e-4), of one (contrastive.lr=1e-4), or of the suite "
-            "(suite.decoding.top_p=1). Repeatable.",
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", envvar="BENCH_LIMIT", min=1, help="The most prompts and documents of each task."),
-    ] = None,
+    method: Methods,
+    suite: SuiteName = "mini",
+    model: Model = None,
+    seeds: Seeds = "0",
+    settings: Settings = None,
+    limit: Limit = None,
     base: Annotated[bool, typer.Option(help="Measure the base model as well.")] = True,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Reuse nothing of earlier runs.")] = False,
+    fresh: Fresh = False,
     offline: Offline = False,
     cache_dir: CacheDir = None,
     runs_dir: RunsDir = RUNS,
@@ -61,30 +69,45 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
     What is finished is reused; what was interrupted goes on where it stopped.
     """
-    del config  # its values have become the other options' defaults
-    _settle_process(offline=offline)
-    from bench.assets.store import AssetStore
-    from bench.environment import Environment
-    from bench.launch.local import is_main, run_cells
-    from bench.plan import Request, make_cells, parse_seeds
+    del config, method, suite, model, seeds, settings, limit  # the context has them, with the file's values
+    settle_process(offline=offline)
+    from bench.launch.local import is_main
 
-    request = Request(
-        methods=[name for name in _COMMA.split(method) if name.strip()],
-        suite=suite,
-        model=model,
-        seeds=parse_seeds(seeds),
-        settings=settings or [],
-        limit=limit,
+    outcomes = carry_out(request_of(context, base=base), cache_dir, runs_dir, offline=offline, fresh=fresh)
+    return _report(outcomes, json=json) if is_main() else 0
+
+
+def request_of(context: typer.Context, *, base: bool = True) -> "Request":
+    """What the flags that `bench run` shares with other verbs ask for."""
+    from bench.plan import Request, parse_seeds, split
+
+    asked = context.params
+    return Request(
+        methods=split(asked["method"]),
+        suite=asked["suite"],
+        model=asked["model"],
+        seeds=parse_seeds(asked["seeds"]),
+        settings=asked["settings"] or [],
+        limit=asked["limit"],
         base=base,
         origins={"methods": _origin(context, "method"), **{n: _origin(context, n) for n in ("model", "settings")}},
     )
+
+
+def carry_out(
+    request: "Request", cache_dir: "Path | None", runs_dir: "Path", *, offline: bool, fresh: bool
+) -> "list[Outcome]":
+    """All cells of a request, found or made."""
+    from bench.assets.store import AssetStore
+    from bench.environment import Environment
+    from bench.launch.local import run_cells
+    from bench.plan import make_cells
+
     cells = make_cells(request)
     progress = console_progress()
-    assets = AssetStore(cache_dir, offline=offline, progress=progress)
-    env = Environment(cells[0].suite, assets, progress, offline)
+    env = Environment(cells[0].suite, AssetStore(cache_dir, offline=offline, progress=progress), progress, offline)
     env.resolve()
-    outcomes = run_cells(cells, env, runs_dir, fresh=fresh)
-    return _report(outcomes, json=json) if is_main() else 0
+    return run_cells(cells, env, runs_dir, fresh=fresh)
 
 
 def _origin(context: typer.Context, name: str) -> str:
@@ -93,7 +116,7 @@ def _origin(context: typer.Context, name: str) -> str:
     return {"ENVIRONMENT": "environment", "DEFAULT_MAP": "config file"}.get(source.name if source else "", "flag")
 
 
-def _settle_process(*, offline: bool) -> None:
+def settle_process(*, offline: bool) -> None:
     """Set what libraries read from the environment when they are loaded; our own bars take the place of theirs."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TQDM_DISABLE", "1")
@@ -107,35 +130,48 @@ def _settle_process(*, offline: bool) -> None:
 
 def _report(outcomes: "Sequence[Outcome]", *, json: bool) -> int:
     """Print the table and where the records lie; the exit code says whether all cells are in it."""
-    from bench.cli.failures import explain
     from bench.store.runs import load_run
     from reports.table import build, to_json
     from reports.terminal import print_table
 
-    failed = [(one, explain(one.error)) for one in outcomes if one.error]
     done = [one.folder for one in outcomes if one.folder]
     table = build([load_run(folder) for folder in done]) if done else None
     if json:
-        value: dict[str, Any] = {
-            "runs": [str(folder) for folder in done],
-            "failed": [
-                {"method": one.cell.label, "seed": one.cell.seed, "error": failure.what, "mend": failure.mend}
-                for one, failure in failed
-            ],
-            "table": to_json(table) if table else None,
-        }
-        print_json(value)
+        print_json(told(outcomes) | {"table": to_json(table) if table else None})
     elif table:
         print_table(table)
-        _print_records(done)
-    for one, failure in failed:
-        typer.echo(f"{failure.line()} (cell: {one.cell.label}, seed {one.cell.seed})", err=True)
+        print_records(done)
+    return close(outcomes)
+
+
+def told(outcomes: "Sequence[Outcome]") -> dict[str, Any]:
+    """What became of the cells, as JSON values."""
+    from bench.cli.failures import explain
+
+    failed = [(one.cell, explain(one.error)) for one in outcomes if one.error]
+    return {
+        "runs": [str(one.folder) for one in outcomes if one.folder],
+        "failed": [
+            {"method": cell.label, "seed": cell.seed, "error": failure.what, "mend": failure.mend}
+            for cell, failure in failed
+        ],
+    }
+
+
+def close(outcomes: "Sequence[Outcome]") -> int:
+    """Tell of the cells that failed on stderr, a line each, and return the exit code."""
+    from bench.cli.failures import explain
+
+    failed = [(one.cell, explain(one.error)) for one in outcomes if one.error]
+    for cell, failure in failed:
+        typer.echo(f"{failure.line()} (cell: {cell.label}, seed {cell.seed})", err=True)
     if not failed:
         return 0
-    return _SOME_FAILED if done else failed[0][1].exit_code
+    return _SOME_FAILED if len(failed) < len(outcomes) else failed[0][1].exit_code
 
 
-def _print_records(folders: "Sequence[Path]") -> None:
+def print_records(folders: "Sequence[Path]") -> None:
+    """Say where the records lie."""
     typer.echo("records:" if len(folders) > 1 else "record:")
     for folder in folders:
         typer.echo(f"  {folder}")

@@ -1,0 +1,80 @@
+"""`bench sweep`: methods along an option of theirs, and what less toxicity costs."""
+
+from typing import Annotated
+
+import typer
+
+from bench.cli.common import RUNS, CacheDir, Config, Json, Offline, RunsDir, print_json
+from bench.cli.run import (
+    Fresh,
+    Limit,
+    Methods,
+    Model,
+    Seeds,
+    Settings,
+    SuiteName,
+    carry_out,
+    close,
+    print_records,
+    request_of,
+    settle_process,
+    told,
+)
+
+
+def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
+    context: typer.Context,
+    method: Methods,
+    over: Annotated[
+        str, typer.Option("--over", help="What the points differ in: each method's strength, or an option by name.")
+    ] = "strength",
+    points: Annotated[
+        int, typer.Option("--points", min=2, help="The most points of a method; the base is one more.")
+    ] = 5,
+    values: Annotated[
+        str | None, typer.Option("--values", help="The option's values, comma-separated, in place of --points.")
+    ] = None,
+    suite: SuiteName = "mini",
+    model: Model = None,
+    seeds: Seeds = "0",
+    settings: Settings = None,
+    limit: Limit = None,
+    fresh: Fresh = False,
+    offline: Offline = False,
+    cache_dir: CacheDir = None,
+    runs_dir: RunsDir = RUNS,
+    json: Json = False,
+    config: Config = None,
+) -> int:
+    """Measure each method at several strengths, and show what less toxicity costs in perplexity and accuracy.
+
+    Every point is a run like any other: it is kept, found again and gone on with. An artifact is made once where the
+    option matters only when it is applied.
+    """
+    del config, method, suite, model, seeds, settings, limit  # the context has them, with the file's values
+    settle_process(offline=offline)
+    from bench.errors import UsageError
+    from bench.launch.local import is_main
+    from bench.plan import split
+    from bench.sweep import make_sweep
+
+    listed = None if values is None else split(values)
+    if listed == []:
+        raise UsageError("--values names none", mend="write them as 0.5,1,2")
+    plan = make_sweep(request_of(context), over, listed, points)
+    outcomes = carry_out(plan.request, cache_dir, runs_dir, offline=offline, fresh=fresh)
+    if not is_main():
+        return 0
+    from bench.store.runs import load_run
+    from reports.tradeoff import build, to_json
+    from reports.tradeoff_terminal import print_tradeoff
+
+    done = [one.folder for one in outcomes if one.folder]
+    has_base = any(one.folder and one.cell.method == "none" for one in outcomes)
+    found = build([load_run(folder) for folder in done], plan.over) if has_base else None
+    if json:
+        print_json(told(outcomes) | {"tradeoff": to_json(found) if found else None})
+    elif found:
+        print_tradeoff(found)
+        print_records(done)
+    return close(outcomes)

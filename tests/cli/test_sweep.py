@@ -1,0 +1,90 @@
+"""`bench sweep`, as a user types it."""
+
+import json
+import os
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+COMMAND = str(Path(sysconfig.get_path("scripts")) / "bench")
+PATIENCE = 600
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(cache_dir: Path, tmp_path: Path) -> Command:
+    """`bench ARGS...` in a folder of the test's own."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("BENCH_")}
+    variables = kept | {"BENCH_CACHE": str(cache_dir), "OMP_NUM_THREADS": "1"}
+
+    def call(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COMMAND, *args], env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+
+    return call
+
+
+def test_a_sweep_is_kept_found_again_and_holds_the_plain_run(run, tiny_suite):
+    asked = ("--method", "contrastive", "--suite", str(tiny_suite()))
+    plain = json.loads(run("run", *asked, "--json").stdout)
+    done = run("sweep", *asked, "--points", "2")
+    assert done.returncode == 0, done.stderr
+    table, _, records = done.stdout.partition("records:\n")
+    lines = [" ".join(line.split()) for line in table.splitlines()]
+    assert any(line.startswith("none (base)") for line in lines)
+    assert any(line.startswith("scale 0.5") for line in lines)
+    assert any(line.startswith("scale 1") for line in lines)
+    assert "HV P" in table
+    folders = [line.strip() for line in records.splitlines()]
+    assert len(folders) == 3
+    assert set(plain["runs"]) < set(folders)
+    assert done.stderr.count("found tiny-") == 2
+    assert "train contrastive" not in done.stderr, "one artifact for all strengths"
+
+    begin = time.monotonic()
+    again = run("sweep", *asked, "--points", "2")
+    assert (again.returncode, again.stdout) == (0, done.stdout)
+    assert again.stderr.count("found tiny-") == 3
+    assert "load " not in again.stderr, f"nothing was measured ({time.monotonic() - begin:.1f} s)"
+
+    value = json.loads(run("sweep", *asked, "--points", "2", "--json").stdout)
+    assert value["failed"] == []
+    (curve,) = value["tradeoff"]["curves"]
+    assert [point["setting"] for point in curve["points"]] == [0.5, 1.0]
+    assert curve["points"][1]["run_ids"] == [Path(plain["runs"][1]).name]
+    assert value["tradeoff"]["base"]["costs"]["accuracy"]["value"] is None  # the suite has no tasks of lm-eval
+
+
+def test_an_option_by_name_and_a_method_without_it(run, tiny_suite):
+    asked = ("--method", "contrastive,sft", "--over", "tau", "--values", "0.5,2", "--limit", "2", "--set", "steps=1")
+    done = run("sweep", *asked, "--suite", str(tiny_suite()), "--json")
+    assert done.returncode == 0, done.stderr
+    curves = {curve["label"]: curve for curve in json.loads(done.stdout)["tradeoff"]["curves"]}
+    assert [point["setting"] for point in curves["contrastive"]["points"]] == [0.5, 2.0]
+    assert curves["sft"]["over"] is None
+    assert [point["setting"] for point in curves["sft"]["points"]] == [None]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--method", "contrastive", "--points", "1"), "invalid value for '--points'"),
+        (("--method", "contrastve"), "unknown method 'contrastve'; did you mean 'contrastive'?"),
+        (("--method", "contrastive", "--over", "tau", "--values", ","), "--values names none"),
+        (("--method", "contrastive", "--over", "objective"), "'contrastive' has objective = signed: no points can be"),
+        (("--method", "sft", "--over", "tau", "--values", "1"), "none of sft has the option 'tau' (--over)"),
+        (("--method", "contrastive", "--suite", "minni"), "unknown suite 'minni'; did you mean 'mini'?"),
+        ((), "missing option '--method'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(run, args, said):
+    done = run("sweep", *args)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"bench: error: {said}")
+    assert done.stderr.count("\n") == 1
