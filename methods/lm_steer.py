@@ -42,7 +42,7 @@ class LMSteerConfig(Budget):
     epsilon: float = Field(0.01, gt=0, description="factor on W, in training too")
     lr: float = Field(1e-2, gt=0, description="learning rate (Adam)")
     steer: float = Field(
-        3.0,
+        4.0,
         description="strength: the steer value s; 0 is the base, 1 what positives were learned with",
         json_schema_extra=APPLY,
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class SFTConfig(AdapterConfig):
     """Options of `sft`."""
 
+    lr: float = Field(1e-3, gt=0, description="peak learning rate (AdamW)")
     positives: int = Field(
         8, ge=1, description="positives drawn for an anchor: as many texts as others draw of both kinds"
     )

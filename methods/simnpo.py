@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class SimNPOConfig(UnlearningConfig):
     """Options of `simnpo`."""
 
-    beta: float = Field(4.5, gt=0, description="scale of the rewards")
+    beta: float = Field(0.5, gt=0, description="scale of the rewards")
     gamma: float = Field(0.0, ge=0, description="margin of the reward")
 
 
