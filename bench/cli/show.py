@@ -80,6 +80,8 @@ def _method(name: str) -> Facts:
         "needs_sets": info.needs_sets,
         "extras": list(info.extras),
         "strength": info.strength,
+        "strengths": list(info.strengths),
+        "inputs": dict(info.inputs),
         "from": registry.origin("methods", name),
     }
 
@@ -192,6 +194,8 @@ def _page(facts: Facts, how: str = "") -> str:
 def _value(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} ({what})" for key, what in value.items()) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else str(value)

@@ -13,7 +13,8 @@ import typer
 
 from bench import registry
 from bench.cli.app import app
-from bench.plan import Request, make_cells, parse_seeds
+from bench.plan import Request, make_cells, parse_seeds, split
+from bench.sweep import make_sweep
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -128,15 +129,23 @@ def check(arguments: list[str]) -> None:
 
 def silence(command) -> None:
     """Let no verb do its work."""
-    command.callback = plan if command.name == "run" else lambda **_: None
+    command.callback = {"run": plan, "sweep": plan_sweep}.get(command.name, lambda **_: None)
     for sub in getattr(command, "commands", {}).values():
         silence(sub)
 
 
+def request(asked) -> Request:
+    methods, seeds, settings = split(asked["method"]), parse_seeds(asked["seeds"]), asked["settings"] or []
+    return Request(methods, asked["suite"], asked["model"], seeds, settings, asked["limit"], asked.get("base", True))
+
+
 def plan(**asked) -> None:
-    methods = [part for part in re.split(r",(?![^\[]*\])", asked["method"]) if part.strip()]
-    seeds, settings = parse_seeds(asked["seeds"]), asked["settings"] or []
-    assert make_cells(Request(methods, asked["suite"], asked["model"], seeds, settings, asked["limit"], asked["base"]))
+    assert make_cells(request(asked))
+
+
+def plan_sweep(**asked) -> None:
+    values = split(asked["values"]) if asked["values"] else None
+    assert make_cells(make_sweep(request(asked), asked["over"], values, asked["points"]).request)
 
 
 @pytest.fixture
@@ -155,14 +164,20 @@ def shown_files(tmp_path, monkeypatch):
 
 @pytest.fixture
 def example(shown_files, monkeypatch):
-    """The method out of the page on adding one, as if it were installed."""
+    """The methods out of the page on adding one, as if they were installed."""
     monkeypatch.syspath_prepend(str(shown_files))
-    point = EntryPoint("sharpen", "bench_sharpen:Sharpen", "bench.methods")
+    targets = {"sharpen": "bench_sharpen:Sharpen", "margin": "bench_margin:Margin"}
+    points = {name: EntryPoint(name, target, "bench.methods") for name, target in targets.items()}
     real = registry._points
-    monkeypatch.setattr(
-        registry, "_points", lambda kind: {**real(kind), **({"sharpen": point} if kind == "methods" else {})}
-    )
+    monkeypatch.setattr(registry, "_points", lambda kind: {**real(kind), **(points if kind == "methods" else {})})
     return importlib.import_module("bench_sharpen")
+
+
+def test_the_example_is_the_package_that_the_tests_install(shown_files):
+    """So that it is known to install, to run and to keep the contract."""
+    for path in (ROOT / "tests" / "plugin").iterdir():
+        if path.is_file():
+            assert (shown_files / path.name).read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
 
 
 def test_there_are_commands():
@@ -186,6 +201,7 @@ def test_commands_are_valid(line):
         "bench run --method contrastive --set leraning_rate=1",
         "bench run --method contrastive --suite nosuch",
         "bench run --method contrastive:objective=none",
+        "bench sweep --method contrastive --over taau --values 1",
         "bench data get",
         "bench table --runs-dir runs",
         "bench tabel",
@@ -193,7 +209,7 @@ def test_commands_are_valid(line):
 )
 def test_a_wrong_command_is_seen(line):
     (arguments,) = words(line)
-    with pytest.raises(Exception, match=r"(?i)no such|unknown|missing|no method|objective"):
+    with pytest.raises(Exception, match=r"(?i)no such|unknown|missing|no method|objective|has the option"):
         check(arguments)
 
 
@@ -213,7 +229,7 @@ def test_the_example_method_edits_the_model_and_is_the_base_at_strength_0(exampl
     ids = torch.tensor([base.tokenizer("The river rises")["input_ids"]])
     plain = HFPolicy(base.model, base.tokenizer).forward(ids, torch.ones_like(ids))[0]
     for sharpness in (0.0, 0.5):
-        method = example.Sharpen(example.SharpenConfig(sharpness=sharpness))
+        method = example.Sharpen(example.Sharpen.Config(sharpness=sharpness))
         assert method.prepare(base, None, RunContext(tmp_path)) == {}
         with method.applied(base, Artifact(tmp_path, "0")) as policy:
             logits = policy.forward(ids, torch.ones_like(ids))[0]
