@@ -13,7 +13,7 @@ from trl.trainer.grpo_config import GRPOConfig as Arguments
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from bench.engine.generation import encode_prompt, first_token, text_after
-from bench.errors import MissingError
+from bench.errors import MissingError, UsageError
 from bench.method import RunContext
 from bench.policy import HFPolicy, LoadedModel
 from bench.progress import Bar
@@ -21,7 +21,7 @@ from bench.sets import ContrastiveSets
 from bench.store.files import write_json
 from methods.training.adapter import restored, save_adapter
 from methods.training.batches import draw_order
-from methods.training.trainer import LOG_FILE, everywhere, per_process, refuse_broken, training_options, with_adapter
+from methods.training.trainer import LOG_FILE, per_process, processes, refuse_broken, training_options, with_adapter
 
 if TYPE_CHECKING:
     from methods.grpo import GRPOConfig
@@ -67,7 +67,7 @@ class _Reward:
         found = [next(scores) if text.strip() else None for text in texts]
         self.steps += 1
         self.missing += found.count(None)
-        if everywhere(all(one is None for one in found)):
+        if found.count(None) == len(found):
             raise MissingError(
                 f"none of the continuations of step {self.steps} has a reward: they are blank or have no score",
                 mend="lower the learning rate (lr), or check the scorer",
@@ -89,7 +89,7 @@ class _Report(TrainerCallback):
         if "loss" not in logs:  # the summary at the end
             return
         self.log.append({name: logs[key] for key, name in _KEPT.items() if logs.get(key) is not None})
-        if not everywhere(all(math.isfinite(value) for value in self.log[-1].values())):
+        if not all(math.isfinite(value) for value in self.log[-1].values()):
             raise MissingError(f"the loss is not a number at step {len(self.log)}", mend="lower the learning rate (lr)")
         self.bar.advance()
 
@@ -102,9 +102,15 @@ def train_on_reward(
     Returns:
         steps, tokens trained on (prompts included), trainable parameters, number of anchors, number of continuations
         without a reward.
+
+    Raises:
+        MissingError: there are no sets or no scorer, nothing can be rewarded, or the numbers are not finite.
+        UsageError: the continuations cannot be shared, a target is no module, or there are several processes.
     """
     if sets is None or ctx.toxicity is None:
         raise MissingError("the method learns from contrastive sets' anchors and from a scorer, and lacks one of them")
+    if processes() > 1:
+        raise UsageError("what is sampled differs with the number of processes", mend="use one process")
     prompts = _prompts(base, sets, config, ctx.seed)
     steps = len(prompts) // config.anchors_per_step
     share = per_process(config.anchors_per_step * config.generations, config, "anchors_per_step * generations")
@@ -125,16 +131,15 @@ def train_on_reward(
         trainer.remove_callback(PrinterCallback)
         _train(trainer)
         refuse_broken(model)
-        if trainer.is_world_process_zero():
-            save_adapter(model, base.id, ctx.folder)
-            write_json(ctx.folder / LOG_FILE, report.log)
+        save_adapter(model, base.id, ctx.folder)
+        write_json(ctx.folder / LOG_FILE, report.log)
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return {
         "steps": steps,
         "anchors": len(sets),
         "trained_tokens": int(trainer.state.num_input_tokens_seen),
         "trainable_parameters": trainable,
-        "processes": arguments.world_size,
+        "processes": 1,
         "unrewarded": reward.missing,
     }
 

@@ -161,13 +161,12 @@ def train_adapter(
     finally:
         unwrap(base.model)
         base.model.config.use_cache = use_cache
-    processes = arguments.world_size
     return {
         "steps": steps,
         "anchors": len(sets),
-        "trained_tokens": trainer.tokens * processes,
+        "trained_tokens": trainer.tokens * processes(),
         "trainable_parameters": trainable,
-        "processes": processes,
+        "processes": processes(),
     }
 
 
@@ -196,7 +195,7 @@ def _refuse_unmismatched(items: Iterable[Item], share: int) -> None:
             "the method puts texts after another anchor of the same micro-batch, and each has one anchor",
             mend="raise anchors_per_step, or lower accumulation",
         )
-    if _processes() > 1:
+    if processes() > 1:
         raise UsageError("a micro-batch's other anchors differ with the number of processes", mend="use one process")
     if len({item.anchor for item in items}) == 1:
         raise MissingError("the method puts texts after another anchor, and the contrastive sets have only one")
@@ -253,7 +252,8 @@ def _lora(config: AdapterOptions) -> LoraConfig:
     )
 
 
-def _processes() -> int:
+def processes() -> int:
+    """How many processes train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -263,10 +263,10 @@ def per_process(rows: int, config: AdapterOptions, name: str = "anchors_per_step
     Raises:
         UsageError: they cannot be shared evenly; `name` says what the rows are.
     """
-    share, rest = divmod(rows, _processes() * config.accumulation)
+    share, rest = divmod(rows, processes() * config.accumulation)
     if rest:
         raise UsageError(
-            f"{name} = {rows} cannot be shared by {_processes()} processes with accumulation = {config.accumulation}",
+            f"{name} = {rows} cannot be shared by {processes()} processes with accumulation = {config.accumulation}",
             mend="make it a multiple of their product",
         )
     return share

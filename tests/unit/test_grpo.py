@@ -168,6 +168,9 @@ def test_bad_settings_are_refused(tiny_base, tiny_sets, tmp_path):
         train(tiny_base, tiny_sets, tmp_path / "b", lora_targets=["nowhere"])
     with pytest.raises(MissingError, match="lacks one of them"):
         train(tiny_base, tiny_sets, tmp_path / "c", None)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(UsageError, match="use one process"):
+        patch.setenv("WORLD_SIZE", "2")
+        train(tiny_base, tiny_sets, tmp_path / "d")
 
 
 def test_accumulated_parts_are_one_batch(tiny_base, tiny_sets, tmp_path):
