@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class KTOConfig(BothConfig):
     """Options of `kto`."""
 
+    lr: float = Field(4e-4, gt=0, description="peak learning rate (AdamW)")
     beta: float = Field(0.1, gt=0, description="how strongly the base model holds the edited one back")
     desirable_weight: float = Field(1.0, gt=0, description="weight of the positives, lambda_D")
     undesirable_weight: float = Field(1.0, gt=0, description="weight of the negatives, lambda_U")
