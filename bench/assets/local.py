@@ -27,7 +27,8 @@ def model_files(folder: Path) -> list[Path]:
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     if "config.json" not in names:
-        raise UsageError(f"{folder} is no model folder: it has no config.json")
+        mend = "an adapter goes by the method 'adapter'" if ADAPTER[0] in names else "name the folder it is in"
+        raise UsageError(f"{folder} is no model folder: it has no config.json", mend=mend)
     if not fnmatch.filter(names, "*.safetensors"):
         if pickles := [name for pattern in _PICKLES for name in fnmatch.filter(names, pattern)]:
             what = f"{folder} has only pickled weights ({pickles[0]}), which can run code when loaded"

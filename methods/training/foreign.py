@@ -114,8 +114,10 @@ def normal_form(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """
     kind = str(config.get("peft_type"))
     if kind not in _KINDS:
-        why = "it is no change of weights" if "PROMPT" in kind or "TUNING" in kind else "it cannot be scaled here"
-        raise UsageError(f"adapter '{name}' is of the kind {kind}: {why}", mend=f"known: {', '.join(_KINDS)}; {_MERGE}")
+        is_prompt = "PROMPT" in kind or kind.endswith(("P_TUNING", "PREFIX_TUNING"))
+        why = "it is no change of weights" if is_prompt else "it cannot be scaled here"
+        mend = f"known: {', '.join(_KINDS)}{'' if is_prompt else f'; {_MERGE}'}"
+        raise UsageError(f"adapter '{name}' is of the kind {kind}: {why}", mend=mend)
     if config.get("bias", "none") != "none" or config.get("modules_to_save"):
         what = (
             "bias" if config.get("bias", "none") != "none" else f"modules_to_save {_named(config['modules_to_save'])}"
