@@ -4,9 +4,13 @@ The toxic layer is the one whose states tell good texts from bad the most; the o
 is then tuned for a few steps, so that the good texts are likely and all else stays as it is:
 
     l = argmax_l  mean over anchors of || mean h_l of positives - mean h_l of negatives ||
-    loss = NLL of the positives + locality * KL(edited || base)
+    loss = NLL of the positives + contrast * unlikelihood of the negatives + locality * KL(edited || base)
 
-Only the layer is found with the negatives: like the original, the edit knows good texts alone. What differs:
+What differs from the original, which is `contrast=0`:
+
+- The original's good text is a refusal, which the model would never have given: to make it likely is to change the
+  model. Sets that the model wrote itself hold good texts that it gives anyway, and learning these alone does not make
+  it less toxic. So the negatives' tokens are made unlikely as well (Welleck et al., 2020, arXiv 1908.04319).
 
 - The original makes an edit for each harmful question, with one safe answer, and undoes it. Here one edit is made over
   all sets: the question is how the model fares afterwards.
@@ -18,7 +22,7 @@ Only the layer is found with the negatives: like the original, the edit knows go
 import math
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -39,6 +43,7 @@ DELTA = "dinm.safetensors"
 """`delta`: what is added to the matrix, in its own shape."""
 PLACE = "dinm.json"
 """`layer` and `parameter`, the matrix's name in the model."""
+_LEAST = 1e-5  # of 1 - p: a token that is all but certain has no infinite loss
 _OUTPUTS = ("down_proj", "c_proj", "fc2", "dense_4h_to_h", "fc_out", "w2", "wo", "lin2")
 """Names of the output matrix of a feed-forward block, in the models of `transformers`."""
 
@@ -47,9 +52,10 @@ class DINMConfig(Budget):
     """Options of `dinm`."""
 
     positives: int = Field(4, ge=1, description="positives drawn for an anchor (fewer where it has fewer)")
-    negatives: int = Field(4, ge=0, description="negatives drawn for an anchor, to find the layer by")
+    negatives: int = Field(4, ge=0, description="negatives drawn for an anchor, which the layer is found by too")
     steps: int = Field(10, ge=1, description="optimiser steps")
     lr: float = Field(5e-4, gt=0, description="learning rate (Adam)")
+    contrast: float = Field(1.0, ge=0, description="weight of the negatives' unlikelihood; 0: the original")
     locality: float = Field(10.0, ge=0, description="weight of the divergence from the base on the anchors' tokens")
     layer: int | None = Field(None, ge=0, description="layer to edit, from 0; null: the one that is found")
     scale: float = Field(
@@ -57,9 +63,11 @@ class DINMConfig(Budget):
     )
 
     @model_validator(mode="after")
-    def _found_by_negatives(self) -> "DINMConfig":
-        if self.layer is None and not self.negatives:
-            raise ValueError("negatives = 0 leaves nothing to find the layer by: name a layer")
+    def _negatives_asked_for(self) -> "DINMConfig":
+        if not self.negatives and (self.layer is None or self.contrast):
+            raise ValueError(
+                "negatives = 0 leaves nothing to find the layer by and no contrast: set layer and contrast=0"
+            )
         return self
 
 
@@ -121,10 +129,12 @@ class DINM(Method[DINMConfig]):
         tokens, share = 0, self.config.anchors_per_step
         with ctx.progress.bar("train dinm", len(items) // share, "steps") as bar:
             for start in range(0, len(items), share):
-                good = [replace(one, negatives=()) for one in items[start : start + share]]
-                batch = {key: value.to(base.model.device) for key, value in collator(good).items()}
-                likelihood, locality = edit_losses(base, name, delta, batch)
-                loss = likelihood + self.config.locality * locality
+                some = items[start : start + share]
+                if not self.config.contrast:
+                    some = [replace(one, negatives=()) for one in some]
+                batch = {key: value.to(base.model.device) for key, value in collator(some).items()}
+                terms = edit_losses(base, name, delta, batch)
+                loss = terms.likelihood + self.config.contrast * terms.contrast + self.config.locality * terms.locality
                 if not math.isfinite(float(loss.detach())):
                     step = start // share + 1
                     raise MissingError(f"the loss is not a number at step {step}", mend="lower the learning rate (lr)")
@@ -186,20 +196,28 @@ def output_matrix(base: "LoadedModel", layer: int) -> str:
     return next(name for name, parameter in base.model.named_parameters() if parameter is found[0])
 
 
-def edit_losses(
-    base: "LoadedModel", name: str, delta: "torch.Tensor", batch: "dict[str, torch.Tensor]"
-) -> "tuple[torch.Tensor, torch.Tensor]":
-    """The two terms of the loss; both have a gradient with respect to `delta`.
+class EditLosses(NamedTuple):
+    """Terms of the loss, 0-d; each has a gradient with respect to the change of the matrix.
+
+    Attributes:
+        likelihood: Mean log-perplexity of the positives.
+        contrast: Mean of -log(1 - p) over the negatives' tokens; 0 where there are none.
+        locality: Mean of KL(edited || base) over the anchors' tokens from the second on.
+    """
+
+    likelihood: "torch.Tensor"
+    contrast: "torch.Tensor"
+    locality: "torch.Tensor"
+
+
+def edit_losses(base: "LoadedModel", name: str, delta: "torch.Tensor", batch: "dict[str, torch.Tensor]") -> EditLosses:
+    """The terms of the loss under the edited model.
 
     Args:
         base: The base model, which is not changed.
         name: Name of the matrix.
         delta: Its change.
-        batch: What the collator made of anchors with their positives.
-
-    Returns:
-        Mean over texts of their log-perplexity under the edited model, and the mean over the anchors' tokens (from the
-        second on) of KL(edited || base), both 0-d.
+        batch: What the collator made of anchors with their texts.
     """
     import torch
     from torch.func import functional_call
@@ -210,9 +228,10 @@ def edit_losses(
     weight = _edited(base.model.get_parameter(name), delta)
     output = functional_call(base.model, {name: weight}, (), inputs | {"use_cache": False})
     logprobs = output.logits.float().log_softmax(-1)
-    nll = -logprobs[:, start - 1 : -1].gather(-1, ids[:, start:, None])[..., 0]
-    own = mask[:, start:]
-    likelihood = ((nll * own).sum(-1) / own.sum(-1)).mean()
+    own, good = mask[:, start:], batch["positive"]
+    token = logprobs[:, start - 1 : -1].gather(-1, ids[:, start:, None])[..., 0] * own
+    likelihood = (-token.sum(-1) / own.sum(-1))[good].mean()
+    unlikely = -(1 - token[~good].exp()).clamp(min=_LEAST).log() * own[~good]
     group = batch["group"].tolist()
     one_each = [group.index(number) for number in sorted(set(group))]
     with torch.no_grad():
@@ -221,7 +240,8 @@ def edit_losses(
     followed = mask[one_each, : start - 1].bool()
     edited, plain = logprobs[one_each, : start - 1][followed], reference[:, :-1][followed]
     divergence = (edited.exp() * (edited - plain)).sum(-1)
-    return likelihood, divergence.sum() / max(len(divergence), 1)
+    contrast = unlikely.sum() / own[~good].sum().clamp(min=1)
+    return EditLosses(likelihood, contrast, divergence.sum() / max(len(divergence), 1))
 
 
 def _edited(weight: "torch.Tensor", delta: "torch.Tensor") -> "torch.Tensor":

@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 from bench.artifact import load_artifact, make_artifact
 from bench.engine.generation import encode_after
 from bench.method import Artifact, Method, RunContext
 from bench.policy import LoadedModel, Policy
 from bench.sets import ContrastiveSets
-from methods.dinm import DINM, DINMConfig, edit_losses, layer_distances, output_matrix
+from methods.dinm import DINM, DINMConfig, EditLosses, edit_losses, layer_distances, output_matrix
 from methods.lm_steer import LMSteer, LMSteerConfig, steered_loss
 from methods.representation.head import head_states
 from methods.representation.states import differences, layer_states, pairs_of
@@ -182,7 +181,7 @@ def test_lm_steer_learns_with_the_model_steered_by_each_texts_own_value(tiny_bas
         logprob = (h @ embeddings.T).log_softmax(-1)[len(before) - 1 : -1]
         losses.append(-logprob[range(len(after)), after].mean())
     expected = torch.stack(losses).mean()
-    assert float(found) == pytest.approx(float(expected), abs=1e-5)
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), abs=1e-5)
     for ours, theirs in zip(
         torch.autograd.grad(found, [read, write]), torch.autograd.grad(expected, [read, write]), strict=True
     ):
@@ -228,7 +227,7 @@ def nudged(base: LoadedModel) -> torch.Tensor:
 
 
 def batch_of(base: LoadedModel, items: list[Item]) -> dict[str, torch.Tensor]:
-    return Collator(base.tokenizer)([Item(one.anchor, one.positives, ()) for one in items])
+    return Collator(base.tokenizer)(items)
 
 
 def test_the_toxic_layer_is_the_one_whose_states_differ_most(tiny_base, tiny_sets, tmp_path):
@@ -252,58 +251,79 @@ def test_the_toxic_layer_is_the_one_whose_states_differ_most(tiny_base, tiny_set
 
 def test_the_losses_of_dinm_are_those_of_the_edited_model(tiny_base):
     """Against whole readings, one text at a time, of a model with the edited matrix in it."""
-    delta = nudged(tiny_base)
-    likelihood, locality = edit_losses(tiny_base, MATRIX, delta, batch_of(tiny_base, ITEMS))
+    delta = nudged(tiny_base).detach()
+    found = edit_losses(tiny_base, MATRIX, delta, batch_of(tiny_base, ITEMS))
     weight = tiny_base.model.get_parameter(MATRIX)
-    nll, divergence = [], []
-    for one in ITEMS:
-        ids = encode_after(tiny_base.tokenizer, one.anchor, one.positives[0])[0]
+
+    def logprobs(ids: list[int]) -> torch.Tensor:
         with torch.no_grad():
-            plain = tiny_base.model(torch.tensor([ids])).logits[0].log_softmax(-1)
-            weight.add_(delta)
-            edited = tiny_base.model(torch.tensor([ids])).logits[0].log_softmax(-1)
-            for text in one.positives:
-                before, after = encode_after(tiny_base.tokenizer, one.anchor, text)
-                logprob = tiny_base.model(torch.tensor([before + after])).logits[0].log_softmax(-1)
-                nll.append(-logprob[range(len(before) - 1, len(before) + len(after) - 1), after].mean())
-            weight.sub_(delta)
-        divergence.extend(nn.functional.kl_div(plain, edited, log_target=True, reduction="none").sum(-1)[:-1].tolist())
-    assert float(likelihood) == pytest.approx(float(torch.stack(nll).mean()), abs=1e-4)
-    assert float(locality) == pytest.approx(sum(divergence) / len(divergence), abs=1e-4)
-    assert float(locality) > 1e-3
+            logprob: torch.Tensor = tiny_base.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        return logprob
+
+    def own(anchor: str, text: str) -> torch.Tensor:
+        before, after = encode_after(tiny_base.tokenizer, anchor, text)
+        return logprobs(before + after)[range(len(before) - 1, len(before) + len(after) - 1), after]
+
+    anchors = [encode_after(tiny_base.tokenizer, one.anchor, " x")[0] for one in ITEMS]
+    plain = [logprobs(ids) for ids in anchors]
+    own_weight = weight.data
+    weight.data = own_weight + delta
+    good = [-own(one.anchor, text).mean() for one in ITEMS for text in one.positives]
+    bad = torch.cat([own(one.anchor, text) for one in ITEMS for text in one.negatives])
+    edited = [logprobs(ids) for ids in anchors]
+    weight.data = own_weight
+    divergence = torch.cat([(e.exp() * (e - p)).sum(-1)[:-1] for e, p in zip(edited, plain, strict=True)])
+    assert float(found.likelihood) == pytest.approx(float(torch.stack(good).mean()), abs=1e-4)
+    assert float(found.contrast) == pytest.approx(float(-(1 - bad.exp()).log().mean()), abs=1e-5)
+    assert float(found.locality) == pytest.approx(float(divergence.mean()), abs=1e-4)
+    assert found.locality > 1e-3
 
 
 def test_the_locality_term_has_a_gradient(tiny_base):
     """The authors' own code computes the edited model's logits without one."""
     delta = nudged(tiny_base)
-    likelihood, locality = edit_losses(tiny_base, MATRIX, delta, batch_of(tiny_base, ITEMS))
-    for loss in (likelihood, locality):
+    losses = edit_losses(tiny_base, MATRIX, delta, batch_of(tiny_base, ITEMS))
+    for loss in losses:
         (gradient,) = torch.autograd.grad(loss, [delta], retain_graph=True)
-        assert gradient.abs().max() > 1e-3
-    (gradient,) = torch.autograd.grad(locality, [delta])
+        assert gradient.abs().max() > 1e-4
+    (gradient,) = torch.autograd.grad(losses.locality, [delta])
     with torch.no_grad():
         closer = delta - 0.1 * gradient / gradient.norm()
-    assert edit_losses(tiny_base, MATRIX, closer, batch_of(tiny_base, ITEMS))[1] < locality
+    assert edit_losses(tiny_base, MATRIX, closer, batch_of(tiny_base, ITEMS)).locality < losses.locality
 
 
 def test_an_edit_without_change_has_no_divergence(tiny_base):
     unchanged = torch.zeros_like(tiny_base.model.get_parameter(MATRIX))
-    assert float(edit_losses(tiny_base, MATRIX, unchanged, batch_of(tiny_base, ITEMS))[1]) == pytest.approx(0, abs=1e-6)
+    losses = edit_losses(tiny_base, MATRIX, unchanged, batch_of(tiny_base, ITEMS))
+    assert float(losses.locality) == pytest.approx(0, abs=1e-6)
+
+
+def edits(base: LoadedModel, sets: ContrastiveSets, folder: Path, *options: dict[str, Any]) -> list[EditLosses]:
+    """The losses over all sets of the base, and of an edit with each of the options."""
+    items = [
+        Item(one.anchor, *(tuple(t.text for t in texts) for texts in (one.positives, one.negatives)))
+        for one in sets.sets
+    ]
+    deltas = [torch.zeros_like(base.model.get_parameter(MATRIX))]
+    for number, some in enumerate(options):
+        path = folder / str(number)
+        path.mkdir()
+        made(DINM(DINMConfig(**{"steps": 15, "lr": 5e-3, "layer": 1, **some})), base, sets, path)
+        deltas.append(load_file(path / "dinm.safetensors")["delta"])
+    return [edit_losses(base, MATRIX, delta, batch_of(base, items)) for delta in deltas]
 
 
 def test_locality_holds_the_edit_back(tiny_base, tiny_sets, tmp_path):
-    found = []
-    for weight in (0.0, 30.0):
-        folder = tmp_path / str(weight)
-        folder.mkdir()
-        artifact = made(DINM(DINMConfig(steps=15, lr=5e-3, layer=1, locality=weight)), tiny_base, tiny_sets, folder)
-        delta = load_file(artifact.path / "dinm.safetensors")["delta"]
-        items = [Item(one.anchor, tuple(t.text for t in one.positives), ()) for one in tiny_sets.sets]
-        found.append([float(one) for one in edit_losses(tiny_base, MATRIX, delta, batch_of(tiny_base, items))])
-    base = float(edit_losses(tiny_base, MATRIX, 0 * delta, batch_of(tiny_base, items))[0])
-    (free, far), (held, near) = found
-    assert free < held < base
-    assert near < far / 2
+    base, free, held = edits(tiny_base, tiny_sets, tmp_path, {"locality": 0}, {"locality": 30})
+    assert free.likelihood < held.likelihood < base.likelihood
+    assert held.locality < free.locality / 2
+
+
+def test_contrast_makes_the_negatives_unlikely(tiny_base, tiny_sets, tmp_path):
+    base, without, contrasted = edits(
+        tiny_base, tiny_sets, tmp_path, {"locality": 0, "contrast": 0}, {"locality": 0, "contrast": 1e3}
+    )
+    assert contrasted.contrast < base.contrast < without.contrast
 
 
 def test_dinm_edits_one_matrix(tiny_base, tiny_sets, tmp_path):

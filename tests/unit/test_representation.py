@@ -149,6 +149,8 @@ def test_what_is_none_is_left(tiny_base):
         (DINM, {"locality": -1}),
         (DINM, {"positives": 0}),
         (DINM, {"negatives": 0}),
+        (DINM, {"negatives": 0, "layer": 1}),
+        (DINM, {"negatives": 0, "contrast": 0}),
         (TaskArithmetic, {"positives": 1}),
         (TaskArithmetic, {"negatives": 0}),
     ],
@@ -159,7 +161,8 @@ def test_bad_values_are_refused(kind, options):
 
 
 def test_dinm_needs_no_negatives_for_a_layer_that_is_named(tiny_base, tiny_sets, tmp_path):
-    facts = make_artifact(DINM(DINMConfig(steps=1, negatives=0, layer=0)), tiny_base, tiny_sets, RunContext(tmp_path))
+    method = DINM(DINMConfig(steps=1, negatives=0, layer=0, contrast=0))
+    facts = make_artifact(method, tiny_base, tiny_sets, RunContext(tmp_path))
     assert facts["layer"] == 0
     assert facts["distances"] == []
 
