@@ -80,18 +80,23 @@ class _Report(TrainerCallback):
         seen = list(self.seen)
         self.seen.clear()
         self.log.append({name: float(np.mean([one[name] for one in seen if name in one])) for name in seen[0]})
-        if not everywhere(math.isfinite(self.log[-1]["loss"])):
+        if not _everywhere(math.isfinite(self.log[-1]["loss"])):
             raise MissingError(f"the loss is not a number at step {len(self.log)}", mend="lower the learning rate (lr)")
         self.bar.advance()
 
 
-def everywhere(good: bool) -> bool:
+def _everywhere(good: bool) -> bool:
     """Whether all processes say so: each must stop where one does, or the others would wait for it."""
+    return _sum(int(not good)) == 0
+
+
+def _sum(value: int) -> int:
+    """The sum over all processes."""
     if not torch.distributed.is_initialized():
-        return good
-    votes = torch.tensor(int(good), device="cuda" if torch.cuda.is_available() else "cpu")
-    torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MIN)
-    return bool(votes)
+        return value
+    total = torch.tensor(value, device="cuda" if torch.cuda.is_available() else "cpu")
+    torch.distributed.all_reduce(total)
+    return int(total)
 
 
 def train_adapter(
@@ -158,13 +163,14 @@ def train_adapter(
             save_adapter(model, base.id, ctx.folder)
             write_json(ctx.folder / LOG_FILE, report.log)
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        tokens = _sum(trainer.tokens)
     finally:
         unwrap(base.model)
         base.model.config.use_cache = use_cache
     return {
         "steps": steps,
         "anchors": len(sets),
-        "trained_tokens": trainer.tokens * processes(),
+        "trained_tokens": tokens,
         "trainable_parameters": trainable,
         "processes": processes(),
     }

@@ -49,8 +49,12 @@ def test_two_processes_train_the_same_adapter(tiny_suite, tmp_path, launcher):
     assert alone.returncode == 0, alone.stderr
     together = run(launcher, suite, two)
     assert together.returncode == 0, together.stderr
-    results = [json.loads(path.read_text()) for path in sorted((two / "runs").glob("*contrastive*/result.json"))]
-    assert [result["artifact"]["processes"] for result in results] == [2]  # it really was two, and one record
+    (before,), (after,) = (
+        [json.loads(path.read_text())["artifact"] for path in (folder / "runs").glob("*contrastive*/result.json")]
+        for folder in (one, two)
+    )
+    assert (before["processes"], after["processes"]) == (1, 2)  # it really was two, and one record
+    assert after["trained_tokens"] == before["trained_tokens"]
     expected, found = adapter(one), adapter(two)
     assert list(found) == list(expected)
     assert all(torch.allclose(found[name], expected[name], atol=1e-5) for name in expected)
