@@ -1,6 +1,7 @@
 """The installed command, run as a user runs it."""
 
 import os
+import signal
 import subprocess
 import sysconfig
 from collections.abc import Callable
@@ -10,6 +11,10 @@ import pytest
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND = Path(sysconfig.get_path("scripts")) / "bench"
+
+# Where the tests run in the background, a shell may have told them to ignore Ctrl-C, and what they start would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def environment(cache: Path) -> dict[str, str]:
