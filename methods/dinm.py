@@ -6,11 +6,10 @@ is then tuned for a few steps, so that the good texts are likely and all else st
     l = argmax_l  mean over anchors of || mean h_l of positives - mean h_l of negatives ||
     loss = NLL of the positives + contrast * unlikelihood of the negatives + locality * KL(edited || base)
 
-What differs from the original, which is `contrast=0`:
-
-- The original's good text is a refusal, which the model would never have given: to make it likely is to change the
-  model. Sets that the model wrote itself hold good texts that it gives anyway, and learning these alone does not make
-  it less toxic. So the negatives' tokens are made unlikely as well (Welleck et al., 2020, arXiv 1908.04319).
+The original knows good texts alone (`contrast` = 0, the default). Its good text is a refusal, which the model would
+never have given: to make it likely is to change the model. Sets that the model wrote itself hold good texts that it
+gives anyway, and learning these alone does little. With `contrast` the negatives' tokens are made unlikely as well
+(Welleck et al., 2020, arXiv 1908.04319); the method is then another one. What else differs:
 
 - The original makes an edit for each harmful question, with one safe answer, and undoes it. Here one edit is made over
   all sets: the question is how the model fares afterwards.
@@ -53,10 +52,10 @@ class DINMConfig(Budget):
 
     positives: int = Field(4, ge=1, description="positives drawn for an anchor (fewer where it has fewer)")
     negatives: int = Field(4, ge=0, description="negatives drawn for an anchor, which the layer is found by too")
-    steps: int = Field(10, ge=1, description="optimiser steps")
-    lr: float = Field(5e-4, gt=0, description="learning rate (Adam)")
-    contrast: float = Field(1.0, ge=0, description="weight of the negatives' unlikelihood; 0: the original")
-    locality: float = Field(10.0, ge=0, description="weight of the divergence from the base on the anchors' tokens")
+    steps: int = Field(40, ge=1, description="optimiser steps")
+    lr: float = Field(2e-3, gt=0, description="learning rate (Adam)")
+    contrast: float = Field(0.0, ge=0, description="weight of the negatives' unlikelihood; 0: the original")
+    locality: float = Field(1.0, ge=0, description="weight of the divergence from the base on the anchors' tokens")
     layer: int | None = Field(None, ge=0, description="layer to edit, from 0; null: the one that is found")
     scale: float = Field(
         1.0, description="strength: factor on the change of the matrix, 0 is the base", json_schema_extra=APPLY

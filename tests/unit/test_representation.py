@@ -149,7 +149,7 @@ def test_what_is_none_is_left(tiny_base):
         (DINM, {"locality": -1}),
         (DINM, {"positives": 0}),
         (DINM, {"negatives": 0}),
-        (DINM, {"negatives": 0, "layer": 1}),
+        (DINM, {"negatives": 0, "layer": 1, "contrast": 1}),
         (DINM, {"negatives": 0, "contrast": 0}),
         (TaskArithmetic, {"positives": 1}),
         (TaskArithmetic, {"negatives": 0}),
