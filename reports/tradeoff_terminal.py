@@ -11,6 +11,7 @@ from rich.text import Text
 
 from reports.cells import clean
 from reports.terminal import _DASH as DASH
+from reports.terminal import _MINUS as MINUS
 from reports.terminal import _caption as caption_of
 from reports.terminal import _number as number
 from reports.terminal import _print as print_drawn
@@ -19,8 +20,8 @@ from reports.tradeoff import BUDGET, PLANES, REFERENCE, Curve, Figure, Plane, Po
 
 _DIGITS = 3
 _PERCENT = 100
-_LABEL, _MARKS, _CELL, _LAST = 16, 2, 20, 17  # with a space after each: 80
-_NAME, _BEST, _VOLUME = 19, 15, 5
+_LABEL, _MARKS, _CELL, _LAST = 16, 2, 20, 18  # with a space between each two: 80
+_NAME, _BEST, _VOLUME = 20, 15, 5
 _LETTER: dict[Plane, str] = {"perplexity": "P", "accuracy": "A"}
 _TASKS = 4
 
@@ -36,7 +37,7 @@ def _draw(tradeoff: Tradeoff) -> RenderableType:
 
 
 def _grid(*columns: tuple[str, int]) -> Grid:
-    grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    grid = Grid(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for name, width in columns:
         grid.add_column(name, width=width, overflow="fold", vertical="top")
     return grid
@@ -62,7 +63,7 @@ def _setting(curve: Curve, point: Point) -> str:
 
 
 def _value(setting: Any) -> str:
-    return f"{setting:g}" if isinstance(setting, int | float) else clean(setting, 40)
+    return f"{setting:g}".replace("-", MINUS) if isinstance(setting, int | float) else clean(setting, 40)
 
 
 def _marks(point: Point) -> Text:

@@ -306,6 +306,8 @@ def test_it_reads_well_at_80_columns(found):
     assert "\x1b" not in text
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert any(line.startswith("scale 1 P 0.200 [") and "+4.0 [" in line and f"{MINUS}1.0 [" in line for line in lines)
+    assert all(line.count("[") == line.count("]") for line in lines if line.startswith(("none", "scale 1", "scale 2")))
+    assert any(line.endswith("0.530 0.625") for line in lines)
     assert any(line.startswith("gentle 0.200 at 1 0.150 at 2 0.200 at 1") for line in lines)
     assert any(line.startswith("one point PA 0 [") for line in lines)
     assert any(line.startswith(f"harsh {DASH} 0.200 at 1 {DASH}") for line in lines)
