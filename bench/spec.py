@@ -104,7 +104,8 @@ def _explain(kind: type[BaseModel], detail: Any, *, show_values: bool) -> str:
         return str(detail["ctx"]["error"])
     name = ".".join(map(str, path)) or "the whole"
     if detail["type"] == "extra_forbidden":
-        return f"unknown key '{name}', {did_you_mean(str(path[-1]), _fields(kind, path[:-1]))}"
+        known = _fields(kind, path[:-1])
+        return f"unknown key '{name}', " + (did_you_mean(str(path[-1]), known) if known else "there is none to set")
     if detail["type"] == "missing":
         return f"'{name}' is missing"
     shown = f" = {detail['input']!r:.80}" if show_values else ""
