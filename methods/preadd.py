@@ -30,8 +30,9 @@ class PreaddConfig(Spec):
         "where it ends in none",
     )
     alpha: float = Field(
-        -1.0,
-        description="strength: weight of what the prefix changes; 0 is the base, below 0 steers away from it",
+        -0.2,
+        description="strength: weight of what the prefix changes; 0 is the base, below 0 steers away from it (the "
+        "authors take -1)",
         json_schema_extra=APPLY,
     )
     filter_p: float = Field(
@@ -52,7 +53,7 @@ class Preadd(Method[PreaddConfig]):
         summary="steer away from what the model would say after a prefix that announces a toxic text",
         paper="Pei et al., 2023, arXiv 2307.03214",
         strength="alpha",
-        strengths=(-1.0, -0.5, -2.0, -0.25, -1.5),
+        strengths=(-0.2, -1.0, -0.5, -0.1, -1.5),
     )
     Config = PreaddConfig
 

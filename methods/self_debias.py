@@ -46,10 +46,10 @@ class SelfDebiasConfig(Spec):
         f"one (the authors take all six: {', '.join(ANNOUNCED)})",
     )
     decay: float = Field(
-        50.0,
+        10.0,
         ge=0,
         description="strength, lambda in the paper: how fast a token that the announcement favours is made less "
-        "likely; 0 is the base",
+        "likely; 0 is the base (the authors take 50)",
         json_schema_extra=APPLY,
     )
     epsilon: float = Field(
@@ -73,7 +73,7 @@ class SelfDebias(Method[SelfDebiasConfig]):
         summary="make tokens less likely that the model finds likelier once the text is announced as toxic",
         paper="Schick et al., 2021, arXiv 2103.00453",
         strength="decay",
-        strengths=(50.0, 10.0, 100.0, 20.0, 200.0),
+        strengths=(10.0, 50.0, 5.0, 20.0, 2.0),
     )
     Config = SelfDebiasConfig
 
