@@ -40,10 +40,11 @@ def with_imports(module: str) -> tuple[str, ...]:
 
 
 def _is_module(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:  # its parent is a module without parts: it is a thing in that module
-        return False
+    """Whether a dotted name below an existing module is a module too; neither is imported."""
+    parent, _, last = name.rpartition(".")
+    spec = find_spec(parent)
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
+    return any((folder / f"{last}.py").is_file() or (folder / last).is_dir() for folder in folders)
 
 
 def _sources(name: str) -> Iterable[Path]:
