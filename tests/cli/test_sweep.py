@@ -88,3 +88,15 @@ def test_a_mistake_is_one_line_and_exit_2(run, args, said):
     assert done.stdout == ""
     assert done.stderr.startswith(f"bench: error: {said}")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_cell_that_fails_leaves_the_others_in_the_table(run, tiny_suite, tmp_path):
+    rows = tmp_path / "positives.jsonl"
+    rows.write_text('{"anchor": "She asked", "positives": [{"text": " him."}], "negatives": []}\n')
+    suite = str(tiny_suite(sets={"source": str(rows)}))
+    done = run("sweep", "--method", "contrastive", "--points", "2", "--suite", suite, "--limit", "2")
+    assert done.returncode == 4
+    assert "none (base)" in done.stdout
+    assert "scale" not in done.stdout
+    assert done.stderr.count("(cell: contrastive") == 2
+    assert "Traceback" not in done.stderr
