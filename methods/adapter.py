@@ -4,23 +4,22 @@ Any PEFT adapter of the kinds that change weights and can be scaled: LoRA (rank-
 LoKr, IA3. `scale` is a factor on the difference that it makes to the weights: theta + scale (theta_adapted - theta).
 """
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
-from bench.spec import Spec
+from bench.method import APPLY, MethodInfo, RunContext
+from methods.training.method import AdaptedMethod, Scaled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from bench.policy import LoadedModel, Policy
+    from bench.policy import LoadedModel
     from bench.sets import ContrastiveSets
 
 
-class AdapterMethodConfig(Spec):
+class AdapterMethodConfig(Scaled):
     """Options of `adapter`."""
 
     path: str = Field(min_length=1, description="the adapter: a folder, or OWNER/NAME[@REVISION] on the hub")
@@ -29,7 +28,7 @@ class AdapterMethodConfig(Spec):
     )
 
 
-class AdapterMethod(Method[AdapterMethodConfig]):
+class AdapterMethod(AdaptedMethod[AdapterMethodConfig]):
     """The base model with an adapter that is already there."""
 
     info = MethodInfo(
@@ -56,12 +55,3 @@ class AdapterMethod(Method[AdapterMethodConfig]):
         folder, name = ctx.inputs["path"], self.config.path
         config = check_adapter(folder, name, skeleton(base.model.config))
         return copy_adapter(folder, config, name, ctx.folder)
-
-    @contextmanager
-    def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
-        """Yield the base model with the adapter's change of its weights, scaled by the strength."""
-        from bench.policy import HFPolicy
-        from methods.training.adapter import adapted
-
-        with adapted(base.model, artifact.path, self.config.scale):
-            yield HFPolicy(base.model, base.tokenizer)

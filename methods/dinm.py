@@ -18,7 +18,6 @@ gives anyway, and learning these alone does little. With `contrast` the negative
   likelihood alone is learned. Here it has one. Theirs is KL(base || edited), weighted 1 to the likelihood's 0.1.
 """
 
-import math
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -121,27 +120,21 @@ class DINM(Method[DINMConfig]):
         import torch
 
         from methods.training.batches import Collator
+        from methods.training.descent import descend
 
-        collator = Collator(base.tokenizer)
+        config, collator = self.config, Collator(base.tokenizer)
         delta = torch.zeros_like(base.model.get_parameter(name), dtype=torch.float32).requires_grad_()
-        optimizer = torch.optim.Adam([delta], lr=self.config.lr)
-        tokens, share = 0, self.config.anchors_per_step
-        with ctx.progress.bar("train dinm", len(items) // share, "steps") as bar:
-            for start in range(0, len(items), share):
-                some = items[start : start + share]
-                if not self.config.contrast:
-                    some = [replace(one, negatives=()) for one in some]
-                batch = {key: value.to(base.model.device) for key, value in collator(some).items()}
-                terms = edit_losses(base, name, delta, batch)
-                loss = terms.likelihood + self.config.contrast * terms.contrast + self.config.locality * terms.locality
-                if not math.isfinite(float(loss.detach())):
-                    step = start // share + 1
-                    raise MissingError(f"the loss is not a number at step {step}", mend="lower the learning rate (lr)")
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                tokens += int(batch["attention_mask"].sum())
-                bar.advance()
+
+        def loss(some: "Sequence[Item]") -> tuple[torch.Tensor, int]:
+            if not config.contrast:
+                some = [replace(one, negatives=()) for one in some]
+            batch = {key: value.to(base.model.device) for key, value in collator(some).items()}
+            terms = edit_losses(base, name, delta, batch)
+            total = terms.likelihood + config.contrast * terms.contrast + config.locality * terms.locality
+            return total, int(batch["attention_mask"].sum())
+
+        share = config.anchors_per_step
+        tokens = descend([delta], config.lr, items, share, loss, progress=ctx.progress, name="train dinm")
         return delta.detach().cpu().contiguous(), tokens
 
     @contextmanager

@@ -11,7 +11,6 @@ matrix, with s = 1 for all texts, that takes up how the corpus differs from what
 wrote itself do not differ so, and there is none here.
 """
 
-import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -94,31 +93,28 @@ class LMSteer(Method[LMSteerConfig]):
         """P1 and P2, float32 [hidden, rank], and the number of tokens learned from."""
         import torch
 
+        from methods.training.descent import descend
+
+        config = self.config
         generator = torch.Generator().manual_seed(ctx.seed)
         hidden, device = next(iter(states.values()))[0].shape[-1], base.model.device
         read, write = (
-            (_START * torch.randn(hidden, self.config.rank, generator=generator)).to(device).requires_grad_()
+            (_START * torch.randn(hidden, config.rank, generator=generator)).to(device).requires_grad_()
             for _ in range(2)
         )
-        optimizer = torch.optim.Adam([read, write], lr=self.config.lr)
-        tokens, share = 0, self.config.anchors_per_step
-        with ctx.progress.bar("train lm_steer", len(items) // share, "steps") as bar:
-            for start in range(0, len(items), share):
-                rows = [
-                    (*states[one.anchor, text], sign)
-                    for one in items[start : start + share]
-                    for sign, texts in ((1.0, one.positives), (-1.0, one.negatives))
-                    for text in texts
-                ]
-                loss = steered_loss(base, rows, read, write, self.config.epsilon)
-                if not math.isfinite(float(loss.detach())):
-                    step = start // share + 1
-                    raise MissingError(f"the loss is not a number at step {step}", mend="lower the learning rate (lr)")
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                tokens += sum(len(targets) for _, targets, _ in rows)
-                bar.advance()
+
+        def loss(some: "Sequence[Item]") -> tuple[torch.Tensor, int]:
+            rows = [
+                (*states[one.anchor, text], sign)
+                for one in some
+                for sign, texts in ((1.0, one.positives), (-1.0, one.negatives))
+                for text in texts
+            ]
+            total = steered_loss(base, rows, read, write, config.epsilon)
+            return total, sum(len(targets) for _, targets, _ in rows)
+
+        share = config.anchors_per_step
+        tokens = descend([read, write], config.lr, items, share, loss, progress=ctx.progress, name="train lm_steer")
         return read.detach().cpu().contiguous(), write.detach().cpu().contiguous(), tokens
 
     @contextmanager

@@ -9,20 +9,16 @@ adapter, trained by the shared trainer on the negatives of the contrastive sets,
 methods that it is compared with. `negatives` = 8 by default is as many texts an anchor as these draw of both kinds.
 """
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, MethodInfo
+from bench.method import APPLY, MethodInfo
 from methods.training.method import AdapterConfig, TrainedMethod
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import torch
 
-    from bench.policy import LoadedModel, Policy
     from methods.training.batches import Scores
 
 
@@ -55,11 +51,6 @@ class TaskArithmetic(TrainedMethod[TaskArithmeticConfig]):
         """Mean log-perplexity of the negatives: they are made likelier, and the opposite is applied."""
         return scores.phi[~scores.positive].mean()
 
-    @contextmanager
-    def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
-        """Yield the base model less the scaled task vector."""
-        from bench.policy import HFPolicy
-        from methods.training.adapter import adapted
-
-        with adapted(base.model, artifact.path, -self.config.scale):
-            yield HFPolicy(base.model, base.tokenizer)
+    def factor(self) -> float:
+        """The task vector is subtracted."""
+        return -self.config.scale

@@ -21,7 +21,7 @@ _CELL = 24
 _ARROWS = {True: " ↑", False: " ↓", None: ""}
 _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-_MINUS, _DASH, _TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
+MINUS, DASH, _TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 _SIGNIFICANT = "\N{DAGGER}"
 _PLAIN = {
     _SIGNIFICANT: "#",
@@ -32,8 +32,8 @@ _PLAIN = {
     "·": "|",
     "±": "+-",
     "…": "...",
-    _MINUS: "-",
-    _DASH: "-",
+    MINUS: "-",
+    DASH: "-",
     _TIMES: "x",
 }
 _ASCII: dict[int, str] = {
@@ -45,15 +45,16 @@ _PERCENT = 100
 
 def print_table(table: Table, file: TextIO | None = None) -> None:
     """Print a table on stdout or `file`: coloured and as wide as it on a terminal, else plain and 80 columns wide."""
-    _print(lambda width: _table(table, width), file or sys.stdout)
+    print_drawn(lambda width: _table(table, width), file or sys.stdout)
 
 
 def print_runs(runs: Sequence[Run], file: TextIO | None = None) -> None:
     """Print a list of runs, in the order given."""
-    _print(lambda _: _runs(runs), file or sys.stdout)
+    print_drawn(lambda _: _runs(runs), file or sys.stdout)
 
 
-def _print(draw: Callable[[int], RenderableType], file: TextIO) -> None:
+def print_drawn(draw: Callable[[int], RenderableType], file: TextIO) -> None:
+    """Print what `draw` makes of a width: coloured and as wide as a terminal, else plain and 80 columns wide."""
     live = file.isatty()
     width = Console(file=file).width if live else _WIDTH
     buffer = io.StringIO()
@@ -67,7 +68,7 @@ def _print(draw: Callable[[int], RenderableType], file: TextIO) -> None:
 
 def _table(table: Table, width: int) -> RenderableType:
     """Caption, one grid for as many systems as fit side by side, footnotes."""
-    parts: list[RenderableType] = [*_caption(table.caption)]
+    parts: list[RenderableType] = [*caption_of(table.caption)]
     fit = max(1, (width - _LABEL) // (_CELL + 2))
     for start in range(0, len(table.systems), fit):
         parts += [Text(), _grid(table, range(start, min(start + fit, len(table.systems))))]
@@ -75,7 +76,8 @@ def _table(table: Table, width: int) -> RenderableType:
     return Group(*parts)
 
 
-def _caption(caption: Caption) -> Iterator[Text]:
+def caption_of(caption: Caption) -> Iterator[Text]:
+    """What all figures share, in a few lines."""
     revision = f"@{caption.revision[:12]}" if caption.revision else ""
     yield Text.assemble(("suite ", "dim"), (caption.suite, "bold"), f" · {caption.model}{revision} ({caption.dtype})")
     yield Text(f"scorer: {caption.scorer}, toxic from {caption.threshold:g}")
@@ -126,10 +128,10 @@ def _section(row: Row, rows: Sequence[Row]) -> str | None:
 def _cell(row: Row, cell: Cell, digits: int) -> Text:
     """`0.123* [0.100, 0.150]`, and below it the difference to the reference."""
     marks = "".join(f"{index + 1}".translate(_SUPERSCRIPT) for index in cell.footnotes)
-    text = Text(_number(cell.value, digits), style="bold" if cell.is_best else "")
+    text = Text(number(cell.value, digits), style="bold" if cell.is_best else "")
     text.append("*" if cell.is_best else "")
     if cell.low is not None and cell.high is not None:
-        text.append(f" [{_number(cell.low, digits)}, {_number(cell.high, digits)}]", style="not bold")
+        text.append(f" [{number(cell.low, digits)}, {number(cell.high, digits)}]", style="not bold")
     text.append(marks, style="yellow")
     if cell.difference is not None:
         told = _difference(cell.difference, digits, relative=row.relative)
@@ -140,7 +142,7 @@ def _cell(row: Row, cell: Cell, digits: int) -> Text:
 def _difference(difference: Difference, digits: int, *, relative: bool) -> str:
     scale, places = (_PERCENT, 1 if abs(difference.value) < 1 else 0) if relative else (1, digits)
     ends = (difference.value, difference.low, difference.high)
-    value, low, high = ("" if end is None else _signed(scale * end, places) for end in ends)
+    value, low, high = ("" if end is None else signed(scale * end, places) for end in ends)
     interval = f" [{low}, {high}]" if low and high else ""
     return f"{'±' if difference.value == 0 else ''}{value}{interval}{' %' if relative else ''}"
 
@@ -151,15 +153,16 @@ def _digits(row: Row) -> int:
     return next((digits for limit, digits in ((2, 3), (10, 2), (1000, 1)) if largest < limit), 0)
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
     """A figure; what is absent is a dash, and a 0 is 0."""
     if value is None:
-        return _DASH
-    return "0" if value == 0 else f"{value:.{digits}f}".replace("-", _MINUS)
+        return DASH
+    return "0" if value == 0 else f"{value:.{digits}f}".replace("-", MINUS)
 
 
-def _signed(value: float, digits: int) -> str:
-    return "0" if value == 0 else f"{value:+.{digits}f}".replace("-", _MINUS)
+def signed(value: float, digits: int) -> str:
+    """A change: with its sign, but for 0."""
+    return "0" if value == 0 else f"{value:+.{digits}f}".replace("-", MINUS)
 
 
 def _legend(table: Table) -> Iterator[Text]:
@@ -172,7 +175,7 @@ def _legend(table: Table) -> Iterator[Text]:
         yield Text(
             f"{_SIGNIFICANT} differs from it with p ≤ 0.05, corrected for the row's comparisons (Holm)", style="dim"
         )
-    yield Text(f"↑ higher, ↓ lower is better; * best, differs from every other; {_DASH} not measured", style="dim")
+    yield Text(f"↑ higher, ↓ lower is better; * best, differs from every other; {DASH} not measured", style="dim")
     for index, note in enumerate(table.footnotes):
         yield Text(f"{f'{index + 1}'.translate(_SUPERSCRIPT)} {note}", style="yellow")
 
@@ -191,5 +194,5 @@ def _runs(runs: Sequence[Run]) -> RenderableType:
         manifest, seconds = run.manifest, run.seconds
         cells = [run.id, manifest.suite.get("name", "?"), run.label, manifest.seed, run.status]
         when = clean(manifest.created)[:16].replace("T", " ")
-        grid.add_row(*(Text(clean(cell)) for cell in cells), when, _DASH if seconds is None else f"{seconds:,.0f}")
+        grid.add_row(*(Text(clean(cell)) for cell in cells), when, DASH if seconds is None else f"{seconds:,.0f}")
     return grid

@@ -10,12 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from reports.cells import clean
-from reports.terminal import _DASH as DASH
-from reports.terminal import _MINUS as MINUS
-from reports.terminal import _caption as caption_of
-from reports.terminal import _number as number
-from reports.terminal import _print as print_drawn
-from reports.terminal import _signed as signed
+from reports.terminal import DASH, MINUS, caption_of, number, print_drawn, signed
 from reports.tradeoff import BUDGET, PLANES, REFERENCE, Curve, Figure, Plane, Point, Tradeoff
 
 _DIGITS = 3

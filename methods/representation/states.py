@@ -1,6 +1,6 @@
 """Hidden states of the sets' texts under the base model, each text read after its anchor."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -13,7 +13,7 @@ from bench.errors import MissingError
 from bench.policy import LoadedModel
 from bench.progress import Progress
 from methods.representation.layers import after, decoder_layers
-from methods.training.batches import Item
+from methods.training.batches import Item, match
 
 Pair = tuple[str, str]
 """An anchor and a text after it."""
@@ -53,9 +53,9 @@ class TextStates:
     tokens: int
 
 
-def pairs_of(items: Iterable[Item]) -> list[Pair]:
+def pairs_of(items: Sequence[Item]) -> list[Pair]:
     """Each (anchor, text) of the items, once."""
-    return list(dict.fromkeys((item.anchor, text) for item in items for text in (*item.positives, *item.negatives)))
+    return list(dict.fromkeys(row[:2] for row in match(items)))
 
 
 def text_batches(base: LoadedModel, pairs: Sequence[Pair]) -> Iterator[TextBatch]:

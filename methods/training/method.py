@@ -68,13 +68,17 @@ def required(value: T | None) -> T:
 class AdaptedMethod(Method[S]):
     """A method whose artifact is an adapter."""
 
+    def factor(self) -> float:
+        """What the adapter's change of the weights is multiplied with."""
+        return self.config.scale
+
     @contextmanager
     def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
         """Yield the base model with the adapter's weights, scaled by the strength."""
         from bench.policy import HFPolicy
         from methods.training.adapter import adapted
 
-        with adapted(base.model, artifact.path, self.config.scale):
+        with adapted(base.model, artifact.path, self.factor()):
             yield HFPolicy(base.model, base.tokenizer)
 
 
