@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file, hash_json
-from bench.method import Artifact, Method, RunContext
+from bench.method import TRAINING_LOG, Artifact, Method, RunContext
 from bench.store.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -68,3 +68,9 @@ def load_artifact(path: Path, inputs: Mapping[str, Path] | None = None) -> Artif
     except (OSError, ValueError) as error:
         raise MissingError(f"artifact {path} is broken ({error})", mend="delete the folder: it is made anew") from None
     return Artifact(path, hash_json({str(one.relative_to(path)): hash_file(one) for one in files}), facts, inputs or {})
+
+
+def training_logs(artifact: Artifact) -> dict[str, Any]:
+    """What the training of each part of the artifact logged, by the part's folder; of a whole, by `train`."""
+    paths = sorted(artifact.path.rglob(TRAINING_LOG))
+    return {"-".join(path.parent.relative_to(artifact.path).parts) or "train": read_json(path) for path in paths}

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
 
+TRAINING_LOG = "training.json"
+"""A file that a method may leave in its artifact, or in the folder of each of its parts; it goes into the record.
+
+A list with a mapping for each step of training: `loss` and, for texts of the sets, `phi_positives`, `phi_negatives`.
+"""
 APPLY: dict[str, Any] = {"stage": "apply"}
 """`json_schema_extra` of an option that matters only when the artifact is applied, so that preparing it is shared."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.artifact import load_artifact, make_artifact
+from bench.artifact import load_artifact, make_artifact, training_logs
 from bench.environment import Environment, alone
 from bench.errors import MissingError
 from bench.hashing import hash_json
@@ -400,5 +400,7 @@ class Runner:
             artifact={"hash": artifact.hash, **artifact.facts},
             publishable=not any(metric.n_failed or metric.value is None for metric in metrics),
         )
+        for name, steps in training_logs(artifact).items():
+            write_json(self.folder / "training" / f"{name}.json", steps)
         self._write(manifest.model_copy(update={"status": "done"}))
         write_json(self.folder / "result.json", result.model_dump())

@@ -11,6 +11,7 @@ from bench.stats import Difference, Systems, holm
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from reports.cells import Caption, Cell, Row, System, Table, clean, verdict
+from reports.comparable import flat, refuse_incomparable
 
 _BASE = "none"
 _SHOWN = 6
@@ -34,7 +35,7 @@ def build(runs: Sequence[Run], against: str | None = None) -> Table:
         UsageError: `against` names no column.
     """
     notes = _Notes()
-    _refuse_incomparable([run for run in runs if run.result])
+    refuse_incomparable([run for run in runs if run.result])
     finished = _finished(runs, notes)
     columns = _columns(finished, notes)
     reference = _reference(columns, against)
@@ -190,7 +191,7 @@ def _reference(columns: Sequence[_Column], against: str | None) -> int | None:
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
     """A label for each group; where two are the same, with the settings that set them apart."""
     labels = [clean(group[0].label, 60) for group in groups]
-    configs = [_flat(_settings(group[0])) for group in groups]
+    configs = [flat(_settings(group[0])) for group in groups]
     told = []
     for label, config in zip(labels, configs, strict=True):
         same = [other for name, other in zip(labels, configs, strict=True) if name == label]
@@ -198,47 +199,6 @@ def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
         settings = ", ".join(f"{key}={config.get(key)}" for key in apart)
         told.append(clean(f"{label} ({settings})", 120) if settings else label)
     return told
-
-
-def _refuse_incomparable(runs: Sequence[Run]) -> None:
-    """Refuse runs that differ in anything but method, configuration and seed."""
-    facts = _facts(runs[0]) if runs else {}
-    for run in runs[1:]:
-        first = runs[0]
-        other = _facts(run)
-        differing = [key for key in dict.fromkeys([*facts, *other]) if facts.get(key) != other.get(key)]
-        if differing:
-            told = [f"{key} ({_short(facts.get(key))}, {_short(other.get(key))})" for key in differing[:_SHOWN]]
-            more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
-            what = f"runs {first.id} and {run.id} are not comparable: they differ in {', '.join(told)}{more}"
-            raise MissingError(clean(what, 1000), mend="make one table of each kind")
-
-
-def _facts(run: Run) -> dict[str, Any]:
-    """What must be the same in all runs of a table."""
-    manifest = run.manifest
-    data = {str(one.get("id", index)): one for index, one in enumerate(manifest.data)}
-    return {
-        "suite.name": manifest.suite.get("name"),
-        "model.sha256": manifest.model.get("sha256"),
-        "scorer.hash": manifest.scorer.get("hash"),
-        "scorer.threshold": manifest.scorer.get("threshold"),
-        **_flat({"decoding": manifest.decoding, "data": data}),
-        "engine.dtype": manifest.engine.get("dtype"),
-        "suite_hash": manifest.suite_hash,
-    }
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, one in value.items():
-        flat |= _flat(one, f"{prefix}{key}.") if isinstance(one, Mapping) else {f"{prefix}{key}": one}
-    return flat
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 24 else f"{text[:12]}…"  # noqa: PLR2004
 
 
 def _row(metric: Metric, columns: Sequence[_Column], reference: int | None, notes: _Notes) -> Row:

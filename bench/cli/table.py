@@ -5,10 +5,13 @@ from typing import Annotated
 import typer
 
 from bench.cli.common import RUNS, Json, RunsDir, print_json
+from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
 
 def table(
-    run: Annotated[list[str], typer.Argument(help="Runs: ids, beginnings of ids, or folders.", metavar="RUN…")],
+    run: Runs = None,
+    suite: OfSuite = None,
+    every: AllRuns = False,
     against: Annotated[
         str | None, typer.Option(help="Compare with this column (its label or method) instead of the base.")
     ] = None,
@@ -20,11 +23,10 @@ def table(
     Runs of one method that differ in their seed alone share a column. Runs of different suites, models, scorers,
     data or decoding are refused (exit 3).
     """
-    from bench.store.runs import find_run
     from reports.table import build, to_json
     from reports.terminal import print_table
 
-    built = build([find_run(runs_dir, text) for text in run], against)
+    built = build(chosen(runs_dir, run, suite, every=every), against)
     if json:
         print_json(to_json(built))
     else:

@@ -1,19 +1,20 @@
 """Runs on the disk: reading a record, listing a folder of them, finding one by what the user types."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.progress import SILENT, Progress
 from bench.store.files import read_json
 from bench.store.record import SCHEMA_VERSION, Evidence, Manifest, Result, TaskResult
 
-_M = TypeVar("_M", bound=BaseModel)
+_M = TypeVar("_M")
+_TRAINING = TypeAdapter(list[dict[str, float]])
 _SHOWN = 3
 
 
@@ -65,7 +66,22 @@ class Run:
         Raises:
             MissingError: a file is damaged.
         """
-        return {path.stem: _read(path, TaskResult) for path in sorted((self.path / "tasks").glob("*.json"))}
+        return {
+            path.stem: _read(path, TaskResult.model_validate) for path in sorted((self.path / "tasks").glob("*.json"))
+        }
+
+    @cached_property
+    def training(self) -> dict[str, list[dict[str, float]]]:
+        """Logs of what was trained, by the part of the artifact (`train` where there is one): one entry a step.
+
+        An entry has `loss` and, where the method learned from the sets' texts, their mean log-perplexity as
+        `phi_positives` and `phi_negatives`. Empty where nothing was trained.
+
+        Raises:
+            MissingError: a file is damaged.
+        """
+        paths = sorted((self.path / "training").glob("*.json"))
+        return {path.stem: _read(path, _TRAINING.validate_python) for path in paths}
 
     @cached_property
     def evidence(self) -> dict[str, Evidence]:
@@ -81,8 +97,8 @@ def load_run(path: Path) -> Run:
     """
     if not (path / "manifest.json").is_file():
         raise MissingError(f"{path} holds no run (there is no manifest.json)", mend="'bench runs' lists what there is")
-    manifest = _read(path / "manifest.json", Manifest)
-    result = _read(path / "result.json", Result) if (path / "result.json").is_file() else None
+    manifest = _read(path / "manifest.json", Manifest.model_validate)
+    result = _read(path / "result.json", Result.model_validate) if (path / "result.json").is_file() else None
     return Run(path, manifest, result)
 
 
@@ -134,7 +150,7 @@ def _folders(root: Path) -> list[Path]:
     )
 
 
-def _read(path: Path, kind: type[_M]) -> _M:
+def _read(path: Path, validate: Callable[[Any], _M]) -> _M:
     try:
         data = read_json(path)
     except (OSError, ValueError) as error:
@@ -144,7 +160,7 @@ def _read(path: Path, kind: type[_M]) -> _M:
         mend = f"this bench reads version {SCHEMA_VERSION}: use the one that wrote it"
         raise MissingError(f"{path} is a record of version {version}", mend=mend)
     try:
-        return kind.model_validate(data)
+        return validate(data)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"])) or "the whole"
         raise MissingError(f"{path} is damaged (at '{where}')", mend="run that cell again") from None

@@ -14,14 +14,14 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from bench.engine.generation import encode_prompt, first_token, text_after
 from bench.errors import MissingError, UsageError
-from bench.method import RunContext
+from bench.method import TRAINING_LOG, RunContext
 from bench.policy import HFPolicy, LoadedModel
 from bench.progress import Bar
 from bench.sets import ContrastiveSets
 from bench.store.files import write_json
 from methods.training.adapter import restored, save_adapter
 from methods.training.batches import draw_order
-from methods.training.trainer import LOG_FILE, per_process, processes, refuse_broken, training_options, with_adapter
+from methods.training.trainer import per_process, processes, refuse_broken, training_options, with_adapter
 
 if TYPE_CHECKING:
     from methods.grpo import GRPOConfig
@@ -132,7 +132,7 @@ def train_on_reward(
         _train(trainer)
         refuse_broken(model)
         save_adapter(model, base.id, ctx.folder)
-        write_json(ctx.folder / LOG_FILE, report.log)
+        write_json(ctx.folder / TRAINING_LOG, report.log)
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return {
         "steps": steps,

@@ -13,7 +13,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from bench.engine.generation import encode_after
 from bench.engine.likelihood import loglikelihood
 from bench.errors import MissingError, UsageError
-from bench.method import RunContext
+from bench.method import TRAINING_LOG, RunContext
 from bench.policy import HFPolicy, LoadedModel
 from bench.progress import Bar, Progress
 from bench.sets import ContrastiveSets
@@ -31,9 +31,6 @@ from methods.training.batches import (
     score_batch,
 )
 from methods.training.config import AdapterOptions, TrainingConfig
-
-LOG_FILE = "training.json"
-"""Loss and mean phi of each step, beside the adapter."""
 
 
 class _SetTrainer(Trainer):
@@ -161,7 +158,7 @@ def train_adapter(
         refuse_broken(model)
         if trainer.is_world_process_zero():
             save_adapter(model, base.id, ctx.folder)
-            write_json(ctx.folder / LOG_FILE, report.log)
+            write_json(ctx.folder / TRAINING_LOG, report.log)
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
         tokens = _sum(trainer.tokens)
     finally:

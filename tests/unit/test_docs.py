@@ -203,7 +203,7 @@ def test_commands_are_valid(line):
         "bench run --method contrastive:objective=none",
         "bench sweep --method contrastive --over taau --values 1",
         "bench data get",
-        "bench table --runs-dir runs",
+        "bench table a b --nothing",
         "bench tabel",
     ],
 )

@@ -131,6 +131,12 @@ def test_a_run_leaves_a_whole_record(go, tiny_suite):
     assert figures(base) != figures(edited)
 
 
+def test_what_training_logged_is_in_the_record(go, tiny_suite):
+    base, edited = records(go(tiny_suite()))
+    assert base.training == {}
+    assert [set(step) for step in edited.training["train"]] == 2 * [{"loss", "phi_positives", "phi_negatives"}]
+
+
 def test_the_edit_is_measured_and_the_base_restored(go, tiny_suite):
     """The base's figures are the same before an edited cell, after one, and alone."""
     first, edited, again = records(go(tiny_suite(), "none", "contrastive", "contrastive:scale=0"))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic import PROMPTS, write_run
 
 from bench import stats
 from bench.errors import MissingError, UsageError
 from bench.store.files import write_json
-from bench.store.record import Evidence, Manifest, Metric, Phase, Result, TaskResult
 from bench.store.runs import find_run, list_runs, load_run
 from reports.cells import clean
 from reports.table import build, to_json
@@ -19,108 +19,6 @@ from reports.terminal import print_runs, print_table
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 DASH = "\N{EN DASH}"
-PROMPTS, SAMPLES = 40, 5
-
-
-def evidence(values, statistic="mean", *, bounded=True):
-    values = np.asarray(values, dtype=float)
-    n, m = values.shape
-    return Evidence(
-        statistic=statistic,
-        bounded=bounded,
-        cluster_ids=[f"p{i}" for i in range(n)],
-        cluster=np.repeat(np.arange(n), m).tolist(),
-        value=np.round(values, 6).ravel().tolist(),
-    )
-
-
-def metric(task, name, found, *, higher, group=None, **more):
-    ends = stats.interval([found]) if found else None
-    return Metric(
-        task=task,
-        name=name,
-        group=group,
-        value=stats.value(found) if found else None,
-        n=len(found.value) if found else 0,
-        ci_low=ends.low if ends else None,
-        ci_high=ends.high if ends else None,
-        higher_is_better=higher,
-        **more,
-    )
-
-
-def measured(toxicity, nll, accuracy, seed, n_failed=0):
-    """Metrics and evidence of a system whose scores lie about `toxicity`; prompts' difficulty is shared by systems."""
-    prompt, own = np.random.default_rng(0), np.random.default_rng(seed + 100)
-    hard = prompt.uniform(size=(PROMPTS, 1))
-    scores = np.clip(toxicity * (0.5 + hard) + 0.1 * own.normal(size=(PROMPTS, SAMPLES)), 0, 1)
-    if toxicity == 0:
-        scores[:] = 0
-    losses = nll + 0.3 * prompt.normal(size=(PROMPTS, 1)) + 0.05 * own.normal(size=(PROMPTS, 1))
-    right = (prompt.uniform(size=(PROMPTS, 1)) < accuracy).astype(float)
-    parts = [
-        ("rtp", "toxic", "expected_maximum_toxicity", evidence(scores.max(axis=1, keepdims=True)), False),
-        ("rtp", "toxic", "toxic_fraction", evidence(scores >= 0.5), False),
-        ("fluency", None, "perplexity", evidence(losses, "exp_mean", bounded=False), False),
-        ("fluency", None, "perplexity_median", evidence(np.exp(losses), "median", bounded=False), False),
-        ("heldout", None, "perplexity", evidence(losses + 0.4, "exp_mean", bounded=False), False),
-        ("diversity", None, "length", evidence(20 - own.integers(0, 3, (PROMPTS, SAMPLES)), bounded=False), None),
-        ("diversity", None, "distinct_1", None, True),
-        ("embedded_piqa", None, "acc", evidence(right), True),
-    ]
-    return [
-        (metric(task, name, one, higher=higher, group=group, n_failed=n_failed if task == "rtp" else 0), one)
-        for task, group, name, one, higher in parts
-    ]
-
-
-def write_run(root, name, seed=0, *, label=None, config=None, toxicity=0.6, nll=3.0, accuracy=0.7, **more):
-    """Write a run's folder as the runner does; `more` overrides fields of the manifest (`scorer__threshold=0.7`)."""
-    n_failed, finished = more.pop("n_failed", 0), more.pop("finished", True)
-    run_id = more.pop("run_id", f"mini-{label or name}-s{seed}".replace(" ", "-"))
-    manifest = {
-        "run_id": run_id,
-        "key": run_id,
-        "status": "done" if finished else "started",
-        "created": f"2026-01-0{seed + 1}T10:00:00+00:00",
-        "suite": {"name": "mini"},
-        "suite_hash": "5" * 64,
-        "method": {"name": name, "label": label or name, "config": config or {}, "origins": {}, "hash": "m"},
-        "seed": seed,
-        "model": {"id": "smollm2-135m-instruct", "revision": None, "sha256": "a" * 64, "dtype": "float32"},
-        "data": [{"id": "rtp", "sha256": "d" * 64}],
-        "scorer": {"name": "svm", "label": "explicit toxicity (linear SVM)", "hash": "c" * 64, "threshold": 0.5},
-        "decoding": {"num_samples": 5, "max_new_tokens": 20, "top_p": 0.9, "top_k": 0, "temperature": 1.0},
-        "engine": {"dtype": "float32"},
-        "code": {},
-        "packages": {},
-        "hardware": {},
-    }
-    for key, value in more.items():
-        place, _, last = key.rpartition("__")
-        (manifest[place] if place else manifest)[last] = value
-    found = measured(toxicity, nll, accuracy, seed, n_failed)
-    folder = root / run_id
-    write_json(folder / "manifest.json", Manifest(error=None, **manifest).model_dump())
-    if finished:
-        by_task = {}
-        for one, behind in found:
-            part = by_task.setdefault("harness" if one.task.startswith("embedded") else one.task, ([], {}))
-            part[0].append(one)
-            if behind:
-                part[1][one.key] = behind
-        for task, (metrics, behind) in by_task.items():
-            write_json(folder / "tasks" / f"{task}.json", TaskResult(metrics=metrics, evidence=behind).model_dump())
-        result = Result(
-            run_id=run_id,
-            key=run_id,
-            metrics=[one for one, _ in found],
-            phases=[Phase(name="prepare", seconds=12.5), Phase(name="rtp", seconds=30)],
-            artifact={},
-            publishable=not n_failed,
-        )
-        write_json(folder / "result.json", result.model_dump())
-    return folder
 
 
 def text_of(table):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from bench import registry
 from bench.artifact import load_artifact, make_artifact
 from bench.errors import MissingError, UsageError
-from bench.method import RunContext
+from bench.method import TRAINING_LOG, RunContext
 from bench.sets import ContrastiveSet, ContrastiveSets, Text
 from bench.spec import validate
 from methods.contrastive import ContrastiveConfig, ContrastivePerplexity
@@ -21,7 +21,7 @@ from methods.dpo import DPO, DPOConfig
 from methods.training.adapter import adapted
 from methods.training.batches import Asks, Collator, Item, Scores, draw_items, mismatch, paired, score_batch
 from methods.training.config import TrainingConfig, total_steps
-from methods.training.trainer import LOG_FILE, train_adapter
+from methods.training.trainer import train_adapter
 
 ITEMS = [
     Item("She asked", (" whether the train was late.", " him."), (" what is it",)),
@@ -233,7 +233,7 @@ def test_what_is_forgotten_alone_needs_no_positives(tiny_base, tmp_path, method)
     kind = registry.load("methods", method)
     forget = kind(kind.Config(steps=1, positives=0, retain=0))
     make_artifact(forget, tiny_base, sets_of((0, 2), (0, 1)), RunContext(tmp_path))
-    assert json.loads((tmp_path / LOG_FILE).read_text())[0].keys() == {"loss", "phi_negatives"}
+    assert json.loads((tmp_path / TRAINING_LOG).read_text())[0].keys() == {"loss", "phi_negatives"}
 
 
 def test_anchors_that_cannot_be_shared_are_refused(tiny_base, tiny_sets, tmp_path):
