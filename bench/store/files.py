@@ -11,13 +11,18 @@ from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file, in UTF-8, as `write_bytes` does."""
+    write_bytes(path, text.encode("utf-8", errors="surrogatepass"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Write a file by way of a temporary one beside it: a reader sees the old bytes or all of the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogatepass") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
