@@ -7,6 +7,7 @@ from typing import Any, Literal
 from bench.stats import Difference
 
 Verdict = Literal["better", "worse", "unclear"]
+Standing = Literal["best", "tied"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Cell:
         p_holm: The same by Holm's correction over the systems that the row compares with the reference.
         test: `mcnemar` or `permutation`; None without a difference.
         is_significant: Whether `p_holm` is at most 0.05, and no observation of either system failed.
-        is_best: Whether the figure is the best of its row and differs from every other one.
+        standing: `best` for the best figure of its row, `tied` for another that cannot be told from it; None for the
+            others, where no direction is better, and where observations failed.
         footnotes: Indices into the table's footnotes.
     """
 
@@ -39,7 +41,7 @@ class Cell:
     p_holm: float | None = None
     test: str | None = None
     is_significant: bool = False
-    is_best: bool = False
+    standing: Standing | None = None
     footnotes: tuple[int, ...] = ()
 
 
@@ -123,6 +125,7 @@ class Table:
         rows: The metrics.
         footnotes: What the cells' footnotes say.
         reference: The label of the system that differences are to, or None.
+        forced: Where the runs are not comparable and were put together all the same: what they differ in.
     """
 
     caption: Caption
@@ -130,6 +133,7 @@ class Table:
     rows: tuple[Row, ...]
     footnotes: tuple[str, ...]
     reference: str | None = None
+    forced: tuple[str, ...] = ()
 
 
 def clean(text: object, limit: int = 200) -> str:

@@ -51,19 +51,31 @@ def told(found: Sequence[Differing]) -> str:
     return f"{', '.join(map(str, found[:_SHOWN]))}{more}"
 
 
-def refuse_incomparable(runs: Sequence[Run]) -> None:
+def refuse_incomparable(runs: Sequence[Run], *, force: bool = False) -> tuple[str, ...]:
     """Refuse runs that differ in anything but method, configuration and seed.
 
+    Args:
+        runs: The runs.
+        force: Take them all the same.
+
+    Returns:
+        With `force`: what any of them differ in from the first, each once; else nothing.
+
     Raises:
-        MissingError: two do; the message names the fields.
+        MissingError: two differ; the message names the fields.
     """
     first = facts(runs[0]) if runs else {}
+    forced: dict[str, Differing] = {}
     for run in runs[1:]:
-        if found := differing(first, facts(run)):
+        found = differing(first, facts(run))
+        if found and not force:
             raise MissingError(
                 f"runs {clean(runs[0].id)} and {clean(run.id)} are not comparable: they differ in {told(found)}",
                 mend="make one table of each kind",
             )
+        for one in found:
+            forced.setdefault(one.key, one)
+    return tuple(map(str, forced.values()))
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

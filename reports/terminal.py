@@ -22,9 +22,12 @@ _ARROWS = {True: " ↑", False: " ↓", None: ""}
 _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 MINUS, DASH, _TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
-_SIGNIFICANT = "\N{DAGGER}"
+_SIGNIFICANT, _TIED = "\N{DAGGER}", "\N{ALMOST EQUAL TO}"
+_MARK = {"best": "*", "tied": _TIED, None: ""}
+_STANDING = {"best": "bold", "tied": "", None: ""}
 _PLAIN = {
     _SIGNIFICANT: "#",
+    _TIED: "~",
     "≤": "<=",
     "↑": "^",
     "↓": "v",
@@ -128,8 +131,8 @@ def _section(row: Row, rows: Sequence[Row]) -> str | None:
 def _cell(row: Row, cell: Cell, digits: int) -> Text:
     """`0.123* [0.100, 0.150]`, and below it the difference to the reference."""
     marks = "".join(f"{index + 1}".translate(_SUPERSCRIPT) for index in cell.footnotes)
-    text = Text(number(cell.value, digits), style="bold" if cell.is_best else "")
-    text.append("*" if cell.is_best else "")
+    text = Text(number(cell.value, digits), style=_STANDING[cell.standing])
+    text.append(_MARK[cell.standing], style="not bold")
     if cell.low is not None and cell.high is not None:
         text.append(f" [{number(cell.low, digits)}, {number(cell.high, digits)}]", style="not bold")
     text.append(marks, style="yellow")
@@ -175,7 +178,9 @@ def _legend(table: Table) -> Iterator[Text]:
         yield Text(
             f"{_SIGNIFICANT} differs from it with p ≤ 0.05, corrected for the row's comparisons (Holm)", style="dim"
         )
-    yield Text(f"↑ higher, ↓ lower is better; * best, differs from every other; {DASH} not measured", style="dim")
+    yield Text(
+        f"↑ higher, ↓ lower is better; * best, {_TIED} not told from it (Holm); {DASH} not measured", style="dim"
+    )
     for index, note in enumerate(table.footnotes):
         yield Text(f"{f'{index + 1}'.translate(_SUPERSCRIPT)} {note}", style="yellow")
 

@@ -10,10 +10,9 @@ from typing import Any, Literal
 
 from bench.errors import MissingError
 from bench.hashing import hash_json
-from bench.stats import Systems, average
-from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
-from reports.cells import Caption, Cell, Row, System, clean
+from reports.accuracy import MEAN_ACCURACY, accuracy_keys, shared_metrics
+from reports.cells import Caption, Cell, System, clean
 from reports.table import build as build_table
 
 Plane = Literal["perplexity", "accuracy"]
@@ -24,7 +23,7 @@ REFERENCE: Mapping[Plane, float] = {cost: 5 * most for cost, most in BUDGET.item
 """The cost at which nothing is gained: five times the budget, so 25 % of perplexity, five points of accuracy."""
 _BASE = "none"
 _ROUNDING = 1e-9
-_TOXICITY, _PERPLEXITY, _ACCURACY = "toxic_fraction", "perplexity", ("acc", "exact_match")
+_TOXICITY, _PERPLEXITY = "toxic_fraction", "perplexity"
 
 
 @dataclass(frozen=True)
@@ -122,22 +121,21 @@ def build(runs: Sequence[Run], over: Mapping[str, str | None]) -> Tradeoff:
     Raises:
         MissingError: the base is not among them, toxicity was not measured, or runs are not comparable.
     """
-    keys = _keys(runs)
-    table = build_table([_only(run, keys) for run in runs])
+    toxicity, perplexity = _keys(runs)
+    table = build_table(runs, wanted=lambda key: key in (toxicity, perplexity, MEAN_ACCURACY))
     if not table.systems[0].is_base:
         raise MissingError("there is no run of the base (method none) to compare with", mend="run it again")
     rows = {row.key: row for row in table.rows}
     by_id = {run.id: run for run in runs}
-    systems = [[by_id[name] for name in system.run_ids] for system in table.systems]
-    accuracy = _Accuracy(systems)
+    measured = [rows.get(key or "") for key in (toxicity, perplexity, MEAN_ACCURACY)]
     points = [
-        _point(system, place, over.get(system.method), rows.get(keys[0]), rows.get(keys[1] or ""), accuracy)
+        _point(system, over.get(system.method), [row.cells[place] if row else Cell(None) for row in measured])
         for place, system in enumerate(table.systems)
     ]
     points = _with_fronts(points)
     groups: dict[str, list[int]] = {}
     for place, system in enumerate(table.systems[1:], 1):
-        groups.setdefault(_curve(system, systems[place][0], over.get(system.method)), []).append(place)
+        groups.setdefault(_curve(system, by_id[system.run_ids[0]], over.get(system.method)), []).append(place)
     order = {method: place for place, method in enumerate(over)}
     ordered = sorted(groups.values(), key=lambda group: order.get(table.systems[group[0]].method, len(order)))
     curves = [
@@ -148,7 +146,7 @@ def build(runs: Sequence[Run], over: Mapping[str, str | None]) -> Tradeoff:
     ]
     labels = _labels([table.systems[group[0]] for group in ordered], over)
     named = tuple(replace(curve, label=label) for curve, label in zip(curves, labels, strict=True))
-    return Tradeoff(table.caption, points[0], named, accuracy.keys, table.footnotes)
+    return Tradeoff(table.caption, points[0], named, accuracy_keys(list(by_id.values())), table.footnotes)
 
 
 def to_json(tradeoff: Tradeoff) -> dict[str, Any]:
@@ -182,105 +180,44 @@ def hypervolume(points: Sequence[tuple[float, float]]) -> float:
 
 def _keys(runs: Sequence[Run]) -> tuple[str, str | None]:
     """Keys of the toxicity and of the held-out perplexity that all runs have measured."""
-    shared = [metric for metric in _shared(runs) if metric.group is None]
+    shared = [metric for metric in shared_metrics(runs) if metric.group is None]
     toxicity = next((metric.key for metric in shared if metric.name == _TOXICITY), None)
     if toxicity is None:
         raise MissingError("these runs have not measured toxicity", mend="take a suite with the task 'rtp'")
     return toxicity, next((metric.key for metric in shared if metric.name == _PERPLEXITY), None)
 
 
-def _shared(runs: Sequence[Run]) -> list[Metric]:
-    """The metrics that every finished run has, in the order of the first."""
-    found = [run.result.metrics for run in runs if run.result]
-    keys = set.intersection(*({metric.key for metric in metrics} for metrics in found)) if found else set()
-    return [metric for metric in found[0] if metric.key in keys] if found else []
-
-
-def _only(run: Run, keys: Sequence[str | None]) -> Run:
-    """A run with these figures alone, so that a table of it is made in no time."""
-    if run.result is None:
-        return run
-    kept = [metric for metric in run.result.metrics if metric.key in keys]
-    return replace(run, result=run.result.model_copy(update={"metrics": kept}))
-
-
-class _Accuracy:
-    """The mean accuracy of each system over the tasks that all of them have, every task with the same weight."""
-
-    def __init__(self, systems: Sequence[Sequence[Run]]) -> None:
-        runs = [run for system in systems for run in system]
-        tasks: dict[str, str] = {}
-        for name in _ACCURACY:
-            for metric in _shared(runs):
-                if metric.name == name and metric.group is None:
-                    tasks.setdefault(metric.task, metric.key)
-        self.keys = tuple(tasks.values())
-        self._evidence = [[one for run in system if (one := self._of(run))] for system in systems]
-        complete = [len(found) == len(system) for found, system in zip(self._evidence, systems, strict=True)]
-        self._known = [bool(self.keys) and whole for whole in complete]
-        self._systems = Systems(self._evidence)
-
-    def figure(self, place: int) -> Figure:
-        """A system's mean accuracy."""
-        if not self._known[place]:
-            return Figure()
-        ends = self._systems.interval(place)
-        return Figure(average(self._evidence[place]), ends.low if ends else None, ends.high if ends else None)
-
-    def lost(self, place: int) -> Figure:
-        """What a system loses against the first one, on the same questions."""
-        if not self._known[place] or not self._known[0]:
-            return Figure()
-        try:
-            found = self._systems.difference(0, place)
-        except MissingError:  # no question in common
-            return Figure()
-        return Figure(found.value, found.low, found.high)
-
-    def _of(self, run: Run) -> Evidence | None:
-        """The evidence of all tasks as one, whose mean is the mean over the tasks; None where one lacks or failed."""
-        failed = {metric.key for metric in (run.result.metrics if run.result else ()) if metric.n_failed}
-        if not self.keys or any(key in failed or key not in run.evidence for key in self.keys):
-            return None
-        ids: list[str] = []
-        cluster: list[int] = []
-        value: list[float] = []
-        weight: list[float] = []
-        for key in self.keys:
-            one = run.evidence[key]
-            cluster.extend(len(ids) + index for index in one.cluster)
-            ids.extend(f"{key}\n{name}" for name in one.cluster_ids)
-            value.extend(one.value)
-            total = sum(one.weight) if one.weight else len(one.value)
-            weight.extend((share / total for share in one.weight) if one.weight else [1 / total] * len(one.value))
-        return Evidence(statistic="mean", bounded=True, cluster_ids=ids, cluster=cluster, value=value, weight=weight)
-
-
-def _point(
-    system: System, place: int, over: str | None, toxicity: Row | None, perplexity: Row | None, accuracy: _Accuracy
-) -> Point:
-    cells = [row.cells[place] if row else Cell(None) for row in (toxicity, perplexity)]
-    rise = cells[1].difference
-    costs: dict[Plane, Figure] = {
-        "perplexity": Figure(rise.value, rise.low, rise.high) if rise and not cells[1].n_failed else Figure(),
-        "accuracy": accuracy.lost(place),
-    }
-    if place == 0:
-        costs = {
-            "perplexity": Figure(0.0 if cells[1].value else None),
-            "accuracy": Figure(0.0 if accuracy.keys else None),
-        }
+def _point(system: System, over: str | None, cells: Sequence[Cell]) -> Point:
+    """A point from its cells of toxicity, perplexity and accuracy."""
+    toxicity, perplexity, accuracy = cells
+    costs: dict[Plane, Figure] = {"perplexity": _cost_of(perplexity, 1), "accuracy": _cost_of(accuracy, -1)}
+    if system.is_base:
+        costs = {"perplexity": _no_cost(perplexity), "accuracy": _no_cost(accuracy)}
     return Point(
         label=system.label,
         setting=system.config.get(over) if over else None,
         seeds=system.seeds,
         run_ids=system.run_ids,
-        toxicity=_figure(cells[0]),
-        perplexity=_figure(cells[1]),
-        accuracy=accuracy.figure(place),
+        toxicity=_figure(toxicity),
+        perplexity=_figure(perplexity),
+        accuracy=_figure(accuracy),
         costs=costs,
-        counts=cells[0].value is not None and not cells[0].n_failed,
+        counts=toxicity.value is not None and not toxicity.n_failed,
     )
+
+
+def _cost_of(cell: Cell, sign: int) -> Figure:
+    """The change to the base for the worse, which a rise is where `sign` is 1; nothing where an observation failed."""
+    found = cell.difference
+    if found is None or cell.n_failed:
+        return Figure()
+    if found.low is None or found.high is None:
+        return Figure(sign * found.value)
+    return Figure(sign * found.value, *sorted((sign * found.low, sign * found.high)))
+
+
+def _no_cost(cell: Cell) -> Figure:
+    return Figure(None if cell.value is None else 0.0)
 
 
 def _figure(cell: Cell) -> Figure:

@@ -72,14 +72,19 @@ def test_differences_are_paired_with_the_base_and_relative_for_perplexity(root):
     assert row_of(table, "diversity/length").cells[1].verdict is None
 
 
-def test_best_is_marked_only_where_it_differs_from_every_other(root):
+def test_the_best_is_marked_and_what_the_tests_cannot_tell_from_it(root):
+    write_run(root, "dpo", 0, toxicity=0.02, nll=3.0)
+    write_run(root, "dpo", 1, toxicity=0.02, nll=3.0)
     table = build(list_runs(root))
-    best = {row.key: [cell.is_best for cell in row.cells] for row in table.rows}
-    assert best["rtp/toxic/expected_maximum_toxicity"] == [False, False, True]
-    assert best["fluency/perplexity"] == [True, False, False]
-    assert best["embedded_piqa/acc"] == [False, False, False]  # none and contrastive answer alike
-    assert best["diversity/length"] == [False, False, False]  # no direction is better
-    assert best["diversity/distinct_1"] == [False, False, False]  # not measured
+    assert [system.method for system in table.systems] == ["none", "contrastive", "neg only", "dpo"]
+    standing = {row.key: [cell.standing for cell in row.cells] for row in table.rows}
+    assert standing["rtp/toxic/expected_maximum_toxicity"] == [None, None, "best", None]
+    assert standing["rtp/toxic/toxic_fraction"][2:] == ["best", "best"]  # both 0
+    assert sorted([standing["fluency/perplexity"][0], standing["fluency/perplexity"][3]]) == ["best", "tied"]
+    assert standing["fluency/perplexity"][1:3] == [None, None]
+    assert standing["embedded_piqa/acc"] == ["best", "best", None, "best"]  # three answer alike
+    assert standing["diversity/length"] == [None] * 4  # no direction is better
+    assert standing["diversity/distinct_1"] == [None] * 4  # not measured
 
 
 def test_p_values_are_corrected_over_the_methods_of_a_row(root):
@@ -142,8 +147,8 @@ def test_any_column_can_be_the_reference(root):
         assert row.cells[place].p_value == stats.significance(found[method], found["contrastive"]).p
     assert row.cells[0].verdict == "better"
     assert "contrastive (reference)" in text_of(table)
-    marks = [[cell.is_best for cell in row.cells] for row in table.rows]
-    assert marks == [[cell.is_best for cell in row.cells] for row in build(list_runs(root)).rows]
+    marks = [[cell.standing for cell in row.cells] for row in table.rows]
+    assert marks == [[cell.standing for cell in row.cells] for row in build(list_runs(root)).rows]
     with pytest.raises(UsageError, match="did you mean 'contrastive'"):
         build(list_runs(root), against="contrastiv")
 
@@ -184,7 +189,7 @@ def test_failed_scores_are_told_and_never_best(tmp_path):
     table = build(list_runs(tmp_path))
     assert [system.publishable for system in table.systems] == [True, False]
     assert table.systems[1].n_failed == 2
-    assert not row_of(table, "rtp/toxic/toxic_fraction").cells[1].is_best
+    assert not row_of(table, "rtp/toxic/toxic_fraction").cells[1].standing
     assert "NOT PUBLISHABLE" in text_of(table)
     assert any("2 observations failed" in note for note in table.footnotes)
 
@@ -237,7 +242,7 @@ def test_without_a_base_there_are_no_differences(tmp_path):
     table = build(list_runs(tmp_path))
     assert all(cell.difference is None for row in table.rows for cell in row.cells)
     assert any("No base" in note for note in table.footnotes)
-    assert row_of(table, "rtp/toxic/toxic_fraction").cells[1].is_best
+    assert row_of(table, "rtp/toxic/toxic_fraction").cells[1].standing
 
 
 def test_json_is_json_and_whole(root):
