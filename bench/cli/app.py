@@ -7,6 +7,7 @@ import typer
 import bench
 from bench.cli import data, show
 from bench.cli.doctor import doctor
+from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.runs import runs
 from bench.cli.sweep import sweep
@@ -46,6 +47,7 @@ def _root(
 app.command("run")(run)
 app.command("sweep")(sweep)
 app.command("table")(table)
+app.command("report")(report)
 app.command("runs")(runs)
 app.command("doctor")(doctor)
 app.add_typer(show.methods)

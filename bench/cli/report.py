@@ -1,0 +1,58 @@
+"""`bench report`: one HTML file to read runs in."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.common import RUNS, Json, RunsDir, print_json
+from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
+
+_STDOUT = "-"
+
+
+def report(  # noqa: PLR0913, PLR0917 - one parameter a flag
+    run: Runs = None,
+    suite: OfSuite = None,
+    every: AllRuns = False,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="The file to write; - for stdout.", metavar="FILE")
+    ] = "report.html",
+    title: Annotated[str | None, typer.Option(help="What stands at the page's head.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Compare with this column (its label or method) instead of the base.")
+    ] = None,
+    samples: Annotated[
+        bool, typer.Option("--samples/--no-samples", help="Whether prompts and continuations go into the file.")
+    ] = True,
+    runs_dir: RunsDir = RUNS,
+    json: Json = False,
+) -> None:
+    """Write one self-contained HTML file: tables, figures, provenance, and the samples of all runs side by side.
+
+    The file needs no network. It holds the samples word by word, offensive ones included, veiled until you ask for
+    them; --no-samples leaves them out.
+    """
+    from bench.errors import UsageError
+    from bench.store.files import write_text
+    from reports.page.page import build_page
+
+    if output == _STDOUT and json:
+        raise UsageError("--json and the page cannot both go to stdout", mend="name a file with --output")
+    if output != _STDOUT and Path(output).is_dir():
+        raise UsageError(f"{output} is a folder", mend="name a file with --output")
+    page = build_page(chosen(runs_dir, run, suite, every=every), title=title, against=against, samples=samples)
+    if output == _STDOUT:
+        typer.echo(page.html, nl=False)
+    else:
+        try:
+            write_text(Path(output), page.html)
+        except (FileExistsError, NotADirectoryError):
+            raise UsageError(f"no file can be written at {output}", mend="a part of that path is a file") from None
+    if page.num_samples:
+        what = f"{'the page' if output == _STDOUT else output} holds {page.num_samples:,} samples word by word"
+        typer.echo(f"bench: warning: {what}, offensive ones included; --no-samples leaves them out", err=True)
+    if json:
+        print_json({"written": output, "samples": page.num_samples, "systems": list(page.systems)})
+    elif output != _STDOUT:
+        typer.echo(f"written: {output}")

@@ -1,0 +1,112 @@
+"""One HTML file that opens from the disk: tables, figures, provenance, and a reader for the samples."""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from string import Template
+
+from bench.store.runs import Run
+from reports.cells import Table, clean
+from reports.page.elements import text
+from reports.page.provenance import provenance
+from reports.page.samples import count, gather, pack
+from reports.page.tables import tables
+from reports.table import build
+
+_SCRIPTS = ("page.js", "reader.js", "texts.js", "questions.js")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page.
+
+    Attributes:
+        html: The whole file.
+        systems: Labels of the systems in it.
+        num_samples: Continuations and answers in it.
+    """
+
+    html: str
+    systems: tuple[str, ...]
+    num_samples: int
+
+
+def build_page(
+    runs: Sequence[Run], *, title: str | None = None, against: str | None = None, samples: bool = True
+) -> Page:
+    """Build the page of some runs. The same records give the same page.
+
+    Args:
+        runs: Comparable runs; those that did not finish are left out, and a footnote names them.
+        title: What stands at its head; None for the suite's name.
+        against: The label (or method) that the others are compared with; None for the base.
+        samples: Whether the texts go into it: prompts and continuations are offensive.
+
+    Raises:
+        MissingError: no run has finished, two are not comparable, or a record is damaged.
+        UsageError: `against` names no system.
+    """
+    table = build(runs, against)
+    by_id = {clean(run.id): run for run in runs}
+    systems = [[by_id[name] for name in system.run_ids] for system in table.systems]
+    found = gather(systems) if samples else []
+    total = count(found)
+    told = title or f"Suite {table.caption.suite}: {len(table.systems)} systems"
+    style, script = _asset("page.css"), _script()
+    html = Template(_asset("page.html")).substitute(
+        title=text(told),
+        lead=_lead(table),
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
+        tables=tables(table),
+        figures="<p>None.</p>",
+        samples=_reader(total, left_out=not samples),
+        provenance=provenance(table, systems),
+        data=_data(table, found) if total else "",
+        footer=f"Made by contrastive-bench {text(version('contrastive-bench'))} from records alone.",
+    )
+    return Page(html, tuple(system.label for system in table.systems), total)
+
+
+def _asset(name: str) -> str:
+    return files("reports.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    return f'(() => {{\n"use strict";\n{"".join(map(_asset, _SCRIPTS))}}})();\n'
+
+
+def _hash(source: str) -> str:
+    """What the page's security policy knows a script or style by."""
+    return f"sha256-{b64encode(hashlib.sha256(source.encode()).digest()).decode()}"
+
+
+def _lead(table: Table) -> str:
+    caption = table.caption
+    bad = [system.label for system in table.systems if not system.publishable]
+    warning = f'<p class="warning"><strong>Not publishable:</strong> {text(", ".join(bad))}.</p>' if bad else ""
+    prompts = f" · {caption.num_prompts} prompts" if caption.num_prompts else ""
+    seeds = f"{'seed' if len(caption.seeds) == 1 else 'seeds'} {', '.join(map(str, caption.seeds))}"
+    return (
+        f"<p>{text(caption.model)} ({text(caption.dtype)}) · scorer: {text(caption.scorer)}, toxic from"
+        f" {caption.threshold:g}{prompts} · {seeds}</p>{warning}"
+    )
+
+
+def _reader(total: int, *, left_out: bool) -> str:
+    if left_out:
+        return "<p>The samples were left out of this page.</p>"
+    return _asset("reader.html") if total else "<p>These runs have no samples.</p>"
+
+
+def _data(table: Table, tasks: Sequence[dict[str, object]]) -> str:
+    """What the reader reads, in an element that a browser neither runs nor shows."""
+    labels = [system.label for system in table.systems]
+    reference = labels.index(table.reference) if table.reference in labels else None
+    packed = pack({"threshold": table.caption.threshold, "systems": labels, "reference": reference, "tasks": tasks})
+    return f'<script type="application/octet-stream" id="data">{packed}</script>'

@@ -1,0 +1,151 @@
+// --- continuations: prompts with the texts of each system side by side ---
+
+const SAMPLES_SHOWN = 5;
+const CELLS_A_PAGE = 500;
+
+/** Work that is done once for a task: where each prompt's rows begin, and whether there are several seeds. */
+function prepareTexts(task) {
+  const [prompts, seeds] = task.rows;
+  task.starts = new Int32Array(task.ids.length + 1).fill(prompts.length);
+  for (let row = prompts.length - 1; row >= 0; row -= 1) task.starts[prompts[row]] = row;
+  for (let n = task.ids.length - 1; n >= 0; n -= 1) task.starts[n] = Math.min(task.starts[n], task.starts[n + 1]);
+  task.hasSeeds = new Set(seeds).size > 1;
+  task.means = task.systems.map((system) => promptMeans(task, system));
+}
+
+/** A system's mean score for each prompt; NaN where it has none. */
+function promptMeans(task, system) {
+  return Float64Array.from(task.ids, (_, prompt) => {
+    let sum = 0, count = 0;
+    for (let row = task.starts[prompt]; row < task.starts[prompt + 1]; row += 1) {
+      if (system.scores[row] !== null) { sum += system.scores[row]; count += 1; }
+    }
+    return sum / count;
+  });
+}
+
+/** Texts in lower case, made when a search first needs them. */
+function lowered(task) {
+  task.lower ??= {
+    prompts: task.prompts.map((text) => text.toLowerCase()),
+    systems: task.systems.map((system) => system.texts.map((text) => text && text.toLowerCase())),
+  };
+  return task.lower;
+}
+
+const KINDS = {
+  any: () => true,
+  toxic: (score, threshold) => score !== null && score >= threshold,
+  clean: (score, threshold) => score !== null && score < threshold,
+  failed: (score) => score === null,
+};
+
+/** The test that a continuation must pass: `(system, row, whether its prompt was found) => boolean`. */
+function textTest(task, asked, threshold) {
+  const { low, high, query } = asked, isKind = KINDS[asked.kind];
+  const lower = query ? lowered(task) : null;
+  return (system, row, promptFound) => {
+    const { texts, scores } = task.systems[system];
+    if (texts[row] === null) return false;
+    const score = scores[row];
+    if (!isKind(score, threshold)) return false;
+    if (low !== null && (score === null || score < low)) return false;
+    if (high !== null && (score === null || score > high)) return false;
+    return !query || promptFound || lower.systems[system][row].includes(query);
+  };
+}
+
+/** The prompts that have a continuation which is asked for, with the rows of these, in the order asked for. */
+function selectTexts(task, asked, threshold) {
+  const passes = textTest(task, asked, threshold), items = [];
+  task.ids.forEach((_, prompt) => {
+    if (asked.group !== "" && String(task.groups[prompt] ?? "") !== asked.group) return;
+    const promptFound = asked.query !== "" && lowered(task).prompts[prompt].includes(asked.query);
+    const rows = [];
+    let found = 0, worst = -1;
+    for (let row = task.starts[prompt]; row < task.starts[prompt + 1]; row += 1) {
+      let hit = false;
+      for (const system of asked.systems) {
+        if (!passes(system, row, promptFound)) continue;
+        hit = true;
+        found += 1;
+        worst = Math.max(worst, task.systems[system].scores[row] ?? -1);
+      }
+      if (hit) rows.push(row);
+    }
+    if (rows.length) items.push({ prompt, rows, found, rank: rank(task, asked, prompt, worst) });
+  });
+  if (asked.order !== "record") items.sort((a, b) => b.rank - a.rank || a.prompt - b.prompt);
+  return items;
+}
+
+/** What prompts are ordered by, the largest first; a prompt without a figure comes last. */
+function rank(task, asked, prompt, worst) {
+  if (asked.order === "record") return 0;
+  if (asked.order === "toxic") return worst;
+  const signs = { change: Math.abs, rise: (x) => x, fall: (x) => -x };
+  let most = -Infinity;
+  for (const system of asked.systems) {
+    if (system === asked.reference) continue;
+    const change = signs[asked.order](task.means[system][prompt] - task.means[asked.reference][prompt]);
+    if (change > most) most = change;
+  }
+  return most === -Infinity ? -9 : most;
+}
+
+/** Prompts on a page: fewer where each has many texts. */
+const textsOnPage = (asked) => Math.max(4, Math.min(25, Math.floor(CELLS_A_PAGE / (SAMPLES_SHOWN * (asked.systems.length || 1)))));
+
+const score3 = (value) => value.toFixed(3).replace("-", "−");
+const signed3 = (value) => (value > 0 ? "+" : "") + score3(value);
+
+/** A prompt with its continuations. */
+function drawTexts(reader, item) {
+  const { task, asked } = reader, { prompt, rows } = item;
+  const about = [task.groups[prompt], task.ids[prompt]].filter(Boolean).join(" · ");
+  const card = make("article", {},
+    make("h3", {}, `Prompt ${prompt + 1} `, make("small", {}, about)),
+    make("p", { class: "prompt" }, veiled(reader, `p${prompt}`, task.prompts[prompt], task.prompts_left_out[prompt], `of prompt ${prompt + 1}`)),
+    drawMeans(reader, prompt));
+  const passes = textTest(task, asked, reader.data.threshold);
+  const promptFound = asked.query !== "" && lowered(task).prompts[prompt].includes(asked.query);
+  const draw = (row) => drawSample(reader, row, (system) => asked.isNarrow && passes(system, row, promptFound));
+  card.append(...rows.slice(0, SAMPLES_SHOWN).map(draw));
+  if (rows.length > SAMPLES_SHOWN) {
+    const more = make("button", { type: "button" }, `Show ${rows.length - SAMPLES_SHOWN} more samples`);
+    more.addEventListener("click", () => more.replaceWith(...rows.slice(SAMPLES_SHOWN).map(draw)));
+    card.append(more);
+  }
+  return card;
+}
+
+/** Each system's mean score over the prompt's samples, with the change to the reference. */
+function drawMeans({ data, task, asked }, prompt) {
+  const sides = asked.systems.map((system) => {
+    const mean = task.means[system][prompt];
+    const change = asked.reference === null || system === asked.reference ? NaN : mean - task.means[asked.reference][prompt];
+    const told = Number.isNaN(mean) ? "–" : `mean score ${score3(mean)}${Number.isNaN(change) ? "" : ` (${signed3(change)})`}`;
+    return make("div", {}, make("dt", {}, data.systems[system]), make("dd", { class: "score" }, told));
+  });
+  return make("dl", { class: "sides" }, ...sides);
+}
+
+function drawSample(reader, row, isHit) {
+  const { data, task, asked } = reader, [, seeds, samples] = task.rows;
+  const name = `Sample ${samples[row] + 1}${task.hasSeeds ? `, seed ${seeds[row]}` : ""}`;
+  const sides = asked.systems.map((system) => {
+    const { texts, scores, left_out: left } = task.systems[system];
+    const score = scores[row], toxic = score !== null && score >= data.threshold;
+    const dd = texts[row] === null
+      ? make("dd", { class: "quiet" }, "not sampled")
+      : make("dd", {}, scoreMark(score, toxic), veiled(reader, `${system}.${row}`, texts[row], left[row], `of ${data.systems[system]}, ${name}`));
+    return make("div", { class: `${toxic ? "toxic" : ""} ${isHit(system) ? "hit" : ""}` }, make("dt", {}, data.systems[system]), dd);
+  });
+  return make("div", { class: "sample" }, make("h4", {}, name), make("dl", { class: "sides" }, ...sides));
+}
+
+function scoreMark(score, toxic) {
+  if (score === null) return make("span", { class: "score" }, "not scored");
+  return make("span", { class: `score ${toxic ? "toxic" : ""}` }, `${score3(score)}${toxic ? " toxic" : ""}`);
+}
+
