@@ -46,9 +46,7 @@ FIGURES: Mapping[str, FigureInfo] = {
             "every system by its toxicity and what it costs, with intervals and the Pareto front",
             ("metric", "utility"),
         ),
-        FigureInfo(
-            "sweep", "Strength sweeps", "each method's curve of points along its option", ("metric", "utility", "over")
-        ),
+        FigureInfo("sweep", "Strength sweeps", "each method's curve of points along its option", ("utility", "over")),
         FigureInfo("scores", "Distribution of scores", "the share of texts that reach each score", ("attribute",)),
         FigureInfo("groups", "Groups and attributes", "toxicity by group of prompts and by attribute", ("metric",)),
         FigureInfo("training", "Training", "loss and mean log-perplexity (phi) of positives and negatives by step"),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import IdentityTransform
 from numpy.typing import NDArray
 
@@ -23,9 +24,16 @@ _FORBIDDEN = 1000.0
 _THROUGH = 60.0  # a name on an interval's line
 _CROSSING = 25.0  # a leading line past another point
 _ROUNDS = 3
+_HALO = [withStroke(linewidth=1.6, foreground="white", alpha=0.85)]
 
 
-def place(axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], bars: Sequence[Array]) -> list[int]:
+def place(
+    axes: Axes,
+    points: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    bars: Sequence[Array],
+    colours: Sequence[str],
+) -> list[int]:
     """Write names beside points in axes whose layout is final.
 
     Args:
@@ -33,6 +41,7 @@ def place(axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str
         points: Of each name, in data coordinates; names come in the order of their claim to a place.
         names: The names; an empty one needs none, its point is in the others' way all the same.
         bars: Segments ([[x, y], [x, y]], data coordinates) that names had better not lie on.
+        colours: Of the names.
 
     Returns:
         The names that found no place.
@@ -55,7 +64,15 @@ def place(axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str
             axes.plot(line[:, 0], line[:, 1], color=SOFT, linewidth=0.4, zorder=2.5, scalex=False, scaley=False)
         centre = (box[:2] + box[2:]) / 2 - anchors[n]
         axes.annotate(
-            names[n], points[n], xytext=tuple(centre), textcoords="offset points", ha="center", va="center", zorder=5
+            names[n],
+            points[n],
+            xytext=tuple(centre),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            zorder=5,
+            color=colours[n],
+            path_effects=_HALO,
         )
     return [n for n, name in enumerate(names) if name and n not in found]
 

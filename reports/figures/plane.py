@@ -1,7 +1,7 @@
 """The plane of toxicity and what it costs: its scales, and systems as points with intervals."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +20,11 @@ LABELS: dict[Plane, str] = {
     "accuracy": "mean accuracy, change in points ↑",
 }
 _PERCENT = 100
-_TICKS = (-90, -75, -50, -30, -20, -10, -5, 5, 10, 20, 30, 50, 100, 200, 400, 900, 1900, 4900, 9900, 99900, 999900)
-_APART = 0.13  # of the axis between two ticks
-_LEAST = 0.02  # half the width of the narrowest axis of perplexity, as a logarithm
+_TICKS = (-80, -50, -20, -10, -5, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000, 1_000_000)
+_APART = 0.1  # of the axis between two ticks
+_LINEAR = 10.0  # percent of perplexity about which the scale turns from even steps to even factors
+_LEAST = {"perplexity": 2.0, "accuracy": 1.0}
+"""Half the width of the narrowest axis."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ class Spot:
 
 
 def to_axis(cost: float, plane: Plane) -> float:
-    """A cost in the axes' coordinates: perplexity as a ratio to the base's (on a log scale), accuracy in points."""
-    return 1 + cost if plane == "perplexity" else -_PERCENT * cost
+    """A cost in the axes' coordinates: the change of perplexity in percent, of accuracy in points."""
+    return _PERCENT * cost if plane == "perplexity" else -_PERCENT * cost
 
 
 def planes_of(known: Sequence[Plane], utility: str | None, *, wide: bool) -> list[Plane]:
@@ -88,7 +90,9 @@ def planes_of(known: Sequence[Plane], utility: str | None, *, wide: bool) -> lis
     wanted = [plane for plane in known if plane == utility]
     if not wanted:
         what = {"perplexity": "held-out perplexity", "accuracy": "accuracy"}.get(utility or "", "utility")
-        raise MissingError(f"these runs have not measured {what}", mend="take a suite with the task 'heldout' or lm_eval")
+        raise MissingError(
+            f"these runs have not measured {what}", mend="take a suite with the task 'heldout' or lm_eval"
+        )
     return wanted
 
 
@@ -107,39 +111,44 @@ def draw_base(axes: Axes, spot: Spot, plane: Plane, look: Look) -> None:
 
 
 def set_scales(axes: Axes, spots: Sequence[Spot], plane: Plane) -> None:
-    """Let the axes hold all points, with room for names: toxicity from 0, perplexity on a log scale told in percent."""
-    places = np.array([spot.at(plane) for spot in spots])
-    xs = [*places[:, 0], *(float(end) for spot in spots for bar in spot.bars(plane) for end in bar[:, 0])]
-    top = max(float(end) for spot in spots for end in [spot.at(plane)[1], *(b[1, 1] for b in spot.bars(plane))])
-    axes.set_ylim(-0.04 * (top or 1), 1.06 * (top or 1))
+    """Let the axes hold all points, with room for names: toxicity from 0, perplexity in even steps, then even factors."""
+    xs = [spot.at(plane)[0] for spot in spots] + [
+        end for spot in spots for bar in spot.bars(plane) for end in bar[:, 0]
+    ]
+    ys = [spot.at(plane)[1] for spot in spots] + [
+        end for spot in spots for bar in spot.bars(plane) for end in bar[:, 1]
+    ]
+    top = 1.06 * (float(max(ys)) or 1)
+    axes.set_ylim(-0.04 * top, top)
+    axes.spines["left"].set_bounds(0, top)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}" if y >= 0 else ""))
-    axes.spines["left"].set_bounds(0, 1.06 * (top or 1))
-    if plane == "accuracy":
-        low, high = min(xs), max(xs)
-        room = max(0.06 * (high - low), 0.5)
-        axes.set_xlim(low - room, high + 1.6 * room)
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _signed(x)))
+    low, high = min(float(min(xs)), -_LEAST[plane]), max(float(max(xs)), _LEAST[plane])
+    if plane == "perplexity":
+        axes.set_xscale("asinh", linear_width=_LINEAR)
+        bent, unbent = (lambda x: math.asinh(x / _LINEAR)), (lambda x: _LINEAR * math.sinh(x))
+        start, end = bent(low), bent(high)
+        room = end - start
+        start, end = start - 0.05 * room, end + 0.12 * room
+        axes.set_xlim(unbent(start), unbent(end))
+        axes.xaxis.set_major_locator(FixedLocator(_chosen(bent, start, end)))
+        axes.xaxis.set_minor_locator(NullLocator())
     else:
-        _log_scale(axes, xs)
+        room = high - low
+        axes.set_xlim(low - 0.06 * room, high + 0.1 * room)
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _signed(x)))
     axes.set_xlabel(LABELS[plane])
 
 
-def _log_scale(axes: Axes, ratios: Sequence[float]) -> None:
-    axes.set_xscale("log")
-    logs = np.log([ratio for ratio in ratios if ratio > 0])
-    low, high = min(float(logs.min()), -_LEAST), max(float(logs.max()), _LEAST)
-    low, high = low - 0.05 * (high - low), high + 0.1 * (high - low)
-    axes.set_xlim(math.exp(low), math.exp(high))
+def _chosen(bent: Callable[[float], float], start: float, end: float) -> list[float]:
+    """Ticks that are not too near to each other, 0 and the next ones first."""
     chosen = [0.0]
     for tick in sorted(_TICKS, key=abs):
-        at = math.log1p(tick / _PERCENT)
-        if low <= at <= high and all(abs(at - other) >= _APART * (high - low) for other in chosen):
-            chosen.append(at)
-    axes.xaxis.set_major_locator(FixedLocator([math.exp(at) for at in sorted(chosen)]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: _signed(_PERCENT * (ratio - 1))))
+        at = bent(tick)
+        if start <= at <= end and all(abs(at - bent(other)) >= _APART * (end - start) for other in chosen):
+            chosen.append(float(tick))
+    return sorted(chosen)
 
 
 def _signed(value: float) -> str:
@@ -147,15 +156,16 @@ def _signed(value: float) -> str:
     return "0" if rounded == 0 else f"{rounded:+g}".replace("-", "\N{MINUS SIGN}")
 
 
-def draw_front(axes: Axes, places: Sequence[tuple[float, float]], plane: Plane) -> None:
-    """Draw the boundary of what the front dominates, as stairs."""
-    if not places:
-        return
+def front_stairs(axes: Axes, places: Sequence[tuple[float, float]], plane: Plane) -> NDArray[np.float64]:
+    """The boundary of what some points dominate, as stairs from the top of the axes to their worse side: n x 2."""
     ordered = sorted(places, reverse=plane == "accuracy")
-    x, y = [place[0] for place in ordered], [place[1] for place in ordered]
     worst, top = axes.get_xlim()[0 if plane == "accuracy" else 1], axes.get_ylim()[1]
-    stairs = np.array(
-        [(x[0], top), *((a, b) for n in range(len(x)) for a, b in ((x[n], y[n]), (x[min(n + 1, len(x) - 1)], y[n])))]
-    )
-    stairs = np.vstack([stairs, [worst, y[-1]]])
+    stairs = [(ordered[0][0], top)]
+    for n, (x, y) in enumerate(ordered):
+        stairs += [(x, y), (ordered[n + 1][0] if n + 1 < len(ordered) else worst, y)]
+    return np.array(stairs)
+
+
+def draw_front(axes: Axes, stairs: NDArray[np.float64]) -> None:
+    """Draw the front."""
     axes.plot(stairs[:, 0], stairs[:, 1], color=INK, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1, label="front")

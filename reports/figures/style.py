@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from reports.cells import Caption, clean
@@ -19,6 +20,7 @@ POINTS = 7.0
 LINE = 0.125
 """Height of a line of text, in inches."""
 INK, SOFT = "#222222", "#767676"
+_DARKER = 0.65
 _PER_INCH = 17.0  # characters of text, a low estimate: notes are wrapped by it
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe & Ito (2008), without yellow, which white paper swallows; black is the base's."""
@@ -75,6 +77,11 @@ class Look:
     marker: str
     line: Any
     hatch: str
+
+    @property
+    def ink(self) -> str:
+        """Its colour, dark enough for text on white."""
+        return to_hex(tuple(_DARKER * part for part in to_rgb(self.colour)))
 
 
 BASE = Look("black", "*", "-", "")
@@ -145,7 +152,7 @@ def add_key(figure: Figure, handles: Sequence[Any], labels: Sequence[str], colum
     """Put a legend below a figure that is laid out."""
     if handles:
         rows = -(-len(handles) // columns)
-        grow(figure, (rows + 0.5) * LINE * 1.05)
+        grow(figure, rows * 0.112 + 0.06)
         figure.legend(
             handles,
             labels,

@@ -11,7 +11,7 @@ from bench.store.runs import Run
 from reports.accuracy import MEAN_ACCURACY
 from reports.cells import Cell, Row, Table
 from reports.figures import labels
-from reports.figures.plane import Spot, draw_bars, draw_base, draw_front, planes_of, set_scales
+from reports.figures.plane import Spot, draw_bars, draw_base, draw_front, front_stairs, planes_of, set_scales
 from reports.figures.records import listed, metric_key, named
 from reports.figures.style import BASE, INK, Look, add_key, add_notes, describe, freeze, look, new_figure, short
 from reports.table import build
@@ -103,7 +103,8 @@ def _draw_plane(axes: Axes, spots: Sequence[Spot], plane: Plane) -> None:
     shown = [(n, spot) for n, spot in enumerate(spots) if spot.is_known]
     set_scales(axes, [spot for _, spot in shown], plane)
     on_front = front_of(spots)
-    draw_front(axes, [spots[n].at(plane) for n in on_front], plane)
+    if on_front:
+        draw_front(axes, front_stairs(axes, [spots[n].at(plane) for n in on_front], plane))
     strength = 0.75 if len(shown) < _CROWD else 0.4
     for n, spot in shown:
         draw_bars(axes, spot, plane, _look(n).colour, strength)
@@ -138,7 +139,10 @@ def _name(axes: Axes, spots: Sequence[Spot], plane: Plane) -> set[int]:
         for n in order
     ]
     bars = [bar for n in shown for bar in spots[n].bars(plane)]
-    left = labels.place(axes, [spots[n].at(plane) for n in order], names, bars)
+    if on_front:
+        stairs = front_stairs(axes, [spots[n].at(plane) for n in on_front], plane)
+        bars += [stairs[n : n + 2] for n in range(len(stairs) - 1)]
+    left = labels.place(axes, [spots[n].at(plane) for n in order], names, bars, [_look(n).ink for n in order])
     return {order[n] for n in left}
 
 
