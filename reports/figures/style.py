@@ -10,6 +10,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from reports.cells import Caption, clean
 
@@ -21,6 +22,8 @@ LINE = 0.125
 """Height of a line of text, in inches."""
 INK, SOFT = "#222222", "#767676"
 _DARKER = 0.65
+_PAD = 0.04  # inches
+_KEY = 26  # characters of a name in the key
 _PER_INCH = 17.0  # characters of text, a low estimate: notes are wrapped by it
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe & Ito (2008), without yellow, which white paper swallows; black is the base's."""
@@ -137,34 +140,39 @@ def grow(figure: Figure, inches: float) -> None:
         axes.set_position((left, (bottom * height + inches) / (height + inches), across, up * scale))
 
 
-def add_notes(figure: Figure, notes: Sequence[str]) -> None:
-    """Put notes below a figure that is laid out."""
+def add_below(figure: Figure, notes: Sequence[str], key: Sequence[tuple[Any, str]] = (), columns: int = 2) -> None:
+    """Put a key (handles with what they mean), in as many of `columns` as fit, and notes below what is laid out."""
     width, _ = figure.get_size_inches()
     lines = [line for note in notes for line in textwrap.wrap(clean(note, 400), int(width * _PER_INCH))]
-    if lines:
-        grow(figure, (len(lines) + 0.5) * LINE)
-        _, height = figure.get_size_inches()
-        for row, line in enumerate(reversed(lines)):
-            figure.text(0.04 / width, (0.04 + row * LINE) / height, line, va="bottom", color=SOFT)
+    below = (len(lines) + 0.5) * LINE if lines else 0.0
+    legend = _fitting(figure, key, columns) if key else None
+    grow(figure, below + (legend.get_window_extent().height / figure.dpi + _PAD if legend else 0.0))
+    _, height = figure.get_size_inches()
+    if legend:
+        legend.set_bbox_to_anchor((0.5, below / height), transform=figure.transFigure)
+    for row, line in enumerate(reversed(lines)):
+        figure.text(_PAD / width, (_PAD + row * LINE) / height, line, va="bottom", color=SOFT)
 
 
-def add_key(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int) -> None:
-    """Put a legend below a figure that is laid out."""
-    if handles:
-        rows = -(-len(handles) // columns)
-        grow(figure, rows * 0.112 + 0.06)
-        figure.legend(
-            handles,
-            labels,
+def _fitting(figure: Figure, key: Sequence[tuple[Any, str]], columns: int) -> Legend:
+    """A legend in as many columns as the figure is wide enough for."""
+    for count in range(columns, 0, -1):
+        legend = figure.legend(
+            [handle for handle, _ in key],
+            [short(name, _KEY) for _, name in key],
             loc="lower center",
             bbox_to_anchor=(0.5, 0.0),
-            ncols=columns,
+            ncols=count,
             borderpad=0.2,
             borderaxespad=0.1,
             labelspacing=0.15,
             columnspacing=1.0,
             handletextpad=0.4,
         )
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
+    return legend
 
 
 def dash(axes: Axes, x: float, y: float, **how: Any) -> None:

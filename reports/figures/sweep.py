@@ -15,7 +15,7 @@ from reports.comparable import refuse_incomparable
 from reports.figures import labels
 from reports.figures.plane import UTILITIES, Spot, draw_bars, draw_base, planes_of, set_scales
 from reports.figures.records import listed
-from reports.figures.style import BASE, INK, SOFT, add_key, add_notes, describe, freeze, look, new_figure, short
+from reports.figures.style import BASE, INK, SOFT, add_below, describe, freeze, look, new_figure, short
 from reports.tradeoff import BUDGET, Curve, Plane, Point, Tradeoff, build
 
 _BASE = "none"
@@ -161,8 +161,13 @@ def _name(axes: Axes, tradeoff: Tradeoff, plane: Plane) -> set[int]:
 
 
 def _close(figure: Figure, tradeoff: Tradeoff, planes: Sequence[Plane], unnamed: Sequence[int], *, wide: bool) -> None:
-    handles = [Line2D([], [], color=look(n).colour, linestyle=look(n).line, marker=look(n).marker) for n in unnamed]
-    add_key(figure, handles, [short(tradeoff.curves[n].label, _NAME) for n in unnamed], 4 if wide else 2)
+    key = [
+        (
+            Line2D([], [], color=look(n).colour, linestyle=look(n).line, marker=look(n).marker),
+            tradeoff.curves[n].label,
+        )
+        for n in unnamed
+    ]
     told = {"perplexity": f"{100 * BUDGET['perplexity']:g} % of perplexity", "accuracy": "1 point of accuracy"}
     notes = [f"Dashed: a loss of {' and '.join(told[plane] for plane in planes)}."]
     absent = [point.label for curve in tradeoff.curves for point in curve.points if not _drawn(point, planes)]
@@ -170,7 +175,7 @@ def _close(figure: Figure, tradeoff: Tradeoff, planes: Sequence[Plane], unnamed:
         notes.append(f"Not drawn, for want of a figure: {listed(absent)}.")
     if not all(point.counts for curve in tradeoff.curves for point in (tradeoff.base, *curve.points)):
         notes.append("Hollow: some measurement failed.")
-    add_notes(figure, notes)
+    add_below(figure, notes, key, 4 if wide else 2)
 
 
 def _drawn(point: Point, planes: Sequence[Plane]) -> bool:

@@ -1,6 +1,7 @@
 """Toxicity against utility: every system with its intervals, the base, and the Pareto front."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +14,7 @@ from reports.cells import Cell, Row, Table
 from reports.figures import labels
 from reports.figures.plane import Spot, draw_bars, draw_base, draw_front, front_stairs, planes_of, set_scales
 from reports.figures.records import listed, metric_key, named
-from reports.figures.style import BASE, INK, Look, add_key, add_notes, describe, freeze, look, new_figure, short
+from reports.figures.style import BASE, INK, Look, add_below, describe, freeze, look, new_figure, short
 from reports.table import build
 from reports.tradeoff import Figure as Estimate
 from reports.tradeoff import Plane, front
@@ -114,7 +115,7 @@ def _draw_plane(axes: Axes, spots: Sequence[Spot], plane: Plane) -> None:
         axes.plot(*([one] for one in spot.at(plane)), **_mark(n, spot, is_on_front=n in on_front), zorder=3)
 
 
-def _mark(place: int, spot: Spot, *, is_on_front: bool) -> dict[str, object]:
+def _mark(place: int, spot: Spot, *, is_on_front: bool) -> dict[str, Any]:
     found = _look(place)
     return {
         "marker": found.marker,
@@ -148,11 +149,7 @@ def _name(axes: Axes, spots: Sequence[Spot], plane: Plane) -> set[int]:
 
 def _close(figure: Figure, spots: Sequence[Spot], table: Table, unnamed: set[int], *, wide: bool) -> None:
     """The key to what has no name beside it, and what a reader must know."""
-    handles = [
-        Line2D([], [], **_mark(n, spots[n], is_on_front=False))  # type: ignore[arg-type]
-        for n in sorted(unnamed)
-    ]
-    add_key(figure, handles, [short(spots[n].label, _NAME) for n in sorted(unnamed)], 4 if wide else 2)
+    key = [(Line2D([], [], **_mark(n, spots[n], is_on_front=False)), spots[n].label) for n in sorted(unnamed)]
     notes = []
     if absent := dict.fromkeys(spot.label for spot in spots if not spot.is_known):
         notes.append(f"Not drawn, for want of a figure: {listed(list(absent))}.")
@@ -160,4 +157,4 @@ def _close(figure: Figure, spots: Sequence[Spot], table: Table, unnamed: set[int
         notes.append("Hollow: some measurement failed; on no front.")
     if len(table.systems) > _MOST:
         notes.append(f"{len(table.systems)} systems: those that are not on the front have no name.")
-    add_notes(figure, notes)
+    add_below(figure, notes, key, 4 if wide else 2)
