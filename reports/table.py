@@ -1,8 +1,6 @@
 """From records to a table: which runs belong together, what they may be compared with, and what may be called best."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from bench.store.record import Metric
 from bench.store.runs import Run
@@ -68,14 +66,6 @@ def _metrics(columns: Sequence[Column], wanted: Callable[[str], bool] | None) ->
         for metric in column.all_metrics:
             metrics.setdefault(metric.key, metric)
     return metrics
-
-
-def to_json(table: Table) -> dict[str, Any]:
-    """The table as JSON values; what is absent is null."""
-    value = asdict(table)
-    for row, shown in zip(value["rows"], table.rows, strict=True):
-        row["key"] = shown.key
-    return value
 
 
 def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Caption:

@@ -11,23 +11,19 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from bench.stats import Difference
 from bench.store.runs import Run
-from reports.cells import Caption, Cell, Row, System, Table, clean
+from reports.caption import caption_lines
+from reports.cells import Caption, clean
+from reports.sheet import DAGGER, DASH, MINUS, TIED, Entry, Head, Sheet
 
 _WIDTH = 80
-_LABEL = 28
-_CELL = 24
-_ARROWS = {True: " ↑", False: " ↓", None: ""}
+_METRIC, _WIDE = 28, 24
+_SYSTEM, _NARROW = 18, 14
 _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-MINUS, DASH, _TIMES = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
-_SIGNIFICANT, _TIED = "\N{DAGGER}", "\N{ALMOST EQUAL TO}"
-_MARK = {"best": "*", "tied": _TIED, None: ""}
-_STANDING = {"best": "bold", "tied": "", None: ""}
 _PLAIN = {
-    _SIGNIFICANT: "#",
-    _TIED: "~",
+    DAGGER: "#",
+    TIED: "~",
     "≤": "<=",
     "↑": "^",
     "↓": "v",
@@ -37,18 +33,24 @@ _PLAIN = {
     "…": "...",
     MINUS: "-",
     DASH: "-",
-    _TIMES: "x",
+    "\N{MULTIPLICATION SIGN}": "x",
 }
 _ASCII: dict[int, str] = {
     **{ord(raised): f"({digit})" for digit, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     **{ord(c): plain for c, plain in _PLAIN.items()},
 }
-_PERCENT = 100
 
 
-def print_table(table: Table, file: TextIO | None = None) -> None:
+def print_sheet(sheet: Sheet, file: TextIO | None = None) -> None:
     """Print a table on stdout or `file`: coloured and as wide as it on a terminal, else plain and 80 columns wide."""
-    print_drawn(lambda width: _table(table, width), file or sys.stdout)
+    print_drawn(lambda width: _sheet(sheet, width), file or sys.stdout)
+
+
+def text_of(sheet: Sheet) -> str:
+    """A table as it would be printed to a file."""
+    buffer = io.StringIO()
+    print_sheet(sheet, buffer)
+    return buffer.getvalue()
 
 
 def print_runs(runs: Sequence[Run], file: TextIO | None = None) -> None:
@@ -69,120 +71,75 @@ def print_drawn(draw: Callable[[int], RenderableType], file: TextIO) -> None:
     print(text, file=file)
 
 
-def _table(table: Table, width: int) -> RenderableType:
-    """Caption, one grid for as many systems as fit side by side, footnotes."""
-    parts: list[RenderableType] = [*caption_of(table.caption)]
-    fit = max(1, (width - _LABEL) // (_CELL + 2))
-    for start in range(0, len(table.systems), fit):
-        parts += [Text(), _grid(table, range(start, min(start + fit, len(table.systems))))]
-    parts += [Text(), *_legend(table)]
-    return Group(*parts)
+def _sheet(sheet: Sheet, width: int) -> RenderableType:
+    """Caption, one grid for as many columns as fit side by side, footnotes."""
+    parts: list[RenderableType] = [*caption_of(sheet.caption)]
+    parts += [Text(f"NOT COMPARABLE, forced together: {fact}", style="bold red") for fact in sheet.forced]
+    label, cell = (_METRIC, _WIDE) if sheet.systems == "columns" else (_SYSTEM, _NARROW)
+    fit = max(1, (width - label) // (cell + 2))
+    for start in range(0, len(sheet.columns), fit):
+        parts += [Text(), _grid(sheet, range(start, min(start + fit, len(sheet.columns))), label, cell)]
+    return Group(*parts, Text(), *_legend(sheet))
 
 
 def caption_of(caption: Caption) -> Iterator[Text]:
     """What all figures share, in a few lines."""
-    revision = f"@{caption.revision[:12]}" if caption.revision else ""
-    yield Text.assemble(("suite ", "dim"), (caption.suite, "bold"), f" · {caption.model}{revision} ({caption.dtype})")
-    yield Text(f"scorer: {caption.scorer}, toxic from {caption.threshold:g}")
-    decoding = caption.decoding
-    prompts = f"{caption.num_prompts} prompts {_TIMES} " if caption.num_prompts else ""
-    kept = f", top-k {decoding['top_k']}" if decoding.get("top_k") else ""
-    heat = f", temperature {decoding['temperature']:g}" if decoding.get("temperature", 1.0) != 1.0 else ""
-    seeds = f"{'seed' if len(caption.seeds) == 1 else 'seeds'} {', '.join(map(str, caption.seeds))}"
-    yield Text(
-        f"{prompts}{decoding.get('num_samples', '?')} samples of up to {decoding.get('max_new_tokens', '?')} tokens, "
-        f"top-p {decoding.get('top_p', '?')}{kept}{heat} · {seeds}"
-    )
+    first, *others = caption_lines(caption)
+    yield Text.assemble(("suite ", "dim"), (caption.suite, "bold"), first.removeprefix(f"suite {caption.suite}"))
+    yield from map(Text, others)
 
 
-def _grid(table: Table, shown: range) -> Grid:
+def _grid(sheet: Sheet, shown: range, label: int, cell: int) -> Grid:
     grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    grid.add_column("", width=_LABEL, overflow="fold")
+    grid.add_column("", width=label, overflow="fold")
+    grouped = sheet.systems == "rows" and any(head.under for head in sheet.columns)
+    previous = None
     for index in shown:
-        grid.add_column(_head(table.systems[index]), width=_CELL, overflow="fold", vertical="top")
-    for heading, rows in groupby(table.rows, key=lambda row: _section(row, table.rows)):
-        grid.add_section()
-        if heading:
-            grid.add_row(Text(heading, style="bold"))
-        for row in rows:
-            label = f" {row.name}" if heading else f"{row.task} {row.name}"
-            text = Text(label.replace("_", " ") + _ARROWS[row.higher_is_better])
-            digits = _digits(row)
-            grid.add_row(text, *(_cell(row, row.cells[index], digits) for index in shown))
+        head = sheet.columns[index]
+        title = _head(head)
+        if grouped:
+            title = Text(head.under if head.under and head.under != previous else "", style="not bold") + "\n" + title
+            previous = head.under
+        grid.add_column(title, width=cell, overflow="fold", vertical="top")
+    side_by_side = sheet.systems == "columns"
+    for under, rows in groupby(sheet.rows, key=lambda row: row[0].under):
+        if side_by_side:
+            grid.add_section()
+        if under:
+            grid.add_row(Text(under, style="bold"))
+        for head, entries in rows:
+            label_ = _head(head, indent=" " if under else "", bold=not side_by_side)
+            grid.add_row(label_, *(_entry(entries[index], side_by_side=side_by_side) for index in shown))
     return grid
 
 
-def _head(system: System) -> Text:
-    head = Text(system.label, style="bold")
-    if system.is_base or system.is_reference:
-        head.append(" (base)" if system.is_base else " (reference)", style="not bold")
-    if not system.publishable:
-        head.append("\nNOT PUBLISHABLE", style="bold red")
-    return head
-
-
-def _section(row: Row, rows: Sequence[Row]) -> str | None:
-    """The heading that a row stands under; None for a task's only metric, which names its task itself."""
-    if row.group is None and sum(other.task == row.task for other in rows) == 1:
-        return None
-    return f"{row.task} · {row.group}" if row.group else row.task
-
-
-def _cell(row: Row, cell: Cell, digits: int) -> Text:
-    """`0.123* [0.100, 0.150]`, and below it the difference to the reference."""
-    marks = "".join(f"{index + 1}".translate(_SUPERSCRIPT) for index in cell.footnotes)
-    text = Text(number(cell.value, digits), style=_STANDING[cell.standing])
-    text.append(_MARK[cell.standing], style="not bold")
-    if cell.low is not None and cell.high is not None:
-        text.append(f" [{number(cell.low, digits)}, {number(cell.high, digits)}]", style="not bold")
-    text.append(marks, style="yellow")
-    if cell.difference is not None:
-        told = _difference(cell.difference, digits, relative=row.relative)
-        text.append(f"\n{told}{_SIGNIFICANT if cell.is_significant else ''}", style=_STYLES[cell.verdict])
+def _head(head: Head, *, indent: str = "", bold: bool = True) -> Text:
+    text = Text(f"{indent}{head.label}", style="bold" if bold else "")
+    text.append(f" {head.arrow}" if head.arrow else "")
+    text.append(f" ({head.role})" if head.role else "", style="not bold")
+    if not head.publishable:
+        text.append("\nNOT PUBLISHABLE", style="bold red")
     return text
 
 
-def _difference(difference: Difference, digits: int, *, relative: bool) -> str:
-    scale, places = (_PERCENT, 1 if abs(difference.value) < 1 else 0) if relative else (1, digits)
-    ends = (difference.value, difference.low, difference.high)
-    value, low, high = ("" if end is None else signed(scale * end, places) for end in ends)
-    interval = f" [{low}, {high}]" if low and high else ""
-    return f"{'±' if difference.value == 0 else ''}{value}{interval}{' %' if relative else ''}"
+def _entry(one: Entry, *, side_by_side: bool) -> Text:
+    """`0.123* [0.100, 0.150]`, and below it the difference to the reference; or each part below the other."""
+    notes = "".join(f"{place + 1}".translate(_SUPERSCRIPT) for place in one.notes)
+    dagger = DAGGER if one.is_significant else ""
+    text = Text(one.value, style="bold" if one.standing == "best" else "")
+    text.append(f"{one.mark}{'' if one.difference else dagger}", style="not bold")
+    interval = f"{' ' if side_by_side else chr(10)}{one.interval}" if one.interval else ""
+    text.append(interval, style="not bold" if side_by_side else "not bold dim")
+    text.append(notes, style="yellow")
+    if one.difference:
+        text.append(f"\n{one.difference}{dagger}", style=_STYLES[one.verdict])
+    return text
 
 
-def _digits(row: Row) -> int:
-    """Decimals for a row: three for shares, fewer for larger figures."""
-    largest = max((abs(cell.value) for cell in row.cells if cell.value is not None), default=0.0)
-    return next((digits for limit, digits in ((2, 3), (10, 2), (1000, 1)) if largest < limit), 0)
-
-
-def number(value: float | None, digits: int) -> str:
-    """A figure; what is absent is a dash, and a 0 is 0."""
-    if value is None:
-        return DASH
-    return "0" if value == 0 else f"{value:.{digits}f}".replace("-", MINUS)
-
-
-def signed(value: float, digits: int) -> str:
-    """A change: with its sign, but for 0."""
-    return "0" if value == 0 else f"{value:+.{digits}f}".replace("-", MINUS)
-
-
-def _legend(table: Table) -> Iterator[Text]:
-    to = "" if table.reference is None else "; signed: paired difference to the "
-    if table.reference is not None:
-        base = any(system.is_base and system.is_reference for system in table.systems)
-        to += "base" if base else f"reference, {table.reference}"
-    yield Text(f"[…] 95 % interval over prompts and seeds{to}", style="dim")
-    if table.reference is not None:
-        yield Text(
-            f"{_SIGNIFICANT} differs from it with p ≤ 0.05, corrected for the row's comparisons (Holm)", style="dim"
-        )
-    yield Text(
-        f"↑ higher, ↓ lower is better; * best, {_TIED} not told from it (Holm); {DASH} not measured", style="dim"
-    )
-    for index, note in enumerate(table.footnotes):
-        yield Text(f"{f'{index + 1}'.translate(_SUPERSCRIPT)} {note}", style="yellow")
+def _legend(sheet: Sheet) -> Iterator[Text]:
+    yield from (Text(line, style="dim") for line in sheet.legend)
+    for place, note in enumerate(sheet.footnotes, 1):
+        yield Text(f"{str(place).translate(_SUPERSCRIPT)} {note}", style="yellow")
 
 
 def _runs(runs: Sequence[Run]) -> RenderableType:

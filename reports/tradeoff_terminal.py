@@ -10,7 +10,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from reports.cells import clean
-from reports.terminal import DASH, MINUS, caption_of, number, print_drawn, signed
+from reports.sheet import DASH, MINUS, number, signed
+from reports.terminal import caption_of, print_drawn
 from reports.tradeoff import BUDGET, PLANES, REFERENCE, Curve, Figure, Plane, Point, Tradeoff
 
 _DIGITS = 3

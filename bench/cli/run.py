@@ -131,15 +131,17 @@ def settle_process(*, offline: bool) -> None:
 def _report(outcomes: "Sequence[Outcome]", *, json: bool) -> int:
     """Print the table and where the records lie; the exit code says whether all cells are in it."""
     from bench.store.runs import load_run
-    from reports.table import build, to_json
-    from reports.terminal import print_table
+    from reports.forms.json import json_values
+    from reports.layout import arrange, load_layout
+    from reports.table import build
+    from reports.terminal import print_sheet
 
     done = [one.folder for one in outcomes if one.folder]
     table = build([load_run(folder) for folder in done]) if done else None
     if json:
-        print_json(told(outcomes) | {"table": to_json(table) if table else None})
+        print_json(told(outcomes) | {"table": json_values(table) if table else None})
     elif table:
-        print_table(table)
+        print_sheet(arrange(table, load_layout("full")))
         print_records(done)
     return close(outcomes)
 

@@ -1,20 +1,35 @@
 """`bench table`: records side by side."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli.common import RUNS, Json, RunsDir, print_json
+from bench.cli.common import RUNS, Json, RunsDir
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
+_SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".html": "html", ".txt": "terminal"}
 
-def table(
+
+def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
     run: Runs = None,
     suite: OfSuite = None,
     every: AllRuns = False,
+    layout: Annotated[str, typer.Option(help="What to show: a layout's name, or a YAML file of your own.")] = "full",
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="terminal, markdown, latex, csv, json or html; by default as --output ends."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write, in place of stdout.")] = None,
     against: Annotated[
         str | None, typer.Option(help="Compare with this column (its label or method) instead of the base.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Put together what is not comparable, with a mark that says so.")
+    ] = False,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="LaTeX: the table alone, for a document with booktabs, siunitx, graphicx.")
+    ] = False,
     runs_dir: RunsDir = RUNS,
     json: Json = False,
 ) -> None:
@@ -22,12 +37,31 @@ def table(
 
     Runs of one method that differ in their seed alone share a column. Runs of different suites, models, scorers,
     data or decoding are refused (exit 3).
-    """
-    from reports.table import build, to_json
-    from reports.terminal import print_table
 
-    built = build(chosen(runs_dir, run, suite, every=every), against)
-    if json:
-        print_json(to_json(built))
+    Layouts: full, summary, toxicity, utility, ablation, cost, sweep, paper.
+    """
+    from bench.errors import UsageError, did_you_mean
+    from bench.store.files import write_text
+    from reports.forms import FORMS
+    from reports.layout import arrange, load_layout
+    from reports.table import build
+    from reports.terminal import print_sheet, text_of
+
+    wanted = "json" if json else form or (_SUFFIXES.get(output.suffix.lower()) if output else "terminal")
+    if wanted is None:
+        raise UsageError(f"'{output}' does not say which form to write", mend=f"end it in {', '.join(_SUFFIXES)}")
+    if wanted not in ("terminal", *FORMS):
+        raise UsageError(f"no form '{wanted}'", mend=did_you_mean(wanted, ["terminal", *FORMS]))
+    if bare and wanted != "latex":
+        raise UsageError("--bare is for LaTeX", mend="add --format latex")
+    shown = load_layout(layout)
+    built = build(chosen(runs_dir, run, suite, every=every), against, wanted=shown.wants, force=force)
+    sheet = arrange(built, shown)
+    if wanted == "terminal" and output is None:
+        print_sheet(sheet)
+        return
+    text = text_of(sheet) if wanted == "terminal" else FORMS[wanted](built, sheet, bare)
+    if output is None:
+        print(text, end="")
     else:
-        print_table(built)
+        write_text(output, text)

@@ -106,7 +106,7 @@ def test_a_wrong_way_is_seen(module, source):
         ("methods.none", "from bench.policy import HFPolicy\nfrom methods import training"),
         ("methods.folder.part", "from methods.folder import other"),
         ("reports.table", "from bench.store.record import Metric\nfrom bench import stats"),
-        ("bench.cli.run", "def f():\n    from reports.terminal import print_table"),
+        ("bench.cli.run", "def f():\n    from reports.terminal import print_sheet"),
         ("bench.runner", "import torch\nfrom bench import registry"),
     ],
 )

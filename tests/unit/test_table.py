@@ -14,8 +14,10 @@ from bench.errors import MissingError, UsageError
 from bench.store.files import write_json
 from bench.store.runs import find_run, list_runs, load_run
 from reports.cells import clean
-from reports.table import build, to_json
-from reports.terminal import print_runs, print_table
+from reports.forms.json import json_values
+from reports.layout import arrange, load_layout
+from reports.table import build
+from reports.terminal import print_runs, print_sheet
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 DASH = "\N{EN DASH}"
@@ -23,7 +25,7 @@ DASH = "\N{EN DASH}"
 
 def text_of(table):
     buffer = io.StringIO()
-    print_table(table, buffer)
+    print_sheet(arrange(table, load_layout("full")), buffer)
     return buffer.getvalue()
 
 
@@ -76,13 +78,12 @@ def test_the_best_is_marked_and_what_the_tests_cannot_tell_from_it(root):
     write_run(root, "dpo", 0, toxicity=0.02, nll=3.0)
     write_run(root, "dpo", 1, toxicity=0.02, nll=3.0)
     table = build(list_runs(root))
-    assert [system.method for system in table.systems] == ["none", "contrastive", "neg only", "dpo"]
-    standing = {row.key: [cell.standing for cell in row.cells] for row in table.rows}
-    assert standing["rtp/toxic/expected_maximum_toxicity"] == [None, None, "best", None]
-    assert standing["rtp/toxic/toxic_fraction"][2:] == ["best", "best"]  # both 0
-    assert sorted([standing["fluency/perplexity"][0], standing["fluency/perplexity"][3]]) == ["best", "tied"]
-    assert standing["fluency/perplexity"][1:3] == [None, None]
-    assert standing["embedded_piqa/acc"] == ["best", "best", None, "best"]  # three answer alike
+    order = [["none", "contrastive", "dpo", "neg only"].index(system.method) for system in table.systems]
+    standing = {row.key: [row.cells[order.index(n)].standing for n in range(4)] for row in table.rows}
+    assert standing["rtp/toxic/expected_maximum_toxicity"] == [None, None, None, "best"]
+    assert standing["rtp/toxic/toxic_fraction"] == [None, "tied", "best", "best"]  # both of the last are 0
+    assert standing["fluency/perplexity"] == ["best", None, "best", None]
+    assert standing["embedded_piqa/acc"] == ["best", "best", "best", None]  # three answer alike
     assert standing["diversity/length"] == [None] * 4  # no direction is better
     assert standing["diversity/distinct_1"] == [None] * 4  # not measured
 
@@ -246,7 +247,7 @@ def test_without_a_base_there_are_no_differences(tmp_path):
 
 
 def test_json_is_json_and_whole(root):
-    value = json.loads(json.dumps(to_json(build(list_runs(root))), allow_nan=False))
+    value = json.loads(json.dumps(json_values(build(list_runs(root))), allow_nan=False))
     row = next(row for row in value["rows"] if row["key"] == "fluency/perplexity")
     assert row["cells"][1]["difference"]["n_clusters"] == PROMPTS
     assert value["rows"][-2]["cells"][0]["value"] is None
@@ -267,7 +268,7 @@ def test_what_steers_a_terminal_does_not_come_out_of_a_record(tmp_path):
 def test_a_terminal_that_is_not_unicode_gets_ascii(root):
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii", errors="backslashreplace")
-    print_table(build(list_runs(root)), stream)
+    print_sheet(arrange(build(list_runs(root)), load_layout("full")), stream)
     stream.flush()
     assert "toxic fraction v" in raw.getvalue().decode("ascii")
     assert "\\u" not in raw.getvalue().decode("ascii")

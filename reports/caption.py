@@ -1,0 +1,23 @@
+"""What all figures of a table share, in a few lines."""
+
+from collections.abc import Iterator
+
+from reports.cells import Caption
+
+_TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def caption_lines(caption: Caption) -> Iterator[str]:
+    """Suite and model; scorer; prompts, decoding and seeds."""
+    revision = f"@{caption.revision[:12]}" if caption.revision else ""
+    yield f"suite {caption.suite} · {caption.model}{revision} ({caption.dtype})"
+    yield f"scorer: {caption.scorer}, toxic from {caption.threshold:g}"
+    decoding = caption.decoding
+    prompts = f"{caption.num_prompts} prompts {_TIMES} " if caption.num_prompts else ""
+    kept = f", top-k {decoding['top_k']}" if decoding.get("top_k") else ""
+    heat = f", temperature {decoding['temperature']:g}" if decoding.get("temperature", 1.0) != 1.0 else ""
+    seeds = f"{'seed' if len(caption.seeds) == 1 else 'seeds'} {', '.join(map(str, caption.seeds))}"
+    yield (
+        f"{prompts}{decoding.get('num_samples', '?')} samples of up to {decoding.get('max_new_tokens', '?')} tokens, "
+        f"top-p {decoding.get('top_p', '?')}{kept}{heat} · {seeds}"
+    )

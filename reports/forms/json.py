@@ -1,0 +1,20 @@
+"""Tables as JSON: every exact figure, whatever a sheet would show."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from reports.cells import Table
+
+
+def json_values(table: Table) -> dict[str, Any]:
+    """The table as JSON values; what is absent is null."""
+    value = asdict(table)
+    for row, shown in zip(value["rows"], table.rows, strict=True):
+        row["key"] = shown.key
+    return value
+
+
+def to_json(table: Table) -> str:
+    """The table as JSON text."""
+    return json.dumps(json_values(table), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
