@@ -1,0 +1,67 @@
+"""The runs of one side of a gate: what makes them one method's, and what makes them unfit to decide by."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.stats import value
+from bench.store.record import Evidence, Metric
+from bench.store.runs import Run
+from reports.cells import clean
+from reports.comparable import Differing, differing, flat
+
+_CLOSE = 1e-6
+_SHOWN = 3
+
+
+def method_of(run: Run) -> dict[str, Any]:
+    """The method with every option, and the settings of its sets: what else than the code decides what it is."""
+    return {
+        "name": run.method,
+        "config": dict(run.manifest.method.get("config") or {}),
+        "sets": run.manifest.suite.get("sets"),
+    }
+
+
+def differing_methods(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Differing]:
+    """Where two of `method_of` differ."""
+    return differing(flat({"method": a}), flat({"method": b}))
+
+
+def latest(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """The latest run of each seed, by seed, and notes of those that are left out for it."""
+    found: dict[int, Run] = {}
+    notes = []
+    for run in sorted({run.path.resolve(): run for run in runs}.values(), key=lambda run: run.manifest.created):
+        if (older := found.get(run.manifest.seed)) is not None:
+            notes.append(clean(f"left out: {older.id}, replaced by the later {run.id}"))
+        found[run.manifest.seed] = run
+    return [found[seed] for seed in sorted(found)], notes
+
+
+def problems(run: Run) -> list[str]:
+    """Why a run's figures may not be used; nothing where they may."""
+    name = clean(run.id)
+    if run.result is None:
+        return [f"{name} has not finished ({clean(run.status)})"]
+    found = []
+    failed = [metric for metric in run.result.metrics if metric.n_failed or metric.value is None]
+    if failed:
+        told = ", ".join(clean(metric.key, 80) for metric in failed[:_SHOWN]) + (", …" if failed[_SHOWN:] else "")
+        found.append(f"{name} has measurements that failed ({told})")
+    elif not run.result.publishable:
+        found.append(f"{name} is not publishable")
+    wrong = [one for one in run.result.metrics if not _agrees(one, run.evidence.get(one.key))]
+    found += [f"{name}: {clean(one.key, 80)} is not what its evidence gives" for one in wrong]
+    return found
+
+
+def metrics_of(run: Run) -> dict[str, Metric]:
+    """A finished run's metrics by key."""
+    return {metric.key: metric for metric in run.result.metrics} if run.result else {}
+
+
+def _agrees(metric: Metric, evidence: Evidence | None) -> bool:
+    if metric.value is None or evidence is None:
+        return True
+    found = value(evidence)
+    return found is not None and abs(found - metric.value) <= _CLOSE * max(1.0, abs(metric.value))

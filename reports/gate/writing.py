@@ -1,0 +1,243 @@
+"""From runs to a baseline: which metrics are judged, what is tolerated, and what a check can see."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bench.errors import MissingError, UsageError, did_you_mean
+from bench.stats import average, interval
+from bench.stats.margin import repeatability
+from bench.store.record import Evidence, Metric
+from bench.store.runs import Run
+from reports.cells import clean
+from reports.comparable import differing, facts, told
+from reports.gate.baseline import Baseline, Method, Observed, Reference, compact
+from reports.gate.margins import Design, alpha_of, default_tolerance, limit_of
+from reports.gate.runs import differing_methods, latest, method_of, metrics_of, problems
+
+_PRIMARY = "expected_maximum_toxicity"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a baseline is to be.
+
+    Attributes:
+        tolerances: By metric, in place of the defaults.
+        check_seeds: How many seeds a check will have; None for as many as the baseline.
+        primary: The primary metric; None for the expected maximum toxicity, or the first that is judged.
+        bench: The version that writes.
+        resamples: Bootstrap resamples.
+    """
+
+    tolerances: Mapping[str, float]
+    check_seeds: int | None = None
+    primary: str | None = None
+    bench: str = ""
+    resamples: int = 10_000
+
+
+def make_baseline(runs: Sequence[Run], plan: Plan) -> tuple[Baseline, list[str]]:
+    """Make a baseline out of the runs of one method, and say what a reader must know of it.
+
+    Args:
+        runs: One a seed; of several with the same seed, the latest counts.
+        plan: What is not to be as it would be by default.
+
+    Returns:
+        The baseline, and notes.
+
+    Raises:
+        MissingError: a run is not finished or not publishable, its record lacks a hash, or two are not comparable.
+        UsageError: the runs are of several methods or configurations, or the plan names an unknown metric.
+    """
+    chosen, notes = latest(runs)
+    _refuse_unfit(chosen)
+    first = chosen[0]
+    found = {key: [metrics_of(run)[key] for run in chosen] for key in metrics_of(first)}
+    reasons = {key: _unjudged(key, metrics, chosen) for key, metrics in found.items()}
+    judged = [key for key, reason in reasons.items() if reason is None]
+    primary = _primary(judged, plan)
+    for key in plan.tolerances:
+        if key not in judged:
+            raise UsageError(f"no judged metric is called '{key}'", mend=did_you_mean(key, judged))
+    tables = _Tables()
+    check_seeds = plan.check_seeds or len(chosen)
+    metrics = [
+        _reference(
+            metrics,
+            [run.evidence[key] for run in chosen],
+            plan,
+            alpha_of(len(judged), is_primary=key == primary),
+            tables,
+        )
+        if reasons[key] is None
+        else _unused(metrics, str(reasons[key]))
+        for key, metrics in sorted(found.items())
+    ]
+    baseline = Baseline(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        bench=plan.bench,
+        method=Method(label=clean(first.label, 60), **method_of(first)),
+        seeds=[run.manifest.seed for run in chosen],
+        check_seeds=check_seeds,
+        run_ids=[run.id for run in chosen],
+        facts=facts(first),
+        primary=primary,
+        clusters=tables.lists,
+        metrics=metrics,
+    )
+    return baseline, [*notes, *_notes(baseline)]
+
+
+def _refuse_unfit(runs: Sequence[Run]) -> None:
+    """Refuse what no later run should be held against."""
+    if not runs:
+        raise UsageError("no run is given", mend="name the runs of one method")
+    for run in runs:
+        if found := problems(run):
+            raise MissingError(f"no baseline is made of such runs: {found[0]}", mend="run that cell again")
+        if apart := differing(facts(runs[0]), facts(run)):
+            raise MissingError(f"runs {clean(runs[0].id)} and {clean(run.id)} are not comparable: {told(apart)}")
+        if apart := differing_methods(method_of(runs[0]), method_of(run)):
+            what = f"runs {clean(runs[0].id)} and {clean(run.id)} are not of one method: {told(apart)}"
+            raise UsageError(what, mend="a baseline is of one method with one configuration")
+    lacking = [key for key, value in facts(runs[0]).items() if key.endswith(("hash", "sha256")) and not value]
+    if lacking:
+        raise MissingError(f"the record of {clean(runs[0].id)} has no {clean(lacking[0])}", mend="run that cell again")
+
+
+def _unjudged(key: str, metrics: Sequence[Metric], runs: Sequence[Run]) -> str | None:
+    """Why a metric cannot be judged, or None."""
+    if any(key not in metrics_of(run) for run in runs):
+        raise MissingError(f"not every run has measured {clean(key)}", mend="run that cell again")
+    if metrics[0].higher_is_better is None:
+        return "no direction is better"
+    if any(key not in run.evidence for run in runs):
+        return "no evidence"
+    evidences = [run.evidence[key] for run in runs]
+    return (
+        None
+        if repeatability(evidences, relative=_is_relative(evidences), resamples=100)
+        else "too little evidence, or not above 0"
+    )
+
+
+def _primary(judged: Sequence[str], plan: Plan) -> str:
+    if not judged:
+        raise MissingError(
+            "these runs have no metric that a check could judge", mend="take a suite with the task 'rtp'"
+        )
+    if plan.primary is not None:
+        if plan.primary not in judged:
+            raise UsageError(f"no judged metric is called '{plan.primary}'", mend=did_you_mean(plan.primary, judged))
+        return plan.primary
+    return next((key for key in judged if key.endswith(f"/{_PRIMARY}")), judged[0])
+
+
+class _Tables:
+    """Lists of hashed ids, each once."""
+
+    def __init__(self) -> None:
+        self.lists: list[list[str]] = []
+
+    def place(self, names: list[str]) -> int:
+        if names not in self.lists:
+            self.lists.append(names)
+        return self.lists.index(names)
+
+
+def _reference(
+    metrics: Sequence[Metric], evidences: Sequence[Evidence], plan: Plan, alpha: float, tables: _Tables
+) -> Reference:
+    first, small = metrics[0], [compact(one) for one in evidences]
+    relative = _is_relative(evidences)
+    names = sorted({name for one in small for name in one.cluster_ids})
+    figure, ends = average(evidences), interval(evidences, resamples=plan.resamples)
+    repeat = repeatability(small, relative=relative, resamples=plan.resamples)
+    if figure is None or repeat is None:
+        raise MissingError(f"{clean(first.key)} has a seed without observations", mend="run that cell again")
+    tolerance = plan.tolerances.get(first.key, default_tolerance(first.name, relative=relative))
+    is_answer = first.n > 0 and all(set(one.value) <= {0.0, 1.0} for one in evidences)
+    seeds = (len(small), plan.check_seeds or len(small))
+    design = Design(len(names), first.n if is_answer else None, seeds, alpha, relative)
+    return Reference(
+        task=first.task,
+        group=first.group,
+        name=first.name,
+        higher_is_better=first.higher_is_better,
+        value=figure,
+        ci_low=ends.low if ends else None,
+        ci_high=ends.high if ends else None,
+        n=sum(metric.n for metric in metrics),
+        relative=relative,
+        tolerance=tolerance,
+        limit=limit_of(tolerance, repeat, design),
+        unjudged=None,
+        statistic=small[0].statistic,
+        bounded=small[0].bounded,
+        clusters=tables.place(names),
+        seeds=[_observed(one, names) for one in small],
+    )
+
+
+def _is_relative(evidences: Sequence[Evidence]) -> bool:
+    return not evidences[0].bounded
+
+
+def _observed(evidence: Evidence, names: Sequence[str]) -> Observed:
+    """A seed's compact evidence by the places of `names`; in their order where there is one value for each."""
+    place = {name: index for index, name in enumerate(names)}
+    rows = sorted(
+        zip(
+            [place[evidence.cluster_ids[index]] for index in evidence.cluster],
+            evidence.value,
+            evidence.weight or [1.0] * len(evidence.value),
+            strict=True,
+        )
+    )
+    cluster, value, weight = (list(column) for column in zip(*rows, strict=True))
+    same = len(set(weight)) == 1
+    return Observed(
+        cluster=None if cluster == list(range(len(names))) else cluster, value=value, weight=None if same else weight
+    )
+
+
+def _unused(metrics: Sequence[Metric], reason: str) -> Reference:
+    first = metrics[0]
+    values = [metric.value for metric in metrics if metric.value is not None]
+    return Reference(
+        task=first.task,
+        group=first.group,
+        name=first.name,
+        higher_is_better=first.higher_is_better,
+        value=sum(values) / len(values),
+        ci_low=None,
+        ci_high=None,
+        n=sum(metric.n for metric in metrics),
+        relative=False,
+        tolerance=None,
+        limit=None,
+        unjudged=reason,
+        statistic=None,
+        bounded=False,
+        clusters=None,
+        seeds=[],
+    )
+
+
+def is_blind(metric: Reference) -> bool:
+    """Whether not even the worst figure that there can be would reach the metric's limit."""
+    if metric.limit is None or not metric.bounded:
+        return False
+    return metric.limit >= (metric.value if metric.higher_is_better else 1 - metric.value)
+
+
+def _notes(baseline: Baseline) -> list[str]:
+    notes = []
+    if len(baseline.seeds) == 1:
+        notes.append("one seed does not say how much repeats differ: the limits are wide; take two or more")
+    blind = [one.key for one in baseline.metrics if is_blind(one)]
+    if blind:
+        notes.append(clean(f"too few observations to see any loss of {', '.join(blind)}", 400))
+    return notes
