@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from reports.columns import Column
-from reports.figures.style import BASE, INK, Look, dash, look, short
+from reports.figures.style import INK, dash, shorts
 
 _ROW = 0.132  # inches: a line of text and a little
-_NAME = 20
 _THICK = 0.66
+_BASE, _OTHERS = "#9a9a9a", "#7fc3ec"
+NAME = {False: 22, True: 36}
+"""Characters of a name, in a column's and a text's width."""
 
 
 def rows_height(count: int, around: float) -> float:
@@ -17,23 +19,14 @@ def rows_height(count: int, around: float) -> float:
     return max(count, 2) * _ROW + around
 
 
-def looks_of(columns: Sequence[Column]) -> list[Look]:
-    """The look of each system: the base's own, the others' by their place among them."""
-    others = [column.label for column in columns if column.method != "none"]
-    return [look(others.index(column.label)) if column.method != "none" else BASE for column in columns]
-
-
-def draw_rows(axes: Axes, columns: Sequence[Column], values: Sequence[float | None]) -> None:
-    """Draw a bar a system, the first on top; a dash where there is no value."""
-    for row, (value, own) in enumerate(zip(values, looks_of(columns), strict=True)):
+def draw_rows(axes: Axes, columns: Sequence[Column], values: Sequence[float | None], limit: int) -> None:
+    """Draw a bar a system, the first on top; a dash where there is no value; names are cut to `limit`."""
+    for row, (column, value) in enumerate(zip(columns, values, strict=True)):
         if value is None:
             dash(axes, 0.03, row, transform=axes.get_yaxis_transform())
-            continue
-        axes.barh(
-            row, value, height=_THICK, facecolor="white" if own is not BASE else "#bbbbbb", edgecolor=own.colour,
-            hatch=own.hatch, linewidth=0.8,
-        )  # fmt: skip
+        else:
+            axes.barh(row, value, height=_THICK, color=_BASE if column.method == "none" else _OTHERS, linewidth=0)
     axes.set_ylim(len(columns) - 0.4, -0.6)
-    axes.set_yticks(range(len(columns)), [short(column.label, _NAME) for column in columns])
+    axes.set_yticks(range(len(columns)), shorts([column.label for column in columns], limit))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_color(INK)

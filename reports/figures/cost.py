@@ -10,7 +10,7 @@ from bench.errors import MissingError
 from bench.store.runs import Run
 from reports.columns import Column
 from reports.cost import COSTS
-from reports.figures.bars import draw_rows, rows_height
+from reports.figures.bars import NAME, draw_rows, rows_height
 from reports.figures.records import caption_of, systems_of
 from reports.figures.style import add_below, describe, freeze, new_figure
 
@@ -40,7 +40,7 @@ def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
     describe(figure, "Cost", caption_of(runs))
     panes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
     for axes, (name, title) in zip(panes, PANELS.items(), strict=True):
-        _draw_panel(axes, columns, found[name])
+        _draw_panel(axes, columns, found[name], wide=wide)
         axes.set_title(title)
     freeze(figure)
     if any(len(column.runs) > 1 for column in columns):
@@ -58,9 +58,9 @@ def _seeds(name: str, column: Column) -> list[float]:
     return known if len(known) == len(found) else []
 
 
-def _draw_panel(axes: Axes, columns: Sequence[Column], seeds: Sequence[Sequence[float]]) -> None:
+def _draw_panel(axes: Axes, columns: Sequence[Column], seeds: Sequence[Sequence[float]], *, wide: bool) -> None:
     means = [sum(some) / len(some) if some else None for some in seeds]
-    draw_rows(axes, columns, means)
+    draw_rows(axes, columns, means, NAME[wide])
     most = max((one for some in seeds for one in some), default=0) or 1
     axes.set_xlim(0, 1.42 * most)
     for row, (some, mean) in enumerate(zip(seeds, means, strict=True)):

@@ -12,7 +12,7 @@ from bench.store.record import Evidence
 from bench.store.runs import Run
 from reports.cells import Table
 from reports.columns import Column
-from reports.figures.bars import draw_rows, rows_height
+from reports.figures.bars import NAME, draw_rows, rows_height
 from reports.figures.records import Score, caption_of, listed, metric_key, metrics_of, scores_of, systems_of
 from reports.figures.style import BASE, SOFT, add_below, describe, freeze, new_figure, short
 from reports.table import build
@@ -53,7 +53,7 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str = _FRACTION) -> Figure:
     describe(figure, "Groups and attributes", caption_of(shown))
     places = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
     for axes, (title, bars) in zip(places, panes.items(), strict=False):
-        _draw_pane(axes, columns, bars)
+        _draw_pane(axes, columns, bars, wide=wide)
         axes.set_title(short(title, _TITLE))
     for axes in places[len(panes) :]:
         axes.remove()
@@ -128,8 +128,8 @@ def evidence_of(rows: Sequence[Score], attribute: str, threshold: float) -> Evid
     )
 
 
-def _draw_pane(axes: Axes, columns: Sequence[Column], bars: Sequence[Bar]) -> None:
-    draw_rows(axes, columns, [bar.value for bar in bars])
+def _draw_pane(axes: Axes, columns: Sequence[Column], bars: Sequence[Bar], *, wide: bool) -> None:
+    draw_rows(axes, columns, [bar.value for bar in bars], NAME[wide])
     for row, bar in enumerate(bars):
         if bar.low is not None and bar.high is not None:
             axes.plot([bar.low, bar.high], [row, row], color="black", linewidth=0.8, zorder=3, label="interval")

@@ -111,7 +111,7 @@ def draw_base(axes: Axes, spot: Spot, plane: Plane, look: Look) -> None:
 
 
 def set_scales(axes: Axes, spots: Sequence[Spot], plane: Plane) -> None:
-    """Let the axes hold all points, with room for names: toxicity from 0, perplexity in even steps, then even factors."""
+    """Let the axes hold all points, with room for names: toxicity from 0, perplexity in steps, then in factors."""
     xs = [spot.at(plane)[0] for spot in spots] + [
         end for spot in spots for bar in spot.bars(plane) for end in bar[:, 0]
     ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.store.runs import Run
 from reports.figures.records import caption_of, listed, scores_of, systems_of
-from reports.figures.style import BASE, SOFT, Look, add_below, describe, freeze, look, new_figure, short
+from reports.figures.style import BASE, POINTS, SOFT, Look, add_below, describe, freeze, look, new_figure, short, shorts
 
 Array = NDArray[np.float64]
 
@@ -127,7 +127,7 @@ def _together(
     for label, scores in reversed(known.items()):
         _draw_curve(axes, label, scores, looks[label])
     axes.set_xlabel(f"{short(attribute, 30)} of a text")
-    axes.set_ylabel("share of texts at least so high")
+    axes.set_ylabel("share of texts at or above")
     return figure
 
 
@@ -140,16 +140,17 @@ def _apart(
     down = -(-len(shown) // across)
     figure = new_figure(wide=wide, height=0.95 * down + 0.35)
     panes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
-    for axes, label in zip(panes, shown, strict=False):
+    titles = shorts(shown, _TITLE[wide])
+    for axes, label, title in zip(panes, shown, titles, strict=False):
         _set_up(axes, known, threshold)
         if base:
             _draw_curve(axes, base, known[base], BASE, linestyle=(0, (2, 1)), linewidth=0.8)
         _draw_curve(axes, label, known[label], looks[label], linestyle="-")
-        axes.set_title(short(label, _TITLE[wide]), color=looks[label].ink)
+        axes.set_title(title, color=looks[label].ink)
     for axes in panes[len(shown) :]:
         axes.remove()
     for axes in panes[max(0, len(shown) - across) : len(shown)]:
         axes.tick_params(labelbottom=True)
-    figure.supxlabel(f"{short(attribute, 30)} of a text", fontsize=panes[0].xaxis.label.get_size())
-    panes[(down // 2) * across].set_ylabel("share of texts at least so high")
+    figure.supxlabel(f"{short(attribute, 30)} of a text", fontsize=POINTS)
+    figure.supylabel("share of texts at or above", fontsize=POINTS)
     return figure

@@ -23,13 +23,13 @@ LINE = 0.125
 INK, SOFT = "#222222", "#767676"
 _DARKER = 0.65
 _PAD = 0.04  # inches
-_KEY = 26  # characters of a name in the key
+_KEY = 40  # characters of a name in the key, at most
+_HANDLE = 0.5  # inches of what stands before it
 _PER_INCH = 17.0  # characters of text, a low estimate: notes are wrapped by it
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe & Ito (2008), without yellow, which white paper swallows; black is the base's."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p")
 _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2, 1, 1, 1, 2)))
-_HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
 
 STYLE: dict[str, Any] = {
     "text.parse_math": False,  # a label's dollar signs are dollar signs
@@ -60,7 +60,6 @@ STYLE: dict[str, Any] = {
     "ytick.major.pad": 2.0,
     "lines.linewidth": 1.1,
     "lines.markersize": 4.0,
-    "hatch.linewidth": 0.4,
     "legend.frameon": False,
     "legend.handlelength": 2.2,
     "figure.constrained_layout.w_pad": 0.02,
@@ -79,7 +78,6 @@ class Look:
     colour: str
     marker: str
     line: Any
-    hatch: str
 
     @property
     def ink(self) -> str:
@@ -87,7 +85,7 @@ class Look:
         return to_hex(tuple(_DARKER * part for part in to_rgb(self.colour)))
 
 
-BASE = Look("black", "*", "-", "")
+BASE = Look("black", "*", "-")
 
 
 def look(place: int) -> Look:
@@ -96,7 +94,6 @@ def look(place: int) -> Look:
         _COLOURS[place % len(_COLOURS)],
         _MARKERS[place % len(_MARKERS)],
         _LINES[place % len(_LINES)],
-        _HATCHES[place % len(_HATCHES)],
     )
 
 
@@ -118,6 +115,18 @@ def short(text: object, limit: int) -> str:
     return whole if len(whole) <= limit else f"{whole[: limit - 1].rstrip()}…"
 
 
+def shorts(texts: Sequence[object], limit: int) -> list[str]:
+    """Labels as `short` cuts them, no two of which become the same: where they would, the middle is cut out."""
+    whole = [clean(text) for text in texts]
+    half = (limit - 1) // 2
+    cut = [short(text, limit) for text in whole]
+    cut = [f"{w[:half]}…{w[-half:]}" if c != w and cut.count(c) > 1 else c for w, c in zip(whole, cut, strict=True)]
+    return [
+        f"{n}: {c}"[:limit] if c != w and cut.count(c) > 1 else c
+        for n, (w, c) in enumerate(zip(whole, cut, strict=True), 1)
+    ]
+
+
 def describe(figure: Figure, title: str, caption: Caption) -> None:
     """Say in the figure's label what it was made from: it goes into the files' metadata."""
     scorer = f"scorer {caption.scorer} >= {caption.threshold:g}"
@@ -135,6 +144,8 @@ def grow(figure: Figure, inches: float) -> None:
     width, height = figure.get_size_inches()
     places = [(axes, axes.get_position().bounds) for axes in figure.axes]
     figure.set_size_inches(width, height + inches)
+    for text in figure.texts:
+        text.set_y((text.get_position()[1] * height + inches) / (height + inches))
     for axes, (left, bottom, across, up) in places:
         scale = height / (height + inches)
         axes.set_position((left, (bottom * height + inches) / (height + inches), across, up * scale))
@@ -156,10 +167,12 @@ def add_below(figure: Figure, notes: Sequence[str], key: Sequence[tuple[Any, str
 
 def _fitting(figure: Figure, key: Sequence[tuple[Any, str]], columns: int) -> Legend:
     """A legend in as many columns as the figure is wide enough for."""
-    for count in range(columns, 0, -1):
+    width, _ = figure.get_size_inches()
+    for count in range(min(columns, len(key)), 0, -1):
+        limit = min(_KEY, int((width / count - _HANDLE) * _PER_INCH))
         legend = figure.legend(
             [handle for handle, _ in key],
-            [short(name, _KEY) for _, name in key],
+            shorts([name for _, name in key], limit),
             loc="lower center",
             bbox_to_anchor=(0.5, 0.0),
             ncols=count,

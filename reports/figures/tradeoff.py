@@ -14,7 +14,7 @@ from reports.cells import Cell, Row, Table
 from reports.figures import labels
 from reports.figures.plane import Spot, draw_bars, draw_base, draw_front, front_stairs, planes_of, set_scales
 from reports.figures.records import listed, metric_key, named
-from reports.figures.style import BASE, INK, Look, add_below, describe, freeze, look, new_figure, short
+from reports.figures.style import BASE, INK, Look, add_below, describe, freeze, look, new_figure, shorts
 from reports.table import build
 from reports.tradeoff import Figure as Estimate
 from reports.tradeoff import Plane, front
@@ -133,12 +133,9 @@ def _name(axes: Axes, spots: Sequence[Spot], plane: Plane) -> set[int]:
     shown = [n for n, spot in enumerate(spots) if spot.is_known]
     few = len(shown) <= _MOST
     order = sorted(shown, key=lambda n: (not spots[n].is_base, n not in on_front, n))
-    names = [
-        short(f"{spots[n].label} (base)" if spots[n].is_base else spots[n].label, _NAME)
-        if few or spots[n].is_base or n in on_front
-        else ""
-        for n in order
-    ]
+    told = shorts([f"{spots[n].label} (base)" if spots[n].is_base else spots[n].label for n in order], _NAME)
+    has_name = [few or spots[n].is_base or n in on_front for n in order]
+    names = [name if wanted else "" for name, wanted in zip(told, has_name, strict=True)]
     bars = [bar for n in shown for bar in spots[n].bars(plane)]
     if on_front:
         stairs = front_stairs(axes, [spots[n].at(plane) for n in on_front], plane)
