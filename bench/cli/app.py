@@ -7,6 +7,7 @@ import typer
 import bench
 from bench.cli import data, show
 from bench.cli.doctor import doctor
+from bench.cli.plot import plot
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.runs import runs
@@ -47,6 +48,7 @@ def _root(
 app.command("run")(run)
 app.command("sweep")(sweep)
 app.command("table")(table)
+app.command("plot")(plot)
 app.command("report")(report)
 app.command("runs")(runs)
 app.command("doctor")(doctor)

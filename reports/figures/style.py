@@ -168,8 +168,9 @@ def add_below(figure: Figure, notes: Sequence[str], key: Sequence[tuple[Any, str
 def _fitting(figure: Figure, key: Sequence[tuple[Any, str]], columns: int) -> Legend:
     """A legend in as many columns as the figure is wide enough for."""
     width, _ = figure.get_size_inches()
-    for count in range(min(columns, len(key)), 0, -1):
-        limit = min(_KEY, int((width / count - _HANDLE) * _PER_INCH))
+    most = min(columns, len(key))
+    for count, per_inch in ((count, rate) for count in range(most, 0, -1) for rate in (_PER_INCH + 4, _PER_INCH)):
+        limit = min(_KEY, int((width / count - _HANDLE) * per_inch))
         legend = figure.legend(
             [handle for handle, _ in key],
             shorts([name for _, name in key], limit),
@@ -182,7 +183,7 @@ def _fitting(figure: Figure, key: Sequence[tuple[Any, str]], columns: int) -> Le
             columnspacing=1.0,
             handletextpad=0.4,
         )
-        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+        if (count, per_inch) == (1, _PER_INCH) or legend.get_window_extent().width <= figure.bbox.width:
             break
         legend.remove()
     return legend

@@ -13,7 +13,7 @@ from bench.errors import MissingError
 from bench.store.runs import Run
 from reports.columns import Column
 from reports.figures.records import caption_of, listed, systems_of
-from reports.figures.style import INK, SOFT, add_below, describe, freeze, new_figure, short
+from reports.figures.style import INK, add_below, dash, describe, freeze, new_figure, short
 
 Log = list[dict[str, float]]
 
@@ -22,6 +22,7 @@ _WHOLE = "train"
 _TITLE = 34
 _ALONE, _MANY = 1.5, 0.85  # inches of a pane
 _FEW = 2
+_SMOOTH = 8
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Trained:
 
 
 def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
-    """Draw what was logged of the training of some runs: seeds as thin lines, their mean as a thick one.
+    """Draw what was logged of the training of some runs: seeds as thin lines, their smoothed mean as a thick one.
 
     Args:
         runs: Runs that may share a table.
@@ -61,8 +62,7 @@ def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
     freeze(figure)
     key = [(Line2D([], [], color=colour, linestyle=line), f"mean φ of {name}") for name, colour, line in _PHI.values()]
     has_phi = any("phi_positives" in step for one in trained for log in one.logs for step in log)
-    if any(len(one.logs) > 1 for one in trained):
-        notes.append("Thin: seeds; thick: their mean.")
+    notes.append("Thin: each seed; thick: their mean, smoothed over an eighth of the steps.")
     named = {one.label.split(": ")[0] for one in trained}
     if untrained := [c.label for c in columns if short(c.label, _TITLE) not in named and c.method != "none"]:
         notes.append(f"Without a log: {listed(untrained)}.")
@@ -95,6 +95,16 @@ def mean_of(logs: Sequence[Log], name: str) -> tuple[list[int], list[float]]:
     return steps, [sum(line[step] for line in lines) / len(lines) for step in steps]
 
 
+def smooth(values: Sequence[float]) -> list[float]:
+    """The mean of each value and its neighbours on both sides, an eighth of all in sum; at the ends, of fewer."""
+    reach = len(values) // _SMOOTH // 2
+    return [
+        sum(values[n - near : n + near + 1]) / (2 * near + 1)
+        for n in range(len(values))
+        for near in [min(reach, n, len(values) - 1 - n)]
+    ]
+
+
 def _draw_pair(left: Axes, right: Axes, one: Trained) -> None:
     _draw_lines(left, one, "loss", INK, "-")
     left.set_ylabel("loss")
@@ -103,17 +113,18 @@ def _draw_pair(left: Axes, right: Axes, one: Trained) -> None:
         _draw_lines(right, one, name, colour, line)
     right.set_ylabel("mean φ")
     if not right.lines:
-        right.text(0.5, 0.5, "\N{EN DASH}", transform=right.transAxes, color=SOFT, ha="center", va="center")
-        right.set_yticks([])
-    for axes in (left, right):
+        right.set_axis_off()
+        dash(right, 0.5, 0.5, transform=right.transAxes, ha="center")
+    for axes in (left, right) if right.lines else (left,):
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
 def _draw_lines(axes: Axes, one: Trained, name: str, colour: str, line: object) -> None:
-    for log in one.logs if len(one.logs) > 1 else ():
+    for log in one.logs:
         steps, values = line_of(log, name)
-        axes.plot(steps, values, color=colour, linewidth=0.5, alpha=0.5, label=f"{name}, a seed")
+        if steps:
+            axes.plot(steps, values, color=colour, linewidth=0.5, alpha=0.45, label=f"{name}, a seed")
     steps, values = mean_of(one.logs, name)
     if steps:
-        axes.plot(steps, values, color=colour, linestyle=line, linewidth=1.3, label=name)  # type: ignore[arg-type]
+        axes.plot(steps, smooth(values), color=colour, linestyle=line, linewidth=1.3, label=name)  # type: ignore[arg-type]
