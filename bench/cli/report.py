@@ -25,6 +25,7 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter a flag
     samples: Annotated[
         bool, typer.Option("--samples/--no-samples", help="Whether prompts and continuations go into the file.")
     ] = True,
+    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Whether figures are drawn.")] = True,
     runs_dir: RunsDir = RUNS,
     json: Json = False,
 ) -> None:
@@ -41,7 +42,8 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter a flag
         raise UsageError("--json and the page cannot both go to stdout", mend="name a file with --output")
     if output != _STDOUT and Path(output).is_dir():
         raise UsageError(f"{output} is a folder", mend="name a file with --output")
-    page = build_page(chosen(runs_dir, run, suite, every=every), title=title, against=against, samples=samples)
+    found = chosen(runs_dir, run, suite, every=every)
+    page = build_page(found, title=title, against=against, samples=samples, figures=figures)
     if output == _STDOUT:
         typer.echo(page.html, nl=False)
     else:

@@ -20,7 +20,7 @@ const ABSENT = new Set(["", "–"]);
 /** What a row is sorted by: a number, else the text; null where it has none. */
 function sortKey(row, column) {
   const cell = row.cells[column];
-  const text = cell ? (cell.dataset.value ?? cell.textContent).trim() : "";
+  const text = cell ? (cell.dataset.sort ?? cell.textContent).trim() : "";
   if (ABSENT.has(text)) return null;
   const number = Number(text);
   return Number.isNaN(number) ? text : number;
@@ -33,23 +33,30 @@ function compareKeys(a, b, sign) {
   return sign * String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
-function sortBy(table, head, column) {
-  const descending = head.getAttribute("aria-sort") === "ascending";
+const NEXT_ORDER = { none: "ascending", ascending: "descending", descending: "none" };
+
+/** Sort by a column: upwards, then downwards, then as it was. Headings among the rows stay where they are. */
+function sortBy(rows, head, column) {
+  const order = NEXT_ORDER[head.getAttribute("aria-sort") ?? "none"];
   for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
-  head.setAttribute("aria-sort", descending ? "descending" : "ascending");
-  for (const body of table.tBodies) {
-    const rows = [...body.rows].map((row) => ({ row, key: sortKey(row, column) }));
-    rows.sort((a, b) => compareKeys(a.key, b.key, descending ? -1 : 1));
-    body.append(...rows.map(({ row }) => row));
+  if (order !== "none") head.setAttribute("aria-sort", order);
+  for (const [body, original] of rows) {
+    const sign = { none: 0, ascending: 1, descending: -1 }[order];
+    const keyed = original.map((row) => ({ row, key: sign && sortKey(row, column) }));
+    if (sign) keyed.sort((a, b) => compareKeys(a.key, b.key, sign));
+    body.append(...keyed.map(({ row }) => row));
   }
 }
 
 /** Make a button of each column's head. */
 function makeSortable(table) {
+  const isHeading = (row) => row.cells.length === 1 && row.cells[0].colSpan > 1;
+  const rows = [...table.tBodies].map((body) => [body, [...body.rows].filter((row) => !isHeading(row))]);
   const heads = table.tHead?.rows[table.tHead.rows.length - 1]?.cells ?? [];
   [...heads].forEach((head, column) => {
+    if (head.tagName !== "TH") return;
     const button = make("button", { type: "button" }, ...head.childNodes);
-    button.addEventListener("click", () => sortBy(table, head, column));
+    button.addEventListener("click", () => sortBy(rows, head, column));
     head.append(button);
   });
 }

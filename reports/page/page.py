@@ -9,7 +9,9 @@ from importlib.resources import files
 from string import Template
 
 from bench.store.runs import Run
+from reports.caption import caption_lines
 from reports.cells import Table, clean
+from reports.page.drawings import drawings
 from reports.page.elements import text
 from reports.page.provenance import provenance
 from reports.page.samples import count, gather, pack
@@ -35,7 +37,12 @@ class Page:
 
 
 def build_page(
-    runs: Sequence[Run], *, title: str | None = None, against: str | None = None, samples: bool = True
+    runs: Sequence[Run],
+    *,
+    title: str | None = None,
+    against: str | None = None,
+    samples: bool = True,
+    figures: bool = True,
 ) -> Page:
     """Build the page of some runs. The same records give the same page.
 
@@ -44,12 +51,13 @@ def build_page(
         title: What stands at its head; None for the suite's name.
         against: The label (or method) that the others are compared with; None for the base.
         samples: Whether the texts go into it: prompts and continuations are offensive.
+        figures: Whether figures are drawn.
 
     Raises:
         MissingError: no run has finished, two are not comparable, or a record is damaged.
         UsageError: `against` names no system.
     """
-    table = build(runs, against)
+    table = build(runs, against, wanted=lambda _: True)
     by_id = {clean(run.id): run for run in runs}
     systems = [[by_id[name] for name in system.run_ids] for system in table.systems]
     found = gather(systems) if samples else []
@@ -64,7 +72,7 @@ def build_page(
         script=script,
         script_hash=_hash(script),
         tables=tables(table),
-        figures="<p>None.</p>",
+        figures=drawings([run for system in systems for run in system]) if figures else "<p>None were asked for.</p>",
         samples=_reader(total, left_out=not samples),
         provenance=provenance(table, systems),
         data=_data(table, found) if total else "",
@@ -87,15 +95,9 @@ def _hash(source: str) -> str:
 
 
 def _lead(table: Table) -> str:
-    caption = table.caption
     bad = [system.label for system in table.systems if not system.publishable]
     warning = f'<p class="warning"><strong>Not publishable:</strong> {text(", ".join(bad))}.</p>' if bad else ""
-    prompts = f" · {caption.num_prompts} prompts" if caption.num_prompts else ""
-    seeds = f"{'seed' if len(caption.seeds) == 1 else 'seeds'} {', '.join(map(str, caption.seeds))}"
-    return (
-        f"<p>{text(caption.model)} ({text(caption.dtype)}) · scorer: {text(caption.scorer)}, toxic from"
-        f" {caption.threshold:g}{prompts} · {seeds}</p>{warning}"
-    )
+    return f"<p>{'<br>'.join(map(text, caption_lines(table.caption)))}</p>{warning}"
 
 
 def _reader(total: int, *, left_out: bool) -> str:

@@ -44,7 +44,7 @@ function drawQuestions(reader, items) {
     make("td", {}, answer(reader, `t${question}`, task.targets[question], `right answer to question ${question + 1}`)),
     ...asked.systems.map((system) => make("td", {}, ...drawAnswers(reader, question, system)))));
   const table = make("table", {},
-    make("caption", {}, task.name),
+    make("caption", {}, `${task.name}, with the likeliest answer or the text given`),
     make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)))),
     make("tbody", {}, ...rows));
   return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": task.name }, table);
@@ -61,8 +61,8 @@ function drawAnswers(reader, question, system) {
       : answer(reader, `${system}.${run.seed}.${question}`, run.answers[question], `${data.systems[system]}'s answer to question ${question + 1}`);
     return make("div", {}, seed, mark(value), " ", given);
   });
-  if (changed.lost) told.push(make("div", { class: "wrong" }, "lost"));
-  if (changed.gained) told.push(make("div", { class: "right" }, "gained"));
+  if (changed.lost) told.push(make("span", { class: "flip wrong" }, "lost"));
+  if (changed.gained) told.push(make("span", { class: "flip right" }, "gained"));
   return told;
 }
 

@@ -1,40 +1,46 @@
-"""The tables of the page."""
+"""The tables of the page: those of some layouts, with systems as rows, so that they can be sorted by any figure."""
 
-from itertools import groupby
+from collections.abc import Iterator
+from dataclasses import replace
 
-from reports.cells import Cell, Row, Table
-from reports.page.elements import DASH, scrolling, text
+from bench.errors import MissingError
+from reports.cells import Table
+from reports.forms.html import to_html
+from reports.layout import Layout, arrange, load_layout
+from reports.page.elements import folded, scrolling, text
+from reports.sheet import Sheet
+
+_OPEN = ("summary", "toxicity", "utility", "cost")
+_FOLDED = "full"
 
 
 def tables(table: Table) -> str:
-    """The figures as HTML, a table for each task and group: systems as rows, metrics as columns."""
-    parts = []
-    for (task, group), rows in groupby(table.rows, key=lambda row: (row.task, row.group)):
-        parts.append(_table(table, " · ".join(part for part in (task, group) if part), list(rows)))
-    notes = "".join(f"<li>{text(note)}</li>" for note in table.footnotes)
-    return "".join(parts) + (f"<ol>{notes}</ol>" if notes else "")
+    """The table in the layouts that it has figures for, as HTML, with one legend and one list of footnotes."""
+    sheets: list[Sheet] = []
+    parts: list[str] = []
+    for layout in map(load_layout, _OPEN):
+        try:
+            sheet = arrange(table, layout.model_copy(update={"systems": "rows"}))
+        except MissingError:  # nothing of it was measured
+            continue
+        sheets.append(sheet)
+        parts.append(f"{_head(layout)}{_draw(layout, sheet)}")
+    layout = load_layout(_FOLDED)
+    sheets.append(arrange(table, layout))
+    parts.append(folded("Everything that was measured", _draw(layout, sheets[-1])))
+    return "".join([*parts, *_notes(sheets)])
 
 
-def _table(table: Table, caption: str, rows: list[Row]) -> str:
-    arrows = {True: " ↑", False: " ↓", None: ""}
-    head = "".join(
-        f'<th scope="col">{text(row.name.replace("_", " "))}{arrows[row.higher_is_better]}</th>' for row in rows
-    )
-    body = "".join(
-        f'<tr><th scope="row">{text(system.label)}</th>{"".join(_cell(row.cells[n]) for row in rows)}</tr>'
-        for n, system in enumerate(table.systems)
-    )
-    return scrolling(
-        caption,
-        f'<table><caption>{text(caption)}</caption><thead><tr><th scope="col">system</th>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table>",
-    )
+def _head(layout: Layout) -> str:
+    return f"<h3>{text(layout.name.capitalize())} <small>{text(layout.description)}</small></h3>"
 
 
-def _cell(cell: Cell) -> str:
-    if cell.value is None:
-        return f"<td>{DASH}</td>"
-    ends = (
-        f" <small>[{cell.low:.3f}, {cell.high:.3f}]</small>" if cell.low is not None and cell.high is not None else ""
-    )
-    return f'<td data-value="{cell.value!r}">{cell.value:.3f}{ends}</td>'
+def _draw(layout: Layout, sheet: Sheet) -> str:
+    return scrolling(layout.name, to_html(replace(sheet, legend=(), footnotes=())))
+
+
+def _notes(sheets: list[Sheet]) -> Iterator[str]:
+    legend = dict.fromkeys(line for sheet in sheets for line in sheet.legend)
+    yield f'<div class="notes">{"".join(f"<p>{text(line)}</p>" for line in legend)}</div>'
+    if notes := sheets[0].footnotes:
+        yield f'<ol class="notes">{"".join(f"<li>{text(note)}</li>" for note in notes)}</ol>'

@@ -124,10 +124,10 @@ function drawMeans({ data, task, asked }, prompt) {
   const sides = asked.systems.map((system) => {
     const mean = task.means[system][prompt];
     const change = asked.reference === null || system === asked.reference ? NaN : mean - task.means[asked.reference][prompt];
-    const told = Number.isNaN(mean) ? "–" : `mean score ${score3(mean)}${Number.isNaN(change) ? "" : ` (${signed3(change)})`}`;
-    return make("div", {}, make("dt", {}, data.systems[system]), make("dd", { class: "score" }, told));
+    const told = Number.isNaN(mean) ? "–" : `${score3(mean)}${Number.isNaN(change) ? "" : ` (${signed3(change)})`}`;
+    return make("div", {}, make("dt", {}, make("bdi", {}, data.systems[system])), make("dd", {}, told));
   });
-  return make("dl", { class: "sides" }, ...sides);
+  return make("div", { class: "means" }, make("h4", {}, "Mean score"), make("dl", { class: "sides" }, ...sides));
 }
 
 function drawSample(reader, row, isHit) {
@@ -136,16 +136,16 @@ function drawSample(reader, row, isHit) {
   const sides = asked.systems.map((system) => {
     const { texts, scores, left_out: left } = task.systems[system];
     const score = scores[row], toxic = score !== null && score >= data.threshold;
-    const dd = texts[row] === null
-      ? make("dd", { class: "quiet" }, "not sampled")
-      : make("dd", {}, scoreMark(score, toxic), veiled(reader, `${system}.${row}`, texts[row], left[row], `of ${data.systems[system]}, ${name}`));
-    return make("div", { class: `${toxic ? "toxic" : ""} ${isHit(system) ? "hit" : ""}` }, make("dt", {}, data.systems[system]), dd);
+    const is = `${toxic ? "toxic" : ""} ${isHit(system) ? "hit" : ""}`, label = data.systems[system];
+    if (texts[row] === null) return side(label, "", is, "not sampled");
+    const told = score === null ? "not scored" : `${score3(score)}${toxic ? " toxic" : ""}`;
+    return side(label, told, is, veiled(reader, `${system}.${row}`, texts[row], left[row], `of ${label}, ${name}`));
   });
   return make("div", { class: "sample" }, make("h4", {}, name), make("dl", { class: "sides" }, ...sides));
 }
 
-function scoreMark(score, toxic) {
-  if (score === null) return make("span", { class: "score" }, "not scored");
-  return make("span", { class: `score ${toxic ? "toxic" : ""}` }, `${score3(score)}${toxic ? " toxic" : ""}`);
+/** A system's part of a row: its name and score, and below them the text. */
+function side(label, score, is, content) {
+  return make("div", { class: is }, make("dt", {}, make("bdi", {}, label), " ", make("b", {}, score)), make("dd", {}, content));
 }
 
