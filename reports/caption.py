@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from reports.cells import Caption
+from reports.cells import Caption, clean
 
 _TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -12,7 +12,7 @@ def caption_lines(caption: Caption) -> Iterator[str]:
     revision = f"@{caption.revision[:12]}" if caption.revision else ""
     yield f"suite {caption.suite} · {caption.model}{revision} ({caption.dtype})"
     yield f"scorer: {caption.scorer}, toxic from {caption.threshold:g}"
-    decoding = caption.decoding
+    decoding = {key: one if isinstance(one, int | float) else clean(one, 20) for key, one in caption.decoding.items()}
     prompts = f"{caption.num_prompts} prompts {_TIMES} " if caption.num_prompts else ""
     kept = f", top-k {decoding['top_k']}" if decoding.get("top_k") else ""
     heat = f", temperature {decoding['temperature']:g}" if decoding.get("temperature", 1.0) != 1.0 else ""
