@@ -118,7 +118,7 @@ def arrange(table: Table, layout: Layout) -> Sheet:
     heads = _collapsed([one.head for one in shown], layout) + [head for head, _ in extra]
     by_metric = metrics + [entries for _, entries in extra]
     systems = [system_head(system) for system in table.systems]
-    legend = (*legend_of(table, layout.show), *_source(layout))
+    legend = (*legend_of(table, [one.row for one in shown], layout.show), *_source(layout))
     if layout.systems == "columns":
         columns = tuple(systems)
         rows = tuple((head, tuple(entries)) for head, entries in zip(heads, by_metric, strict=True))

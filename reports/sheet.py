@@ -160,15 +160,26 @@ def difference_text(difference: Difference, digits: int, *, scale: float = 1, re
     return f"{'±' if difference.value == 0 else ''}{value}{interval}{' %' if relative else ''}"
 
 
-def legend_of(table: Table, show: Sequence[Part]) -> Iterator[str]:
-    """What the marks of a sheet mean."""
+def legend_of(table: Table, rows: Sequence[Row], show: Sequence[Part]) -> Iterator[str]:
+    """What the marks mean that a sheet of these rows has."""
+    cells = [cell for row in rows for cell in row.cells]
     base = any(system.is_base and system.is_reference for system in table.systems)
     to = "base" if base else f"reference, {table.reference}"
-    signs = f"; signed: paired difference to the {to}" if "difference" in show and table.reference else ""
-    if "interval" in show or signs:
-        yield f"[…] 95 % interval over prompts and seeds{signs}"
-    if table.reference is not None:
-        it = "it" if signs else f"the {to}"
+    intervals = "interval" in show and any(cell.low is not None for cell in cells)
+    differences = "difference" in show and any(cell.difference for cell in cells)
+    if intervals or differences:
+        yield "[…] 95 % interval over prompts and seeds" + (
+            f"; signed: paired difference to the {to}" if differences else ""
+        )
+    if any(cell.p_holm is not None for cell in cells):
+        it = "it" if differences else f"the {to}"
         yield f"{DAGGER} differs from {it} with p ≤ 0.05, corrected for the metric's comparisons (Holm)"
-    up, down = ARROWS[True], ARROWS[False]
-    yield f"{up} higher, {down} lower is better; * best, {TIED} not told from it; {DASH} not measured"
+    marks = []
+    if any(row.higher_is_better is not None for row in rows):
+        marks.append(f"{ARROWS[True]} higher, {ARROWS[False]} lower is better")
+    if any(cell.standing for cell in cells):
+        marks.append(f"* best, {TIED} not told from it")
+    if any(cell.value is None for cell in cells):
+        marks.append(f"{DASH} not measured")
+    if marks:
+        yield "; ".join(marks)

@@ -18,7 +18,7 @@ from reports.sheet import DAGGER, DASH, MINUS, TIED, Entry, Head, Sheet
 
 _WIDTH = 80
 _METRIC, _WIDE = 28, 24
-_SYSTEM, _NARROW = 18, 14
+_SYSTEM, _NARROW = 18, 17
 _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _PLAIN = {

@@ -57,8 +57,11 @@ Config = Annotated[
 
 
 def print_json(value: Any) -> None:
-    """Print a JSON value on stdout; NaN and infinity are refused, what is absent is null."""
-    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+    """Print a JSON value on stdout; NaN and infinity are refused, what is absent is null.
+
+    In ASCII: what steers a terminal or turns a text's direction is escaped, like all that lies beyond.
+    """
+    print(json.dumps(value, indent=1, allow_nan=False))
 
 
 def console_progress() -> "Progress":

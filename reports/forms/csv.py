@@ -13,7 +13,8 @@ def to_frame(table: Table) -> pd.DataFrame:
     """The table in long form: a line for each metric of each system, in the table's order.
 
     Columns: system, method, seeds, task, group, metric, value, ci_low, ci_high, higher_is_better, n_failed, reference,
-    difference, difference_low, difference_high, relative, verdict, p, p_holm, test, significant, standing, publishable.
+    difference, difference_low, difference_high, relative, verdict, p, p_holm, test, significant, standing, publishable,
+    comparable (False where runs were forced together).
     What is absent is missing (NaN, None), never 0.
     """
     lines = [
@@ -62,4 +63,5 @@ def _line(table: Table, system: System, row: Row, cell: Cell) -> dict[str, Any]:
         "significant": cell.is_significant,
         "standing": cell.standing,
         "publishable": system.publishable,
+        "comparable": not table.forced,
     }

@@ -16,5 +16,5 @@ def json_values(table: Table) -> dict[str, Any]:
 
 
 def to_json(table: Table) -> str:
-    """The table as JSON text."""
-    return json.dumps(json_values(table), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """The table as JSON text, in ASCII: what steers a terminal is escaped, like all that lies beyond."""
+    return json.dumps(json_values(table), indent=1, allow_nan=False) + "\n"

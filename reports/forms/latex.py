@@ -159,7 +159,7 @@ def _number(one: Entry) -> str:
 
 
 def _small(text: str, mark: str = "") -> str:
-    return rf"{{\scriptsize {escape(text)}{mark}}}" if text else ""
+    return rf"\multicolumn{{1}}{{c}}{{\scriptsize {escape(text)}{mark}}}" if text else ""
 
 
 def escape(text: str) -> str:

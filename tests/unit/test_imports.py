@@ -22,7 +22,14 @@ FOR_METHODS = (
     "methods.decoding",
     "methods.representation",
 )
-FOR_REPORTS = ("bench.store", "bench.stats", "bench.errors", "bench.hashing", "reports")
+FOR_REPORTS = (
+    "bench.store",
+    "bench.stats",
+    "bench.errors",
+    "bench.hashing",
+    "bench.spec",  # what a user writes in a file is validated in one way
+    "reports",
+)
 
 
 def name_of(path: Path) -> str:

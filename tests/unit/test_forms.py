@@ -1,0 +1,171 @@
+"""The forms of a table: golden files, exact figures, and text out of records that means nothing to any of them."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from synthetic import write_run
+
+from bench.errors import MissingError
+from bench.store.runs import list_runs
+from reports.forms import FORMS
+from reports.forms.csv import to_frame
+from reports.forms.latex import to_latex
+from reports.layout import arrange, load_layout
+from reports.table import build
+from reports.terminal import text_of
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+HOSTILE = (
+    "\x1b[2J\u202e<script>alert(1)</script> | [x](javascript:1) $\\input{/etc/passwd}$ @all \\cell{ =1+1 `%` ~^ \x00"
+)
+TAGS = "figure table caption thead tbody tr td th bdi br strong span abbr small sup figcaption p ol li"
+
+
+def table_of(root, layout="summary", **options):
+    shown = load_layout(layout)
+    table = build(list_runs(root), wanted=shown.wants, **options)
+    return table, arrange(table, shown)
+
+
+def text_in(form, root, layout="summary", *, bare=False):
+    table, sheet = table_of(root, layout)
+    return text_of(sheet) if form == "terminal" else FORMS[form](table, sheet, bare)
+
+
+@pytest.fixture
+def root(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path, "none", seed)
+        write_run(tmp_path, "contrastive", seed, config={"tau": 1.0}, toxicity=0.2, nll=3.1)
+        write_run(tmp_path, "neg only", seed, toxicity=0.0, nll=5.0, accuracy=0.3)
+    write_run(tmp_path, "dpo", 0, toxicity=0.5, n_failed=2)
+    return tmp_path
+
+
+@pytest.mark.parametrize("layout", ["summary", "full"])
+@pytest.mark.parametrize(
+    ("form", "suffix"),
+    [("terminal", "txt"), ("markdown", "md"), ("latex", "tex"), ("html", "html"), ("csv", "csv"), ("json", "json")],
+)
+def test_golden(root, form, suffix, layout):
+    text = text_in(form, root, layout)
+    golden = GOLDEN / f"{layout}.{suffix}"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+def test_what_is_absent_is_a_dash_and_0_is_0(root):
+    _, sheet = table_of(root, "full")
+    entries = {head.label: line for head, line in sheet.rows}
+    assert {one.value for one in entries["distinct 1"]} == {"\N{EN DASH}"}
+    assert [one.value for one in entries["toxic fraction"]].count("0") == 1
+    frame = to_frame(build(list_runs(root)))
+    assert frame[frame.metric == "distinct_1"].value.isna().all()
+    assert (frame[(frame.metric == "toxic_fraction") & (frame.method == "neg only")].value == 0).all()
+
+
+def test_exact_figures_go_into_csv_and_json_whatever_is_shown(root):
+    table, sheet = table_of(root)
+    read = pd.read_csv(io.StringIO(FORMS["csv"](table, sheet, False)))
+    row = next(row for row in table.rows if row.name == "toxic_fraction")
+    assert read[read.metric == "toxic_fraction"].value.tolist() == [cell.value for cell in row.cells]
+    values = json.loads(FORMS["json"](table, sheet, False))
+    assert next(r for r in values["rows"] if r["key"] == row.key)["cells"][1]["low"] == row.cells[1].low
+
+
+# --- hostile text ---
+
+
+class _Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, tuple(name for name, _ in attrs)))
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    write_run(tmp_path, "none")
+    write_run(tmp_path, "dpo", label=HOSTILE, run_id="r", config={HOSTILE: HOSTILE}, toxicity=0.1)
+    write_run(tmp_path, "dpo", label="=cmd|' /C calc'!A0", run_id="q", config={HOSTILE: 2}, toxicity=0.1)
+    return tmp_path
+
+
+@pytest.mark.parametrize("form", ["terminal", *FORMS])
+@pytest.mark.parametrize("layout", ["summary", "full", "ablation"])
+def test_no_control_character_comes_through(hostile, form, layout):
+    text = text_in(form, hostile, layout)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", text)
+
+
+def test_no_markup_comes_through(hostile):
+    tags = _Tags()
+    tags.feed(text_in("html", hostile, "ablation"))
+    assert {tag for tag, _ in tags.found} <= {*TAGS.split()}
+    assert {name for _, names in tags.found for name in names} <= {"class", "scope", "colspan", "data-sort", "title"}
+    markdown = text_in("markdown", hostile, "ablation")
+    for live in ("<script", "[x](", "@all", "`%`"):
+        assert live not in markdown
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in markdown.splitlines() if line.startswith("|")}
+    assert len(widths) == 1  # no label makes a column of its own
+
+
+def test_a_spreadsheet_sees_no_formula(hostile):
+    lines = list(csv.reader(io.StringIO(text_in("csv", hostile))))
+    assert any(cell.startswith("'=cmd") for line in lines for cell in line)
+    assert not any(cell.startswith(("=", "@", "+")) for line in lines for cell in line)
+
+
+def test_latex_holds_no_command_of_a_record(hostile):
+    text = text_in("latex", hostile, "ablation")
+    assert "\\input{" not in text
+    assert "\\cell" not in text
+    assert "\\textbackslash{}input\\{" in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed: LaTeX is not compiled")
+@pytest.mark.parametrize("layout", ["summary", "full", "ablation", "paper"])
+def test_latex_compiles_as_it_is(root, hostile, tmp_path, layout):
+    (tmp_path / "table.tex").write_text(text_in("latex", hostile, layout), encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "table.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    if "siunitx.sty' not found" in done.stdout:
+        pytest.skip("LaTeX lacks siunitx")
+    assert done.returncode == 0, done.stdout[-1000:]
+
+
+def test_latex_alone_is_for_a_document_of_ones_own(root):
+    _, sheet = table_of(root)
+    alone = to_latex(sheet, standalone=False)
+    assert "\\documentclass" not in alone
+    assert alone in to_latex(sheet)
+
+
+# --- forced ---
+
+
+def test_forced_tables_say_so_in_every_form(tmp_path):
+    write_run(tmp_path, "none")
+    write_run(tmp_path, "dpo", scorer__threshold=0.7)
+    with pytest.raises(MissingError, match=re.escape("scorer.threshold (0.7, 0.5)")):
+        table_of(tmp_path)
+    table, sheet = table_of(tmp_path, force=True)
+    for form in ("terminal", *FORMS):
+        text = text_of(sheet) if form == "terminal" else FORMS[form](table, sheet, False)
+        assert "0.7" in text
+        if form not in ("csv", "json"):
+            assert "NOT COMPARABLE" in text
+    assert set(to_frame(table).comparable) == {False}
+    assert json.loads(FORMS["json"](table, sheet, False))["forced"]

@@ -1,0 +1,48 @@
+"""Records as a DataFrame."""
+
+import numpy as np
+import pytest
+from synthetic import write_run
+
+import bench
+from bench.errors import MissingError
+from bench.store.runs import list_runs
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_run(tmp_path, "none")
+    write_run(tmp_path, "contrastive", 1, config={"tau": 0.5, "lora_targets": ["all"]}, toxicity=0.0)
+    write_run(tmp_path, "dpo", finished=False)
+    return tmp_path
+
+
+def test_a_line_for_each_metric_of_each_finished_run(root):
+    frame = bench.load(root)
+    runs = [run for run in list_runs(root) if run.result]
+    assert len(frame) == sum(len(run.result.metrics) for run in runs)
+    assert set(frame.run_id) == {"mini-none-s0", "mini-contrastive-s1"}
+    line = frame[(frame.method == "contrastive") & (frame.metric == "toxic_fraction")].iloc[0]
+    assert (line.value, line.group, line.seed, line["config.tau"]) == (0.0, "toxic", 1, 0.5)
+    assert line["config.lora_targets"] == ["all"]
+    missing = frame[frame.metric == "distinct_1"]
+    assert np.isnan(missing.value).all()
+
+
+def test_runs_are_given_as_folders_runs_or_lists_of_them(root):
+    whole = bench.load(root)
+    paths = [run.path for run in list_runs(root)]
+    for same in (bench.load(str(root)), bench.load(list_runs(root)), bench.load(*paths)):
+        assert same.equals(whole.astype(same.dtypes))
+
+
+def test_nothing_finished_and_nothing_there(tmp_path):
+    write_run(tmp_path, "none", finished=False)
+    assert bench.load(tmp_path).empty
+    with pytest.raises(MissingError, match="holds no run"):
+        bench.load(tmp_path / "nowhere")
+
+
+def test_bench_has_nothing_else_that_is_late():
+    with pytest.raises(AttributeError, match="no attribute 'lod'"):
+        getattr(bench, "lod")  # noqa: B009 - it is not there
