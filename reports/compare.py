@@ -1,4 +1,4 @@
-"""Two systems side by side: what differs, on which questions and on which prompts. Texts come along only if asked for."""
+"""Two systems side by side: what differs, on which questions and on which prompts. Texts come only if asked for."""
 
 import json
 from collections import defaultdict
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.errors import MissingError, UsageError, did_you_mean
-from bench.stats import Difference, Systems, average, holm
+from bench.stats import Difference, Systems, holm
 from bench.stats.estimate import observations
 from bench.store.files import read_jsonl
 from bench.store.record import Evidence, Metric

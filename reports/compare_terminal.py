@@ -3,6 +3,7 @@
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TextIO
 
 from rich.console import Group
@@ -12,10 +13,12 @@ from reports.cells import clean
 from reports.compare import Answers, Change, Comparison, Prompt, Prompts, Side
 from reports.forms.markdown import escape
 from reports.gate.wording import ARROWS, change, figure
+from reports.sheet import DASH
 from reports.terminal import print_drawn
 
 _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
 _DAGGER = "\N{DAGGER}"
+_LABEL, _WIDE = 28, 29
 _LONGEST = 400
 _LEGEND = (
     "difference: b - a, paired, with its 95 % interval; of a perplexity, in % of a's",
@@ -48,15 +51,17 @@ def _lines(comparison: Comparison, limit: int) -> Iterator[Text]:
     for fact in comparison.forced:
         yield Text(f"NOT COMPARABLE, forced: {fact}", style="bold red")
     yield Text()
-    yield Text(f"{'':<33}{'a':>8}{'b':>8}  {'difference':<25}{'p':>4}", style="dim")
-    for one in comparison.changes:
-        yield from _change(one)
+    yield Text(f"{'':<{_LABEL}}{'a':>8}{'b':>8}  {'difference':<{_WIDE}}{'p':<5}", style="dim")
+    for task, some in groupby(comparison.changes, lambda one: one.key.partition("/")[0]):
+        yield Text(task, style="bold")
+        for one in some:
+            yield from _change(one)
     yield Text()
     if comparison.answers:
         yield Text("answers" + " " * 26 + f"{'a right':>9}{'b right':>9}{'questions':>11}", style="bold")
         yield Text(f"{'':<33}{'b wrong':>9}{'a wrong':>9}", style="dim")
-        for some in comparison.answers:
-            yield from _answers(some, limit)
+        for answers in comparison.answers:
+            yield from _answers(answers, limit)
         yield Text()
     if comparison.prompts:
         yield from _prompts(comparison.prompts, limit)
@@ -77,7 +82,7 @@ def _label(key: str, higher: bool | None, width: int) -> str:
 
 def _difference(one: Change) -> str:
     if one.difference is None:
-        return "–"
+        return DASH
     ends = (one.difference.low, one.difference.high)
     low, high = (change(end, relative=one.relative).removesuffix(" %") for end in ends)
     return f"{change(one.difference.value, relative=one.relative).removesuffix(' %')} [{low}, {high}]" + (
@@ -86,10 +91,10 @@ def _difference(one: Change) -> str:
 
 
 def _change(one: Change) -> Iterator[Text]:
-    text = Text(_label(one.key, one.higher_is_better, 33))
+    text = Text(_label(f" {one.key.partition('/')[2]}", one.higher_is_better, _LABEL))
     text.append(f"{figure(one.a):>8}{figure(one.b):>8}  ")
-    text.append(f"{_difference(one)}{_DAGGER if one.is_significant else ''}".ljust(25), style=_STYLES[one.verdict])
-    text.append(f" {_p(one.p)}")
+    text.append(f"{_difference(one)}{_DAGGER if one.is_significant else ''}".ljust(_WIDE), style=_STYLES[one.verdict])
+    text.append(_p(one.p))
     yield text
     if one.n_failed:
         yield Text(f"    {one.n_failed} measurements failed: they are in no mean", style="bold red")
@@ -97,7 +102,7 @@ def _change(one: Change) -> Iterator[Text]:
 
 def _p(value: float | None) -> str:
     if value is None:
-        return "–"
+        return DASH
     return f"{value:.2f}" if value >= 0.01 else f"{value:.0e}".replace("e-0", "e-")  # noqa: PLR2004
 
 
@@ -174,9 +179,9 @@ def _markdown(comparison: Comparison, limit: int) -> Iterator[str]:
         yield ""
         yield from (f"- {line}" for line in _counts(comparison.prompts))
         for title, prompts in (("worse", comparison.prompts.worse), ("better", comparison.prompts.better)):
-            for one in prompts[:limit]:
-                yield f"- {title}: {escape(clean(_prompt(one)))}"
-                yield from (f"  - {name}: {escape(visible(text))}" for name, text in _texts(one))
+            for prompt in prompts[:limit]:
+                yield f"- {title}: {escape(clean(_prompt(prompt)))}"
+                yield from (f"  - {name}: {escape(visible(text))}" for name, text in _texts(prompt))
     yield ""
     yield from (f"{escape(line)}  " for line in _LEGEND)
     yield from (f"- {escape(note)}" for note in comparison.notes)

@@ -6,6 +6,9 @@ import typer
 
 import bench
 from bench.cli import data, show
+from bench.cli.baseline import baseline
+from bench.cli.check import check
+from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.plot import plot
 from bench.cli.report import report
@@ -50,6 +53,9 @@ app.command("sweep")(sweep)
 app.command("table")(table)
 app.command("plot")(plot)
 app.command("report")(report)
+app.command("compare")(compare)
+app.command("baseline")(baseline)
+app.command("check")(check)
 app.command("runs")(runs)
 app.command("doctor")(doctor)
 app.add_typer(show.methods)

@@ -66,8 +66,8 @@ def limit_of(tolerance: float, repeat: Repeatability, design: Design) -> float:
     share = sum(1 / count for count in design.seeds)
     sampling = repeat.sampling
     if design.n_observed:
-        # Seeds may have agreed by chance: never less than what one answer does that turns out differently.
-        sampling = max(sampling, 1 / design.n_observed**2)
+        # Few answers differ between seeds, so what is seen of that is little: as if one more had.
+        sampling += 1 / design.n_observed**2
     error, free = spread(sampling * share, design.n_clusters, repeat.training, share)
     reach = (student_quantile(LEVEL, free) + student_quantile(1 - design.alpha, free)) * error
     if design.relative:

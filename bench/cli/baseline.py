@@ -1,0 +1,68 @@
+"""`bench baseline`: what a method is measured at, written down for `bench check`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.common import RUNS, Json, RunsDir, print_json
+from bench.cli.selection import chosen
+
+
+def baseline(  # noqa: PLR0917 - one parameter a flag
+    run: Annotated[list[str], typer.Argument(help="Runs of one method, one a seed.", metavar="RUN…")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file; baselines/SUITE-METHOD.json unless told otherwise.")
+    ] = None,
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=VALUE", help="Tolerated loss of a metric (0.05; of a perplexity: 5 %). Repeatable."
+        ),
+    ] = None,
+    primary: Annotated[
+        str | None, typer.Option(help="The metric that has half of the false alarms to itself.", metavar="METRIC")
+    ] = None,
+    check_seeds: Annotated[
+        int | None, typer.Option(min=1, help="Seeds that a check will have; as many as RUN… unless told otherwise.")
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+    json: Json = False,
+) -> None:
+    """Write down what a method is measured at, for 'bench check' to hold later runs against.
+
+    All runs are of one method with one configuration, finished and without a failed measurement.
+    """
+    import bench
+    from reports.gate import make_baseline, save_baseline
+    from reports.gate.terminal import print_baseline
+    from reports.gate.writing import Plan
+
+    plan = Plan(_tolerances(tolerance or []), check_seeds, primary, bench.__version__)
+    made, notes = make_baseline(chosen(runs_dir, run, None, every=False), plan)
+    path = output or Path("baselines") / f"{_file(made.facts.get('suite.name'))}-{_file(made.method.name)}.json"
+    save_baseline(path, made)
+    if json:
+        print_json({"path": str(path), "notes": notes, "baseline": made.model_dump()})
+    else:
+        print_baseline(made, path, notes)
+
+
+def _tolerances(asked: list[str]) -> dict[str, float]:
+    from bench.errors import UsageError
+
+    found: dict[str, float] = {}
+    for text in asked:
+        key, equals, value = text.rpartition("=")
+        try:
+            found[key] = float(value)
+        except ValueError:
+            found[key] = -1.0
+        if not equals or not key or not 0 <= found[key] < float("inf"):
+            raise UsageError(f"tolerance '{text}' is not METRIC=VALUE with a value of 0 or more")
+    return found
+
+
+def _file(text: object) -> str:
+    """A part of a file's name."""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in str(text or "run"))[:60]

@@ -1,0 +1,48 @@
+"""`bench compare`: two runs, metric by metric and sample by sample."""
+
+from typing import Annotated
+
+import typer
+
+from bench.cli.common import RUNS, Json, RunsDir, print_json
+
+_FORMS = ("terminal", "markdown", "json")
+_Side = "A run, or the runs of one method, comma-separated: ids, beginnings of ids, or folders."
+
+
+def compare(  # noqa: PLR0913, PLR0917 - one parameter a flag
+    a: Annotated[str, typer.Argument(help=_Side, metavar="A")],
+    b: Annotated[str, typer.Argument(help="The same; differences are B - A.", metavar="B")],
+    task: Annotated[str | None, typer.Option(help="Look at this task alone.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="How many questions and prompts are listed of each kind.")] = 5,
+    form: Annotated[str, typer.Option("--format", help="terminal, markdown or json.")] = "terminal",
+    show_text: Annotated[
+        bool, typer.Option("--show-text", help="Show prompts and continuations, offensive ones included.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare what is not comparable, with a mark that says so.")
+    ] = False,
+    runs_dir: RunsDir = RUNS,
+    json: Json = False,
+) -> None:
+    """Compare two runs on the same prompts and questions: each metric, which answers flipped, which prompts got worse.
+
+    Runs that were not measured alike are refused (exit 3).
+    """
+    from bench.cli.selection import chosen
+    from bench.errors import UsageError, did_you_mean
+    from reports.compare import compare as compared
+    from reports.compare import to_json
+    from reports.compare_terminal import print_comparison, to_markdown
+
+    form = "json" if json else form
+    if form not in _FORMS:
+        raise UsageError(f"no form '{form}'", mend=did_you_mean(form, _FORMS))
+    sides = [chosen(runs_dir, text.split(","), None, every=False) for text in (a, b)]
+    found = compared(*sides, task=task, force=force, texts=show_text)
+    if form == "json":
+        print_json(to_json(found))
+    elif form == "markdown":
+        typer.echo(to_markdown(found, limit), nl=False)
+    else:
+        print_comparison(found, limit)

@@ -1,0 +1,106 @@
+"""A check for machines and reviews: JUnit XML, Markdown for a pull request, annotations for GitHub.
+
+Every text may come out of a record that somebody else made: it is escaped by the rules of each form.
+"""
+
+from collections.abc import Iterator, Sequence
+from xml.etree import ElementTree as Tree
+
+from reports.cells import clean
+from reports.forms.markdown import escape
+from reports.gate.decision import Decision, Outcome
+from reports.gate.wording import RULE, WORDS, change, figure, headline, name, sentence, sources
+
+_FOUND = {"failed": "failure", "inconclusive": "failure", "invalid": "error", "unjudged": "skipped"}
+
+
+def junit(outcome: Outcome) -> str:
+    """JUnit XML: one test case a metric, and one for the runs as a whole; inconclusive is a failure."""
+    where = f"bench.check.{clean(outcome.suite, 60)}.{clean(outcome.label, 60)}"
+    cases = [_case(where, "comparable", "error" if outcome.problems else None, "; ".join(outcome.problems))]
+    cases += [
+        _case(where, clean(one.key, 120), _FOUND.get(one.status), sentence(one), one.status)
+        for one in outcome.decisions
+    ]
+    tags = [found.tag for case in cases for found in case]
+    counts = {"failures": tags.count("failure"), "errors": tags.count("error"), "skipped": tags.count("skipped")}
+    numbers = {"tests": str(len(cases)), **{key: str(count) for key, count in counts.items()}}
+    root = Tree.Element("testsuites", numbers)
+    suite = Tree.SubElement(root, "testsuite", {"name": where, **numbers})
+    suite.extend(cases)
+    Tree.indent(root, " ")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{Tree.tostring(root, encoding="unicode")}\n'
+
+
+def _case(where: str, name: str, tag: str | None, text: str, kind: str = "invalid") -> Tree.Element:
+    case = Tree.Element("testcase", {"classname": where, "name": name, "time": "0"})
+    if tag is not None:
+        message = clean(text, 600)
+        found = Tree.SubElement(case, tag, {"message": message})
+        if tag != "skipped":
+            found.set("type", kind)
+            found.text = message
+    return case
+
+
+def markdown(outcome: Outcome) -> str:
+    """A summary for a pull request: what is not passed first, all metrics folded in below."""
+    sign = {"passed": "✅", "failed": "❌", "inconclusive": "⚠️"}.get(outcome.status, "⛔")
+    parts = [f"### {sign} {_escaped(headline(outcome))}", ""]
+    if outcome.run_ids:
+        parts += [_escaped(sources(outcome)), ""]
+    parts += [f"- **problem:** {_escaped(problem)}" for problem in outcome.problems]
+    parts += [""] if outcome.problems else []
+    wrong = [one for one in outcome.decisions if one.status not in ("passed", "unjudged")]
+    if wrong:
+        parts += [*_table(wrong), ""]
+    if outcome.decisions:
+        parts += ["<details><summary>all metrics</summary>", "", *_table(outcome.decisions), ""]
+        parts += [*(f"{_escaped(rule)}  " for rule in RULE), "", "</details>", ""]
+    parts += [f"- {_escaped(note)}" for note in outcome.notes]
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def _table(decisions: Sequence[Decision]) -> Iterator[str]:
+    yield "| | metric | baseline | run | worse by | at most | tolerance | limit | |"
+    yield "|---|---|---:|---:|---:|---:|---:|---:|---|"
+    for one in decisions:
+        cells = [
+            WORDS[one.status] if one.status != "invalid" else "MISSING",
+            f"{'**primary** ' if one.is_primary else ''}{_escaped(name(one))}",
+            figure(one.baseline),
+            figure(one.value),
+            change(one.loss, relative=one.relative),
+            change(one.high, relative=one.relative),
+            change(one.tolerance, relative=one.relative, sign=False),
+            change(one.limit, relative=one.relative, sign=False),
+            _escaped(one.why or ""),
+        ]
+        yield f"| {' | '.join(cells)} |"
+
+
+def annotations(outcome: Outcome) -> list[str]:
+    """GitHub workflow commands, one a line: an error for each problem and each metric that is not passed."""
+    lines = [_command("error", "bench check", problem) for problem in outcome.problems]
+    lines += [
+        _command("error", f"bench check: {WORDS[one.status].lower()}", sentence(one))
+        for one in outcome.decisions
+        if one.status in ("failed", "inconclusive", "invalid")
+    ]
+    if outcome.exit_code and not lines:
+        lines.append(_command("error", "bench check", headline(outcome)))
+    lines += [_command("notice", "bench check", note) for note in outcome.notes]
+    if not outcome.exit_code:
+        lines.append(_command("notice", "bench check", headline(outcome)))
+    return lines
+
+
+def _command(kind: str, title: str, message: str) -> str:
+    """A workflow command: `%`, line breaks, and in a property `:` and `,`, are escaped as the runner decodes them."""
+    data = clean(message, 600).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    label = clean(title, 100).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::{kind} title={label.replace(':', '%3A').replace(',', '%2C')}::{data}"
+
+
+def _escaped(text: str) -> str:
+    return escape(clean(text, 600))

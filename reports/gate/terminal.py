@@ -1,0 +1,93 @@
+"""A check in the terminal: 80 columns, plain in a pipe."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Group
+from rich.text import Text
+
+from reports.cells import clean
+from reports.gate.baseline import Baseline
+from reports.gate.decision import Decision, Outcome
+from reports.gate.wording import ARROWS, RULE, by_task, change, figure, headline, sources
+from reports.gate.writing import is_blind
+from reports.terminal import print_drawn
+
+_STYLES = {"passed": "green", "failed": "bold red", "inconclusive": "bold yellow", "invalid": "bold red"}
+_SHORT = {"passed": "ok", "failed": "FAIL", "inconclusive": "??", "invalid": "MISS", "unjudged": "-"}
+_HEAD = f"{'':<5}{'':<28}{'baseline':>8}{'run':>9}{'worse by':>10}{'at most':>9}{'limit':>9}"
+
+
+def print_outcome(outcome: Outcome, file: TextIO | None = None) -> None:
+    """Print what was decided."""
+    print_drawn(lambda _: Group(*_lines(outcome)), file or sys.stdout)
+
+
+def print_baseline(baseline: Baseline, path: Path, notes: Sequence[str], file: TextIO | None = None) -> None:
+    """Print what a baseline holds: figures, tolerances, and the losses that a check is sure to see."""
+    print_drawn(lambda _: Group(*_baseline(baseline, path, notes)), file or sys.stdout)
+
+
+def _baseline(baseline: Baseline, path: Path, notes: Sequence[str]) -> Iterator[Text]:
+    seeds = ", ".join(map(str, baseline.seeds))
+    yield Text(f"{clean(path)}: {clean(baseline.method.label, 60)}, seeds {seeds}", style="bold")
+    yield Text(f"a check has {baseline.check_seeds} seed(s) or more", style="dim")
+    yield Text()
+    yield Text(f"{'':<5}{'':<28}{'baseline':>8}{'tolerance':>11}{'limit':>9}", style="dim")
+    for task, some in groupby(baseline.metrics, lambda one: one.task):
+        yield Text(f"  {clean(task, 60)}", style="bold")
+        for one in some:
+            mark = f"{'*' if one.key == baseline.primary else ''}{ARROWS[one.higher_is_better]}"
+            label = clean(one.key.partition("/")[2], 60).replace("_", " ")
+            margins = [change(value, relative=one.relative, sign=False) for value in (one.tolerance, one.limit)]
+            row = (
+                f"{'':<5}{f'{label[: 28 - len(mark)]}{mark}':<28}{figure(one.value):>8}{margins[0]:>11}{margins[1]:>9}"
+            )
+            remark = f"  {one.unjudged}" if one.unjudged else "  cannot be seen" if is_blind(one) else ""
+            yield Text(f"{row}{remark}", style="dim" if remark else "")
+    yield Text()
+    yield Text("tolerance: a loss that is put up with; limit: one that a check does not let pass", style="dim")
+    for note in notes:
+        yield Text(f"note: {note}", style="yellow")
+
+
+def _lines(outcome: Outcome) -> Iterator[Text]:
+    yield Text(headline(outcome), style=_STYLES.get(outcome.status, ""))
+    if outcome.run_ids:
+        yield Text(sources(outcome), style="dim")
+    for problem in outcome.problems:
+        yield Text(f"  problem: {problem}", style="bold red")
+    if outcome.decisions:
+        yield Text()
+        yield Text(_HEAD, style="dim")
+        for task, decisions in by_task(outcome.decisions):
+            yield Text(f"  {clean(task, 60)}", style="bold")
+            for one in decisions:
+                yield from _decision(one)
+        yield Text()
+        for rule in RULE:
+            yield Text(rule, style="dim")
+        yield Text("* primary: half of the 5 %; worse by: paired difference, + is worse", style="dim")
+    for note in outcome.notes:
+        yield Text(f"note: {note}", style="yellow")
+
+
+def _decision(one: Decision) -> Iterator[Text]:
+    label = clean(one.key.partition("/")[2], 60).replace("_", " ")
+    mark = f"{'*' if one.is_primary else ''}{ARROWS[one.higher_is_better]}"
+    cells = [
+        f"{figure(one.baseline):>8}",
+        f"{figure(one.value):>9}",
+        f"{change(one.loss, relative=one.relative):>10}",
+        f"{change(one.high, relative=one.relative):>9}",
+        f"{change(one.limit, relative=one.relative, sign=False):>9}",
+    ]
+    text = Text(f"{_SHORT[one.status]:<5}", style=_STYLES.get(one.status, "dim"))
+    text.append(f"{label[: 28 - len(mark)]}{mark}".ljust(28), style="")
+    text.append("".join(cells), style="" if one.status in ("passed", "unjudged") else _STYLES[one.status])
+    yield text
+    if one.why:
+        yield Text(f"{'':<5}  {clean(one.why)}", style="dim" if one.status in ("passed", "unjudged") else "")

@@ -1,0 +1,84 @@
+"""How a decision reads: figures and names for all forms, safe to show."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from reports.cells import clean
+from reports.gate.decision import Decision, Outcome
+from reports.sheet import DASH, MINUS
+
+WORDS = {
+    "passed": "passed",
+    "failed": "FAILED",
+    "inconclusive": "INCONCLUSIVE",
+    "invalid": "NOT COMPARABLE OR MISSING",
+    "unjudged": "not judged",
+}
+ARROWS = {True: " ↑", False: " ↓", None: ""}
+RULE = (
+    "failed: worse than tolerated, at 5 % over all metrics together",
+    "inconclusive: a loss of the limit cannot be excluded at 95 %",
+)
+_PERCENT = 100
+
+
+def headline(outcome: Outcome) -> str:
+    """One line: what was decided, of what."""
+    counts = {status: sum(one.status == status for one in outcome.decisions) for status in WORDS}
+    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return f"{outcome.label} on {outcome.suite}: {WORDS[outcome.status]}{f' ({told})' if told else ''}"
+
+
+def sources(outcome: Outcome) -> str:
+    """Which seeds were held against which."""
+    return f"seeds {_seeds(outcome.seeds)} against the baseline's {_seeds(outcome.baseline_seeds)}"
+
+
+def name(decision: Decision) -> str:
+    """The metric with its direction, for a reader."""
+    return f"{clean(decision.key, 120)}{ARROWS[decision.higher_is_better]}"
+
+
+def by_task(decisions: Sequence[Decision]) -> list[tuple[str, list[Decision]]]:
+    """Decisions under their tasks, in their order."""
+    return [(task, list(some)) for task, some in groupby(decisions, lambda one: one.key.split("/")[0])]
+
+
+def figure(value: float | None) -> str:
+    """A figure of any size in at most seven characters; what is absent is a dash."""
+    if value is None:
+        return DASH
+    size = abs(value)
+    digits = next((digits for limit, digits in ((2, 3), (10, 2), (1000, 1)) if size < limit), 0)
+    return f"{value:.{digits}f}".replace("-", MINUS) if size < 1e6 else f"{value:.1e}".replace("-", MINUS)  # noqa: PLR2004
+
+
+def change(value: float | None, *, relative: bool, sign: bool = True) -> str:
+    """A loss, tolerance or limit: `+0.031`, or `+5.2 %` of the figure."""
+    if value is None:
+        return DASH
+    scaled, digits = (_PERCENT * value, 1 if abs(value) < 1 else 0) if relative else (value, 3)
+    scaled = round(scaled, digits) or 0.0  # no -0
+    text = f"{scaled:+.{digits}f}" if sign and scaled else f"{scaled:.{digits}f}"
+    return f"{text.replace('-', MINUS)}{' %' if relative else ''}"
+
+
+def sentence(decision: Decision) -> str:
+    """What was found of a metric, in one line of plain text."""
+    parts = [f"{clean(decision.key, 120)}: {figure(decision.baseline)} -> {figure(decision.value)}"]
+    if decision.loss is not None:
+        loss, high = (change(one, relative=decision.relative) for one in (decision.loss, decision.high))
+        parts.append(f"worse by {loss} (at most {high})")
+    if decision.tolerance is not None:
+        allowed, limit = (
+            change(one, relative=decision.relative, sign=False) for one in (decision.tolerance, decision.limit)
+        )
+        parts.append(f"tolerance {allowed}, limit {limit}")
+    if decision.p_corrected is not None:
+        parts.append(f"p = {decision.p_corrected:.2g}")
+    why = f"; {clean(decision.why)}" if decision.why else ""
+    return f"{', '.join(parts)}{why}"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds)) or DASH
