@@ -25,7 +25,7 @@ _DARKER = 0.65
 _PAD = 0.04  # inches
 _KEY = 40  # characters of a name in the key, at most
 _HANDLE = 0.5  # inches of what stands before it
-_PER_INCH = 17.0  # characters of text, a low estimate: notes are wrapped by it
+_PER_INCH = 19.0  # characters of text, on average
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe & Ito (2008), without yellow, which white paper swallows; black is the base's."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p")
@@ -169,7 +169,7 @@ def _fitting(figure: Figure, key: Sequence[tuple[Any, str]], columns: int) -> Le
     """A legend in as many columns as the figure is wide enough for."""
     width, _ = figure.get_size_inches()
     most = min(columns, len(key))
-    for count, per_inch in ((count, rate) for count in range(most, 0, -1) for rate in (_PER_INCH + 4, _PER_INCH)):
+    for count, per_inch in ((count, rate) for count in range(most, 0, -1) for rate in (_PER_INCH + 2, _PER_INCH - 2)):
         limit = min(_KEY, int((width / count - _HANDLE) * per_inch))
         legend = figure.legend(
             [handle for handle, _ in key],
@@ -183,7 +183,7 @@ def _fitting(figure: Figure, key: Sequence[tuple[Any, str]], columns: int) -> Le
             columnspacing=1.0,
             handletextpad=0.4,
         )
-        if (count, per_inch) == (1, _PER_INCH) or legend.get_window_extent().width <= figure.bbox.width:
+        if (count, per_inch) == (1, _PER_INCH - 2) or legend.get_window_extent().width <= figure.bbox.width:
             break
         legend.remove()
     return legend

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.hashing import hash_json
 from bench.store.runs import Run
+from reports.cells import clean
 from reports.comparable import refuse_incomparable
 from reports.figures import labels
 from reports.figures.plane import UTILITIES, Spot, draw_bars, draw_base, planes_of, set_scales
@@ -66,7 +67,7 @@ def options_of(runs: Sequence[Run], over: str | None) -> dict[str, str | None]:
     for run in runs:
         if run.method != _BASE:
             config = dict(run.manifest.method.get("config") or {})
-            configs[run.method][hash_json(config)] = config
+            configs[clean(run.method)][hash_json(config)] = config  # as a table names it
     if over is not None:
         known = {key for some in configs.values() for config in some.values() for key in config}
         if over not in known:

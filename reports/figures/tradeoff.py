@@ -121,8 +121,8 @@ def _mark(place: int, spot: Spot, *, is_on_front: bool) -> dict[str, Any]:
         "marker": found.marker,
         "linestyle": "none",
         "markerfacecolor": found.colour if spot.counts else "white",
-        "markeredgecolor": INK if is_on_front else found.colour,
-        "markeredgewidth": 0.8 if is_on_front or not spot.counts else 0.3,
+        "markeredgecolor": INK if is_on_front else found.ink,
+        "markeredgewidth": 0.8 if is_on_front or not spot.counts else 0.4,
         "label": spot.label,
     }
 
