@@ -21,7 +21,7 @@ _MARK = 3.2
 _NEAR = 7.0
 """From this distance on a line leads from the point to its name."""
 _FORBIDDEN = 1000.0
-_THROUGH = 60.0  # a name on an interval's line
+_THROUGH = 6.0  # for each piece of a bar that a name lies on, five of them at most
 _CROSSING = 25.0  # a leading line past another point
 _ROUNDS = 3
 _HALO = [withStroke(linewidth=1.6, foreground="white", alpha=0.85)]
@@ -124,7 +124,7 @@ class _Solver:
         taken = np.vstack([others, self._marks])
         cost = gap + 2 * np.abs(np.sin(angle)) - np.cos(angle)  # beside it rather than above, right rather than left
         cost = cost + _FORBIDDEN * (outside + _overlaps(boxes, taken).sum(axis=1))
-        cost = cost + _THROUGH / 10 * np.minimum(_holds(boxes, self._bars).sum(axis=1), 5)
+        cost = cost + _THROUGH * np.minimum(_holds(boxes, self._bars).sum(axis=1), 5)
         leads = self._leads(n, boxes)
         away = np.delete(self._marks, n, axis=0)
         cost = cost + np.where(gap >= _NEAR, _CROSSING * self._hits(leads, away), 0)
@@ -142,7 +142,7 @@ class _Solver:
     def _hits(leads: Array, boxes: Array) -> Array:
         """How many of some boxes each line goes through."""
         inside = (leads[:, :, None, :] > boxes[None, None, :, :2]) & (leads[:, :, None, :] < boxes[None, None, :, 2:])
-        hits: Array = inside.all(axis=-1).any(axis=1).sum(axis=1).astype(float)
+        hits: Array = np.all(inside, axis=-1).any(axis=1).sum(axis=1).astype(float)
         return hits
 
 
@@ -150,12 +150,12 @@ def _overlaps(boxes: Array, others: Array) -> NDArray[np.bool_]:
     """Which boxes overlap which others."""
     low = boxes[:, None, :2] < others[None, :, 2:]
     high = boxes[:, None, 2:] > others[None, :, :2]
-    found: NDArray[np.bool_] = low.all(axis=-1) & high.all(axis=-1)
+    found: NDArray[np.bool_] = np.all(low & high, axis=-1)
     return found
 
 
 def _holds(boxes: Array, spots: Array) -> NDArray[np.bool_]:
     """Which boxes hold which spots."""
     inside = (spots[None] > boxes[:, None, :2]) & (spots[None] < boxes[:, None, 2:])
-    found: NDArray[np.bool_] = inside.all(axis=-1)
+    found: NDArray[np.bool_] = np.all(inside, axis=-1)
     return found

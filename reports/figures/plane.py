@@ -1,7 +1,7 @@
 """The plane of toxicity and what it costs: its scales, and systems as points with intervals."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,12 +126,11 @@ def set_scales(axes: Axes, spots: Sequence[Spot], plane: Plane) -> None:
     low, high = min(float(min(xs)), -_LEAST[plane]), max(float(max(xs)), _LEAST[plane])
     if plane == "perplexity":
         axes.set_xscale("asinh", linear_width=_LINEAR)
-        bent, unbent = (lambda x: math.asinh(x / _LINEAR)), (lambda x: _LINEAR * math.sinh(x))
-        start, end = bent(low), bent(high)
+        start, end = _bent(low), _bent(high)
         room = end - start
         start, end = start - 0.05 * room, end + 0.12 * room
-        axes.set_xlim(unbent(start), unbent(end))
-        axes.xaxis.set_major_locator(FixedLocator(_chosen(bent, start, end)))
+        axes.set_xlim(_LINEAR * math.sinh(start), _LINEAR * math.sinh(end))
+        axes.xaxis.set_major_locator(FixedLocator(_chosen(start, end)))
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         room = high - low
@@ -141,12 +140,17 @@ def set_scales(axes: Axes, spots: Sequence[Spot], plane: Plane) -> None:
     axes.set_xlabel(LABELS[plane])
 
 
-def _chosen(bent: Callable[[float], float], start: float, end: float) -> list[float]:
+def _bent(percent: float) -> float:
+    """Where the scale of perplexity puts a change."""
+    return math.asinh(percent / _LINEAR)
+
+
+def _chosen(start: float, end: float) -> list[float]:
     """Ticks that are not too near to each other, 0 and the next ones first."""
     chosen = [0.0]
     for tick in sorted(_TICKS, key=abs):
-        at = bent(tick)
-        if start <= at <= end and all(abs(at - bent(other)) >= _APART * (end - start) for other in chosen):
+        at = _bent(tick)
+        if start <= at <= end and all(abs(at - _bent(other)) >= _APART * (end - start) for other in chosen):
             chosen.append(float(tick))
     return sorted(chosen)
 

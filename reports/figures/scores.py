@@ -1,6 +1,7 @@
 """Distributions of scores: the share of texts whose score is at least so high, on a log scale, where the tail shows."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -98,10 +99,10 @@ def curve(scores: Array) -> tuple[Array, Array]:
     return np.concatenate([[0.0], values]), np.concatenate([[1.0], shares])
 
 
-def _draw_curve(axes: Axes, label: str, scores: Array, own: Look, **how: object) -> None:
+def _draw_curve(axes: Axes, label: str, scores: Array, own: Look, **how: Any) -> None:
     x, y = curve(scores)
     style = {"color": own.colour, "linestyle": own.line} | how
-    axes.step(x, y, where="pre", label=label, **style)  # type: ignore[arg-type]
+    axes.step(x, y, where="pre", label=label, **style)
 
 
 def _set_up(axes: Axes, known: dict[str, Array], threshold: float) -> None:

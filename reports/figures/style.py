@@ -82,7 +82,8 @@ class Look:
     @property
     def ink(self) -> str:
         """Its colour, dark enough for text on white."""
-        return to_hex(tuple(_DARKER * part for part in to_rgb(self.colour)))
+        red, green, blue = to_rgb(self.colour)
+        return to_hex((_DARKER * red, _DARKER * green, _DARKER * blue))
 
 
 BASE = Look("black", "*", "-")

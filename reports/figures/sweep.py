@@ -156,8 +156,8 @@ def _name(axes: Axes, tradeoff: Tradeoff, plane: Plane) -> set[int]:
     entries += settings
     inks = [look(n).ink if n >= 0 else INK for n, _, _ in entries]
     bars = [bar for _, _, spot in entries for bar in spot.bars(plane)]
-    spots = [spot.at(plane) for _, _, spot in entries]
-    left = labels.place(axes, spots, [name for _, name, _ in entries], bars, inks)
+    places = [spot.at(plane) for _, _, spot in entries]
+    left = labels.place(axes, places, [name for _, name, _ in entries], bars, inks)
     return {entries[n][0] for n in left if n < named and entries[n][0] >= 0}
 
 

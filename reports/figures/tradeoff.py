@@ -12,7 +12,7 @@ from bench.store.runs import Run
 from reports.accuracy import MEAN_ACCURACY
 from reports.cells import Cell, Row, Table
 from reports.figures import labels
-from reports.figures.plane import Spot, draw_bars, draw_base, draw_front, front_stairs, planes_of, set_scales
+from reports.figures.plane import UTILITIES, Spot, draw_bars, draw_base, draw_front, front_stairs, planes_of, set_scales
 from reports.figures.records import listed, metric_key, named
 from reports.figures.style import BASE, INK, Look, add_below, describe, freeze, look, new_figure, shorts
 from reports.table import build
@@ -41,7 +41,7 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str = "toxic_fraction", uti
     if table.reference is None:
         raise MissingError("there is no run of the base (method none) to compare with", mend="run it, or name it too")
     rows = {row.key: row for row in table.rows}
-    known = [plane for plane in ("perplexity", "accuracy") if _is_measured(rows.get(keys.get(plane, "")))]
+    known = [plane for plane in UTILITIES if _is_measured(rows.get(keys.get(plane, "")))]
     planes = planes_of(known, utility, wide=wide)
     figure = new_figure(wide=wide, height=2.7)
     describe(figure, "Toxicity against utility", table.caption)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +18,10 @@ from reports.figures.style import INK, add_below, dash, describe, freeze, new_fi
 
 Log = list[dict[str, float]]
 
-_PHI = {"phi_positives": ("positives", "#0072B2", "-"), "phi_negatives": ("negatives", "#D55E00", (0, (4, 1.5)))}
+_PHI: dict[str, tuple[str, str, Any]] = {
+    "phi_positives": ("positives", "#0072B2", "-"),
+    "phi_negatives": ("negatives", "#D55E00", (0, (4, 1.5))),
+}
 _WHOLE = "train"
 _TITLE = 34
 _ALONE, _MANY = 1.5, 0.85  # inches of a pane
@@ -120,11 +124,11 @@ def _draw_pair(left: Axes, right: Axes, one: Trained) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
-def _draw_lines(axes: Axes, one: Trained, name: str, colour: str, line: object) -> None:
+def _draw_lines(axes: Axes, one: Trained, name: str, colour: str, line: Any) -> None:
     for log in one.logs:
         steps, values = line_of(log, name)
         if steps:
             axes.plot(steps, values, color=colour, linewidth=0.5, alpha=0.45, label=f"{name}, a seed")
     steps, values = mean_of(one.logs, name)
     if steps:
-        axes.plot(steps, smooth(values), color=colour, linestyle=line, linewidth=1.3, label=name)  # type: ignore[arg-type]
+        axes.plot(steps, smooth(values), color=colour, linestyle=line, linewidth=1.3, label=name)
