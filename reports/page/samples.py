@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 
 
 def gather(systems: Sequence[Sequence[Run]]) -> list[dict[str, Any]]:
-    """The samples of each system's runs, task by task, in the order of the tasks' first appearance.
+    """The samples of each system's runs, task by task: those with texts first, then in the order of their names.
 
     A task's samples are continuations (`texts`: lines with a prompt and a continuation) or answers (`questions`: lines
     of lm-eval); files of another kind are left out.
@@ -40,7 +40,8 @@ def gather(systems: Sequence[Sequence[Run]]) -> list[dict[str, Any]]:
             for path in sorted((run.path / "samples").glob("*.jsonl")):
                 for row in lines(path):
                     _add(tasks, clean(path.stem, 80), place, run.manifest.seed, row)
-    return [task.columns(name, len(systems)) for name, task in tasks.items()]
+    found = [task.columns(name, len(systems)) for name, task in tasks.items()]
+    return sorted(found, key=lambda task: task["kind"] != "texts")
 
 
 def count(tasks: Iterable[Mapping[str, Any]]) -> int:
@@ -115,7 +116,7 @@ class _Texts:
             self._left_out.setdefault(place, {})[at] = cut.left_out
 
     def _prompt(self, row: Row) -> int:
-        name = clean(row["prompt_id"])
+        name = _text(row["prompt_id"])
         if name not in self._ids:
             cut, group = shown(_text(row.get("prompt"))), row.get("group")
             if cut.left_out:
@@ -138,7 +139,7 @@ class _Texts:
         return {
             "name": name,
             "kind": "texts",
-            "ids": list(self._ids),
+            "ids": list(map(clean, self._ids)),
             "prompts": self._prompts,
             "prompts_left_out": self._prompts_left_out,
             "groups": self._groups,
@@ -157,7 +158,7 @@ class _Questions:
         self._runs: dict[int, dict[int, dict[int, tuple[Any, dict[str, float]]]]] = {}
 
     def add(self, place: int, seed: int, row: Row) -> None:
-        name = clean(row["doc_hash"])
+        name = _text(row["doc_hash"])
         if name not in self._ids:
             self._ids[name] = len(self._ids)
             self._targets.append(shown(_text(row.get("target"))).text)
@@ -187,7 +188,7 @@ class _Questions:
             }
             for place in range(num_systems)
         ]
-        ids, metrics = list(self._ids), list(self._metrics)
+        ids, metrics = list(map(clean, self._ids)), list(self._metrics)
         return {
             "name": name,
             "kind": "questions",

@@ -15,8 +15,8 @@ class Missing(Exception):
     """No browser: what is missing, and how to get it."""
 
 
-def start(width: int, height: int = 900) -> "Chrome":
-    """Start a browser whose window has this width and height in CSS pixels; one below 600 is a phone's.
+def start(width: int = 1440) -> "Chrome":
+    """Start a browser with a window of this width.
 
     Raises:
         Missing: selenium, Chromium or its driver is not installed.
@@ -32,10 +32,16 @@ def start(width: int, height: int = 900) -> "Chrome":
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    # Both paths are given, so that selenium looks for nothing; the variable keeps it from the network all the same.
     chrome = Chrome(options=options, service=Service(driver, env={**os.environ, "SE_OFFLINE": "true"}))
+    resize(chrome, width)
+    return chrome
+
+
+def resize(chrome: "Chrome", width: int, height: int = 900) -> None:
+    """Give the window a size in CSS pixels; one narrower than 600 is a phone's."""
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < _NARROW}
     chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    return chrome
 
 
 def _find(names: tuple[str, ...]) -> str:

@@ -35,7 +35,6 @@ HOSTILE = {
 STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
-STRUCTURE = ("script", "img", "iframe", "object", "embed", "link", "meta", "base", "form", "style", "svg")
 
 
 build_page = partial(build_whole, figures=False)
@@ -210,6 +209,30 @@ def test_code_that_differs_is_told_with_the_runs_that_it_is_of(root):
     assert "<h3>Packages</h3>" in html
 
 
+# --- figures ---
+
+
+def test_figures_are_images_that_hold_all_they_need(root):
+    write_run(root, "dpo", label=HOSTILE["handler"])
+    elements = Elements(build_whole(list_runs(root)).html)
+    assert elements.tags.count("img") == elements.tags.count("source") >= 3
+    assert "svg" not in elements.tags
+    assert elements.handlers == []
+    for address in elements.addresses:
+        kind, _, packed = address.partition(";base64,")
+        if kind == "data:image/svg+xml":
+            drawn = Elements(base64.b64decode(packed).decode())
+            assert "script" not in drawn.tags
+            assert [name for name in drawn.handlers if name != "style"] == []
+            assert all(one.startswith(("#", "data:image/png")) for one in drawn.addresses)
+
+
+def test_a_figure_that_cannot_be_drawn_is_named_with_the_reason(tmp_path):
+    write_run(tmp_path, "contrastive")
+    html = build_whole(list_runs(tmp_path)).html
+    assert "Toxicity against utility: there is no run of the base" in html
+
+
 # --- samples ---
 
 
@@ -261,8 +284,8 @@ def test_generated_answers_are_texts_and_each_filter_is_a_task(root):
     rows = [question("q1", 1.0, ["42\x1b[1m"], filter=name) for name in ("strict", "none")]
     add(root / "mini-none-s0", "gsm8k", *rows)
     found = gather([[load_run(root / "mini-none-s0")]])
-    assert [task["name"] for task in found] == ["gsm8k (strict)", "gsm8k", "rtp"]
-    assert found[0]["systems"][0]["runs"][0]["answers"] == ["42\N{SYMBOL FOR ESCAPE}[1m"]
+    assert [task["name"] for task in found] == ["rtp", "gsm8k (strict)", "gsm8k"]
+    assert found[1]["systems"][0]["runs"][0]["answers"] == ["42\N{SYMBOL FOR ESCAPE}[1m"]
 
 
 def test_lines_of_another_kind_are_left_out(root):
@@ -307,49 +330,42 @@ def test_a_long_text_is_cut_and_says_how_much_is_left_out():
     assert shown("x" * LONGEST).left_out == 0
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_continuation_or_prompt_is_only_data(root, page, kind):
-    text = HOSTILE[kind]
-    add(root / "mini-none-s0", "rtp", continuation(text, prompt=text, name=text))
-    add(root / "mini-none-s0", "gsm8k", question(text, 1.0, [text], target=text, **{f"metric {text}": 1.0}))
+def test_hostile_continuations_prompts_and_answers_are_only_data(root, page):
+    for text in HOSTILE.values():
+        add(root / "mini-none-s0", "rtp", continuation(text, prompt=text, name=text))
+        add(root / "mini-none-s0", "gsm8k", question(text, 1.0, [text], target=text, **{f"metric {text}": 1.0}))
     html = build_page(list_runs(root)).html
     assert Elements(html).tags == Elements(page.html).tags
     assert not STEERING.search(html)
     found = data_of(html)
     assert not STEERING.search(json.dumps(found, ensure_ascii=False))
-    assert found["tasks"][-1]["prompts"][-1] == visible(text)
+    assert found["tasks"][0]["prompts"][PROMPTS:] == [visible(text) for text in HOSTILE.values()]
+
+
+def tags_of(root, text):
+    """Elements of a page of one run with this text in every place where a record has one."""
+    config = {"key": 1} if text == HOSTILE["surrogate"] else {f"key {text}": f"value {text}"}  # it cannot be hashed
+    more = {"label": f"label {text}", "config": config, "suite__name": f"suite {text}", "decoding__top_p": text}
+    more |= {"scorer__label": text, "model__id": text, "model__licence": text, "hardware": {text: text}}
+    more |= {"data": [{"id": text, "sha256": text, "licence": text}], "code": {"commit": text}}
+    path = write_run(root, "none", run_id="run", **more) / "manifest.json"
+    manifest = json.loads(path.read_bytes().decode(errors="surrogatepass"))
+    path.write_text(json.dumps(manifest), encoding="utf-8")  # escaped: half a pair can stand in a JSON file only so
+    html = build_page(list_runs(root), title=f"title {text}").html
+    assert not STEERING.search(html)
+    return Elements(html)
+
+
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory):
+    return tags_of(tmp_path_factory.mktemp("harmless"), "x")
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_string_anywhere_in_a_record_is_only_text(root, kind):
-    text = HOSTILE[kind]
-    config = {f"key {text}": f"value {text}"} if kind != "surrogate" else {"key": 1}  # which no hash can be taken of
-    evil = {"label": f"label {text}", "config": config, "suite__name": f"suite {text}"}
-    evil |= {"scorer__label": text, "model__id": text, "model__licence": text, "decoding__top_p": text}
-    evil |= {
-        "data": [{"id": text, "sha256": text, "licence": text}],
-        "hardware": {text: text},
-        "code": {"commit": text},
-    }
-    write_run(root / "evil", "none", run_id="evil", **evil)
-    write_run(
-        root / "good",
-        "none",
-        label="label x",
-        config={"key": 1},
-        data=[{"id": "d"}],
-        hardware={"cpu": "c"},
-        code={"commit": "c"},
-    )
-    path = root / "evil" / "evil" / "manifest.json"
-    manifest = json.loads(path.read_bytes().decode(errors="surrogatepass"))
-    path.write_text(json.dumps(manifest), encoding="utf-8")  # escaped: half a pair can stand in a JSON file only so
-    pages = [build_page(list_runs(root / name), title=f"title {text}") for name in ("evil", "good")]
-    evil_page, good_page = (Elements(page.html) for page in pages)
-    for tag in STRUCTURE:
-        assert evil_page.tags.count(tag) == good_page.tags.count(tag), tag
-    assert evil_page.handlers == []
-    assert not STEERING.search(pages[0].html)
+def test_a_hostile_string_anywhere_in_a_record_is_only_text(tmp_path, harmless, kind):
+    found = tags_of(tmp_path, HOSTILE[kind])
+    assert found.tags == harmless.tags
+    assert found.handlers == []
 
 
 def test_a_line_of_10_mb_makes_no_large_page(root):
