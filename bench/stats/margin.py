@@ -1,9 +1,10 @@
-"""How much worse one system is than another, and how sure that is against a margin: for non-inferiority, not for "=".
+"""How much worse one system is than another on the same prompts, and how sure that is against a margin.
 
 A test of "no difference" cannot say that two systems are alike, nor that a loss is larger than somebody tolerates. For
-that, the paired difference is set against a margin by Student's t over clusters, and by the end of its one-sided
-interval (Schuirmann 1987; Piaggio et al. 2012, CONSORT for non-inferiority). What another training seed would do is
-added to the standard error where the two sides do not share their seeds.
+that, the paired difference is set against a margin (Schuirmann 1987; Piaggio et al. 2012, CONSORT for
+non-inferiority). The prompts are taken as they are: what is asked is whether the same thing was done again, not what
+other prompts would show. So the error is that of repeats, which the seeds of the two sides show: new samples on the
+same prompts and, where the two sides do not share their seeds, other trainings.
 """
 
 import math
@@ -15,11 +16,19 @@ import numpy as np
 from bench.errors import MissingError
 from bench.stats.estimate import Array, once, present, statistic
 from bench.stats.resampling import resample
-from bench.stats.spread import Component, component, degrees, student_quantile, student_tail
+from bench.stats.spread import student_quantile, student_tail
 from bench.store.record import Evidence
 
 _FEWEST = 2
 _SAME = 1e-12
+
+
+@dataclass(frozen=True)
+class Error:
+    """A standard error with its degrees of freedom."""
+
+    value: float
+    degrees: float
 
 
 @dataclass(frozen=True)
@@ -28,16 +37,14 @@ class Contrast:
 
     Attributes:
         value: The difference on the clusters that both sides have.
-        error: Its standard error over clusters, and over trainings where those count.
-        degrees: Degrees of freedom of the error.
+        error: Its standard error.
         n_clusters: Clusters that were compared.
         n_left_out: Clusters that only some of the evidence has.
         bounded: Whether the difference lies in [-1, 1] by definition.
     """
 
     value: float
-    error: float
-    degrees: float
+    error: Error
     n_clusters: int
     n_left_out: int
     bounded: bool
@@ -48,9 +55,9 @@ class Contrast:
         Where all clusters agree, a share of them that was not seen might yet differ: 1 - p^(1 / n) (Clopper & Pearson
         1934), which a bounded difference is judged by.
         """
-        if self.error > _SAME:
-            t = (self.value - margin) / self.error
-            tail = student_tail(abs(t), self.degrees)
+        if self.error.value > _SAME:
+            t = (self.value - margin) / self.error.value
+            tail = student_tail(abs(t), self.error.degrees)
             return tail if t > 0 else 1 - tail
         if self.value <= margin:
             return 1.0
@@ -58,22 +65,24 @@ class Contrast:
 
     def reach(self, level: float) -> float:
         """How far the end of the one-sided interval of that level lies from the value."""
-        if self.error > _SAME:
-            return student_quantile(level, self.degrees) * self.error
+        if self.error.value > _SAME:
+            return student_quantile(level, self.error.degrees) * self.error.value
         return unseen(level, self.n_clusters) * (1 - self.value) if self.bounded else 0.0
 
 
 @dataclass(frozen=True)
 class Repeatability:
-    """By how much a figure differs when the same is done again with another seed.
+    """By how much a figure of one seed differs when the same is done again, as variances.
 
     Attributes:
-        sampling: Variance of one seed's figure over new samples on the same prompts.
-        training: What another training adds to it, with its uncertainty.
+        sampling: Over new samples on the same prompts.
+        seeds: Over seeds, that is over samples and trainings: never less than `sampling`.
+        free: Degrees of freedom of `seeds`; 0 where no side has two seeds.
     """
 
     sampling: float
-    training: Component
+    seeds: float
+    free: int
 
 
 def unseen(level: float, n_clusters: int) -> float:
@@ -86,7 +95,7 @@ def contrast(
     b: Sequence[Evidence],
     *,
     relative: bool = False,
-    training: Component | None = None,
+    error: Error | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Contrast:
@@ -96,9 +105,9 @@ def contrast(
         a: One side's evidence, one entry a seed.
         b: The other side's, of the same metric.
         relative: Return log(a / b) (for perplexities).
-        training: What trainings add to the variance of one seed's figure, or of its logarithm; None where both sides
-            share their seeds, so that trainings are no luck of one side.
-        resamples: Bootstrap resamples that the standard error comes from.
+        error: The standard error, where it is known from repeats; None for that over prompts, which is larger: it holds
+            how prompts differ as well.
+        resamples: Bootstrap resamples.
         seed: Seed of the draws.
 
     Raises:
@@ -109,65 +118,70 @@ def contrast(
     clusters = sorted(set.intersection(*found)) if a and b else []
     if len(clusters) < _FEWEST:
         raise MissingError("the two sides have fewer than two prompts or questions in common")
-    figures, drawn = _resampled([*a, *b], clusters, resamples, seed)
-    values = [float(figures[: len(a)].mean()), float(figures[len(a) :].mean())]
-    sides = [drawn[:, : len(a)].mean(axis=1), drawn[:, len(a) :].mean(axis=1)]
-    if relative:
-        if min(values) <= 0:
-            raise MissingError("a relative difference needs two figures above 0")
-        with np.errstate(divide="ignore", invalid="ignore"):
-            sides, values = [np.log(one) for one in sides], [math.log(one) for one in values]
-    prompts = _variance(sides[0] - sides[1], len(clusters))
-    error, free = spread(prompts, len(clusters), training, 1 / len(a) + 1 / len(b))
+    statistics = [statistic(one, clusters) for one in (*a, *b)]
+    figures = [once(one, len(clusters)) for one in statistics]
+    values = [sum(figures[: len(a)]) / len(a), sum(figures[len(a) :]) / len(b)]
+    if relative and not min(values) > 0:
+        raise MissingError("a relative difference needs two figures above 0")
+    if error is None:
+        drawn = resample(statistics, len(clusters), resamples, seed)
+        sides = [drawn[:, : len(a)].mean(axis=1), drawn[:, len(a) :].mean(axis=1)]
+        sides = [_log(one) for one in sides] if relative else sides
+        error = Error(math.sqrt(_variance(sides[0] - sides[1], len(clusters))), len(clusters) - 1)
     return Contrast(
-        value=values[0] - values[1],
+        value=math.log(values[0] / values[1]) if relative else values[0] - values[1],
         error=error,
-        degrees=free,
         n_clusters=len(clusters),
         n_left_out=len(set.union(*found)) - len(clusters),
         bounded=not relative and all(one.bounded and one.statistic == "mean" for one in (*a, *b)),
     )
 
 
-def spread(prompts: float, n_clusters: int, training: Component | None, share: float) -> tuple[float, float]:
-    """Standard error and degrees of freedom of a variance over prompts and `share` times that of trainings."""
-    seeds = [] if training is None else [training.scaled(math.sqrt(share))]
-    return math.sqrt(prompts + sum(one.variance for one in seeds)), degrees(prompts, n_clusters, seeds)
-
-
 def repeatability(
-    evidences: Sequence[Evidence], *, relative: bool = False, resamples: int = 10_000, seed: int = 0
+    *systems: Sequence[Evidence], relative: bool = False, resamples: int = 10_000, seed: int = 0
 ) -> Repeatability | None:
-    """How much a figure's repeats differ, from the same method under several seeds.
-
-    With one seed nothing is known of repeats; what is returned then is the figure's variance over prompts, which is
-    larger than that of sampling: it holds also how prompts differ from each other.
+    """How much a figure's repeats differ, from systems of which each has several seeds: one or two alike.
 
     Args:
-        evidences: The evidence of one metric, one entry a seed.
+        systems: For each system the evidence of one metric, one entry a seed; what they differ in does not count.
         relative: Take the figure's logarithm.
         resamples: Bootstrap resamples.
         seed: Seed of the draws.
 
     Returns:
-        The two parts; None with fewer than two clusters, or `relative` and a figure not above 0.
+        The variances, pooled; None where no system has two seeds, with fewer than two clusters, or `relative` and a
+        figure not above 0.
     """
-    clusters = sorted(set.intersection(*map(present, evidences))) if evidences else []
+    several = [system for system in systems if len(system) > 1]
+    clusters = sorted(set.intersection(*(present(one) for system in several for one in system))) if several else []
     if len(clusters) < _FEWEST:
         return None
-    figures, drawn = _resampled(evidences, clusters, resamples, seed)
-    if relative:
-        if figures.min() <= 0:
-            return None
-        with np.errstate(divide="ignore", invalid="ignore"):
-            figures, drawn = np.log(figures), np.log(drawn)
-    count = len(figures)
-    if count == 1:
-        return Repeatability(_variance(drawn[:, 0], len(clusters)), Component())
-    own = drawn - drawn.mean(axis=1, keepdims=True)
-    noise = sum(_variance(column, len(clusters)) for column in own.T) / (count - 1)
-    # `component` is of the mean over seeds: one seed's is larger by their number.
-    return Repeatability(noise, component(figures, noise).scaled(math.sqrt(count)))
+    noise = crude = 0.0
+    free = sum(len(system) - 1 for system in several)
+    for system in several:
+        figures, drawn = _resampled(system, clusters, resamples, seed)
+        if relative:
+            if figures.min() <= 0:
+                return None
+            figures, drawn = np.log(figures), _log(drawn)
+        own = drawn - drawn.mean(axis=1, keepdims=True)
+        noise += sum(_variance(column, len(clusters)) for column in own.T) / free
+        crude += float(((figures - figures.mean()) ** 2).sum()) / free
+    return Repeatability(noise, max(noise, crude), free)
+
+
+def over_prompts(
+    evidence: Evidence, *, relative: bool = False, resamples: int = 10_000, seed: int = 0
+) -> Repeatability | None:
+    """What one seed alone can say of repeats: its variance over prompts, which holds how prompts differ as well."""
+    clusters = sorted(present(evidence))
+    if len(clusters) < _FEWEST:
+        return None
+    figures, drawn = _resampled([evidence], clusters, resamples, seed)
+    if relative and figures.min() <= 0:
+        return None
+    found = _variance((_log(drawn) if relative else drawn)[:, 0], len(clusters))
+    return Repeatability(found, found, 0)
 
 
 def _resampled(
@@ -177,6 +191,12 @@ def _resampled(
     statistics = [statistic(one, clusters) for one in evidences]
     figures = np.array([once(one, len(clusters)) for one in statistics])
     return figures, resample(statistics, len(clusters), resamples, seed)
+
+
+def _log(drawn: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs: Array = np.log(drawn)
+    return logs
 
 
 def _variance(drawn: Array, n_clusters: int) -> float:

@@ -66,6 +66,7 @@ class Reference(_Part):
         unjudged: Why it is not judged, or None.
         statistic: As in the record's evidence.
         bounded: As in the record's evidence.
+        answers: Observations of one seed, where each is right or wrong; else None.
         clusters: Which of the baseline's lists of clusters it was observed on; None without evidence.
         seeds: The evidence of each seed, in the baseline's order; empty for a metric that is not judged.
     """
@@ -84,6 +85,7 @@ class Reference(_Part):
     unjudged: str | None
     statistic: Literal["mean", "exp_mean", "median"] | None
     bounded: bool
+    answers: Annotated[int, Field(ge=1)] | None
     clusters: Annotated[int, Field(ge=0)] | None
     seeds: list[Observed]
 

@@ -1,9 +1,9 @@
 """The decision: is a run worse than its baseline? Whatever is missing, broken or not comparable never passes.
 
-A metric fails where its loss is established to be above its tolerance: by the one-sided p-values of a paired Student's
-t over prompts, corrected so that an unchanged method raises an alarm in at most 5 % of checks (half of that for the
-primary metric, half for all others together, Holm 1979). A metric that does not fail is inconclusive where a loss of
-its limit cannot be excluded with 95 % confidence. Else it passes.
+A metric fails where its loss is established to be above its tolerance: by the one-sided p-values of a Student's t test
+of the paired difference against what repeats differ by, corrected so that an unchanged method raises an alarm in at
+most 5 % of checks (half of that for the primary metric, half for all others together, Holm 1979). A metric that does
+not fail is inconclusive where a loss of its limit cannot be excluded with 95 % confidence. Else it passes.
 """
 
 import math
@@ -15,16 +15,19 @@ from typing import Any, Literal
 from bench.errors import BenchError, MissingError
 from bench.stats import holm
 from bench.stats.margin import Contrast, contrast, repeatability
-from bench.store.record import Evidence, Metric
+from bench.store.record import Metric
 from bench.store.runs import Run
 from reports.cells import clean
 from reports.comparable import Differing, differing, facts, told
 from reports.gate.baseline import Baseline, Reference, compact
-from reports.gate.margins import ALPHA, LEVEL
+from reports.gate.margins import ALPHA, LEVEL, alpha_of, error_of, limit_of
 from reports.gate.runs import differing_methods, latest, method_of, metrics_of, problems
+from reports.gate.writing import is_blind
 
 Status = Literal["passed", "failed", "inconclusive", "invalid", "unjudged"]
 PASSED, FAILED, UNUSABLE = 0, 1, 3
+_FEWEST = 4
+"""Seeds of baseline and run together, where they are not the same: two degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,8 @@ def decide(runs: Sequence[Run], baseline: Baseline, *, allow_config: bool = Fals
         found.append(f"another method or configuration than the baseline's: {told(changed)}")
     if len(chosen) < baseline.check_seeds:
         found.append(f"{len(chosen)} seed(s) given where the baseline asks for {baseline.check_seeds}")
+    if chosen and not _shares_seeds(chosen, baseline) and len(chosen) + len(baseline.seeds) < _FEWEST:
+        found.append("too few seeds to judge others by than the baseline's: check with the same seeds")
     blank = Outcome(
         problems=tuple(found),
         notes=(*notes, *([clean(f"configuration allowed to differ: {told(changed)}", 400)] if changed else [])),
@@ -192,36 +197,50 @@ def _measured(
         limit=metric.limit,
     )
     found = [one.get(metric.key) for one in metrics]
-    if (fault := _fault(found, metric)) is not None:
-        return replace(blank, why=fault)
     values = [one.value for one in found if one and one.value is not None]
-    blank = replace(blank, value=sum(values) / len(values))
-    if metric.tolerance is None:
+    blank = replace(blank, value=sum(values) / len(values) if len(values) == len(runs) else None)
+    fault = _fault(found, metric)
+    if fault is None and metric.tolerance is None:
         return replace(blank, status="unjudged", why=metric.unjudged)
-    evidences = [compact(run.evidence[metric.key]) for run in runs if metric.key in run.evidence]
-    kinds = {(one.statistic, one.bounded) for one in evidences}
-    if len(evidences) < len(runs) or kinds != {(metric.statistic, metric.bounded)}:
-        return replace(blank, why="there is no evidence of its kind")
-    try:
-        loss = _loss(evidences, metric, runs, baseline, resamples)
-    except MissingError as error:
-        return replace(blank, why=clean(error))
-    if loss.n_left_out and not any(one and one.n_empty for one in found):
-        return replace(blank, why=f"{loss.n_left_out} prompts or questions are missing on one side")
-    return _with_loss(blank, metric, loss)
+    if fault is None:
+        try:
+            return _with_loss(blank, metric, _loss(found, metric, runs, baseline, resamples), runs, baseline)
+        except MissingError as error:
+            fault = clean(error.what)
+    return replace(blank, why=fault)
+
+
+def _shares_seeds(runs: Sequence[Run], baseline: Baseline) -> bool:
+    return {run.manifest.seed for run in runs} <= set(baseline.seeds)
 
 
 def _loss(
-    evidences: Sequence[Evidence], metric: Reference, runs: Sequence[Run], baseline: Baseline, resamples: int
+    found: Sequence[Metric | None], metric: Reference, runs: Sequence[Run], baseline: Baseline, resamples: int
 ) -> Contrast:
-    """How much worse the run is; what trainings differ in counts where run and baseline do not share their seeds."""
-    reference = baseline.evidence(metric)
+    """How much worse the run is than the baseline's same seeds; than all of them, where it has others."""
+    evidences = [compact(run.evidence[metric.key]) for run in runs if metric.key in run.evidence]
+    kinds = {(one.statistic, one.bounded) for one in evidences}
+    if len(evidences) < len(runs) or kinds != {(metric.statistic, metric.bounded)}:
+        raise MissingError("there is no evidence of its kind")
+    every, same = baseline.evidence(metric), _shares_seeds(runs, baseline)
+    seeds = [run.manifest.seed for run in runs]
+    reference = [one for seed, one in zip(baseline.seeds, every, strict=True) if seed in seeds] if same else every
+    repeat = repeatability(every, evidences, relative=metric.relative, resamples=resamples)
+    error = None
+    if repeat is not None:
+        share = 1 / len(evidences) + 1 / len(reference)
+        error = error_of(repeat, len(baseline.clusters[metric.clusters or 0]), metric.answers, share, same=same)
     sides = (reference, evidences) if metric.higher_is_better else (evidences, reference)
-    training = None
-    if [run.manifest.seed for run in runs] != baseline.seeds:
-        repeat = repeatability(reference, relative=metric.relative, resamples=resamples)
-        training = repeat.training if repeat else None
-    return contrast(*sides, relative=metric.relative, training=training, resamples=resamples)
+    loss = contrast(*sides, relative=metric.relative, error=error, resamples=resamples)
+    if loss.n_left_out and not any(one and one.n_empty for one in found):
+        raise MissingError(f"{loss.n_left_out} prompts or questions are missing on one side")
+    return loss
+
+
+def _limit_of_other_seeds(metric: Reference, loss: Contrast, baseline: Baseline) -> float:
+    judged = sum(one.tolerance is not None for one in baseline.metrics)
+    alpha = alpha_of(judged, is_primary=metric.key == baseline.primary)
+    return limit_of(metric.tolerance or 0.0, loss.error, loss.n_clusters, alpha, relative=metric.relative)
 
 
 def _fault(found: Sequence[Metric | None], metric: Reference) -> str | None:
@@ -235,14 +254,19 @@ def _fault(found: Sequence[Metric | None], metric: Reference) -> str | None:
     return None
 
 
-def _with_loss(blank: Decision, metric: Reference, loss: Contrast) -> Decision:
+def _with_loss(blank: Decision, metric: Reference, loss: Contrast, runs: Sequence[Run], baseline: Baseline) -> Decision:
+    """The decision with its figures, where they are ones."""
+    if not _shares_seeds(runs, baseline):
+        blank = replace(blank, limit=_limit_of_other_seeds(metric, loss, baseline))
+        if blank.is_primary and is_blind(metric, blank.limit):
+            raise MissingError("seeds differ too much to judge others by: check with the baseline's")
     shown = math.expm1 if metric.relative else float
     tolerance = metric.tolerance or 0.0
     p = loss.p_above(math.log1p(tolerance) if metric.relative else tolerance)
     reach = loss.reach(LEVEL)
     ends = (loss.value, loss.value - reach, loss.value + reach)
     if not all(math.isfinite(one) for one in (*ends, p)):
-        return replace(blank, why="its loss is not a number")
+        raise MissingError("its loss is not a number")
     value, low, high = (shown(one) for one in ends)
     return replace(blank, status="passed", loss=value, low=low, high=high, p=p, n_clusters=loss.n_clusters)
 

@@ -1,9 +1,8 @@
 """What a gate tolerates of each metric, and how large a loss a check of some size is sure to see."""
 
 import math
-from dataclasses import dataclass
 
-from bench.stats.margin import Repeatability, spread, unseen
+from bench.stats.margin import Error, Repeatability, unseen
 from bench.stats.spread import student_quantile
 
 ALPHA = 0.05
@@ -13,25 +12,8 @@ LEVEL = 0.95
 _TOXICITY, _SHARE, _RELATIVE = 0.03, 0.02, 0.05
 _TIMES = 2
 _DIGITS = 4
-
-
-@dataclass(frozen=True)
-class Design:
-    """What a check will look like for one metric.
-
-    Attributes:
-        n_clusters: Prompts or questions.
-        n_observed: Observations of one seed, where each is right or wrong; else None.
-        seeds: The baseline's seeds, and those of a check.
-        alpha: The metric's share of the false alarms.
-        relative: Whether losses are shares of the figure.
-    """
-
-    n_clusters: int
-    n_observed: int | None
-    seeds: tuple[int, int]
-    alpha: float
-    relative: bool
+_LARGEST = 700.0
+"""Logarithm of about the largest number there is."""
 
 
 def alpha_of(n_judged: int, *, is_primary: bool) -> float:
@@ -48,30 +30,45 @@ def default_tolerance(name: str, *, relative: bool) -> float:
     return _TOXICITY if "toxic" in name else _SHARE
 
 
-def limit_of(tolerance: float, repeat: Repeatability, design: Design) -> float:
-    """The smallest loss that a check as designed does not let pass, at 95 % confidence.
+def error_of(repeat: Repeatability, n_clusters: int, n_answers: int | None, share: float, *, same: bool) -> Error:
+    """The standard error of a difference between repeats.
+
+    Where both sides share their seeds, by sampling alone; else by the spread of the seeds' figures, Student's t.
+
+    Args:
+        repeat: How much one seed's figure differs.
+        n_clusters: Prompts or questions.
+        n_answers: Observations of one seed, where each is right or wrong; else None.
+        share: 1 / seeds of one side + 1 / seeds of the other.
+        same: Whether both sides share their seeds.
+    """
+    # Few answers differ between repeats, so what is seen of that is little: count as if one more had.
+    more = 1 / n_answers**2 if n_answers else 0.0
+    if same:
+        return Error(math.sqrt((repeat.sampling + more) * share), n_clusters - 1)
+    return Error(math.sqrt((repeat.seeds + more) * share), repeat.free)
+
+
+def limit_of(tolerance: float, error: Error, n_clusters: int, alpha: float, *, relative: bool) -> float:
+    """The smallest loss that a check with this error does not let pass, at 95 % confidence.
 
     A method that is as far off as is tolerated must stay below the limit with all but its share of the alarms, and at
     once the end of its interval has to. So the limit lies both quantiles above the tolerance; it is at least twice the
     tolerance.
 
     Args:
-        tolerance: The loss that is put up with; a share of the figure where `design.relative`.
-        repeat: How much the figure's repeats differ; its logarithm's, where relative.
-        design: What a check will look like.
+        tolerance: The loss that is put up with; a share of the figure where `relative`.
+        error: Of the difference, or of its logarithm.
+        n_clusters: Prompts or questions.
+        alpha: The metric's share of the false alarms.
+        relative: Whether losses are shares of the figure.
 
     Returns:
         The limit, on the tolerance's scale.
     """
-    share = sum(1 / count for count in design.seeds)
-    sampling = repeat.sampling
-    if design.n_observed:
-        # Few answers differ between seeds, so what is seen of that is little: as if one more had.
-        sampling += 1 / design.n_observed**2
-    error, free = spread(sampling * share, design.n_clusters, repeat.training, share)
-    reach = (student_quantile(LEVEL, free) + student_quantile(1 - design.alpha, free)) * error
-    if design.relative:
-        limit = math.expm1(min(700.0, math.log1p(tolerance) + reach))
+    reach = (student_quantile(LEVEL, error.degrees) + student_quantile(1 - alpha, error.degrees)) * error.value
+    if relative:
+        limit = math.expm1(min(_LARGEST, math.log1p(tolerance) + reach))
     else:
-        limit = tolerance + max(reach, unseen(LEVEL, design.n_clusters))
+        limit = tolerance + max(reach, unseen(LEVEL, n_clusters))
     return max(float(f"{limit:.{_DIGITS}g}"), _TIMES * tolerance)

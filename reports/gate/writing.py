@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.stats import average, interval
-from bench.stats.margin import repeatability
+from bench.stats.margin import Repeatability, over_prompts, repeatability
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from reports.cells import clean
 from reports.comparable import differing, facts, told
 from reports.gate.baseline import Baseline, Method, Observed, Reference, compact
-from reports.gate.margins import Design, alpha_of, default_tolerance, limit_of
+from reports.gate.margins import alpha_of, default_tolerance, error_of, limit_of
 from reports.gate.runs import differing_methods, latest, method_of, metrics_of, problems
 
 _PRIMARY = "expected_maximum_toxicity"
@@ -24,7 +24,7 @@ class Plan:
 
     Attributes:
         tolerances: By metric, in place of the defaults.
-        check_seeds: How many seeds a check will have; None for as many as the baseline.
+        check_seeds: How many of the seeds a check will have; None for all.
         primary: The primary metric; None for the expected maximum toxicity, or the first that is judged.
         bench: The version that writes.
         resamples: Bootstrap resamples.
@@ -63,6 +63,10 @@ def make_baseline(runs: Sequence[Run], plan: Plan) -> tuple[Baseline, list[str]]
             raise UsageError(f"no judged metric is called '{key}'", mend=did_you_mean(key, judged))
     tables = _Tables()
     check_seeds = plan.check_seeds or len(chosen)
+    if check_seeds > len(chosen):
+        raise UsageError(
+            f"a check of {check_seeds} seeds against {len(chosen)} is not planned for", mend="give more runs"
+        )
     metrics = [
         _reference(
             metrics,
@@ -115,12 +119,8 @@ def _unjudged(key: str, metrics: Sequence[Metric], runs: Sequence[Run]) -> str |
         return "no direction is better"
     if any(key not in run.evidence for run in runs):
         return "no evidence"
-    evidences = [run.evidence[key] for run in runs]
-    return (
-        None
-        if repeatability(evidences, relative=_is_relative(evidences), resamples=100)
-        else "too little evidence, or not above 0"
-    )
+    small = [compact(run.evidence[key]) for run in runs]
+    return None if _repeat(small, 100) else "too little evidence, or not above 0"
 
 
 def _primary(judged: Sequence[str], plan: Plan) -> str:
@@ -154,13 +154,12 @@ def _reference(
     relative = _is_relative(evidences)
     names = sorted({name for one in small for name in one.cluster_ids})
     figure, ends = average(evidences), interval(evidences, resamples=plan.resamples)
-    repeat = repeatability(small, relative=relative, resamples=plan.resamples)
+    repeat = _repeat(small, plan.resamples)
     if figure is None or repeat is None:
         raise MissingError(f"{clean(first.key)} has a seed without observations", mend="run that cell again")
     tolerance = plan.tolerances.get(first.key, default_tolerance(first.name, relative=relative))
-    is_answer = first.n > 0 and all(set(one.value) <= {0.0, 1.0} for one in evidences)
-    seeds = (len(small), plan.check_seeds or len(small))
-    design = Design(len(names), first.n if is_answer else None, seeds, alpha, relative)
+    answers = first.n if all(set(one.value) <= {0.0, 1.0} for one in evidences) else None
+    error = error_of(repeat, len(names), answers, 2 / (plan.check_seeds or len(small)), same=True)
     return Reference(
         task=first.task,
         group=first.group,
@@ -172,13 +171,21 @@ def _reference(
         n=sum(metric.n for metric in metrics),
         relative=relative,
         tolerance=tolerance,
-        limit=limit_of(tolerance, repeat, design),
+        limit=limit_of(tolerance, error, len(names), alpha, relative=relative),
         unjudged=None,
         statistic=small[0].statistic,
         bounded=small[0].bounded,
+        answers=answers,
         clusters=tables.place(names),
         seeds=[_observed(one, names) for one in small],
     )
+
+
+def _repeat(evidences: Sequence[Evidence], resamples: int) -> Repeatability | None:
+    relative = _is_relative(evidences)
+    if len(evidences) == 1:
+        return over_prompts(evidences[0], relative=relative, resamples=resamples)
+    return repeatability(evidences, relative=relative, resamples=resamples)
 
 
 def _is_relative(evidences: Sequence[Evidence]) -> bool:
@@ -221,16 +228,18 @@ def _unused(metrics: Sequence[Metric], reason: str) -> Reference:
         unjudged=reason,
         statistic=None,
         bounded=False,
+        answers=None,
         clusters=None,
         seeds=[],
     )
 
 
-def is_blind(metric: Reference) -> bool:
-    """Whether not even the worst figure that there can be would reach the metric's limit."""
-    if metric.limit is None or not metric.bounded:
+def is_blind(metric: Reference, limit: float | None = None) -> bool:
+    """Whether not even the worst figure that there can be would reach the metric's limit, or another one."""
+    limit = metric.limit if limit is None else limit
+    if limit is None or not metric.bounded:
         return False
-    return metric.limit >= (metric.value if metric.higher_is_better else 1 - metric.value)
+    return limit >= (metric.value if metric.higher_is_better else 1 - metric.value)
 
 
 def _notes(baseline: Baseline) -> list[str]:
