@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -36,10 +36,12 @@ def draw(runs: Sequence[Run], *, wide: bool, utility: str | None = None, over: s
     """
     finished = [run for run in runs if run.result]
     refuse_incomparable(finished)
-    tradeoff = build(runs, options_of(finished, over))
+    options = options_of(finished, over)
+    if finished and not any(options.values()):
+        _refuse_single(over)
+    tradeoff = build(runs, options)
     if not any(len(curve.points) >= _FEWEST for curve in tradeoff.curves):
-        what = f"no method here has two values of '{over}'" if over else "no method here has two points that differ"
-        raise MissingError(what, mend="'bench sweep' measures methods at several strengths")
+        _refuse_single(over)
     points = [tradeoff.base, *(point for curve in tradeoff.curves for point in curve.points)]
     known = [plane for plane in UTILITIES if sum(_spot(point, plane).is_known for point in points) >= _FEWEST]
     planes = planes_of(known, utility, wide=wide)
@@ -55,6 +57,11 @@ def draw(runs: Sequence[Run], *, wide: bool, utility: str | None = None, over: s
         unnamed |= _name(axes, tradeoff, plane)
     _close(figure, tradeoff, planes, sorted(unnamed), wide=wide)
     return figure
+
+
+def _refuse_single(over: str | None) -> NoReturn:
+    what = f"no method here has two values of '{over}'" if over else "no method here has two points that differ"
+    raise MissingError(what, mend="'bench sweep' measures methods at several strengths")
 
 
 def options_of(runs: Sequence[Run], over: str | None) -> dict[str, str | None]:

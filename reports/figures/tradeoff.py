@@ -106,13 +106,16 @@ def _draw_plane(axes: Axes, spots: Sequence[Spot], plane: Plane) -> None:
     on_front = front_of(spots)
     if on_front:
         draw_front(axes, front_stairs(axes, [spots[n].at(plane) for n in on_front], plane))
-    strength = 0.75 if len(shown) < _CROWD else 0.4
+    strength = 0.75 if len(shown) < _CROWD else 0.4 if len(shown) <= _MOST else 0.15
     for n, spot in shown:
         draw_bars(axes, spot, plane, _look(n).colour, strength)
         if spot.is_base:
             draw_base(axes, spot, plane, BASE)
             continue
-        axes.plot(*([one] for one in spot.at(plane)), **_mark(n, spot, is_on_front=n in on_front), zorder=3)
+        is_on_front, (x, y) = n in on_front, spot.at(plane)
+        size = 4.0 if is_on_front or len(shown) <= _MOST else 2.5
+        mark = _mark(n, spot, is_on_front=is_on_front)
+        axes.plot([x], [y], **mark, markersize=size, zorder=3.5 if is_on_front else 3)
 
 
 def _mark(place: int, spot: Spot, *, is_on_front: bool) -> dict[str, Any]:
