@@ -137,11 +137,12 @@ def _report(outcomes: "Sequence[Outcome]", *, json: bool) -> int:
     from reports.terminal import print_sheet
 
     done = [one.folder for one in outcomes if one.folder]
-    table = build([load_run(folder) for folder in done]) if done else None
+    shown = load_layout("full")
+    table = build([load_run(folder) for folder in done], wanted=shown.wants) if done else None
     if json:
         print_json(told(outcomes) | {"table": json_values(table) if table else None})
     elif table:
-        print_sheet(arrange(table, load_layout("full")))
+        print_sheet(arrange(table, shown))
         print_records(done)
     return close(outcomes)
 
