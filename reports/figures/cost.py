@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from bench.errors import MissingError
 from bench.store.runs import Run
@@ -69,7 +69,7 @@ def _draw_panel(axes: Axes, columns: Sequence[Column], seeds: Sequence[Sequence[
         if len(some) > 1:
             axes.plot(some, [row] * len(some), marker=".", markersize=2.5, color="black", linestyle="none", zorder=3)
         axes.text(max(*some, mean) + 0.03 * most, row, compact(mean), va="center")
-    axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]) if any(seeds) else NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: compact(x)))
 
 

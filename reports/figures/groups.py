@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from bench.stats import Systems, average
 from bench.store.record import Evidence
@@ -137,7 +137,7 @@ def _draw_pane(axes: Axes, columns: Sequence[Column], bars: Sequence[Bar], *, wi
             axes.axvline(bar.value, color=BASE.colour, linewidth=0.6, linestyle=(0, (1, 2)), zorder=2, label="base")
     ends = [end for bar in bars for end in (bar.value, bar.high) if end is not None]
     axes.set_xlim(0, 1.05 * (max(ends, default=0) or 1))
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]) if ends else NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.xaxis.grid(visible=True, color=SOFT, linewidth=0.3, alpha=0.4)
     axes.set_axisbelow(True)
