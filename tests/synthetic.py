@@ -83,7 +83,11 @@ def samples_of(scores, label):
 
 
 def write_run(root, name, seed=0, *, label=None, config=None, toxicity=0.6, nll=3.0, accuracy=0.7, **more):
-    """Write a run's folder as the runner does; `more` overrides fields of the manifest (`scorer__threshold=0.7`)."""
+    """Write a run's folder as the runner does; `more` overrides fields of the manifest (`scorer__threshold=0.7`).
+
+    With `whole`, every metric has a value.
+    """
+    whole = more.pop("whole", False)
     n_failed, finished = more.pop("n_failed", 0), more.pop("finished", True)
     run_id = more.pop("run_id", f"mini-{label or name}-s{seed}".replace(" ", "-"))
     manifest = {
@@ -108,6 +112,7 @@ def write_run(root, name, seed=0, *, label=None, config=None, toxicity=0.6, nll=
         place, _, last = key.rpartition("__")
         (manifest[place] if place else manifest)[last] = value
     found, scores = measured(toxicity, nll, accuracy, seed, n_failed)
+    found = [(one, behind) for one, behind in found if behind or not whole]
     folder = root / run_id
     write_json(folder / "manifest.json", Manifest(error=None, **manifest).model_dump())
     if finished:

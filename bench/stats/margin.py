@@ -30,6 +30,11 @@ class Error:
     value: float
     degrees: float
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether it is 0 but for rounding."""
+        return self.value <= _SAME
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -55,7 +60,7 @@ class Contrast:
         Where all clusters agree, a share of them that was not seen might yet differ: 1 - p^(1 / n) (Clopper & Pearson
         1934), which a bounded difference is judged by.
         """
-        if self.error.value > _SAME:
+        if not self.error.is_nothing:
             t = (self.value - margin) / self.error.value
             tail = student_tail(abs(t), self.error.degrees)
             return tail if t > 0 else 1 - tail
@@ -65,7 +70,7 @@ class Contrast:
 
     def reach(self, level: float) -> float:
         """How far the end of the one-sided interval of that level lies from the value."""
-        if self.error.value > _SAME:
+        if not self.error.is_nothing:
             return student_quantile(level, self.error.degrees) * self.error.value
         return unseen(level, self.n_clusters) * (1 - self.value) if self.bounded else 0.0
 
@@ -128,8 +133,9 @@ def contrast(
         sides = [drawn[:, : len(a)].mean(axis=1), drawn[:, len(a) :].mean(axis=1)]
         sides = [_log(one) for one in sides] if relative else sides
         error = Error(math.sqrt(_variance(sides[0] - sides[1], len(clusters))), len(clusters) - 1)
+    gap = math.log(values[0] / values[1]) if relative else values[0] - values[1]
     return Contrast(
-        value=math.log(values[0] / values[1]) if relative else values[0] - values[1],
+        value=gap if abs(gap) > _SAME else 0.0,  # the same observations in another order
         error=error,
         n_clusters=len(clusters),
         n_left_out=len(set.union(*found)) - len(clusters),

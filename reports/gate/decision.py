@@ -21,7 +21,7 @@ from reports.cells import clean
 from reports.comparable import Differing, differing, facts, told
 from reports.gate.baseline import Baseline, Reference, compact
 from reports.gate.margins import ALPHA, LEVEL, alpha_of, error_of, limit_of
-from reports.gate.runs import differing_methods, latest, method_of, metrics_of, problems
+from reports.gate.runs import differing_methods, is_sound, latest, method_of, metrics_of, problems
 from reports.gate.writing import is_blind
 
 Status = Literal["passed", "failed", "inconclusive", "invalid", "unjudged"]
@@ -138,6 +138,8 @@ def decide(runs: Sequence[Run], baseline: Baseline, *, allow_config: bool = Fals
     changed = _changed(chosen, baseline)
     if changed and not allow_config:
         found.append(f"another method or configuration than the baseline's: {told(changed)}")
+    if len({run.manifest.seed for run in chosen}) < len(chosen):
+        found.append("there are several runs of one seed")
     if len(chosen) < baseline.check_seeds:
         found.append(f"{len(chosen)} seed(s) given where the baseline asks for {baseline.check_seeds}")
     if chosen and not _shares_seeds(chosen, baseline) and len(chosen) + len(baseline.seeds) < _FEWEST:
@@ -151,7 +153,7 @@ def decide(runs: Sequence[Run], baseline: Baseline, *, allow_config: bool = Fals
         seeds=tuple(run.manifest.seed for run in chosen),
         baseline_seeds=tuple(baseline.seeds),
     )
-    if any(run.result is None for run in chosen) or not chosen or _incomparable(chosen, baseline):
+    if not chosen or not all(_can_be_read(run) for run in chosen) or _incomparable(chosen, baseline):
         return blank
     metrics = [metrics_of(run) for run in chosen]
     decisions = _corrected([_measured(one, chosen, metrics, baseline, resamples) for one in baseline.metrics])
@@ -169,6 +171,13 @@ def _unfit(run: Run, baseline: Baseline) -> list[str]:
         found = [clean(error, 400)]
     apart = differing(baseline.facts, facts(run))
     return [*found, *([f"{clean(run.id)} is not comparable with the baseline: {told(apart)}"] if apart else [])]
+
+
+def _can_be_read(run: Run) -> bool:
+    try:
+        return run.result is not None and all(is_sound(one) for one in run.evidence.values())
+    except MissingError:
+        return False
 
 
 def _incomparable(runs: Sequence[Run], baseline: Baseline) -> bool:

@@ -66,9 +66,9 @@ def limit_of(tolerance: float, error: Error, n_clusters: int, alpha: float, *, r
     Returns:
         The limit, on the tolerance's scale.
     """
-    reach = (student_quantile(LEVEL, error.degrees) + student_quantile(1 - alpha, error.degrees)) * error.value
-    if relative:
-        limit = math.expm1(min(_LARGEST, math.log1p(tolerance) + reach))
+    if error.is_nothing:
+        reach = 0.0 if relative else unseen(LEVEL, n_clusters)
     else:
-        limit = tolerance + max(reach, unseen(LEVEL, n_clusters))
+        reach = sum(student_quantile(p, error.degrees) for p in (LEVEL, 1 - alpha)) * error.value
+    limit = math.expm1(min(_LARGEST, math.log1p(tolerance) + reach)) if relative else tolerance + reach
     return max(float(f"{limit:.{_DIGITS}g}"), _TIMES * tolerance)

@@ -1,8 +1,10 @@
 """The runs of one side of a gate: what makes them one method's, and what makes them unfit to decide by."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.hashing import hash_json
 from bench.stats import value
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
@@ -28,14 +30,15 @@ def differing_methods(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Differ
 
 
 def latest(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
-    """The latest run of each seed, by seed, and notes of those that are left out for it."""
-    found: dict[int, Run] = {}
+    """The latest run of each method, configuration and seed, by seed, and notes of those that are left out for it."""
+    found: dict[tuple[int, str], Run] = {}
     notes = []
     for run in sorted({run.path.resolve(): run for run in runs}.values(), key=lambda run: run.manifest.created):
-        if (older := found.get(run.manifest.seed)) is not None:
+        cell = (run.manifest.seed, hash_json(method_of(run)))
+        if (older := found.get(cell)) is not None:
             notes.append(clean(f"left out: {older.id}, replaced by the later {run.id}"))
-        found[run.manifest.seed] = run
-    return [found[seed] for seed in sorted(found)], notes
+        found[cell] = run
+    return [found[cell] for cell in sorted(found)], notes
 
 
 def problems(run: Run) -> list[str]:
@@ -50,9 +53,22 @@ def problems(run: Run) -> list[str]:
         found.append(f"{name} has measurements that failed ({told})")
     elif not run.result.publishable:
         found.append(f"{name} is not publishable")
-    wrong = [one for one in run.result.metrics if not _agrees(one, run.evidence.get(one.key))]
-    found += [f"{name}: {clean(one.key, 80)} is not what its evidence gives" for one in wrong]
+    evidence = run.evidence
+    for metric in run.result.metrics:
+        behind = evidence.get(metric.key)
+        if behind is not None and not is_sound(behind):
+            found.append(f"{name}: the evidence of {clean(metric.key, 80)} is damaged")
+        elif behind is not None and not _agrees(metric, behind):
+            found.append(f"{name}: {clean(metric.key, 80)} is not what its evidence gives")
     return found
+
+
+def is_sound(evidence: Evidence) -> bool:
+    """Whether evidence is whole: as many clusters as values and weights, all places known, all numbers finite."""
+    weight = evidence.weight if evidence.weight is not None else evidence.value
+    numbers = all(map(math.isfinite, [*evidence.value, *(evidence.weight or [])]))
+    known = all(0 <= place < len(evidence.cluster_ids) for place in evidence.cluster)
+    return numbers and known and len(evidence.cluster) == len(evidence.value) == len(weight)
 
 
 def metrics_of(run: Run) -> dict[str, Metric]:
@@ -60,8 +76,8 @@ def metrics_of(run: Run) -> dict[str, Metric]:
     return {metric.key: metric for metric in run.result.metrics} if run.result else {}
 
 
-def _agrees(metric: Metric, evidence: Evidence | None) -> bool:
-    if metric.value is None or evidence is None:
+def _agrees(metric: Metric, evidence: Evidence) -> bool:
+    if metric.value is None:
         return True
     found = value(evidence)
     return found is not None and abs(found - metric.value) <= _CLOSE * max(1.0, abs(metric.value))

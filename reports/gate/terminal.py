@@ -12,7 +12,7 @@ from rich.text import Text
 from reports.cells import clean
 from reports.gate.baseline import Baseline
 from reports.gate.decision import Decision, Outcome
-from reports.gate.wording import ARROWS, RULE, by_task, change, figure, headline, sources
+from reports.gate.wording import ARROWS, RULE, by_task, change, figure, heading, headline, sources
 from reports.gate.writing import is_blind
 from reports.terminal import print_drawn
 
@@ -37,11 +37,11 @@ def _baseline(baseline: Baseline, path: Path, notes: Sequence[str]) -> Iterator[
     yield Text(f"a check has {baseline.check_seeds} seed(s) or more", style="dim")
     yield Text()
     yield Text(f"{'':<5}{'':<28}{'baseline':>8}{'tolerance':>11}{'limit':>9}", style="dim")
-    for task, some in groupby(baseline.metrics, lambda one: one.task):
-        yield Text(f"  {clean(task, 60)}", style="bold")
+    for task, some in groupby(baseline.metrics, lambda one: heading(one.key)):
+        yield Text(f"  {task}", style="bold")
         for one in some:
             mark = f"{'*' if one.key == baseline.primary else ''}{ARROWS[one.higher_is_better]}"
-            label = clean(one.key.partition("/")[2], 60).replace("_", " ")
+            label = clean(one.key.rpartition("/")[2], 60).replace("_", " ")
             margins = [change(value, relative=one.relative, sign=False) for value in (one.tolerance, one.limit)]
             row = (
                 f"{'':<5}{f'{label[: 28 - len(mark)]}{mark}':<28}{figure(one.value):>8}{margins[0]:>11}{margins[1]:>9}"
@@ -51,7 +51,7 @@ def _baseline(baseline: Baseline, path: Path, notes: Sequence[str]) -> Iterator[
     yield Text()
     yield Text("tolerance: a loss that is put up with; limit: one that a check does not let pass", style="dim")
     for note in notes:
-        yield Text(f"note: {note}", style="yellow")
+        yield Text(f"note: {clean(note, 400)}", style="yellow")
 
 
 def _lines(outcome: Outcome) -> Iterator[Text]:
@@ -59,12 +59,12 @@ def _lines(outcome: Outcome) -> Iterator[Text]:
     if outcome.run_ids:
         yield Text(sources(outcome), style="dim")
     for problem in outcome.problems:
-        yield Text(f"  problem: {problem}", style="bold red")
+        yield Text(f"  problem: {clean(problem, 400)}", style="bold red")
     if outcome.decisions:
         yield Text()
         yield Text(_HEAD, style="dim")
         for task, decisions in by_task(outcome.decisions):
-            yield Text(f"  {clean(task, 60)}", style="bold")
+            yield Text(f"  {task}", style="bold")
             for one in decisions:
                 yield from _decision(one)
         yield Text()
@@ -72,11 +72,11 @@ def _lines(outcome: Outcome) -> Iterator[Text]:
             yield Text(rule, style="dim")
         yield Text("* primary: half of the 5 %; worse by: paired difference, + is worse", style="dim")
     for note in outcome.notes:
-        yield Text(f"note: {note}", style="yellow")
+        yield Text(f"note: {clean(note, 400)}", style="yellow")
 
 
 def _decision(one: Decision) -> Iterator[Text]:
-    label = clean(one.key.partition("/")[2], 60).replace("_", " ")
+    label = clean(one.key.rpartition("/")[2], 60).replace("_", " ")
     mark = f"{'*' if one.is_primary else ''}{ARROWS[one.higher_is_better]}"
     cells = [
         f"{figure(one.baseline):>8}",

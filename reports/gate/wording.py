@@ -26,7 +26,8 @@ def headline(outcome: Outcome) -> str:
     """One line: what was decided, of what."""
     counts = {status: sum(one.status == status for one in outcome.decisions) for status in WORDS}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    return f"{outcome.label} on {outcome.suite}: {WORDS[outcome.status]}{f' ({told})' if told else ''}"
+    what = f"{clean(outcome.label, 60)} on {clean(outcome.suite, 60)}"
+    return f"{what}: {WORDS[outcome.status]}{f' ({told})' if told else ''}"
 
 
 def sources(outcome: Outcome) -> str:
@@ -39,9 +40,14 @@ def name(decision: Decision) -> str:
     return f"{clean(decision.key, 120)}{ARROWS[decision.higher_is_better]}"
 
 
+def heading(key: str) -> str:
+    """The task, and the part of the data, that a metric stands under."""
+    return clean(key.rpartition("/")[0].replace("/", " · "), 60)
+
+
 def by_task(decisions: Sequence[Decision]) -> list[tuple[str, list[Decision]]]:
     """Decisions under their tasks, in their order."""
-    return [(task, list(some)) for task, some in groupby(decisions, lambda one: one.key.split("/")[0])]
+    return [(head, list(some)) for head, some in groupby(decisions, lambda one: heading(one.key))]
 
 
 def figure(value: float | None) -> str:

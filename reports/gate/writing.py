@@ -77,7 +77,7 @@ def make_baseline(runs: Sequence[Run], plan: Plan) -> tuple[Baseline, list[str]]
         )
         if reasons[key] is None
         else _unused(metrics, str(reasons[key]))
-        for key, metrics in sorted(found.items())
+        for key, metrics in sorted(found.items(), key=lambda one: one[0].rpartition("/"))
     ]
     baseline = Baseline(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -116,11 +116,11 @@ def _unjudged(key: str, metrics: Sequence[Metric], runs: Sequence[Run]) -> str |
     if any(key not in metrics_of(run) for run in runs):
         raise MissingError(f"not every run has measured {clean(key)}", mend="run that cell again")
     if metrics[0].higher_is_better is None:
-        return "no direction is better"
+        return "no direction"
     if any(key not in run.evidence for run in runs):
         return "no evidence"
     small = [compact(run.evidence[key]) for run in runs]
-    return None if _repeat(small, 100) else "too little evidence, or not above 0"
+    return None if _repeat(small, 100) else "too little data"
 
 
 def _primary(judged: Sequence[str], plan: Plan) -> str:

@@ -1,0 +1,247 @@
+"""Two runs side by side: metrics, questions and prompts, and that no text comes out unless asked for."""
+
+import io
+import json
+import shutil
+
+import pytest
+from synthetic import PROMPTS, write_run
+
+from bench import stats
+from bench.errors import MissingError, UsageError
+from bench.store.files import read_json, write_json
+from bench.store.runs import load_run
+from reports.compare import compare, to_json
+from reports.compare_terminal import print_comparison, to_markdown, visible
+
+EMT = "rtp/toxic/expected_maximum_toxicity"
+INSULT = "you idiot"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        write_run(folder, "none", seed)
+        write_run(folder, "contrastive", seed, toxicity=0.2, nll=3.1, accuracy=0.3)
+    return folder
+
+
+@pytest.fixture
+def pair(root):
+    return [load_run(root / "mini-none-s0")], [load_run(root / "mini-contrastive-s0")]
+
+
+def edited(run, root, part, change):
+    """A copy of a run of which a file of samples or of JSON was changed."""
+    folder = root / "edited"
+    shutil.copytree(run.path, folder)
+    path = folder / part
+    if part.endswith("jsonl"):
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        change(rows)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    else:
+        value = read_json(path)
+        change(value)
+        write_json(path, value)
+    return load_run(folder)
+
+
+def text_of(found, limit=5):
+    buffer = io.StringIO()
+    print_comparison(found, limit, buffer)
+    return buffer.getvalue()
+
+
+def test_differences_and_tests_are_those_of_the_statistics(pair):
+    found = compare(*pair)
+    one = next(one for one in found.changes if one.key == EMT)
+    a, b = (side[0].evidence[EMT] for side in pair)
+    assert one.difference == stats.difference([b], [a])
+    assert one.p == stats.significance([b], [a]).p
+    assert (one.verdict, one.is_significant) == ("better", True)
+    assert [one.p_holm for one in found.changes] == stats.holm([one.p for one in found.changes])
+    missing = next(one for one in found.changes if one.key == "diversity/distinct_1")
+    assert (missing.a, missing.difference, missing.p_holm) == (None, None, None)
+    perplexity = next(one for one in found.changes if one.key == "fluency/perplexity")
+    assert perplexity.relative
+    assert perplexity.verdict == "worse"
+
+
+def test_which_answers_flipped(pair):
+    (found,) = compare(*pair).answers
+    a, b = (dict(zip(e.cluster_ids, e.value, strict=True)) for e in (s[0].evidence[found.key] for s in pair))
+    assert set(found.lost) == {name for name in a if a[name] > b[name]}
+    assert set(found.gained) == {name for name in a if a[name] < b[name]}
+    assert (len(found.lost) > 3, found.n, found.only_one) == (True, PROMPTS, 0)
+
+
+def test_which_prompts_changed(pair):
+    found = compare(*pair).prompts
+    scores = []
+    for side in pair:
+        rows = [json.loads(line) for line in (side[0].path / "samples/rtp.jsonl").read_text().splitlines()]
+        names = {row["prompt_id"] for row in rows}
+        scores.append({n: [r["scores"]["toxicity"] for r in rows if r["prompt_id"] == n] for n in names})
+    toxic = {name: tuple(max(one[name]) >= 0.5 for one in scores) for name in scores[0]}
+    assert found.to_clean == sum(one == (True, False) for one in toxic.values()) > 0
+    assert found.to_toxic == sum(one == (False, True) for one in toxic.values())
+    assert found.both_toxic == sum(one == (True, True) for one in toxic.values())
+    drops = {name: max(scores[1][name]) - max(scores[0][name]) for name in toxic}
+    assert found.better[0].id == min(drops, key=drops.get)
+    assert found.better[0].max_a == max(scores[0][found.better[0].id])
+    assert found.better[0].mean_b == pytest.approx(sum(scores[1][found.better[0].id]) / 5)
+    assert len(found.better) == sum(drop < 0 for drop in drops.values())
+    assert [one.max_b - one.max_a for one in found.worse] == sorted(
+        (one.max_b - one.max_a for one in found.worse), reverse=True
+    )
+
+
+def test_a_run_against_itself_changes_nothing(pair):
+    found = compare(pair[0], pair[0])
+    assert all(one.difference.value == 0 for one in found.changes if one.difference)
+    assert not any(one.is_significant for one in found.changes)
+    assert (found.prompts.worse, found.prompts.better, found.answers[0].lost) == ((), (), ())
+
+
+def test_seeds_of_one_method_are_one_side(root, pair):
+    sides = [[load_run(root / f"mini-{name}-s{seed}") for seed in (0, 1)] for name in ("none", "contrastive")]
+    found = compare(*sides)
+    one = next(one for one in found.changes if one.key == EMT)
+    assert one.difference == stats.difference([r.evidence[EMT] for r in sides[1]], [r.evidence[EMT] for r in sides[0]])
+    assert found.a.seeds == (0, 1)
+    assert found.prompts.n == PROMPTS
+    with pytest.raises(UsageError, match="not of one method"):
+        compare([*sides[0], *sides[1]], sides[1])
+    assert "same seeds" in compare(sides[0], pair[1]).notes[0]
+
+
+def test_failed_scores_are_counted_and_in_no_comparison(pair, tmp_path):
+    def fail(rows):
+        rows[0]["scores"] = None
+
+    run = edited(pair[1][0], tmp_path, "samples/rtp.jsonl", fail)
+    found = compare(pair[0], [run]).prompts
+    assert (found.n, found.failed_a, found.failed_b) == (PROMPTS - 1, 0, 1)
+    assert "failed: 0 prompts of a, 1 of b" in text_of(compare(pair[0], [run]))
+
+
+def test_a_metric_with_failures_is_never_significant(root, pair, tmp_path):
+    failed = load_run(write_run(tmp_path, "contrastive", toxicity=0.1, n_failed=2))
+    found = compare(pair[0], [failed])
+    one = next(one for one in found.changes if one.key == EMT)
+    assert one.p_holm < 0.01
+    assert not one.is_significant
+    assert "2 measurements failed" in text_of(found)
+
+
+def test_the_incomparable_is_refused_or_marked(pair, tmp_path):
+    other = load_run(write_run(tmp_path, "contrastive", scorer__threshold=0.7))
+    with pytest.raises(MissingError, match=r"scorer\.threshold \(0\.5, 0\.7\)"):
+        compare(pair[0], [other])
+    found = compare(pair[0], [other], force=True)
+    assert found.forced == ("scorer.threshold (0.5, 0.7)",)
+    assert "NOT COMPARABLE, forced: scorer.threshold" in text_of(found)
+    assert "**NOT COMPARABLE, forced: scorer.threshold" in to_markdown(found, 5)
+    unfinished = load_run(write_run(tmp_path, "dpo", finished=False))
+    with pytest.raises(MissingError, match="has not finished"):
+        compare(pair[0], [unfinished])
+
+
+def test_one_task_alone(pair):
+    found = compare(*pair, task="embedded_piqa")
+    assert [one.key for one in found.changes] == ["embedded_piqa/acc"]
+    assert found.prompts is None
+    with pytest.raises(UsageError, match="did you mean 'embedded_piqa'"):
+        compare(*pair, task="embedded_piq")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[0].pop("scores"),
+        lambda rows: rows[0].update(scores={"toxicity": "high"}),
+        lambda rows: rows[0].update(prompt=3),
+        lambda rows: rows.__setitem__(0, 7),
+    ],
+)
+def test_damaged_samples_are_named(pair, tmp_path, change):
+    run = edited(pair[1][0], tmp_path, "samples/rtp.jsonl", change)
+    with pytest.raises(MissingError, match=r"rtp\.jsonl is damaged"):
+        compare(pair[0], [run])
+
+
+HOSTILE = f"{INSULT}\x1b[2J\u202e<script>|`x`\n\\input{{y}} \x07"
+
+
+@pytest.fixture
+def hostile(pair, tmp_path):
+    def harm(rows):
+        for row in rows:
+            row["prompt"], row["continuation"] = HOSTILE, HOSTILE * 50
+
+    return edited(pair[1][0], tmp_path, "samples/rtp.jsonl", harm)
+
+
+def test_no_text_unless_asked_for(pair, hostile):
+    found = compare([hostile], pair[0])
+    for text in (text_of(found), to_markdown(found, 5), json.dumps(to_json(found))):
+        assert INSULT not in text
+        assert "Prompt" not in text
+
+
+def test_what_is_shown_is_inert_and_cut(pair, hostile):
+    found = compare([hostile], pair[0], texts=True)
+    text = text_of(found)
+    assert INSULT in text
+    assert not set("\x1b\u202e\x07") & set(text)
+    assert "<U+001B>" in text
+    assert max(map(len, text.splitlines())) <= 80
+    text = to_markdown(found, 5)
+    assert INSULT in text
+    assert not set("\x1b\u202e\x07") & set(text)
+    assert "<script>" not in text
+    assert visible("a\n\tb\x9b") == "a⏎<U+0009>b<U+009B>"
+    assert len(visible("x" * 10_000_000)) < 500
+
+
+def test_it_reads_at_80_columns(pair):
+    text = text_of(compare(*pair))
+    assert max(map(len, text.splitlines())) <= 80
+    line = next(line for line in text.splitlines() if "expected maximum" in line)
+    assert "\N{MINUS SIGN}0." in line
+    assert "†" in line
+    assert "answers" in text
+    assert text_of(compare(*pair), 0).count("lost:") == 0
+
+
+def test_the_verb(bench_app, root):
+    value = json.loads(bench_app("mini-none-s0,mini-none-s1", "mini-c", "--json"))
+    assert value["a"]["seeds"] == [0, 1]
+    assert value["prompts"]["worse"] == [] or value["prompts"]["worse"][0]["text"] is None
+    assert bench_app("mini-none-s0", "mini-contrastive-s0", "--format", "markdown").startswith("suite mini")
+    assert "prompt: Prompt" in bench_app("mini-none-s0", "mini-contrastive-s0", "--show-text")
+    with pytest.raises(UsageError, match="no form 'latx'"):
+        bench_app("mini-none-s0", "mini-contrastive-s0", "--format", "latx")
+
+
+@pytest.fixture
+def bench_app(root):
+    import typer
+    from typer.testing import CliRunner
+
+    from bench.cli.compare import compare as verb
+
+    app = typer.Typer()
+    app.command()(verb)
+
+    def call(*words):
+        if "mini-c" in words:
+            words = [word.replace("mini-c", "mini-contrastive-s0") if word == "mini-c" else word for word in words]
+        done = CliRunner().invoke(app, [*words, "--runs-dir", str(root)])
+        if done.exception:
+            raise done.exception
+        return done.stdout
+
+    return call
