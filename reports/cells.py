@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from bench.stats import Difference
 
+_ROOM = 20
 Verdict = Literal["better", "worse", "unclear"]
 Standing = Literal["best", "tied"]
 
@@ -138,7 +139,7 @@ class Table:
 
 def clean(text: object, limit: int = 200) -> str:
     """Text out of a record that is safe to show: one line, nothing that steers a terminal or turns its direction."""
-    line = " ".join(str(text).split())
+    line = " ".join(str(text)[: _ROOM * limit].split())  # what is cut off anyway need not be looked at, be it 10 MB
     return "".join(c for c in line if not unicodedata.category(c).startswith("C"))[:limit]
 
 

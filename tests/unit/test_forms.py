@@ -122,6 +122,14 @@ def test_no_markup_comes_through(hostile):
     assert len(widths) == 1  # no label makes a column of its own
 
 
+@pytest.mark.parametrize("form", ["terminal", *FORMS])
+def test_a_line_of_10_mb_is_cut(tmp_path, form):
+    write_run(tmp_path, "none")
+    manifest = write_run(tmp_path, "dpo") / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"label": "dpo"', f'"label": "{10_000_000 * "x"}"'))
+    assert len(text_in(form, tmp_path, "full")) < 100_000
+
+
 def test_a_spreadsheet_sees_no_formula(hostile):
     lines = list(csv.reader(io.StringIO(text_in("csv", hostile))))
     assert any(cell.startswith("'=cmd") for line in lines for cell in line)
