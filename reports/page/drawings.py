@@ -1,4 +1,4 @@
-"""The figures of the page: each in two widths, as images, so that nothing in them can run."""
+"""The figures of the page, as images, so that nothing in them can run."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from bench.errors import MissingError
 from bench.store.runs import Run
 from reports.figures import FIGURES, draw, to_svg
-from reports.page.elements import text
-
-_NARROW = "(max-width: 45rem)"
+from reports.page.elements import scrolling, text
 
 
 def drawings(runs: Sequence[Run]) -> str:
@@ -16,14 +14,13 @@ def drawings(runs: Sequence[Run]) -> str:
     parts, absent = [], []
     for name, info in FIGURES.items():
         try:
-            wide, narrow = (draw(name, runs, wide=is_wide) for is_wide in (True, False))
+            figure = draw(name, runs, wide=True)
         except MissingError as error:
             absent.append(f"<li>{text(info.title)}: {text(error.what)}.</li>")
             continue
-        told = text(str(wide.get_label()))
+        image = f'<img src="{_image(to_svg(figure))}" alt="{text(str(figure.get_label()))}">'
         parts.append(
-            f'<figure><picture><source media="{_NARROW}" srcset="{_image(to_svg(narrow))}">'
-            f'<img src="{_image(to_svg(wide))}" alt="{told}"></picture>'
+            f"<figure>{scrolling(info.title, image)}"
             f"<figcaption><strong>{text(info.title)}</strong>: {text(info.summary)}.</figcaption></figure>"
         )
     return f'<div class="figures">{"".join(parts)}</div>' + (

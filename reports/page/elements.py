@@ -38,9 +38,9 @@ def grid(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> st
     )
 
 
-def scrolling(name: str, table: str) -> str:
-    """A table in a box that scrolls sideways, which a keyboard can reach."""
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{text(name)}">{table}</div>'
+def scrolling(name: str, inner: str) -> str:
+    """What may be wider than the window, in a box that scrolls sideways, which a keyboard can reach."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{text(name)}">{inner}</div>'
 
 
 def folded(summary: str, inner: str) -> str:

@@ -48,6 +48,7 @@ def _shared(table: Table, run: Run) -> Iterator[tuple[str, str]]:
         "scorer",
         f"<strong>{text(caption.scorer)}</strong>, toxic from {caption.threshold:g} {code(scorer.get('hash'))}",
     )
+    yield "scorer's licence", text(scorer.get("licence"))
     yield "decoding", text(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in caption.decoding.items()))
     yield "prompts", text(caption.num_prompts)
     yield "seeds", text(", ".join(map(str, caption.seeds)))

@@ -77,6 +77,9 @@ class Reader {
       else if (target.id === "unveil") { this.showsAll = target.checked; this.draw(); }
       else timer = setTimeout(() => this.refresh(), target.type === "search" || target.type === "number" ? 150 : 0);
     });
+    for (const [id, checked] of [["all", true], ["none", false]]) {
+      byId(id).addEventListener("click", () => { this.choose(checked); this.refresh(); });
+    }
     byId("previous").addEventListener("click", () => this.turn(this.page - 1));
     byId("next").addEventListener("click", () => this.turn(this.page + 1));
     byId("page").addEventListener("change", ({ target }) => this.turn(Number(target.value) - 1));
@@ -100,8 +103,13 @@ class Reader {
   clear() {
     for (const id of ["group", "flips", "low", "high", "query"]) byId(id).value = "";
     byId("kind").value = "any";
-    for (const box of byId("systems").querySelectorAll("input")) box.checked = true;
+    this.choose(true);
     this.refresh();
+  }
+
+  /** Check all systems or none. */
+  choose(checked) {
+    for (const box of byId("systems").querySelectorAll("input")) box.checked = checked;
   }
 
   /** What the controls ask for. */

@@ -1,7 +1,7 @@
 // --- continuations: prompts with the texts of each system side by side ---
 
 const SAMPLES_SHOWN = 5;
-const CELLS_A_PAGE = 500;
+const CELLS_A_PAGE = 400;
 
 /** Work that is done once for a task: where each prompt's rows begin, and whether there are several seeds. */
 function prepareTexts(task) {
@@ -94,7 +94,7 @@ function rank(task, asked, prompt, worst) {
 }
 
 /** Prompts on a page: fewer where each has many texts. */
-const textsOnPage = (asked) => Math.max(4, Math.min(25, Math.floor(CELLS_A_PAGE / (SAMPLES_SHOWN * (asked.systems.length || 1)))));
+const textsOnPage = (asked) => Math.max(2, Math.min(25, Math.floor(CELLS_A_PAGE / (SAMPLES_SHOWN * (asked.systems.length || 1)))));
 
 const score3 = (value) => value.toFixed(3).replace("-", "−");
 const signed3 = (value) => (value > 0 ? "+" : "") + score3(value);

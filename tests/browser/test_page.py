@@ -161,14 +161,25 @@ def test_it_loads_without_a_message_and_without_fetching_anything(page):
     assert len(page.all("figure img")) >= 3
 
 
-def test_its_policy_lets_no_other_script_run(page):
-    page.run(
-        "const s = document.createElement('script'); s.textContent = 'window.__pwned = 1'; document.body.append(s);"
-        "const b = document.createElement('button'); b.setAttribute('onclick', 'window.__pwned = 1');"
-        "document.body.append(b); b.click()"
-    )
+ATTEMPTS = {
+    "script": "const s = document.createElement('script'); s.append('window.__pwned = 1'); document.body.append(s)",
+    "handler": "const b = document.createElement('button'); b.setAttribute('onclick', 'window.__pwned = 1');"
+    "document.body.append(b); b.click()",
+    "markup": "document.body.innerHTML = '<img src=x onerror=\"window.__pwned = 1\">'",
+    "address": "const a = document.createElement('a'); a.href = 'javascript:window.__pwned = 1';"
+    "document.body.append(a); a.click()",
+    "frame": "const f = document.createElement('iframe'); f.src = 'data:text/html,x'; document.body.append(f)",
+    "picture": "const i = new Image(); i.src = 'http://127.0.0.1:1/x.png'; document.body.append(i)",
+}
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_its_policy_lets_nothing_else_run_or_load(page, attempt):
+    """Even where something had got into the document."""
+    page.run(f"try {{ {ATTEMPTS[attempt]} }} catch (error) {{ console.error(error.message) }}")
+    told = page.wait(lambda: [entry["message"] for entry in page.browser.get_log("browser")])
+    assert any("Content Security Policy" in one or "Trusted" in one for one in told), told
     assert page.run("return window.__pwned === undefined")
-    assert any("Content Security Policy" in entry["message"] for entry in page.browser.get_log("browser"))
 
 
 # --- tables ---
@@ -300,6 +311,10 @@ def test_systems_and_groups_are_chosen(page):
     page.run("document.querySelector('#systems input').click()")
     page.wait(lambda: page.status.endswith(f"{2 * PROMPTS * SAMPLES} continuations"))
     assert len(page.texts("article:first-of-type .means dt")) == 2
+    page.run("document.getElementById('none').click()")
+    assert page.texts("#list") == ["No system is chosen."]
+    page.run("document.getElementById('all').click()")
+    assert len(page.texts("article:first-of-type .means dt")) == 3
     assert page.texts("#group option") == ["all", "toxic"]
     page.set("group", "toxic")
     assert page.status.startswith(f"{PROMPTS} of")

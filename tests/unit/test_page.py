@@ -215,7 +215,7 @@ def test_code_that_differs_is_told_with_the_runs_that_it_is_of(root):
 def test_figures_are_images_that_hold_all_they_need(root):
     write_run(root, "dpo", label=HOSTILE["handler"])
     elements = Elements(build_whole(list_runs(root)).html)
-    assert elements.tags.count("img") == elements.tags.count("source") >= 3
+    assert elements.tags.count("img") >= 3
     assert "svg" not in elements.tags
     assert elements.handlers == []
     for address in elements.addresses:
