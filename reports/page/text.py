@@ -6,7 +6,7 @@ from dataclasses import dataclass
 LONGEST = 4000
 """Characters of a text that the page shows; of a longer one it says how much it leaves out."""
 
-_CONTROL, _DELETE, _PICTURES = 0x20, 0x7F, 0x2400
+_OPEN, _CLOSE = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}", "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 _ODD = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but the tabulator and the end of a line: escapes, NUL
@@ -32,21 +32,11 @@ class Shown:
 
 
 def visible(text: str) -> str:
-    """A text in which what steers or hides has a visible sign in its place; tabulators and line ends stay."""
-    return _ODD.sub(_sign, text)
+    """A text in which what steers or hides stands as its number (`U+001B`); tabulators and line ends stay."""
+    # Numbers, and not the pictures that Unicode has for control characters: many fonts lack these.
+    return _ODD.sub(lambda match: f"{_OPEN}U+{ord(match[0]):04X}{_CLOSE}", text)
 
 
 def shown(text: str) -> Shown:
     """A text as the page shows it: cut to `LONGEST` characters, and visible."""
     return Shown(visible(text[:LONGEST]), max(0, len(text) - LONGEST))
-
-
-def _sign(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < _CONTROL:
-        return chr(_PICTURES + code)
-    return (
-        "\N{SYMBOL FOR DELETE}"
-        if code == _DELETE
-        else f"\N{LEFT-POINTING ANGLE BRACKET}U+{code:04X}\N{RIGHT-POINTING ANGLE BRACKET}"
-    )

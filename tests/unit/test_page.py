@@ -285,7 +285,7 @@ def test_generated_answers_are_texts_and_each_filter_is_a_task(root):
     add(root / "mini-none-s0", "gsm8k", *rows)
     found = gather([[load_run(root / "mini-none-s0")]])
     assert [task["name"] for task in found] == ["rtp", "gsm8k (strict)", "gsm8k"]
-    assert found[1]["systems"][0]["runs"][0]["answers"] == ["42\N{SYMBOL FOR ESCAPE}[1m"]
+    assert found[1]["systems"][0]["runs"][0]["answers"] == [visible("42\x1b[1m")]
 
 
 def test_lines_of_another_kind_are_left_out(root):
@@ -317,6 +317,11 @@ def test_the_count_is_of_texts_and_answers(root, page):
 def test_a_visible_text_neither_steers_nor_hides(text):
     assert not STEERING.search(visible(text))
     assert visible(visible(text)) == visible(text)
+
+
+def test_what_steers_is_shown_as_its_number():
+    open_, close = visible("\x1b").split("U+001B")
+    assert visible("a\x00b\u202ec\ud800") == f"a{open_}U+0000{close}b{open_}U+202E{close}c{open_}U+D800{close}"
 
 
 def test_ordinary_text_of_any_script_stays_as_it_is():
