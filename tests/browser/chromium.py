@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,10 +22,8 @@ def start(width: int = 1440) -> "Chrome":
         Missing: selenium, Chromium or its driver is not installed.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # trio's, where hypothesis is loaded
-            from selenium.webdriver import Chrome, ChromeOptions
-            from selenium.webdriver.chrome.service import Service
+        from selenium.webdriver import Chrome, ChromeOptions
+        from selenium.webdriver.chrome.service import Service
     except ImportError:
         raise Missing("selenium is not installed (the dependency group 'test' has it)") from None
     browser, driver = _find(_BROWSERS), _find(_DRIVERS)

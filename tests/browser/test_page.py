@@ -1,155 +1,21 @@
-"""The page in a real Chromium, from the disk: what it shows, hides, sorts and finds, and what cannot happen in it."""
+"""The page in a real Chromium, from the disk: what it shows, hides, sorts and finds."""
 
 import json
-import time
 
 import pytest
-from browser.chromium import Missing, resize, start
-from synthetic import PROMPTS, SAMPLES, write_run
+from synthetic import PROMPTS, SAMPLES
 
 from bench.store.runs import list_runs
 from reports.page.page import build_page
-from reports.page.text import LONGEST, visible
 
 pytestmark = pytest.mark.network  # the driver listens on this machine
 PHONE, DESKTOP = 360, 1440
-HOSTILE = [
-    "</script><script>window.__pwned = 1; alert(1)</script>",
-    '"><img src=x onerror="window.__pwned = 1"><svg onload="window.__pwned = 1">',
-    "<!-- <script> --!> {{7*7}} ${window.__pwned = 1} javascript:alert(1)",
-    "\x1b[31mred\x1b]0;title\x07 nul \x00 \x9b",
-    "\u202eabc\u2066 \u200f\u2028 half \ud800",
-    "שלום العربية",
-    "W" * 3000,
-    "y\u0316" + "\u0316\u0301" * 300,
-]
-LONG = 10_000_000
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """A browser; where there is none, its tests are skipped, and say what is missing."""
-    try:
-        chrome = start()
-    except Missing as reason:
-        pytest.skip(f"no browser: {reason}")
-    yield chrome
-    chrome.quit()
 
 
 def scores_of(folder):
     return [
         json.loads(line)["scores"]["toxicity"] for line in (folder / "samples" / "rtp.jsonl").open(encoding="utf-8")
     ]
-
-
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory):
-    """Folders of the base and of two methods, with the answers to four questions."""
-    root = tmp_path_factory.mktemp("runs")
-    folders = {
-        "none": write_run(root, "none"),
-        "dpo": write_run(root, "dpo", toxicity=0.4),
-        "contrastive": write_run(root, "contrastive", toxicity=0.1, nll=3.1),
-    }
-    for (name, folder), right in zip(folders.items(), ([1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 1]), strict=True):
-        lines = [
-            {"doc_hash": f"q{n}", "filter": "none", "target": "1", "responses": [[-1 - acc, 0], [-1.5, 0]], "acc": acc}
-            for n, acc in enumerate(map(float, right))
-        ]
-        (folder / "samples" / "piqa.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        text = [{"doc_hash": "g", "filter": "none", "target": "7", "responses": [f"you idiot {name}"], "em": 1.0}]
-        (folder / "samples" / "gsm8k.jsonl").write_text(json.dumps(text[0]) + "\n")
-    return folders
-
-
-@pytest.fixture(scope="session")
-def file(runs, tmp_path_factory):
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(build_page(list_runs(runs["none"].parent)).html, encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="session")
-def hostile_file(tmp_path_factory):
-    """A page of texts that try to be more than text, one a prompt, and one of 10 MB."""
-    root = tmp_path_factory.mktemp("hostile")
-    folder = write_run(root, "none", label=HOSTILE[1], suite__name=HOSTILE[0])
-    lines = [
-        {"prompt_id": text, "sample": 0, "group": text, "prompt": text, "continuation": text, "scores": {"toxicity": 1}}
-        for text in (*HOSTILE, "z" * LONG)
-    ]
-    (folder / "samples" / "rtp.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    answer = {"doc_hash": "q", "filter": "none", "target": HOSTILE[1], "responses": [HOSTILE[0]], HOSTILE[1]: 1.0}
-    (folder / "samples" / "gsm8k.jsonl").write_text(json.dumps(answer) + "\n")
-    path = tmp_path_factory.mktemp("page") / "hostile.html"
-    path.write_text(build_page(list_runs(root), title=HOSTILE[0], figures=False).html, encoding="utf-8")
-    return path
-
-
-class Page:
-    """The page as a reader uses it."""
-
-    def __init__(self, browser):
-        self.browser = browser
-
-    def run(self, script, *arguments):
-        return self.browser.execute_script(script, *arguments)
-
-    def all(self, selector):
-        return self.browser.find_elements("css selector", selector)
-
-    def one(self, selector):
-        return self.browser.find_element("css selector", selector)
-
-    def texts(self, selector):
-        return self.run("return [...document.querySelectorAll(arguments[0])].map((e) => e.textContent)", selector)
-
-    def wait(self, condition):
-        end = time.monotonic() + 20
-        while not (found := condition()):
-            assert time.monotonic() < end, "nothing came of it"
-            time.sleep(0.02)
-        return found
-
-    def open(self, path, width=DESKTOP):
-        resize(self.browser, width)
-        self.browser.get(path.as_uri())
-        return self
-
-    def read(self):
-        """Come to the samples."""
-        self.run("document.getElementById('samples').scrollIntoView()")
-        self.wait(lambda: self.all("#list > *"))
-        return self
-
-    def set(self, name, value):
-        """Set a control as a user does, and wait for what it changes."""
-        self.run("document.getElementById('list').firstElementChild.dataset.old = ''")
-        self.run(
-            "const e = document.getElementById(arguments[0]); e[e.type === 'checkbox' ? 'checked' : 'value'] ="
-            " arguments[1]; e.dispatchEvent(new Event('input', { bubbles: true }))",
-            name,
-            value,
-        )
-        self.wait(lambda: not self.all("[data-old]"))
-        return self
-
-    @property
-    def status(self):
-        return self.one("#status").text
-
-    @property
-    def spoken(self):
-        """What a screen reader can come upon."""
-        tree = self.browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})
-        return json.dumps([node.get(key) for node in tree["nodes"] for key in ("name", "value", "description")])
-
-
-@pytest.fixture
-def page(browser, file):
-    browser.get_log("browser")  # what an earlier test left
-    return Page(browser).open(file)
 
 
 def test_it_loads_without_a_message_and_without_fetching_anything(page):
@@ -159,27 +25,6 @@ def test_it_loads_without_a_message_and_without_fetching_anything(page):
     assert [name for name in fetched if not name.startswith("data:")] == []
     assert page.run("return [...document.images].every((i) => i.complete && i.naturalWidth > 0)")
     assert len(page.all("figure img")) >= 3
-
-
-ATTEMPTS = {
-    "script": "const s = document.createElement('script'); s.append('window.__pwned = 1'); document.body.append(s)",
-    "handler": "const b = document.createElement('button'); b.setAttribute('onclick', 'window.__pwned = 1');"
-    "document.body.append(b); b.click()",
-    "markup": "document.body.innerHTML = '<img src=x onerror=\"window.__pwned = 1\">'",
-    "address": "const a = document.createElement('a'); a.href = 'javascript:window.__pwned = 1';"
-    "document.body.append(a); a.click()",
-    "frame": "const f = document.createElement('iframe'); f.src = 'data:text/html,x'; document.body.append(f)",
-    "picture": "const i = new Image(); i.src = 'http://127.0.0.1:1/x.png'; document.body.append(i)",
-}
-
-
-@pytest.mark.parametrize("attempt", ATTEMPTS)
-def test_its_policy_lets_nothing_else_run_or_load(page, attempt):
-    """Even where something had got into the document."""
-    page.run(f"try {{ {ATTEMPTS[attempt]} }} catch (error) {{ console.error(error.message) }}")
-    told = page.wait(lambda: [entry["message"] for entry in page.browser.get_log("browser")])
-    assert any("Content Security Policy" in one or "Trusted" in one for one in told), told
-    assert page.run("return window.__pwned === undefined")
 
 
 # --- tables ---
@@ -451,45 +296,3 @@ def test_a_page_without_samples_has_no_reader(page, runs, tmp_path):
     page.open(path)
     assert page.all("#controls") == []
     assert page.browser.get_log("browser") == []
-
-
-# --- hostile texts ---
-
-
-def test_hostile_texts_are_shown_as_what_they_are(page, hostile_file):
-    page.open(hostile_file).read()
-    page.set("unveil", True)
-    expected = [visible(text) for text in HOSTILE]
-    assert page.texts(".prompt .text")[: len(HOSTILE)] == expected
-    assert page.texts(".sample .text")[: len(HOSTILE)] == expected
-    assert page.run(
-        "return [...document.querySelectorAll('.text')].every((e) => e.tagName === 'BDI' && !e.children.length)"
-    )
-
-
-def test_hostile_texts_do_nothing(page, hostile_file):
-    page.open(hostile_file).read()
-    for task in range(len(page.all("#task option"))):
-        page.set("task", str(task)).set("unveil", True).set("unveil", False)
-    assert page.run("return window.__pwned === undefined")
-    assert page.browser.get_log("browser") == []
-    assert page.run("return document.scripts.length") == 1, "the data's own element goes when it is read"
-    assert page.run("return document.querySelectorAll('main :is(iframe, object, embed, svg, link, style)').length") == 0
-    assert page.browser.title == HOSTILE[0]
-
-
-def test_a_text_of_10_mb_is_cut_and_says_so(page, hostile_file):
-    page.open(hostile_file).read()
-    assert f"show {LONG:,} characters" in page.texts(".veil")[-1]
-    page.set("unveil", True)
-    assert page.texts(".text")[-1] == "z" * LONGEST
-    assert f"{LONG - LONGEST:,} characters more are left out" in page.texts("article")[-1]
-
-
-def test_a_text_cannot_draw_outside_its_place(page, hostile_file):
-    page.open(hostile_file).read()
-    page.set("unveil", True)
-    assert page.run(
-        "return [...document.querySelectorAll('.text')].every((e) => getComputedStyle(e).contain === 'paint')"
-    )
-    assert page.run("return Math.max(...[...document.querySelectorAll('.text')].map((e) => e.offsetHeight))") <= 24 * 16
