@@ -15,7 +15,7 @@ def caption_lines(caption: Caption) -> Iterator[str]:
     decoding = {key: one if isinstance(one, int | float) else clean(one, 20) for key, one in caption.decoding.items()}
     prompts = f"{caption.num_prompts} prompts {_TIMES} " if caption.num_prompts else ""
     kept = f", top-k {decoding['top_k']}" if decoding.get("top_k") else ""
-    heat = f", temperature {decoding['temperature']:g}" if decoding.get("temperature", 1.0) != 1.0 else ""
+    heat = f", temperature {decoding['temperature']}" if decoding.get("temperature", 1.0) != 1.0 else ""
     seeds = f"{'seed' if len(caption.seeds) == 1 else 'seeds'} {', '.join(map(str, caption.seeds))}"
     yield (
         f"{prompts}{decoding.get('num_samples', '?')} samples of up to {decoding.get('max_new_tokens', '?')} tokens, "

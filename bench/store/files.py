@@ -38,8 +38,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file; lone surrogates, which a model may write, are read as they were written."""
+    return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

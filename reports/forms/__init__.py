@@ -3,18 +3,24 @@
 from collections.abc import Callable, Mapping
 
 from reports.cells import Table
-from reports.forms.csv import to_csv
 from reports.forms.html import to_html
 from reports.forms.json import to_json
 from reports.forms.latex import to_latex
 from reports.forms.markdown import to_markdown
 from reports.sheet import Sheet
 
+
+def _csv(table: Table) -> str:
+    from reports.forms.csv import to_csv  # brings pandas
+
+    return to_csv(table)
+
+
 FORMS: Mapping[str, Callable[[Table, Sheet, bool], str]] = {
     "markdown": lambda _, sheet, _bare: to_markdown(sheet),
     "latex": lambda _, sheet, bare: to_latex(sheet, standalone=not bare),
     "html": lambda _, sheet, _bare: to_html(sheet),
-    "csv": lambda table, *_: to_csv(table),
+    "csv": lambda table, *_: _csv(table),
     "json": lambda table, *_: to_json(table),
 }
 """By name: the text of a table in that form. `csv` and `json` hold exact figures, whatever the sheet shows.

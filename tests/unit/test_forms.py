@@ -24,9 +24,8 @@ from reports.table import build
 from reports.terminal import text_of
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-HOSTILE = (
-    "\x1b[2J\u202e<script>alert(1)</script> | [x](javascript:1) $\\input{/etc/passwd}$ @all \\cell{ =1+1 `%` ~^ \x00"
-)
+STEERING = "\x1b[2J\u202e\x00\ud800"
+HOSTILE = f"{STEERING}<script>alert(1)</script> | [x](javascript:1) $\\input{{/etc/passwd}}$ @all \\cell{{ =1+1 `%` ~^"
 TAGS = "figure table caption thead tbody tr td th bdi br strong span abbr small sup figcaption p ol li"
 
 
