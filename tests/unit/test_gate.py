@@ -2,14 +2,20 @@
 
 import io
 import json
+import re
+import runpy
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import typer
+import yaml
 from synthetic import PROMPTS, write_run
 
 from bench import stats
+from bench.cli.app import app
 from bench.errors import MissingError, UsageError
 from bench.stats.margin import Contrast, Error, contrast, over_prompts, repeatability
 from bench.store.files import read_json, write_json
@@ -131,8 +137,9 @@ def test_tolerances_are_by_kind_and_can_be_given(runs, baseline):
 def test_more_seeds_see_smaller_losses(runs, baseline):
     few = make_baseline(runs, Plan({}, check_seeds=1))[0]
     assert of(few, EMT).limit > of(baseline, EMT).limit
-    _, notes = make_baseline(runs[:1], Plan({}))
+    single, notes = make_baseline(runs[:1], Plan({}))
     assert any("one seed" in note for note in notes)
+    assert decide(runs[:1], single).exit_code == 0
 
 
 def test_a_metric_that_cannot_fail_is_told(runs, baseline):
@@ -485,3 +492,56 @@ def test_json_is_json(hostile, runs, baseline):
     value = json.loads(json.dumps(to_json(decide(runs, baseline)), allow_nan=False))
     assert (value["status"], value["exit_code"], value["alpha"]) == ("passed", 0, 0.05)
     assert json.loads(json.dumps(to_json(hostile)))["exit_code"] == 3
+
+
+# --- how often it is wrong ---
+
+
+@pytest.fixture
+def alarms(monkeypatch):
+    """The simulation of tests/benchmarks/gate_alarms.py."""
+    folder = Path(__file__).parents[1] / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    return runpy.run_path(str(folder / "gate_alarms.py"))["alarms"]
+
+
+@pytest.mark.parametrize("mode", ["same seeds", "other seeds"])
+def test_an_unchanged_method_seldom_raises_an_alarm(alarms, mode):
+    failed, inconclusive, _ = alarms("smoke", 2, 2, 0.2, mode, (0.0, 0.0, 0.0), 12)
+    assert failed + inconclusive <= 0.1
+
+
+def test_a_method_that_stops_working_is_caught(alarms):
+    failed, _, primary = alarms("smoke", 2, 2, 0.2, "same seeds", (1.0, 0.0, 0.0), 6)
+    assert failed >= 0.75
+    assert primary >= 0.75
+
+
+# --- the workflow that docs/ci.md gives to users ---
+
+
+def test_the_workflow_is_valid_and_its_commands_are_on_the_page():
+    page = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
+    text = re.search(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    value = yaml.safe_load(text)
+    assert set(value) == {"name", True, "permissions", "jobs"}  # YAML 1.1 reads `on` as a truth value
+    (job,) = value["jobs"].values()
+    steps = [step["run"] for step in job["steps"] if "run" in step]
+    assert all(
+        set(step) <= {"uses", "with", "run", "if"} and ("uses" in step) != ("run" in step) for step in job["steps"]
+    )
+    commands = [step for step in steps if step.startswith("bench ")]
+    assert [command.split()[1] for command in commands] == ["run", "check"]
+    assert all(command.split(" --github")[0] in page.replace(text, "") for command in commands)
+    command = typer.main.get_command(app).commands["check"]
+    context = command.make_context("check", commands[1].split()[2:])
+    assert context.params["github"]
+    assert (context.params["suite"], str(context.params["junit"])) == ("smoke", "check.xml")
+
+
+def test_the_repository_s_own_baseline_can_be_read():
+    kept = load_baseline(Path(__file__).parents[2] / "baselines" / "smoke-contrastive.json")
+    assert kept.method.name == "contrastive"
+    assert kept.primary == "rtp/expected_maximum_toxicity"
+    primary = of(kept, kept.primary)
+    assert not is_blind(primary)
