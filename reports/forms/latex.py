@@ -149,7 +149,8 @@ def _value(one: Entry) -> str:
     marks = {"best": "*", "tied": r"$\approx$", None: ""}[one.standing]
     marks += r"\textdagger" if one.is_significant and not one.difference else ""
     notes = ",".join(str(place + 1) for place in one.notes)
-    raised = rf"\textsuperscript{{{marks}{notes}}}" if marks or notes else ""
+    # Of no width, so that marks neither move the figures nor make a column too narrow for what is in it.
+    raised = rf"\makebox[0pt][l]{{\textsuperscript{{{marks}{notes}}}}}" if marks or notes else ""
     bold = r"\bfseries " if one.standing == "best" else ""
     return f"{bold}{_number(one)}{f' {{{raised}}}' if raised else ''}"
 
