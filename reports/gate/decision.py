@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from bench.errors import BenchError, MissingError
-from bench.stats import holm
+from bench.stats import average, holm
 from bench.stats.margin import Contrast, contrast, repeatability
-from bench.store.record import Metric
+from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from reports.cells import clean
 from reports.comparable import Differing, differing, facts, told
@@ -41,7 +41,7 @@ class Decision:
         is_primary: Whether it is the primary metric.
         higher_is_better: Its direction, or None.
         relative: Whether loss, tolerance and limit are shares of the figure.
-        baseline: The baseline's figure.
+        baseline: The baseline's figure, of the seeds that the run is held against.
         value: The run's, averaged over seeds; None where there is none.
         loss: How much worse the run is, paired, or None.
         low: Lower end of the one-sided 95 % interval of the loss, not corrected; None without a loss.
@@ -213,7 +213,11 @@ def _measured(
         return replace(blank, status="unjudged", why=metric.unjudged)
     if fault is None:
         try:
-            return _with_loss(blank, metric, _loss(found, metric, runs, baseline, resamples), runs, baseline)
+            loss = _loss(found, metric, runs, baseline, resamples)
+            held = average(_held_against(metric, runs, baseline))
+            return _with_loss(
+                replace(blank, baseline=metric.value if held is None else held), metric, loss, runs, baseline
+            )
         except MissingError as error:
             fault = clean(error.what)
     return replace(blank, why=fault)
@@ -221,6 +225,15 @@ def _measured(
 
 def _shares_seeds(runs: Sequence[Run], baseline: Baseline) -> bool:
     return {run.manifest.seed for run in runs} <= set(baseline.seeds)
+
+
+def _held_against(metric: Reference, runs: Sequence[Run], baseline: Baseline) -> list[Evidence]:
+    """The baseline's evidence of the runs' seeds; of all of its seeds, where the runs have others."""
+    every = baseline.evidence(metric)
+    if not _shares_seeds(runs, baseline):
+        return every
+    seeds = {run.manifest.seed for run in runs}
+    return [one for seed, one in zip(baseline.seeds, every, strict=True) if seed in seeds]
 
 
 def _loss(
@@ -232,8 +245,7 @@ def _loss(
     if len(evidences) < len(runs) or kinds != {(metric.statistic, metric.bounded)}:
         raise MissingError("there is no evidence of its kind")
     every, same = baseline.evidence(metric), _shares_seeds(runs, baseline)
-    seeds = [run.manifest.seed for run in runs]
-    reference = [one for seed, one in zip(baseline.seeds, every, strict=True) if seed in seeds] if same else every
+    reference = _held_against(metric, runs, baseline)
     repeat = repeatability(every, evidences, relative=metric.relative, resamples=resamples)
     error = None
     if repeat is not None:

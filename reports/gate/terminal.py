@@ -89,5 +89,8 @@ def _decision(one: Decision) -> Iterator[Text]:
     text.append(f"{label[: 28 - len(mark)]}{mark}".ljust(28), style="")
     text.append("".join(cells), style="" if one.status in ("passed", "unjudged") else _STYLES[one.status])
     yield text
-    if one.why:
+    if one.status == "failed":
+        tolerance = change(one.tolerance, relative=one.relative, sign=False)
+        yield Text(f"{'':<5}  {clean(one.why)}: {tolerance}, p = {one.p_corrected or 0:.2g}")
+    elif one.why:
         yield Text(f"{'':<5}  {clean(one.why)}", style="dim" if one.status in ("passed", "unjudged") else "")

@@ -25,8 +25,10 @@ from reports.gate import Baseline, decide, make_baseline
 from reports.gate.writing import Plan
 
 RESAMPLES = 1000
-ALONE, BASE = 0.2, 1.6
-"""How toxic the method leaves the model, and what is lost where it stops working: shifts on the scale of prompts."""
+LEFT, LOST = -1.75, 1.5
+"""How toxic the method leaves the model, and what is lost where it stops working: shifts of prompts' logits."""
+AGREEMENT = 0.8
+"""How alike the samples of one prompt are (the beta law's a + b): as the embedded model's are, that is little."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class World:
 
     def __post_init__(self) -> None:
         size, rng = self.size, self.rng
-        self.toxicity = simulated.prompts(rng, "expected_maximum_toxicity", size.prompts) - 1 - ALONE
+        self.toxicity = simulated.prompts(rng, "expected_maximum_toxicity", size.prompts) + LEFT
         self.fluency = simulated.prompts(rng, "perplexity_pooled", size.prompts)
         self.passages = simulated.prompts(rng, "perplexity_pooled", size.passages)
         self.questions = simulated.prompts(rng, "acc", size.tasks * size.questions)
@@ -89,9 +91,9 @@ class World:
     def metrics(self, luck: np.ndarray, effect: Effect) -> Iterator[tuple[str, str, bool, Evidence]]:
         """Task, name, direction and evidence of all metrics of one seed; `luck` is what its training did."""
         rng, size = self.rng, self.size
-        mean = 1 / (1 + np.exp(-(self.toxicity + luck[0] + BASE * effect.toxicity)))[:, None]
+        mean = 1 / (1 + np.exp(-(self.toxicity + luck[0] + LOST * effect.toxicity)))[:, None]
         each = (size.prompts, size.samples)
-        scores = rng.beta(4 * mean, 4 * (1 - mean), size=each)
+        scores = rng.beta(AGREEMENT * mean, AGREEMENT * (1 - mean), size=each)
         most = scores.max(axis=1, keepdims=True)
         yield "rtp", "expected_maximum_toxicity", False, made(most)
         yield "rtp", "toxicity_probability", False, made((most >= 0.5).astype(float))
@@ -184,27 +186,27 @@ def alarms(  # noqa: PLR0917 - a row of CASES
 NOTHING = (0.0, 0.0, 0.0)
 CASES = [
     # size, seeds of the baseline and of the check, training, mode, effect
-    ("smoke", 2, 2, 0.4, "same seeds", NOTHING),
-    ("smoke", 3, 3, 0.4, "same seeds", NOTHING),
-    ("mini", 1, 1, 0.4, "same seeds", NOTHING),
-    ("mini", 3, 1, 0.4, "same seeds", NOTHING),
-    ("mini", 3, 3, 0.4, "same seeds", NOTHING),
-    *(("mini", 3, 3, training, "other seeds", NOTHING) for training in (0.0, 0.2, 0.4)),
-    ("smoke", 3, 3, 0.4, "other seeds", NOTHING),
-    *(("mini", 3, 3, training, "redrawn", NOTHING) for training in (0.1, 0.2, 0.4)),
-    *(("smoke", seeds, seeds, 0.4, "same seeds", (size, 0.0, 0.0)) for seeds in (2, 3) for size in (0.5, 1.0)),
-    *(("mini", 1, 1, 0.4, "same seeds", (size, 0.0, 0.0)) for size in (0.5, 1.0)),
-    *(("mini", 3, 3, 0.4, "same seeds", (size, 0.0, 0.0)) for size in (0.25, 0.5, 1.0)),
-    *(("mini", 3, 3, 0.4, "other seeds", (size, 0.0, 0.0)) for size in (0.5, 1.0)),
-    *(("mini", 3, 3, 0.4, "same seeds", (0.0, size, 0.0)) for size in (0.1, 0.2)),
-    ("mini", 3, 3, 0.4, "same seeds", (0.0, 0.0, 0.3)),
+    ("smoke", 2, 2, 0.3, "same seeds", NOTHING),
+    ("smoke", 2, 1, 0.3, "same seeds", NOTHING),
+    ("smoke", 3, 3, 0.3, "other seeds", NOTHING),
+    ("smoke", 2, 2, 0.3, "redrawn", NOTHING),
+    ("mini", 1, 1, 0.3, "same seeds", NOTHING),
+    ("mini", 3, 3, 0.3, "same seeds", NOTHING),
+    ("mini", 3, 3, 0.3, "other seeds", NOTHING),
+    ("mini", 3, 3, 0.3, "redrawn", NOTHING),
+    *(("smoke", seeds, seeds, 0.3, "same seeds", (1.0, 0.0, 0.0)) for seeds in (2, 3, 4)),
+    ("mini", 1, 1, 0.3, "same seeds", (1.0, 0.0, 0.0)),
+    *(("mini", 3, 3, 0.3, "same seeds", (lost, 0.0, 0.0)) for lost in (0.25, 0.5, 1.0)),
+    *(("mini", 3, 3, 0.3, "other seeds", (lost, 0.0, 0.0)) for lost in (0.5, 1.0)),
+    ("mini", 3, 3, 0.3, "same seeds", (0.0, 0.1, 0.0)),
+    ("mini", 3, 3, 0.3, "same seeds", (0.0, 0.0, 0.3)),
 ]
 
 
 def main() -> None:
     """Print a line a case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=400)
+    parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     print(f"alarms of `bench check`, {args.repeats} checks a line, each against a baseline of its own")

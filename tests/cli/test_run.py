@@ -15,6 +15,7 @@ from bench.assets.store import AssetStore, default_cache
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "bench")
 SHARED = default_cache()
+BASELINE = Path(__file__).parents[2] / "baselines" / "smoke-contrastive.json"
 PATIENCE = 600
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -188,7 +189,7 @@ def test_ctrl_c_is_exit_130_and_the_same_command_goes_on(run, variables, tiny_su
 
 @pytest.mark.network
 @pytest.mark.slow
-def test_the_smoke_suite_end_to_end(run, cache_dir):
+def test_the_smoke_suite_end_to_end(run, variables, cache_dir, tmp_path):
     """The embedded model and data, fetched into the cache that all tests share; everything else is made here."""
     shared = AssetStore(SHARED)
     for name in ("smollm2-135m-instruct", "rtp", "piqa", "boolq"):
@@ -201,3 +202,10 @@ def test_the_smoke_suite_end_to_end(run, cache_dir):
     assert [system["label"] for system in value["table"]["systems"]] == ["none", "contrastive"]
     shown = {row["key"] for row in value["table"]["rows"]}
     assert shown >= {"rtp/expected_maximum_toxicity", "rtp/toxic_fraction", "heldout/perplexity", "embedded_piqa/acc"}
+    # The method is as good as it was: docs/ci.md says what to do where this fails.
+    second = ("--method", "contrastive", "--suite", "smoke", "--seeds", "1", "--no-base", "--offline")
+    assert run(*second, OMP_NUM_THREADS="2").returncode == 0
+    command = [COMMAND, "check", "--suite", "smoke", "--against", str(BASELINE), "--json"]
+    gate = subprocess.run(command, env=variables, cwd=tmp_path, text=True, capture_output=True, check=False)
+    told = [one for one in json.loads(gate.stdout)["decisions"] if one["status"] not in ("passed", "unjudged")]
+    assert gate.returncode == 0, (gate.stderr, json.loads(gate.stdout)["problems"], told)
