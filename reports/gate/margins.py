@@ -1,6 +1,7 @@
 """What a gate tolerates of each metric, and how large a loss a check of some size is sure to see."""
 
 import math
+from statistics import NormalDist
 
 from bench.stats.margin import Error, Repeatability, unseen
 from bench.stats.spread import student_quantile
@@ -11,6 +12,7 @@ LEVEL = 0.95
 """How sure a check must be that a loss is below the limit."""
 _TOXICITY, _SHARE, _RELATIVE = 0.03, 0.02, 0.05
 _TIMES = 2
+_SURE, _LEAST = 0.8, 0.01
 _DIGITS = 4
 _LARGEST = 700.0
 """Logarithm of about the largest number there is."""
@@ -47,6 +49,20 @@ def error_of(repeat: Repeatability, n_clusters: int, n_answers: int | None, shar
     if same:
         return Error(math.sqrt((repeat.sampling + more) * share), n_clusters - 1)
     return Error(math.sqrt((repeat.seeds + more) * share), repeat.free)
+
+
+def planned(error: Error, degrees: int) -> Error:
+    """The error that a check is planned with: larger than the one estimated, as few seeds and prompts may hide some.
+
+    The upper end of its one-sided 80 % interval, by Wilson & Hilferty's (1931) quantile of the chi-squared law.
+
+    Args:
+        error: The error, estimated from the baseline.
+        degrees: Degrees of freedom of that estimate.
+    """
+    spread = 2 / (9 * degrees)
+    share = (1 - spread + NormalDist().inv_cdf(1 - _SURE) * math.sqrt(spread)) ** 3
+    return Error(error.value / math.sqrt(max(share, _LEAST)), error.degrees)
 
 
 def limit_of(tolerance: float, error: Error, n_clusters: int, alpha: float, *, relative: bool) -> float:

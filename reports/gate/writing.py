@@ -12,7 +12,7 @@ from bench.store.runs import Run
 from reports.cells import clean
 from reports.comparable import differing, facts, told
 from reports.gate.baseline import Baseline, Method, Observed, Reference, compact
-from reports.gate.margins import LEVEL, alpha_of, default_tolerance, error_of, limit_of
+from reports.gate.margins import LEVEL, alpha_of, default_tolerance, error_of, limit_of, planned
 from reports.gate.runs import differing_methods, latest, method_of, metrics_of, problems
 
 _PRIMARY = "expected_maximum_toxicity"
@@ -160,6 +160,7 @@ def _reference(
     tolerance = plan.tolerances.get(first.key, default_tolerance(first.name, relative=relative))
     answers = first.n if all(set(one.value) <= {0.0, 1.0} for one in evidences) else None
     error = error_of(repeat, len(names), answers, 2 / (plan.check_seeds or len(small)), same=True)
+    error = planned(error, (len(names) - 1) * max(1, len(small) - 1))
     limit = limit_of(tolerance, error, len(names), alpha, relative=relative)
     if len(small) == 1 and small[0].bounded:  # a check of one seed looks at prompts, of which it may see none differ
         limit = max(limit, tolerance + unseen(LEVEL, len(names)))

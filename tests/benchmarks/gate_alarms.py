@@ -6,7 +6,8 @@ Each repeat makes up the runs of a baseline and of a check, on the same prompts,
 the baseline goes through its file's form. `other seeds`: every training and every sample of the check is new. `same
 seeds`: trainings are those of the baseline, samples are new (another machine's rounding draws other tokens), and the
 rule knows that seeds are shared. `redrawn`: the rule is told so, but a change has turned every training's luck.
-`failed` and `inconclusive` are shares of checks; `primary` is that of checks in which the primary metric is not passed.
+`failed`, `inconclusive` and `refused` (other seeds, of which too little is known) are shares of checks; `primary` is
+that of checks in which the primary metric is not passed.
 """
 
 import argparse
@@ -161,9 +162,9 @@ def luck(rng: np.random.Generator, seeds: int, training: float) -> np.ndarray:
 def alarms(  # noqa: PLR0917 - a row of CASES
     size: str, seeds: int, checked: int, training: float, mode: str, effect: tuple[float, float, float], repeats: int
 ) -> list[float]:
-    """Shares of checks that fail, that are inconclusive, and in which the primary metric does not pass."""
+    """Shares of checks that fail, are inconclusive, or are refused, and in which the primary metric does not pass."""
     rng = np.random.default_rng([seeds, checked, int(100 * training), len(mode), int(100 * sum(effect))])
-    counts = np.zeros(3)
+    counts = np.zeros(4)
     for _ in range(repeats):
         world = World(SIZES[size], rng)
         lucks = luck(rng, seeds, training)
@@ -178,8 +179,9 @@ def alarms(  # noqa: PLR0917 - a row of CASES
             resamples=RESAMPLES,
         )
         primary = next(one for one in outcome.decisions if one.is_primary)
-        assert outcome.status in ("passed", "failed", "inconclusive"), outcome.problems
-        counts += [outcome.status == "failed", outcome.status == "inconclusive", primary.status != "passed"]
+        assert not outcome.problems
+        statuses = [outcome.status == status for status in ("failed", "inconclusive", "invalid")]
+        counts += [*statuses, primary.status != "passed"]
     return [float(count) for count in counts / repeats]
 
 
@@ -210,16 +212,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     print(f"alarms of `bench check`, {args.repeats} checks a line, each against a baseline of its own")
-    print(
-        f"{'suite':<7}{'seeds':>6}{'training':>9}  {'mode':<13}{'lost':<24}{'failed':>8}{'inconcl.':>9}{'primary':>9}"
-    )
+    head = f"{'suite':<7}{'seeds':>6}{'training':>9}  {'mode':<13}{'lost':<24}"
+    print(f"{head}{'failed':>8}{'inconcl.':>9}{'refused':>8}{'primary':>8}")
     found = simulated.in_parallel(alarms, [(*case, args.repeats) for case in CASES], args.jobs)
     for (size, seeds, checked, training, mode, effect), shares in zip(CASES, found, strict=True):
         names = ("toxicity", "perplexity", "skill")
         lost = (
             ", ".join(f"{100 * one:.0f} % {name}" for one, name in zip(effect, names, strict=True) if one) or "nothing"
         )
-        told = "{:>7.1f}%{:>8.1f}%{:>8.1f}%".format(*(100 * share for share in shares))
+        told = "{:>7.1f}%{:>8.1f}%{:>7.1f}%{:>7.1f}%".format(*(100 * share for share in shares))
         print(f"{size:<7}{f'{seeds}/{checked}':>6}{training:>9}  {mode:<13}{lost:<24}{told}", flush=True)
 
 
