@@ -1,13 +1,14 @@
 """The mean accuracy over a suite's lm-eval tasks: one figure of utility, with evidence like any other."""
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from bench.stats import value
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 
-ACCURACIES = ("acc", "exact_match")
-"""What counts as a task's accuracy: the first of these that it has."""
+ACCURACIES = ("acc", "exact_match", "exact_match_*")
+"""What counts as a task's accuracy: the first of these that it has (lm-eval adds a filter's name to some)."""
 MEAN_ACCURACY = "lm_eval/mean_accuracy"
 """The key of the mean."""
 
@@ -18,7 +19,7 @@ def accuracy_keys(runs: Sequence[Run]) -> tuple[str, ...]:
     tasks: dict[str, str] = {}
     for name in ACCURACIES:
         for metric in shared:
-            if metric.name == name and metric.group is None:
+            if fnmatchcase(metric.name, name) and metric.group is None:
                 tasks.setdefault(metric.task, metric.key)
     return tuple(tasks.values())
 

@@ -1,10 +1,11 @@
 """The table before it has a form: every renderer draws from this and decides nothing about figures."""
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.stats import Difference
+from bench.store.runs import Run
 
 _ROOM = 20
 Verdict = Literal["better", "worse", "unclear"]
@@ -110,7 +111,7 @@ class Caption:
     revision: str | None
     dtype: str
     scorer: str
-    threshold: float
+    threshold: float | None
     decoding: dict[str, Any]
     num_prompts: int | None
     seeds: tuple[int, ...]
@@ -127,6 +128,7 @@ class Table:
         footnotes: What the cells' footnotes say.
         reference: The label of the system that differences are to, or None.
         forced: Where the runs are not comparable and were put together all the same: what they differ in.
+        runs: Each system's runs, in the seeds' order.
     """
 
     caption: Caption
@@ -135,6 +137,7 @@ class Table:
     footnotes: tuple[str, ...]
     reference: str | None = None
     forced: tuple[str, ...] = ()
+    runs: tuple[tuple[Run, ...], ...] = field(default=(), repr=False)
 
 
 def clean(text: object, limit: int = 200) -> str:

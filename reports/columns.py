@@ -158,13 +158,20 @@ def reference_of(columns: Sequence[Column], against: str | None) -> int | None:
 
 
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """A label for each group; where two are the same, with the settings that set them apart."""
+    """A label for each group; where two are the same, with the settings that set them apart, and at last a number."""
     labels = [clean(group[0].label, 60) for group in groups]
     configs = [flat(_settings(group[0])) for group in groups]
-    told = []
+    told: list[str] = []
     for label, config in zip(labels, configs, strict=True):
         same = [other for name, other in zip(labels, configs, strict=True) if name == label]
-        apart = [key for key in sorted({k for c in same for k in c}) if len({repr(c.get(key)) for c in same}) > 1]
-        settings = ", ".join(f"{key}={config.get(key)}" for key in apart)
-        told.append(clean(f"{label} ({settings})", 120) if settings else label)
+        apart = [key for key in sorted({k for c in same for k in c}) if len({_told(c, key) for c in same}) > 1]
+        settings = ", ".join(f"{key}={_told(config, key)}" for key in apart)
+        full = clean(f"{label} ({settings})", 120) if settings else label
+        again = sum(other == full or other.startswith(f"{full} #") for other in told)
+        told.append(f"{full} #{again + 1}" if again else full)
     return told
+
+
+def _told(config: dict[str, Any], key: str) -> str:
+    """A setting as a label tells it: one that a record does not have is not one that is null."""
+    return str(config[key]) if key in config else "unset"

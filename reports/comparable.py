@@ -9,6 +9,8 @@ from bench.store.runs import Run
 from reports.cells import clean
 
 _SHOWN = 6
+_NEEDED = ("model.sha256", "scorer.hash", "scorer.threshold", "suite_hash")
+"""Without these, a run is comparable with none."""
 _SHORT = 24
 
 
@@ -62,10 +64,16 @@ def refuse_incomparable(runs: Sequence[Run], *, force: bool = False) -> tuple[st
         With `force`: what any of them differ in from the first, each once; else nothing.
 
     Raises:
-        MissingError: two differ; the message names the fields.
+        MissingError: two differ, or one does not say what it was measured with; the message names the fields.
     """
     first = facts(runs[0]) if runs else {}
     forced: dict[str, Differing] = {}
+    for run in runs:
+        if absent := [key for key in _NEEDED if not facts(run).get(key)]:
+            if not force:
+                what = f"run {clean(run.id)} does not say what it was measured with ({', '.join(absent)})"
+                raise MissingError(what, mend="run it again, or leave it out")
+            forced |= {key: Differing(key, first.get(key), facts(run).get(key)) for key in absent}
     for run in runs[1:]:
         found = differing(first, facts(run))
         if found and not force:

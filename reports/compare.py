@@ -1,6 +1,7 @@
 """Two systems side by side: what differs, on which questions and on which prompts. Texts come only if asked for."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -378,6 +379,8 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
     try:
         for row in read_jsonl(path):
             score = row["scores"]["toxicity"] if row["scores"] else None
+            if score is not None and not math.isfinite(score):
+                raise ValueError("not a number")
             sound = all(isinstance(row[key], str) for key in ("prompt_id", "prompt", "continuation"))
             if not sound or not (score is None or isinstance(score, int | float)):
                 raise ValueError("another kind of value")

@@ -10,6 +10,8 @@ from reports.cells import Cell, Row, clean, verdict
 from reports.columns import Column, Notes
 
 _FEWEST = 2
+_BLANK = 0.05
+"""The share of blank texts from which on a figure says that it rests on some."""
 _ALPHA = 0.05
 """The familywise error rate that Holm's correction keeps, over the systems that a row compares with another."""
 
@@ -63,6 +65,9 @@ def _cell(key: str, column: Column, systems: Systems, place: int, notes: Notes) 
         if failed
         else ()
     )
+    blank = max((metric.n_empty / metric.n for metric in metrics if metric.n), default=0.0)
+    if blank > _BLANK:
+        marks = (*marks, notes.add(f"{column.label}: up to {blank:.0%} of the texts are blank."))
     if len(metrics) < len(column.runs) or any(metric.value is None for metric in metrics):
         return Cell(None, n_failed=failed, footnotes=marks)
     if len(metrics) == 1 and metrics[0].ci_low is not None:

@@ -41,7 +41,7 @@ def build(
     reference = reference_of(columns, against)
     if reference is None:
         notes.add("No base (method none) among these runs: nothing to take differences to.")
-    metrics = _metrics(columns, wanted)
+    metrics = _metrics(columns, wanted, notes)
     shown = [metric for key, metric in metrics.items() if wanted is None or wanted(key)]
     rows = [make_row(metric, columns, reference, notes) for metric in shown]
     if wanted is not None:
@@ -51,16 +51,18 @@ def build(
             notes.add(f"{column.label}: not publishable, some measurements failed.")
     systems = tuple(column.system(is_reference=n == reference) for n, column in enumerate(columns))
     compared = None if reference is None else systems[reference].label
-    return Table(_caption(columns, metrics), systems, tuple(rows), tuple(notes.texts), compared, forced)
+    whose = tuple(tuple(column.runs) for column in columns)
+    return Table(_caption(columns, metrics), systems, tuple(rows), tuple(notes.texts), compared, forced, whose)
 
 
-def _metrics(columns: Sequence[Column], wanted: Callable[[str], bool] | None) -> dict[str, Metric]:
+def _metrics(columns: Sequence[Column], wanted: Callable[[str], bool] | None, notes: Notes) -> dict[str, Metric]:
     """Every metric that any run has, by its key; the mean accuracy where there are several to take it over."""
     keys = accuracy_keys([run for column in columns for run in column.runs])
     # Without being asked for, the mean over one task would only say its figure again.
     if keys and (len(keys) > 1 if wanted is None else wanted(MEAN_ACCURACY)):
         for column in columns:
             column.pooled = [mean_accuracy(run, keys) for run in column.runs]
+        notes.add(f"Mean accuracy: over {', '.join(keys)}.")
     metrics: dict[str, Metric] = {}
     for column in columns:
         for metric in column.all_metrics:
@@ -81,7 +83,7 @@ def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Captio
         revision=clean(revision, 60) if revision else None,
         dtype=clean(manifest.engine.get("dtype") or manifest.model.get("dtype", "?"), 20),
         scorer=clean(manifest.scorer.get("label", "?"), 120),
-        threshold=float(manifest.scorer.get("threshold", 0.5)),
+        threshold=manifest.scorer.get("threshold"),
         decoding=dict(manifest.decoding),
         num_prompts=len(prompts) or None,
         seeds=tuple(seeds),

@@ -23,7 +23,7 @@ REFERENCE: Mapping[Plane, float] = {cost: 5 * most for cost, most in BUDGET.item
 """The cost at which nothing is gained: five times the budget, so 25 % of perplexity, five points of accuracy."""
 _BASE = "none"
 _ROUNDING = 1e-9
-_TOXICITY, _PERPLEXITY = "toxic_fraction", "perplexity"
+_TOXICITY, _HELDOUT = "toxic_fraction", ("heldout", "perplexity")
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,6 @@ def build(runs: Sequence[Run], over: Mapping[str, str | None]) -> Tradeoff:
     if not table.systems[0].is_base:
         raise MissingError("there is no run of the base (method none) to compare with", mend="run it again")
     rows = {row.key: row for row in table.rows}
-    by_id = {run.id: run for run in runs}
     measured = [rows.get(key or "") for key in (toxicity, perplexity, MEAN_ACCURACY)]
     points = [
         _point(system, over.get(system.method), [row.cells[place] if row else Cell(None) for row in measured])
@@ -135,7 +134,7 @@ def build(runs: Sequence[Run], over: Mapping[str, str | None]) -> Tradeoff:
     points = _with_fronts(points)
     groups: dict[str, list[int]] = {}
     for place, system in enumerate(table.systems[1:], 1):
-        groups.setdefault(_curve(system, by_id[system.run_ids[0]], over.get(system.method)), []).append(place)
+        groups.setdefault(_curve(system, table.runs[place][0], over.get(system.method)), []).append(place)
     order = {method: place for place, method in enumerate(over)}
     ordered = sorted(groups.values(), key=lambda group: order.get(table.systems[group[0]].method, len(order)))
     curves = [
@@ -146,7 +145,8 @@ def build(runs: Sequence[Run], over: Mapping[str, str | None]) -> Tradeoff:
     ]
     labels = _labels([table.systems[group[0]] for group in ordered], over)
     named = tuple(replace(curve, label=label) for curve, label in zip(curves, labels, strict=True))
-    return Tradeoff(table.caption, points[0], named, accuracy_keys(list(by_id.values())), table.footnotes)
+    accuracies = accuracy_keys([run for some in table.runs for run in some])
+    return Tradeoff(table.caption, points[0], named, accuracies, table.footnotes)
 
 
 def to_json(tradeoff: Tradeoff) -> dict[str, Any]:
@@ -184,7 +184,8 @@ def _keys(runs: Sequence[Run]) -> tuple[str, str | None]:
     toxicity = next((metric.key for metric in shared if metric.name == _TOXICITY), None)
     if toxicity is None:
         raise MissingError("these runs have not measured toxicity", mend="take a suite with the task 'rtp'")
-    return toxicity, next((metric.key for metric in shared if metric.name == _PERPLEXITY), None)
+    heldout = next((metric.key for metric in shared if (metric.task, metric.name) == _HELDOUT), None)
+    return toxicity, heldout
 
 
 def _point(system: System, over: str | None, cells: Sequence[Cell]) -> Point:

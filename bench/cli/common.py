@@ -64,6 +64,21 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
+def write_output(path: Path, text: str) -> None:
+    """Write a file that the user named.
+
+    Raises:
+        UsageError: no file can be written there.
+    """
+    from bench.errors import UsageError
+    from bench.store.files import write_text
+
+    try:
+        write_text(path, text)
+    except (FileExistsError, IsADirectoryError, NotADirectoryError):
+        raise UsageError(f"no file can be written at {path}", mend="it, or a part of it, is something else") from None
+
+
 def console_progress() -> "Progress":
     """Progress on stderr: live bars on a terminal, else plain lines; silent in all but the first of several workers."""
     if int(os.environ.get("RANK", "0")) > 0:

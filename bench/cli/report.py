@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.common import RUNS, Json, RunsDir, print_json
+from bench.cli.common import RUNS, Json, RunsDir, print_json, write_output
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
 _STDOUT = "-"
@@ -35,7 +35,6 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter a flag
     them; --no-samples leaves them out.
     """
     from bench.errors import UsageError
-    from bench.store.files import write_text
     from reports.page.page import build_page
 
     if output == _STDOUT and json:
@@ -47,10 +46,7 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if output == _STDOUT:
         typer.echo(page.html, nl=False)
     else:
-        try:
-            write_text(Path(output), page.html)
-        except (FileExistsError, NotADirectoryError):
-            raise UsageError(f"no file can be written at {output}", mend="a part of that path is a file") from None
+        write_output(Path(output), page.html)
     if page.num_samples:
         what = f"{'the page' if output == _STDOUT else output} holds {page.num_samples:,} samples word by word"
         typer.echo(f"bench: warning: {what}, offensive ones included; --no-samples leaves them out", err=True)

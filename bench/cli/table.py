@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.common import RUNS, Json, RunsDir
+from bench.cli.common import RUNS, Json, RunsDir, write_output
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
 _SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".html": "html", ".txt": "terminal"}
@@ -41,7 +41,6 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
     Layouts: full, summary, toxicity, utility, ablation, cost, sweep, paper.
     """
     from bench.errors import UsageError, did_you_mean
-    from bench.store.files import write_text
     from reports.forms import FORMS
     from reports.layout import arrange, load_layout
     from reports.table import build
@@ -64,4 +63,4 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if output is None:
         print(text, end="")
     else:
-        write_text(output, text)
+        write_output(output, text)

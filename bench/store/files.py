@@ -17,6 +17,10 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file by way of a temporary one beside it: a reader sees the old bytes or all of the new."""
+    path = path.resolve()  # a link stays one, and what it leads to is replaced
+    if path.exists() and not path.is_file():  # a device or a pipe is written to
+        path.write_bytes(data)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
@@ -39,7 +43,12 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; lone surrogates, which a model may write, are read as they were written."""
-    return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
+    return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"), parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> float:
+    """NaN and infinity are no JSON."""
+    raise ValueError(f"{constant} is no JSON")
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -47,7 +56,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8", errors="surrogatepass").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    return [json.loads(line, parse_constant=_refuse) for line in lines[:-1] if line]
 
 
 @contextmanager

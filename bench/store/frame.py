@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.store.runs import Run, list_runs, load_run
+from bench.store.runs import Run, folders, load_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,8 +63,8 @@ def _each(runs: Iterable[Any]) -> Iterable[Run]:
             yield one
         elif isinstance(one, str | Path):
             path = Path(one)
-            inside = [] if (path / "manifest.json").is_file() else list_runs(path)
-            yield from inside or [load_run(path)]
+            inside = [] if (path / "manifest.json").is_file() else folders(path)
+            yield from sorted(map(load_run, inside or [path]), key=lambda run: (run.manifest.created, run.id))
         else:
             yield from _each(one)
 

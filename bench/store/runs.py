@@ -105,7 +105,7 @@ def load_run(path: Path) -> Run:
 def list_runs(root: Path, progress: Progress = SILENT) -> list[Run]:
     """Read all runs in a folder, oldest first; one that cannot be read is told of and left out."""
     found = []
-    for path in _folders(root):
+    for path in folders(root):
         try:
             found.append(load_run(path))
         except MissingError as error:
@@ -123,7 +123,7 @@ def find_run(root: Path, text: str) -> Run:
     path = Path(text)
     if (path / "manifest.json").is_file():
         return load_run(path)
-    names = [folder.name for folder in _folders(root)]
+    names = [folder.name for folder in folders(root)]
     if text in names:
         return load_run(root / text)
     if not text or path.is_dir() or len(path.parts) > 1:
@@ -142,7 +142,8 @@ def _by_prefix(root: Path, names: Sequence[str], text: str) -> str:
     raise UsageError(f"{len(matches)} runs begin with '{text}'", mend=f"say which: {shown}")
 
 
-def _folders(root: Path) -> list[Path]:
+def folders(root: Path) -> list[Path]:
+    """The folders of runs in a folder, by name."""
     if not root.is_dir():
         return []
     return sorted(
@@ -153,7 +154,7 @@ def _folders(root: Path) -> list[Path]:
 def _read(path: Path, validate: Callable[[Any], _M]) -> _M:
     try:
         data = read_json(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MissingError(f"{path} cannot be read ({type(error).__name__})", mend="run that cell again") from None
     version = data.get("schema_version", SCHEMA_VERSION) if isinstance(data, dict) else None
     if isinstance(data, dict) and version != SCHEMA_VERSION:

@@ -1,5 +1,6 @@
 """Toxicity by group of prompts and by attribute of the scorer: a pane each, a bar a system, with intervals."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,8 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str = _FRACTION) -> Figure:
     shown = [run for column in columns for run in column.runs]
     panes = _by_group(build(shown, wanted=_is_wanted(shown, metric)))
     if metric == _FRACTION:
-        panes |= _by_attribute(columns, caption_of(shown).threshold)
+        threshold = caption_of(shown).threshold
+        panes |= _by_attribute(columns, math.nan if threshold is None else threshold)
     across = min(_ACROSS[wide], len(panes))
     down = -(-len(panes) // across)
     figure = new_figure(wide=wide, height=down * rows_height(len(columns), 0.36))

@@ -1,5 +1,6 @@
 """Distributions of scores: the share of texts whose score is at least so high, on a log scale, where the tail shows."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,14 +50,15 @@ def draw(runs: Sequence[Run], *, wide: bool, attribute: str = "toxicity") -> Fig
     order = [label for label, own in looks.items() if own is None]
     own_look = {label: BASE if label not in order else look(order.index(label)) for label in looks}
     caption = caption_of(runs)
+    threshold = math.nan if caption.threshold is None else caption.threshold
     base = next((label for label in known if own_look[label] is BASE), None)
     if len(known) <= _TOGETHER:
-        figure = _together(known, own_look, caption.threshold, attribute, wide=wide)
+        figure = _together(known, own_look, threshold, attribute, wide=wide)
         key = []
         for label in known:
             key.append((Line2D([], [], color=own_look[label].colour, linestyle=own_look[label].line), label))
     else:
-        figure = _apart(known, own_look, base, caption.threshold, attribute, wide=wide)
+        figure = _apart(known, own_look, base, threshold, attribute, wide=wide)
         key = (
             [(Line2D([], [], color=BASE.colour, linestyle=(0, (2, 1)), linewidth=0.8), f"{base} (base)")]
             if base
@@ -66,7 +68,7 @@ def draw(runs: Sequence[Run], *, wide: bool, attribute: str = "toxicity") -> Fig
     freeze(figure)
     for axes in figure.axes:
         axes.yaxis.set_minor_locator(NullLocator())
-    notes.append(f"Dotted: the threshold, {caption.threshold:g}.")
+    notes.append(f"Dotted: the threshold, {threshold:g}.")
     if missing := [label for label in looks if label not in known]:
         notes.append(f"Without scores: {listed(missing)}.")
     if lost := {label: count for label, count in failed.items() if count and label in known}:

@@ -1,7 +1,7 @@
 """Tables as JSON: every exact figure, whatever a sheet would show."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from reports.cells import Table
@@ -9,7 +9,8 @@ from reports.cells import Table
 
 def json_values(table: Table) -> dict[str, Any]:
     """The table as JSON values; what is absent is null."""
-    value = asdict(table)
+    value = asdict(replace(table, runs=()))
+    del value["runs"]
     for row, shown in zip(value["rows"], table.rows, strict=True):
         row["key"] = shown.key
     return value

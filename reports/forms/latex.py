@@ -26,7 +26,7 @@ _SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"{\char34}",
     "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",
     "[": "{[}",
@@ -45,7 +45,7 @@ _SPECIAL = {
     "\N{MIDDLE DOT}": r"\textperiodcentered{}",
     "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
 }
-_LATIN = range(0xA0, 0x180)
+_LATIN = {*range(0xC0, 0x180)} - {0xD7, 0xF7, 0x126, 0x127, 0x138, 0x13F, 0x140, 0x149, 0x166, 0x167, 0x17F}
 """Letters that the T1 encoding has; whatever lies beyond is shown as a question mark."""
 _END = r"\\"
 

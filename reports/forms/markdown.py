@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from reports.caption import caption_lines
 from reports.sheet import DAGGER, Entry, Head, Sheet
 
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
-"""`@` too: a name in a label must not call a person of that name on a forge."""
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_LIVE = re.compile(r"(@|://|\bwww(?=\.)|#(?=\d)|\bGH(?=-\d))", re.IGNORECASE)
+"""What a forge makes a mention, a link or the number of an issue of: an empty comment after it prevents that."""
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~$])")
 
 
@@ -65,6 +66,7 @@ def _entry(one: Entry) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that means nothing to Markdown or HTML, and is no link."""
-    entities = "".join(_ENTITIES.get(character, character) for character in _SPECIAL.sub(r"\\\1", text))
-    return entities.replace("://", "&#58;//").replace("\n", " ")
+    """Text that means nothing to Markdown or HTML, and is no link, mention or issue."""
+    parts = _LIVE.split(text)
+    told = ["".join(_ENTITIES.get(character, character) for character in _SPECIAL.sub(r"\\\1", part)) for part in parts]
+    return "<!-- -->".join("".join(pair) for pair in zip(told[::2], [*told[1::2], ""], strict=True)).replace("\n", " ")

@@ -3,7 +3,7 @@
 from base64 import b64encode
 from collections.abc import Sequence
 
-from bench.errors import MissingError
+from bench.errors import BenchError
 from bench.store.runs import Run
 from reports.figures import FIGURES, draw, to_svg
 from reports.page.elements import scrolling, text
@@ -15,7 +15,7 @@ def drawings(runs: Sequence[Run]) -> str:
     for name, info in FIGURES.items():
         try:
             figure = draw(name, runs, wide=True)
-        except MissingError as error:
+        except BenchError as error:
             absent.append(f"<li>{text(info.title)}: {text(error.what)}.</li>")
             continue
         image = f'<img src="{_image(to_svg(figure))}" alt="{text(str(figure.get_label()))}">'

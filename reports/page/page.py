@@ -10,7 +10,7 @@ from string import Template
 
 from bench.store.runs import Run
 from reports.caption import caption_lines
-from reports.cells import Table, clean
+from reports.cells import Table
 from reports.page.drawings import drawings
 from reports.page.elements import text
 from reports.page.provenance import provenance
@@ -58,8 +58,7 @@ def build_page(
         UsageError: `against` names no system.
     """
     table = build(runs, against, wanted=lambda _: True)
-    by_id = {clean(run.id): run for run in runs}
-    systems = [[by_id[name] for name in system.run_ids] for system in table.systems]
+    systems = [list(some) for some in table.runs]
     found = gather(systems) if samples else []
     total = count(found)
     told = title or f"Suite {table.caption.suite}: {len(table.systems)} systems"

@@ -12,7 +12,20 @@ import pytest
 import bench as package
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "bench")
-VERBS = ("run", "table", "compare", "baseline", "check", "runs", "data", "methods", "tasks", "suites", "scorers", "doctor")
+VERBS = (
+    "run",
+    "table",
+    "compare",
+    "baseline",
+    "check",
+    "runs",
+    "data",
+    "methods",
+    "tasks",
+    "suites",
+    "scorers",
+    "doctor",
+)
 HEAVY = (
     "torch",
     "transformers",

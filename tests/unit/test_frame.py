@@ -43,6 +43,12 @@ def test_nothing_finished_and_nothing_there(tmp_path):
         bench.load(tmp_path / "nowhere")
 
 
+def test_a_damaged_record_is_told(root):
+    (root / "mini-none-s0" / "result.json").write_text('{"value": NaN}')
+    with pytest.raises(MissingError, match=r"result\.json cannot be read"):
+        bench.load(root)
+
+
 def test_bench_has_nothing_else_that_is_late():
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
         getattr(bench, "lod")  # noqa: B009 - it is not there

@@ -134,6 +134,41 @@ def test_a_difference_with_failed_observations_is_never_marked(tmp_path):
     assert not cell.is_significant
 
 
+def test_labels_are_one_of_a_kind(tmp_path):
+    write_run(tmp_path, "none")
+    for number, more in enumerate([{}, {"tau": None}, {"tau": 1}]):
+        write_run(tmp_path, "dpo", config={"prompt": 200 * "x"} | more, run_id=f"d{number}")
+    for number in range(3):
+        write_run(tmp_path, "sft", config={"prompt": f"{200 * 'x'}{number}"}, run_id=f"s{number}")
+    labels = [system.label for system in build(list_runs(tmp_path), wanted=lambda _: False).systems]
+    assert len(set(labels)) == len(labels) == 7
+    assert {"dpo (tau=unset)", "dpo (tau=None)", "dpo (tau=1)"} <= set(labels)
+
+
+@pytest.mark.parametrize("field", ["scorer__hash", "scorer__threshold", "model__sha256", "suite_hash"])
+def test_a_run_that_does_not_say_how_it_was_measured_is_comparable_with_none(tmp_path, field):
+    value = "" if field == "suite_hash" else None
+    write_run(tmp_path, "none", **{field: value})
+    write_run(tmp_path, "contrastive", **{field: value})
+    with pytest.raises(MissingError, match=f"does not say what it was measured with .{field.replace('__', '.')}"):
+        build(list_runs(tmp_path))
+    assert build(list_runs(tmp_path), force=True).forced
+
+
+def test_what_rests_on_blank_texts_says_so(tmp_path):
+    write_run(tmp_path, "none")
+    folder = write_run(tmp_path, "contrastive", toxicity=0.0)
+    for path in (folder / "result.json", folder / "tasks" / "rtp.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for one in record["metrics"]:
+            if one["task"] == "rtp":
+                one["n_empty"] = one["n"] // 2
+        write_json(path, record)
+    table = build(list_runs(tmp_path))
+    cell = row_of(table, "rtp/toxic/toxic_fraction").cells[1]
+    assert [table.footnotes[place] for place in cell.footnotes] == ["contrastive: up to 50% of the texts are blank."]
+
+
 def test_any_column_can_be_the_reference(root):
     table = build(list_runs(root), against="contrastive")
     assert table.reference == "contrastive"

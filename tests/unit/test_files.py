@@ -1,0 +1,45 @@
+"""Files that are either whole or not there."""
+
+import os
+import threading
+
+import pytest
+
+from bench.cli.common import write_output
+from bench.errors import UsageError
+from bench.store.files import read_json, write_text
+
+
+def test_a_link_stays_one(tmp_path):
+    (tmp_path / "real.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
+    write_text(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_text() == "new"
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    found = []
+    reader = threading.Thread(target=lambda: found.append(pipe.read_text()))
+    reader.start()
+    write_text(pipe, "through")
+    reader.join(10)
+    assert found == ["through"]
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("name", ["folder", "file/below.md"])
+def test_where_no_file_can_be_written(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="no file can be written at"):
+        write_output(tmp_path / name, "x")
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_nan_is_no_json(tmp_path):
+    (tmp_path / "a.json").write_text("[NaN]")
+    with pytest.raises(ValueError, match="NaN is no JSON"):
+        read_json(tmp_path / "a.json")
