@@ -38,7 +38,7 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter a flag
 ) -> int:
     """Hold runs against a baseline: exit 0 where nothing is worse, 1 where something is, 3 where that cannot be told.
 
-    With --suite or --all, the runs of the baseline's method and configuration are taken.
+    With --suite or --all, the latest finished run of the baseline's method is taken for each of its seeds.
     """
     from bench.errors import BenchError
     from reports.gate import decide, load_baseline, refused
@@ -59,15 +59,14 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
 
 def _of_method(runs: "list[Run]", reference: "Baseline") -> "list[Run]":
-    """Those of the baseline's method and configuration; of the method alone where no configuration is the same."""
+    """The latest of the baseline's method for each of its seeds; whether they are the same method is then decided."""
     from bench.errors import MissingError
-    from reports.gate.runs import differing_methods, method_of
 
-    kept = reference.method.model_dump(exclude={"label"})
     named = [run for run in runs if run.method == reference.method.name]
     if not named:
         raise MissingError(f"no finished run of the method '{reference.method.name}'", mend="run it, or name the runs")
-    return [run for run in named if not differing_methods(kept, method_of(run))] or named
+    latest = {run.manifest.seed: run for run in sorted(named, key=lambda run: run.manifest.created)}
+    return [run for seed, run in latest.items() if seed in reference.seeds] or list(latest.values())
 
 
 def _write(outcome: "Outcome", junit: Path | None, markdown: Path | None, *, github: bool, json: bool) -> None:
@@ -93,7 +92,7 @@ def _tell(outcome: "Outcome", *, github: bool, json: bool) -> None:
     from reports.gate.terminal import print_outcome
 
     if json:
-        text = jsonlib.dumps(to_json(outcome), indent=1, ensure_ascii=False, allow_nan=False)
+        text = jsonlib.dumps(to_json(outcome), indent=1, allow_nan=False)
         typer.echo(text.replace("##[", "##\\u005b"))
         return
     token = secrets.token_hex(16)

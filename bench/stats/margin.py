@@ -75,21 +75,6 @@ class Contrast:
         return unseen(level, self.n_clusters) * (1 - self.value) if self.bounded else 0.0
 
 
-@dataclass(frozen=True)
-class Repeatability:
-    """By how much a figure of one seed differs when the same is done again, as variances.
-
-    Attributes:
-        sampling: Over new samples on the same prompts.
-        seeds: Over seeds, that is over samples and trainings: never less than `sampling`.
-        free: Degrees of freedom of `seeds`; 0 where no side has two seeds.
-    """
-
-    sampling: float
-    seeds: float
-    free: int
-
-
 def unseen(level: float, n_clusters: int) -> float:
     """The largest share of clusters of which none need have been seen among n, with that confidence."""
     return 1 - math.pow(1 - level, 1 / n_clusters)
@@ -145,24 +130,25 @@ def contrast(
 
 def repeatability(
     *systems: Sequence[Evidence], relative: bool = False, resamples: int = 10_000, seed: int = 0
-) -> Repeatability | None:
-    """How much a figure's repeats differ, from systems of which each has several seeds: one or two alike.
+) -> float | None:
+    """How much a figure of one seed differs where the same is sampled again, on the same prompts.
 
     Args:
-        systems: For each system the evidence of one metric, one entry a seed; what they differ in does not count.
+        systems: For each of one or two systems the evidence of one metric, one entry a seed; what the systems differ in
+            does not count.
         relative: Take the figure's logarithm.
         resamples: Bootstrap resamples.
         seed: Seed of the draws.
 
     Returns:
-        The variances, pooled; None where no system has two seeds, with fewer than two clusters, or `relative` and a
+        The variance, pooled; None where no system has two seeds, with fewer than two clusters, or `relative` and a
         figure not above 0.
     """
     several = [system for system in systems if len(system) > 1]
     clusters = sorted(set.intersection(*(present(one) for system in several for one in system))) if several else []
     if len(clusters) < _FEWEST:
         return None
-    noise = crude = 0.0
+    noise = 0.0
     free = sum(len(system) - 1 for system in several)
     for system in several:
         figures, drawn = _resampled(system, clusters, resamples, seed)
@@ -172,13 +158,10 @@ def repeatability(
             figures, drawn = np.log(figures), _log(drawn)
         own = drawn - drawn.mean(axis=1, keepdims=True)
         noise += sum(_variance(column, len(clusters)) for column in own.T) / free
-        crude += float(((figures - figures.mean()) ** 2).sum()) / free
-    return Repeatability(noise, max(noise, crude), free)
+    return noise
 
 
-def over_prompts(
-    evidence: Evidence, *, relative: bool = False, resamples: int = 10_000, seed: int = 0
-) -> Repeatability | None:
+def over_prompts(evidence: Evidence, *, relative: bool = False, resamples: int = 10_000, seed: int = 0) -> float | None:
     """What one seed alone can say of repeats: its variance over prompts, which holds how prompts differ as well."""
     clusters = sorted(present(evidence))
     if len(clusters) < _FEWEST:
@@ -186,8 +169,7 @@ def over_prompts(
     figures, drawn = _resampled([evidence], clusters, resamples, seed)
     if relative and figures.min() <= 0:
         return None
-    found = _variance((_log(drawn) if relative else drawn)[:, 0], len(clusters))
-    return Repeatability(found, found, 0)
+    return _variance((_log(drawn) if relative else drawn)[:, 0], len(clusters))
 
 
 def _resampled(

@@ -20,14 +20,12 @@ from bench.store.runs import Run
 from reports.cells import clean
 from reports.comparable import Differing, differing, facts, told
 from reports.gate.baseline import Baseline, Reference, compact
-from reports.gate.margins import ALPHA, LEVEL, alpha_of, error_of, limit_of
+from reports.gate.margins import ALPHA, LEVEL, error_of
 from reports.gate.runs import differing_methods, is_sound, latest, method_of, metrics_of, problems
 from reports.gate.writing import is_blind
 
 Status = Literal["passed", "failed", "inconclusive", "invalid", "unjudged"]
 PASSED, FAILED, UNUSABLE = 0, 1, 3
-_FEWEST = 4
-"""Seeds of baseline and run together, where they are not the same: two degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +140,9 @@ def decide(runs: Sequence[Run], baseline: Baseline, *, allow_config: bool = Fals
         found.append("there are several runs of one seed")
     if len(chosen) < baseline.check_seeds:
         found.append(f"{len(chosen)} seed(s) given where the baseline asks for {baseline.check_seeds}")
-    if chosen and not _shares_seeds(chosen, baseline) and len(chosen) + len(baseline.seeds) < _FEWEST:
-        found.append("too few seeds to judge others by than the baseline's: check with the same seeds")
+    if others := sorted({run.manifest.seed for run in chosen} - set(baseline.seeds)):
+        told_seeds = ", ".join(map(str, others))
+        found.append(f"seed {told_seeds} is not the baseline's: trainings differ by their seed, so check with the same")
     blank = Outcome(
         problems=tuple(found),
         notes=(*notes, *([clean(f"configuration allowed to differ: {told(changed)}", 400)] if changed else [])),
@@ -153,7 +152,7 @@ def decide(runs: Sequence[Run], baseline: Baseline, *, allow_config: bool = Fals
         seeds=tuple(run.manifest.seed for run in chosen),
         baseline_seeds=tuple(baseline.seeds),
     )
-    if not chosen or not all(_can_be_read(run) for run in chosen) or _incomparable(chosen, baseline):
+    if not chosen or others or not all(_can_be_read(run) for run in chosen) or _incomparable(chosen, baseline):
         return blank
     metrics = [metrics_of(run) for run in chosen]
     decisions = _corrected([_measured(one, chosen, metrics, baseline, resamples) for one in baseline.metrics])
@@ -211,27 +210,22 @@ def _measured(
     fault = _fault(found, metric)
     if fault is None and metric.tolerance is None:
         return replace(blank, status="unjudged", why=metric.unjudged)
+    if fault is None and is_blind(metric):
+        status: Status = "invalid" if blank.is_primary else "unjudged"
+        return replace(blank, status=status, why="too few observations to see any loss of it")
     if fault is None:
         try:
             loss = _loss(found, metric, runs, baseline, resamples)
             held = average(_held_against(metric, runs, baseline))
-            return _with_loss(
-                replace(blank, baseline=metric.value if held is None else held), metric, loss, runs, baseline
-            )
+            return _with_loss(replace(blank, baseline=metric.value if held is None else held), metric, loss)
         except MissingError as error:
             fault = clean(error.what)
     return replace(blank, why=fault)
 
 
-def _shares_seeds(runs: Sequence[Run], baseline: Baseline) -> bool:
-    return {run.manifest.seed for run in runs} <= set(baseline.seeds)
-
-
 def _held_against(metric: Reference, runs: Sequence[Run], baseline: Baseline) -> list[Evidence]:
-    """The baseline's evidence of the runs' seeds; of all of its seeds, where the runs have others."""
+    """The baseline's evidence of the runs' seeds."""
     every = baseline.evidence(metric)
-    if not _shares_seeds(runs, baseline):
-        return every
     seeds = {run.manifest.seed for run in runs}
     return [one for seed, one in zip(baseline.seeds, every, strict=True) if seed in seeds]
 
@@ -239,29 +233,24 @@ def _held_against(metric: Reference, runs: Sequence[Run], baseline: Baseline) ->
 def _loss(
     found: Sequence[Metric | None], metric: Reference, runs: Sequence[Run], baseline: Baseline, resamples: int
 ) -> Contrast:
-    """How much worse the run is than the baseline's same seeds; than all of them, where it has others."""
+    """How much worse the run is than the baseline's same seeds."""
     evidences = [compact(run.evidence[metric.key]) for run in runs if metric.key in run.evidence]
     kinds = {(one.statistic, one.bounded) for one in evidences}
     if len(evidences) < len(runs) or kinds != {(metric.statistic, metric.bounded)}:
         raise MissingError("there is no evidence of its kind")
-    every, same = baseline.evidence(metric), _shares_seeds(runs, baseline)
     reference = _held_against(metric, runs, baseline)
-    repeat = repeatability(every, evidences, relative=metric.relative, resamples=resamples)
+    repeat = repeatability(baseline.evidence(metric), evidences, relative=metric.relative, resamples=resamples)
     error = None
     if repeat is not None:
         share = 1 / len(evidences) + 1 / len(reference)
-        error = error_of(repeat, len(baseline.clusters[metric.clusters or 0]), metric.answers, share, same=same)
+        error = error_of(repeat, len(baseline.clusters[metric.clusters or 0]), metric.answers, share)
     sides = (reference, evidences) if metric.higher_is_better else (evidences, reference)
     loss = contrast(*sides, relative=metric.relative, error=error, resamples=resamples)
-    if loss.n_left_out and not any(one and one.n_empty for one in found):
+    # A perplexity has nothing to say of a blank text; whatever else is absent is missing.
+    blank = 0 if metric.statistic == "mean" else sum(one.n_empty for one in found if one)
+    if loss.n_left_out > blank:
         raise MissingError(f"{loss.n_left_out} prompts or questions are missing on one side")
     return loss
-
-
-def _limit_of_other_seeds(metric: Reference, loss: Contrast, baseline: Baseline) -> float:
-    judged = sum(one.tolerance is not None for one in baseline.metrics)
-    alpha = alpha_of(judged, is_primary=metric.key == baseline.primary)
-    return limit_of(metric.tolerance or 0.0, loss.error, loss.n_clusters, alpha, relative=metric.relative)
 
 
 def _fault(found: Sequence[Metric | None], metric: Reference) -> str | None:
@@ -275,12 +264,8 @@ def _fault(found: Sequence[Metric | None], metric: Reference) -> str | None:
     return None
 
 
-def _with_loss(blank: Decision, metric: Reference, loss: Contrast, runs: Sequence[Run], baseline: Baseline) -> Decision:
+def _with_loss(blank: Decision, metric: Reference, loss: Contrast) -> Decision:
     """The decision with its figures, where they are ones."""
-    if not _shares_seeds(runs, baseline):
-        blank = replace(blank, limit=_limit_of_other_seeds(metric, loss, baseline))
-        if blank.is_primary and is_blind(metric, blank.limit):
-            raise MissingError("seeds differ too much to judge others by: check with the baseline's")
     shown = math.expm1 if metric.relative else float
     tolerance = metric.tolerance or 0.0
     p = loss.p_above(math.log1p(tolerance) if metric.relative else tolerance)

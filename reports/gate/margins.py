@@ -3,7 +3,7 @@
 import math
 from statistics import NormalDist
 
-from bench.stats.margin import Error, Repeatability, unseen
+from bench.stats.margin import Error, unseen
 from bench.stats.spread import student_quantile
 
 ALPHA = 0.05
@@ -32,23 +32,18 @@ def default_tolerance(name: str, *, relative: bool) -> float:
     return _TOXICITY if "toxic" in name else _SHARE
 
 
-def error_of(repeat: Repeatability, n_clusters: int, n_answers: int | None, share: float, *, same: bool) -> Error:
-    """The standard error of a difference between repeats.
-
-    Where both sides share their seeds, by sampling alone; else by the spread of the seeds' figures, Student's t.
+def error_of(repeat: float, n_clusters: int, n_answers: int | None, share: float) -> Error:
+    """The standard error of a difference between repeats of the same seeds.
 
     Args:
-        repeat: How much one seed's figure differs.
+        repeat: How much one seed's figure differs, as a variance.
         n_clusters: Prompts or questions.
         n_answers: Observations of one seed, where each is right or wrong; else None.
         share: 1 / seeds of one side + 1 / seeds of the other.
-        same: Whether both sides share their seeds.
     """
     # Few answers differ between repeats, so what is seen of that is little: count as if one more had.
     more = 1 / n_answers**2 if n_answers else 0.0
-    if same:
-        return Error(math.sqrt((repeat.sampling + more) * share), n_clusters - 1)
-    return Error(math.sqrt((repeat.seeds + more) * share), repeat.free)
+    return Error(math.sqrt((repeat + more) * share), n_clusters - 1)
 
 
 def planned(error: Error, degrees: int) -> Error:

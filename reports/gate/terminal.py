@@ -55,7 +55,8 @@ def _baseline(baseline: Baseline, path: Path, notes: Sequence[str]) -> Iterator[
 
 
 def _lines(outcome: Outcome) -> Iterator[Text]:
-    yield Text(headline(outcome), style=_STYLES.get(outcome.status, ""))
+    # The words before the label keep it from a line's beginning, where it could be a command to a forge's runner.
+    yield Text(f"bench check: {headline(outcome)}", style=_STYLES.get(outcome.status, ""))
     if outcome.run_ids:
         yield Text(sources(outcome), style="dim")
     for problem in outcome.problems:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.stats import average, interval
-from bench.stats.margin import Repeatability, over_prompts, repeatability, unseen
+from bench.stats.margin import over_prompts, repeatability, unseen
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from reports.cells import clean
@@ -159,7 +159,7 @@ def _reference(
         raise MissingError(f"{clean(first.key)} has a seed without observations", mend="run that cell again")
     tolerance = plan.tolerances.get(first.key, default_tolerance(first.name, relative=relative))
     answers = first.n if all(set(one.value) <= {0.0, 1.0} for one in evidences) else None
-    error = error_of(repeat, len(names), answers, 2 / (plan.check_seeds or len(small)), same=True)
+    error = error_of(repeat, len(names), answers, 2 / (plan.check_seeds or len(small)))
     error = planned(error, (len(names) - 1) * max(1, len(small) - 1))
     limit = limit_of(tolerance, error, len(names), alpha, relative=relative)
     if len(small) == 1 and small[0].bounded:  # a check of one seed looks at prompts, of which it may see none differ
@@ -185,7 +185,7 @@ def _reference(
     )
 
 
-def _repeat(evidences: Sequence[Evidence], resamples: int) -> Repeatability | None:
+def _repeat(evidences: Sequence[Evidence], resamples: int) -> float | None:
     relative = _is_relative(evidences)
     if len(evidences) == 1:
         return over_prompts(evidences[0], relative=relative, resamples=resamples)
@@ -238,12 +238,11 @@ def _unused(metrics: Sequence[Metric], reason: str) -> Reference:
     )
 
 
-def is_blind(metric: Reference, limit: float | None = None) -> bool:
-    """Whether not even the worst figure that there can be would reach the metric's limit, or another one."""
-    limit = metric.limit if limit is None else limit
-    if limit is None or not metric.bounded:
+def is_blind(metric: Reference) -> bool:
+    """Whether not even the worst figure that there can be would reach the metric's limit."""
+    if metric.limit is None or not metric.bounded:
         return False
-    return limit >= (metric.value if metric.higher_is_better else 1 - metric.value)
+    return metric.limit >= (metric.value if metric.higher_is_better else 1 - metric.value)
 
 
 def _notes(baseline: Baseline) -> list[str]:

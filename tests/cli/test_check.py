@@ -1,6 +1,7 @@
 """`bench baseline` and `bench check`, as a CI job runs them: what they exit with, and what they leave."""
 
 import json
+import shutil
 from xml.etree import ElementTree
 
 import pytest
@@ -37,7 +38,7 @@ def check(bench, records, tmp_path):
 def test_passed_failed_and_incomparable(check, tmp_path):
     passed = check("old", "--junit", "out/j.xml", "--markdown", "m.md")
     assert (passed.returncode, passed.stderr) == (0, "")
-    assert passed.stdout.startswith("contrastive on mini: passed (6 passed, 1 unjudged)")
+    assert passed.stdout.startswith("bench check: contrastive on mini: passed (5 passed, 2 unjudged)")
     assert ElementTree.parse(tmp_path / "out/j.xml").getroot().get("failures") == "0"  # noqa: S314 - our own
     assert (tmp_path / "m.md").read_text(encoding="utf-8").startswith("### ✅")
 
@@ -70,10 +71,16 @@ def test_github_gets_annotations_and_a_summary(check, tmp_path):
     assert both.stderr.startswith("::error ")
 
 
-def test_a_suite_s_runs_are_those_of_the_method(check):
+def test_a_suite_s_runs_are_the_latest_of_the_method(check, records, tmp_path):
     done = check("old", "--suite", "mini", "--json", named=())
     assert (done.returncode, json.loads(done.stdout)["run_ids"]) == (0, ["c0", "c1"])
     assert check("old", named=("mini-none",)).returncode == 2  # two begin so
+    shutil.copytree(records / "old", tmp_path / "new")
+    later = {"config": {"steps": 9}, "created": "2027-01-01T00:00:00+00:00"}
+    write_run(tmp_path / "new", "contrastive", whole=True, toxicity=0.3, run_id="newer", **later)
+    newer = check(tmp_path / "new", "--suite", "mini", named=())
+    assert newer.returncode == 3
+    assert "another method or configuration" in " ".join(newer.stdout.split())
     other = check("old", named=("mini-none-s0", "mini-none-s1"))
     assert other.returncode == 3
     assert "method.name (contrastive, none)" in " ".join(other.stdout.split())
