@@ -154,7 +154,8 @@ def compare(
         MissingError: a run is not finished, its record is damaged, or the two are not comparable.
         UsageError: a side's runs are of several methods, or there is no such task.
     """
-    first, second = _side(a), _side(b)
+    first, left_out_of_a = _side(a)
+    second, left_out_of_b = _side(b)
     forced = _forced([*first, *second], force=force)
     measured = [metrics_of(run) for run in (*first, *second)]
     metrics = {key: metric for some in measured for key, metric in some.items()}
@@ -167,7 +168,7 @@ def compare(
     answers = [found for metric in metrics.values() if (found := _answers(metric, first, second))]
     prompts = _prompts(first, second, texts=texts) if task in (None, _SAMPLES) else None
     apart = [run.manifest.seed for run in first] != [run.manifest.seed for run in second]
-    notes = ["the two were not run with the same seeds"] if apart else []
+    notes = [*left_out_of_a, *left_out_of_b, *(["the two were not run with the same seeds"] if apart else [])]
     return Comparison(
         suite=clean(first[0].manifest.suite.get("name", "?"), 60),
         a=_told(first),
@@ -185,16 +186,16 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     return asdict(comparison)
 
 
-def _side(runs: Sequence[Run]) -> list[Run]:
-    """One side's runs, by seed."""
-    chosen, _ = latest(runs)
+def _side(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """One side's runs, by seed, and notes of those that later ones replace."""
+    chosen, notes = latest(runs)
     for run in chosen:
         if run.result is None:
             raise MissingError(f"run {clean(run.id)} has not finished", mend="'bench run' goes on where it stopped")
         if apart := differing_methods(method_of(chosen[0]), method_of(run)):
             what = f"runs {clean(chosen[0].id)} and {clean(run.id)} are not of one method: {told(apart)}"
             raise UsageError(what, mend="a side is one run, or runs of one method that differ in their seed alone")
-    return chosen
+    return chosen, notes
 
 
 def _told(runs: Sequence[Run]) -> Side:

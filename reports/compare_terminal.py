@@ -96,6 +96,8 @@ def _change(one: Change) -> Iterator[Text]:
     text.append(f"{_difference(one)}{_DAGGER if one.is_significant else ''}".ljust(_WIDE), style=_STYLES[one.verdict])
     text.append(_p(one.p))
     yield text
+    if one.difference and one.difference.n_left_out:
+        yield Text(f"    on what both have: {one.difference.n_left_out} prompts or questions left out", style="yellow")
     if one.n_failed:
         yield Text(f"    {one.n_failed} measurements failed: they are in no mean", style="bold red")
 

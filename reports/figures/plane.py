@@ -91,7 +91,7 @@ def planes_of(known: Sequence[Plane], utility: str | None, *, wide: bool) -> lis
     if not wanted:
         what = {"perplexity": "held-out perplexity", "accuracy": "accuracy"}.get(utility or "", "utility")
         raise MissingError(
-            f"these runs have not measured {what}", mend="take a suite with the task 'heldout' or lm_eval"
+            f"{what} was not measured in all of these systems", mend="take a suite with the task 'heldout' or lm_eval"
         )
     return wanted
 

@@ -67,8 +67,7 @@ def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
     key = [(Line2D([], [], color=colour, linestyle=line), f"mean φ of {name}") for name, colour, line in _PHI.values()]
     has_phi = any("phi_positives" in step for one in trained for log in one.logs for step in log)
     notes.append("Thin: each seed; thick: their mean, smoothed over an eighth of the steps.")
-    named = {one.label.split(": ")[0] for one in trained}
-    if untrained := [c.label for c in columns if short(c.label, _TITLE) not in named and c.method != "none"]:
+    if untrained := [column.label for column in columns if not parts_of(column) and column.method != "none"]:
         notes.append(f"Without a log: {listed(untrained)}.")
     add_below(figure, notes, key if has_phi else ())
     return figure

@@ -50,7 +50,7 @@ def problems(run: Run) -> list[str]:
     failed = [metric for metric in run.result.metrics if metric.n_failed or metric.value is None]
     if failed:
         told = ", ".join(clean(metric.key, 80) for metric in failed[:_SHOWN]) + (", …" if failed[_SHOWN:] else "")
-        found.append(f"{name} has measurements that failed ({told})")
+        found.append(f"{name} has measurements that failed or have no value ({told})")
     elif not run.result.publishable:
         found.append(f"{name} is not publishable")
     evidence = run.evidence

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,14 +84,17 @@ def lines(path: Path) -> Iterator[Row]:
 
 def _add(tasks: "dict[str, _Texts | _Questions]", name: str, place: int, seed: int, row: Row) -> None:
     """File a line under its task; each filter of an lm-eval task is a task of its own."""
+    kind: type[_Texts | _Questions]
     if "continuation" in row and "prompt_id" in row:
-        task = tasks.setdefault(name, _Texts())
+        kind, label = _Texts, name
     elif "doc_hash" in row:
         how = row.get("filter", "none")
-        task = tasks.setdefault(name if how == "none" else clean(f"{name} ({how})"), _Questions())
+        kind, label = _Questions, name if how == "none" else clean(f"{name} ({how})")
     else:
         return
-    task.add(place, seed, row)
+    if not isinstance(tasks.setdefault(label, kind()), kind):  # a file may hold both
+        label = f"{label} ({'texts' if kind is _Texts else 'questions'})"
+    tasks.setdefault(label, kind()).add(place, seed, row)
 
 
 class _Texts:
@@ -105,15 +109,23 @@ class _Texts:
         self._scores: dict[int, dict[int, float | None]] = {}
         self._left_out: dict[int, dict[int, int]] = {}
         self._prompts_left_out: dict[int, int] = {}
+        self._unnumbered: Counter[tuple[int, int, int]] = Counter()
 
     def add(self, place: int, seed: int, row: Row) -> None:
-        key = (self._prompt(row), seed, _whole(row.get("sample")))
+        prompt = self._prompt(row)
+        given = row.get("sample")
+        key = (prompt, seed, self._next(place, prompt, seed) if given is None else _whole(given))
         at = self._rows.setdefault(key, len(self._rows))
         cut = shown(_text(row["continuation"]))
         self._texts.setdefault(place, {})[at] = cut.text
         self._scores.setdefault(place, {})[at] = _score(row.get("scores"))
         if cut.left_out:
             self._left_out.setdefault(place, {})[at] = cut.left_out
+
+    def _next(self, place: int, prompt: int, seed: int) -> int:
+        """The number of a sample that has none: the order in which they stand."""
+        self._unnumbered[place, prompt, seed] += 1
+        return self._unnumbered[place, prompt, seed] - 1
 
     def _prompt(self, row: Row) -> int:
         name = _text(row["prompt_id"])

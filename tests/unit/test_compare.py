@@ -117,6 +117,26 @@ def test_seeds_of_one_method_are_one_side(root, pair):
     assert "same seeds" in compare(sides[0], pair[1]).notes[0]
 
 
+def test_what_is_left_out_is_told(root, pair, tmp_path):
+    def cut(record):
+        one = record["evidence"]["heldout/perplexity"]
+        kept = [n for n, place in enumerate(one["cluster"]) if place < 4]
+        one["cluster"], one["value"] = ([one[name][n] for n in kept] for name in ("cluster", "value"))
+
+    fewer = edited(pair[1][0], tmp_path, "tasks/heldout.json", cut)
+    found = compare(pair[0], [fewer])
+    assert next(one for one in found.changes if one.key == "heldout/perplexity").difference.n_left_out == PROMPTS - 4
+    told = io.StringIO()
+    print_comparison(found, 3, told)
+    assert f"{PROMPTS - 4} prompts or questions left out" in told.getvalue()
+    again = compare(pair[0], [*pair[1], edited(pair[1][0], tmp_path / "later", "manifest.json", _later)])
+    assert any("replaced by the later" in note for note in again.notes)
+
+
+def _later(manifest):
+    manifest["created"] = "2027-01-01T00:00:00+00:00"
+
+
 def test_failed_scores_are_counted_and_in_no_comparison(pair, tmp_path):
     def fail(rows):
         rows[0]["scores"] = None

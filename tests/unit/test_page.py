@@ -17,7 +17,7 @@ from synthetic import PROMPTS, SAMPLES, write_run
 from bench.errors import MissingError, UsageError
 from bench.store.runs import list_runs, load_run
 from reports.page.page import build_page as build_whole
-from reports.page.samples import gather, lines, pack
+from reports.page.samples import count, gather, lines, pack
 from reports.page.text import LONGEST, shown, visible
 
 HOSTILE = {
@@ -291,6 +291,15 @@ def test_generated_answers_are_texts_and_each_filter_is_a_task(root):
 def test_lines_of_another_kind_are_left_out(root):
     add(root / "mini-none-s0", "other", {"anything": 1})
     assert [task["name"] for task in gather([[load_run(root / "mini-none-s0")]])] == ["rtp"]
+
+
+def test_a_file_may_hold_texts_and_questions_and_samples_without_a_number(root):
+    bare = [{key: value for key, value in continuation(f"t{n}").items() if key != "sample"} for n in range(3)]
+    add(root / "mini-none-s0", "both", *bare, question("q", 1.0))
+    found = {one["name"]: one for one in gather([[load_run(root / "mini-none-s0")]])}
+    assert set(found) == {"rtp", "both", "both (questions)"}
+    assert count([found["both"]]) == 3
+    assert count([found["both (questions)"]]) == 1
 
 
 def test_a_line_that_was_cut_off_is_left_out_and_a_damaged_one_is_told(root):
