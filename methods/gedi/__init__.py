@@ -44,7 +44,7 @@ class GediConfig(TrainingConfig):
         description="factor on the mean log-likelihoods that the class is told by (the authors learn it, from 1)",
     )
     omega: float = Field(
-        30.0, description="strength: power of the class probability, 0 is the base", json_schema_extra=APPLY
+        5.0, description="strength: power of the class probability, 0 is the base", json_schema_extra=APPLY
     )
     class_bias: float = Field(
         0.0,
@@ -84,7 +84,7 @@ class Gedi(Method[GediConfig]):
         paper="Krause et al., 2021, arXiv 2009.06367",
         needs_sets=True,
         strength="omega",
-        strengths=(30.0, 10.0, 60.0, 20.0, 5.0),
+        strengths=(5.0, 10.0, 2.0, 20.0, 30.0),
     )
     Config = GediConfig
 
