@@ -75,9 +75,11 @@ def test_a_value_of_the_wrong_type_is_refused(config):
         call("--config", str(config))
 
 
-def test_json_keeps_letters_and_refuses_nan(capsys):
-    print_json({"a": "é", "b": None})
-    assert capsys.readouterr().out == '{\n "a": "é",\n "b": null\n}\n'
+def test_json_is_ascii_and_refuses_nan(capsys):
+    print_json({"a": "é\u202e\x9b", "b": None})
+    told = capsys.readouterr().out
+    assert told.isascii()  # what steers a terminal comes to none
+    assert json.loads(told) == {"a": "é\u202e\x9b", "b": None}
     with pytest.raises(ValueError, match="JSON"):
         print_json(float("nan"))
     print_json([json.loads("1")])
