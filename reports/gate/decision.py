@@ -143,9 +143,10 @@ def decide(runs: Sequence[Run], baseline: Baseline, *, allow_config: bool = Fals
     if others := sorted({run.manifest.seed for run in chosen} - set(baseline.seeds)):
         told_seeds = ", ".join(map(str, others))
         found.append(f"seed {told_seeds} is not the baseline's: trainings differ by their seed, so check with the same")
+    allowed = [clean(f"configuration allowed to differ: {told(changed)}", 400)] if changed and allow_config else []
     blank = Outcome(
         problems=tuple(found),
-        notes=(*notes, *([clean(f"configuration allowed to differ: {told(changed)}", 400)] if changed else [])),
+        notes=(*notes, *allowed),
         label=clean(baseline.method.label, 60),
         suite=clean(baseline.facts.get("suite.name", "?"), 60),
         run_ids=tuple(clean(run.id) for run in chosen),
