@@ -10,7 +10,7 @@ _PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage{booktabs,siunitx,graphicx}
-\usepackage[margin=2cm,landscape]{geometry}
+\usepackage[margin=2cm%s]{geometry}
 \begin{document}"""
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -60,7 +60,8 @@ def to_latex(sheet: Sheet, *, standalone: bool = True) -> str:
     """
     lines = list(_table(sheet))
     if standalone:
-        lines = [_PREAMBLE, *lines, r"\end{document}"]
+        # A line a system makes a long table, a column a system a wide one.
+        lines = [_PREAMBLE % (",landscape" if sheet.systems == "columns" else ""), *lines, r"\end{document}"]
     return "\n".join(lines) + "\n"
 
 
