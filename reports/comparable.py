@@ -79,7 +79,7 @@ def refuse_incomparable(runs: Sequence[Run], *, force: bool = False) -> tuple[st
         if found and not force:
             raise MissingError(
                 f"runs {clean(runs[0].id)} and {clean(run.id)} are not comparable: they differ in {told(found)}",
-                mend="make one table of each kind",
+                mend="look at each kind on its own",
             )
         for one in found:
             forced.setdefault(one.key, one)

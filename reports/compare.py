@@ -14,7 +14,7 @@ from bench.store.files import read_jsonl
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from reports.cells import Verdict, clean, verdict
-from reports.comparable import differing, facts, told
+from reports.comparable import refuse_incomparable, told
 from reports.gate.runs import differing_methods, latest, method_of, metrics_of
 
 _ALPHA = 0.05
@@ -156,7 +156,7 @@ def compare(
     """
     first, left_out_of_a = _side(a)
     second, left_out_of_b = _side(b)
-    forced = _forced([*first, *second], force=force)
+    forced = refuse_incomparable([*first, *second], force=force)
     measured = [metrics_of(run) for run in (*first, *second)]
     metrics = {key: metric for some in measured for key, metric in some.items()}
     if task is not None:
@@ -204,17 +204,6 @@ def _told(runs: Sequence[Run]) -> Side:
         run_ids=tuple(clean(run.id) for run in runs),
         seeds=tuple(run.manifest.seed for run in runs),
     )
-
-
-def _forced(runs: Sequence[Run], *, force: bool) -> tuple[str, ...]:
-    found: dict[str, str] = {}
-    for run in runs[1:]:
-        apart = differing(facts(runs[0]), facts(run))
-        if apart and not force:
-            what = f"runs {clean(runs[0].id)} and {clean(run.id)} are not comparable: they differ in {told(apart)}"
-            raise MissingError(what, mend="--force compares them all the same, with a mark that says so")
-        found |= {one.key: str(one) for one in apart if one.key not in found}
-    return tuple(found.values())
 
 
 # --- metrics ---

@@ -34,6 +34,7 @@ def baseline(  # noqa: PLR0917 - one parameter a flag
     All runs are of one method with one configuration, finished and without a failed measurement.
     """
     import bench
+    from bench.errors import UsageError
     from reports.gate import make_baseline, save_baseline
     from reports.gate.terminal import print_baseline
     from reports.gate.writing import Plan
@@ -41,7 +42,10 @@ def baseline(  # noqa: PLR0917 - one parameter a flag
     plan = Plan(_tolerances(tolerance or []), check_seeds, primary, bench.__version__)
     made, notes = make_baseline(chosen(runs_dir, run, None, every=False), plan)
     path = output or Path("baselines") / f"{_file(made.facts.get('suite.name'))}-{_file(made.method.name)}.json"
-    save_baseline(path, made)
+    try:
+        save_baseline(path, made)
+    except (FileExistsError, IsADirectoryError, NotADirectoryError):
+        raise UsageError(f"no file can be written at {path}", mend="name another with --output") from None
     if json:
         print_json({"path": str(path), "notes": notes, "baseline": made.model_dump()})
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import RUNS, Json, RunsDir
+from bench.cli.common import RUNS, Json, RunsDir, write_output
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
 if TYPE_CHECKING:
@@ -40,10 +40,12 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
     With --suite or --all, the latest finished run of the baseline's method is taken for each of its seeds.
     """
-    from bench.errors import BenchError
+    from bench.errors import BenchError, UsageError
     from reports.gate import decide, load_baseline, refused
 
     for path in (junit, markdown):
+        if path is not None and path.is_dir():
+            raise UsageError(f"{path} is a folder", mend="name a file")
         if path is not None:
             path.unlink(missing_ok=True)  # a report of an earlier check must not be taken for this one's
     try:
@@ -71,13 +73,12 @@ def _of_method(runs: "list[Run]", reference: "Baseline") -> "list[Run]":
 
 def _write(outcome: "Outcome", junit: Path | None, markdown: Path | None, *, github: bool, json: bool) -> None:
     """Write the files that were asked for, and GitHub's annotations (on stderr where stdout is JSON)."""
-    from bench.store.files import write_text
     from reports.gate import forms
 
     if junit is not None:
-        write_text(junit, forms.junit(outcome))
+        write_output(junit, forms.junit(outcome))
     if markdown is not None:
-        write_text(markdown, forms.markdown(outcome))
+        write_output(markdown, forms.markdown(outcome))
     if github:
         for line in forms.annotations(outcome):
             typer.echo(line, err=json)
