@@ -161,11 +161,16 @@ def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
     """A label for each group; where two are the same, with the settings that set them apart, and at last a number."""
     labels = [clean(group[0].label, 60) for group in groups]
     configs = [flat(_settings(group[0])) for group in groups]
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for label, config in zip(labels, configs, strict=True):
+        alike.setdefault(label, []).append(config)
+    apart = {
+        label: [key for key in sorted({k for c in same for k in c}) if len({_told(c, key) for c in same}) > 1]
+        for label, same in alike.items()
+    }
     told: list[str] = []
     for label, config in zip(labels, configs, strict=True):
-        same = [other for name, other in zip(labels, configs, strict=True) if name == label]
-        apart = [key for key in sorted({k for c in same for k in c}) if len({_told(c, key) for c in same}) > 1]
-        settings = ", ".join(f"{key}={_told(config, key)}" for key in apart)
+        settings = ", ".join(f"{key}={_told(config, key)}" for key in apart[label])
         full = clean(f"{label} ({settings})", 120) if settings else label
         again = sum(other == full or other.startswith(f"{full} #") for other in told)
         told.append(f"{full} #{again + 1}" if again else full)

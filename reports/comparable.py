@@ -66,16 +66,16 @@ def refuse_incomparable(runs: Sequence[Run], *, force: bool = False) -> tuple[st
     Raises:
         MissingError: two differ, or one does not say what it was measured with; the message names the fields.
     """
-    first = facts(runs[0]) if runs else {}
+    known = [facts(run) for run in runs]
     forced: dict[str, Differing] = {}
-    for run in runs:
-        if absent := [key for key in _NEEDED if not facts(run).get(key)]:
+    for run, own in zip(runs, known, strict=True):
+        if absent := [key for key in _NEEDED if not own.get(key)]:
             if not force:
                 what = f"run {clean(run.id)} does not say what it was measured with ({', '.join(absent)})"
                 raise MissingError(what, mend="run it again, or leave it out")
-            forced |= {key: Differing(key, first.get(key), facts(run).get(key)) for key in absent}
-    for run in runs[1:]:
-        found = differing(first, facts(run))
+            forced |= {key: Differing(key, known[0].get(key), own.get(key)) for key in absent}
+    for run, own in zip(runs[1:], known[1:], strict=True):
+        found = differing(known[0], own)
         if found and not force:
             raise MissingError(
                 f"runs {clean(runs[0].id)} and {clean(run.id)} are not comparable: they differ in {told(found)}",

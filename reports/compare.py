@@ -14,8 +14,9 @@ from bench.store.files import read_jsonl
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from reports.cells import Verdict, clean, verdict
+from reports.columns import Column
 from reports.comparable import refuse_incomparable, told
-from reports.gate.runs import differing_methods, latest, method_of, metrics_of
+from reports.gate.runs import differing_methods, latest, method_of
 
 _ALPHA = 0.05
 _HALF = 0.5
@@ -157,15 +158,15 @@ def compare(
     first, left_out_of_a = _side(a)
     second, left_out_of_b = _side(b)
     forced = refuse_incomparable([*first, *second], force=force)
-    measured = [metrics_of(run) for run in (*first, *second)]
-    metrics = {key: metric for some in measured for key, metric in some.items()}
+    sides = [Column(clean(runs[0].label, 60), runs) for runs in (first, second)]
+    metrics = {metric.key: metric for side in sides for metric in side.all_metrics}
     if task is not None:
         tasks = {metric.task for metric in metrics.values()}
         if task not in tasks:
             raise UsageError(f"no task '{clean(task)}' in these runs", mend=did_you_mean(task, tasks))
         metrics = {key: metric for key, metric in metrics.items() if metric.task == task}
-    changes = _corrected([_change(metric, first, second) for metric in metrics.values()])
-    answers = [found for metric in metrics.values() if (found := _answers(metric, first, second))]
+    changes = _corrected([_change(metric, *sides) for metric in metrics.values()])
+    answers = [found for metric in metrics.values() if (found := _answers(metric, *sides))]
     prompts = _prompts(first, second, texts=texts) if task in (None, _SAMPLES) else None
     apart = [run.manifest.seed for run in first] != [run.manifest.seed for run in second]
     notes = [*left_out_of_a, *left_out_of_b, *(["the two were not run with the same seeds"] if apart else [])]
@@ -209,20 +210,13 @@ def _told(runs: Sequence[Run]) -> Side:
 # --- metrics ---
 
 
-def _evidence(metric: Metric, runs: Sequence[Run]) -> list[Evidence]:
-    """The evidence of every run, or nothing where one has none."""
-    found = [run.evidence[metric.key] for run in runs if metric.key in run.evidence]
-    return found if len(found) == len(runs) else []
-
-
-def _change(metric: Metric, first: Sequence[Run], second: Sequence[Run]) -> Change:
+def _change(metric: Metric, a: Column, b: Column) -> Change:
     relative = "perplexity" in metric.name
-    sides = [_evidence(metric, runs) for runs in (first, second)]
-    found = [metrics_of(run).get(metric.key) for run in (*first, *second)]
-    a, b = (_figure(metric, runs) for runs in (first, second))
-    failed = sum(one.n_failed for one in found if one)
-    blank = Change(clean(metric.key, 160), metric.higher_is_better, relative, a, b, failed)
-    if not all(sides) or a is None or b is None:
+    sides = [side.evidence(metric.key) for side in (a, b)]
+    first, second = (_figure(metric, side) for side in (a, b))
+    failed = sum(one.n_failed for side in (a, b) for one in side.metrics(metric.key))
+    blank = Change(clean(metric.key, 160), metric.higher_is_better, relative, first, second, failed)
+    if not all(sides) or first is None or second is None:
         return blank
     systems = Systems(sides)
     try:
@@ -234,10 +228,9 @@ def _change(metric: Metric, first: Sequence[Run], second: Sequence[Run]) -> Chan
     return replace(blank, difference=difference, verdict=judged, p=tested.p, test=tested.test)
 
 
-def _figure(metric: Metric, runs: Sequence[Run]) -> float | None:
-    values = [metrics_of(run)[metric.key].value for run in runs if metric.key in metrics_of(run)]
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(runs) else None
+def _figure(metric: Metric, side: Column) -> float | None:
+    known = [one.value for one in side.metrics(metric.key) if one.value is not None]
+    return sum(known) / len(known) if len(known) == len(side.runs) else None
 
 
 def _corrected(changes: Sequence[Change]) -> list[Change]:
@@ -251,9 +244,9 @@ def _corrected(changes: Sequence[Change]) -> list[Change]:
 # --- questions ---
 
 
-def _answers(metric: Metric, first: Sequence[Run], second: Sequence[Run]) -> Answers | None:
+def _answers(metric: Metric, a: Column, b: Column) -> Answers | None:
     """Which questions flipped; None where the metric is not of right and wrong, one answer a question."""
-    sides = [_evidence(metric, runs) for runs in (first, second)]
+    sides = [side.evidence(metric.key) for side in (a, b)]
     if not metric.higher_is_better or not all(sides) or not all(_is_answer(one) for side in sides for one in side):
         return None
     right = [_right(side) for side in sides]

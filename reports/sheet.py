@@ -134,8 +134,12 @@ def word(value: Any) -> Entry:
 
 def digits_of(row: Row, scale: float = 1) -> int:
     """Decimals for a row: three for shares, fewer for larger figures."""
-    largest = scale * max((abs(cell.value) for cell in row.cells if cell.value is not None), default=0.0)
-    return next((digits for limit, digits in ((2, 3), (10, 2), (_THOUSAND, 1)) if largest < limit), 0)
+    return digits_for(scale * max((abs(cell.value) for cell in row.cells if cell.value is not None), default=0.0))
+
+
+def digits_for(size: float) -> int:
+    """Decimals for figures up to a size."""
+    return next((digits for limit, digits in ((2, 3), (10, 2), (_THOUSAND, 1)) if size < limit), 0)
 
 
 def number(value: float | None, digits: int) -> str:

@@ -191,9 +191,10 @@ def _keys(runs: Sequence[Run]) -> tuple[str, str | None]:
 def _point(system: System, over: str | None, cells: Sequence[Cell]) -> Point:
     """A point from its cells of toxicity, perplexity and accuracy."""
     toxicity, perplexity, accuracy = cells
-    costs: dict[Plane, Figure] = {"perplexity": _cost_of(perplexity, 1), "accuracy": _cost_of(accuracy, -1)}
-    if system.is_base:
-        costs = {"perplexity": _no_cost(perplexity), "accuracy": _no_cost(accuracy)}
+    costs: dict[Plane, Figure] = {
+        "perplexity": cost_of(perplexity, 1, is_base=system.is_base),
+        "accuracy": cost_of(accuracy, -1, is_base=system.is_base),
+    }
     return Point(
         label=system.label,
         setting=system.config.get(over) if over else None,
@@ -207,18 +208,19 @@ def _point(system: System, over: str | None, cells: Sequence[Cell]) -> Point:
     )
 
 
-def _cost_of(cell: Cell, sign: int) -> Figure:
-    """The change to the base for the worse, which a rise is where `sign` is 1; nothing where an observation failed."""
+def cost_of(cell: Cell, sign: int, *, is_base: bool) -> Figure:
+    """The change to the base for the worse, which a rise is where `sign` is 1; nothing where an observation failed.
+
+    Of the base itself: 0, where it was measured.
+    """
+    if is_base:
+        return Figure(None if cell.value is None else 0.0)
     found = cell.difference
     if found is None or cell.n_failed:
         return Figure()
     if found.low is None or found.high is None:
         return Figure(sign * found.value)
     return Figure(sign * found.value, *sorted((sign * found.low, sign * found.high)))
-
-
-def _no_cost(cell: Cell) -> Figure:
-    return Figure(None if cell.value is None else 0.0)
 
 
 def _figure(cell: Cell) -> Figure:

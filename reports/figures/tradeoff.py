@@ -10,14 +10,14 @@ from matplotlib.lines import Line2D
 from bench.errors import MissingError
 from bench.store.runs import Run
 from reports.accuracy import MEAN_ACCURACY
-from reports.cells import Cell, Row, Table
+from reports.cells import Row, Table
 from reports.figures import labels
 from reports.figures.plane import UTILITIES, Spot, draw_bars, draw_base, draw_front, front_stairs, planes_of, set_scales
 from reports.figures.records import listed, metric_key, named
 from reports.figures.style import BASE, INK, Look, add_below, describe, freeze, look, new_figure, shorts
 from reports.table import build
 from reports.tradeoff import Figure as Estimate
-from reports.tradeoff import Plane, front
+from reports.tradeoff import Plane, cost_of, front
 
 _MOST = 60
 """Systems above which only the base and the front are named."""
@@ -70,23 +70,12 @@ def _spots(table: Table, toxicity: Row, utility: Row) -> list[Spot]:
         Spot(
             label=system.label,
             toxicity=Estimate(tox.value, tox.low, tox.high),
-            cost=_cost(cell, better, is_base=system.is_reference),
+            cost=cost_of(cell, better, is_base=system.is_reference),
             counts=not tox.n_failed,
             is_base=system.is_reference,
         )
         for system, tox, cell in zip(table.systems, toxicity.cells, utility.cells, strict=True)
     ]
-
-
-def _cost(cell: Cell, better: int, *, is_base: bool) -> Estimate:
-    if is_base:
-        return Estimate(None if cell.value is None else 0.0)
-    found = cell.difference
-    if found is None or cell.n_failed:
-        return Estimate()
-    ends = [end for end in (found.low, found.high) if end is not None]
-    low, high = sorted(better * end for end in ends) if len(ends) == 2 else (None, None)  # noqa: PLR2004
-    return Estimate(better * found.value, low, high)
 
 
 def front_of(spots: Sequence[Spot]) -> list[int]:

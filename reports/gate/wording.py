@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from itertools import groupby
 
+from reports import sheet
 from reports.cells import clean
 from reports.gate.decision import Decision, Outcome
-from reports.sheet import DASH, MINUS
+from reports.sheet import DASH, MINUS, digits_for
 
 WORDS = {
     "passed": "passed",
@@ -14,7 +15,7 @@ WORDS = {
     "invalid": "NOT COMPARABLE OR MISSING",
     "unjudged": "not judged",
 }
-ARROWS = {True: " ↑", False: " ↓", None: ""}
+ARROWS = {better: f" {arrow}" if arrow else "" for better, arrow in sheet.ARROWS.items()}
 RULE = (
     "failed: worse than tolerated, at 5 % over all metrics together",
     "inconclusive: a loss of the limit cannot be excluded at 95 %",
@@ -55,8 +56,7 @@ def figure(value: float | None) -> str:
     if value is None:
         return DASH
     size = abs(value)
-    digits = next((digits for limit, digits in ((2, 3), (10, 2), (1000, 1)) if size < limit), 0)
-    return f"{value:.{digits}f}".replace("-", MINUS) if size < 1e6 else f"{value:.1e}".replace("-", MINUS)  # noqa: PLR2004
+    return f"{value:.{digits_for(size)}f}".replace("-", MINUS) if size < 1e6 else f"{value:.1e}".replace("-", MINUS)  # noqa: PLR2004
 
 
 def change(value: float | None, *, relative: bool, sign: bool = True) -> str:
