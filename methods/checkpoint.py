@@ -67,32 +67,36 @@ class Checkpoint(Method[CheckpointConfig]):
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
         """Find out whether the two have one tokenizer and, where their weights are to be mixed, one architecture."""
+        from methods.configuration import config_of
+
         other = inputs["path"]
         self._same_tokenizer(_tokenizer(base), other)
-        self._mixable(_config(base), _config(other))
+        self._mixable(config_of(base), config_of(other))
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Note which model it is; its weights stay where they are."""
         from bench.hashing import hash_file
         from bench.store.files import write_json
+        from methods.configuration import config_of
 
         del sets
         folder = ctx.inputs["path"]
         self._same_tokenizer(base.tokenizer, folder)
         files = sorted([folder / "config.json", *folder.glob("*.safetensors")])
         write_json(ctx.folder / IDENTITY, {"files": {path.name: hash_file(path) for path in files}})
-        return {"architecture": _config(folder).model_type}
+        return {"architecture": config_of(folder).model_type}
 
     @contextmanager
     def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
         """Yield the base model at 0, the other one at 1, else the base model with mixed weights."""
         from bench.policy import HFPolicy
+        from methods.configuration import config_of
 
         folder, scale = artifact.inputs["path"], self.config.scale
         if scale == 0:
             yield HFPolicy(base.model, base.tokenizer)
             return
-        self._mixable(base.model.config, _config(folder))
+        self._mixable(base.model.config, config_of(folder))
         other = self._load(base, folder)
         if scale == 1:
             yield HFPolicy(other, base.tokenizer)
@@ -183,17 +187,6 @@ def _mixed(own: Any, theirs: Any, scale: float) -> Any:
 def _plain(value: Any) -> Any:
     """A value of a configuration in a form in which equal ones are equal."""
     return list(value) if isinstance(value, tuple) else value
-
-
-def _config(folder: "Path") -> "PreTrainedConfig":
-    from transformers import AutoConfig
-
-    try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        what = f"the configuration of {folder} cannot be read ({' '.join(str(error).split())[:120]})"
-        raise MissingError(what, mend="name a causal LM") from error
-    return config
 
 
 def _tokenizer(folder: "Path") -> "PreTrainedTokenizerBase":

@@ -29,7 +29,8 @@ from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
 from methods.training.config import Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import torch
 
@@ -81,6 +82,13 @@ class DINM(Method[DINMConfig]):
         strength="scale",
     )
     Config = DINMConfig
+
+    def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
+        """Find out whether the model has the layer."""
+        from methods.representation.layers import check_layer
+
+        del inputs
+        check_layer(base, self.config.layer)
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Find the layer and tune its matrix."""

@@ -18,7 +18,8 @@ from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     import torch
 
@@ -65,6 +66,13 @@ class Steering(Method[SteeringConfig]):
         strength="multiplier",
     )
     Config = SteeringConfig
+
+    def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
+        """Find out whether the model has the layer."""
+        from methods.representation.layers import check_layer
+
+        del inputs
+        check_layer(base, self.config.layer)
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Read the texts and keep the vectors of all layers."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from bench.errors import UsageError
 from bench.policy import HFPolicy, LoadedModel
+from methods.configuration import config_of
 
 Change = Callable[[torch.Tensor], torch.Tensor | None]
 """From a hidden state [rows, positions, hidden] to the one that takes its place, or None to leave it."""
@@ -49,9 +51,24 @@ def layer_number(base: LoadedModel, layer: int | None) -> int:
     count = len(decoder_layers(base))
     if layer is None:
         return count // 2
-    if layer >= count:
-        raise UsageError(f"'{base.id}' has {count} layers and no layer {layer}", mend=f"layer = 0 to {count - 1}")
+    _refuse_beyond(count, layer)
     return layer
+
+
+def check_layer(base: Path, layer: int | None) -> None:
+    """Find out from a model's folder whether it has the layer that an option names; nothing is loaded.
+
+    Raises:
+        UsageError: it has no such layer.
+    """
+    count = getattr(config_of(base).get_text_config(), "num_hidden_layers", None)
+    if layer is not None and count is not None:
+        _refuse_beyond(count, layer)
+
+
+def _refuse_beyond(count: int, layer: int) -> None:
+    if layer >= count:
+        raise UsageError(f"the base model has {count} layers and no layer {layer}", mend=f"layer = 0 to {count - 1}")
 
 
 @contextmanager

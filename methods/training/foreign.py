@@ -16,7 +16,7 @@ from peft import PeftConfig, get_peft_model, get_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from bench.errors import MissingError, UsageError
 from bench.store.files import read_json, write_json
@@ -58,18 +58,6 @@ def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
     vars(config).pop("quantization_config", None)
     with torch.device("meta"):
         return cast("PreTrainedModel", AutoModelForCausalLM.from_config(config, trust_remote_code=False))
-
-
-def config_of(folder: Path) -> PreTrainedConfig:
-    """The configuration of a model's folder.
-
-    Raises:
-        MissingError: it cannot be read.
-    """
-    try:
-        return cast("PreTrainedConfig", AutoConfig.from_pretrained(str(folder), trust_remote_code=False))
-    except (OSError, ValueError, KeyError) as error:
-        raise MissingError(f"the configuration of {folder} cannot be read ({_first(error)})") from error
 
 
 def check_adapter(folder: Path, name: str, model: PreTrainedModel) -> dict[str, Any]:

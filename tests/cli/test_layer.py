@@ -12,3 +12,4 @@ def test_a_layer_that_the_model_lacks_is_one_line_and_exit_2(bench, tiny_suite, 
     assert done.stdout == ""
     assert "has 2 layers and no layer 999; layer = 0 to 1" in done.stderr.strip().splitlines()[-1]
     assert not list(tmp_path.rglob("*.safetensors"))
+    assert not list((tmp_path / "cache").glob("sets/*")), "found before the sets are made"
