@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bench.engine.cache import buffered
+
 
 class Cache(Protocol):
     """Keys and values of what a policy has read, one row a sequence; an ensemble's holds one for each of its models."""
@@ -120,7 +122,8 @@ class HFPolicy(Policy):
             use_cache=True,
             logits_to_keep=logits_to_keep,
         )
-        return output.logits[:, -logits_to_keep:], output.past_key_values
+        read = output.past_key_values
+        return output.logits[:, -logits_to_keep:], buffered(read) if cache is None else read
 
     def not_exportable(self) -> str | None:  # noqa: D102
         return None

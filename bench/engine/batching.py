@@ -12,7 +12,11 @@ T = TypeVar("T")
 
 
 def batches(
-    items: Sequence[T], length: Callable[[T], int], rows: Callable[[T], int], most: int = BATCH_TOKENS
+    items: Sequence[T],
+    length: Callable[[T], int],
+    rows: Callable[[T], int],
+    most: int = BATCH_TOKENS,
+    order: Callable[[T], int] | None = None,
 ) -> Iterator[list[T]]:
     """Cut items into batches of similar length that hold at most `most` tokens (or a single item).
 
@@ -21,11 +25,12 @@ def batches(
         length: Tokens of an item's longest row.
         rows: Rows that an item takes.
         most: Limit of tokens in a batch, counted as its rows times its longest row.
+        order: What is to be alike in a batch, where it is not the length itself; the largest comes first.
     """
     batch: list[T] = []
     taken = longest = 0
-    for item in sorted(items, key=length, reverse=True):
-        if batch and (taken + rows(item)) * longest > most:
+    for item in sorted(items, key=order or length, reverse=True):
+        if batch and (taken + rows(item)) * max(longest, length(item)) > most:
             yield batch
             batch, taken, longest = [], 0, 0
         batch.append(item)

@@ -1,15 +1,21 @@
-"""Log-likelihoods from any policy: a context that several continuations share is read once."""
+"""Log-likelihoods from any policy: what several requests share, a context or its beginning, is read once."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from bench.engine.batching import BATCH_TOKENS, batches, pad
 from bench.errors import MissingError
-from bench.policy import Policy
+from bench.policy import Cache, Policy
 
-_LOGIT_ROWS = 512  # positions whose [vocabulary] logits are normalised at a time
+_POSITIONS = 512  # positions whose [vocabulary] logits are made at a time
+_LOGIT_ROWS = 32  # of them those that are normalised at a time: they stay in the processor's cache
+_FIXED = 48  # what a reading costs whatever its size (the weights pass through memory once), in positions
+_WORTH_A_HEAD = 256  # tokens that a common beginning must save
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,12 @@ def loglikelihood(
         One `Likelihood` a request, in order; an empty continuation has log-likelihood 0.
     """
     results: dict[int, Likelihood] = {}
-    for batch in batches(_grouped(policy, requests), lambda g: g.longest, lambda g: len(g.numbers), batch_tokens):
-        for group, scored in zip(batch, _score(policy, batch), strict=True):
-            results.update(zip(group.numbers, scored, strict=True))
+    groups = _grouped(policy, requests)
+    head = _Head.of(policy, [group.context for group in groups])
+    for batch in batches(
+        groups, lambda g: g.longest, lambda g: len(g.numbers), batch_tokens, order=lambda g: len(g.context)
+    ):
+        results.update(_score(policy, batch, head))
         done(sum(len(group.numbers) for group in batch))
     return [results[number] for number in range(len(requests))]
 
@@ -78,46 +87,122 @@ def _grouped(policy: Policy, requests: Sequence[tuple[Sequence[int], Sequence[in
     return list(groups.values())
 
 
-def _score(policy: Policy, batch: Sequence[_Group]) -> list[list[Likelihood]]:
-    """Read the contexts, then the continuations' tokens but their last on top of the repeated cache."""
-    ids, mask = pad([group.context for group in batch], 0, "left", policy.device)
-    logits, cache = policy.forward(ids, mask, logits_to_keep=1)
-    owners = torch.tensor([i for i, group in enumerate(batch) for _ in group.continuations], device=policy.device)
-    targets = [continuation for group in batch for continuation in group.continuations]
-    logprob, greedy = torch.zeros(len(targets), dtype=torch.float64), torch.ones(len(targets), dtype=torch.bool)
+class _Head:
+    """What all contexts begin with (the examples of a few-shot task), read once.
 
-    def add(logits: torch.Tensor, tokens: torch.Tensor, present: torch.Tensor) -> None:
-        """Add tokens [rows, positions] under logits [rows, positions, vocabulary] where `present`."""
-        nonlocal logprob, greedy
-        gained, best = _gather(logits, tokens)
-        present = present.bool().cpu()
-        logprob += torch.where(present, gained.double().cpu(), 0.0).sum(-1)
-        greedy &= (best.cpu() | ~present).all(-1)
+    Attributes:
+        length: Its number of tokens; 0 where it is not worth a reading of its own.
+    """
 
-    first, some = pad([row[:1] or (0,) for row in targets], 0, "right", policy.device)
-    some = some * torch.tensor([[bool(row)] for row in targets], device=policy.device)
-    add(logits[:, -1:][owners], first, some)
-    if max(map(len, targets)) > 1:
-        fed, _ = pad([row[:-1] or (0,) for row in targets], 0, "right", policy.device)
-        wanted, present = pad([row[1:] or (0,) for row in targets], 0, "right", policy.device)
-        present = present * torch.tensor([[len(row) > 1] for row in targets], device=policy.device)
-        cache.batch_select_indices(owners)
-        output, _ = policy.forward(fed, torch.cat([mask[owners], present], -1), cache)
-        add(output, wanted, present)
-    scored = iter(Likelihood(float(p), len(row), bool(g)) for p, row, g in zip(logprob, targets, greedy, strict=True))
-    return [[next(scored) for _ in group.continuations] for group in batch]
+    def __init__(self, policy: Policy, tokens: Sequence[int]) -> None:
+        """Read it."""
+        self.length = len(tokens)
+        if tokens:
+            ids = torch.tensor([list(tokens)], device=policy.device)
+            self._cache: Cache = policy.forward(ids, torch.ones_like(ids), logits_to_keep=1)[1]
+
+    @classmethod
+    def of(cls, policy: Policy, contexts: Sequence[tuple[int, ...]]) -> "_Head":
+        """The common beginning, less a token where it is a whole context, so that each has one left to read."""
+        if not contexts:
+            return cls(policy, ())
+        first, last = min(contexts), max(contexts)  # what these two share, all share
+        most = min(map(len, contexts)) - 1
+        length = next((n for n in range(most) if first[n] != last[n]), most)
+        worth = length > 1 and length * (len(contexts) - 1) >= _WORTH_A_HEAD
+        return cls(policy, first[:length] if worth else ())
+
+    def cache(self, rows: int) -> Cache | None:
+        """Its cache, for so many rows."""
+        if not self.length:
+            return None
+        copied = copy.deepcopy(self._cache)
+        copied.batch_repeat_interleave(rows)
+        return copied
 
 
-def _gather(logits: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probability of each token and whether it is the most likely one, in blocks of the vocabulary's rows."""
-    shape, flat, wanted = tokens.shape, logits.flatten(0, 1), tokens.flatten()
-    gained, best = [], []
-    for start in range(0, len(flat), _LOGIT_ROWS):
-        block, target = flat[start : start + _LOGIT_ROWS].float(), wanted[start : start + _LOGIT_ROWS]
-        chosen = block.gather(-1, target[:, None])[:, 0]
-        normaliser = block.logsumexp(-1)
-        if not normaliser.isfinite().all():
-            raise MissingError("the model's logits are not numbers", mend="lower the strength, or use dtype=float32")
-        gained.append(chosen - normaliser)
-        best.append(block.argmax(-1) == target)
-    return torch.cat(gained).view(shape), torch.cat(best).view(shape)
+class _Row(NamedTuple):
+    """A continuation: its request's number, its context's place in the batch, its tokens."""
+
+    number: int
+    owner: int
+    tokens: tuple[int, ...]
+
+
+def _score(policy: Policy, batch: Sequence[_Group], head: _Head) -> dict[int, Likelihood]:
+    """Read the contexts, then, on top of their repeated cache, the continuations' tokens but their last.
+
+    The longest continuations come first and are read in segments of columns: those that have ended leave without a
+    copy, and the logits of few positions are in memory at a time.
+    """
+    ids, mask = pad([group.context[head.length :] for group in batch], 0, "left", policy.device)
+    mask = torch.cat([mask.new_ones(len(mask), head.length), mask], -1)
+    logits, cache = policy.forward(ids, mask, head.cache(len(batch)), logits_to_keep=1)
+    rows = [
+        _Row(number, owner, tokens)
+        for owner, group in enumerate(batch)
+        for number, tokens in zip(group.numbers, group.continuations, strict=True)
+    ]
+    rows.sort(key=lambda row: -len(row.tokens))
+    owners = torch.tensor([row.owner for row in rows], device=policy.device)
+    logprob, greedy = torch.zeros(len(rows), dtype=torch.float64), torch.ones(len(rows), dtype=torch.bool)
+
+    def add(logits: torch.Tensor, owners: torch.Tensor, wanted: torch.Tensor, present: torch.Tensor) -> None:
+        """Add tokens [some rows, columns] where `present`; `owners` are their places in logits [.., vocabulary]."""
+        gained, best = _gather(logits, owners.flatten(), wanted.flatten())
+        found, real = len(wanted), present.bool().cpu()
+        logprob[:found] += torch.where(real, gained.view(wanted.shape).double().cpu(), 0.0).sum(-1)
+        greedy[:found] &= (best.view(wanted.shape).cpu() | ~real).all(-1)
+
+    some = sum(bool(row.tokens) for row in rows)
+    if some:
+        first, present = pad([row.tokens[:1] for row in rows[:some]], 0, "right", policy.device)
+        add(logits[:, -1], owners[:some, None], first, present)
+    read, open_rows = 0, sum(len(row.tokens) > 1 for row in rows)
+    if open_rows:
+        cache.batch_select_indices(owners[:open_rows])
+        mask = mask[owners[:open_rows]]
+    while open_rows:
+        width = _segment([len(row.tokens) - 1 - read for row in rows[:open_rows]])
+        fed, present = pad([row.tokens[read:-1][:width] for row in rows[:open_rows]], 0, "right", policy.device)
+        wanted, _ = pad([row.tokens[read + 1 :][:width] for row in rows[:open_rows]], 0, "right", policy.device)
+        mask = torch.cat([mask, present], -1)
+        output, cache = policy.forward(fed, mask, cache)
+        add(output.flatten(0, 1), torch.arange(fed.numel(), device=policy.device).view_as(fed), wanted, present)
+        read += width
+        left = sum(len(row.tokens) - 1 > read for row in rows[:open_rows])
+        if 0 < left < open_rows:
+            cache.batch_select_indices(torch.arange(left, device=policy.device))
+            mask = mask[:left]
+        open_rows = left
+    return {
+        row.number: Likelihood(float(p), len(row.tokens), bool(g))
+        for row, p, g in zip(rows, logprob, greedy, strict=True)
+    }
+
+
+def _segment(lengths: Sequence[int]) -> int:
+    """How many columns to read at once of rows that have so many tokens left, longest first.
+
+    The width at which most of what is paid for is a row's own tokens: padding is not, nor is a reading's fixed cost.
+    """
+    most = max(1, min(lengths[0], _POSITIONS // len(lengths)))
+    widths = np.arange(1, most + 1)
+    own = np.minimum.outer(widths, np.array(lengths)).sum(-1)
+    return int(widths[(own / (widths * len(lengths) + _FIXED)).argmax()])
+
+
+def _gather(logits: torch.Tensor, owners: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probability of each token and whether it is the most likely one.
+
+    Args:
+        logits: [positions, vocabulary], normalised a few positions at a time.
+        owners: The position under which each token is looked up, int64 [tokens].
+        tokens: The tokens, int64 [tokens].
+    """
+    blocks = logits.split(_LOGIT_ROWS)
+    normaliser = torch.cat([block.float().logsumexp(-1) for block in blocks])
+    if not normaliser.isfinite().all():
+        raise MissingError("the model's logits are not numbers", mend="lower the strength, or use dtype=float32")
+    best = torch.cat([block.argmax(-1) for block in blocks])
+    return logits[owners, tokens].float() - normaliser[owners], best[owners] == tokens

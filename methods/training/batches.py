@@ -10,9 +10,11 @@ from transformers import PreTrainedTokenizerBase
 
 from bench.engine.generation import encode_after
 from bench.errors import MissingError
+from bench.policy import LoadedModel
 from bench.sets import ContrastiveSet, ContrastiveSets
 from methods.decoding.prefix import after_prefix
 from methods.training.config import Budget, Steps, total_steps
+from methods.training.packing import pack, packed_logprobs
 
 Row = tuple[str, str, int, bool]
 """An anchor, a text after it, the number of the item that the text is of, and whether it is a positive."""
@@ -117,7 +119,10 @@ def _draw(one: ContrastiveSet, config: Budget, random: np.random.Generator) -> I
 
 
 class Collator:
-    """Items to tensors: anchors padded on the left, texts on the right, so that texts begin at one column."""
+    """Items to tensors: anchors padded on the left, texts on the right, so that texts begin at one column.
+
+    Packed, the texts of an anchor share a row instead (see `methods.training.packing`).
+    """
 
     def __init__(
         self,
@@ -126,6 +131,7 @@ class Collator:
         *,
         mismatched: bool = False,
         prefixes: Sequence[Sequence[int]] = (),
+        packed: bool = False,
     ) -> None:
         """Take the tokenizer and what the loss asks for.
 
@@ -134,16 +140,18 @@ class Collator:
             reference: Log-likelihood of every (anchor, text) under the base model, or None.
             mismatched: Whether to add the mismatched rows.
             prefixes: Tokens to read before the anchors, one prefix after the other.
+            packed: Whether the texts of an anchor share a row.
         """
         self.tokenizer, self.reference, self.mismatched = tokenizer, reference, mismatched
-        self.prefixes = prefixes
+        self.prefixes, self.packed = prefixes, packed
 
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
         """Tensors of a micro-batch.
 
         Returns:
-            input_ids and attention_mask [rows, width]; `start`, the column at which the texts begin (0-d); `group` and
-            `positive` [rows]; where asked for, `reference` [rows], and `mismatched`, a batch of this kind.
+            `group` and `positive` [rows]; `tokens`, the number of tokens in the rows, prompts included (0-d); where
+            asked for, `reference` [rows], and `mismatched`, a batch of this kind; and what `pack` makes, or input_ids
+            and attention_mask [rows, width] and `start`, the column at which the texts begin (0-d).
         """
         batch: dict[str, Any] = self._tensors(match(items))
         if self.mismatched:
@@ -161,18 +169,10 @@ class Collator:
                 for prefix in self.prefixes
                 for prompt, text, number, positive in rows
             ]
-        before = max(len(prompt) for prompt, _, _, _ in rows)
-        after = max(len(text) for _, text, _, _ in rows)
-        tokens = torch.zeros(len(rows), before + after, dtype=torch.int64)
-        mask = torch.zeros_like(tokens)
-        for place, (prompt, text, _, _) in enumerate(rows):
-            span = slice(before - len(prompt), before + len(text))
-            tokens[place, span] = torch.tensor(prompt + text)
-            mask[place, span] = 1
+        texts = [row[:2] for row in rows]
         batch = {
-            "input_ids": tokens,
-            "attention_mask": mask,
-            "start": torch.tensor(before),
+            **(pack(texts) if self.packed else pad_texts(texts)),
+            "tokens": torch.tensor(sum(len(prompt) + len(text) for prompt, text in texts)),
             "group": torch.tensor([number for _, _, number, _ in rows]),
             "positive": torch.tensor([positive for _, _, _, positive in rows]),
         }
@@ -180,6 +180,18 @@ class Collator:
             reference = torch.tensor([self.reference[anchor, text] for anchor, text, _, _ in named])
             batch["reference"] = reference.repeat(len(rows) // len(named))
         return batch
+
+
+def pad_texts(rows: Sequence[tuple[list[int], list[int]]]) -> dict[str, torch.Tensor]:
+    """One row a text: its prompt padded on the left, the text on the right."""
+    before, after = (max(len(row[part]) for row in rows) for part in (0, 1))
+    tokens = torch.zeros(len(rows), before + after, dtype=torch.int64)
+    mask = torch.zeros_like(tokens)
+    for place, (prompt, text) in enumerate(rows):
+        span = slice(before - len(prompt), before + len(text))
+        tokens[place, span] = torch.tensor(prompt + text)
+        mask[place, span] = 1
+    return {"input_ids": tokens, "attention_mask": mask, "start": torch.tensor(before)}
 
 
 def match(items: Sequence[Item]) -> list[Row]:
@@ -205,14 +217,44 @@ def mismatch(items: Sequence[Item]) -> list[Row]:
     return rows
 
 
-def score_batch(model: torch.nn.Module, batch: Mapping[str, Any], *, prompts: bool = False) -> Scores:
+def score_batch(
+    model: torch.nn.Module, batch: Mapping[str, Any], *, prompts: bool = False, base: LoadedModel | None = None
+) -> Scores:
     """Log-likelihoods of a micro-batch's texts.
 
     Args:
         model: The model being trained.
         batch: What the collator made; its mismatched rows are scored without a gradient.
-        prompts: Whether the loss asks for the anchors' log-likelihoods too; without, logits are made at the texts' own
-            positions alone.
+        prompts: Whether the loss asks for the anchors' log-likelihoods too.
+        base: The base model that `model` is an edit of; needed for a packed batch.
+    """
+    if "packed_ids" in batch:
+        if base is None:
+            raise TypeError("a packed batch needs the base model")
+        (own, *rest), present = packed_logprobs(base, model, batch, prompts=prompts), batch["present"]
+        before, before_present = (rest[0], batch["prompt_present"]) if prompts else (None, None)
+    else:
+        own, present, before, before_present = _padded_logprobs(model, batch, prompts=prompts)
+    return Scores(
+        own.sum(-1),
+        present.sum(-1),
+        batch["group"],
+        batch["positive"],
+        token_logprob=own,
+        present=present,
+        reference=batch.get("reference"),
+        prompt_logprob=None if before is None else before.sum(-1),
+        prompt_tokens=None if before_present is None else before_present.sum(-1),
+        mismatched=_moved(model, batch["mismatched"], base) if "mismatched" in batch else None,
+    )
+
+
+def _padded_logprobs(
+    model: torch.nn.Module, batch: Mapping[str, Any], *, prompts: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Log-probability of the texts' tokens and where they are, then the same of the prompts' where asked for.
+
+    Without the prompts, logits are made at the texts' own positions alone.
     """
     ids, mask, start = batch["input_ids"], batch["attention_mask"], int(batch["start"])
     first = 1 if prompts else start
@@ -222,28 +264,17 @@ def score_batch(model: torch.nn.Module, batch: Mapping[str, Any], *, prompts: bo
         input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=targets.shape[1] + 1
     ).logits[:, -targets.shape[1] - 1 : -1]
     nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
-    logprob = -nll.view(targets.shape) * present
-    before, own, real = logprob[:, : start - first], logprob[:, start - first :], present[:, start - first :]
-    return Scores(
-        own.sum(-1),
-        real.sum(-1),
-        batch["group"],
-        batch["positive"],
-        token_logprob=own,
-        present=real,
-        reference=batch.get("reference"),
-        prompt_logprob=before.sum(-1) if prompts else None,
-        prompt_tokens=present[:, : start - first].sum(-1) if prompts else None,
-        mismatched=_moved(model, batch["mismatched"]) if "mismatched" in batch else None,
-    )
+    logprob, cut = -nll.view(targets.shape) * present, start - first
+    own, real = logprob[:, cut:], present[:, cut:]
+    return (own, real, logprob[:, :cut], present[:, :cut]) if prompts else (own, real, None, None)
 
 
 @torch.no_grad()
-def _moved(model: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
+def _moved(model: torch.nn.Module, batch: Mapping[str, Any], base: LoadedModel | None) -> torch.Tensor:
     """Log-likelihood of a batch's texts less that under the base model, [rows]."""
     if not batch:
         return torch.zeros(0)
-    moved: torch.Tensor = score_batch(model, batch).logprob - batch["reference"]
+    moved: torch.Tensor = score_batch(model, batch, base=base).logprob - batch["reference"]
     return moved
 
 

@@ -31,14 +31,17 @@ from methods.training.batches import (
     score_batch,
 )
 from methods.training.config import AdapterOptions, TrainingConfig
+from methods.training.packing import packable
 
 
 class _SetTrainer(Trainer):
     """Trainer over items with a loss on their likelihoods."""
 
-    def __init__(self, loss: Loss, seen: list[dict[str, float]], *, prompts: bool, **options: Any) -> None:
+    def __init__(
+        self, base: LoadedModel, loss: Loss, seen: list[dict[str, float]], *, prompts: bool, **options: Any
+    ) -> None:
         super().__init__(**options)
-        self.set_loss, self.seen, self.prompts = loss, seen, prompts
+        self.base, self.set_loss, self.seen, self.prompts = base, loss, seen, prompts
         self.model_accepts_loss_kwargs = False  # the loss is a mean over anchors: micro-batches are averaged
         self.tokens = 0
 
@@ -51,9 +54,9 @@ class _SetTrainer(Trainer):
     ) -> Any:
         """The loss on one micro-batch; what it saw is kept for the log."""
         del return_outputs, num_items_in_batch
-        scores = score_batch(model, inputs, prompts=self.prompts)
+        scores = score_batch(model, inputs, prompts=self.prompts, base=self.base)
         loss = self.set_loss(scores)
-        self.tokens += int(inputs["attention_mask"].sum())
+        self.tokens += int(inputs["tokens"])
         self.seen.append({"loss": float(loss.detach()), **_mean_phi(scores)})
         return loss
 
@@ -135,7 +138,8 @@ def train_adapter(
     arguments = TrainingArguments(**training_options(config, steps, share, ctx))
     arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: more would multiply the global batch
     reference = _reference(base, items, share, asks, ctx.progress)
-    collator = Collator(base.tokenizer, reference, mismatched=asks.mismatched, prefixes=asks.prefixes)
+    packed = _packable(base, items[0])
+    collator = Collator(base.tokenizer, reference, mismatched=asks.mismatched, prefixes=asks.prefixes, packed=packed)
     set_seed(ctx.seed)
     use_cache = base.model.config.use_cache  # the trainer turns it off for good
     model = with_adapter(base, config)
@@ -144,6 +148,7 @@ def train_adapter(
             seen: list[dict[str, float]] = []
             report = _Report(bar, seen)
             trainer = _SetTrainer(
+                base,
                 loss=loss,
                 seen=seen,
                 prompts=asks.prompts,
@@ -190,6 +195,12 @@ def _reference(
             done=bar.advance,
         )
     return {pair: one.logprob for pair, one in zip(pairs, scored, strict=True)}
+
+
+def _packable(base: LoadedModel, item: Item) -> bool:
+    """Whether texts may share rows; the same in every process, as all see the same item."""
+    texts = [encode_after(base.tokenizer, item.anchor, text) for text in (*item.positives, *item.negatives)]
+    return packable(base, texts[0][0], [text for _, text in texts])
 
 
 def _refuse_unmismatched(items: Iterable[Item], share: int) -> None:

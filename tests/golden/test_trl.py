@@ -1,18 +1,21 @@
 """The preference losses are the community's: on TRL's own batch, loss and gradient equal TRL's own trainers."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from bench.policy import LoadedModel
 from methods.dpo import DPO, DPOConfig
 from methods.kto import KTO, KTOConfig
 from methods.orpo import ORPO, ORPOConfig
 from methods.simpo import SimPO, SimPOConfig
-from methods.training.batches import score_batch
+from methods.training.batches import Scores, pad_texts, score_batch
+from methods.training.packing import pack
 
 PAIRS = [
     {"prompt": "She asked", "chosen": " whether the train was late.", "rejected": " him and said that he did not"},
@@ -35,24 +38,30 @@ def moved(model: torch.nn.Module) -> torch.nn.Module:
     return model
 
 
-def our_batch(rows: list[tuple[list[int], list[int]]], reference: torch.Tensor | None = None) -> dict[str, Any]:
+Layout = Callable[[list[tuple[list[int], list[int]]]], dict[str, torch.Tensor]]
+
+
+@pytest.fixture(params=[pad_texts, pack], ids=["padded", "packed"])
+def layout(request: pytest.FixtureRequest) -> Layout:
+    """Either way in which texts are laid out for training."""
+    return cast("Layout", request.param)
+
+
+def our_batch(
+    layout: Layout, rows: list[tuple[list[int], list[int]]], reference: torch.Tensor | None = None
+) -> dict[str, Any]:
     """TRL's (prompt, completion) rows, chosen ones first, in our layout: pair i is anchor i."""
-    before, after = max(len(p) for p, _ in rows), max(len(c) for _, c in rows)
-    ids = torch.zeros(len(rows), before + after, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for place, (prompt, completion) in enumerate(rows):
-        span = slice(before - len(prompt), before + len(completion))
-        ids[place, span] = torch.tensor(prompt + completion)
-        mask[place, span] = 1
     half = len(rows) // 2
     batch = {
-        "input_ids": ids,
-        "attention_mask": mask,
-        "start": torch.tensor(before),
+        **layout(rows),
         "group": torch.arange(half).repeat(2),
         "positive": torch.arange(len(rows)) < half,
     }
     return batch if reference is None else batch | {"reference": reference}
+
+
+def score(model: Any, batch: dict[str, Any], **options: Any) -> Scores:
+    return score_batch(model, batch, base=LoadedModel(model, cast("Any", None), "tiny", "hash"), **options)
 
 
 def gradient(loss: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
@@ -63,7 +72,7 @@ def gradient(loss: torch.Tensor, model: torch.nn.Module) -> torch.Tensor:
 
 def assert_equal(method: Any, ours: dict[str, Any], theirs: torch.Tensor, model: Any) -> None:
     expected = gradient(theirs, model)
-    found_loss = method.loss(score_batch(model, ours, prompts=method.prompts))
+    found_loss = method.loss(score(model, ours, prompts=method.prompts))
     assert float(found_loss.detach()) == pytest.approx(float(theirs.detach()), abs=1e-5)
     found = gradient(found_loss, model)
     assert float(expected.abs().max()) > 1e-3
@@ -92,7 +101,7 @@ def masked_rows(batch: dict[str, torch.Tensor], prefix: str = "") -> list[tuple[
     ]
 
 
-def test_dpo(model, tiny_model, tmp_path):
+def test_dpo(model, tiny_model, tmp_path, layout):
     from trl import DPOConfig as Theirs
     from trl import DPOTrainer
 
@@ -108,8 +117,8 @@ def test_dpo(model, tiny_model, tmp_path):
     theirs = trainer.compute_loss(trainer.model, batch)
     rows = masked_rows(batch)
     with torch.no_grad():
-        reference = score_batch(trainer.ref_model.eval(), our_batch(rows)).logprob
-    assert_equal(DPO(DPOConfig(beta=0.3)), our_batch(rows, reference), theirs, trainer.model)
+        reference = score(trainer.ref_model.eval(), our_batch(layout, rows)).logprob
+    assert_equal(DPO(DPOConfig(beta=0.3)), our_batch(layout, rows, reference), theirs, trainer.model)
 
 
 def labelled_rows(batch: dict[str, torch.Tensor]) -> list[tuple[list[int], list[int]]]:
@@ -125,7 +134,7 @@ def labelled_rows(batch: dict[str, torch.Tensor]) -> list[tuple[list[int], list[
     return rows
 
 
-def test_simpo(model, tiny_model, tmp_path):
+def test_simpo(model, tiny_model, tmp_path, layout):
     from trl.experimental.cpo import CPOConfig, CPOTrainer
 
     trainer = CPOTrainer(
@@ -138,10 +147,10 @@ def test_simpo(model, tiny_model, tmp_path):
     batch = next(iter(trainer.get_train_dataloader()))
     theirs, _ = trainer.get_batch_loss_metrics(trainer.model, batch)
     method = SimPO(SimPOConfig(beta=2.5, gamma=1.0))
-    assert_equal(method, our_batch(labelled_rows(batch)), theirs, trainer.model)
+    assert_equal(method, our_batch(layout, labelled_rows(batch)), theirs, trainer.model)
 
 
-def test_orpo(model, tiny_model, tmp_path):
+def test_orpo(model, tiny_model, tmp_path, layout):
     from trl.experimental.orpo import ORPOConfig as Theirs
     from trl.experimental.orpo import ORPOTrainer
 
@@ -154,11 +163,13 @@ def test_orpo(model, tiny_model, tmp_path):
     moved(trainer.model).eval()
     batch = next(iter(trainer.get_train_dataloader()))
     theirs, _ = trainer.get_batch_loss_metrics(trainer.model, batch)
-    assert_equal(ORPO(ORPOConfig(weight=0.4, likelihood="all")), our_batch(labelled_rows(batch)), theirs, trainer.model)
+    assert_equal(
+        ORPO(ORPOConfig(weight=0.4, likelihood="all")), our_batch(layout, labelled_rows(batch)), theirs, trainer.model
+    )
 
 
 @pytest.mark.parametrize("towards", ["negative", "positive"], ids=["kl-below-0", "kl-above-0"])
-def test_kto(model, tiny_model, tmp_path, towards):
+def test_kto(model, tiny_model, tmp_path, layout, towards):
     """On either side of the clamp of the KL term."""
     from trl import KTOConfig as Theirs
     from trl import KTOTrainer
@@ -185,15 +196,15 @@ def test_kto(model, tiny_model, tmp_path, towards):
     assert all(own != other for (_, own), (_, other) in zip(rows, others, strict=True))
     moved(trainer.model).eval()
     if towards == "positive":
-        climb(trainer.model, our_batch(others))
+        climb(trainer.model, our_batch(layout, others))
     theirs = trainer.compute_loss(trainer.model, batch)
     kl = trainer._metrics["eval"]["kl"][-1]
     assert (kl > 0.1) if towards == "positive" else (kl == 0)
     with torch.no_grad():
         reference, elsewhere = (
-            score_batch(trainer.ref_model.eval(), our_batch(some)).logprob for some in (rows, others)
+            score(trainer.ref_model.eval(), our_batch(layout, some)).logprob for some in (rows, others)
         )
-    ours = our_batch(rows, reference) | {"mismatched": our_batch(others, elsewhere)}
+    ours = our_batch(layout, rows, reference) | {"mismatched": our_batch(layout, others, elsewhere)}
     assert batch["label"].tolist() == ours["positive"].tolist()
     method = KTO(KTOConfig(beta=0.3, desirable_weight=1.3, undesirable_weight=0.7))
     assert_equal(method, ours, theirs, trainer.model)
@@ -204,5 +215,5 @@ def climb(model: Any, batch: dict[str, Any]) -> None:
     optimiser = torch.optim.SGD(model.parameters(), lr=0.001)
     for _ in range(3):
         optimiser.zero_grad()
-        (-score_batch(model, batch).logprob.mean()).backward()
+        (-score(model, batch).logprob.mean()).backward()
         optimiser.step()

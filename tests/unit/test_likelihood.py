@@ -8,6 +8,7 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 
+from bench.engine import likelihood
 from bench.engine.likelihood import loglikelihood
 from bench.policy import HFPolicy
 from bench.progress import SILENT
@@ -147,6 +148,91 @@ def test_what_shares_a_batch_changes_nothing(tiny_policy):
     )
     backwards = [one.logprob for one in loglikelihood(tiny_policy, requests[::-1])]
     assert backwards[::-1] == pytest.approx(expected, abs=1e-3)
+
+
+class Counting(HFPolicy):
+    """Counts the tokens that it reads, and the positions that it makes logits for at once."""
+
+    def __init__(self, inner: HFPolicy) -> None:
+        super().__init__(inner.model, inner.tokenizer)
+        self.read: list[int] = []
+        self.padding = 0
+        self.made: list[int] = []
+
+    def forward(self, input_ids: Any, attention_mask: Any, *args: Any, **options: Any) -> Any:
+        logits, cache = super().forward(input_ids, attention_mask, *args, **options)
+        own = int(attention_mask[:, -input_ids.shape[1] :].sum())
+        self.read.append(own)
+        self.padding += input_ids.numel() - own
+        self.made.append(logits.shape[0] * logits.shape[1])
+        return logits, cache
+
+
+@pytest.fixture
+def counting(tiny_policy: HFPolicy) -> Counting:
+    return Counting(tiny_policy)
+
+
+EXAMPLES = PASSAGE * 4 + "\n\n"
+
+
+def test_examples_that_all_contexts_begin_with_are_read_once(counting, tiny_policy, hflm):
+    """And every log-likelihood is that of lm-eval, which reads them for every answer."""
+    asked = [(EXAMPLES + before, choice) for before in (*CONTEXTS[:3], *CONTEXTS[:2]) for choice in CHOICES]
+    expected = hflm.loglikelihood(instances("loglikelihood", asked), disable_tqdm=True)
+    found = PolicyLM(counting, context(), "test").loglikelihood(instances("loglikelihood", asked))
+    assert [one for one, _ in found] == pytest.approx([one for one, _ in expected], abs=1e-4)
+    assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
+    shared = len(tiny_policy.tokenizer(EXAMPLES)["input_ids"])
+    assert shared > 60
+    assert counting.read[0] in range(shared - 2, shared + 1)  # the seam's token may differ
+    own = sum(len(tiny_policy.tokenizer(before + choice)["input_ids"]) for before in CONTEXTS[:3] for choice in CHOICES)
+    assert sum(counting.read[1:]) < own
+
+
+def test_a_context_that_all_others_begin_with_is_scored_too(tiny_policy):
+    """It keeps a token to read of its own."""
+    head = tiny_policy.tokenizer(EXAMPLES)["input_ids"]
+    requests = [([*head, *more], [7, 8]) for more in ([], [5], [5, 6], [9])] * 3
+    alone = [loglikelihood(tiny_policy, [one])[0].logprob for one in requests]
+    assert [one.logprob for one in loglikelihood(tiny_policy, requests)] == pytest.approx(alone, abs=1e-4)
+
+
+def test_contexts_with_nothing_in_common_are_read_whole(counting):
+    requests = [([number + 5, *range(20, 60)], [7]) for number in range(20)]
+    loglikelihood(counting, requests)
+    assert counting.read == [20 * 41]
+
+
+def test_a_long_text_is_scored_in_segments(counting, monkeypatch):
+    """Few positions' logits are in memory at once, however long the text; the sum is the same."""
+    request = [([5], list(range(6, 306)))]
+    whole = loglikelihood(counting, request)[0]
+    monkeypatch.setattr(likelihood, "_POSITIONS", 16)
+    counting.made.clear()
+    cut = loglikelihood(counting, request)[0]
+    assert max(counting.made) == 16
+    assert cut.logprob == pytest.approx(whole.logprob, abs=1e-3)
+    assert (cut.tokens, cut.greedy) == (300, whole.greedy)
+
+
+def test_answers_that_have_ended_are_not_padded_to_the_longest(counting):
+    """One answer of 200 tokens among 40 of two or three: what is read is little more than what is asked."""
+    answers = [list(range(6, 206)), *[[6, 7, 8][: 2 + number % 2] for number in range(40)]]
+    requests = [([5, number + 10], answer) for number, answer in enumerate(answers)]
+    alone = [loglikelihood(HFPolicy(counting.model, counting.tokenizer), [one])[0] for one in requests]
+    found = loglikelihood(counting, requests)
+    assert [one.logprob for one in found] == pytest.approx([one.logprob for one in alone], abs=1e-3)
+    assert sum(counting.read) == 2 * 41 + sum(len(answer) - 1 for answer in answers)
+    assert counting.padding < 100
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [([9], 9), ([600], 512), ([9, 9, 9], 9), ([300, 300], 256), ([100] + [1] * 60, 1), ([20, 18, 18, 17], 18)],
+)
+def test_segments_pay_for_little_but_tokens(lengths, expected):
+    assert likelihood._segment(lengths) == expected
 
 
 def test_an_empty_continuation_and_no_request(tiny_policy):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.engine.sampling import sample, uniforms
+from bench.engine.sampling import most_likely, sample, uniforms
 from bench.spec import Decoding
 
 
@@ -62,6 +62,18 @@ def test_rows_that_need_different_widths_share_a_batch():
     together = sample(torch.from_numpy(rows), uniform, decoding)
     alone = [sample(torch.from_numpy(rows[i : i + 1]), uniform[i : i + 1], decoding)[0] for i in range(5)]
     assert together.tolist() == [int(one) for one in alone]
+
+
+@pytest.mark.parametrize("size", [31, 64, 1000, 20_001, 49_152])
+@pytest.mark.parametrize("count", [1, 8, 31])
+def test_the_most_likely_are_those_of_a_full_sort(size, count):
+    """In their order, whether or not the row falls into whole groups, and beside what may not be drawn."""
+    generator = torch.Generator().manual_seed(size)
+    scores = torch.randperm(3 * size, generator=generator).view(3, size).float()
+    scores[1, ::2] = -torch.inf
+    values, places = most_likely(scores, count)
+    assert torch.equal(values, scores.sort(-1, descending=True).values[:, :count])
+    assert torch.equal(scores.gather(-1, places), values)
 
 
 def test_ties_share_the_mass_and_leave_nothing_out():
