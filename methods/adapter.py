@@ -43,7 +43,7 @@ class AdapterMethod(AdaptedMethod[AdapterMethodConfig]):
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
         """Find out whether the adapter fits, from the shapes of its weights and the base's configuration."""
-        from methods.configuration import config_of
+        from methods.training.configuration import config_of
         from methods.training.foreign import check_adapter, skeleton
 
         check_adapter(inputs["path"], self.config.path, skeleton(config_of(base)))

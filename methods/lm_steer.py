@@ -64,8 +64,8 @@ class LMSteer(Method[LMSteerConfig]):
         """Learn W."""
         from safetensors.torch import save_file
 
-        from methods.output import check_logits
         from methods.representation.head import head_states
+        from methods.representation.output import check_logits
         from methods.representation.states import pairs_of
         from methods.training.batches import draw_items
 
@@ -124,8 +124,8 @@ class LMSteer(Method[LMSteerConfig]):
         from safetensors.torch import load_file
 
         from bench.policy import HFPolicy
-        from methods.output import output_layer
         from methods.representation.layers import HookedPolicy, before
+        from methods.representation.output import output_layer
 
         if not self.config.steer:
             yield HFPolicy(base.model, base.tokenizer)
@@ -162,7 +162,7 @@ def steered_loss(
     """
     import torch
 
-    from methods.output import final_logits
+    from methods.representation.output import final_logits
 
     state = torch.cat([states for states, _, _ in rows])
     targets = torch.cat([tokens for _, tokens, _ in rows])

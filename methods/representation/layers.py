@@ -10,7 +10,7 @@ from torch import nn
 
 from bench.errors import UsageError
 from bench.policy import HFPolicy, LoadedModel
-from methods.configuration import config_of
+from methods.training.configuration import config_of
 
 Change = Callable[[torch.Tensor], torch.Tensor | None]
 """From a hidden state [rows, positions, hidden] to the one that takes its place, or None to leave it."""

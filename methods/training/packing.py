@@ -12,8 +12,8 @@ import torch
 
 from bench.errors import UsageError
 from bench.policy import LoadedModel
-from methods.output import check_logits, final_logits, output_layer
 from methods.representation.layers import before
+from methods.representation.output import check_logits, final_logits, output_layer
 
 _ROW = 512  # tokens up to which packs share a row: attention grows with its square, padding is saved
 _LOGIT_ROWS = 128  # positions whose [vocabulary] logits are in memory at a time

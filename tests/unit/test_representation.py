@@ -23,8 +23,8 @@ from bench.sets import ContrastiveSet, ContrastiveSets, Text
 from bench.spec import validate
 from methods.dinm import DINM, DINMConfig, output_matrix
 from methods.lm_steer import LMSteer, LMSteerConfig
-from methods.output import check_logits, final_logits
 from methods.representation.layers import after, before, decoder_layers, layer_number
+from methods.representation.output import check_logits, final_logits
 from methods.steering import Steering, SteeringConfig
 from methods.task_arithmetic import TaskArithmetic, TaskArithmeticConfig
 
