@@ -60,12 +60,12 @@ class GediPolicy(Policy):
         following, own = good.following.sub_(bad.following), good.own - bad.own
         total, tokens, expected = _so_far(parts) if parts else self._nothing(len(input_ids))
         counted = attention_mask[:, -input_ids.shape[1] :].bool()
-        own = torch.cat([expected.gather(1, input_ids[:, :1]), own], 1)
         if parts is None:
             passed = self.desired.passed_over(input_ids, attention_mask)
             counted &= torch.arange(counted.shape[1], device=self.device) != passed[:, None]
-            first = counted.int().argmax(1, keepdim=True)
-            own.scatter_(1, first, expected.gather(1, input_ids.gather(1, first)))
+        first = counted.int().argmax(1, keepdim=True)  # padding may stand before a row's first new token
+        own = torch.cat([torch.zeros_like(expected[:, :1]), own], 1)
+        own.scatter_(1, first, expected.gather(1, input_ids.gather(1, first)))
         totals = total[:, None] + torch.where(counted, own, 0.0).double().cumsum(1)
         counts = tokens[:, None] + counted.cumsum(1)
         state = [Rows(totals[:, -1]), Rows(counts[:, -1]), Rows(following[:, -1].clone())]

@@ -1,6 +1,7 @@
 """What holds for every method, installed ones included: a new method is covered by being registered."""
 
 import contextlib
+import copy
 import json
 import subprocess
 import sys
@@ -305,6 +306,25 @@ def continuations(policy: Policy, seed: int = 0, **options: Any) -> dict[tuple[s
         for batch in generate(policy, PROMPTS, decoding, seed, **options)
         for one in batch
     }
+
+
+def test_reading_goes_on_from_a_shared_beginning(bench):
+    """Each text on a copy of its cache, the texts padded on the left, behind what is read: as in few-shot tasks."""
+    with bench.policy() as policy:
+        head, *rests = (encode_prompt(policy, text) for text in TEXTS)
+        ids = torch.tensor([head])
+        _, cache = policy.forward(ids, torch.ones_like(ids), logits_to_keep=1)
+        copied = copy.deepcopy(cache)
+        copied.batch_repeat_interleave(len(rests))
+        tokens, mask = pad(rests, 0, "left", policy.device)
+        mask = torch.cat([mask.new_ones(len(rests), len(head)), mask], -1)
+        together, read = policy.forward(tokens, mask, copied)
+        last, _ = policy.forward(tokens[:, -1:], torch.cat([mask, mask.new_ones(len(mask), 1)], -1), read)
+        for number, rest in enumerate(rests):
+            alone = torch.tensor([[*head, *rest, int(tokens[number, -1])]])
+            expected, _ = policy.forward(alone, torch.ones_like(alone))
+            assert_close(together[number, -len(rest) :], expected[0, len(head) : -1])
+            assert_close(last[number, -1], expected[0, -1])
 
 
 def test_continuations_do_not_depend_on_the_batch(bench):
