@@ -67,6 +67,7 @@ class Environment:
         progress: Where to report.
         offline: Whether the network is out of bounds.
         made: What this invocation has made in the cache, so that nothing is made anew twice.
+        batch_tokens: The most tokens that are read at once; None for the engine's own limit.
     """
 
     suite: SuiteSpec
@@ -74,6 +75,7 @@ class Environment:
     progress: Progress = SILENT
     offline: bool = False
     made: set[Path] = field(default_factory=set)
+    batch_tokens: int | None = None
 
     def resolve(self) -> None:
         """Find or fetch everything that the cells read, so that what is missing is known before any work.
@@ -91,8 +93,10 @@ class Environment:
     @cached_property
     def base(self) -> "LoadedModel":
         """The base model in memory."""
+        from bench.engine.batching import LIMIT
         from bench.model import load_model
 
+        LIMIT.tokens = self.batch_tokens or LIMIT.tokens
         with self.progress.bar(f"load {self.suite.model.id}"):
             return load_model(self.suite.model, self.model)
 

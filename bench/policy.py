@@ -71,8 +71,8 @@ class Policy(ABC):
 
         Args:
             input_ids: New tokens, int64 [rows, new].
-            attention_mask: 1 for tokens, 0 for padding, int64 [rows, read before + new]; a row's tokens are counted
-                from its first 1, so padding on the left does not move them.
+            attention_mask: 1 for tokens, 0 for padding, int64 [rows, read before + new]; a row's tokens are those
+                under a 1, in order: padding does not move them, and may stand before a row's first new token too.
             cache: What was read before, or None; it may be changed in place.
             logits_to_keep: How many last positions to return logits for; 0 for all.
             sampling: Whether tokens will be sampled from these logits: a policy that `truncates` then gives -inf to

@@ -384,9 +384,9 @@ class Runner:
         )
 
     def _engine(self) -> dict[str, Any]:
-        from bench.engine.batching import BATCH_TOKENS
+        from bench.engine.batching import LIMIT
 
-        return {"name": "transformers", "dtype": self.cell.suite.model.dtype, "batch_tokens": BATCH_TOKENS}
+        return {"name": "transformers", "dtype": self.cell.suite.model.dtype, "batch_tokens": LIMIT.tokens}
 
     def _write(self, manifest: Manifest) -> None:
         write_json(self.folder / "manifest.json", manifest.model_dump())

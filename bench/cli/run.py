@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -46,6 +46,15 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", envvar="BENCH_LIMIT", min=1, help="The most prompts and documents of each task."),
 ]
+BatchTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-tokens",
+        envvar="BENCH_BATCH_TOKENS",
+        min=1,
+        help="The most tokens that are read at once, padding included: fewer take less memory.",
+    ),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Reuse nothing of earlier runs.")]
 
 
@@ -59,6 +68,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     limit: Limit = None,
     base: Annotated[bool, typer.Option(help="Measure the base model as well.")] = True,
     fresh: Fresh = False,
+    batch_tokens: BatchTokens = None,
     offline: Offline = False,
     cache_dir: CacheDir = None,
     runs_dir: RunsDir = RUNS,
@@ -73,7 +83,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     settle_process(offline=offline)
     from bench.launch.local import is_main
 
-    outcomes = carry_out(request_of(context, base=base), cache_dir, runs_dir, offline=offline, fresh=fresh)
+    place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
+    outcomes = carry_out(request_of(context, base=base), place)
     return _report(outcomes, json=json) if is_main() else 0
 
 
@@ -94,9 +105,17 @@ def request_of(context: typer.Context, *, base: bool = True) -> "Request":
     )
 
 
-def carry_out(
-    request: "Request", cache_dir: "Path | None", runs_dir: "Path", *, offline: bool, fresh: bool
-) -> "list[Outcome]":
+class Place(NamedTuple):
+    """Where and how cells are carried out: what the flags of that name say."""
+
+    cache_dir: "Path | None"
+    runs_dir: "Path"
+    offline: bool
+    fresh: bool
+    batch_tokens: int | None
+
+
+def carry_out(request: "Request", place: Place) -> "list[Outcome]":
     """All cells of a request, found or made."""
     from bench.assets.store import AssetStore
     from bench.environment import Environment
@@ -105,9 +124,10 @@ def carry_out(
 
     cells = make_cells(request)
     progress = console_progress()
-    env = Environment(cells[0].suite, AssetStore(cache_dir, offline=offline, progress=progress), progress, offline)
+    assets = AssetStore(place.cache_dir, offline=place.offline, progress=progress)
+    env = Environment(cells[0].suite, assets, progress, place.offline, batch_tokens=place.batch_tokens)
     env.resolve()
-    return run_cells(cells, env, runs_dir, fresh=fresh)
+    return run_cells(cells, env, place.runs_dir, fresh=place.fresh)
 
 
 def _origin(context: typer.Context, name: str) -> str:

@@ -6,10 +6,12 @@ import typer
 
 from bench.cli.common import RUNS, CacheDir, Config, Json, Offline, RunsDir, print_json
 from bench.cli.run import (
+    BatchTokens,
     Fresh,
     Limit,
     Methods,
     Model,
+    Place,
     Seeds,
     Settings,
     SuiteName,
@@ -40,6 +42,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     settings: Settings = None,
     limit: Limit = None,
     fresh: Fresh = False,
+    batch_tokens: BatchTokens = None,
     offline: Offline = False,
     cache_dir: CacheDir = None,
     runs_dir: RunsDir = RUNS,
@@ -62,7 +65,9 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if listed == []:
         raise UsageError("--values names none", mend="write them as 0.5,1,2")
     plan = make_sweep(request_of(context), over, listed, points)
-    outcomes = carry_out(plan.request, cache_dir, runs_dir, offline=offline, fresh=fresh)
+    outcomes = carry_out(
+        plan.request, Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
+    )
     if not is_main():
         return 0
     from bench.store.runs import load_run

@@ -1,14 +1,85 @@
 """How work is cut into batches."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 
-BATCH_TOKENS = 4096
-"""Tokens, padding included, that one batch holds."""
+from bench.errors import MissingError
+
+BATCH_TOKENS = 8192
+"""Tokens, padding included, that one batch holds, unless it is told otherwise or memory gives out."""
 
 T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass
+class Limit:
+    """How large batches may be in this process.
+
+    Attributes:
+        tokens: Tokens, padding included, that one batch holds.
+    """
+
+    tokens: int = BATCH_TOKENS
+
+
+LIMIT = Limit()
+
+
+def in_batches(
+    items: Sequence[T],
+    work: Callable[[list[T]], R],
+    length: Callable[[T], int],
+    rows: Callable[[T], int],
+    *,
+    most: int | None = None,
+    order: Callable[[T], int] | None = None,
+) -> Iterator[tuple[list[T], R]]:
+    """Do some work batch by batch; where memory gives out, batches are half as large from there on, and for good.
+
+    Args:
+        items: What to work on; see `batches`.
+        work: Does a batch.
+        length: Tokens of an item's longest row.
+        rows: Rows that an item takes.
+        most: Tokens of a batch; None for `LIMIT`.
+        order: See `batches`.
+
+    Yields:
+        Each batch and what came of it.
+
+    Raises:
+        MissingError: memory does not suffice for a single item.
+    """
+    most = most or LIMIT.tokens
+    queue = list(batches(items, length, rows, most, order))[::-1]
+    while queue:
+        batch = queue.pop()
+        try:
+            done = work(batch)
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                raise MissingError(
+                    f"memory gives out at a single item of {rows(batch[0])} rows x {length(batch[0])} tokens",
+                    mend="take fewer samples or shorter texts, or a smaller model",
+                ) from error
+        else:
+            yield batch, done
+            continue
+        most = LIMIT.tokens = max(1, sum(map(rows, batch)) * max(map(length, batch)) // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        left = [item for one in (batch, *queue[::-1]) for item in one]
+        queue = list(batches(left, length, rows, most, order))[::-1]
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def batches(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from bench.engine.batching import BATCH_TOKENS, batches, pad
+from bench.engine.batching import in_batches, pad
 from bench.engine.sampling import sample, uniforms
 from bench.policy import Policy
 from bench.spec import Decoding
@@ -125,12 +125,19 @@ def continue_rows(
 
 
 def generate(
-    policy: Policy, prompts: Sequence[Prompt], decoding: Decoding, seed: int, *, batch_tokens: int = BATCH_TOKENS
+    policy: Policy, prompts: Sequence[Prompt], decoding: Decoding, seed: int, *, batch_tokens: int | None = None
 ) -> Iterator[list[Continuation]]:
     """Sample `decoding.num_samples` continuations of each prompt, batch by batch.
 
     Every (prompt, sample) has its own random stream, so that a continuation does not depend on what else is in the
     batch, as far as floating point allows.
+
+    Args:
+        policy: The model.
+        prompts: What to continue.
+        decoding: How.
+        seed: Of the random streams.
+        batch_tokens: Tokens, padding included, that one batch holds; None for the process's limit.
 
     Yields:
         The continuations of some of the prompts, all samples of a prompt together.
@@ -138,22 +145,35 @@ def generate(
     if policy.truncates:
         decoding = decoding.model_copy(update={"top_k": 0, "top_p": 1.0})
     encoded = [(prompt, encode_prompt(policy, prompt.text, decoding.max_new_tokens)) for prompt in prompts]
+    count, length = decoding.num_samples, decoding.max_new_tokens
+    for _, found in in_batches(
+        encoded,
+        lambda batch: _sample_batch(policy, batch, decoding, seed),
+        lambda item: len(item[1]) + length,
+        lambda _: count,
+        most=batch_tokens,
+    ):
+        yield found
+
+
+def _sample_batch(
+    policy: Policy, batch: Sequence[tuple[Prompt, list[int]]], decoding: Decoding, seed: int
+) -> list[Continuation]:
     count, length, end = decoding.num_samples, decoding.max_new_tokens, policy.tokenizer.eos_token_id
-    for batch in batches(encoded, lambda item: len(item[1]) + length, lambda _: count, batch_tokens):
-        noise = np.stack([uniforms(seed, prompt.id, j, length) for prompt, _ in batch for j in range(count)])
-        random = torch.from_numpy(noise).to(policy.device)
+    noise = np.stack([uniforms(seed, prompt.id, j, length) for prompt, _ in batch for j in range(count)])
+    random = torch.from_numpy(noise).to(policy.device)
 
-        def pick(logits: torch.Tensor, active: Sequence[int], step: int, random: torch.Tensor = random) -> torch.Tensor:
-            return sample(logits, random[list(active), step], decoding)
+    def pick(logits: torch.Tensor, active: Sequence[int], step: int) -> torch.Tensor:
+        return sample(logits, random[list(active), step], decoding)
 
-        rows = continue_rows(
-            policy, [ids for _, ids in batch], count, length, pick, lambda _, row: row[-1] == end, sampling=True
-        )
-        yield [
-            Continuation(prompt.id, j, text_after(policy, ids, row), len(row), row[-1] == end)
-            for i, (prompt, ids) in enumerate(batch)
-            for j, row in enumerate(rows[i * count : (i + 1) * count])
-        ]
+    rows = continue_rows(
+        policy, [ids for _, ids in batch], count, length, pick, lambda _, row: row[-1] == end, sampling=True
+    )
+    return [
+        Continuation(prompt.id, j, text_after(policy, ids, row), len(row), row[-1] == end)
+        for i, (prompt, ids) in enumerate(batch)
+        for j, row in enumerate(rows[i * count : (i + 1) * count])
+    ]
 
 
 def text_after(policy: Policy, prompt: Sequence[int], row: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from bench.engine.batching import BATCH_TOKENS, batches, pad
+from bench.engine.batching import in_batches, pad
 from bench.errors import MissingError
 from bench.policy import Cache, Policy
 
@@ -50,7 +50,7 @@ def loglikelihood(
     policy: Policy,
     requests: Sequence[tuple[Sequence[int], Sequence[int]]],
     *,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     done: Callable[[int], object] = lambda _: None,
 ) -> list[Likelihood]:
     """Log-likelihoods of continuations.
@@ -59,7 +59,7 @@ def loglikelihood(
         policy: The model.
         requests: (context, continuation) as tokens, the context not empty; where both together are too long for the
             model, the context is cut on the left, as lm-eval does.
-        batch_tokens: Tokens, padding included, that one batch holds.
+        batch_tokens: Tokens, padding included, that one batch holds; None for the process's limit.
         done: Called with the number of requests finished since the last call.
 
     Returns:
@@ -68,10 +68,15 @@ def loglikelihood(
     results: dict[int, Likelihood] = {}
     groups = _grouped(policy, requests)
     head = _Head.of(policy, [group.context for group in groups])
-    for batch in batches(
-        groups, lambda g: g.longest, lambda g: len(g.numbers), batch_tokens, order=lambda g: len(g.context)
+    for batch, scored in in_batches(
+        groups,
+        lambda batch: _score(policy, batch, head),
+        lambda group: group.longest,
+        lambda group: len(group.numbers),
+        most=batch_tokens,
+        order=lambda group: len(group.context),
     ):
-        results.update(_score(policy, batch, head))
+        results.update(scored)
         done(sum(len(group.numbers) for group in batch))
     return [results[number] for number in range(len(requests))]
 

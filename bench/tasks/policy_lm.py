@@ -10,7 +10,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from bench.engine.batching import BATCH_TOKENS, batches
+from bench.engine.batching import in_batches
 from bench.engine.generation import continue_rows, encode_prompt, first_token, text_after
 from bench.engine.likelihood import loglikelihood
 from bench.engine.sampling import sample, uniforms
@@ -105,9 +105,9 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
             for key, options in kinds.items():
                 mine = [(number, ids) for number, ids, own in prepared if str(own) == key]
                 length = options["max_gen_toks"]
-                for batch in batches(mine, partial(_length, length), lambda _: 1, BATCH_TOKENS):
-                    for (number, _), text in zip(batch, self._generate(batch, requests, options), strict=True):
-                        answers[number] = text
+                answer = partial(self._generate, requests, options)
+                for batch, texts in in_batches(mine, answer, partial(_length, length), lambda _: 1):
+                    answers.update(zip([number for number, _ in batch], texts, strict=True))
                     bar.advance(len(batch))
         return [answers[number] for number in range(len(requests))]
 
@@ -119,7 +119,7 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         return encode_prompt(self.policy, context, options["max_gen_toks"]), options
 
     def _generate(
-        self, batch: list[tuple[int, list[int]]], requests: list[Instance], options: dict[str, Any]
+        self, requests: list[Instance], options: dict[str, Any], batch: list[tuple[int, list[int]]]
     ) -> list[str]:
         length, until = options["max_gen_toks"], [text for text in options["until"] if text]
         sampled = options.get("do_sample") and options.get("temperature", 1.0) > 0

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from bench.engine.batching import batches, pad
+from bench.engine.batching import BATCH_TOKENS, LIMIT, batches, in_batches, pad
 from bench.engine.generation import Prompt, continue_rows, encode_prompt, generate, text_after
+from bench.engine.likelihood import loglikelihood
+from bench.errors import MissingError
 from bench.policy import HFPolicy
 from bench.spec import Decoding
 
@@ -203,6 +206,44 @@ def test_batches_are_sorted_full_and_whole():
     assert all(len(batch) == 1 or 2 * len(batch) * max(batch) <= 20 for batch in cut)
     assert [len(batch) for batch in cut] == [1, 1, 2, 3]
     assert list(batches([], lambda _: 1, lambda _: 1)) == []
+
+
+class Small(HFPolicy):
+    """A machine whose memory holds so many positions and no more."""
+
+    holds = 140
+
+    def forward(self, input_ids: Any, attention_mask: Any, *args: Any, **options: Any) -> Any:
+        if attention_mask.numel() > self.holds:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(input_ids, attention_mask, *args, **options)
+
+
+def test_batches_shrink_where_memory_gives_out(tiny_policy, monkeypatch):
+    """Nothing is lost or doubled, the samples are the same, and later work starts at the size that fits."""
+    monkeypatch.setattr(LIMIT, "tokens", BATCH_TOKENS)
+    expected = collect(tiny_policy, PROMPTS, DECODING)
+    small = Small(tiny_policy.model, tiny_policy.tokenizer)
+    assert collect(small, PROMPTS, DECODING) == expected
+    assert LIMIT.tokens <= small.holds
+    found = loglikelihood(small, [([5, 6 + n], [7, 8]) for n in range(60)])
+    assert len(found) == 60
+
+
+def test_a_single_prompt_that_memory_does_not_hold_is_one_clear_line(tiny_policy, monkeypatch):
+    monkeypatch.setattr(LIMIT, "tokens", BATCH_TOKENS)
+    small = Small(tiny_policy.model, tiny_policy.tokenizer)
+    small.holds = 20
+    with pytest.raises(MissingError, match=r"memory gives out at a single item of \d+ rows x \d+ tokens; take fewer"):
+        collect(small, PROMPTS, DECODING)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(tiny_policy):
+    def work(batch: list[int]) -> None:
+        raise RuntimeError(f"a size does not fit ({len(batch)})")
+
+    with pytest.raises(RuntimeError, match="does not fit"):
+        list(in_batches([1, 2], work, lambda one: one, lambda _: 1))
 
 
 def test_padding():
