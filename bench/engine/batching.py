@@ -37,6 +37,7 @@ def in_batches(
     *,
     most: int | None = None,
     order: Callable[[T], int] | None = None,
+    halve: Callable[[T], list[T]] | None = None,
 ) -> Iterator[tuple[list[T], R]]:
     """Do some work batch by batch; where memory gives out, batches are half as large from there on, and for good.
 
@@ -47,6 +48,7 @@ def in_batches(
         rows: Rows that an item takes.
         most: Tokens of a batch; None for `LIMIT`.
         order: See `batches`.
+        halve: Parts of an item that is too large by itself, where it can be parted.
 
     Yields:
         Each batch and what came of it.
@@ -63,6 +65,8 @@ def in_batches(
         except RuntimeError as error:
             if not _out_of_memory(error):
                 raise
+            if len(batch) == 1 and halve:
+                batch = halve(batch[0])
             if len(batch) == 1:
                 raise MissingError(
                     f"memory gives out at a single item of {rows(batch[0])} rows x {length(batch[0])} tokens",

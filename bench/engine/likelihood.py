@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from bench.engine.batching import in_batches, pad
+from bench.engine.batching import LIMIT, in_batches, pad
 from bench.errors import MissingError
 from bench.policy import Cache, Policy
 
@@ -45,6 +45,14 @@ class _Group:
     def longest(self) -> int:
         return len(self.context) + max(map(len, self.continuations)) - 1
 
+    def cut(self, rows: int) -> "list[_Group]":
+        """The same in parts of at most so many continuations, of similar length each."""
+        order = sorted(range(len(self.numbers)), key=lambda place: -len(self.continuations[place]))
+        return [
+            _Group(self.context, [self.continuations[i] for i in some], [self.numbers[i] for i in some])
+            for some in (order[start : start + rows] for start in range(0, len(order), rows))
+        ]
+
 
 def loglikelihood(
     policy: Policy,
@@ -66,15 +74,17 @@ def loglikelihood(
         One `Likelihood` a request, in order; an empty continuation has log-likelihood 0.
     """
     results: dict[int, Likelihood] = {}
+    most = batch_tokens or LIMIT.tokens
     groups = _grouped(policy, requests)
     head = _Head.of(policy, [group.context for group in groups])
     for batch, scored in in_batches(
-        groups,
+        [part for group in groups for part in group.cut(max(1, most // max(1, group.longest)))],
         lambda batch: _score(policy, batch, head),
         lambda group: group.longest,
         lambda group: len(group.numbers),
-        most=batch_tokens,
+        most=most,
         order=lambda group: len(group.context),
+        halve=lambda group: group.cut(max(1, len(group.numbers) // 2)),
     ):
         results.update(scored)
         done(sum(len(group.numbers) for group in batch))

@@ -226,8 +226,11 @@ def test_batches_shrink_where_memory_gives_out(tiny_policy, monkeypatch):
     small = Small(tiny_policy.model, tiny_policy.tokenizer)
     assert collect(small, PROMPTS, DECODING) == expected
     assert LIMIT.tokens <= small.holds
-    found = loglikelihood(small, [([5, 6 + n], [7, 8]) for n in range(60)])
-    assert len(found) == 60
+    monkeypatch.setattr(LIMIT, "tokens", BATCH_TOKENS)
+    requests = [([5, 6 + n % 2], [7, 8, 9 + n]) for n in range(120)]  # two contexts, of 60 answers each
+    found = loglikelihood(small, requests)
+    expected_logprobs = [one.logprob for one in loglikelihood(tiny_policy, requests)]
+    assert [one.logprob for one in found] == pytest.approx(expected_logprobs, abs=1e-4)
 
 
 def test_a_single_prompt_that_memory_does_not_hold_is_one_clear_line(tiny_policy, monkeypatch):

@@ -227,6 +227,16 @@ def test_answers_that_have_ended_are_not_padded_to_the_longest(counting):
     assert counting.padding < 100
 
 
+def test_many_answers_after_one_context_are_cut_too(counting):
+    """As the windows of long texts are, which all follow the begin token: a batch never outgrows its limit."""
+    requests = [([5], list(range(6, 46 + number % 5))) for number in range(60)]
+    alone = [loglikelihood(counting, [one])[0].logprob for one in requests]
+    counting.made.clear()
+    found = loglikelihood(counting, requests, batch_tokens=200)
+    assert [one.logprob for one in found] == pytest.approx(alone, abs=1e-3)
+    assert max(counting.made) <= 200
+
+
 @pytest.mark.parametrize(
     ("lengths", "expected"),
     [([9], 9), ([600], 512), ([9, 9, 9], 9), ([300, 300], 256), ([100] + [1] * 60, 1), ([20, 18, 18, 17], 18)],
