@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from duel import Row, Work, timed
+from duel import Row, Work
 from machine import peak_memory
 from trl import DPOConfig as TheirConfig
 from trl import DPOTrainer
@@ -47,15 +47,17 @@ def rows(base: LoadedModel, sets: ContrastiveSets, steps: int) -> list[Row]:
     def contrastive(scores: Scores) -> torch.Tensor:
         return objective(scores, config)
 
-    def descend(step: Callable[[torch.nn.Module, Sequence[Item]], torch.Tensor]) -> float:
-        """Forward and backward on every batch; the number of texts."""
+    def descend(step: Callable[[torch.nn.Module, Sequence[Item]], torch.Tensor]) -> tuple[float, float]:
+        """Forward and backward on every batch: the number of texts and the seconds, without making the adapter."""
         model = with_adapter(base, config)
         try:
+            started = time.perf_counter()
             for batch in batches:
                 step(model, batch).backward()
+            seconds = time.perf_counter() - started
         finally:
             unwrap(base.model)
-        return float(sum(len(one.positives) + len(one.negatives) for one in items))
+        return float(sum(len(one.positives) + len(one.negatives) for one in items)), seconds
 
     def packed(model: torch.nn.Module, batch: Sequence[Item]) -> torch.Tensor:
         return contrastive(score_batch(model, Collator(base.tokenizer, packed=True)(batch), base=base))
@@ -71,15 +73,18 @@ def rows(base: LoadedModel, sets: ContrastiveSets, steps: int) -> list[Row]:
 
     dpo = DPO(DPOConfig(steps=steps))
 
-    def ours_dpo() -> float:
+    def ours_dpo() -> tuple[float, float]:
         """The reference, once a text, counts."""
+        started = time.perf_counter()
         pairs = list(dict.fromkeys((one.anchor, text) for one in items for text in (*one.positives, *one.negatives)))
         scored = loglikelihood(
             HFPolicy(base.model, base.tokenizer), [encode_after(base.tokenizer, *pair) for pair in pairs]
         )
         reference = {pair: one.logprob for pair, one in zip(pairs, scored, strict=True)}
+        before = time.perf_counter() - started
         collate = Collator(base.tokenizer, reference, packed=True)
-        return descend(lambda model, batch: dpo.loss(score_batch(model, collate(batch), base=base)))
+        done, seconds = descend(lambda model, batch: dpo.loss(score_batch(model, collate(batch), base=base)))
+        return done, before + seconds
 
     return [
         Row(
@@ -87,8 +92,8 @@ def rows(base: LoadedModel, sets: ContrastiveSets, steps: int) -> list[Row]:
             "plain padded step, full logits",
             "texts",
             1.6,
-            timed(lambda: descend(packed)),
-            timed(lambda: descend(padded)),
+            lambda: descend(packed),
+            lambda: descend(padded),
             memory,
         ),
         *(
@@ -97,7 +102,7 @@ def rows(base: LoadedModel, sets: ContrastiveSets, steps: int) -> list[Row]:
                 "TRL's DPOTrainer, 8 pairs a step",
                 "texts",
                 3,
-                timed(work),
+                work,
                 trl(base, items),
             )
             for name, work in (("contrastive", lambda: descend(packed)), ("dpo", ours_dpo))
