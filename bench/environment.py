@@ -23,6 +23,7 @@ from bench.spec import SuiteSpec
 from bench.store.keys import NUMERIC, code_hash, versions, with_imports
 
 if TYPE_CHECKING:
+    from bench.engine.batching import Limit
     from bench.policy import LoadedModel, Policy
 
 ENGINE_CODE = (
@@ -93,12 +94,19 @@ class Environment:
     @cached_property
     def base(self) -> "LoadedModel":
         """The base model in memory."""
-        from bench.engine.batching import LIMIT
         from bench.model import load_model
 
-        LIMIT.tokens = self.batch_tokens or LIMIT.tokens
+        _ = self.limit
         with self.progress.bar(f"load {self.suite.model.id}"):
             return load_model(self.suite.model, self.model)
+
+    @cached_property
+    def limit(self) -> "Limit":
+        """How large batches may be: what was asked for, until memory gives out."""
+        from bench.engine.batching import LIMIT
+
+        LIMIT.tokens = self.batch_tokens or LIMIT.tokens
+        return LIMIT
 
     @property
     def base_policy(self) -> "Policy":

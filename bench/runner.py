@@ -384,9 +384,8 @@ class Runner:
         )
 
     def _engine(self) -> dict[str, Any]:
-        from bench.engine.batching import LIMIT
-
-        return {"name": "transformers", "dtype": self.cell.suite.model.dtype, "batch_tokens": LIMIT.tokens}
+        tokens = self.env.limit.tokens
+        return {"name": "transformers", "dtype": self.cell.suite.model.dtype, "batch_tokens": tokens}
 
     def _write(self, manifest: Manifest) -> None:
         write_json(self.folder / "manifest.json", manifest.model_dump())

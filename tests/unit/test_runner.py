@@ -12,6 +12,7 @@ import pytest
 
 from bench import registry
 from bench.assets.store import AssetStore
+from bench.engine.batching import BATCH_TOKENS, LIMIT
 from bench.environment import Environment
 from bench.errors import BenchError, MissingError
 from bench.hashing import content_id
@@ -71,10 +72,13 @@ def go(home: Path) -> Callable[..., list[Outcome]]:
         fresh: bool = False,
         progress: Progress = SILENT,
         scorer: Scorer | None = None,
+        batch_tokens: int | None = None,
         **request: Any,
     ) -> list[Outcome]:
         cells = make_cells(Request(methods or ("contrastive",), str(suite), **request))
-        env = Environment(cells[0].suite, AssetStore(home / place / "cache", offline=True), progress)
+        env = Environment(
+            cells[0].suite, AssetStore(home / place / "cache", offline=True), progress, batch_tokens=batch_tokens
+        )
         if scorer:
             env.scorer = CheckedScorer(scorer, None)
         return run_cells(cells, env, home / place / "runs", fresh=fresh)
@@ -466,3 +470,10 @@ def test_code_counts_and_comments_do_not(tmp_path, monkeypatch):
     plain = hash_of("def f(a):\n    return a + 1\n")
     assert hash_of('"""Words."""\n\ndef f(a):  # more\n    """Words."""\n    return (a\n        + 1)\n') == plain
     assert hash_of("def f(a):\n    return a + 2\n") != plain
+
+
+def test_the_record_says_how_large_batches_were(go, tiny_suite, monkeypatch):
+    """What was asked for, though the record is begun before the model is loaded."""
+    monkeypatch.setattr(LIMIT, "tokens", BATCH_TOKENS)
+    (outcome,) = go(tiny_suite(), "none", batch_tokens=300)
+    assert load_run(outcome.folder).manifest.engine["batch_tokens"] == 300
