@@ -1,5 +1,6 @@
 """How work is cut into batches."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -57,9 +58,9 @@ def in_batches(
         MissingError: memory does not suffice for a single item.
     """
     most = most or LIMIT.tokens
-    queue = list(batches(items, length, rows, most, order))[::-1]
+    queue = deque(batches(items, length, rows, most, order))
     while queue:
-        batch = queue.pop()
+        batch = queue.popleft()
         try:
             done = work(batch)
         except RuntimeError as error:
@@ -78,8 +79,8 @@ def in_batches(
         most = LIMIT.tokens = max(1, sum(map(rows, batch)) * max(map(length, batch)) // 2)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        left = [item for one in (batch, *queue[::-1]) for item in one]
-        queue = list(batches(left, length, rows, most, order))[::-1]
+        left = [item for one in (batch, *queue) for item in one]
+        queue = deque(batches(left, length, rows, most, order))
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

@@ -215,9 +215,13 @@ def _gather(logits: torch.Tensor, owners: torch.Tensor, tokens: torch.Tensor) ->
         owners: The position under which each token is looked up, int64 [tokens].
         tokens: The tokens, int64 [tokens].
     """
-    blocks = logits.split(_LOGIT_ROWS)
-    normaliser = torch.cat([block.float().logsumexp(-1) for block in blocks])
+    normaliser = log_normaliser(logits)
     if not normaliser.isfinite().all():
         raise MissingError("the model's logits are not numbers", mend="lower the strength, or use dtype=float32")
-    best = torch.cat([block.argmax(-1) for block in blocks])
+    best = torch.cat([block.argmax(-1) for block in logits.split(_LOGIT_ROWS)])
     return logits[owners, tokens].float() - normaliser[owners], best[owners] == tokens
+
+
+def log_normaliser(logits: torch.Tensor) -> torch.Tensor:
+    """Logarithm of the sum of exp over the vocabulary, float32 [positions], of logits [positions, vocabulary]."""
+    return torch.cat([block.float().logsumexp(-1) for block in logits.split(_LOGIT_ROWS)])

@@ -1,6 +1,7 @@
 """Exact top-k, nucleus and temperature sampling from given random numbers."""
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ def _nucleus(scaled: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch
     _refuse_nan(normaliser)
     drawn = torch.empty(len(scaled), dtype=torch.int64, device=scaled.device)
     rows = torch.arange(len(scaled), device=scaled.device)
-    for width in (*(one for one in _WIDTHS if one < vocabulary), vocabulary):
+    for width in widths(vocabulary):
         top, tokens = most_likely(scaled, width)
         probability = (top - normaliser).double().exp()
         mass = probability.cumsum(-1)
@@ -78,6 +79,12 @@ def _nucleus(scaled: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch
             break
         rows, scaled, normaliser, uniform = (one[~full] for one in (rows, scaled, normaliser, uniform))
     return drawn
+
+
+def widths(places: int) -> Iterator[int]:
+    """How many of the most likely to look at, ever more of them, and at last all."""
+    yield from (one for one in _WIDTHS if one < places)
+    yield places
 
 
 def most_likely(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -81,7 +81,7 @@ class LMEval(Task[LMEvalConfig]):
 
     def _evaluate(self, policy: "Policy", ctx: TaskContext) -> dict[str, Any]:
         """What lm-eval's `evaluate` returns; its `simple_evaluate` would also seed all generators and ask git."""
-        with _quiet():
+        with quiet():
             from lm_eval.evaluator import evaluate
             from lm_eval.tasks import TaskManager
 
@@ -115,7 +115,7 @@ class LMEval(Task[LMEvalConfig]):
 
 @cache
 def _known_names() -> frozenset[str]:
-    with _quiet():
+    with quiet():
         from lm_eval.tasks import TaskManager
 
         return frozenset(TaskManager().all_subtasks)
@@ -133,7 +133,7 @@ def check_name(name: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep lm-eval and datasets from writing to the terminal."""
     import datasets
 

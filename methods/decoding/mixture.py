@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from bench.engine.sampling import most_likely, widths
 from bench.policy import Cache, Policy
 from methods.decoding.cache import JointCache, parts_of
 
@@ -13,8 +14,6 @@ Combine = Callable[[torch.Tensor, Iterator[torch.Tensor], bool], torch.Tensor]
 Logits are float32, [rows, kept, vocabulary], and may be changed in place. The others' are made when they are asked for,
 so that not all of them are in memory at once; all of them must be.
 """
-
-_FIRST_WIDTH = 256
 
 
 class MixturePolicy(Policy):
@@ -105,13 +104,13 @@ def smallest_set(order: torch.Tensor, logits: torch.Tensor, mass: float) -> torc
     flat, first = logits.flatten(0, -2), order.flatten(0, -2)
     chosen = torch.zeros_like(flat, dtype=torch.bool)
     normaliser = flat.logsumexp(-1, keepdim=True)
-    width, vocabulary = min(_FIRST_WIDTH, flat.shape[-1]), flat.shape[-1]
     rows = torch.arange(len(flat), device=flat.device)
-    while len(rows):
-        tokens = first[rows].topk(width, dim=-1).indices
+    for width in widths(flat.shape[-1]):
+        tokens = most_likely(first[rows], width)[1]
         probability = (flat[rows].gather(-1, tokens) - normaliser[rows]).double().exp()
         reached = probability.cumsum(-1)
         chosen[rows] = chosen[rows].scatter(-1, tokens, reached - probability < mass)
-        rows = rows[(reached[:, -1] < mass) & (width < vocabulary)]
-        width = min(width * 8, vocabulary)
+        rows = rows[reached[:, -1] < mass]
+        if not len(rows):
+            break
     return chosen.view(logits.shape)

@@ -6,12 +6,11 @@ from typing import cast
 import torch
 from torch.nn.functional import logsigmoid
 
+from bench.engine.likelihood import log_normaliser
 from bench.policy import Cache, Policy
 from methods.decoding.cache import JointCache, Rows, parts_of
 from methods.decoding.mixture import smallest_set
 from methods.decoding.prefix import PrefixPolicy
-
-_LOGIT_ROWS = 512  # positions whose [vocabulary] logits are normalised at a time
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,7 @@ class _Reading:
 def _read(policy: Policy, ids: torch.Tensor, mask: torch.Tensor, cache: Cache | None, kept: int) -> _Reading:
     """Read new tokens; normalised in blocks, as the logits of all positions are large."""
     logits, cache = policy.forward(ids, mask, cache)
-    flat = logits.flatten(0, 1)
-    blocks = [flat[start : start + _LOGIT_ROWS].float().logsumexp(-1) for start in range(0, len(flat), _LOGIT_ROWS)]
-    normaliser = torch.cat(blocks).view(logits.shape[:2])
+    normaliser = log_normaliser(logits.flatten(0, 1)).view(logits.shape[:2])
     chosen = logits[:, :-1].gather(-1, ids[:, 1:, None])[..., 0].float()
     following = logits[:, -kept:].float() - normaliser[:, -kept:, None]
     return _Reading(following, chosen - normaliser[:, :-1], cache)

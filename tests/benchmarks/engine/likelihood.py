@@ -13,7 +13,7 @@ from bench.assets.store import AssetStore
 from bench.policy import HFPolicy, LoadedModel
 from bench.progress import SILENT
 from bench.tasks.embedded import CONTEXTS, task_config
-from bench.tasks.harness import _quiet
+from bench.tasks.harness import quiet
 from bench.tasks.policy_lm import PolicyLM
 
 ZERO_SHOT = ("embedded_piqa", "embedded_siqa", "embedded_commonsense_qa", "embedded_openbookqa", "embedded_boolq")
@@ -23,7 +23,7 @@ FEW_SHOT = ("embedded_openbookqa",)
 def evaluated(lm: Any, assets: AssetStore, tasks: Sequence[str], documents: int, shots: int) -> list[dict[str, Any]]:
     """What lm-eval keeps of each document, task by task."""
     found = []
-    with _quiet():
+    with quiet():
         for name in tasks:
             manager = TaskManager(include_defaults=False)
             config = task_config(name, assets.data(CONTEXTS[name][0]).path)
