@@ -288,6 +288,7 @@ def test_data_that_cannot_be_read_is_said(page, file, tmp_path):
     page.open(broken)
     page.run("document.getElementById('samples').scrollIntoView()")
     page.wait(lambda: page.status.startswith("The samples cannot be read"))
+    assert page.status.endswith("A newer browser may help.")
 
 
 def test_a_page_without_samples_has_no_reader(page, runs, tmp_path):

@@ -201,7 +201,9 @@ def test_its_strength_is_an_option_that_takes_0_and_its_points(bench):
 
 def test_it_fits_the_base_model(bench, tiny_model):
     """What it finds out before any work is no hindrance where nothing is wrong, and changes nothing."""
+    before = {path.name: path.read_bytes() for path in tiny_model.iterdir()}
     bench.kind(bench.config()).check(tiny_model, bench.inputs)
+    assert {path.name: path.read_bytes() for path in tiny_model.iterdir()} == before
 
 
 def test_an_unknown_option_is_refused_with_a_suggestion(kind):

@@ -188,7 +188,9 @@ def test_there_are_commands():
 @pytest.mark.usefixtures("example")
 @pytest.mark.parametrize("line", SHOWN)
 def test_commands_are_valid(line):
-    for arguments in words(line):
+    shown = words(line)
+    assert all(shown)
+    for arguments in shown:
         check(arguments)
 
 
