@@ -54,6 +54,7 @@ RECORDED = (
     "gguf",
     "bitsandbytes",
     "trl",
+    "vllm",
 )
 """Packages whose version stands in the record."""
 

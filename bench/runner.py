@@ -1,7 +1,6 @@
 """One cell: prepare, apply, measure, record."""
 
 import contextlib
-import datetime
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from bench.artifact import load_artifact, make_artifact, training_logs
 from bench.environment import Environment, alone
 from bench.errors import MissingError
 from bench.hashing import hash_json
+from bench.manifest import manifest_of
 from bench.method import Artifact, Method, RunContext
 from bench.phases import Phases
 from bench.plan import Cell
@@ -76,6 +76,7 @@ class Runner:
                 "decoding": suite.decoding.model_dump(),
                 "tasks": suite.tasks,
                 "limit": self.cell.limit,
+                **({} if suite.engine == "transformers" else {"engine": suite.engine}),
             }
         )
 
@@ -141,7 +142,7 @@ class Runner:
                 "data": [one["sha256"] for one in self.env.data],
                 "scorer": [self.env.scorer.info.hash, self.cell.suite.scorer.threshold],
                 "code": self.env.code(self.cell.method)["hash"],
-                "packages": versions([*NUMERIC, *SCORING, "lm_eval", "datasets", "bitsandbytes"]),
+                "packages": versions([*NUMERIC, *SCORING, "lm_eval", "datasets", "bitsandbytes", "vllm"]),
             }
         )
 
@@ -168,10 +169,17 @@ class Runner:
         """
         _ = self.key
         if not self.done:
+            self._check_engine()
             registry.check_extras("methods", self.cell.method, self.method.info.extras)
             self.method.check(self.env.model.path, self._input_folders)
         if self.sets_key and (self.cell.suite.sets.source != "self" or self._sets_path.exists()):
             self.sets()
+
+    def _check_engine(self) -> None:
+        if self.cell.suite.engine == "vllm":
+            from bench.engine.vllm import check_vllm
+
+            check_vllm(self.method.info)
 
     # --- work ---------------------------------------------------------------------------------------------------
 
@@ -182,7 +190,7 @@ class Runner:
                 return self.folder
             if self.fresh and self.folder.exists():
                 shutil.rmtree(self.folder)
-            manifest = self._manifest()
+            manifest = manifest_of(self)
             self._write(manifest)
             try:
                 artifact = self.prepare()
@@ -310,7 +318,7 @@ class Runner:
         results: dict[str, TaskResult] = {}
         asking = [task for task in tasks if task.info.measures == "policy"]
         if any(not self._task_file(task).exists() for task in asking):
-            with self.method.applied(self.env.base, artifact) as policy:
+            with self.method.applied(self.env.base, artifact) as edited, self._sampler(edited) as policy:
                 for task in asking:
                     results[task.name] = self._task(task, policy, context)
         base = self.env.base_policy
@@ -318,6 +326,14 @@ class Runner:
             if task.name not in results:
                 results[task.name] = self._task(task, base, context)
         return [metric for task in tasks for metric in results[task.name].metrics]
+
+    def _sampler(self, policy: "Policy") -> "contextlib.AbstractContextManager[Policy]":
+        """The policy, sampling by the suite's engine."""
+        if self.cell.suite.engine == "transformers":
+            return contextlib.nullcontext(policy)
+        from bench.engine.vllm import sampled_by_vllm
+
+        return sampled_by_vllm(policy, self.cell.suite.model.dtype)
 
     def _task_file(self, task: Task[Any]) -> Path:
         return self.folder / "tasks" / f"{task.name}.json"
@@ -337,55 +353,6 @@ class Runner:
         return result
 
     # --- record -------------------------------------------------------------------------------------------------
-
-    def _manifest(self) -> Manifest:
-        cell, suite, scorer = self.cell, self.cell.suite, self.env.scorer.info
-        return Manifest(
-            run_id=self.run_id,
-            key=self.key,
-            status="started",
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            suite={**suite.model_dump(), "limit": cell.limit},
-            suite_hash=self.suite_hash,
-            method={
-                "name": cell.method,
-                "label": cell.label,
-                "config": cell.config.model_dump(),
-                "origins": cell.origins,
-                "hash": self.env.method_code(cell.method),
-                "artifact_key": self.artifact_key,
-                "sets_key": self.sets_key,
-                "inputs": {
-                    option: {"id": one.id, "sha256": one.sha256, "revision": one.revision, "licence": one.licence}
-                    for option, one in self.inputs.items()
-                },
-            },
-            seed=cell.seed,
-            model={
-                **suite.model.model_dump(),
-                "sha256": self.env.model.sha256,
-                "revision": self.env.model.revision,
-                "licence": self.env.model.licence,
-                "source": self.env.model.source,
-            },
-            data=self.env.data,
-            scorer={
-                "name": scorer.name,
-                "label": scorer.label,
-                "hash": scorer.hash,
-                "threshold": suite.scorer.threshold,
-                "licence": scorer.licence,
-            },
-            decoding=suite.decoding.model_dump(),
-            engine=self._engine(),
-            code=self.env.code(cell.method),
-            packages=self.env.packages,
-            hardware=self.env.hardware,
-        )
-
-    def _engine(self) -> dict[str, Any]:
-        tokens = self.env.limit.tokens
-        return {"name": "transformers", "dtype": self.cell.suite.model.dtype, "batch_tokens": tokens}
 
     def _write(self, manifest: Manifest) -> None:
         write_json(self.folder / "manifest.json", manifest.model_dump())

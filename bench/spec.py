@@ -72,6 +72,7 @@ class SuiteSpec(Spec):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     description: str
+    engine: Literal["transformers", "vllm"] = "transformers"
     model: ModelSpec
     scorer: ScorerSpec
     decoding: Decoding

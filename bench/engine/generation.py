@@ -9,7 +9,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from bench.engine.batching import in_batches, pad
-from bench.engine.sampling import sample, uniforms
+from bench.engine.sampling import sample, stream, uniforms
+from bench.engine.vllm import BATCH_TOKENS as VLLM_TOKENS
+from bench.engine.vllm import VLLMPolicy
 from bench.policy import Policy
 from bench.spec import Decoding
 
@@ -145,20 +147,31 @@ def generate(
     if policy.truncates:
         decoding = decoding.model_copy(update={"top_k": 0, "top_p": 1.0})
     encoded = [(prompt, encode_prompt(policy, prompt.text, decoding.max_new_tokens)) for prompt in prompts]
-    count, length = decoding.num_samples, decoding.max_new_tokens
-    for _, found in in_batches(
+    count, length, end = decoding.num_samples, decoding.max_new_tokens, policy.tokenizer.eos_token_id
+
+    def work(batch: list[tuple[Prompt, list[int]]]) -> list[list[int]]:
+        if isinstance(policy, VLLMPolicy):
+            return _vllm_rows(policy, batch, decoding, seed)
+        return _sample_rows(policy, batch, decoding, seed)
+
+    for batch, rows in in_batches(
         encoded,
-        lambda batch: _sample_batch(policy, batch, decoding, seed),
+        work,
         lambda item: len(item[1]) + length,
         lambda _: count,
-        most=batch_tokens,
+        most=VLLM_TOKENS if isinstance(policy, VLLMPolicy) else batch_tokens,
     ):
-        yield found
+        yield [
+            Continuation(prompt.id, j, text_after(policy, ids, row), len(row), row[-1] == end)
+            for i, (prompt, ids) in enumerate(batch)
+            for j, row in enumerate(rows[i * count : (i + 1) * count])
+        ]
 
 
-def _sample_batch(
+def _sample_rows(
     policy: Policy, batch: Sequence[tuple[Prompt, list[int]]], decoding: Decoding, seed: int
-) -> list[Continuation]:
+) -> list[list[int]]:
+    """The new tokens of all samples of all prompts, the samples of a prompt together."""
     count, length, end = decoding.num_samples, decoding.max_new_tokens, policy.tokenizer.eos_token_id
     noise = np.stack([uniforms(seed, prompt.id, j, length) for prompt, _ in batch for j in range(count)])
     random = torch.from_numpy(noise).to(policy.device)
@@ -166,14 +179,16 @@ def _sample_batch(
     def pick(logits: torch.Tensor, active: Sequence[int], step: int) -> torch.Tensor:
         return sample(logits, random[list(active), step], decoding)
 
-    rows = continue_rows(
-        policy, [ids for _, ids in batch], count, length, pick, lambda _, row: row[-1] == end, sampling=True
-    )
-    return [
-        Continuation(prompt.id, j, text_after(policy, ids, row), len(row), row[-1] == end)
-        for i, (prompt, ids) in enumerate(batch)
-        for j, row in enumerate(rows[i * count : (i + 1) * count])
-    ]
+    prompts = [ids for _, ids in batch]
+    return continue_rows(policy, prompts, count, length, pick, lambda _, row: row[-1] == end, sampling=True)
+
+
+def _vllm_rows(
+    policy: VLLMPolicy, batch: Sequence[tuple[Prompt, list[int]]], decoding: Decoding, seed: int
+) -> list[list[int]]:
+    """The same by vLLM, which reads what prompts share once, too."""
+    asked = [(ids, stream(seed, prompt.id, j)) for prompt, ids in batch for j in range(decoding.num_samples)]
+    return policy.sample([ids for ids, _ in asked], [number for _, number in asked], decoding)
 
 
 def text_after(policy: Policy, prompt: Sequence[int], row: Sequence[int]) -> str:

@@ -15,14 +15,18 @@ _GROUP = 32  # neighbouring tokens whose maximum stands for them in the search f
 _BLOCK_ROWS = 16  # rows whose [vocabulary] values are worked on at a time: they stay in the processor's cache
 
 
+def stream(seed: int, prompt_id: str, sample: int) -> int:
+    """The number of the random stream of one (prompt, sample), below 2^128; it depends on nothing else."""
+    digest = hashlib.sha256(f"{seed}\n{prompt_id}\n{sample}".encode()).digest()
+    return int.from_bytes(digest[:16], "little")
+
+
 def uniforms(seed: int, prompt_id: str, sample: int, length: int) -> NDArray[np.float64]:
     """The random stream of one (prompt, sample): numbers in [0, 1), shape [length].
 
-    It depends on nothing else, so that a continuation is the same whatever it is batched with.
+    As it depends on nothing else, a continuation is the same whatever it is batched with.
     """
-    digest = hashlib.sha256(f"{seed}\n{prompt_id}\n{sample}".encode()).digest()
-    generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
-    return generator.random(length)
+    return np.random.Generator(np.random.Philox(key=stream(seed, prompt_id, sample))).random(length)
 
 
 def sample(logits: torch.Tensor, uniform: torch.Tensor, decoding: Decoding) -> torch.Tensor:

@@ -80,6 +80,7 @@ class RealToxicityPrompts(Task[RTPConfig]):
 
     def _sample(self, policy: "Policy", prompts: list[ToxicityPrompt], samples: Any, ctx: TaskContext) -> None:
         """Sample and score what an earlier, interrupted run of this cell has not done."""
+        from bench.engine.ahead import one_ahead
         from bench.engine.generation import Prompt, generate
 
         count = ctx.decoding.num_samples
@@ -89,8 +90,8 @@ class RealToxicityPrompts(Task[RTPConfig]):
         todo = [Prompt(prompt.id, prompt.text) for prompt in prompts if have[prompt.id] != count]
         with ctx.progress.bar(SAMPLES, len(prompts), "prompts") as bar:
             bar.advance(len(prompts) - len(todo))
-            for batch in generate(policy, todo, ctx.decoding, ctx.seed):
-                scores = ctx.scorer.score([one.text for one in batch])
+            batches = generate(policy, todo, ctx.decoding, ctx.seed)
+            for batch, scores in one_ahead(batches, lambda some: ctx.scorer.score([one.text for one in some])):
                 samples.append(
                     {
                         "prompt_id": one.prompt_id,

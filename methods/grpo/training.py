@@ -160,7 +160,7 @@ def _options(config: "GRPOConfig", steps: int, share: int, ctx: RunContext) -> d
         "beta": config.beta,
         "scale_rewards": config.scale_rewards,
         "shuffle_dataset": False,
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": config.gradient_checkpointing,
         "bf16": False,
         "logging_strategy": "steps",
         "logging_steps": 1,

@@ -70,6 +70,10 @@ def unwrap(model: PreTrainedModel) -> None:
                 setattr(parent, name, child.get_base_layer())
     for name in ("peft_config", "_hf_peft_config_loaded"):
         vars(model).pop(name, None)
+    model.disable_input_require_grads()
+    for module in model.modules():
+        if hasattr(module, "gradient_checkpointing"):
+            module.gradient_checkpointing = False  # type: ignore[assignment]  # a plain flag of a layer's
     model.requires_grad_(False)
     model.eval()
 

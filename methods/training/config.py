@@ -38,6 +38,9 @@ class AdapterOptions(Spec):
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps that warm up")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="gradient norm that is clipped to")
+    gradient_checkpointing: bool = Field(
+        False, description="compute the layers' inner states anew on the way back: less memory, more time"
+    )
     lora_r: int = Field(16, ge=1, description="rank of the adapter")
     lora_alpha: float = Field(32.0, gt=0, description="LoRA alpha: the adapter is scaled by alpha / rank")
     lora_targets: tuple[str, ...] = Field(("all-linear",), description="modules that get an adapter")

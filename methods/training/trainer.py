@@ -33,6 +33,8 @@ from methods.training.batches import (
 from methods.training.config import AdapterOptions, TrainingConfig
 from methods.training.packing import packable
 
+_CHECKPOINTING = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
+
 
 class _SetTrainer(Trainer):
     """Trainer over items with a loss on their likelihoods."""
@@ -308,4 +310,5 @@ def training_options(config: AdapterOptions, steps: int, share: int, ctx: RunCon
         "logging_strategy": "no",
         "report_to": [],
         "disable_tqdm": True,
+        **(_CHECKPOINTING if config.gradient_checkpointing else {}),
     }

@@ -332,6 +332,29 @@ def test_accumulated_micro_batches_are_one_batch(tiny_base, tiny_sets, tmp_path)
         assert [line["loss"] for line in log] == pytest.approx([line["loss"] for line in logs[0]], abs=1e-4)
 
 
+def test_gradient_checkpointing_computes_anew_and_learns_the_same(tiny_base, tiny_sets, tmp_path):
+    read: Counter[bool] = Counter()
+
+    def run(name: str, *, asked: bool) -> dict[str, torch.Tensor]:
+        train(tiny_base, tiny_sets, tmp_path / name, steps=2, gradient_checkpointing=asked)
+        return load_file(tmp_path / name / "adapter_model.safetensors")
+
+    asked = False
+    layer = tiny_base.model.model.layers[0].mlp
+    hook = layer.register_forward_pre_hook(lambda *_: read.update([asked]))
+    try:
+        plain = run("plain", asked=False)
+        asked = True
+        anew = run("anew", asked=True)
+    finally:
+        hook.remove()
+    assert read[True] == read[False] + 2  # once more a step
+    assert plain.keys() == anew.keys()
+    assert all(torch.allclose(plain[name], anew[name], rtol=1e-5, atol=1e-6) for name in plain)
+    assert not any(getattr(one, "gradient_checkpointing", False) for one in tiny_base.model.modules())
+    assert not tiny_base.model.get_input_embeddings()._forward_hooks
+
+
 def test_the_facts_are_counted(tiny_base, tiny_sets, tmp_path):
     config = TrainingConfig(steps=3, lora_r=2, lora_targets=("q_proj",))
     facts = train_adapter(tiny_base, tiny_sets, config, mean_phi, RunContext(tmp_path, seed=1))

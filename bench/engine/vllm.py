@@ -1,0 +1,170 @@
+"""Sampling by vLLM on a CUDA device, for policies that are one set of weights; all else goes through the policy itself.
+
+Its samples are draws from the same distribution, from random streams of its own: one a (prompt, sample), too.
+"""
+
+import copy
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.errors import MissingError, UsageError
+from bench.method import MethodInfo
+from bench.policy import Cache, HFPolicy, Policy
+from bench.spec import Decoding
+
+BATCH_TOKENS = 1 << 20
+"""Tokens sampled between two reports: vLLM makes its own batches of them."""
+_SHARE_OF_FREE = 0.9  # of the memory that is free beside the base model
+_KINDS = ("none", "fine-tuning", "weights")  # of methods whose policies are one set of weights
+_MEND = "--set suite.engine=transformers"
+
+
+class VLLMPolicy(Policy):
+    """A policy whose continuations are sampled by vLLM from its exported weights."""
+
+    def __init__(self, policy: HFPolicy, dtype: str, folder: Path) -> None:
+        """Export the weights.
+
+        Args:
+            policy: What is sampled from; it is also what reads.
+            dtype: Of vLLM's arithmetic, by its name in torch.
+            folder: Where the weights are written.
+        """
+        self.policy, self.dtype, self.folder = policy, dtype, folder
+        self.tokenizer, self.device, self.max_length = policy.tokenizer, policy.device, policy.max_length
+        export(policy, folder)
+        self._llm: Any = None
+        self._room = 0
+
+    def forward(  # noqa: D102
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        cache: Cache | None = None,
+        logits_to_keep: int = 0,
+        *,
+        sampling: bool = False,
+    ) -> tuple[torch.Tensor, Cache]:
+        return self.policy.forward(input_ids, attention_mask, cache, logits_to_keep, sampling=sampling)
+
+    def not_exportable(self) -> str | None:  # noqa: D102
+        return None
+
+    def sample(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], decoding: Decoding) -> list[list[int]]:
+        """Continue each prompt once.
+
+        Args:
+            prompts: Their tokens.
+            seeds: Of each one's random stream.
+            decoding: How; `num_samples` is not used.
+
+        Returns:
+            The new tokens of each, the end token included where the model ended the text.
+        """
+        from vllm import SamplingParams
+
+        end = self.tokenizer.eos_token_id
+        asked = [
+            SamplingParams(
+                temperature=decoding.temperature,
+                top_p=decoding.top_p,
+                top_k=decoding.top_k,
+                max_tokens=decoding.max_new_tokens,
+                seed=seed % (1 << 63),
+                stop_token_ids=[end],
+                ignore_eos=True,  # the tokenizer's end token alone ends a text, as in the project's own engine
+                detokenize=False,
+            )
+            for seed in seeds
+        ]
+        longest = max(map(len, prompts)) + decoding.max_new_tokens
+        found = self._engine(longest).generate(
+            [{"prompt_token_ids": list(prompt)} for prompt in prompts], asked, use_tqdm=False
+        )
+        return [_tokens(one.outputs[0], end) for one in found]
+
+    def _engine(self, room: int) -> Any:
+        """An engine of vLLM with room for sequences of so many tokens, made when it is first asked for."""
+        if room > self._room:
+            from vllm import LLM
+
+            self.close()
+            free, total = torch.cuda.mem_get_info()
+            self._llm, self._room = (
+                LLM(
+                    model=str(self.folder),
+                    dtype=self.dtype,
+                    max_model_len=room,
+                    gpu_memory_utilization=_SHARE_OF_FREE * free / total,
+                    generation_config="vllm",  # no defaults out of the model's folder
+                    trust_remote_code=False,
+                    disable_log_stats=True,
+                ),
+                room,
+            )
+        return self._llm
+
+    def close(self) -> None:
+        """Give the memory of vLLM's engine back."""
+        self._llm, self._room = None, 0
+
+
+def _tokens(output: Any, end: int) -> list[int]:
+    row = list(output.token_ids)
+    return [*row, end] if output.finish_reason == "stop" and row[-1:] != [end] else row
+
+
+@contextmanager
+def sampled_by_vllm(policy: Policy, dtype: str) -> Iterator[VLLMPolicy]:
+    """Yield a policy as one that vLLM samples from.
+
+    Raises:
+        UsageError: it is not one set of weights.
+    """
+    reason = policy.not_exportable()
+    if reason is not None or not isinstance(policy, HFPolicy):
+        raise UsageError(f"vLLM cannot run this policy: {reason or 'it is no model of transformers'}", mend=_MEND)
+    if getattr(policy.model, "is_quantized", False):
+        raise UsageError("vLLM cannot run this policy: its weights are quantised", mend=_MEND)
+    with tempfile.TemporaryDirectory(prefix="bench-vllm-") as folder:
+        made = VLLMPolicy(policy, dtype, Path(folder))
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def check_vllm(method: MethodInfo) -> None:
+    """Find out before any work whether vLLM can run here, and a method's policy by it.
+
+    Raises:
+        MissingError: vLLM or a CUDA device is missing.
+        UsageError: the method's policy is not one set of weights.
+    """
+    if method.kind not in _KINDS:
+        raise UsageError(
+            f"vLLM cannot run '{method.name}': a method of the kind {method.kind} is not one set of weights", mend=_MEND
+        )
+    lacks = "no vllm" if find_spec("vllm") is None else None if torch.cuda.is_available() else "no CUDA device"
+    if lacks:
+        raise MissingError(
+            f"engine = vllm needs a CUDA device and vllm, and this machine has {lacks}",
+            mend=f"{_MEND}, or install contrastive-bench[vllm] on such a machine",
+        )
+
+
+def export(policy: HFPolicy, folder: Path) -> None:
+    """Write a policy's model, an adapter that it wears merged into its weights, and its tokenizer."""
+    from peft import PeftModel
+
+    model: Any = policy.model
+    if isinstance(model, PeftModel):
+        model = copy.deepcopy(model).merge_and_unload()
+    model.save_pretrained(str(folder))
+    policy.tokenizer.save_pretrained(str(folder))
