@@ -37,6 +37,13 @@ class BufferedLayer(DynamicLayer):
         self.keys, self.values = (buffer[..., :after, :] for buffer in self._buffers)
         return self.keys, self.values
 
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat every row, at once into buffers."""
+        if not self.get_seq_length():
+            return
+        self._buffers = tuple(_room(held, held.shape[-2] + _SLACK, repeats) for held in (self.keys, self.values))
+        self.keys, self.values = (buffer[..., : self.keys.shape[-2], :] for buffer in self._buffers)
+
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep these rows; the first ones of them all, in order, without a copy."""
         if not self.get_seq_length():
@@ -57,11 +64,12 @@ class BufferedLayer(DynamicLayer):
         return own and positions <= buffer.shape[-2]
 
 
-def _room(held: torch.Tensor, positions: int) -> torch.Tensor:
-    """A copy with room for so many positions."""
-    buffer = held.new_empty(*held.shape[:-2], positions, held.shape[-1])
-    buffer[..., : held.shape[-2], :] = held
-    return buffer
+def _room(held: torch.Tensor, positions: int, repeats: int = 1) -> torch.Tensor:
+    """A copy with room for so many positions, each row so many times."""
+    rows, *between, length, size = held.shape
+    buffer = held.new_empty(rows, repeats, *between, positions, size)
+    buffer[..., :length, :] = held[:, None]
+    return buffer.flatten(0, 1)
 
 
 def buffered(cache: Any) -> Any:

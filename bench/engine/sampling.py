@@ -1,6 +1,7 @@
 """Exact top-k, nucleus and temperature sampling from given random numbers."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,7 +12,7 @@ from bench.errors import MissingError
 from bench.spec import Decoding
 
 _WIDTHS = (64, 512, 4096)  # how many of the most likely tokens are looked at, one after the other, before all are
-_GROUP = 32  # neighbouring tokens whose maximum stands for them in the search for the most likely ones
+_SMALLEST_GROUP = 8  # neighbours whose maximum stands for them in the search for the most likely: fewer save nothing
 _BLOCK_ROWS = 16  # rows whose [vocabulary] values are worked on at a time: they stay in the processor's cache
 
 
@@ -104,16 +105,17 @@ def most_likely(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.T
         Scores and int64 places, both [rows, count].
     """
     rows, places = scores.shape
-    if count * _GROUP * 8 > places:
+    size = 1 << round(math.log2(max(1, places / count)) / 2)  # as many groups to search as places in those chosen
+    if size < _SMALLEST_GROUP:
         found = scores.topk(count, dim=-1)
         return found.values, found.indices
-    whole = torch.nn.functional.pad(scores, (0, -places % _GROUP), value=-torch.inf) if places % _GROUP else scores
-    groups = whole.view(rows, -1, _GROUP)
+    whole = torch.nn.functional.pad(scores, (0, -places % size), value=-torch.inf) if places % size else scores
+    groups = whole.view(rows, -1, size)
     chosen = groups.amax(-1).topk(count, dim=-1).indices
-    held = groups.gather(1, chosen[..., None].expand(-1, -1, _GROUP)).flatten(1)
+    held = groups.gather(1, chosen[..., None].expand(-1, -1, size)).flatten(1)
     found = held.topk(count, dim=-1)
-    group = chosen.gather(-1, found.indices // _GROUP)
-    return found.values, group * _GROUP + found.indices % _GROUP
+    group = chosen.gather(-1, found.indices // size)
+    return found.values, group * size + found.indices % size
 
 
 def _refuse_nan(values: torch.Tensor) -> None:

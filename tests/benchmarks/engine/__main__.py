@@ -45,8 +45,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--prompts", type=int, default=16, help="prompts of the row of generation")
     parser.add_argument("--documents", type=int, default=50, help="documents of each task")
     parser.add_argument("--steps", type=int, default=4, help="training steps a round")
-    parser.add_argument("--only", choices=("sampling", "likelihood", "training", "growth"))
+    parser.add_argument("--only", choices=("sampling", "likelihood", "training", "growth", "command"))
     parser.add_argument("--command", action="store_true", help="time the main command as well")
+    parser.add_argument("--records", type=Path, help="leave the records of the main command in this folder")
     parser.add_argument("--first-version", type=Path, help="another checkout to time the main command from")
     parser.add_argument("--json", type=Path, help="write the table here too")
     return parser.parse_args()
@@ -72,7 +73,7 @@ def main() -> None:
     if asked.only in (None, "growth"):
         print(f"\n{growth(HFPolicy(base.model, base.tokenizer), texts, 8)}")
     if asked.command or asked.first_version:
-        print(f"\n{command.table(environment.assets.cache, asked.first_version)}")
+        print(f"\n{command.table(environment.assets.cache, asked.first_version, asked.records)}")
     if asked.json:
         asked.json.write_text(json.dumps(records(duels), indent=1) + "\n", encoding="utf-8")
 

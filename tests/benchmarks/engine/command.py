@@ -21,14 +21,18 @@ def seconds(checkout: Path | None, runs: Path) -> float:
         environment["PYTHONPATH"] = str(checkout)
     command = [sys.executable, "-m", "bench", "run", "--method", "contrastive", "--suite", "mini"]
     started = time.perf_counter()
-    subprocess.run(
-        [*command, "--runs-dir", str(runs), "--quiet"], env=environment, check=True, stdout=subprocess.DEVNULL
-    )
+    subprocess.run([*command, "--runs-dir", str(runs)], env=environment, check=True, capture_output=True)
     return time.perf_counter() - started
 
 
-def table(cache: Path, first_version: Path | None) -> str:
-    """The first run and an unchanged repeat, ours and, where it is given, an older version's."""
+def table(cache: Path, first_version: Path | None, keep: Path | None = None) -> str:
+    """The first run and an unchanged repeat, ours and, where it is given, an older version's.
+
+    Args:
+        cache: Where the assets are.
+        first_version: A checkout of the older version.
+        keep: Folder to leave the records in, under `first` and `this`; None for none.
+    """
     lines = ["| command | version | seconds |", "|---|---|---|"]
     for name, checkout in (("first", first_version), ("this", None)):
         if name == "first" and checkout is None:
@@ -40,7 +44,7 @@ def table(cache: Path, first_version: Path | None) -> str:
                 if (cache / part).exists():
                     (own / part).symlink_to(cache / part)
             os.environ["BENCH_CACHE"] = str(own)
-            runs = Path(folder) / "runs"
+            runs = keep / name if keep else Path(folder) / "runs"
             lines.append(f"| first run | {name} | {seconds(checkout, runs):.0f} |")
             lines.append(f"| unchanged repeat | {name} | {seconds(checkout, runs):.1f} |")
     os.environ.pop("BENCH_CACHE", None)
