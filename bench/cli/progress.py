@@ -48,8 +48,6 @@ class LiveProgress:
         del unit
         outermost = self._live is None
         live = self._live = self._live or self._start()
-        for before in [each for each in live.tasks if each.description == label and each.finished and not outermost]:
-            live.remove_task(before.id)  # work that is done batch by batch takes one line
         task = live.add_task(label, total=total)
         try:
             yield _LiveBar(live, task)

@@ -91,19 +91,6 @@ def test_live_bars_follow_and_nest():
     assert stream.getvalue().rindex("\x1b[?25h") > stream.getvalue().rindex("\x1b[?25l")
 
 
-def test_work_that_comes_batch_by_batch_takes_one_line():
-    progress, stream = live()
-    with progress.bar("sample", total=3) as outer:
-        for _ in range(3):
-            with progress.bar("score", total=1):
-                pass
-            outer.advance()
-    last = ANSI.sub("", stream.getvalue()).rstrip().splitlines()[-2:]
-    assert ["sample" in last[0], "score" in last[1]] == [True, True]
-    frame = re.split(r"\x1b\[2K|\r", stream.getvalue())
-    assert sum("score" in one for one in frame[-3:]) == 1
-
-
 def test_a_live_display_stops_when_its_work_fails():
     bars, stream = live()
     with pytest.raises(ValueError, match="x"), bars.bar("outer"), bars.bar("inner"):
