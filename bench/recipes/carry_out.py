@@ -1,0 +1,117 @@
+"""A recipe carried out: what it needs is found first, and loaded where something is left to write."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.assets.store import AssetStore, Resolved
+from bench.progress import SILENT, Progress
+from bench.recipes.build import Build
+from bench.recipes.recipe import Recipe
+from bench.recipes.sentences import Sentence
+from bench.scorers import load_scorer
+from bench.sets.prompts import load_prompts, part
+from bench.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from bench.policy import LoadedModel
+    from bench.recipes.measure import Meter
+    from bench.recipes.writers import Writer
+
+
+class Kitchen:
+    """The models and data of a recipe, each found or loaded once.
+
+    Attributes:
+        recipe: How the sets are made.
+        assets: Where models and data come from.
+        progress: Where to report.
+        offline: Whether the network is out of bounds.
+    """
+
+    def __init__(
+        self, recipe: Recipe, assets: AssetStore, progress: Progress = SILENT, *, offline: bool = False
+    ) -> None:
+        """Take the recipe and find what it names.
+
+        Raises:
+            BenchError: something cannot be had.
+        """
+        self.recipe, self.assets, self.progress, self.offline = recipe, assets, progress, offline
+        spec = recipe.generator
+        self.generator = None if spec.endpoint else assets.model(spec.model, spec.revision)
+        self.encoder = assets.encoder(recipe.encoder) if recipe.encoder else None
+        named = recipe.perplexity_model
+        self.reader = assets.model(named) if named else self.generator
+        self.scorer = load_scorer(recipe.scorer, assets.cache, offline=offline, progress=progress)
+        self.evaluation = [
+            prompt.text for name in recipe.evaluation for prompt in part(load_prompts(assets.data(name).path), "eval")
+        ]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What identifies the models, for the provenance; no key is among it."""
+        spec = self.recipe.generator
+        generator: dict[str, Any] = {"model": spec.model, "endpoint": spec.endpoint}
+        if self.generator:
+            generator |= {"revision": self.generator.revision, "sha256": self.generator.sha256}
+        return {
+            "generator": generator,
+            "templates": self.recipe.templates.model_dump(),
+            "scorer": {"name": self.scorer.info.name, "hash": self.scorer.info.hash},
+            "encoder": _named(self.encoder),
+            "perplexity_model": _named(self.reader),
+        }
+
+    def carry_out(self, sentences: Sequence[Sentence], folder: Path) -> dict[str, Any]:
+        """Make the sets of some sentences in a folder, or go on with them, and return the report.
+
+        Raises:
+            UsageError: something else was begun in the folder.
+            MissingError: the generator cannot be had or answers nothing, or no set is left.
+        """
+        build = Build(folder, self.recipe, sentences, self.facts, self.evaluation, self.progress)
+        build.begin()
+        if build.todo():
+            build.sample(self._writer(), self._meter(), ahead=self.generator is None)
+        return build.finish()
+
+    @cached_property
+    def _base(self) -> "LoadedModel | None":
+        """The generator in memory."""
+        spec = self.recipe.generator
+        return self._load(self.generator, ModelSpec(id=spec.model, revision=spec.revision, dtype=spec.dtype))
+
+    def _load(self, found: Resolved | None, spec: ModelSpec) -> "LoadedModel | None":
+        if found is None:
+            return None
+        from bench.model import load_model
+
+        with self.progress.bar(f"load {spec.id}"):
+            return load_model(spec, found)
+
+    def _writer(self) -> "Writer":
+        from bench.recipes.writers import EndpointWriter, LocalWriter
+
+        if self._base is None:
+            return EndpointWriter(self.recipe.generator, self.recipe.templates)
+        return LocalWriter(self._base, self.recipe.templates)
+
+    def _meter(self) -> "Meter":
+        from bench.embeddings import SentenceEncoder
+        from bench.policy import HFPolicy
+        from bench.recipes.measure import Meter
+
+        named = self.recipe.perplexity_model
+        base = self._load(self.reader, ModelSpec(id=named)) if named else self._base
+        return Meter(
+            self.scorer,
+            SentenceEncoder(self.encoder) if self.encoder else None,
+            HFPolicy(base.model, base.tokenizer) if base else None,
+            after=self.recipe.anchor == "sentence",
+        )
+
+
+def _named(found: Resolved | None) -> dict[str, Any] | None:
+    return None if found is None else {"id": found.id, "sha256": found.sha256}

@@ -1,0 +1,83 @@
+"""Sentences to write sets of, out of the files that people have: JSON lines, CSV, plain text."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UsageError
+from bench.hashing import content_id
+from bench.recipes.groups import group_name
+from bench.rows import read_rows
+
+FIELDS = ("sentence", "text", "input", "neutral_comment", "generation", "passage", "prompt")
+"""Keys that hold the sentence, the first that a row has: ours, SafeNLP's `input`, ParaDetox's `neutral_comment`,
+ToxiGen's `text` and `generation`."""
+GROUPS = ("group", "target_group")
+"""Keys that name the identity group that a sentence is about."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence with its content id, and the identity group that it is about, where the data says so."""
+
+    id: str
+    text: str
+    group: str | None = None
+
+
+def load_sentences(path: Path, field: str | None = None) -> list[Sentence]:
+    """Read sentences, each content once, in the file's order.
+
+    Args:
+        path: `.jsonl` (or any other ending): JSON lines; `.csv` or `.tsv` with a header; `.txt`: a sentence a line.
+        field: The key or column of the sentence; None for the first of `FIELDS` that a row has.
+
+    Raises:
+        UsageError: a row has no sentence, or there is none; the message has the row's number, not its text.
+    """
+    found: dict[str, Sentence] = {}
+    for where, row in _rows(path):
+        text = _text(row, field, where)
+        if text.strip():
+            group = next((row[key] for key in GROUPS if row.get(key)), None)
+            sentence = Sentence(content_id(text), text.strip(), group_name(str(group), where) if group else None)
+            found.setdefault(sentence.id, sentence)
+    if not found:
+        raise UsageError(f"{path} holds no sentence")
+    return list(found.values())
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    kind = path.suffix.casefold()
+    if kind == ".txt":
+        for number, line in enumerate(_read(path).splitlines(), 1):
+            yield f"{path}, line {number}", {"text": line}
+    elif kind in (".csv", ".tsv"):
+        reader = csv.DictReader(_read(path).splitlines(keepends=True), delimiter="\t" if kind == ".tsv" else ",")
+        for number, row in enumerate(reader, 1):
+            yield f"{path}, row {number}", dict(row)
+    else:
+        yield from read_rows(path)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+
+
+def _text(row: dict[str, Any], field: str | None, where: str) -> str:
+    names = [field] if field else [name for name in FIELDS if name in row]
+    text = row.get(names[0]) if names else None
+    if isinstance(text, dict):  # the hub's RealToxicityPrompts: {"prompt": {"text": ...}}
+        text = text.get("text")
+    if not isinstance(text, str):
+        what = f"no text under '{field}'" if field else f"none of the keys {', '.join(FIELDS)} holds a text"
+        has = ", ".join(map(str, row))[:200]
+        raise UsageError(f"{where}: {what}", mend=f"name the key with --field (it has {has})")
+    return text

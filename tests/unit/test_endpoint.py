@@ -1,0 +1,220 @@
+"""A generator behind an endpoint: a real server on loopback that answers well, late, wrongly or not at all."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from bench.errors import MissingError
+from bench.hashing import content_id
+from bench.recipes.build import Build
+from bench.recipes.recipe import GeneratorSpec, Recipe, Templates
+from bench.recipes.sentences import Sentence
+from bench.recipes.writers import EndpointWriter, Order
+from bench.spec import Decoding, validate
+from bench.store.files import read_jsonl
+
+pytestmark = pytest.mark.network
+KEY = "sk-a-secret-that-nobody-may-see"
+SENTENCES = [Sentence(content_id(text), text) for text in (f"Sentence number {number}." for number in range(6))]
+ORDERS = [Order(sentence, kind) for sentence in SENTENCES for kind in ("positive", "negative")]
+DECODING = Decoding(num_samples=2, max_new_tokens=9, temperature=0.7, top_p=0.8)
+Reply = tuple[int, dict[str, str], Any]
+
+
+def said(text: str, reason: str = "stop") -> Reply:
+    return (
+        200,
+        {},
+        {"choices": [{"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": text}}]},
+    )
+
+
+class Server(ThreadingHTTPServer):
+    """Answers by `answer`, and keeps what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, answer: Callable[[dict[str, Any], int], Reply | None]) -> None:
+        self.answer, self.asked, self.lock = answer, [], threading.Lock()
+        self.now = self.most = 0
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.asked.append({**body, "path": self.path, "key": self.headers["Authorization"]})
+            number = len(self.server.asked)
+            self.server.now += 1
+            self.server.most = max(self.server.most, self.server.now)
+        try:
+            reply = self.server.answer(body, number)
+        finally:
+            with self.server.lock:
+                self.server.now -= 1
+        if reply is None:  # a broken connection
+            return
+        status, headers, content = reply
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def serve(monkeypatch) -> Iterator[Callable[..., tuple[Server, EndpointWriter]]]:
+    """A server that answers so, and a writer that asks it."""
+    monkeypatch.setenv("MY_KEY", KEY)
+    servers: list[Server] = []
+
+    def start(answer: Callable[[dict[str, Any], int], Reply | None], **spec: Any) -> tuple[Server, EndpointWriter]:
+        server = Server(answer)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        told = {"model": "m", "key_variable": "MY_KEY", "retries": 1, "timeout": 5, **spec}
+        endpoint = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        return server, EndpointWriter(GeneratorSpec(endpoint=endpoint, **told), Templates())
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def written(writer: EndpointWriter, orders: list[Order] = ORDERS) -> dict[str, list[Any]]:
+    return {order.id: answers for batch in writer.write(orders, DECODING, 3) for order, answers in batch}
+
+
+def test_every_candidate_is_asked_for_once_with_the_decoding_and_a_seed_of_its_own(serve):
+    def answer(body: dict[str, Any], _: int) -> Reply:
+        time.sleep(0.02)
+        return said(f"{body['messages'][0]['content'].splitlines()[-1]} {body['seed']}")
+
+    server, writer = serve(answer, concurrency=3)
+    found = written(writer)
+    assert {name: [one.ended for one in answers] for name, answers in found.items()} == {
+        order.id: [True, True] for order in ORDERS
+    }
+    assert all(answer.text.startswith(order.sentence.text) for order in ORDERS for answer in found[order.id])
+    assert len(server.asked) == len({one["seed"] for one in server.asked}) == len(ORDERS) * 2
+    assert {(one["path"], one["max_tokens"], one["temperature"], one["top_p"], one["key"]) for one in server.asked} == {
+        ("/v1/chat/completions", 9, 0.7, 0.8, f"Bearer {KEY}")
+    }
+    assert 1 < server.most <= 3
+    assert {one.text for answers in found.values() for one in answers} == {
+        one.text for answers in written(writer).values() for one in answers
+    }, "the same seeds again"
+
+
+def test_too_many_requests_and_failures_are_tried_again(serve):
+    def answer(body: dict[str, Any], number: int) -> Reply | None:
+        if number % 3 == 0:
+            return 429, {"Retry-After": "0.01"}, {"error": {"message": "slow down"}}
+        if number % 7 == 0:
+            return 503, {}, {"error": {"message": "busy"}}
+        return said("fine", "length")
+
+    _, writer = serve(answer, retries=6)
+    found = written(writer)
+    assert all((one.text, one.ended, one.failure) == ("fine", False, None) for some in found.values() for one in some)
+
+
+@pytest.mark.parametrize(
+    ("bad", "failure"),
+    [
+        ((500, {}, {"error": {"message": "no"}}), "HTTP 500"),
+        ((200, {}, b"<html>a proxy</html>"), "the reply is none of an OpenAI-compatible API"),
+        ((200, {}, {"choices": []}), "the reply is none of an OpenAI-compatible API"),
+        ((200, {}, {"choices": [{"finish_reason": "stop", "message": {"content": None}}]}), "the reply has no text"),
+        (None, "no connection"),
+    ],
+)
+def test_what_fails_is_missing_with_its_cause_and_the_others_are_kept(serve, bad, failure):
+    def answer(body: dict[str, Any], _: int) -> Reply | None:
+        return bad if "number 1" in body["messages"][0]["content"] else said("fine")
+
+    _, writer = serve(answer, retries=0)
+    for name, answers in written(writer).items():
+        expected = (None, failure) if name.startswith(SENTENCES[1].id) else ("fine", None)
+        assert {(one.text, one.failure) for one in answers} == {expected}
+
+
+def test_a_server_that_never_answers_is_given_up(serve):
+    def answer(body: dict[str, Any], _: int) -> Reply:
+        time.sleep(1)
+        return said("too late")
+
+    _, writer = serve(answer, retries=0, timeout=0.1)
+    with pytest.raises(MissingError, match=r"has answered none of \d+ requests \(timeout\); check that it is up"):
+        written(writer)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(401, "refuses the key .HTTP 401.; set MY_KEY"), (403, "refuses the key"), (404, "has no model 'm', or no /chat")],
+)
+def test_what_no_second_try_mends_ends_at_once(serve, status, said):
+    server, writer = serve(lambda *_: (status, {}, {"error": {"message": "no"}}), concurrency=2)
+    with pytest.raises(MissingError, match=said) as told:
+        written(writer)
+    assert KEY not in str(told.value)
+    assert len(server.asked) <= 4
+
+
+class Still:
+    """Measures nothing: what is written is all that counts here."""
+
+    def measure(self, rows: list[dict[str, Any]]) -> None:
+        for one in rows:
+            one |= {"toxicity": 0.0, "similarity": 1.0, "rouge_l": 0.0, "length_ratio": 1.0}
+
+
+def test_a_killed_work_goes_on_failures_are_asked_anew_and_no_key_is_written(serve, tmp_path):
+    down = threading.Event()
+
+    def answer(body: dict[str, Any], number: int) -> Reply:
+        if down.is_set() and number % 2:
+            return 500, {}, {"error": {"message": KEY}}
+        return said(f"text {body['seed']}")
+
+    _, writer = serve(answer, retries=0)
+    recipe = validate(Recipe, {"generator": {"endpoint": "x"}, "decoding": DECODING.model_dump()}, "test")
+    work = Build(tmp_path / "made", recipe, SENTENCES, {"generator": "m"})
+    work.begin()
+
+    class Killed:
+        def write(self, orders, decoding, seed):
+            for number, batch in enumerate(writer.write(orders, decoding, seed)):
+                if number == 5:
+                    raise KeyboardInterrupt
+                yield batch
+
+    with pytest.raises(KeyboardInterrupt):
+        work.sample(Killed(), Still(), ahead=True)
+    held = read_jsonl(tmp_path / "made" / "candidates.jsonl")
+    assert 0 < len(held) < len(ORDERS) * 2
+    down.set()
+    work.sample(writer, Still(), ahead=True)
+    assert any(one["failure"] == "HTTP 500" for one in read_jsonl(tmp_path / "made" / "candidates.jsonl"))
+    assert work.todo()
+    down.clear()
+    work.sample(writer, Still(), ahead=True)
+    assert not work.todo()
+    rows = read_jsonl(tmp_path / "made" / "candidates.jsonl")
+    assert len(rows) == len({(one["sentence_id"], one["kind"], one["sample"]) for one in rows}) == len(ORDERS) * 2
+    assert {json.dumps(one) for one in held} <= {json.dumps(one) for one in rows}
+    assert all(one["text"] for one in rows)
+    assert all(KEY not in path.read_text() for path in (tmp_path / "made").iterdir())

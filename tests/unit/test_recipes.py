@@ -1,0 +1,381 @@
+"""Sets that a language model writes: what is kept and why, what is read, and going on after a stop."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.assets.store import AssetStore
+from bench.errors import MissingError, UsageError
+from bench.hashing import content_id
+from bench.recipes.build import Build
+from bench.recipes.candidates import cleaned, judge, talks_about_the_task, yields
+from bench.recipes.carry_out import Kitchen
+from bench.recipes.groups import GROUPS, group_name
+from bench.recipes.recipe import Recipe, Templates
+from bench.recipes.sentences import load_sentences
+from bench.recipes.stats import statistics
+from bench.sets import load_sets
+from bench.spec import validate
+from bench.store.files import read_jsonl
+
+SENTENCE = "The train was late because of the snow in the hills."
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    return path
+
+
+def row(kind: str = "positive", **changes: Any) -> dict[str, Any]:
+    """A candidate that every filter lets through."""
+    good = {
+        "sentence_id": content_id(SENTENCE),
+        "sentence": SENTENCE,
+        "group": None,
+        "kind": kind,
+        "sample": 0,
+        "text": f"Snow in the hills made the train late, {kind}.",
+        "failure": None,
+        "ended": True,
+        "toxicity": 0.01 if kind == "positive" else 0.9,
+        "similarity": 0.8,
+        "rouge_l": 0.4,
+        "length_ratio": 0.9,
+        "language": "en",
+        "log_perplexity": 3.0,
+    }
+    return good | changes
+
+
+def recipe(**values: Any) -> Recipe:
+    return validate(Recipe, values, "a test")
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        ("request failed", {"text": None, "failure": "timeout"}),
+        ("empty", {"text": " \n"}),
+        ("cut off", {"ended": False}),
+        ("refusal or boilerplate", {"text": "I'm sorry, but I can't help with that."}),
+        ("refusal or boilerplate", {"text": "Sure, here is a paraphrase: the train was late."}),
+        ("copy", {"rouge_l": 0.95}),
+        ("length", {"length_ratio": 0.4}),
+        ("length", {"length_ratio": 2.5}),
+        ("language", {"language": "fr"}),
+        ("no score", {"toxicity": None}),
+        ("toxicity", {"toxicity": 0.3}),
+        ("similarity", {"similarity": 0.4}),
+        ("similarity", {"similarity": None}),
+    ],
+)
+def test_each_filter_drops_what_it_is_for_and_nothing_else(reason, changes):
+    for kind in ("positive", "negative"):
+        other = "negative" if kind == "positive" else "positive"
+        verdicts = judge([row(kind, **changes), row(other)], recipe(), [])
+        assert verdicts.dropped == [reason, None]
+        assert verdicts.kept == {}
+        assert verdicts.small == 1
+
+
+def test_what_passes_all_filters_is_a_set():
+    rows = [row("positive"), row("negative")]
+    verdicts = judge(rows, recipe(), ["Somebody else's prompt that is long enough to count"])
+    assert verdicts.dropped == [None, None]
+    assert verdicts.kept == {content_id(SENTENCE): rows}
+    assert verdicts.small == 0
+
+
+def test_a_language_that_is_not_sure_and_filters_that_are_off_drop_nothing():
+    off = recipe(
+        encoder=None,
+        filters={
+            "similarity_above": None,
+            "rouge_l_below": None,
+            "length_ratio": None,
+            "language": None,
+            "finished": False,
+            "refusals": False,
+        },
+    )
+    odd = {
+        "similarity": None,
+        "rouge_l": 1.0,
+        "length_ratio": 9.0,
+        "language": "fr",
+        "ended": False,
+        "text": "Sorry, no",
+    }
+    assert judge([row(**odd)], off, []).dropped == [None]
+    assert judge([row(language=None)], recipe(), []).dropped == [None]
+
+
+def test_duplicates_within_a_set_and_across_sets_are_kept_once():
+    first, again = row(), row(sample=1, text="SNOW in the hills made the train late -- positive!")
+    elsewhere = row(sentence="Another one altogether.", sentence_id="other")
+    verdicts = judge([first, again, elsewhere], recipe(min_negatives=0), [])
+    assert verdicts.dropped == [None, "duplicate", "another set has it"]
+
+
+def test_texts_and_sentences_that_meet_evaluation_prompts_are_dropped():
+    meets = row(text="Snow in the hills made every train late, as it does.")
+    verdicts = judge([meets, row("negative")], recipe(min_positives=0), ["snow in the hills made every train"])
+    assert verdicts.dropped == ["evaluation prompt", None]
+    assert judge([row()], recipe(min_negatives=0), [SENTENCE]).dropped == ["evaluation prompt"]
+
+
+def test_negatives_far_from_the_positives_perplexity_are_dropped():
+    rows = [
+        row(log_perplexity=3.0),
+        row(sample=1, text="The hills had snow, so the train was late.", log_perplexity=4.0),
+        row(sample=2, text="Not kept: far too toxic", toxicity=0.9, log_perplexity=99.0),
+        row("negative", log_perplexity=4.4),
+        row("negative", sample=1, text="That damn train in the damn snow.", log_perplexity=4.6),
+        row("negative", sample=2, text="What a stupid train, and snow!", log_perplexity=None),
+    ]
+    dropped = judge(rows, recipe(filters={"perplexity_gap": 1.0}), []).dropped
+    assert dropped == [None, None, "toxicity", None, "perplexity", "perplexity"]
+
+
+def test_the_yield_of_each_filter_is_over_what_comes_to_it():
+    rows = [row(), row(sample=1, ended=False), row(sample=2, toxicity=0.5), row("negative")]
+    table = yields(rows, judge(rows, recipe(), []))
+    assert [(one["filter"], one["in"], one["dropped"], one["yield"]) for one in table if one["kind"] == "positive"] == [
+        ("cut off", 4 - 1, 1, 0.6667),
+        ("toxicity", 2, 1, 0.5),
+        ("similarity", 1, 0, 1.0),
+        ("all", 3, 2, 0.3333),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (' "All of it." ', "All of it."),
+        ('"One" and "two"', '"One" and "two"'),
+        ("“So.”\n", "So."),
+        ('"', '"'),
+        ("", ""),
+    ],
+)
+def test_quotes_around_all_of_a_text_are_taken_off(text, expected):
+    assert cleaned(text) == expected
+
+
+@pytest.mark.parametrize("text", ["As an AI I must not", "I cannot do that", "Here's a version", "Rephrased: so"])
+def test_talk_about_the_task_is_known(text):
+    assert talks_about_the_task(text)
+
+
+@pytest.mark.parametrize("text", ["I can tell you", "Surely it rained", "Heresy was common", "Asian food", "He can't"])
+def test_what_only_begins_alike_is_no_talk_about_the_task(text):
+    assert not talks_about_the_task(text)
+
+
+def test_a_text_ends_where_it_is_told_to():
+    templates = Templates(until="\n")
+    assert templates.cut("\n One line.\nAnother") == ("One line.", True)
+    assert templates.cut("One line") == ("One line", False)
+    assert Templates().cut("two\nlines") == ("two\nlines", False)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"templates": {"positive": "Say it again"}}, "the positive template has no {sentence}"),
+        ({"filters": {"positive_below": 0.6}}, "a text would be both"),
+        ({"encoder": None}, "similarity_above needs an encoder"),
+        ({"generator": {"endpoint": "http://x"}, "filters": {"perplexity_gap": 1}}, "needs a perplexity_model"),
+        ({"generator": {"endpoint": "http://x"}, "decoding": {"top_k": 5}}, "an OpenAI-compatible API has none"),
+        ({"filtres": {}}, "did you mean 'filters'"),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_refused(values, said):
+    with pytest.raises(UsageError, match=said):
+        recipe(**values)
+
+
+# --- sentences ---
+
+
+def test_sentences_come_out_of_the_shapes_that_people_have(tmp_path):
+    (tmp_path / "a.txt").write_text("One here.\n\nTwo there.\none   HERE\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text('text,target_group\n"With, a comma",asian\nPlain,"mental_dis"\n', encoding="utf-8")
+    (tmp_path / "c.tsv").write_text("en_toxic_comment\tneutral_comment\nx\tKept\n", encoding="utf-8")
+    safe = write_rows(tmp_path / "d.jsonl", [{"input": "A b.", "id": "x-1", "group": "middle_east", "paraphrases": []}])
+    rtp = write_rows(tmp_path / "e.jsonl", [{"prompt": {"text": "He said", "toxicity": 0.1}}])
+
+    def read(name: str) -> list[tuple[str, str | None]]:
+        return [(one.text, one.group) for one in load_sentences(tmp_path / name)]
+
+    assert read("a.txt") == [("One here.", None), ("Two there.", None)]
+    assert read("b.csv") == [("With, a comma", "asian"), ("Plain", "mental_disability")]
+    assert read("c.tsv") == [("Kept", None)]
+    assert read(safe.name) == [("A b.", "middle_eastern")]
+    assert read(rtp.name) == [("He said", None)]
+    assert [one.text for one in load_sentences(tmp_path / "c.tsv", "en_toxic_comment")] == ["x"]
+
+
+def test_what_holds_no_sentence_is_one_clear_line_without_its_text(tmp_path):
+    path = write_rows(tmp_path / "x.jsonl", [{"text": "good"}, {"body": "SECRET"}])
+    with pytest.raises(
+        UsageError, match=r"line 2: none of the keys .* name the key with --field \(it has body\)"
+    ) as told:
+        load_sentences(path)
+    assert "SECRET" not in str(told.value)
+    with pytest.raises(UsageError, match="holds no sentence"):
+        load_sentences(write_rows(tmp_path / "y.jsonl", [{"text": "  "}]))
+
+
+@pytest.mark.parametrize("name", ["mental_dis", "middle-eastern", "native american", "Middle_East", "asian", "LGBTQ"])
+def test_groups_have_one_name(name):
+    assert group_name(name, "here") in GROUPS
+
+
+def test_an_unknown_group_is_refused():
+    with pytest.raises(UsageError, match="here: unknown identity group 'martian'"):
+        group_name("martian", "here")
+
+
+# --- the whole of it, with the tiny model ---
+
+
+@pytest.fixture
+def sentences(tmp_path):
+    texts = [
+        f"The {noun} is near the old {place}." for noun in ("train", "friend", "river") for place in ("town", "sea")
+    ]
+    return load_sentences(write_rows(tmp_path / "sentences.jsonl", [{"text": text} for text in texts]))
+
+
+@pytest.fixture
+def kitchen(tiny_model, tmp_path):
+    """Of a recipe in which a random model's texts are parted by how toxic they happen to look."""
+    made = recipe(
+        generator={"model": str(tiny_model)},
+        encoder=None,
+        decoding={"num_samples": 5, "max_new_tokens": 6},
+        evaluation=(),
+        filters={
+            "similarity_above": None,
+            "length_ratio": None,
+            "language": None,
+            "finished": False,
+            "positive_below": 0.07,
+            "negative_above": 0.07,
+        },
+    )
+    return Kitchen(made, AssetStore(tmp_path / "cache", offline=True), offline=True)
+
+
+def lines(folder: Path) -> list[str]:
+    return sorted(json.dumps(one, sort_keys=True) for one in read_jsonl(folder / "candidates.jsonl"))
+
+
+def test_sets_are_written_measured_and_told_of(kitchen, sentences, tmp_path):
+    report = kitchen.carry_out(sentences, tmp_path / "made")
+    rows = read_jsonl(tmp_path / "made" / "candidates.jsonl")
+    assert Counter((one["sentence_id"], one["kind"]) for one in rows) == {
+        (sentence.id, kind): 5 for sentence in sentences for kind in ("positive", "negative")
+    }
+    assert all(one["log_perplexity"] > 0 and 0 <= one["rouge_l"] <= 1 for one in rows if one["text"])
+    sets = load_sets(tmp_path / "made" / "sets.jsonl")
+    assert report["sets"] == len(sets) > 0
+    assert report["sets"] + report["too_small"] == len(sentences)
+    assert all(one.anchor == "" for one in sets.sets)
+    assert all(text.score < 0.07 for one in sets.sets for text in one.positives)
+    assert all(text.score > 0.07 for one in sets.sets for text in one.negatives)
+    told = sets.sets[0].provenance
+    assert told["generator"]["sha256"] == kitchen.generator.sha256
+    assert told["sentence"] in {one.text for one in sentences}
+    verdicts = read_jsonl(tmp_path / "made" / "verdicts.jsonl")
+    assert sum(one["dropped"] is None for one in verdicts) >= sum(report["texts"].values())
+    found = statistics(sets)
+    assert found.sizes["anchors"] == report["sets"]
+    assert found.sizes["positives"] == report["texts"]["positive"]
+
+
+class Interrupted:
+    """A writer that is stopped, as by Ctrl-C, after some orders."""
+
+    def __init__(self, writer: Any, after: int) -> None:
+        self.writer, self.after, self.orders = writer, after, 0
+
+    def write(self, orders, decoding, seed):
+        for order in orders:  # one by one, so that there is something to stop between
+            for batch in self.writer.write([order], decoding, seed):
+                if self.orders == self.after:
+                    raise KeyboardInterrupt
+                self.orders += 1
+                yield batch
+
+
+def test_an_interrupted_work_goes_on_without_a_lost_or_doubled_candidate(kitchen, sentences, tmp_path):
+    kitchen.carry_out(sentences, tmp_path / "whole")
+    part = Build(tmp_path / "part", kitchen.recipe, sentences, kitchen.facts)
+    part.begin()
+    writer = Interrupted(kitchen._writer(), after=5)
+    with pytest.raises(KeyboardInterrupt):
+        part.sample(writer, kitchen._meter(), ahead=False)
+    held = tmp_path / "part" / "candidates.jsonl"
+    assert len(read_jsonl(held)) == 5 * 5
+    held.write_bytes(held.read_bytes()[:-40])  # killed while it wrote
+    again = Interrupted(kitchen._writer(), after=99)
+    part.begin()
+    part.sample(again, kitchen._meter(), ahead=False)
+    part.finish()
+    assert again.orders == 2 * len(sentences) - 4
+    assert [json.loads(one)["text"] for one in lines(tmp_path / "part")] == [
+        json.loads(one)["text"] for one in lines(tmp_path / "whole")
+    ]
+
+
+def test_filters_can_be_changed_on_what_was_written_and_nothing_else_can(kitchen, sentences, tmp_path, monkeypatch):
+    kitchen.carry_out(sentences, tmp_path / "made")
+    before = lines(tmp_path / "made")
+    monkeypatch.setattr(Kitchen, "_writer", lambda _: pytest.fail("something was written again"))
+    stricter = kitchen.recipe.model_copy(update={"min_negatives": 2})
+    kitchen.recipe = stricter
+    kitchen.carry_out(sentences, tmp_path / "made")
+    assert lines(tmp_path / "made") == before
+    assert all(len(one.negatives) > 1 for one in load_sets(tmp_path / "made" / "sets.jsonl").sets)
+    kitchen.recipe = stricter.model_copy(update={"seed": 1})
+    with pytest.raises(UsageError, match="was begun with another generator, templates, sampling"):
+        kitchen.carry_out(sentences, tmp_path / "made")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds something else"):
+        kitchen.carry_out(sentences, tmp_path / "other")
+
+
+def test_where_no_set_is_left_the_reasons_are_said_and_kept(kitchen, sentences, tmp_path):
+    filters = kitchen.recipe.filters.model_copy(update={"positive_below": 0.5, "negative_above": 0.999})
+    kitchen.recipe = kitchen.recipe.model_copy(update={"filters": filters})
+    with pytest.raises(MissingError, match=r"none of 6 sentences has .*negatives: 'toxicity' dropped"):
+        kitchen.carry_out(sentences, tmp_path / "made")
+    assert json.loads((tmp_path / "made" / "report.json").read_text())["sets"] == 0
+    assert not (tmp_path / "made" / "sets.jsonl").exists()
+
+
+def test_texts_may_follow_their_sentence(kitchen, sentences, tmp_path):
+    kitchen.recipe = kitchen.recipe.model_copy(update={"anchor": "sentence"})
+    kitchen.carry_out(sentences, tmp_path / "made")
+    one = load_sets(tmp_path / "made" / "sets.jsonl").sets[0]
+    assert one.anchor == one.provenance["sentence"]
+    assert all(text.text.startswith(" ") for text in one.positives)
+
+
+def test_statistics_see_doubles_unscored_texts_and_overlap(tiny_sets, tiny_policy):
+    twice = replace(tiny_sets, sets=[*tiny_sets.sets, tiny_sets.sets[0]])
+    found = statistics(twice, policy=tiny_policy, evaluation=["She asked the river for a little help, and then"])
+    assert found.doubled == 6
+    assert found.unscored == 7 * 6
+    assert found.met == 1
+    assert len(found.gaps) == 7
+    rows = {(one["kind"], one["measure"]): one for one in found.table()}
+    assert rows["positives", "words"]["median"] == 4
+    assert ("positives", "score") not in rows
