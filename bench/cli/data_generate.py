@@ -30,6 +30,9 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
         str | None, typer.Option("--endpoint", help="Base URL of an OpenAI-compatible API that has the model.")
     ] = None,
     field: Annotated[str | None, typer.Option("--field", help="The key or column of the sentence.")] = None,
+    half: Annotated[
+        str, typer.Option("--half", help="all, or train: the half that no task of ours evaluates on.")
+    ] = "all",
     skip: Annotated[int, typer.Option("--skip", min=0, help="Sentences to pass over first.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The most sentences to take.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what was begun in the folder.")] = False,
@@ -49,12 +52,17 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.errors import UsageError
     from bench.recipes.carry_out import Kitchen
     from bench.recipes.sentences import load_sentences
+    from bench.sets.prompts import part
 
+    if half not in ("all", "train"):
+        raise UsageError(f"--half {half} is neither 'all' nor 'train'")
     settle_process(offline=offline)
     asked = _recipe(recipe, settings or [], model, endpoint)
     progress = console_progress()
     assets = AssetStore(cache_dir, offline=offline, progress=progress)
     found = load_sentences(assets.data(sentences).path, field)
+    if half == "train":
+        found = part(found, "train")
     chosen = found[skip:][:limit]
     if not chosen:
         raise UsageError(f"--skip {skip} leaves none of {len(found)} sentences")

@@ -92,11 +92,12 @@ class Kitchen:
             return load_model(spec, found)
 
     def _writer(self) -> "Writer":
+        from bench.policy import HFPolicy
         from bench.recipes.writers import EndpointWriter, LocalWriter
 
         if self._base is None:
             return EndpointWriter(self.recipe.generator, self.recipe.templates)
-        return LocalWriter(self._base, self.recipe.templates)
+        return LocalWriter(HFPolicy(self._base.model, self._base.tokenizer), self.recipe.templates)
 
     def _meter(self) -> "Meter":
         from bench.embeddings import SentenceEncoder

@@ -4,17 +4,15 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from bench.engine.generation import Continuation, Prompt, generate
 from bench.engine.sampling import stream
 from bench.errors import MissingError, UsageError
+from bench.policy import Policy
 from bench.recipes.recipe import GeneratorSpec, Kind, Templates
 from bench.recipes.sentences import Sentence
 from bench.spec import Decoding
-
-if TYPE_CHECKING:
-    from bench.policy import LoadedModel
 
 _HOPELESS = 16  # requests that fail, before any has succeeded, until it is given up
 
@@ -61,18 +59,16 @@ class Writer(Protocol):
 class LocalWriter:
     """A model that is loaded here."""
 
-    def __init__(self, base: "LoadedModel", templates: Templates) -> None:
+    def __init__(self, policy: Policy, templates: Templates) -> None:
         """Take the model.
 
         Raises:
             UsageError: the templates are to be a chat's, and the tokenizer has no chat template.
         """
-        from bench.policy import HFPolicy
-
-        self._policy, self._templates = HFPolicy(base.model, base.tokenizer), templates
-        has = bool(base.tokenizer.chat_template)
+        self._policy, self._templates = policy, templates
+        has = bool(policy.tokenizer.chat_template)
         if templates.chat == "always" and not has:
-            raise UsageError(f"the tokenizer of '{base.id}' has no chat template", mend="set templates.chat=never")
+            raise UsageError("the generator's tokenizer has no chat template", mend="set templates.chat=never")
         self._chat = has and templates.chat != "never"
 
     def write(self, orders: Sequence[Order], decoding: Decoding, seed: int) -> Iterator[list[Done]]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from bench.errors import MissingError, UsageError
 from bench.hashing import content_id, normalise
@@ -65,7 +65,22 @@ def _prompt(row: dict[str, Any], where: str) -> ToxicityPrompt:
     return ToxicityPrompt(content_id(text), text, toxicity)
 
 
-def part(prompts: Sequence[ToxicityPrompt], which: Literal["train", "eval"]) -> list[ToxicityPrompt]:
+class Named(Protocol):
+    """A text with its content id."""
+
+    @property
+    def id(self) -> str:
+        """The content id."""
+
+    @property
+    def text(self) -> str:
+        """The text."""
+
+
+N = TypeVar("N", bound=Named)
+
+
+def part(prompts: Sequence[N], which: Literal["train", "eval"]) -> list[N]:
     """One half of the prompts, by the parity of their content ids: no suite can train on another's evaluation prompts.
 
     A training prompt that begins as an evaluation prompt does, or the other way round, is left out of training.

@@ -4,7 +4,7 @@ For prompt i with samples j and scores t_ij: expected maximum toxicity = mean_i 
 mean_i 1[max_j t_ij >= threshold]; toxic fraction = mean_ij 1[t_ij >= threshold]. Only the continuation is scored.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ from bench.errors import MissingError
 from bench.sets.prompts import ToxicityPrompt, load_prompts, part
 from bench.store.record import TaskResult
 from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.sampled import Sampled, sample_and_score
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -71,42 +72,8 @@ class RealToxicityPrompts(Task[RTPConfig]):
         return chosen
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
-        prompts = self.prompts(ctx)
-        with ctx.append(SAMPLES) as samples:
-            self._sample(policy, prompts, samples, ctx)
-            rows = samples.rows
-        wanted = {prompt.id for prompt in prompts}
-        return toxicity_metrics([row for row in rows if row["prompt_id"] in wanted], ctx.threshold)
-
-    def _sample(self, policy: "Policy", prompts: list[ToxicityPrompt], samples: Any, ctx: TaskContext) -> None:
-        """Sample and score what an earlier, interrupted run of this cell has not done."""
-        from bench.engine.ahead import one_ahead
-        from bench.engine.generation import Prompt, generate
-
-        count = ctx.decoding.num_samples
-        have = Counter(row["prompt_id"] for row in samples.rows)
-        samples.keep(lambda row: have[row["prompt_id"]] == count)  # a prompt that was cut off is sampled anew
-        by_id = {prompt.id: prompt for prompt in prompts}
-        todo = [Prompt(prompt.id, prompt.text) for prompt in prompts if have[prompt.id] != count]
-        with ctx.progress.bar(SAMPLES, len(prompts), "prompts") as bar:
-            bar.advance(len(prompts) - len(todo))
-            batches = generate(policy, todo, ctx.decoding, ctx.seed)
-            for batch, scores in one_ahead(batches, lambda some: ctx.scorer.score([one.text for one in some])):
-                samples.append(
-                    {
-                        "prompt_id": one.prompt_id,
-                        "sample": one.sample,
-                        "group": by_id[one.prompt_id].group,
-                        "prompt": by_id[one.prompt_id].text,
-                        "continuation": one.text,
-                        "tokens": one.tokens,
-                        "ended": one.ended,
-                        "scores": score,
-                    }
-                    for one, score in zip(batch, scores, strict=True)
-                )
-                ctx.tokens += sum(one.tokens for one in batch)
-                bar.advance(len(batch) / count)
+        prompts = [Sampled(prompt.id, prompt.text, prompt.group) for prompt in self.prompts(ctx)]
+        return toxicity_metrics(sample_and_score(SAMPLES, policy, prompts, ctx.decoding, ctx), ctx.threshold)
 
 
 def toxicity_metrics(rows: list[dict[str, Any]], threshold: float) -> TaskResult:

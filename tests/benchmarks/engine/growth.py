@@ -1,5 +1,6 @@
 """What the engine takes as the work grows: seconds a unit and peak memory at 1, 4 and 16 times the prompts."""
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,7 @@ from bench.policy import HFPolicy
 from bench.spec import Decoding
 
 _MIB = 2**20
+_LIMIT = 1024  # tokens of a batch of likelihoods: small, so that the smallest work fills more than one
 _DECODING = Decoding(num_samples=5, max_new_tokens=20, top_p=0.9)
 
 
@@ -22,11 +24,13 @@ def growth(policy: HFPolicy, prompts: Sequence[str], start: int) -> str:
             pass
 
     def scored(count: int) -> None:
-        loglikelihood(policy, [(encode_prompt(policy, text), [5, 6, 7, 8]) for text in prompts[:count]])
+        texts = [f"{number} {text}" for number, text in zip(range(count), itertools.cycle(prompts), strict=False)]
+        requests = [(encode_prompt(policy, text), [5, 6, 7, 8]) for text in texts]
+        loglikelihood(policy, requests, batch_tokens=_LIMIT)
 
     lines = ["| work | prompts | seconds | seconds a prompt | peak memory |", "|---|---|---|---|---|"]
-    for name, work in (("generation", sampled), ("likelihood", scored)):
-        lines += [_line(name, start * times, work) for times in (1, 4, 16)]
+    for name, work, first in (("generation", sampled, start), ("likelihood", scored, 8 * start)):
+        lines += [_line(name, first * times, work) for times in (1, 4, 16)]
     return "\n".join(lines)
 
 

@@ -1,0 +1,117 @@
+"""Coverage of held-out text, plain and toxic (Klein & Nabi, 2025, arXiv 2401.08491, Table 7), and of WikiText-2.
+
+An edit that makes toxic text unlikely may make text in general unlikely: perplexities on mixtures tell the two apart.
+Token perplexity, exp(sum NLL / sum tokens), belongs to a tokenizer; word perplexity, exp(sum NLL / sum words), as
+lm-eval gives it, does not. They are named apart.
+"""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from bench.assets.store import AssetStore, Resolved
+from bench.errors import MissingError
+from bench.recipes.sentences import Sentence, load_sentences
+from bench.sets.prompts import part
+from bench.store.record import TaskResult
+from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.fluency import nll_rows
+
+if TYPE_CHECKING:
+    from bench.policy import Policy
+
+_NAME = "coverage"
+
+
+class CoverageConfig(TaskConfig):
+    """Options of `coverage`."""
+
+    neutral: str = Field("siqa", description="plain sentences: an asset, a file, or hub:ID:FILE")
+    neutral_field: str | None = Field(None, description="the key of the sentence; null for the usual ones")
+    toxic: str = Field("rtp", description="toxic sentences: an asset, a file, or hub:ID:FILE")
+    toxic_field: str | None = Field(None, description="the key of the sentence; null for the usual ones")
+    shares: tuple[int, ...] = Field((0, 50, 75, 100), description="percent of a mixture that is toxic")
+    sentences: int = Field(100, ge=1, description="sentences of a mixture")
+    max_tokens: int = Field(128, ge=2, description="tokens of each sentence that are scored")
+    wikitext: str | None = Field(
+        None, description="running text, such as hub:Salesforce/wikitext:wikitext-2-raw-v1/test.txt; null for none"
+    )
+
+
+class Coverage(Task[CoverageConfig]):
+    """Perplexity of the edited model on mixtures of plain and toxic sentences, and on running text."""
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name=_NAME,
+        summary="perplexity on mixtures of plain and toxic sentences, and on running text",
+        source="Klein & Nabi, 2025, arXiv 2401.08491, Table 7",
+    )
+    Config = CoverageConfig
+
+    def data(self, assets: AssetStore) -> list[Resolved]:  # noqa: D102
+        names = (self.config.neutral, self.config.toxic, self.config.wikitext)
+        return [assets.data(name) for name in names if name]
+
+    def evaluation_texts(self, assets: AssetStore) -> list[str]:
+        """All of both evaluation halves, whatever this suite takes of them."""
+        return [one.text for toxic in (False, True) for one in self._all(assets, toxic=toxic)]
+
+    def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
+        """Score each sentence once; a mixture takes the first of either kind by content id."""
+        count = ctx.take(self.config.sentences) or 0
+        nll: dict[bool, list[tuple[str, float, float]]] = {}
+        for toxic in (False, True):
+            most = max((toxic_count(count, share, toxic=toxic) for share in self.config.shares), default=0)
+            chosen = self._all(ctx.assets, toxic=toxic)[:most]
+            if len(chosen) < most:
+                name = self.config.toxic if toxic else self.config.neutral
+                what = f"{name} has {len(chosen)} sentences in its evaluation half, and {most} are asked for"
+                raise MissingError(what, mend="lower sentences, or name other data")
+            nll[toxic] = self._nll(policy, ctx, chosen)
+        figures = Figures(_NAME)
+        for share in self.config.shares:
+            rows = [row for toxic in (False, True) for row in nll[toxic][: toxic_count(count, share, toxic=toxic)]]
+            evidence = evidence_by_cluster("exp_mean", rows)
+            figures.add("perplexity", evidence, higher_is_better=False, group=f"{share}% toxic")
+        if self.config.wikitext:
+            self._running_text(policy, ctx, figures)
+        return figures.result()
+
+    def _all(self, assets: AssetStore, *, toxic: bool) -> list[Sentence]:
+        name, field = (
+            (self.config.toxic, self.config.toxic_field) if toxic else (self.config.neutral, self.config.neutral_field)
+        )
+        return sorted(part(load_sentences(assets.data(name).path, field), "eval"), key=lambda one: one.id)
+
+    def _nll(self, policy: "Policy", ctx: TaskContext, chosen: list[Sentence]) -> list[tuple[str, float, float]]:
+        from bench.engine.generation import first_token
+
+        first = [first_token(policy.tokenizer)]
+        requests = [
+            (first, policy.tokenizer(one.text, add_special_tokens=False)["input_ids"][: self.config.max_tokens])
+            for one in chosen
+        ]
+        return nll_rows(policy, ctx, [one.id for one in chosen], requests, _NAME)
+
+    def _running_text(self, policy: "Policy", ctx: TaskContext, figures: Figures) -> None:
+        """Perplexities of a whole text, read in windows as long as the model is made for, without overlap."""
+        from bench.engine.generation import first_token
+
+        text = ctx.assets.data(self.config.wikitext or "").path.read_text(encoding="utf-8")
+        ids = policy.tokenizer(text, add_special_tokens=False)["input_ids"]
+        width = min(policy.max_length, 2048) - 1
+        windows: list[Any] = [ids[start : start + width] for start in range(0, len(ids), width)]
+        if ctx.limit is not None:
+            windows = windows[: ctx.limit]
+        requests = [([first_token(policy.tokenizer)], window) for window in windows]
+        rows = nll_rows(policy, ctx, [str(number) for number in range(len(windows))], requests, "running text")
+        figures.add("token_perplexity", evidence_by_cluster("exp_mean", rows), higher_is_better=False)
+        words = [len(str(policy.tokenizer.decode(window)).split()) for window in windows]
+        by_word = [(key, nll * tokens / n, float(n)) for (key, nll, tokens), n in zip(rows, words, strict=True)]
+        figures.add("word_perplexity", evidence_by_cluster("exp_mean", by_word), higher_is_better=False)
+
+
+def toxic_count(count: int, share: int, *, toxic: bool) -> int:
+    """How many of a mixture's sentences are toxic, or plain."""
+    own = round(count * share / 100)
+    return own if toxic else count - own

@@ -1,0 +1,82 @@
+"""Continuations of prompts with their scores, sampled once: what an interrupted run left is gone on with."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.spec import Decoding
+from bench.tasks.base import TaskContext
+
+if TYPE_CHECKING:
+    from bench.policy import Policy
+    from bench.store.samples import SampleFile
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A prompt to continue: its id names its random streams, its group stands in the samples."""
+
+    id: str
+    text: str
+    group: str | None = None
+
+
+def sample_and_score(
+    name: str, policy: "Policy", prompts: Sequence[Sampled], decoding: Decoding, ctx: TaskContext
+) -> list[dict[str, Any]]:
+    """All continuations of the prompts with their scores: rows of `samples/<name>.jsonl`.
+
+    Args:
+        name: Of the samples, and of the bar.
+        policy: What continues.
+        prompts: What is continued, each text once.
+        decoding: How.
+        ctx: The task's context; its tokens are counted up.
+
+    Returns:
+        Rows of prompt_id, sample, group, prompt, continuation, tokens, ended, scores (null where they failed).
+    """
+    with ctx.append(name) as samples:
+        _sample(name, policy, prompts, decoding, samples, ctx)
+        rows = samples.rows
+    wanted = {prompt.id for prompt in prompts}
+    return [row for row in rows if row["prompt_id"] in wanted]
+
+
+def _sample(
+    name: str,
+    policy: "Policy",
+    prompts: Sequence[Sampled],
+    decoding: Decoding,
+    samples: "SampleFile",
+    ctx: TaskContext,
+) -> None:
+    """Sample and score what an earlier, interrupted run of this cell has not done."""
+    from bench.engine.ahead import one_ahead
+    from bench.engine.generation import Prompt, generate
+
+    count = decoding.num_samples
+    have = Counter(row["prompt_id"] for row in samples.rows)
+    samples.keep(lambda row: have[row["prompt_id"]] == count)  # a prompt that was cut off is sampled anew
+    by_id = {prompt.id: prompt for prompt in prompts}
+    todo = [Prompt(prompt.id, prompt.text) for prompt in prompts if have[prompt.id] != count]
+    with ctx.progress.bar(name, len(prompts), "prompts") as bar:
+        bar.advance(len(prompts) - len(todo))
+        batches = generate(policy, todo, decoding, ctx.seed)
+        for batch, scores in one_ahead(batches, lambda some: ctx.scorer.score([one.text for one in some])):
+            samples.append(
+                {
+                    "prompt_id": one.prompt_id,
+                    "sample": one.sample,
+                    "group": by_id[one.prompt_id].group,
+                    "prompt": by_id[one.prompt_id].text,
+                    "continuation": one.text,
+                    "tokens": one.tokens,
+                    "ended": one.ended,
+                    "scores": score,
+                }
+                for one, score in zip(batch, scores, strict=True)
+            )
+            ctx.tokens += sum(one.tokens for one in batch)
+            bar.advance(len(batch) / count)

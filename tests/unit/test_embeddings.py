@@ -1,0 +1,85 @@
+"""Sentence embeddings: the mean of the last states, whatever shares the batch, and what is no encoder."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizer
+
+from bench.assets.store import AssetStore
+from bench.embeddings import SentenceEncoder
+from bench.errors import MissingError, UsageError
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "train", "was", "late", "river", "the", "friend"]
+TEXTS = ["the train was late", "a river", "", "the friend was late a train the river", "a river"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A tiny random encoder in sentence-transformers' layout."""
+    place = tmp_path / "encoder"
+    place.mkdir()
+    (place / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
+    BertTokenizer(vocab=str(place / "vocab.txt")).save_pretrained(place)
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    torch.manual_seed(0)
+    made = BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, initializer_range=1.0, **shape)
+    BertModel(made).save_pretrained(place)
+    (place / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 6}))
+    return place
+
+
+@pytest.fixture
+def encoder(folder, tmp_path):
+    return SentenceEncoder(AssetStore(tmp_path / "cache", offline=True).encoder(str(folder)))
+
+
+def test_a_vector_is_the_mean_of_its_own_tokens_states(encoder, folder):
+    model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    found = encoder.encode(TEXTS)
+    for text, vector in zip(TEXTS, found, strict=True):
+        inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=6)
+        with torch.no_grad():
+            mean = model(**inputs).last_hidden_state[0].mean(0)
+        assert torch.allclose(vector, mean / mean.norm(), atol=1e-5)
+    assert encoder.encode([]).shape == (0, 16)
+
+
+def test_similarity_is_the_cosine_of_partners(encoder):
+    ones, others = TEXTS[:4], [TEXTS[0], TEXTS[0], TEXTS[1], TEXTS[3]]
+    vectors = encoder.encode(ones), encoder.encode(others)
+    assert encoder.similarity(ones, others) == pytest.approx((vectors[0] * vectors[1]).sum(-1).tolist(), abs=1e-5)
+    assert encoder.similarity(["a river"], ["a river"]) == pytest.approx([1.0], abs=1e-5)
+
+
+def test_another_pooling_is_refused(folder, tmp_path):
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    with pytest.raises(UsageError, match="does not pool its tokens by their mean"):
+        SentenceEncoder(AssetStore(tmp_path / "cache", offline=True).encoder(str(folder)))
+
+
+def test_what_is_no_encoder_is_one_clear_line(folder, tmp_path):
+    store = AssetStore(tmp_path / "cache", offline=True)
+    with pytest.raises(MissingError, match="does not exist"):
+        store.encoder("./nowhere")
+    with pytest.raises(UsageError, match="unknown encoder 'all-minilm'; did you mean 'all-minilm-l6-v2'"):
+        store.encoder("all-minilm")
+    with pytest.raises(UsageError, match="of the kind 'model', not 'encoder'"):
+        store.encoder("smollm2-135m-instruct")
+    with pytest.raises(MissingError, match="forbids the download"):
+        store.encoder("all-minilm-l6-v2")
+    (folder / "config.json").write_text(json.dumps({"model_type": "nothing-known"}))
+    with pytest.raises(MissingError, match="cannot be loaded as an encoder"):
+        SentenceEncoder(store.encoder(str(folder)))
+
+
+@pytest.mark.network
+def test_the_embedded_encoder_knows_a_paraphrase():
+    encoder = SentenceEncoder(AssetStore().encoder("all-minilm-l6-v2"))
+    sentence = "The train was late because of the snow."
+    others = ["Snow delayed the train.", "He likes to cook fish on Sundays.", sentence]
+    paraphrase, other, same = encoder.similarity([sentence] * 3, others)
+    assert same == pytest.approx(1, abs=1e-5)
+    assert paraphrase > 0.7
+    assert other < 0.3
