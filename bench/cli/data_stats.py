@@ -20,7 +20,8 @@ def stats(  # noqa: PLR0917 - one parameter a flag
         str | None, typer.Option("--encoder", help="Measure each text's likeness to its sentence by this encoder.")
     ] = None,
     evaluation: Annotated[
-        list[str] | None, typer.Option("--evaluation", help="Prompts that no text should meet; repeatable.")
+        list[str] | None,
+        typer.Option("--evaluation", help="Prompts that no text should meet (rtp), or none."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Draw the distributions into this file: .svg, .pdf or .png.")
@@ -43,7 +44,7 @@ def stats(  # noqa: PLR0917 - one parameter a flag
     settle_process(offline=offline)
     assets = AssetStore(cache_dir, offline=offline, progress=console_progress())
     loaded = load_sets(assets.data(sets).path, source=sets)
-    names = ["rtp"] if evaluation is None else evaluation
+    names = [name for name in evaluation or ["rtp"] if name != "none"]
     prompts = [one.text for name in names for one in part(load_prompts(assets.data(name).path), "eval")]
     found = statistics(
         loaded, encoder=_encoder(assets, encoder), policy=_policy(assets, model), evaluation=prompts or None

@@ -52,7 +52,7 @@ INSTALLED = {
     "methods": {"none", "contrastive"},
     "tasks": {"rtp", "fluency", "heldout", "diversity", "lm_eval"},
     "scorers": {"svm", "detoxify", "classifier"},
-    "suites": {"smoke", "mini", "tune", "standard", "paper"},
+    "suites": {"smoke", "mini", "mini-paper", "tune", "standard", "paper"},
 }
 
 

@@ -81,7 +81,7 @@ def rows(base: LoadedModel, experts: Sequence[PreTrainedModel], prompts: Sequenc
     expert, anti = (HFPolicy(one, base.tokenizer) for one in experts)
     mixture = weighted([(1.0, policy), (2.0, expert), (-2.0, anti)], 0.9)
     some = list(prompts[:many])
-    few = list(prompts[:1])
+    few = list(prompts[:4])
     bound = peak_flops() / flops_a_token(base.model)
 
     def share() -> str:
