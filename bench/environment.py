@@ -34,6 +34,8 @@ ENGINE_CODE = (
     "bench.sets",
     "bench.scorers",
     "bench.tasks",
+    "bench.recipes",
+    "bench.embeddings",
     "bench.stats",
     "bench.hashing",
     "bench.rows",

@@ -87,13 +87,19 @@ class LocalWriter:
 
     def _prompt(self, order: Order) -> Prompt:
         text = self._templates.render(order.kind, order.sentence.text)
-        if not self._chat:  # a template that ends with the sentence would have it gone on with
-            whole = getattr(self._templates, order.kind).endswith("{sentence}")
-            return Prompt(order.id, f"{text}\n" if whole else text)
-        tokens: Any = self._policy.tokenizer.apply_chat_template(
-            [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
-        )
-        return Prompt(order.id, text, tuple(tokens))
+        if self._chat:
+            return Prompt(order.id, text, as_message(self._policy, text))
+        # A template that ends with the sentence would have it gone on with.
+        whole = getattr(self._templates, order.kind).endswith("{sentence}")
+        return Prompt(order.id, f"{text}\n" if whole else text)
+
+
+def as_message(policy: Policy, text: str) -> tuple[int, ...]:
+    """Tokens of a text as a user's message, up to where the answer begins; the tokenizer has a chat template."""
+    tokens: Any = policy.tokenizer.apply_chat_template(
+        [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
+    )
+    return tuple(tokens)
 
 
 class EndpointWriter:

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampled:
-    """A prompt to continue: its id names its random streams, its group stands in the samples."""
+    """A prompt to continue: its id names its random streams, text and group stand in the samples.
+
+    `tokens` are what is continued, where that is not the text itself (a request about it).
+    """
 
     id: str
     text: str
     group: str | None = None
+    tokens: tuple[int, ...] | None = None
 
 
 def sample_and_score(
@@ -60,7 +64,7 @@ def _sample(
     have = Counter(row["prompt_id"] for row in samples.rows)
     samples.keep(lambda row: have[row["prompt_id"]] == count)  # a prompt that was cut off is sampled anew
     by_id = {prompt.id: prompt for prompt in prompts}
-    todo = [Prompt(prompt.id, prompt.text) for prompt in prompts if have[prompt.id] != count]
+    todo = [Prompt(prompt.id, prompt.text, prompt.tokens) for prompt in prompts if have[prompt.id] != count]
     with ctx.progress.bar(name, len(prompts), "prompts") as bar:
         bar.advance(len(prompts) - len(todo))
         batches = generate(policy, todo, decoding, ctx.seed)
