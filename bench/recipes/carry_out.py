@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.assets.store import AssetStore, Resolved
+from bench.environment import alone
 from bench.progress import SILENT, Progress
 from bench.recipes.build import Build
 from bench.recipes.recipe import Recipe
@@ -72,10 +73,11 @@ class Kitchen:
             MissingError: the generator cannot be had or answers nothing, or no set is left.
         """
         build = Build(folder, self.recipe, sentences, self.facts, self.evaluation, self.progress)
-        build.begin()
-        if build.todo():
-            build.sample(self._writer(), self._meter(), ahead=self.generator is None)
-        return build.finish()
+        with alone(folder.absolute(), self.progress):
+            build.begin()
+            if build.todo():
+                build.sample(self._writer(), self._meter(), ahead=self.generator is None)
+            return build.finish()
 
     @cached_property
     def _base(self) -> "LoadedModel | None":

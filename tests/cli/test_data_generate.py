@@ -133,6 +133,8 @@ def endpoint(tiny_model: Path, tmp_path: Path, variables: dict[str, str]) -> Ite
     model = tmp_path / "served"
     shutil.copytree(tiny_model, model)
     (model / "chat_template.jinja").write_text(CHAT)
+    sampling = json.loads((model / "generation_config.json").read_text()) | {"do_sample": True}
+    (model / "generation_config.json").write_text(json.dumps(sampling))  # else this server always takes the likeliest
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -163,7 +165,8 @@ def endpoint(tiny_model: Path, tmp_path: Path, variables: dict[str, str]) -> Ite
 def test_a_real_server_writes_sets_and_a_killed_work_goes_on(data, recipe, endpoint, variables, tmp_path):
     url, model = endpoint
     made = ["generate", "sentences.txt", "--recipe", str(recipe), "--endpoint", url, "--model", model, "--out", "made"]
-    made += ["--set", "generator.concurrency=1"]
+    made += ["--set", "generator.concurrency=1", "--set", "min_negatives=0", "--set", "filters.positive_below=0.5"]
+    made += ["--set", "filters.negative_above=0.5"]
     held = tmp_path / "made" / "candidates.jsonl"
     with subprocess.Popen([COMMAND, "data", *made], env=variables, cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
         while killed.poll() is None and not (held.exists() and held.read_bytes().count(b"\n") >= 9):
