@@ -26,8 +26,8 @@ LOOSE = {
     "language": None,
     "refusals": False,
     "finished": False,
-    "positive_below": 0.07,
-    "negative_above": 0.07,
+    "positive_below": 0.0364,
+    "negative_above": 0.0364,
 }
 """Filters that part a random model's texts."""
 CHAT = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% endfor %}assistant:"

@@ -112,7 +112,7 @@ def words(line: str) -> list[list[str]]:
     line = line.rpartition("&& ")[2].replace('"$(which bench)"', "&& bench").rpartition("&& ")[2]
     parts = itertools.takewhile(lambda word: word not in ("|", ">", "2>"), shlex.split(line, comments=True))
     arguments = list(parts)[1:]
-    if len(arguments) == 1:
+    if len(arguments) == 1 or (arguments[0] == "data" and len(arguments) == len(["data", "verb"])):
         arguments.append("--help")
     return [list(choice) for choice in itertools.product(*(word.split("|") for word in arguments))]
 

@@ -265,8 +265,8 @@ def kitchen(tiny_model, tmp_path):
             "length_ratio": None,
             "language": None,
             "finished": False,
-            "positive_below": 0.07,
-            "negative_above": 0.07,
+            "positive_below": 0.0364,
+            "negative_above": 0.0364,
         },
     )
     return Kitchen(made, AssetStore(tmp_path / "cache", offline=True), offline=True)
@@ -287,8 +287,8 @@ def test_sets_are_written_measured_and_told_of(kitchen, sentences, tmp_path):
     assert report["sets"] == len(sets) > 0
     assert report["sets"] + report["too_small"] == len(sentences)
     assert all(one.anchor == "" for one in sets.sets)
-    assert all(text.score < 0.07 for one in sets.sets for text in one.positives)
-    assert all(text.score > 0.07 for one in sets.sets for text in one.negatives)
+    assert all(text.score < 0.0364 for one in sets.sets for text in one.positives)
+    assert all(text.score > 0.0364 for one in sets.sets for text in one.negatives)
     told = sets.sets[0].provenance
     assert told["generator"]["sha256"] == kitchen.generator.sha256
     assert told["sentence"] in {one.text for one in sentences}
@@ -338,11 +338,11 @@ def test_filters_can_be_changed_on_what_was_written_and_nothing_else_can(kitchen
     kitchen.carry_out(sentences, tmp_path / "made")
     before = lines(tmp_path / "made")
     monkeypatch.setattr(Kitchen, "_writer", lambda _: pytest.fail("something was written again"))
-    stricter = kitchen.recipe.model_copy(update={"min_negatives": 2})
+    stricter = kitchen.recipe.model_copy(update={"min_positives": 4})
     kitchen.recipe = stricter
     kitchen.carry_out(sentences, tmp_path / "made")
     assert lines(tmp_path / "made") == before
-    assert all(len(one.negatives) > 1 for one in load_sets(tmp_path / "made" / "sets.jsonl").sets)
+    assert all(len(one.positives) > 3 for one in load_sets(tmp_path / "made" / "sets.jsonl").sets)
     kitchen.recipe = stricter.model_copy(update={"seed": 1})
     with pytest.raises(UsageError, match="was begun with another generator, templates, sampling"):
         kitchen.carry_out(sentences, tmp_path / "made")
