@@ -1,6 +1,5 @@
 """`bench data generate`: contrastive sets of sentences, written by a language model."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,9 +66,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if not chosen:
         raise UsageError(f"--skip {skip} leaves none of {len(found)} sentences")
     kitchen = Kitchen(asked, assets, progress, offline=offline)
-    if fresh and (out / "recipe.json").exists():
-        shutil.rmtree(out)
-    report = kitchen.carry_out(chosen, out)
+    report = kitchen.carry_out(chosen, out, fresh=fresh)
     if json:
         print_json(report | {"written": str(out / "sets.jsonl")})
     else:

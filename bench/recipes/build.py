@@ -11,7 +11,7 @@ from bench.engine.ahead import one_ahead
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_json
 from bench.progress import SILENT, Progress
-from bench.recipes.candidates import Row, Verdicts, cleaned, judge, yields
+from bench.recipes.candidates import Row, Verdicts, cleaned, judge, trained_text, yields
 from bench.recipes.recipe import KINDS, Recipe
 from bench.recipes.sentences import Sentence
 from bench.recipes.writers import Answer, Done, Order, Writer
@@ -22,6 +22,7 @@ from bench.store.samples import SampleFile
 if TYPE_CHECKING:
     from bench.recipes.measure import Meter
 
+_FILES = ("recipe.json", "candidates.jsonl", "sets.jsonl", "verdicts.jsonl", "report.json")
 _REPORTS = 10  # lines on how it goes, over the whole work
 
 
@@ -45,13 +46,15 @@ class Build:
     evaluation: Sequence[str] = ()
     progress: Progress = field(default=SILENT)
 
-    def begin(self) -> None:
-        """Write down what is made here, or find that it is the same that was begun.
+    def begin(self, *, fresh: bool = False) -> None:
+        """Write down what is made here, or find that it is the same that was begun; `fresh` throws that away.
 
         Raises:
             UsageError: something else was begun in the folder.
         """
         path = self.folder / "recipe.json"
+        for name in _FILES if fresh and path.exists() else ():
+            (self.folder / name).unlink(missing_ok=True)
         sampled = {**self.recipe.sampled(), **self.facts, "conditioned": self.recipe.anchor == "sentence"}
         told = {"recipe": self.recipe.model_dump(), "facts": self.facts, "key": hash_json(sampled)}
         if path.exists():
@@ -60,18 +63,24 @@ class Build:
                     f"{self.folder} was begun with another generator, templates, sampling, scorer or encoder",
                     mend="name another folder with --out, or throw its candidates away with --fresh",
                 )
-        elif self.folder.exists() and any(self.folder.iterdir()):
+        elif not fresh and self.folder.exists() and any(self.folder.iterdir()):
             raise UsageError(f"{self.folder} holds something else (no recipe.json)", mend="name another by --out")
         write_json(path, told)
 
-    @property
-    def _orders(self) -> list[Order]:
-        return [Order(sentence, kind) for sentence in self.sentences for kind in KINDS]
+    def _orders(self, rows: Iterable[Row]) -> list[Order]:
+        """What is still to be written, where these candidates are there; one whose request failed is not."""
+        have = {_name(row) for row in rows if row["text"] is not None}
+        count = self.recipe.decoding.num_samples
+        every = [
+            Order(one, kind, tuple(n for n in range(count) if (one.id, kind, n) not in have))
+            for one in self.sentences
+            for kind in KINDS
+        ]
+        return [order for order in every if order.samples]
 
     def todo(self) -> bool:
         """Whether any candidate is not written yet."""
-        have, count = _whole(read_jsonl(self.folder / "candidates.jsonl")), self.recipe.decoding.num_samples
-        return any(have[order.sentence.id, order.kind] != count for order in self._orders)
+        return bool(self._orders(read_jsonl(self.folder / "candidates.jsonl")))
 
     def sample(self, writer: Writer, meter: "Meter", *, ahead: bool) -> None:
         """Have every candidate written and measured that is not there yet; what is whole is never written twice.
@@ -81,32 +90,31 @@ class Build:
             meter: Measures.
             ahead: Whether to measure while the writer goes on: it waits for others, and not for this machine.
         """
-        count, orders = self.recipe.decoding.num_samples, self._orders
+        total = len(self.sentences) * len(KINDS) * self.recipe.decoding.num_samples
         with SampleFile(self.folder / "candidates.jsonl") as held:
-            have = _whole(held.rows)
-            held.keep(lambda row: have[row["sentence_id"], row["kind"]] == count)  # cut off or failed: asked anew
-            todo = [order for order in orders if have[order.sentence.id, order.kind] != count]
-            with self.progress.bar("candidates", len(orders), "orders") as bar:
-                bar.advance(len(orders) - len(todo))
+            held.keep(lambda row: row["text"] is not None)  # what failed is asked anew
+            orders = self._orders(held.rows)
+            with self.progress.bar("candidates", total, "texts") as bar:
+                bar.advance(total - sum(len(order.samples) for order in orders))
                 told = len(held.rows)
-                for _, rows in self._written(writer, meter, todo, ahead=ahead):
+                for _, rows in self._written(writer, meter, orders, ahead=ahead, known_good=bool(held.rows)):
                     held.append(rows)
-                    bar.advance(len(rows) / count)
-                    if len(held.rows) - told >= len(orders) * count / _REPORTS:
+                    bar.advance(len(rows))
+                    if len(held.rows) - told >= total / _REPORTS:
                         told = len(held.rows)
                         self._tell(held.rows)
 
     def _written(
-        self, writer: Writer, meter: "Meter", orders: list[Order], *, ahead: bool
+        self, writer: Writer, meter: "Meter", orders: list[Order], *, ahead: bool, known_good: bool
     ) -> Iterator[tuple[list[Done], list[Row]]]:
         """Orders as they are done, with their candidates, measured."""
 
         def rows_of(done: list[Done]) -> list[Row]:
-            rows = [_row(order, sample, answer) for order, answers in done for sample, answer in enumerate(answers)]
+            rows = [_row(order, sample, answer) for order, answers in done for sample, answer in answers.items()]
             meter.measure(rows)
             return rows
 
-        batches = writer.write(orders, self.recipe.decoding, self.recipe.seed)
+        batches = writer.write(orders, self.recipe.decoding, self.recipe.seed, known_good=known_good)
         return one_ahead(batches, rows_of) if ahead else ((batch, rows_of(batch)) for batch in batches)
 
     def _tell(self, rows: Sequence[Row]) -> None:
@@ -163,7 +171,7 @@ class Build:
 
         def texts(kind: str) -> list[Text]:
             return [
-                Text(text=f" {row['text']}" if after else row["text"], score=row["toxicity"])
+                Text(text=trained_text(row["text"], after=after), score=row["toxicity"])
                 for row in rows
                 if row["kind"] == kind
             ]
@@ -185,9 +193,9 @@ class Build:
         )
 
 
-def _whole(rows: Iterable[Row]) -> Counter[tuple[str, str]]:
-    """How many candidates each order has that did not fail."""
-    return Counter((row["sentence_id"], row["kind"]) for row in rows if row["text"] is not None)
+def _name(row: Row) -> tuple[str, str, int]:
+    """Which candidate a row is."""
+    return row["sentence_id"], row["kind"], row["sample"]
 
 
 def _row(order: Order, sample: int, answer: Answer) -> Row:

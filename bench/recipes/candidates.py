@@ -26,12 +26,17 @@ _TASK_WORDS = re.compile(r"\b(paraphras|rephras|original sentence|toxic way|the 
 
 def cleaned(text: str) -> str:
     """A candidate without what stands around it: white space, and quotes that embrace all of it."""
-    text = text.strip()
+    text = text.encode("utf-8", "replace").decode().strip()  # no lone surrogates: tokenizers refuse them
     for opening, closing in ('""', "''", "\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb"):
         inner = text[1:-1]
         if len(text) > 1 and text[0] == opening and text[-1] == closing and opening not in inner:
             return inner.strip()
     return text
+
+
+def trained_text(text: str, *, after: bool) -> str:
+    """A candidate as it is trained on: alone, or after its sentence."""
+    return f" {text}" if after else text
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,15 @@ def judge(rows: Sequence[Row], recipe: Recipe, evaluation: Sequence[str]) -> Ver
     """
     filters = recipe.filters
     dropped = [_first(row, filters) for row in rows]
-    met = overlap({text for row in rows for text in (row["text"], row["sentence"]) if text}, evaluation)
+    after = recipe.anchor == "sentence"
+    wholes = [f"{row['sentence']} {row['text']}" if after and row["text"] else row["text"] for row in rows]
+    met = overlap({text for row, whole in zip(rows, wholes, strict=True) for text in _seen(row, whole)}, evaluation)
     owners: dict[str, tuple[str, str]] = {}
     for place, row in enumerate(rows):
         if dropped[place]:
             continue
         name = content_id(row["text"])
-        if name in met or content_id(row["sentence"]) in met:
+        if any(content_id(text) in met for text in _seen(row, wholes[place])):
             dropped[place] = "evaluation prompt"
         elif name in owners:
             dropped[place] = "duplicate" if owners[name][0] == row["sentence_id"] else "another set has it"
@@ -85,6 +92,11 @@ def judge(rows: Sequence[Row], recipe: Recipe, evaluation: Sequence[str]) -> Ver
         if counts["positive"] >= recipe.min_positives and counts["negative"] >= recipe.min_negatives and found:
             kept[name] = found
     return Verdicts(dropped, kept, len(by_sentence) - len(kept))
+
+
+def _seen(row: Row, whole: str) -> list[str]:
+    """What of a candidate may meet an evaluation prompt: its text, its sentence, and both as they are trained on."""
+    return [text for text in (row["text"], row["sentence"], whole) if text]
 
 
 def _first(row: Row, filters: Filters) -> str | None:

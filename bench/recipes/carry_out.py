@@ -65,7 +65,7 @@ class Kitchen:
             "perplexity_model": _named(self.reader),
         }
 
-    def carry_out(self, sentences: Sequence[Sentence], folder: Path) -> dict[str, Any]:
+    def carry_out(self, sentences: Sequence[Sentence], folder: Path, *, fresh: bool = False) -> dict[str, Any]:
         """Make the sets of some sentences in a folder, or go on with them, and return the report.
 
         Raises:
@@ -74,7 +74,7 @@ class Kitchen:
         """
         build = Build(folder, self.recipe, sentences, self.facts, self.evaluation, self.progress)
         with alone(folder.absolute(), self.progress):
-            build.begin()
+            build.begin(fresh=fresh)
             if build.todo():
                 build.sample(self._writer(), self._meter(), ahead=self.generator is None)
             return build.finish()

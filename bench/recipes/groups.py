@@ -62,5 +62,5 @@ def group_name(name: str, where: str) -> str:
     folded = normalise(name)
     known = {one.replace("_", " "): one for one in GROUPS} | _SPELLINGS
     if folded not in known:
-        raise UsageError(f"{where}: unknown identity group '{name[:40]}'", mend=did_you_mean(folded, GROUPS))
+        raise UsageError(f"{where}: the group is none of ToxiGen's", mend=did_you_mean(folded, GROUPS))
     return known[folded]

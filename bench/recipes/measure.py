@@ -1,9 +1,10 @@
 """What is measured of a candidate: toxicity, likeness to its sentence, length, language, perplexity."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.recipes.candidates import Row
+from bench.recipes.candidates import Row, trained_text
 
 if TYPE_CHECKING:
     from bench.embeddings import SentenceEncoder
@@ -31,7 +32,7 @@ class Meter:
         from rouge_score.rouge_scorer import RougeScorer
 
         self._scorer, self._encoder, self._policy, self._after = scorer, encoder, policy, after
-        self._rouge = RougeScorer(["rougeL"])
+        self._rouge = RougeScorer(["rougeL"], tokenizer=_Words)
         self._languages: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
     def measure(self, rows: Sequence[Row]) -> None:
@@ -57,5 +58,16 @@ class Meter:
         from bench.engine.likelihood import loglikelihood
 
         tokenizer = self._policy.tokenizer
-        requests = [encode_after(tokenizer, row["sentence"] if self._after else "", row["text"]) for row in rows]
+        requests = [encode_after(tokenizer, row["sentence"] if self._after else "", self._trained(row)) for row in rows]
         return [-one.logprob / one.tokens if one.tokens else None for one in loglikelihood(self._policy, requests)]
+
+    def _trained(self, row: Row) -> str:
+        return trained_text(row["text"], after=self._after)
+
+
+class _Words:
+    """ROUGE's words: of any script, where its own tokenizer knows a to z alone."""
+
+    @staticmethod
+    def tokenize(text: str) -> list[str]:
+        return re.findall(r"\w+", text.casefold())

@@ -1,8 +1,9 @@
 """How contrastive sets are made of sentences by a language model: generator, templates, sampling, filters."""
 
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bench.spec import Decoding, ScorerSpec, Spec
 
@@ -25,6 +26,18 @@ class GeneratorSpec(Spec):
     concurrency: int = Field(8, ge=1, description="requests at a time")
     timeout: float = Field(60, gt=0, description="seconds that a request may take")
     retries: int = Field(5, ge=0, description="further tries after 408, 409, 429, 5xx or no connection, with backoff")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _plain_address(cls, value: str | None) -> str | None:
+        """It stands in records: what may be a key is refused."""
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("not an address of the form http://HOST/v1")
+            if parts.username or parts.password or parts.query or parts.fragment:
+                raise ValueError("it holds more than an address: the key goes into the environment (key_variable)")
+        return value
 
 
 class Templates(Spec):
@@ -103,6 +116,8 @@ class Recipe(Spec):
         if self.filters.similarity_above is not None and self.encoder is None:
             raise ValueError("filters.similarity_above needs an encoder")
         endpoint = self.generator.endpoint is not None
+        if endpoint and self.templates.chat == "never":
+            raise ValueError("templates.chat=never: an endpoint is asked by messages alone")
         if endpoint and self.decoding.top_k:
             raise ValueError("decoding.top_k: an OpenAI-compatible API has none")
         if self.filters.perplexity_gap is not None and endpoint and self.perplexity_model is None:

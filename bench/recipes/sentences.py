@@ -1,6 +1,7 @@
 """Sentences to write sets of, out of the files that people have: JSON lines, CSV, plain text."""
 
 import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +56,21 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for number, line in enumerate(_read(path).splitlines(), 1):
             yield f"{path}, line {number}", {"text": line}
     elif kind in (".csv", ".tsv"):
-        reader = csv.DictReader(_read(path).splitlines(keepends=True), delimiter="\t" if kind == ".tsv" else ",")
-        for number, row in enumerate(reader, 1):
-            yield f"{path}, row {number}", dict(row)
+        yield from _table(path, tabs=kind == ".tsv")
     else:
         yield from read_rows(path)
+
+
+def _table(path: Path, *, tabs: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of a table with a header; a quote means nothing where tabs part the cells."""
+    form: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"strict": True}
+    reader = csv.DictReader(io.StringIO(_read(path), newline=""), **form)
+    number = 0
+    try:
+        for number, row in enumerate(reader, 1):
+            yield f"{path}, row {number}", dict(row)
+    except csv.Error as error:
+        raise UsageError(f"{path}, after row {number}: no row of a table ({error})") from None
 
 
 def _read(path: Path) -> str:
@@ -76,8 +87,11 @@ def _text(row: dict[str, Any], field: str | None, where: str) -> str:
     text = row.get(names[0]) if names else None
     if isinstance(text, dict):  # the hub's RealToxicityPrompts: {"prompt": {"text": ...}}
         text = text.get("text")
+    if field and field in row and text is None:  # a request that failed left no text
+        return ""
     if not isinstance(text, str):
         what = f"no text under '{field}'" if field else f"none of the keys {', '.join(FIELDS)} holds a text"
-        has = ", ".join(map(str, row))[:200]
+        names = [str(name) for name in row if str(name).isidentifier()]  # a file without a header has texts for names
+        has = ", ".join(names)[:200] or "none that is a name"
         raise UsageError(f"{where}: {what}", mend=f"name the key with --field (it has {has})")
     return text

@@ -14,15 +14,17 @@ from bench.recipes.recipe import GeneratorSpec, Kind, Templates
 from bench.recipes.sentences import Sentence
 from bench.spec import Decoding
 
+_NO_API = "the reply is none of an OpenAI-compatible API"
 _HOPELESS = 16  # requests that fail, before any has succeeded, until it is given up
 
 
 @dataclass(frozen=True)
 class Order:
-    """A sentence to be rewritten as one kind."""
+    """A sentence to be rewritten as one kind; `samples` are the numbers of the candidates that are wanted."""
 
     sentence: Sentence
     kind: Kind
+    samples: tuple[int, ...]
 
     @property
     def id(self) -> str:
@@ -45,15 +47,17 @@ class Answer:
     failure: str | None = None
 
 
-Done = tuple[Order, list[Answer]]
-"""An order with all of its candidates."""
+Done = tuple[Order, dict[int, Answer]]
+"""An order with the candidates that were wanted, by number."""
 
 
 class Writer(Protocol):
     """Writes candidates."""
 
-    def write(self, orders: Sequence[Order], decoding: Decoding, seed: int) -> Iterator[list[Done]]:
-        """Yield orders as they are done, each with all of its candidates."""
+    def write(
+        self, orders: Sequence[Order], decoding: Decoding, seed: int, *, known_good: bool
+    ) -> Iterator[list[Done]]:
+        """Yield orders as they are done; `known_good` says that the generator has answered before."""
 
 
 class LocalWriter:
@@ -71,14 +75,18 @@ class LocalWriter:
             raise UsageError("the generator's tokenizer has no chat template", mend="set templates.chat=never")
         self._chat = has and templates.chat != "never"
 
-    def write(self, orders: Sequence[Order], decoding: Decoding, seed: int) -> Iterator[list[Done]]:
+    def write(
+        self, orders: Sequence[Order], decoding: Decoding, seed: int, *, known_good: bool
+    ) -> Iterator[list[Done]]:
         """Yield orders batch by batch."""
+        del known_good
         by_id = {order.id: order for order in orders}
         count, prompts = decoding.num_samples, [self._prompt(order) for order in orders]
         for batch in generate(self._policy, prompts, decoding, seed, until=self._templates.until):
             yield [
-                (by_id[batch[start].prompt_id], [self._answer(one) for one in batch[start : start + count]])
+                (order, {number: self._answer(batch[start + number]) for number in order.samples})
                 for start in range(0, len(batch), count)
+                for order in [by_id[batch[start].prompt_id]]
             ]
 
     def _answer(self, written: Continuation) -> Answer:
@@ -118,13 +126,17 @@ class EndpointWriter:
                 "an endpoint needs the package openai", mend="pip install contrastive-bench[endpoint]"
             ) from None
         self._openai, self._spec, self._templates = openai, spec, templates
+        self._answers = False
 
-    def write(self, orders: Sequence[Order], decoding: Decoding, seed: int) -> Iterator[list[Done]]:
+    def write(
+        self, orders: Sequence[Order], decoding: Decoding, seed: int, *, known_good: bool
+    ) -> Iterator[list[Done]]:
         """Yield orders as their last candidate comes in.
 
         Raises:
-            MissingError: the endpoint refuses the key or the model, or fails on everything that it is first asked.
+            MissingError: the endpoint refuses the key, or has never answered and fails on all that it is first asked.
         """
+        self._answers = known_good
         answers = self._all(orders, decoding, seed)
         with asyncio.Runner() as runner:
             while (done := runner.run(_next(answers))) is not None:
@@ -138,42 +150,43 @@ class EndpointWriter:
             timeout=spec.timeout,
             max_retries=spec.retries,
         )
-        count = decoding.num_samples
-        failed = succeeded = 0
+        failed, wanted = 0, sum(len(order.samples) for order in orders)
+        batch = decoding.num_samples
 
         async def one(order: Order, sample: int) -> Answer:
             async with gate:
                 return await self._ask(client, order, decoding, stream(seed, order.id, sample) % (1 << 31))
 
         async def whole(order: Order) -> Done:
-            return order, list(await asyncio.gather(*(one(order, sample) for sample in range(count))))
+            answers = await asyncio.gather(*(one(order, sample) for sample in order.samples))
+            return order, dict(zip(order.samples, answers, strict=True))
 
         async with client:
             waiting = iter(orders)
             running: set[asyncio.Task[Done]] = set()
             try:
                 while True:
-                    while len(running) * count < 2 * spec.concurrency + count and (order := next(waiting, None)):
+                    while len(running) * batch < 2 * spec.concurrency + batch and (order := next(waiting, None)):
                         running.add(asyncio.create_task(whole(order)))
                     if not running:
                         return
                     done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        order, answers = task.result()
-                        causes = [answer.failure for answer in answers if answer.failure]
-                        failed, succeeded = failed + len(causes), succeeded + len(answers) - len(causes)
-                        if causes and not succeeded and failed >= min(_HOPELESS, count * len(orders)):
+                    finished = [task.result() for task in done]
+                    for _, answers in finished:
+                        causes = [answer.failure for answer in answers.values() if answer.failure]
+                        failed += len(causes)
+                        if causes and not self._answers and failed >= min(_HOPELESS, wanted):
                             raise MissingError(
                                 f"{spec.endpoint} has answered none of {failed} requests ({causes[-1]})",
                                 mend="check that it is up, or raise generator.timeout",
                             )
-                        yield order, answers
+                    for one_done in finished:
+                        yield one_done
             finally:
                 for task in running:
                     task.cancel()
 
     async def _ask(self, client: Any, order: Order, decoding: Decoding, seed: int) -> Answer:
-        api = self._openai
         try:
             reply = await client.chat.completions.create(
                 model=self._spec.model,
@@ -185,28 +198,41 @@ class EndpointWriter:
             )
             choice = reply.choices[0]
             text = choice.message.content
-            if not isinstance(text, str):
-                return Answer(None, failure="the reply has no text")
-            text, found = self._templates.cut(text)
-            return Answer(text, ended=found or choice.finish_reason == "stop")
-        except (api.AuthenticationError, api.PermissionDeniedError) as error:
+        except self._openai.APIError as error:
+            return Answer(None, failure=self._cause(error))
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            return Answer(None, failure=_NO_API)
+        if not isinstance(text, str):
+            return Answer(None, failure="the reply has no text")
+        self._answers = True
+        text, found = self._templates.cut(text)
+        return Answer(text, ended=found or choice.finish_reason == "stop")
+
+    def _cause(self, error: Exception) -> str:
+        """Why a request failed.
+
+        Raises:
+            MissingError: no other request would do better: the key is refused, or nothing has been answered yet and
+                there is no such model. (A moderated endpoint refuses single requests by 403, too.)
+        """
+        api, status = self._openai, getattr(error, "status_code", None)
+        if isinstance(error, api.AuthenticationError) or (
+            isinstance(error, api.PermissionDeniedError) and not self._answers
+        ):
             raise MissingError(
-                f"{self._spec.endpoint} refuses the key (HTTP {error.status_code})",
+                f"{self._spec.endpoint} refuses the key (HTTP {status})",
                 mend=f"set {self._spec.key_variable} in the environment",
             ) from None
-        except api.NotFoundError:
+        if isinstance(error, api.NotFoundError) and not self._answers:
             raise MissingError(
                 f"{self._spec.endpoint} has no model '{self._spec.model}', or no /chat/completions",
                 mend="check generator.endpoint and generator.model",
             ) from None
-        except api.APITimeoutError:
-            return Answer(None, failure="timeout")
-        except api.APIStatusError as error:
-            return Answer(None, failure=f"HTTP {error.status_code}")
-        except api.APIConnectionError:
-            return Answer(None, failure="no connection")
-        except (api.APIError, ValueError, KeyError, IndexError, TypeError, AttributeError):
-            return Answer(None, failure="the reply is none of an OpenAI-compatible API")
+        if isinstance(error, api.APITimeoutError):
+            return "timeout"
+        if isinstance(error, api.APIConnectionError):
+            return "no connection"
+        return f"HTTP {status}" if status else _NO_API
 
 
 async def _next(answers: AsyncIterator[Done]) -> Done | None:

@@ -5,12 +5,12 @@ Token perplexity, exp(sum NLL / sum tokens), belongs to a tokenizer; word perple
 lm-eval gives it, does not. They are named apart.
 """
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from bench.assets.store import AssetStore, Resolved
-from bench.errors import MissingError
+from bench.errors import MissingError, UsageError
 from bench.recipes.sentences import Sentence, load_sentences
 from bench.sets.prompts import part
 from bench.store.record import TaskResult
@@ -30,7 +30,9 @@ class CoverageConfig(TaskConfig):
     neutral_field: str | None = Field(None, description="the key of the sentence; null for the usual ones")
     toxic: str = Field("rtp", description="toxic sentences: an asset, a file, or hub:ID:FILE")
     toxic_field: str | None = Field(None, description="the key of the sentence; null for the usual ones")
-    shares: tuple[int, ...] = Field((0, 50, 75, 100), description="percent of a mixture that is toxic")
+    shares: tuple[Annotated[int, Field(ge=0, le=100)], ...] = Field(
+        (0, 50, 75, 100), description="percent of a mixture that is toxic"
+    )
     sentences: int = Field(100, ge=1, description="sentences of a mixture")
     max_tokens: int = Field(128, ge=2, description="tokens of each sentence that are scored")
     wikitext: str | None = Field(
@@ -97,7 +99,11 @@ class Coverage(Task[CoverageConfig]):
         """Perplexities of a whole text, read in windows as long as the model is made for, without overlap."""
         from bench.engine.generation import first_token
 
-        text = ctx.assets.data(self.config.wikitext or "").path.read_text(encoding="utf-8")
+        path = ctx.assets.data(self.config.wikitext or "").path
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
         ids = policy.tokenizer(text, add_special_tokens=False)["input_ids"]
         width = min(policy.max_length, 2048) - 1
         windows: list[Any] = [ids[start : start + width] for start in range(0, len(ids), width)]
@@ -106,9 +112,18 @@ class Coverage(Task[CoverageConfig]):
         requests = [([first_token(policy.tokenizer)], window) for window in windows]
         rows = nll_rows(policy, ctx, [str(number) for number in range(len(windows))], requests, "running text")
         figures.add("token_perplexity", evidence_by_cluster("exp_mean", rows), higher_is_better=False)
-        words = [len(str(policy.tokenizer.decode(window)).split()) for window in windows]
-        by_word = [(key, nll * tokens / n, float(n)) for (key, nll, tokens), n in zip(rows, words, strict=True)]
+        by_word = [
+            (key, nll * tokens / words, float(words))
+            for (key, nll, tokens), words in zip(rows, _words(policy, windows), strict=True)
+        ]
         figures.add("word_perplexity", evidence_by_cluster("exp_mean", by_word), higher_is_better=False)
+
+
+def _words(policy: "Policy", windows: list[Any]) -> list[float]:
+    """Words that begin in each window: one that is cut by a window's end is counted once. Never 0: it is divided by."""
+    texts = [str(policy.tokenizer.decode(window)) for window in windows]
+    begun = [len(text.split()) - int(place > 0 and not text[:1].isspace()) for place, text in enumerate(texts)]
+    return [max(0.5, count) for count in begun]
 
 
 def toxic_count(count: int, share: int, *, toxic: bool) -> int:

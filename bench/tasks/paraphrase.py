@@ -9,7 +9,7 @@ classifier of it is named, the fluency (Logacheva et al., 2022, ACL, Section 5).
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bench.assets.store import AssetStore, Resolved
 from bench.errors import MissingError
@@ -45,6 +45,12 @@ class ParaphraseConfig(TaskConfig):
     decoding: Decoding = Field(
         Decoding(num_samples=1, max_new_tokens=128, top_p=0.9, temperature=0.1), description="of the edited model"
     )
+
+    @model_validator(mode="after")
+    def _which_text(self) -> "ParaphraseConfig":
+        if not self.half and self.field is None:
+            raise ValueError("half=false takes a model's outputs: say by `field` under which key they are")
+        return self
 
 
 class Paraphrase(Task[ParaphraseConfig]):

@@ -39,5 +39,7 @@ def test_what_making_an_item_raises_comes_through():
         yield 1
         raise KeyboardInterrupt
 
+    pairs = one_ahead(items(), str)
+    assert next(pairs) == (1, "1"), "what was done is not lost"
     with pytest.raises(KeyboardInterrupt):
-        list(one_ahead(items(), str))
+        next(pairs)

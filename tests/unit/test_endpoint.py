@@ -21,7 +21,7 @@ from bench.store.files import read_jsonl
 pytestmark = pytest.mark.network
 KEY = "sk-a-secret-that-nobody-may-see"
 SENTENCES = [Sentence(content_id(text), text) for text in (f"Sentence number {number}." for number in range(6))]
-ORDERS = [Order(sentence, kind) for sentence in SENTENCES for kind in ("positive", "negative")]
+ORDERS = [Order(sentence, kind, (0, 1)) for sentence in SENTENCES for kind in ("positive", "negative")]
 DECODING = Decoding(num_samples=2, max_new_tokens=9, temperature=0.7, top_p=0.8)
 Reply = tuple[int, dict[str, str], Any]
 
@@ -94,8 +94,9 @@ def serve(monkeypatch) -> Iterator[Callable[..., tuple[Server, EndpointWriter]]]
         server.server_close()
 
 
-def written(writer: EndpointWriter, orders: list[Order] = ORDERS) -> dict[str, list[Any]]:
-    return {order.id: answers for batch in writer.write(orders, DECODING, 3) for order, answers in batch}
+def written(writer: EndpointWriter, *, known_good: bool = False) -> dict[str, list[Any]]:
+    batches = writer.write(ORDERS, DECODING, 3, known_good=known_good)
+    return {order.id: [answers[0], answers[1]] for batch in batches for order, answers in batch}
 
 
 def test_every_candidate_is_asked_for_once_with_the_decoding_and_a_seed_of_its_own(serve):
@@ -140,6 +141,8 @@ def test_too_many_requests_and_failures_are_tried_again(serve):
         ((200, {}, {"choices": []}), "the reply is none of an OpenAI-compatible API"),
         ((200, {}, {"choices": [{"finish_reason": "stop", "message": {"content": None}}]}), "the reply has no text"),
         (None, "no connection"),
+        ((400, {}, {"error": {"message": "filtered"}}), "HTTP 400"),
+        ((403, {}, {"error": {"message": "moderated"}}), "HTTP 403"),
     ],
 )
 def test_what_fails_is_missing_with_its_cause_and_the_others_are_kept(serve, bad, failure):
@@ -147,7 +150,7 @@ def test_what_fails_is_missing_with_its_cause_and_the_others_are_kept(serve, bad
         return bad if "number 1" in body["messages"][0]["content"] else said("fine")
 
     _, writer = serve(answer, retries=0)
-    for name, answers in written(writer).items():
+    for name, answers in written(writer, known_good=True).items():
         expected = (None, failure) if name.startswith(SENTENCES[1].id) else ("fine", None)
         assert {(one.text, one.failure) for one in answers} == {expected}
 
@@ -160,6 +163,12 @@ def test_a_server_that_never_answers_is_given_up(serve):
     _, writer = serve(answer, retries=0, timeout=0.1)
     with pytest.raises(MissingError, match=r"has answered none of \d+ requests \(timeout\); check that it is up"):
         written(writer)
+
+
+def test_a_server_that_answered_before_and_is_down_now_leaves_failures_and_no_error(serve):
+    _, writer = serve(lambda *_: (500, {}, {"error": {"message": "down"}}), retries=0)
+    found = written(writer, known_good=True)
+    assert {one.failure for answers in found.values() for one in answers} == {"HTTP 500"}
 
 
 @pytest.mark.parametrize(
@@ -190,14 +199,16 @@ def test_a_killed_work_goes_on_failures_are_asked_anew_and_no_key_is_written(ser
             return 500, {}, {"error": {"message": KEY}}
         return said(f"text {body['seed']}")
 
-    _, writer = serve(answer, retries=0)
-    recipe = validate(Recipe, {"generator": {"endpoint": "x"}, "decoding": DECODING.model_dump()}, "test")
+    server, writer = serve(answer, retries=0)
+    recipe = validate(
+        Recipe, {"generator": {"endpoint": "http://x"}, "decoding": DECODING.model_dump(), "min_negatives": 0}, "test"
+    )
     work = Build(tmp_path / "made", recipe, SENTENCES, {"generator": "m"})
     work.begin()
 
     class Killed:
-        def write(self, orders, decoding, seed):
-            for number, batch in enumerate(writer.write(orders, decoding, seed)):
+        def write(self, orders, decoding, seed, *, known_good):
+            for number, batch in enumerate(writer.write(orders, decoding, seed, known_good=known_good)):
                 if number == 5:
                     raise KeyboardInterrupt
                 yield batch
@@ -208,13 +219,18 @@ def test_a_killed_work_goes_on_failures_are_asked_anew_and_no_key_is_written(ser
     assert 0 < len(held) < len(ORDERS) * 2
     down.set()
     work.sample(writer, Still(), ahead=True)
-    assert any(one["failure"] == "HTTP 500" for one in read_jsonl(tmp_path / "made" / "candidates.jsonl"))
+    partly = read_jsonl(tmp_path / "made" / "candidates.jsonl")
+    assert any(one["failure"] == "HTTP 500" for one in partly)
     assert work.todo()
+    work.finish()
+    good = {json.dumps(one) for one in partly if one["text"]}
+    asked = len(server.asked)
     down.clear()
     work.sample(writer, Still(), ahead=True)
     assert not work.todo()
     rows = read_jsonl(tmp_path / "made" / "candidates.jsonl")
     assert len(rows) == len({(one["sentence_id"], one["kind"], one["sample"]) for one in rows}) == len(ORDERS) * 2
-    assert {json.dumps(one) for one in held} <= {json.dumps(one) for one in rows}
+    assert {json.dumps(one) for one in held} <= good <= {json.dumps(one) for one in rows}
+    assert len(server.asked) - asked == len(ORDERS) * 2 - len(good), "only what failed is asked anew"
     assert all(one["text"] for one in rows)
     assert all(KEY not in path.read_text() for path in (tmp_path / "made").iterdir())

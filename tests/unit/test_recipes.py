@@ -128,6 +128,13 @@ def test_texts_and_sentences_that_meet_evaluation_prompts_are_dropped():
     assert judge([row()], recipe(min_negatives=0), [SENTENCE]).dropped == ["evaluation prompt"]
 
 
+def test_a_text_that_meets_a_prompt_together_with_its_sentence_is_dropped():
+    split = row(sentence="Snow in the", text="hills made the train late again")
+    prompts = ["Snow in the hills made the train"]
+    assert judge([split], recipe(min_negatives=0), prompts).dropped == [None]
+    assert judge([split], recipe(min_negatives=0, anchor="sentence"), prompts).dropped == ["evaluation prompt"]
+
+
 def test_negatives_far_from_the_positives_perplexity_are_dropped():
     rows = [
         row(log_perplexity=3.0),
@@ -160,6 +167,7 @@ def test_the_yield_of_each_filter_is_over_what_comes_to_it():
         ("“So.”\n", "So."),
         ('"', '"'),
         ("", ""),
+        ("cut \ud83d", "cut ?"),
     ],
 )
 def test_quotes_around_all_of_a_text_are_taken_off(text, expected):
@@ -192,6 +200,10 @@ def test_a_text_ends_where_it_is_told_to():
         ({"generator": {"endpoint": "http://x"}, "filters": {"perplexity_gap": 1}}, "needs a perplexity_model"),
         ({"generator": {"endpoint": "http://x"}, "decoding": {"top_k": 5}}, "an OpenAI-compatible API has none"),
         ({"filtres": {}}, "did you mean 'filters'"),
+        ({"generator": {"endpoint": "http://x/v1?key=abc"}}, "the key goes into the environment"),
+        ({"generator": {"endpoint": "http://me:abc@x/v1"}}, "the key goes into the environment"),
+        ({"generator": {"endpoint": ""}}, "not an address of the form"),
+        ({"generator": {"endpoint": "http://x"}, "templates": {"chat": "never"}}, "asked by messages alone"),
     ],
 )
 def test_a_recipe_that_cannot_work_is_refused(values, said):
@@ -236,9 +248,27 @@ def test_groups_have_one_name(name):
     assert group_name(name, "here") in GROUPS
 
 
-def test_an_unknown_group_is_refused():
-    with pytest.raises(UsageError, match="here: unknown identity group 'martian'"):
-        group_name("martian", "here")
+def test_an_unknown_group_is_refused_without_showing_it():
+    with pytest.raises(UsageError, match="here: the group is none of ToxiGen's") as told:
+        group_name("SECRET", "here")
+    assert "SECRET" not in str(told.value)
+
+
+def test_tables_that_are_none_are_one_clear_line_and_quotes_swallow_no_row(tmp_path):
+    (tmp_path / "a.tsv").write_text('text\n"Quite so\nAnd then\n"Never\n', encoding="utf-8")
+    assert [one.text for one in load_sentences(tmp_path / "a.tsv")] == ['"Quite so', "And then", '"Never']
+    (tmp_path / "b.csv").write_text('text\n"open\nand on\n', encoding="utf-8")
+    with pytest.raises(UsageError, match=r"b.csv, after row 0: no row of a table"):
+        load_sentences(tmp_path / "b.csv")
+    (tmp_path / "c.csv").write_text("Some SECRET sentence here\nanother one\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"it has none that is a name") as told:
+        load_sentences(tmp_path / "c.csv")
+    assert "SECRET" not in str(told.value)
+
+
+def test_rows_whose_request_failed_hold_no_sentence(tmp_path):
+    path = write_rows(tmp_path / "x.jsonl", [{"sentence": "s", "text": None}, {"sentence": "s", "text": "t"}])
+    assert [one.text for one in load_sentences(path, "text")] == ["t"]
 
 
 # --- the whole of it, with the tiny model ---
@@ -305,9 +335,9 @@ class Interrupted:
     def __init__(self, writer: Any, after: int) -> None:
         self.writer, self.after, self.orders = writer, after, 0
 
-    def write(self, orders, decoding, seed):
+    def write(self, orders, decoding, seed, *, known_good):
         for order in orders:  # one by one, so that there is something to stop between
-            for batch in self.writer.write([order], decoding, seed):
+            for batch in self.writer.write([order], decoding, seed, known_good=known_good):
                 if self.orders == self.after:
                     raise KeyboardInterrupt
                 self.orders += 1
@@ -361,12 +391,32 @@ def test_where_no_set_is_left_the_reasons_are_said_and_kept(kitchen, sentences, 
     assert not (tmp_path / "made" / "sets.jsonl").exists()
 
 
-def test_texts_may_follow_their_sentence(kitchen, sentences, tmp_path):
+def test_texts_may_follow_their_sentence_and_are_measured_so(kitchen, sentences, tmp_path, tiny_policy):
     kitchen.recipe = kitchen.recipe.model_copy(update={"anchor": "sentence"})
     kitchen.carry_out(sentences, tmp_path / "made")
+    sets = load_sets(tmp_path / "made" / "sets.jsonl")
+    told = [one.provenance["log_perplexity"]["positive"] for one in sets.sets]
+    rows = statistics(replace(sets, sets=sets.sets[:1]), policy=tiny_policy).table()
+    (again,) = [one["mean"] for one in rows if (one["kind"], one["measure"]) == ("positives", "log_perplexity")]
+    assert told[0] == pytest.approx(again, abs=1e-3)
     one = load_sets(tmp_path / "made" / "sets.jsonl").sets[0]
     assert one.anchor == one.provenance["sentence"]
     assert all(text.text.startswith(" ") for text in one.positives)
+
+
+def test_a_copy_is_one_in_any_script(kitchen):
+    rows = [row(sentence=text, text=text, rouge_l=None) for text in (SENTENCE, "雪で電車が遅れました")]
+    kitchen._meter().measure(rows)
+    assert [one["rouge_l"] for one in rows] == [1.0, 1.0]
+
+
+def test_fresh_throws_away_what_was_made_here_and_nothing_else(kitchen, sentences, tmp_path):
+    kitchen.carry_out(sentences, tmp_path / "made")
+    (tmp_path / "made" / "mine.txt").write_text("mine")
+    kitchen.recipe = kitchen.recipe.model_copy(update={"seed": 1})
+    kitchen.carry_out(sentences, tmp_path / "made", fresh=True)
+    assert (tmp_path / "made" / "mine.txt").read_text() == "mine"
+    assert json.loads((tmp_path / "made" / "recipe.json").read_text())["recipe"]["seed"] == 1
 
 
 def test_statistics_see_doubles_unscored_texts_and_overlap(tiny_sets, tiny_policy):
