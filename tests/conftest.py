@@ -91,6 +91,26 @@ def make_adapter(tmp_path: Path) -> Callable[[Path, Any], Path]:
 
 
 @pytest.fixture
+def tiny_encoder(tmp_path: Path) -> Path:
+    """Folder of a tiny random encoder of sentences, in sentence-transformers' layout; a text may have 6 tokens."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "train", "was", "late", "river", "the", "friend"]
+    place = tmp_path / "encoder"
+    place.mkdir()
+    (place / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    BertTokenizer(vocab=str(place / "vocab.txt")).save_pretrained(place)
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = BertConfig(vocab_size=len(words), max_position_embeddings=32, initializer_range=1.0, **shape)
+        BertModel(made).save_pretrained(place)
+    (place / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 6}))
+    return place
+
+
+@pytest.fixture
 def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder that the test's own process and its children use."""
     folder = tmp_path / "cache"

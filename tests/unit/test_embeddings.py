@@ -4,29 +4,18 @@ import json
 
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, BertTokenizer
+from transformers import AutoModel, AutoTokenizer
 
 from bench.assets.store import AssetStore
 from bench.embeddings import SentenceEncoder
 from bench.errors import MissingError, UsageError
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "train", "was", "late", "river", "the", "friend"]
 TEXTS = ["the train was late", "a river", "", "the friend was late a train the river", "a river"]
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A tiny random encoder in sentence-transformers' layout."""
-    place = tmp_path / "encoder"
-    place.mkdir()
-    (place / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
-    BertTokenizer(vocab=str(place / "vocab.txt")).save_pretrained(place)
-    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
-    torch.manual_seed(0)
-    made = BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, initializer_range=1.0, **shape)
-    BertModel(made).save_pretrained(place)
-    (place / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 6}))
-    return place
+def folder(tiny_encoder):
+    return tiny_encoder
 
 
 @pytest.fixture

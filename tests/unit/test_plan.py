@@ -173,7 +173,7 @@ def test_a_mistake_is_named_with_its_remedy(tiny_suite, methods, settings, said)
     ("changes", "said"),
     [
         ({"tasks": []}, "'tasks'"),
-        ({"tasks": [{"data": "x"}]}, "suite 'tiny', task 1: 'task' is missing; known: diversity, fluency"),
+        ({"tasks": [{"data": "x"}]}, "suite 'tiny', task 1: 'task' is missing; known: continuation"),
         ({"tasks": [{"task": "rtpp"}]}, "unknown task 'rtpp'; did you mean 'rtp'?"),
         ({"tasks": [{"task": "rtp", "toxc": 3}]}, "task 1 (rtp): unknown key 'toxc', did you mean 'toxic'?"),
         ({"tasks": [{"task": "heldout"}, {"task": "heldout"}]}, "suite 'tiny' has task 'heldout' twice"),

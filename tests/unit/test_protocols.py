@@ -5,10 +5,15 @@ from typing import Any
 
 import pytest
 
-from bench.errors import MissingError
+from bench.engine.generation import continue_rows, encode_prompt, text_after
+from bench.errors import MissingError, UsageError
+from bench.hashing import content_id
+from bench.scorers import load_scorer
+from bench.spec import Decoding, ScorerSpec, validate
+from bench.tasks.continuation import Continuation
 from bench.tasks.coverage import Coverage, CoverageConfig, toxic_count
 from bench.tasks.likeness import output_figures
-from bench.tasks.paraphrase import add_joint
+from bench.tasks.paraphrase import Paraphrase, add_joint
 
 
 def output(name: str, text: str, toxicity: float | None, group: str | None = None) -> dict[str, Any]:
@@ -98,7 +103,6 @@ def context(tmp_path):
     """As much of a run as `coverage` asks for."""
     from bench.assets.store import AssetStore
     from bench.progress import SILENT
-    from bench.spec import Decoding
     from bench.tasks.base import TaskContext
 
     store = AssetStore(tmp_path / "cache", offline=True)
@@ -143,3 +147,53 @@ def test_mixtures_and_running_text_have_the_perplexities_of_a_plain_pass(tiny_po
     few = Coverage(config.model_copy(update={"sentences": 20}))
     with pytest.raises(MissingError, match="sentences in its evaluation half, and 20 are asked for"):
         few.measure(tiny_policy, context)
+
+
+CHAT = "{% for m in messages %}{{ m['content'] }}{% endfor %}|"
+
+
+@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize("kind", [Continuation, Paraphrase])
+def test_outputs_are_sampled_scored_and_kept(kind, chat, tiny_policy, tiny_encoder, context, tmp_path):
+    if chat:
+        tiny_policy.tokenizer.chat_template = CHAT
+    texts = [f"The train number {number} was late, you idiot." for number in range(12)]
+    (tmp_path / "in.txt").write_text("\n".join(texts), encoding="utf-8")
+    context.scorer = load_scorer(ScorerSpec(name="svm"), None)
+    few = Decoding(num_samples=2, max_new_tokens=5, top_k=1)
+    name = kind.info.name
+    told = {"task": name, "data": str(tmp_path / "in.txt"), "encoder": str(tiny_encoder), "sentences": 3}
+    task = kind(kind.Config(**told, decoding=few))
+    first = task.measure(tiny_policy, context)
+    rows = context.samples(name)
+    assert len(rows) == 3 * 2
+    assert {row["prompt"] for row in rows} <= set(texts) & set(task.evaluation_texts(context.assets))
+    assert {one.id for one in task.data(context.assets)} == {str(tmp_path / "in.txt"), str(tiny_encoder)}
+    found = values(first)
+    assert found["toxicity_rate"].n == 6
+    assert {"similarity", "degenerate_share", "copy_share", "distinct_2"} <= found.keys()
+    assert ("joint_without_fluency" in found) == (kind is Paraphrase)
+    text, end = rows[0]["prompt"], tiny_policy.tokenizer.eos_token_id
+    if kind is Paraphrase:
+        text = f"Paraphrase the following sentence:\n{text}" + ("|" if chat else "\n")
+    asked = encode_prompt(tiny_policy, text)
+    (greedy,) = continue_rows(
+        tiny_policy, [asked], 1, 5, lambda logits, *_: logits.argmax(-1), lambda _, row: row[-1] == end
+    )
+    assert rows[0]["continuation"] == text_after(tiny_policy, asked, greedy)
+    assert task.measure(tiny_policy, context) == first, "what is there is not sampled again"
+    none = kind(kind.Config(**told | {"data": str(write_one(tmp_path))}, decoding=few))
+    with pytest.raises(MissingError, match="has no sentence in its evaluation half"):
+        none.measure(tiny_policy, context)
+
+
+def write_one(folder: Any) -> Any:
+    """A file whose one sentence is in the training half."""
+    text = next(text for text in map(str, range(99)) if int(content_id(text), 16) % 2)
+    (folder / "one.txt").write_text(text)
+    return folder / "one.txt"
+
+
+def test_a_models_outputs_need_the_key_that_they_are_under():
+    with pytest.raises(UsageError, match="say by `field` under which key they are"):
+        validate(Paraphrase.Config, {"task": "paraphrase", "half": False}, "task")
