@@ -61,8 +61,8 @@ class Asset:
     @property
     def members(self) -> "list[Asset]":
         """Its files, each as an asset of its own."""
-        others = [replace(self, member=member, size=size, sha256=sha256) for member, size, sha256 in self.rest]
-        return [replace(self, rest=()), *(replace(one, rest=()) for one in others)]
+        files = [(self.member, self.size, self.sha256), *self.rest]
+        return [replace(self, member=member, size=size, sha256=sha256, rest=()) for member, size, sha256 in files]
 
     @property
     def stem(self) -> str:

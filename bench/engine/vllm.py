@@ -15,7 +15,7 @@ import torch
 
 from bench.errors import MissingError, UsageError
 from bench.method import MethodInfo
-from bench.policy import Cache, HFPolicy, Policy
+from bench.policy import HFPolicy, Policy
 from bench.spec import Decoding
 
 BATCH_TOKENS = 1 << 20
@@ -25,7 +25,7 @@ _KINDS = ("none", "fine-tuning", "weights")  # of methods whose policies are one
 _MEND = "--set suite.engine=transformers"
 
 
-class VLLMPolicy(Policy):
+class VLLMPolicy(HFPolicy):
     """A policy whose continuations are sampled by vLLM from its exported weights."""
 
     def __init__(self, policy: HFPolicy, dtype: str, folder: Path) -> None:
@@ -36,25 +36,11 @@ class VLLMPolicy(Policy):
             dtype: Of vLLM's arithmetic, by its name in torch.
             folder: Where the weights are written.
         """
-        self.policy, self.dtype, self.folder = policy, dtype, folder
-        self.tokenizer, self.device, self.max_length = policy.tokenizer, policy.device, policy.max_length
+        super().__init__(policy.model, policy.tokenizer)
+        self.dtype, self.folder = dtype, folder
         export(policy, folder)
         self._llm: Any = None
         self._room = 0
-
-    def forward(  # noqa: D102
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        cache: Cache | None = None,
-        logits_to_keep: int = 0,
-        *,
-        sampling: bool = False,
-    ) -> tuple[torch.Tensor, Cache]:
-        return self.policy.forward(input_ids, attention_mask, cache, logits_to_keep, sampling=sampling)
-
-    def not_exportable(self) -> str | None:  # noqa: D102
-        return None
 
     def sample(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], decoding: Decoding) -> list[list[int]]:
         """Continue each prompt once.

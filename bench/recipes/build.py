@@ -132,8 +132,7 @@ class Build:
             MissingError: no set is left; verdicts and report are there nevertheless.
         """
         wanted = {sentence.id: place for place, sentence in enumerate(self.sentences)}
-        with SampleFile(self.folder / "candidates.jsonl") as held:
-            rows = [row for row in held.rows if row["sentence_id"] in wanted]
+        rows = [row for row in read_jsonl(self.folder / "candidates.jsonl") if row["sentence_id"] in wanted]
         rows.sort(key=lambda row: (wanted[row["sentence_id"]], KINDS.index(row["kind"]), row["sample"]))
         verdicts = judge(rows, self.recipe, self.evaluation)
         report = self._report(rows, verdicts)

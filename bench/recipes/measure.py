@@ -54,15 +54,18 @@ class Meter:
     def _log_perplexities(self, rows: Sequence[Row]) -> Sequence[float | None]:
         if self._policy is None:
             return [None] * len(rows)
-        from bench.engine.generation import encode_after
-        from bench.engine.likelihood import loglikelihood
+        after = self._after
+        pairs = [(row["sentence"] if after else "", trained_text(row["text"], after=after)) for row in rows]
+        return log_perplexities(self._policy, pairs)
 
-        tokenizer = self._policy.tokenizer
-        requests = [encode_after(tokenizer, row["sentence"] if self._after else "", self._trained(row)) for row in rows]
-        return [-one.logprob / one.tokens if one.tokens else None for one in loglikelihood(self._policy, requests)]
 
-    def _trained(self, row: Row) -> str:
-        return trained_text(row["text"], after=self._after)
+def log_perplexities(policy: "Policy", pairs: Sequence[tuple[str, str]]) -> list[float | None]:
+    """Mean negative log-likelihood of each text's tokens after its anchor, of (anchor, text); None without a token."""
+    from bench.engine.generation import encode_after
+    from bench.engine.likelihood import loglikelihood
+
+    scored = loglikelihood(policy, [encode_after(policy.tokenizer, anchor, text) for anchor, text in pairs])
+    return [-one.logprob / one.tokens if one.tokens else None for one in scored]
 
 
 class _Words:

@@ -11,6 +11,7 @@ from bench.errors import UsageError
 from bench.hashing import content_id
 from bench.recipes.groups import group_name
 from bench.rows import read_rows
+from bench.sets.prompts import part
 
 FIELDS = ("sentence", "text", "input", "neutral_comment", "generation", "passage", "prompt")
 """Keys that hold the sentence, the first that a row has: ours, SafeNLP's `input`, ParaDetox's `neutral_comment`,
@@ -48,6 +49,11 @@ def load_sentences(path: Path, field: str | None = None) -> list[Sentence]:
     if not found:
         raise UsageError(f"{path} holds no sentence")
     return list(found.values())
+
+
+def evaluation_half(path: Path, field: str | None = None) -> list[Sentence]:
+    """The sentences that nothing learns from, by content id."""
+    return sorted(part(load_sentences(path, field), "eval"), key=lambda sentence: sentence.id)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
+from bench.recipes.measure import log_perplexities
 from bench.sets.format import ContrastiveSets
 from bench.sets.prompts import overlap
 
@@ -71,10 +72,11 @@ def statistics(
             pairs = [(text, sentence) for text, sentence in about if sentence.strip()]
             own["similarity"] = encoder.similarity([text for text, _ in pairs], [sentence for _, sentence in pairs])
         if policy:
-            phis = _log_perplexities(policy, [(one.anchor, text.text) for _, one, text in rows])
-            own["log_perplexity"] = phis
+            found = log_perplexities(policy, [(one.anchor, text.text) for _, one, text in rows])
+            phis = [(number, phi) for (number, _, _), phi in zip(rows, found, strict=True) if phi is not None]
+            own["log_perplexity"] = [phi for _, phi in phis]
             by_set: dict[int, list[float]] = {}
-            for (number, _, _), phi in zip(rows, phis, strict=True):
+            for number, phi in phis:
                 by_set.setdefault(number, []).append(phi)
             for number, some in by_set.items():
                 gaps.setdefault(number, {})[kind] = mean(some)
@@ -108,11 +110,3 @@ def _quartiles(values: Sequence[float]) -> dict[str, float]:
 
     low, middle, high = np.quantile(np.asarray(values), [0.25, 0.5, 0.75])
     return {"lower_quartile": float(low), "median": float(middle), "upper_quartile": float(high)}
-
-
-def _log_perplexities(policy: "Policy", rows: Sequence[tuple[str, str]]) -> list[float]:
-    from bench.engine.generation import encode_after
-    from bench.engine.likelihood import loglikelihood
-
-    scored = loglikelihood(policy, [encode_after(policy.tokenizer, anchor, text) for anchor, text in rows])
-    return [-one.logprob / max(1, one.tokens) for one in scored]

@@ -11,11 +11,10 @@ from pydantic import Field
 
 from bench.assets.store import AssetStore, Resolved
 from bench.errors import MissingError, UsageError
-from bench.recipes.sentences import Sentence, load_sentences
-from bench.sets.prompts import part
+from bench.recipes.sentences import Sentence, evaluation_half
 from bench.store.record import TaskResult
 from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
-from bench.tasks.fluency import nll_rows
+from bench.tasks.fluency import nll_rows, unprompted
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -69,7 +68,8 @@ class Coverage(Task[CoverageConfig]):
                 name = self.config.toxic if toxic else self.config.neutral
                 what = f"{name} has {len(chosen)} sentences in its evaluation half, and {most} are asked for"
                 raise MissingError(what, mend="lower sentences, or name other data")
-            nll[toxic] = self._nll(policy, ctx, chosen)
+            requests = unprompted(policy, [one.text for one in chosen], self.config.max_tokens)
+            nll[toxic] = nll_rows(policy, ctx, [one.id for one in chosen], requests, _NAME)
         figures = Figures(_NAME)
         for share in self.config.shares:
             rows = [row for toxic in (False, True) for row in nll[toxic][: toxic_count(count, share, toxic=toxic)]]
@@ -83,33 +83,21 @@ class Coverage(Task[CoverageConfig]):
         name, field = (
             (self.config.toxic, self.config.toxic_field) if toxic else (self.config.neutral, self.config.neutral_field)
         )
-        return sorted(part(load_sentences(assets.data(name).path, field), "eval"), key=lambda one: one.id)
-
-    def _nll(self, policy: "Policy", ctx: TaskContext, chosen: list[Sentence]) -> list[tuple[str, float, float]]:
-        from bench.engine.generation import first_token
-
-        first = [first_token(policy.tokenizer)]
-        requests = [
-            (first, policy.tokenizer(one.text, add_special_tokens=False)["input_ids"][: self.config.max_tokens])
-            for one in chosen
-        ]
-        return nll_rows(policy, ctx, [one.id for one in chosen], requests, _NAME)
+        return evaluation_half(assets.data(name).path, field)
 
     def _running_text(self, policy: "Policy", ctx: TaskContext, figures: Figures) -> None:
         """Perplexities of a whole text, read in windows as long as the model is made for, without overlap."""
-        from bench.engine.generation import first_token
-
         path = ctx.assets.data(self.config.wikitext or "").path
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise UsageError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
-        ids = policy.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ((first, ids),) = unprompted(policy, [text])
         width = min(policy.max_length, 2048) - 1
         windows: list[Any] = [ids[start : start + width] for start in range(0, len(ids), width)]
         if ctx.limit is not None:
             windows = windows[: ctx.limit]
-        requests = [([first_token(policy.tokenizer)], window) for window in windows]
+        requests = [(first, window) for window in windows]
         rows = nll_rows(policy, ctx, [str(number) for number in range(len(windows))], requests, "running text")
         figures.add("token_perplexity", evidence_by_cluster("exp_mean", rows), higher_is_better=False)
         by_word = [

@@ -4,7 +4,7 @@ Perplexities are pooled over tokens, exp(sum NLL / sum tokens), beside the media
 for being large, and what cannot be scored is counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -71,6 +71,14 @@ def _exp(nll: float) -> float:
     return math.exp(min(nll, 690.0))
 
 
+def unprompted(policy: "Policy", texts: Iterable[str], most: int | None = None) -> list[tuple[list[int], list[int]]]:
+    """Requests for `nll_rows`: at most so many tokens of each text, after the token that stands before a text."""
+    from bench.engine.generation import first_token
+
+    first = [first_token(policy.tokenizer)]
+    return [(first, policy.tokenizer(text, add_special_tokens=False)["input_ids"][:most]) for text in texts]
+
+
 def nll_rows(
     policy: "Policy",
     ctx: TaskContext,
@@ -115,16 +123,8 @@ class HeldOutPerplexity(Task[HeldOutConfig]):
         return [assets.data(self.config.data)]
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
-        from bench.engine.generation import first_token
-
         texts = self._texts(ctx)
-        requests = [
-            (
-                [first_token(policy.tokenizer)],
-                policy.tokenizer(text, add_special_tokens=False)["input_ids"][: self.config.max_tokens],
-            )
-            for text in texts.values()
-        ]
+        requests = unprompted(policy, texts.values(), self.config.max_tokens)
         scored = nll_rows(policy, ctx, list(texts), requests, self.info.name)
         figures = Figures(self.info.name)
         figures.add("perplexity", evidence_by_cluster("exp_mean", scored), higher_is_better=False)

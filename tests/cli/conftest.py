@@ -24,6 +24,12 @@ def environment(cache: Path) -> dict[str, str]:
 
 
 @pytest.fixture
+def variables(cache_dir: Path) -> dict[str, str]:
+    """The environment of a command that works: one thread, 100 columns."""
+    return environment(cache_dir) | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+
+
+@pytest.fixture
 def bench(cache_dir: Path, tmp_path: Path) -> Bench:
     """Run `bench ARGS...` in an empty folder and return what it did; keyword arguments add variables."""
 

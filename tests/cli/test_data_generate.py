@@ -1,7 +1,6 @@
 """`bench data generate` and `bench data stats`, as a user types them; a real server is asked over loopback."""
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -34,19 +33,13 @@ CHAT = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% e
 
 
 @pytest.fixture
-def variables(cache_dir: Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("BENCH_", "OPENAI_"))}
-    return kept | {"BENCH_CACHE": str(cache_dir), "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-
-
-@pytest.fixture
 def data(variables: dict[str, str], tmp_path: Path) -> Command:
     """`bench data ARGS...` in a folder of the test's own."""
 
     def call(*args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [COMMAND, "data", *args],
-            env=variables,
+            env=variables | {"COLUMNS": "80"},
             cwd=tmp_path,
             text=True,
             encoding="utf-8",

@@ -1,7 +1,6 @@
 """`bench run`, as a user types it."""
 
 import json
-import os
 import signal
 import subprocess
 import sysconfig
@@ -18,13 +17,6 @@ SHARED = default_cache()
 BASELINE = Path(__file__).parents[2] / "baselines" / "smoke-contrastive.json"
 PATIENCE = 600
 Command = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def variables(cache_dir: Path) -> dict[str, str]:
-    """The caller's environment without its own settings, with a cache of the test's own, and one thread."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("BENCH_")}
-    return kept | {"BENCH_CACHE": str(cache_dir), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
 
 @pytest.fixture
