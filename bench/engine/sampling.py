@@ -13,6 +13,7 @@ from bench.spec import Decoding
 
 _WIDTHS = (64, 512, 4096)  # how many of the most likely tokens are looked at, one after the other, before all are
 _SMALLEST_GROUP = 8  # neighbours whose maximum stands for them in the search for the most likely: fewer save nothing
+_NEARLY_ALL = 0.9999  # probabilities in float32 add up to more than this
 _BLOCK_ROWS = 16  # rows whose [vocabulary] values are worked on at a time: they stay in the processor's cache
 
 
@@ -60,8 +61,10 @@ def _sample_block(logits: torch.Tensor, uniform: torch.Tensor, decoding: Decodin
 def _nucleus(scaled: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch.Tensor:
     """Positions drawn from each row's nucleus, [rows].
 
-    Only the most likely tokens are sorted out, ever more of them for the rows where they do not hold `top_p` yet: the
-    result is exact without sorting the vocabulary.
+    Only the most likely tokens are sorted out, ever more of them for the rows where they do not decide the draw yet:
+    the result is exact without sorting the vocabulary, and mostly without seeing the whole nucleus. Its mass is at
+    least `top_p`, and exceeds it by less than its least likely token's: where the draw is the same at both ends, it is
+    the draw.
     """
     vocabulary = scaled.shape[-1]
     if top_p >= 1:
@@ -77,12 +80,16 @@ def _nucleus(scaled: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch
         probability = (top - normaliser).double().exp()
         mass = probability.cumsum(-1)
         kept = torch.where(mass - probability < top_p, probability, 0.0).cumsum(-1)
-        position = _invert(kept, uniform * kept[:, -1])
-        full = (mass[:, -1] >= top_p) | (width == vocabulary)
-        drawn[rows[full]] = tokens.gather(-1, position[:, None])[:, 0][full]
-        if full.all():
+        held = kept[:, -1]
+        whole = (mass[:, -1] >= top_p) | (width == vocabulary)
+        least = torch.where(whole, held, min(top_p, _NEARLY_ALL))
+        most = torch.where(whole, held, top_p + probability[:, -1])
+        position = _invert(kept, uniform * least)
+        known = whole | ((uniform * most < held) & (position == _invert(kept, uniform * most)))
+        drawn[rows[known]] = tokens.gather(-1, position[:, None])[:, 0][known]
+        if known.all():
             break
-        rows, scaled, normaliser, uniform = (one[~full] for one in (rows, scaled, normaliser, uniform))
+        rows, scaled, normaliser, uniform = (one[~known] for one in (rows, scaled, normaliser, uniform))
     return drawn
 
 
