@@ -38,6 +38,7 @@ def in_batches(
     *,
     most: int | None = None,
     order: Callable[[T], int] | None = None,
+    fixed: int | None = None,
     halve: Callable[[T], list[T]] | None = None,
 ) -> Iterator[tuple[list[T], R]]:
     """Do some work batch by batch; where memory gives out, batches are half as large from there on, and for good.
@@ -49,6 +50,7 @@ def in_batches(
         rows: Rows that an item takes.
         most: Tokens of a batch; None for `LIMIT`.
         order: See `batches`.
+        fixed: See `batches`.
         halve: Parts of an item that is too large by itself, where it can be parted.
 
     Yields:
@@ -58,7 +60,7 @@ def in_batches(
         MissingError: memory does not suffice for a single item.
     """
     most = most or LIMIT.tokens
-    queue = deque(batches(items, length, rows, most, order))
+    queue = deque(batches(items, length, rows, most, order, fixed))
     while queue:
         batch = queue.popleft()
         try:
@@ -80,7 +82,7 @@ def in_batches(
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         left = [item for one in (batch, *queue) for item in one]
-        queue = deque(batches(left, length, rows, most, order))
+        queue = deque(batches(left, length, rows, most, order, fixed))
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
@@ -93,6 +95,7 @@ def batches(
     rows: Callable[[T], int],
     most: int = BATCH_TOKENS,
     order: Callable[[T], int] | None = None,
+    fixed: int | None = None,
 ) -> Iterator[list[T]]:
     """Cut items into batches of similar length that hold at most `most` tokens (or a single item).
 
@@ -102,18 +105,58 @@ def batches(
         rows: Rows that an item takes.
         most: Limit of tokens in a batch, counted as its rows times its longest row.
         order: What is to be alike in a batch, where it is not the length itself; the largest comes first.
+        fixed: What a batch costs whatever it holds, in tokens: batches are cut where that costs less than the padding
+            that it saves. None fills one batch after the other.
     """
-    batch: list[T] = []
+    alike = order or length
+    left = sorted(items, key=alike, reverse=True)
+    ends = _full(left, length, rows, most) if fixed is None else _cheapest(left, length, rows, most, alike, fixed)
+    start = 0
+    for end in ends:
+        yield left[start:end]
+        start = end
+
+
+def _full(items: Sequence[T], length: Callable[[T], int], rows: Callable[[T], int], most: int) -> Iterator[int]:
+    """Ends of batches that are filled one after the other."""
+    start = 0
+    while start < len(items):
+        start = max(_fitting(items, start, length, rows, most))
+        yield start
+
+
+def _cheapest(
+    items: Sequence[T],
+    length: Callable[[T], int],
+    rows: Callable[[T], int],
+    most: int,
+    alike: Callable[[T], int],
+    fixed: int,
+) -> Iterator[int]:
+    """Ends of the batches whose padded tokens and fixed costs are least together, found from the last item back."""
+    cost, end = [0] * (len(items) + 1), [0] * len(items)
+    for start in reversed(range(len(items))):
+        size = alike(items[start])
+        cost[start], end[start] = min(
+            ((stop - start) * size + fixed + cost[stop], stop) for stop in _fitting(items, start, length, rows, most)
+        )
+    start = 0
+    while start < len(items):
+        start = end[start]
+        yield start
+
+
+def _fitting(
+    items: Sequence[T], start: int, length: Callable[[T], int], rows: Callable[[T], int], most: int
+) -> Iterator[int]:
+    """Where a batch that begins at `start` may end."""
     taken = longest = 0
-    for item in sorted(items, key=order or length, reverse=True):
-        if batch and (taken + rows(item)) * max(longest, length(item)) > most:
-            yield batch
-            batch, taken, longest = [], 0, 0
-        batch.append(item)
-        taken += rows(item)
-        longest = max(longest, length(item))
-    if batch:
-        yield batch
+    for place in range(start, len(items)):
+        taken += rows(items[place])
+        longest = max(longest, length(items[place]))
+        if place > start and taken * longest > most:
+            return
+        yield place + 1
 
 
 def pad(rows: Sequence[Sequence[int]], filler: int, side: str, device: torch.device) -> tuple[torch.Tensor, ...]:

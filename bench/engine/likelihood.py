@@ -15,6 +15,7 @@ from bench.policy import Cache, Policy
 _POSITIONS = 512  # positions whose [vocabulary] logits are made at a time
 _LOGIT_ROWS = 32  # of them those that are normalised at a time: they stay in the processor's cache
 _FIXED = 48  # what a reading costs whatever its size (the weights pass through memory once), in positions
+_READINGS = 8  # that a batch of long continuations takes
 _WORTH_A_HEAD = 256  # tokens that a common beginning must save
 
 
@@ -76,6 +77,7 @@ def loglikelihood(
     results: dict[int, Likelihood] = {}
     most = batch_tokens or LIMIT.tokens
     groups = _grouped(policy, requests)
+    longest = max((len(tokens) for group in groups for tokens in group.continuations), default=0)
     head = _Head.of(policy, [group.context for group in groups])
     for batch, scored in in_batches(
         [part for group in groups for part in group.cut(max(1, most // max(1, group.longest)))],
@@ -84,6 +86,7 @@ def loglikelihood(
         lambda group: len(group.numbers),
         most=most,
         order=lambda group: len(group.context),
+        fixed=_FIXED * min(max(longest, 1), _READINGS),  # a long continuation is read in several steps
         halve=lambda group: group.cut(max(1, len(group.numbers) // 2)),
     ):
         results.update(scored)

@@ -1,7 +1,7 @@
 """Generation: what transformers' own greedy loop writes, whatever shares the batch."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -206,6 +206,25 @@ def test_batches_are_sorted_full_and_whole():
     assert all(len(batch) == 1 or 2 * len(batch) * max(batch) <= 20 for batch in cut)
     assert [len(batch) for batch in cut] == [1, 1, 2, 3]
     assert list(batches([], lambda _: 1, lambda _: 1)) == []
+
+
+@pytest.mark.parametrize("fixed", [0, 3, 10, 100])
+def test_batches_with_a_fixed_cost_are_the_cheapest_of_all_that_fit(fixed: int) -> None:
+    lengths = [9, 9, 8, 5, 5, 2, 1, 1]
+
+    def cost(cut: Sequence[Sequence[int]]) -> int:
+        return sum(len(batch) * batch[0] + fixed for batch in cut)
+
+    def cuts(items: list[int]) -> Iterator[list[list[int]]]:
+        if not items:
+            yield []
+        for end in range(1, len(items) + 1):
+            if end == 1 or end * items[0] <= 30:
+                yield from ([items[:end], *rest] for rest in cuts(items[end:]))
+
+    found = list(batches(lengths[::-1], lambda item: item, lambda _: 1, most=30, fixed=fixed))
+    assert [item for batch in found for item in batch] == lengths
+    assert cost(found) == min(map(cost, cuts(lengths)))
 
 
 class Small(HFPolicy):
