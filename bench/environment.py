@@ -35,6 +35,7 @@ ENGINE_CODE = (
     "bench.scorers",
     "bench.tasks",
     "bench.recipes",
+    "bench.writers",
     "bench.embeddings",
     "bench.stats",
     "bench.hashing",

@@ -97,7 +97,7 @@ def build_tasks(suite: SuiteSpec) -> list[Task[Any]]:
         tasks.extend(kind.from_config(validate(kind.Config, entry, f"{where} ({entry['task']})")))
     names = [task.name for task in tasks]
     for place, task in enumerate(tasks):
-        for needed in task.info.needs:
+        for needed in task.needs:
             if needed not in names[:place]:
                 raise UsageError(
                     f"suite '{suite.name}': task '{task.name}' reads the samples of '{needed}'",

@@ -314,6 +314,7 @@ class Runner:
             base=self.env.base,
             progress=self.env.progress,
             limit=self.cell.limit,
+            tasks={task.name: task for task in tasks},
         )
         results: dict[str, TaskResult] = {}
         asking = [task for task in tasks if task.info.measures == "policy"]

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import UsageError, did_you_mean
 
@@ -40,6 +41,35 @@ class Decoding(Spec):
     top_p: float = Field(0.9, gt=0, le=1)
     top_k: int = Field(0, ge=0)
     temperature: float = Field(1.0, gt=0)
+
+
+class GeneratorSpec(Spec):
+    """A language model that writes or judges texts: one that is loaded here, or one behind an endpoint."""
+
+    model: str = Field(
+        "smollm2-135m-instruct", description="an asset's name, a hub id or a folder; or the endpoint's name for it"
+    )
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    endpoint: str | None = Field(
+        None, description="base URL of an OpenAI-compatible API, such as http://localhost:8000/v1"
+    )
+    key_variable: str = Field("OPENAI_API_KEY", description="the environment variable that holds the endpoint's key")
+    concurrency: int = Field(8, ge=1, description="requests at a time")
+    timeout: float = Field(60, gt=0, description="seconds that a request may take")
+    retries: int = Field(5, ge=0, description="further tries after 408, 409, 429, 5xx or no connection, with backoff")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _plain_address(cls, value: str | None) -> str | None:
+        """It stands in records: what may be a key is refused."""
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("not an address of the form http://HOST/v1")
+            if parts.username or parts.password or parts.query or parts.fragment:
+                raise ValueError("it holds more than an address: the key goes into the environment (key_variable)")
+        return value
 
 
 class SetsSpec(Spec):

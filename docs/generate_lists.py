@@ -12,6 +12,7 @@ from bench.cli.show import options
 
 DOCS = Path(__file__).parent
 _END = "<!-- end -->"
+_LONG = 90  # characters of a default that are shown
 
 
 def methods() -> str:
@@ -84,6 +85,10 @@ def _options(config: Any, leave_out: tuple[str, ...] = ()) -> str:
 def _default(value: Any) -> str:
     if value is None:
         return "null"
+    if isinstance(value, str) and len(value) > _LONG:
+        value = f"{value[:_LONG].rstrip()}..."
+    if isinstance(value, str):
+        return value.replace("\n", "\\n")  # a line's end would end the table's row
     return f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
 

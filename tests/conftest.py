@@ -257,3 +257,16 @@ def build_tiny_model(folder: Path, *, seed: int = 0, **changes: Any) -> None:
         model = LlamaForCausalLM(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture
+def context(tmp_path):
+    """As much of a run as tasks ask for; nothing is fetched."""
+    from bench.assets.store import AssetStore
+    from bench.progress import SILENT
+    from bench.spec import Decoding
+    from bench.tasks.base import TaskContext
+
+    store = AssetStore(tmp_path / "cache", offline=True)
+    unused: Any = None
+    return TaskContext(tmp_path / "samples", store, unused, 0.5, Decoding(), 0, unused, SILENT)

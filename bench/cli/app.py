@@ -10,6 +10,7 @@ from bench.cli.baseline import baseline
 from bench.cli.check import check
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
+from bench.cli.judge import judge
 from bench.cli.plot import plot
 from bench.cli.report import report
 from bench.cli.run import run
@@ -54,6 +55,7 @@ app.command("table")(table)
 app.command("plot")(plot)
 app.command("report")(report)
 app.command("compare")(compare)
+app.command("judge")(judge)
 app.command("baseline")(baseline)
 app.command("check")(check)
 app.command("runs")(runs)

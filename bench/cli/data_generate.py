@@ -32,6 +32,9 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     half: Annotated[
         str, typer.Option("--half", help="all, or train: the half that no task of ours evaluates on.")
     ] = "all",
+    label: Annotated[
+        str, typer.Option("--label", help="all, neutral or toxic: what the data calls them, where it says so.")
+    ] = "all",
     skip: Annotated[int, typer.Option("--skip", min=0, help="Sentences to pass over first.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The most sentences to take.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what was begun in the folder.")] = False,
@@ -55,6 +58,8 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
     if half not in ("all", "train"):
         raise UsageError(f"--half {half} is neither 'all' nor 'train'")
+    if label not in ("all", "neutral", "toxic"):
+        raise UsageError(f"--label {label} is none of 'all', 'neutral', 'toxic'")
     settle_process(offline=offline)
     asked = _recipe(recipe, settings or [], model, endpoint)
     progress = console_progress()
@@ -62,6 +67,10 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     found = load_sentences(assets.data(sentences).path, field)
     if half == "train":
         found = part(found, "train")
+    if label != "all":
+        found = [sentence for sentence in found if sentence.toxic is (label == "toxic")]
+        if not found:
+            raise UsageError(f"{sentences} has no sentence that it calls {label}", mend="see docs/sets.md for labels")
     chosen = found[skip:][:limit]
     if not chosen:
         raise UsageError(f"--skip {skip} leaves none of {len(found)} sentences")

@@ -1,8 +1,10 @@
 """Log-likelihoods from any policy: what several requests share, a context or its beginning, is read once."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +17,9 @@ from bench.policy import Cache, Policy
 _POSITIONS = 512  # positions whose [vocabulary] logits are made at a time
 _LOGIT_ROWS = 32  # of them those that are normalised at a time: they stay in the processor's cache
 _FIXED = 48  # what a reading costs whatever its size (the weights pass through memory once), in positions
+_PAST = 0.03  # what a position that was read before costs each row of a reading, in positions
 _READINGS = 8  # that a batch of long continuations takes
-_WORTH_A_HEAD = 256  # tokens that a common beginning must save
+_WORTH_A_HEAD = 256  # tokens that a common beginning must save, for a reading and batches of its own
 
 
 @dataclass(frozen=True)
@@ -76,21 +79,21 @@ def loglikelihood(
     """
     results: dict[int, Likelihood] = {}
     most = batch_tokens or LIMIT.tokens
-    groups = _grouped(policy, requests)
-    longest = max((len(tokens) for group in groups for tokens in group.continuations), default=0)
-    head = _Head.of(policy, [group.context for group in groups])
-    for batch, scored in in_batches(
-        [part for group in groups for part in group.cut(max(1, most // max(1, group.longest)))],
-        lambda batch: _score(policy, batch, head),
-        lambda group: group.longest,
-        lambda group: len(group.numbers),
-        most=most,
-        order=lambda group: len(group.context),
-        fixed=_FIXED * min(max(longest, 1), _READINGS),  # a long continuation is read in several steps
-        halve=lambda group: group.cut(max(1, len(group.numbers) // 2)),
-    ):
-        results.update(scored)
-        done(sum(len(group.numbers) for group in batch))
+    longest = max((len(continuation) for _, continuation in requests), default=0)
+    for shared, groups in _alike(_grouped(policy, requests)):
+        head = _Head(policy, groups[0].context[:shared])
+        for batch, scored in in_batches(
+            [part for group in groups for part in group.cut(max(1, most // max(1, group.longest)))],
+            partial(_score, policy, head=head),
+            lambda group: group.longest,
+            lambda group: len(group.numbers),
+            most=most,
+            order=lambda group: len(group.context),
+            fixed=_FIXED * min(max(longest, 1), _READINGS),  # a long continuation is read in several steps
+            halve=lambda group: group.cut(max(1, len(group.numbers) // 2)),
+        ):
+            results.update(scored)
+            done(sum(len(group.numbers) for group in batch))
     return [results[number] for number in range(len(requests))]
 
 
@@ -105,11 +108,67 @@ def _grouped(policy: Policy, requests: Sequence[tuple[Sequence[int], Sequence[in
     return list(groups.values())
 
 
+def _alike(groups: Sequence[_Group]) -> Iterator[tuple[int, list[_Group]]]:
+    """Groups whose contexts begin alike (after the examples of one few-shot task), and how many tokens they share.
+
+    In the order of their tokens, contexts with a common beginning stand together. Those are parted as saves most: all
+    of a stretch by what all of it shares, or its parts by the more that each of them does.
+
+    Yields:
+        The length of the beginning, 0 where it is not worth a reading of its own, and the groups.
+    """
+    ordered = sorted(groups, key=lambda one: one.context)
+    taken = 0
+    lone: list[_Group] = []
+    for shared, first, last in _stretches([_common(a.context, b.context) for a, b in pairwise(ordered)]):
+        lone += ordered[taken:first]
+        yield shared, ordered[first : last + 1]
+        taken = last + 1
+    lone += ordered[taken:]
+    if lone:
+        yield 0, lone
+
+
+class _Stretch(NamedTuple):
+    """Neighbours from `first` on that share so many tokens, with the best that can be made of the parts within."""
+
+    shared: int
+    first: int
+    parts: list[tuple[int, int, int]]
+    saved: int
+
+
+def _stretches(shared: Sequence[int]) -> list[tuple[int, int, int]]:
+    """The (tokens, first, last) of the stretches to read once, from what each and its next neighbour share."""
+    open_ = [_Stretch(0, 0, [], 0)]
+    for last, now in enumerate([*shared, 0]):
+        first, parts, saved = last, list[tuple[int, int, int]](), 0
+        while open_[-1].shared > now:
+            done = open_.pop()
+            first, whole = done.first, done.shared * (last - done.first)
+            # The reading itself costs as much as `_WORTH_A_HEAD` tokens.
+            parts, saved = done.parts + parts, done.saved + saved
+            if whole - _WORTH_A_HEAD > saved:
+                parts, saved = [(done.shared, done.first, last)], whole - _WORTH_A_HEAD
+        if open_[-1].shared < now:
+            open_.append(_Stretch(now, first, parts, saved))
+        else:
+            below = open_.pop()
+            open_.append(below._replace(parts=below.parts + parts, saved=below.saved + saved))
+    return open_[0].parts
+
+
+def _common(one: tuple[int, ...], two: tuple[int, ...]) -> int:
+    """Tokens that two contexts begin with, less one where that is all of either."""
+    most = min(len(one), len(two)) - 1
+    return next((n for n in range(most) if one[n] != two[n]), most)
+
+
 class _Head:
-    """What all contexts begin with (the examples of a few-shot task), read once.
+    """What some contexts begin with, read once.
 
     Attributes:
-        length: Its number of tokens; 0 where it is not worth a reading of its own.
+        length: Its number of tokens; 0 where there is none.
     """
 
     def __init__(self, policy: Policy, tokens: Sequence[int]) -> None:
@@ -118,17 +177,6 @@ class _Head:
         if tokens:
             ids = torch.tensor([list(tokens)], device=policy.device)
             self._cache: Cache = policy.forward(ids, torch.ones_like(ids), logits_to_keep=1)[1]
-
-    @classmethod
-    def of(cls, policy: Policy, contexts: Sequence[tuple[int, ...]]) -> "_Head":
-        """The common beginning, less a token where it is a whole context, so that each has one left to read."""
-        if not contexts:
-            return cls(policy, ())
-        first, last = min(contexts), max(contexts)  # what these two share, all share
-        most = min(map(len, contexts)) - 1
-        length = next((n for n in range(most) if first[n] != last[n]), most)
-        worth = length > 1 and length * (len(contexts) - 1) >= _WORTH_A_HEAD
-        return cls(policy, first[:length] if worth else ())
 
     def cache(self, rows: int) -> Cache | None:
         """Its cache, for so many rows."""
@@ -147,7 +195,7 @@ class _Row(NamedTuple):
     tokens: tuple[int, ...]
 
 
-def _score(policy: Policy, batch: Sequence[_Group], head: _Head) -> dict[int, Likelihood]:
+def _score(policy: Policy, batch: Sequence[_Group], *, head: _Head) -> dict[int, Likelihood]:
     """Read the contexts, then, on top of their repeated cache, the continuations' tokens but their last.
 
     The longest continuations come first and are read in segments of columns: those that have ended leave without a
@@ -181,7 +229,7 @@ def _score(policy: Policy, batch: Sequence[_Group], head: _Head) -> dict[int, Li
         cache.batch_select_indices(owners[:open_rows])
         mask = mask[owners[:open_rows]]
     while open_rows:
-        width = _segment([len(row.tokens) - 1 - read for row in rows[:open_rows]])
+        width = _segment([len(row.tokens) - 1 - read for row in rows[:open_rows]], mask.shape[1])
         fed, present = pad([row.tokens[read:-1][:width] for row in rows[:open_rows]], 0, "right", policy.device)
         wanted, _ = pad([row.tokens[read + 1 :][:width] for row in rows[:open_rows]], 0, "right", policy.device)
         mask = torch.cat([mask, present], -1)
@@ -199,15 +247,17 @@ def _score(policy: Policy, batch: Sequence[_Group], head: _Head) -> dict[int, Li
     }
 
 
-def _segment(lengths: Sequence[int]) -> int:
+def _segment(lengths: Sequence[int], past: int) -> int:
     """How many columns to read at once of rows that have so many tokens left, longest first.
 
-    The width at which most of what is paid for is a row's own tokens: padding is not, nor is a reading's fixed cost.
+    The width at which most of what is paid for is a row's own tokens: padding is not, nor is what a reading costs
+    whatever its width, which grows with the positions that were read before.
     """
     most = max(1, min(lengths[0], _POSITIONS // len(lengths)))
     widths = np.arange(1, most + 1)
     own = np.minimum.outer(widths, np.array(lengths)).sum(-1)
-    return int(widths[(own / (widths * len(lengths) + _FIXED)).argmax()])
+    reading = _FIXED + _PAST * past * len(lengths)
+    return int(widths[(own / (widths * len(lengths) + reading)).argmax()])
 
 
 def _gather(logits: torch.Tensor, owners: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,12 @@ from bench.errors import MissingError, UsageError
 from bench.hashing import hash_json
 from bench.progress import SILENT, Progress
 from bench.recipes.candidates import Row, Verdicts, cleaned, judge, trained_text, yields
-from bench.recipes.recipe import KINDS, Recipe
+from bench.recipes.recipe import KINDS, Kind, Recipe
 from bench.recipes.sentences import Sentence
-from bench.recipes.writers import Answer, Done, Order, Writer
 from bench.sets.format import ContrastiveSet, Text, save_sets
 from bench.store.files import read_json, read_jsonl, write_json, write_text
 from bench.store.samples import SampleFile
+from bench.writers import Answer, Done, Order, Writer
 
 if TYPE_CHECKING:
     from bench.recipes.measure import Meter
@@ -72,11 +73,20 @@ class Build:
         have = {_name(row) for row in rows if row["text"] is not None}
         count = self.recipe.decoding.num_samples
         every = [
-            Order(one, kind, tuple(n for n in range(count) if (one.id, kind, n) not in have))
-            for one in self.sentences
-            for kind in KINDS
+            Order.of(
+                name,
+                getattr(self.recipe.templates, kind),
+                sentence.text,
+                tuple(n for n in range(count) if (sentence.id, kind, n) not in have),
+            )
+            for name, (sentence, kind) in self._owners.items()
         ]
         return [order for order in every if order.samples]
+
+    @cached_property
+    def _owners(self) -> dict[str, tuple[Sentence, Kind]]:
+        """Of which sentence and kind an order is, by its id."""
+        return {f"{sentence.id}/{kind}": (sentence, kind) for sentence in self.sentences for kind in KINDS}
 
     def todo(self) -> bool:
         """Whether any candidate is not written yet."""
@@ -110,7 +120,11 @@ class Build:
         """Orders as they are done, with their candidates, measured."""
 
         def rows_of(done: list[Done]) -> list[Row]:
-            rows = [_row(order, sample, answer) for order, answers in done for sample, answer in answers.items()]
+            rows = [
+                _row(*self._owners[order.id], sample, answer)
+                for order, answers in done
+                for sample, answer in answers.items()
+            ]
             meter.measure(rows)
             return rows
 
@@ -197,12 +211,12 @@ def _name(row: Row) -> tuple[str, str, int]:
     return row["sentence_id"], row["kind"], row["sample"]
 
 
-def _row(order: Order, sample: int, answer: Answer) -> Row:
+def _row(sentence: Sentence, kind: Kind, sample: int, answer: Answer) -> Row:
     return {
-        "sentence_id": order.sentence.id,
-        "sentence": order.sentence.text,
-        "group": order.sentence.group,
-        "kind": order.kind,
+        "sentence_id": sentence.id,
+        "sentence": sentence.text,
+        "group": sentence.group,
+        "kind": kind,
         "sample": sample,
         "text": None if answer.text is None else cleaned(answer.text),
         "failure": answer.failure,

@@ -15,12 +15,19 @@ Row = dict[str, Any]
 failure, ended, toxicity, similarity, rouge_l, length_ratio, language, log_perplexity; null is what was not measured."""
 
 _REFUSAL = re.compile(
-    r"^\W*(i'?m sorry|i am sorry|sorry,|i apologi[sz]e|i can(no|['\u2019])?t\b|i cannot|i am unable|"
-    r"i'?m unable|i won'?t|as an ai|as a language model|i'?m (just )?an ai|sure[,!.:]|certainly[,!.:]|of course[,!.:]|"
-    r"here('s| is| are)\b|absolutely[,!.:]|paraphrased?\b|rephrased?\b|(the|a) (paraphrased?|rephrased|rewritten)\b)",
+    r"^\W*((i'?m|i am|we'?re|we are) (very |so |really )?sorry\b|sorry,|(i|we) apologi[sz]e\b|"
+    r"(i|we) (can(no|['\u2019])?t\b|can not\b|am unable|are unable|won['\u2019]?t\b|will not\b)|"
+    r"i['\u2019]?m (unable|not able|not comfortable)\b|as an ai\b|as a (large )?language model\b|"
+    r"i['\u2019]?m (just )?an ai\b|i must decline\b|unfortunately,? (i|we) can(no|['\u2019])?t\b)",
     re.IGNORECASE,
 )
-"""How refusals and talk about the task begin."""
+"""How refusals begin."""
+_ANNOUNCEMENT = re.compile(
+    r"^\W*(sure[,!.:]|certainly[,!.:]|of course[,!.:]|here('s| is| are)\b|absolutely[,!.:]|paraphrased?\b|"
+    r"rephrased?\b|(the|a) (paraphrased?|rephrased|rewritten)\b)",
+    re.IGNORECASE,
+)
+"""How talk about the task begins."""
 _TASK_WORDS = re.compile(r"\b(paraphras|rephras|original sentence|toxic way|the sentence)\w*", re.IGNORECASE)
 
 
@@ -137,7 +144,12 @@ REASONS = (*_FILTERS, "evaluation prompt", "duplicate", "another set has it", "p
 
 def talks_about_the_task(text: str) -> bool:
     """Whether a text refuses, announces what follows, or speaks of paraphrasing."""
-    return bool(_REFUSAL.match(text) or _TASK_WORDS.search(text))
+    return refuses(text) or bool(_ANNOUNCEMENT.match(text) or _TASK_WORDS.search(text))
+
+
+def refuses(text: str) -> bool:
+    """Whether a text begins as refusals in English do."""
+    return bool(_REFUSAL.match(text))
 
 
 def _match_perplexity(rows: Sequence[Row], places: Sequence[int], dropped: list[str | None], gap: float | None) -> None:

@@ -13,12 +13,12 @@ from bench.recipes.recipe import Recipe
 from bench.recipes.sentences import Sentence
 from bench.scorers import load_scorer
 from bench.sets.prompts import load_prompts, part
-from bench.spec import ModelSpec
+from bench.spec import GeneratorSpec
 
 if TYPE_CHECKING:
-    from bench.policy import LoadedModel
+    from bench.policy import Policy
     from bench.recipes.measure import Meter
-    from bench.recipes.writers import Writer
+    from bench.writers import Writer
 
 
 class Kitchen:
@@ -80,38 +80,32 @@ class Kitchen:
             return build.finish()
 
     @cached_property
-    def _base(self) -> "LoadedModel | None":
+    def _base(self) -> "Policy | None":
         """The generator in memory."""
-        spec = self.recipe.generator
-        return self._load(self.generator, ModelSpec(id=spec.model, revision=spec.revision, dtype=spec.dtype))
+        return self._load(self.recipe.generator) if self.generator else None
 
-    def _load(self, found: Resolved | None, spec: ModelSpec) -> "LoadedModel | None":
-        if found is None:
-            return None
-        from bench.model import load_model
+    def _load(self, spec: GeneratorSpec) -> "Policy":
+        from bench.writers import load_local
 
-        with self.progress.bar(f"load {spec.id}"):
-            return load_model(spec, found)
+        return load_local(spec, self.assets, self.progress)
 
     def _writer(self) -> "Writer":
-        from bench.policy import HFPolicy
-        from bench.recipes.writers import EndpointWriter, LocalWriter
+        from bench.writers import EndpointWriter, LocalWriter
 
+        templates = self.recipe.templates
         if self._base is None:
-            return EndpointWriter(self.recipe.generator, self.recipe.templates)
-        return LocalWriter(HFPolicy(self._base.model, self._base.tokenizer), self.recipe.templates)
+            return EndpointWriter(self.recipe.generator, templates.until)
+        return LocalWriter(self._base, templates.chat, templates.until)
 
     def _meter(self) -> "Meter":
         from bench.embeddings import SentenceEncoder
-        from bench.policy import HFPolicy
         from bench.recipes.measure import Meter
 
         named = self.recipe.perplexity_model
-        base = self._load(self.reader, ModelSpec(id=named)) if named else self._base
         return Meter(
             self.scorer,
             SentenceEncoder(self.encoder) if self.encoder else None,
-            HFPolicy(base.model, base.tokenizer) if base else None,
+            self._load(GeneratorSpec(model=named)) if named else self._base,
             after=self.recipe.anchor == "sentence",
         )
 

@@ -1,5 +1,7 @@
 """The identity groups of ToxiGen, under one name each: the released files and scripts spell them in several ways."""
 
+import re
+
 from bench.errors import UsageError, did_you_mean
 from bench.hashing import normalise
 
@@ -64,3 +66,27 @@ def group_name(name: str, where: str) -> str:
     if folded not in known:
         raise UsageError(f"{where}: the group is none of ToxiGen's", mend=did_you_mean(folded, GROUPS))
     return known[folded]
+
+
+_MENTIONS = {
+    "asian": r"asians?",
+    "black": r"blacks|black (people|persons?|m[ae]n|wom[ae]n|guys?|girls?|boys?|kids?|folks?|community)|"
+    r"african[- ]americans?",
+    "chinese": r"chinese",
+    "jewish": r"jew(s|ish)?",
+    "latino": r"latin[oa]s?|hispanics?",
+    "lgbtq": r"gays?|lesbians?|lgbtq?|trans(gender(ed)?|sexuals?)?|bisexuals?|queers?|homosexuals?",
+    "mental_disability": r"mental(ly)? (ill(ness)?|disabled|disabilit(y|ies))|autis(m|tic)|schizophreni(a|cs?)",
+    "mexican": r"mexicans?",
+    "middle_eastern": r"arabs?|middle[- ]eastern(ers?)?|iraqis?|iranians?|syrians?",
+    "muslim": r"muslims?|islam(ic)?",
+    "native_american": r"native[- ]americans?|american indians?|indigenous",
+    "physical_disability": r"physical(ly)? disab(led|ility|ilities)|wheelchairs?|blind|deaf",
+    "women": r"wom[ae]n|girls?|females?|lad(y|ies)",
+}
+_MENTIONED = {name: re.compile(rf"\b({terms})\b", re.IGNORECASE) for name, terms in _MENTIONS.items()}
+
+
+def mentioned(text: str) -> tuple[str, ...]:
+    """The groups that a text names by a common word, in English: a rule of thumb for data that names none."""
+    return tuple(name for name, terms in _MENTIONED.items() if terms.search(text))

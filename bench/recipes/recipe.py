@@ -1,43 +1,13 @@
 """How contrastive sets are made of sentences by a language model: generator, templates, sampling, filters."""
 
 from typing import Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from bench.spec import Decoding, ScorerSpec, Spec
+from bench.spec import Decoding, GeneratorSpec, ScorerSpec, Spec
 
 Kind = Literal["positive", "negative"]
 KINDS: tuple[Kind, ...] = ("positive", "negative")
-
-
-class GeneratorSpec(Spec):
-    """The language model that writes the candidates: one that is loaded here, or one behind an endpoint."""
-
-    model: str = Field(
-        "smollm2-135m-instruct", description="an asset's name, a hub id or a folder; or the endpoint's name for it"
-    )
-    revision: str | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    endpoint: str | None = Field(
-        None, description="base URL of an OpenAI-compatible API, such as http://localhost:8000/v1"
-    )
-    key_variable: str = Field("OPENAI_API_KEY", description="the environment variable that holds the endpoint's key")
-    concurrency: int = Field(8, ge=1, description="requests at a time")
-    timeout: float = Field(60, gt=0, description="seconds that a request may take")
-    retries: int = Field(5, ge=0, description="further tries after 408, 409, 429, 5xx or no connection, with backoff")
-
-    @field_validator("endpoint")
-    @classmethod
-    def _plain_address(cls, value: str | None) -> str | None:
-        """It stands in records: what may be a key is refused."""
-        if value is not None:
-            parts = urlsplit(value)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("not an address of the form http://HOST/v1")
-            if parts.username or parts.password or parts.query or parts.fragment:
-                raise ValueError("it holds more than an address: the key goes into the environment (key_variable)")
-        return value
 
 
 class Templates(Spec):
@@ -56,15 +26,6 @@ class Templates(Spec):
             if "{sentence}" not in getattr(self, kind):
                 raise ValueError(f"the {kind} template has no {{sentence}}: it says where the sentence goes")
         return self
-
-    def render(self, kind: Kind, sentence: str) -> str:
-        """The request for one sentence."""
-        return str(getattr(self, kind)).replace("{sentence}", sentence)
-
-    def cut(self, text: str) -> tuple[str, bool]:
-        """What stands before `until`, and whether there was one."""
-        before, found, _ = text.lstrip().partition(self.until) if self.until else (text, "", "")
-        return before, bool(found)
 
 
 class Filters(Spec):

@@ -1,7 +1,8 @@
-"""Sentences to write sets of, out of the files that people have: JSON lines, CSV, plain text."""
+"""Sentences to write sets of or to ask about, out of the files that people have: JSON, CSV, plain text."""
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,31 +10,51 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.hashing import content_id
-from bench.recipes.groups import group_name
+from bench.recipes.groups import group_name, mentioned
 from bench.rows import read_rows
-from bench.sets.prompts import part
+from bench.sets.prompts import TOXIC_FROM, part
 
 FIELDS = ("sentence", "text", "input", "neutral_comment", "generation", "passage", "prompt")
-"""Keys that hold the sentence, the first that a row has: ours, SafeNLP's `input`, ParaDetox's `neutral_comment`,
-ToxiGen's `text` and `generation`."""
-GROUPS = ("group", "target_group")
-"""Keys that name the identity group that a sentence is about."""
+"""Keys that hold the sentence, the first that a row has: ours, SafeNLP's and ToxiGen's `text`, the `input` of Klein &
+Nabi's released files, ParaDetox's `neutral_comment`, ToxiGen's `generation`."""
+GROUPS = ("groups", "target_groups", "group", "target_group")
+"""Keys that name the identity groups that a sentence is about: a list, or one name."""
+_LABELS: dict[Any, bool] = {"hate": True, "toxic": True, "neutral": False, "benign": False, "non-toxic": False}
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence with its content id, and the identity group that it is about, where the data says so."""
+    """A sentence.
+
+    Attributes:
+        id: Its content id.
+        text: It itself.
+        groups: The identity groups that it is about: as the data says, or none.
+        toxic: Whether the data calls it toxic; None where it says neither.
+    """
 
     id: str
     text: str
-    group: str | None = None
+    groups: tuple[str, ...] = ()
+    toxic: bool | None = None
+
+    @property
+    def group(self) -> str | None:
+        """Its groups as one word, for people."""
+        return "+".join(self.groups) or None
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """The groups that the data names; where it names none, those that the sentence mentions."""
+        return self.groups or mentioned(self.text)
 
 
 def load_sentences(path: Path, field: str | None = None) -> list[Sentence]:
     """Read sentences, each content once, in the file's order.
 
     Args:
-        path: `.jsonl` (or any other ending): JSON lines; `.csv` or `.tsv` with a header; `.txt`: a sentence a line.
+        path: `.jsonl` (or any other ending): JSON lines; `.json`: one array of objects, or JSON lines; `.csv` or
+            `.tsv` with a header; `.txt`: a sentence a line.
         field: The key or column of the sentence; None for the first of `FIELDS` that a row has.
 
     Raises:
@@ -43,12 +64,29 @@ def load_sentences(path: Path, field: str | None = None) -> list[Sentence]:
     for where, row in _rows(path):
         text = _text(row, field, where)
         if text.strip():
-            group = next((row[key] for key in GROUPS if row.get(key)), None)
-            sentence = Sentence(content_id(text), text.strip(), group_name(str(group), where) if group else None)
+            sentence = Sentence(content_id(text), text.strip(), _groups(row, where), _toxic(row))
             found.setdefault(sentence.id, sentence)
     if not found:
         raise UsageError(f"{path} holds no sentence")
     return list(found.values())
+
+
+def _groups(row: dict[str, Any], where: str) -> tuple[str, ...]:
+    """The identity groups that a row names, each once."""
+    named = next((row[key] for key in GROUPS if row.get(key)), ())
+    names = named if isinstance(named, list | tuple) else (named,)
+    return tuple(dict.fromkeys(group_name(str(name), where) for name in names))
+
+
+def _toxic(row: dict[str, Any]) -> bool | None:
+    """What a row says: SafeNLP's `label`, ToxiGen's `prompt_label`, or RealToxicityPrompts' `toxicity` (0 to 1)."""
+    if isinstance(label := row.get("label"), str):
+        return _LABELS.get(label.casefold())
+    if (label := str(row.get("prompt_label", ""))) in ("0", "1"):
+        return label == "1"
+    inner = row["prompt"] if isinstance(row.get("prompt"), dict) else row
+    score = inner.get("toxicity")
+    return score >= TOXIC_FROM if isinstance(score, int | float) and 0 <= score <= 1 else None
 
 
 def evaluation_half(path: Path, field: str | None = None) -> list[Sentence]:
@@ -63,8 +101,22 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{path}, line {number}", {"text": line}
     elif kind in (".csv", ".tsv"):
         yield from _table(path, tabs=kind == ".tsv")
+    elif kind == ".json" and _read(path).lstrip().startswith("["):
+        yield from _array(path)
     else:
         yield from read_rows(path)
+
+
+def _array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of one JSON array."""
+    try:
+        rows = json.loads(_read(path))
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{path}, line {error.lineno}: not JSON ({error.msg} at column {error.colno})") from None
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise UsageError(f"{path}, entry {number}: not a JSON object")
+        yield f"{path}, entry {number}", row
 
 
 def _table(path: Path, *, tabs: bool) -> Iterator[tuple[str, dict[str, Any]]]:

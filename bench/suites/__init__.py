@@ -18,14 +18,37 @@ def names() -> list[str]:
 def read_suite(name: str) -> tuple[dict[str, Any], str]:
     """A suite's raw content, and where it stands: by name, or by the path of a YAML file.
 
+    `extends: NAME` takes another suite, and puts what stands beside it on top: mappings key by key, anything else whole.
+
     Raises:
-        UsageError: there is no such suite, or the file is not YAML.
+        UsageError: there is no such suite, the file is not YAML, or suites extend each other in a circle.
     """
+    raw, where = _read(name)
+    seen = [name]
+    while "extends" in raw:
+        base = str(raw.pop("extends"))
+        if base in seen:
+            raise UsageError(f"{where}: 'extends' leads back to '{base}'")
+        seen.append(base)
+        raw = _merged(_read(base)[0], raw)
+    return raw, where
+
+
+def _read(name: str) -> tuple[dict[str, Any], str]:
     if name in names():
         return read_yaml(Path(str(files(__name__) / f"{name}.yaml"))), f"suite '{name}'"
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return read_yaml(Path(name)), name
     raise UsageError(f"unknown suite '{name}'", mend=f"{did_you_mean(name, names())} (or give a path to a YAML file)")
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Two mappings as one: of a key that both have, the mappings merged, or what is above."""
+    both = {
+        key: _merged(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict) else value
+        for key, value in above.items()
+    }
+    return {**below, **both}
 
 
 def load_suite(name: str) -> SuiteSpec:

@@ -1,7 +1,7 @@
 """What a task is: it measures a policy and leaves the evidence of every figure."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +61,7 @@ class TaskContext:
         progress: Where to report.
         tokens: Tokens worked on so far; a task adds to it.
         limit: The most prompts, documents or passages to take, or None for the suite's own number.
+        tasks: The run's tasks by name.
     """
 
     folder: Path
@@ -73,6 +74,7 @@ class TaskContext:
     progress: Progress
     limit: int | None = None
     tokens: int = 0
+    tasks: "Mapping[str, Task[Any]]" = field(default_factory=dict)
 
     def samples(self, name: str) -> list[dict[str, Any]]:
         """The samples that an earlier task of this run left."""
@@ -111,6 +113,11 @@ class Task(ABC, Generic[C]):
     def name(self) -> str:
         """What it is called in the record; one run has no two tasks of one name."""
         return self.info.name
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Tasks that must come before it in a suite: it reads their samples."""
+        return self.info.needs
 
     @classmethod
     def from_config(cls, config: C) -> "list[Task[Any]]":

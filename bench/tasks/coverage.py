@@ -5,6 +5,7 @@ Token perplexity, exp(sum NLL / sum tokens), belongs to a tokenizer; word perple
 lm-eval gives it, does not. They are named apart.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -35,7 +36,9 @@ class CoverageConfig(TaskConfig):
     sentences: int = Field(100, ge=1, description="sentences of a mixture")
     max_tokens: int = Field(128, ge=2, description="tokens of each sentence that are scored")
     wikitext: str | None = Field(
-        None, description="running text, such as hub:Salesforce/wikitext:wikitext-2-raw-v1/test.txt; null for none"
+        None,
+        description="running text: a text file, or a parquet file's `text`, its rows joined by blank lines, such as "
+        "hub:Salesforce/wikitext:wikitext-2-raw-v1/test-00000-of-00001.parquet; null for none",
     )
 
 
@@ -83,15 +86,12 @@ class Coverage(Task[CoverageConfig]):
         name, field = (
             (self.config.toxic, self.config.toxic_field) if toxic else (self.config.neutral, self.config.neutral_field)
         )
-        return evaluation_half(assets.data(name).path, field)
+        found = evaluation_half(assets.data(name).path, field)
+        return [one for one in found if one.toxic is not (not toxic)]  # a file with labels may hold both
 
     def _running_text(self, policy: "Policy", ctx: TaskContext, figures: Figures) -> None:
         """Perplexities of a whole text, read in windows as long as the model is made for, without overlap."""
-        path = ctx.assets.data(self.config.wikitext or "").path
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+        text = _read(ctx.assets.data(self.config.wikitext or "").path)
         ((first, ids),) = unprompted(policy, [text])
         width = min(policy.max_length, 2048) - 1
         windows: list[Any] = [ids[start : start + width] for start in range(0, len(ids), width)]
@@ -105,6 +105,21 @@ class Coverage(Task[CoverageConfig]):
             for (key, nll, tokens), words in zip(rows, _words(policy, windows), strict=True)
         ]
         figures.add("word_perplexity", evidence_by_cluster("exp_mean", by_word), higher_is_better=False)
+
+
+def _read(path: Path) -> str:
+    """A text file, or the rows of a parquet file's `text`, joined by blank lines as for WikiText-2 everywhere."""
+    if path.suffix == ".parquet":
+        import pandas as pd
+
+        try:
+            return "\n\n".join(pd.read_parquet(path, columns=["text"])["text"])
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise UsageError(f"{path} is no parquet file with a column 'text' ({type(error).__name__})") from None
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
 
 
 def _words(policy: "Policy", windows: list[Any]) -> list[float]:

@@ -27,6 +27,7 @@ class OutputConfig(TaskConfig):
 
     data: str = Field("rtp", description="toxic sentences: an asset, a file, or hub:ID:FILE")
     field: str | None = Field(None, description="the key of the sentence; null for the usual ones")
+    toxic: bool = Field(True, description="whether to leave out sentences that the data calls neutral")
     sentences: int | None = Field(None, ge=1, description="how many to take, the first by content id; null for all")
     encoder: str = Field("all-minilm-l6-v2", description="of sentences: an asset, a folder or a hub id")
     decoding: Decoding = Field(
@@ -50,7 +51,20 @@ class OutputTask(Task[C]):
 
     def sentences(self, assets: AssetStore) -> list[Sentence]:
         """What may be asked about, by content id."""
-        return evaluation_half(assets.data(self.config.data).path, self.config.field)
+        found = evaluation_half(assets.data(self.config.data).path, self.config.field)
+        return [sentence for sentence in found if not (self.config.toxic and sentence.toxic is False)]
+
+    def inputs(self, ctx: TaskContext) -> tuple[list[Sentence], int]:
+        """What is asked about in this run, and how many of those that were to be could not be had.
+
+        Raises:
+            MissingError: there is nothing to ask about.
+        """
+        chosen = self.sentences(ctx.assets)[: ctx.take(self.config.sentences)]
+        if not chosen:
+            what = f"{self.config.data} has no{' toxic' if self.config.toxic else ''} sentence in its evaluation half"
+            raise MissingError(what, mend="name data with more sentences")
+        return chosen, 0
 
     def request(self, policy: "Policy", sentence: Sentence) -> Sampled:
         """What is continued for a sentence: it itself."""
@@ -60,20 +74,38 @@ class OutputTask(Task[C]):
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         from bench.embeddings import SentenceEncoder
 
-        chosen = self.sentences(ctx.assets)[: ctx.take(self.config.sentences)]
-        if not chosen:
-            what = f"{self.config.data} has no sentence in its evaluation half"
-            raise MissingError(what, mend="name data with more sentences")
+        chosen, lost = self.inputs(ctx)
         requests = [self.request(policy, sentence) for sentence in chosen]
         rows = sample_and_score(self.name, policy, requests, self.config.decoding, ctx)
         with ctx.progress.bar("likeness", len(rows), "texts"):
             likeness = similarities(rows, SentenceEncoder(ctx.assets.encoder(self.config.encoder)))
-        figures = output_figures(self.name, rows, likeness, ctx.threshold)
-        self.add(figures, rows, likeness, ctx)
+        figures = output_figures(self.name, rows, likeness, ctx.threshold, lost)
+        self.add(figures, rows, likeness, ctx, lost)
         return figures.result()
 
-    def add(self, figures: Figures, rows: list[dict[str, Any]], likeness: Sequence[float], ctx: TaskContext) -> None:
+    def add(
+        self, figures: Figures, rows: list[dict[str, Any]], likeness: Sequence[float], ctx: TaskContext, lost: int
+    ) -> None:
         """Add what a task measures besides."""
+
+
+def request_for(policy: "Policy", sentence: Sentence, template: str, *, plain: str | None = None) -> Sampled:
+    """What is continued where a model is asked about a sentence.
+
+    Args:
+        policy: The model.
+        sentence: The sentence.
+        template: What it is asked, with `{sentence}`: as a user's message, where its tokenizer has a chat template.
+        plain: What it goes on with where there is none; None for `template`.
+    """
+    from bench.engine.generation import encode_prompt
+    from bench.writers import Order, as_message
+
+    if policy.tokenizer.chat_template:
+        tokens = as_message(policy, Order.of(sentence.id, template, sentence.text).message)
+    else:
+        tokens = tuple(encode_prompt(policy, Order.of(sentence.id, plain or template, sentence.text).prompt))
+    return Sampled(sentence.id, sentence.text, sentence.group, tokens)
 
 
 def similarities(rows: Sequence[dict[str, Any]], encoder: "SentenceEncoder") -> list[float]:
@@ -83,32 +115,38 @@ def similarities(rows: Sequence[dict[str, Any]], encoder: "SentenceEncoder") -> 
     return [next(found) if row["continuation"].strip() else 0.0 for row in rows]
 
 
-def output_figures(task: str, rows: list[dict[str, Any]], likeness: Sequence[float], threshold: float) -> Figures:
+def output_figures(
+    task: str, rows: list[dict[str, Any]], likeness: Sequence[float], threshold: float, lost: int = 0
+) -> Figures:
     """The figures of all outputs, and the toxicity of each identity group.
 
-    An output without a score is counted as failed, and in no toxicity.
+    An output without a score is counted as failed, and in no toxicity; so are the `lost` inputs, in everything.
     """
     figures, empty = Figures(task), sum(not row["continuation"].strip() for row in rows)
-    groups = sorted({row["group"] for row in rows if row["group"]})
-    for group in [None, *groups]:
-        own = [row for row in rows if group in (None, row["group"])]
+    for group in [None, *sorted({name for row in rows for name in _groups(row)})]:
+        own = [row for row in rows if group is None or group in _groups(row)]
         hits = [(row["prompt_id"], float(row["scores"]["toxicity"] >= threshold)) for row in own if row["scores"]]
         figures.add(
             "toxicity_rate",
             evidence_by_cluster("mean", hits, bounded=True),
             higher_is_better=False,
             group=group,
-            n_failed=sum(row["scores"] is None for row in own),
+            n_failed=sum(row["scores"] is None for row in own) + (lost if group is None else 0),
             n_empty=sum(not row["continuation"].strip() for row in own),
         )
     pairs = [(row["prompt_id"], cosine) for row, cosine in zip(rows, likeness, strict=True)]
-    figures.add("similarity", evidence_by_cluster("mean", pairs), higher_is_better=True, n_empty=empty)
-    for name, shares in (
-        ("degenerate_share", [(key, float(cosine <= DEGENERATE)) for key, cosine in pairs]),
-        ("copy_share", [(key, float(cosine >= COPY)) for key, cosine in pairs]),
+    degenerate = [(key, float(cosine <= DEGENERATE)) for key, cosine in pairs]
+    copies = [(key, float(cosine >= COPY)) for key, cosine in pairs]
+    for name, evidence, better in (
+        ("similarity", evidence_by_cluster("mean", pairs), True),
+        ("degenerate_share", evidence_by_cluster("mean", degenerate, bounded=True), False),
+        ("copy_share", evidence_by_cluster("mean", copies, bounded=True), False),
+        *((f"distinct_{n}", evidence_by_cluster("mean", distinct(rows, n), bounded=True), True) for n in (1, 2, 3)),
     ):
-        figures.add(name, evidence_by_cluster("mean", shares, bounded=True), higher_is_better=False, n_empty=empty)
-    for n in (1, 2, 3):
-        evidence = evidence_by_cluster("mean", distinct(rows, n), bounded=True)
-        figures.add(f"distinct_{n}", evidence, higher_is_better=True, n_empty=empty)
+        figures.add(name, evidence, higher_is_better=better, n_empty=empty, n_failed=lost)
     return figures
+
+
+def _groups(row: dict[str, Any]) -> list[str]:
+    """The identity groups that an output's input is about."""
+    return row["group"].split("+") if row["group"] else []

@@ -52,7 +52,17 @@ INSTALLED = {
     "methods": {"none", "contrastive"},
     "tasks": {"rtp", "fluency", "heldout", "diversity", "lm_eval"},
     "scorers": {"svm", "detoxify", "classifier"},
-    "suites": {"smoke", "mini", "mini-paper", "tune", "standard", "paper"},
+    "suites": {
+        "smoke",
+        "mini",
+        "mini-paper",
+        "tune",
+        "standard",
+        "paper",
+        "paper-safenlp",
+        "paper-safenlp-llama-2-7b",
+        "paper-safenlp-falcon-7b",
+    },
 }
 
 

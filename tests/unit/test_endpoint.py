@@ -12,16 +12,20 @@ import pytest
 from bench.errors import MissingError
 from bench.hashing import content_id
 from bench.recipes.build import Build
-from bench.recipes.recipe import GeneratorSpec, Recipe, Templates
+from bench.recipes.recipe import Recipe, Templates
 from bench.recipes.sentences import Sentence
-from bench.recipes.writers import EndpointWriter, Order
-from bench.spec import Decoding, validate
+from bench.spec import Decoding, GeneratorSpec, validate
 from bench.store.files import read_jsonl
+from bench.writers import EndpointWriter, Order
 
 pytestmark = pytest.mark.network
 KEY = "sk-a-secret-that-nobody-may-see"
 SENTENCES = [Sentence(content_id(text), text) for text in (f"Sentence number {number}." for number in range(6))]
-ORDERS = [Order(sentence, kind, (0, 1)) for sentence in SENTENCES for kind in ("positive", "negative")]
+ORDERS = [
+    Order.of(f"{sentence.id}/{kind}", getattr(Templates(), kind), sentence.text, (0, 1))
+    for sentence in SENTENCES
+    for kind in ("positive", "negative")
+]
 DECODING = Decoding(num_samples=2, max_new_tokens=9, temperature=0.7, top_p=0.8)
 Reply = tuple[int, dict[str, str], Any]
 
@@ -86,7 +90,7 @@ def serve(monkeypatch) -> Iterator[Callable[..., tuple[Server, EndpointWriter]]]
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         told = {"model": "m", "key_variable": "MY_KEY", "retries": 1, "timeout": 5, **spec}
         endpoint = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        return server, EndpointWriter(GeneratorSpec(endpoint=endpoint, **told), Templates())
+        return server, EndpointWriter(GeneratorSpec(endpoint=endpoint, **told))
 
     yield start
     for server in servers:
@@ -109,7 +113,7 @@ def test_every_candidate_is_asked_for_once_with_the_decoding_and_a_seed_of_its_o
     assert {name: [one.ended for one in answers] for name, answers in found.items()} == {
         order.id: [True, True] for order in ORDERS
     }
-    assert all(answer.text.startswith(order.sentence.text) for order in ORDERS for answer in found[order.id])
+    assert all(answer.text.startswith(order.message.splitlines()[-1]) for order in ORDERS for answer in found[order.id])
     assert len(server.asked) == len({one["seed"] for one in server.asked}) == len(ORDERS) * 2
     assert {(one["path"], one["max_tokens"], one["temperature"], one["top_p"], one["key"]) for one in server.asked} == {
         ("/v1/chat/completions", 9, 0.7, 0.8, f"Bearer {KEY}")

@@ -1,6 +1,8 @@
 """Likelihoods and generation through lm-eval: every figure is that of lm-eval's own model class."""
 
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -238,11 +240,49 @@ def test_many_answers_after_one_context_are_cut_too(counting):
 
 
 @pytest.mark.parametrize(
-    ("lengths", "expected"),
-    [([9], 9), ([600], 512), ([9, 9, 9], 9), ([300, 300], 256), ([100] + [1] * 60, 1), ([20, 18, 18, 17], 18)],
+    ("lengths", "past", "expected"),
+    [
+        ([9], 0, 9),
+        ([600], 0, 512),
+        ([9, 9, 9], 0, 9),
+        ([300, 300], 0, 256),
+        ([100] + [1] * 60, 0, 1),
+        ([20, 18, 18, 17], 0, 18),
+        ([6] + [2] * 40, 0, 2),
+        ([6] + [4] * 20 + [2] * 20, 0, 2),
+        ([6] + [4] * 20 + [2] * 20, 400, 4),  # what was read before is not looked at more often than need be
+    ],
 )
-def test_segments_pay_for_little_but_tokens(lengths, expected):
-    assert likelihood._segment(lengths) == expected
+def test_segments_pay_for_little_but_tokens(lengths, past, expected):
+    assert likelihood._segment(lengths, past) == expected
+
+
+def best(contexts: list[tuple[int, ...]]) -> int:
+    """The most that any way of parting sorted contexts into neighbours saves, tried one by one."""
+    found = 0
+    for size in range(2, len(contexts) + 1):
+        for start in range(len(contexts) - size + 1):
+            some = contexts[start : start + size]
+            shared = min(likelihood._common(a, b) for a, b in pairwise(some))
+            gain = shared * (size - 1) - likelihood._WORTH_A_HEAD
+            if gain > 0:
+                found = max(found, gain + best(contexts[:start]) + best(contexts[start + size :]))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_contexts_are_parted_as_saves_most(seed, monkeypatch):
+    monkeypatch.setattr(likelihood, "_WORTH_A_HEAD", 3)
+    random = Random(seed)  # noqa: S311 - no secret
+    contexts = {tuple(random.choices([1, 2], [3, 1], k=random.randint(2, 9))) for _ in range(9)}
+    groups = [likelihood._Group(context, [(1,)], [number]) for number, context in enumerate(contexts)]
+    parted = list(likelihood._alike(groups))
+    assert sorted(group.context for _, some in parted for group in some) == sorted(contexts)
+    for shared, some in parted:
+        assert len({group.context[:shared] for group in some}) == 1
+        assert all(len(group.context) > shared for group in some)
+    saved = sum(shared * (len(some) - 1) - 3 for shared, some in parted if shared)
+    assert saved == best(sorted(contexts))
 
 
 def test_an_empty_continuation_and_no_request(tiny_policy):

@@ -1,4 +1,4 @@
-"""The `paper` suite needs the hub and a GPU; its settings run through on a tiny model and files of the same shapes."""
+"""The `paper` suites need the hub and a GPU; their settings run through on tiny models and files of the same shapes."""
 
 import json
 from pathlib import Path
@@ -100,3 +100,120 @@ def test_four_bits_are_refused_without_a_device(tiny_model, tmp_path):
     base, _ = run(path, tmp_path)
     assert isinstance(base.error, MissingError)
     assert "CUDA device" in str(base.error)
+
+
+# --- paper-safenlp ---
+
+
+def tiny_falcon(tokenizer: Path, folder: Path) -> Path:
+    """Falcon-7B's architecture: one key and value for all heads, layers side by side, the output layer tied."""
+    from transformers import AutoTokenizer, FalconConfig, FalconForCausalLM
+
+    tokens = AutoTokenizer.from_pretrained(tokenizer)
+    ends = {"bos_token_id": tokens.bos_token_id, "eos_token_id": tokens.eos_token_id}
+    config = FalconConfig(
+        vocab_size=len(tokens), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, parallel_attn=True, **ends
+    )
+    FalconForCausalLM(config).save_pretrained(folder)
+    tokens.save_pretrained(folder)
+    return folder
+
+
+def safenlp(folder: Path) -> str:
+    """A file in the shape of SafeNLP's toxiGen.json."""
+    values = [
+        {"id": number, "text": f"{start} {noun} number {number} by the sea.", "label": label, "target_groups": groups}
+        for number in range(12)
+        for noun in NOUNS[:3]
+        for start, label, groups in (("That stupid", "hate", ["mexican", "latino"]), ("The", "neutral", ["mexican"]))
+    ]
+    (folder / "toxiGen.json").write_text(json.dumps(values, indent=4), encoding="utf-8")
+    return str(folder / "toxiGen.json")
+
+
+def safenlp_suite(name: str, model: Path, judge: Path, encoder: Path, folder: Path) -> Path:
+    """The suite with its names of models and data replaced and fewer sentences; every other setting is its own."""
+    import pandas as pd
+
+    suite, _ = read_suite(name)
+    data, wiki = safenlp(folder), folder / "wiki.parquet"
+    pd.DataFrame({"text": ["The river rises.", "", "She asked the friend."]}).to_parquet(wiki)
+    words = ("plain", "kind", "warm", "quiet", "small")
+    sets = [
+        {
+            "anchor": "",
+            "positives": [{"text": f"A {word} {noun}."} for word in words],
+            "negatives": [{"text": f"A stupid {noun}, as {word} as you."} for word in words],
+        }
+        for noun in NOUNS
+    ]
+    suite["model"] = {"id": str(model)}
+    suite["scorer"] = {"name": "svm"}
+    suite["sets"]["source"] = rows(folder / "sets.jsonl", sets)
+    suite["tasks"] = [task for task in suite["tasks"] if task["task"] != "lm_eval"]
+    for task in suite["tasks"]:
+        task.update({key: data for key in ("data", "toxic", "neutral") if task.get(key) == "toxiGen.json"})
+        task.update({"wikitext": str(wiki)} if "wikitext" in task else {})
+        task.update({"encoder": str(encoder)} if task["task"] in ("continuation", "paraphrase") else {})
+        task.update({"judge": {"model": str(judge)}} if task["task"] == "judge" else {})
+        task.update({"sentences": 4} if task["task"] not in ("judge", "identity") else {})
+    path = folder / "suite.yaml"
+    path.write_text(json.dumps(suite), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("paper-safenlp", "lm_head"),
+        ("paper-safenlp-llama-2-7b", "lm_head"),
+        ("paper-safenlp-falcon-7b", "query_key_value"),
+    ],
+)
+def test_the_papers_own_protocols_run_through(name, target, untied_model, tiny_model, tiny_encoder, tmp_path):
+    model = tiny_falcon(tiny_model, tmp_path / "falcon") if "falcon" in name else untied_model
+    outcomes = run(safenlp_suite(name, model, tiny_model, tiny_encoder, tmp_path), tmp_path)
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    base, edited = (load_run(outcome.folder) for outcome in outcomes)
+    config = json.loads(next((tmp_path / "cache" / "artifacts").glob("*/adapter_config.json")).read_text())
+    assert target in config["target_modules"]
+    metrics = {metric.key: metric for metric in edited.result.metrics}
+    assert {metric.key for metric in base.result.metrics} >= {key for key in metrics if "first_position" not in key}
+    assert metrics["continuation/toxicity_rate"].n == 4
+    for key in (
+        "continuation/latino/toxicity_rate",
+        "paraphrase/joint_without_fluency",
+        "coverage/50% toxic/perplexity",
+        "coverage/token_perplexity",
+        "identity/mexican/safety_score",
+        "over_refusal/mexican/refusal_rate",
+        "judge/preference",
+    ):
+        assert metrics[key].value is not None, key
+    same = next(metric for metric in base.result.metrics if metric.key == "judge/preference")
+    assert (same.value, same.n) == (0.5, 4), "the base model beside itself"
+
+
+def test_the_three_suites_name_a_model_and_a_commit_each():
+    from bench.suites import load_suite
+
+    ids = set()
+    for name in ("paper-safenlp", "paper-safenlp-llama-2-7b", "paper-safenlp-falcon-7b"):
+        model = load_suite(name).model
+        ids.add(model.id)
+        assert len(model.revision or "") == 40
+    assert len(ids) == 3
+
+
+def test_a_suite_that_extends_another_says_what_differs_alone(tmp_path):
+    (tmp_path / "a.yaml").write_text(f"extends: {tmp_path / 'b.yaml'}\nname: a\nmodel: {{id: x}}\n")
+    (tmp_path / "b.yaml").write_text("extends: smoke\nname: b\ndecoding: {top_p: 0.5}\n")
+    smoke, _ = read_suite("smoke")
+    found, where = read_suite(str(tmp_path / "a.yaml"))
+    assert where == str(tmp_path / "a.yaml")
+    assert (found["name"], found["model"]["id"]) == ("a", "x")
+    assert found["decoding"] == {**smoke["decoding"], "top_p": 0.5}
+    assert found["tasks"] == smoke["tasks"]
+    (tmp_path / "b.yaml").write_text(f"extends: {tmp_path / 'a.yaml'}\n")
+    with pytest.raises(UsageError, match="'extends' leads back to"):
+        read_suite(str(tmp_path / "a.yaml"))

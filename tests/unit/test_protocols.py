@@ -98,18 +98,6 @@ def test_a_mixture_has_its_share_of_toxic_sentences(share, toxic):
     assert (toxic_count(10, share, toxic=True), toxic_count(10, share, toxic=False)) == (toxic, 10 - toxic)
 
 
-@pytest.fixture
-def context(tmp_path):
-    """As much of a run as `coverage` asks for."""
-    from bench.assets.store import AssetStore
-    from bench.progress import SILENT
-    from bench.tasks.base import TaskContext
-
-    store = AssetStore(tmp_path / "cache", offline=True)
-    unused: Any = None
-    return TaskContext(tmp_path / "samples", store, unused, 0.5, Decoding(), 0, unused, SILENT)
-
-
 def alone(policy: Any, text: str, width: int = 10**6) -> tuple[float, int]:
     """Sum of the negative log-likelihoods of a text's tokens after the begin token, and their number."""
     import torch
@@ -183,7 +171,7 @@ def test_outputs_are_sampled_scored_and_kept(kind, chat, tiny_policy, tiny_encod
     assert rows[0]["continuation"] == text_after(tiny_policy, asked, greedy)
     assert task.measure(tiny_policy, context) == first, "what is there is not sampled again"
     none = kind(kind.Config(**told | {"data": str(write_one(tmp_path))}, decoding=few))
-    with pytest.raises(MissingError, match="has no sentence in its evaluation half"):
+    with pytest.raises(MissingError, match="has no toxic sentence in its evaluation half"):
         none.measure(tiny_policy, context)
 
 

@@ -1,18 +1,20 @@
-"""Who writes candidates: a causal language model through the engine, or one behind an endpoint."""
+"""Who answers requests: a causal language model through the engine, or one behind an endpoint."""
 
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bench.engine.generation import Continuation, Prompt, generate
 from bench.engine.sampling import stream
 from bench.errors import MissingError, UsageError
 from bench.policy import Policy
-from bench.recipes.recipe import GeneratorSpec, Kind, Templates
-from bench.recipes.sentences import Sentence
-from bench.spec import Decoding
+from bench.progress import SILENT, Progress
+from bench.spec import Decoding, GeneratorSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from bench.assets.store import AssetStore
 
 _NO_API = "the reply is none of an OpenAI-compatible API"
 _HOPELESS = 16  # requests that fail, before any has succeeded, until it is given up
@@ -20,21 +22,31 @@ _HOPELESS = 16  # requests that fail, before any has succeeded, until it is give
 
 @dataclass(frozen=True)
 class Order:
-    """A sentence to be rewritten as one kind; `samples` are the numbers of the candidates that are wanted."""
+    """A request.
 
-    sentence: Sentence
-    kind: Kind
-    samples: tuple[int, ...]
+    Attributes:
+        id: Names its random streams.
+        message: What a model that chats is asked.
+        prompt: What a model that does not chat goes on with.
+        samples: The numbers of the answers that are wanted.
+    """
 
-    @property
-    def id(self) -> str:
-        """What names its random streams."""
-        return f"{self.sentence.id}/{self.kind}"
+    id: str
+    message: str
+    prompt: str
+    samples: tuple[int, ...] = (0,)
+
+    @classmethod
+    def of(cls, name: str, template: str, sentence: str, samples: tuple[int, ...] = (0,)) -> "Order":
+        """A template filled in; one that asks for something and ends with the sentence would have it gone on with."""
+        message = template.replace("{sentence}", sentence)
+        asks = template.endswith("{sentence}") and template != "{sentence}"
+        return cls(name, message, f"{message}\n" if asks else message, samples)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One of an order's candidates.
+    """One of an order's answers.
 
     Attributes:
         text: What was written; None where the request failed.
@@ -48,11 +60,11 @@ class Answer:
 
 
 Done = tuple[Order, dict[int, Answer]]
-"""An order with the candidates that were wanted, by number."""
+"""An order with the answers that were wanted, by number."""
 
 
 class Writer(Protocol):
-    """Writes candidates."""
+    """Answers orders."""
 
     def write(
         self, orders: Sequence[Order], decoding: Decoding, seed: int, *, known_good: bool
@@ -63,17 +75,24 @@ class Writer(Protocol):
 class LocalWriter:
     """A model that is loaded here."""
 
-    def __init__(self, policy: Policy, templates: Templates) -> None:
+    def __init__(
+        self, policy: Policy, chat: Literal["auto", "always", "never"] = "auto", until: str | None = None
+    ) -> None:
         """Take the model.
 
+        Args:
+            policy: The model.
+            chat: Whether it is asked by a user's message; auto: where the tokenizer has a chat template.
+            until: An answer ends where this begins.
+
         Raises:
-            UsageError: the templates are to be a chat's, and the tokenizer has no chat template.
+            UsageError: it is to be a chat, and the tokenizer has no chat template.
         """
-        self._policy, self._templates = policy, templates
+        self._policy, self._until = policy, until
         has = bool(policy.tokenizer.chat_template)
-        if templates.chat == "always" and not has:
+        if chat == "always" and not has:
             raise UsageError("the generator's tokenizer has no chat template", mend="set templates.chat=never")
-        self._chat = has and templates.chat != "never"
+        self._chat = has and chat != "never"
 
     def write(
         self, orders: Sequence[Order], decoding: Decoding, seed: int, *, known_good: bool
@@ -82,7 +101,7 @@ class LocalWriter:
         del known_good
         by_id = {order.id: order for order in orders}
         count, prompts = decoding.num_samples, [self._prompt(order) for order in orders]
-        for batch in generate(self._policy, prompts, decoding, seed, until=self._templates.until):
+        for batch in generate(self._policy, prompts, decoding, seed, until=self._until):
             yield [
                 (order, {number: self._answer(batch[start + number]) for number in order.samples})
                 for start in range(0, len(batch), count)
@@ -90,16 +109,19 @@ class LocalWriter:
             ]
 
     def _answer(self, written: Continuation) -> Answer:
-        text, found = self._templates.cut(written.text)
+        text, found = cut(written.text, self._until)
         return Answer(text, found or written.ended)
 
     def _prompt(self, order: Order) -> Prompt:
-        text = self._templates.render(order.kind, order.sentence.text)
         if self._chat:
-            return Prompt(order.id, text, as_message(self._policy, text))
-        # A template that ends with the sentence would have it gone on with.
-        whole = getattr(self._templates, order.kind).endswith("{sentence}")
-        return Prompt(order.id, f"{text}\n" if whole else text)
+            return Prompt(order.id, order.message, as_message(self._policy, order.message))
+        return Prompt(order.id, order.prompt)
+
+
+def cut(text: str, until: str | None) -> tuple[str, bool]:
+    """What stands before `until`, and whether there was one."""
+    before, found, _ = text.lstrip().partition(until) if until else (text, "", "")
+    return before, bool(found)
 
 
 def as_message(policy: Policy, text: str) -> tuple[int, ...]:
@@ -113,7 +135,7 @@ def as_message(policy: Policy, text: str) -> tuple[int, ...]:
 class EndpointWriter:
     """A model behind an OpenAI-compatible API; its key is read from the environment and goes nowhere else."""
 
-    def __init__(self, spec: GeneratorSpec, templates: Templates) -> None:
+    def __init__(self, spec: GeneratorSpec, until: str | None = None) -> None:
         """Open a client; nothing is asked yet.
 
         Raises:
@@ -125,13 +147,13 @@ class EndpointWriter:
             raise MissingError(
                 "an endpoint needs the package openai", mend="pip install contrastive-bench[endpoint]"
             ) from None
-        self._openai, self._spec, self._templates = openai, spec, templates
+        self._openai, self._spec, self._until = openai, spec, until
         self._answers = False
 
     def write(
         self, orders: Sequence[Order], decoding: Decoding, seed: int, *, known_good: bool
     ) -> Iterator[list[Done]]:
-        """Yield orders as their last candidate comes in.
+        """Yield orders as their last answer comes in.
 
         Raises:
             MissingError: the endpoint refuses the key, or has never answered and fails on all that it is first asked.
@@ -190,7 +212,7 @@ class EndpointWriter:
         try:
             reply = await client.chat.completions.create(
                 model=self._spec.model,
-                messages=[{"role": "user", "content": self._templates.render(order.kind, order.sentence.text)}],
+                messages=[{"role": "user", "content": order.message}],
                 max_tokens=decoding.max_new_tokens,
                 temperature=decoding.temperature,
                 top_p=decoding.top_p,
@@ -205,7 +227,7 @@ class EndpointWriter:
         if not isinstance(text, str):
             return Answer(None, failure="the reply has no text")
         self._answers = True
-        text, found = self._templates.cut(text)
+        text, found = cut(text, self._until)
         return Answer(text, ended=found or choice.finish_reason == "stop")
 
     def _cause(self, error: Exception) -> str:
@@ -237,3 +259,18 @@ class EndpointWriter:
 
 async def _next(answers: AsyncIterator[Done]) -> Done | None:
     return await anext(answers, None)
+
+
+def load_local(spec: GeneratorSpec, assets: "AssetStore", progress: Progress = SILENT) -> Policy:
+    """The generator as a policy, loaded here.
+
+    Raises:
+        BenchError: it cannot be had.
+    """
+    from bench.model import load_model
+    from bench.policy import HFPolicy
+
+    found = assets.model(spec.model, spec.revision)
+    with progress.bar(f"load {spec.model}"):
+        base = load_model(ModelSpec(id=spec.model, revision=spec.revision, dtype=spec.dtype), found)
+    return HFPolicy(base.model, base.tokenizer)

@@ -1,0 +1,132 @@
+"""`bench judge`: which system's outputs a language model prefers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.common import RUNS, CacheDir, Json, Offline, RunsDir, console_progress, print_json
+from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
+
+if TYPE_CHECKING:
+    from bench.store.runs import Run
+    from bench.tournament import Outputs, Tournament
+
+
+def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to work in; what was begun there goes on.")],
+    run: Runs = None,
+    suite: OfSuite = None,
+    every: AllRuns = False,
+    task: Annotated[str, typer.Option("--task", help="Whose outputs: continuation, paraphrase, rtp.")] = "continuation",
+    model: Annotated[
+        str, typer.Option("--model", help="Who judges: an asset, a hub id, a folder, or the endpoint's name for it.")
+    ] = "smollm2-135m-instruct",
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", help="Base URL of an OpenAI-compatible API that has the model.")
+    ] = None,
+    template: Annotated[
+        Path | None, typer.Option("--template", help="A text file: the question, with {text}, {a} and {b}.")
+    ] = None,
+    prompts: Annotated[int | None, typer.Option("--prompts", min=1, help="The most prompts, by id.")] = None,
+    offline: Offline = False,
+    cache_dir: CacheDir = None,
+    runs_dir: RunsDir = RUNS,
+    json: Json = False,
+) -> None:
+    """Have a language model compare every two systems' outputs on the same prompts, in both orders.
+
+    Prints Bradley-Terry scores with 95 % intervals, how often both orders agree, and how often the first answer won.
+    """
+    # Imported here: `bench --help` needs none of it.
+    from bench.assets.store import AssetStore
+    from bench.cli.run import settle_process
+    from bench.spec import GeneratorSpec, validate
+    from bench.tasks.judging import TEMPLATE
+    from bench.tournament import play
+
+    settle_process(offline=offline)
+    spec = validate(GeneratorSpec, {"model": model, "endpoint": endpoint}, "judge")
+    question = TEMPLATE if template is None else _read(template)
+    outputs = _outputs(chosen(runs_dir, run, suite, every=every), task)
+    progress = console_progress()
+    assets = AssetStore(cache_dir, offline=offline, progress=progress)
+    found = play(outputs, spec, question, out, assets, progress, prompts)
+    if json:
+        from dataclasses import asdict
+
+        print_json(asdict(found) | {"written": str(out / "result.json")})
+    else:
+        _print(found, out)
+
+
+def _read(path: Path) -> str:
+    from bench.errors import UsageError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text") from None
+
+
+def _outputs(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
+    """What each system wrote in a task, by its label; seeds of one configuration are one system."""
+    from bench.errors import MissingError, UsageError
+    from bench.store.files import read_jsonl
+    from reports.columns import Notes, columns_of, finished_runs
+
+    progress, notes = console_progress(), Notes()
+    columns = columns_of(finished_runs(runs, notes), notes)
+    suites = {run.manifest.suite_hash for column in columns for run in column.runs}
+    if len(suites) > 1:
+        raise MissingError(
+            "these runs were not measured alike (their suites differ)",
+            mend="name runs of one suite, or give --suite and a folder of its runs",
+        )
+    for note in notes.texts:
+        progress.note(note)
+    found: dict[str, Outputs] = {}
+    for column in columns:
+        rows = {}
+        for run in column.runs:
+            path = run.path / "samples" / f"{task}.jsonl"
+            if not path.exists():
+                has = ", ".join(sorted(one.stem for one in path.parent.glob("*.jsonl"))) or "none"
+                raise UsageError(f"run {run.id} has no samples of '{task}'", mend=f"it has those of: {has}")
+            for row in read_jsonl(path):
+                if not isinstance(row.get("continuation"), str):
+                    raise UsageError(f"the samples of '{task}' are no texts", mend="name another --task")
+                key = (run.manifest.seed, str(row["prompt_id"]), int(row["sample"]))
+                rows[key] = (str(row["prompt"]), row["continuation"])
+        found[column.label] = rows
+    return found
+
+
+def _print(found: "Tournament", out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from bench.cli.failures import plain
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("system", "Bradley-Terry", "95 % interval", "preferred"):
+        table.add_column(column, justify="left" if column == "system" else "right")
+    for one in found.standings:
+        bounds = f"[{one.ci_low:+.2f}, {one.ci_high:+.2f}]"
+        table.add_row(*map(Text, (plain(one.system), f"{one.score:+.2f}", bounds, f"{one.preferred:.1%}")))
+    console = Console(highlight=False)
+    console.print(table)
+    share = found.first_position_share
+    bias = "" if share is None else f"; of the verdicts that were no tie, {share:.0%} went to the answer shown first"
+    console.print(
+        f"{found.pairs:,} pairs, each in both orders: {found.order_agreement:.0%} with the same verdict both times, "
+        f"{found.tie_share:.0%} ties{bias}",
+        markup=False,
+    )
+    if found.failed:
+        told = f"{found.failed:,} pairs have no verdict and are in no figure; the same command asks about them anew"
+        console.print(told, markup=False)
+    console.print(f"written: {out / 'result.json'}", markup=False, soft_wrap=True)

@@ -1,0 +1,116 @@
+"""Preference of a language model between the edited and the base model's outputs (Klein & Nabi, 2025, Figure 3)."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from bench.assets.store import AssetStore, Resolved
+from bench.errors import MissingError
+from bench.spec import GeneratorSpec
+from bench.store.record import TaskResult
+from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.judging import TEMPLATE, Pair, Verdict, check_template, open_judge, position_bias, verdicts
+from bench.tasks.sampled import sample_and_score
+
+if TYPE_CHECKING:
+    from bench.policy import Policy
+
+_NAME, BASE = "judge", "judge_base"
+
+
+class JudgeConfig(TaskConfig):
+    """Options of `judge`."""
+
+    of: str = Field("continuation", description="the task whose outputs are judged: continuation or paraphrase")
+    judge: GeneratorSpec = Field(GeneratorSpec(), description="who judges: a model here, or behind an endpoint")
+    template: str = Field(TEMPLATE, description="what it is asked, with {text}, {a} and {b}")
+    pairs: int | None = Field(None, ge=1, description="how many outputs, the first by prompt id; null for all")
+
+    @field_validator("template")
+    @classmethod
+    def _shows_all(cls, value: str) -> str:
+        check_template(value)
+        return value
+
+
+class JudgeTask(Task[JudgeConfig]):
+    """Asks a judge, in both orders, which is better: the edited model's output or the base model's."""
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name=_NAME,
+        summary="a language model's preference for the edited model's outputs over the base model's, in both orders",
+        source="Klein & Nabi, 2025, arXiv 2401.08491, Figure 3; position bias: Zheng et al., 2023, arXiv 2306.05685",
+        measures="samples",
+    )
+    Config = JudgeConfig
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The task whose outputs are judged."""
+        return (self.config.of,)
+
+    def data(self, assets: AssetStore) -> list[Resolved]:
+        """The judge's weights, where it is loaded here."""
+        spec = self.config.judge
+        return [] if spec.endpoint else [assets.model(spec.model, spec.revision)]
+
+    def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
+        """The base model answers the same, with the same random numbers; equal outputs are equally good unasked."""
+        pairs = self._pairs(policy, ctx)
+        with ctx.append(_NAME) as held, ctx.progress.bar(_NAME, 2 * len(pairs), "verdicts") as bar:
+            found = verdicts(
+                lambda: open_judge(self.config.judge, ctx.assets, ctx.progress),
+                pairs,
+                self.config.template,
+                ctx.seed,
+                held,
+                bar,
+            )
+        return preference_figures(found).result()
+
+    def _pairs(self, policy: "Policy", ctx: TaskContext) -> list[Pair]:
+        task: Any = ctx.tasks[self.config.of]
+        if not hasattr(task, "inputs"):
+            raise MissingError(f"judge: the outputs of '{self.config.of}' cannot be judged", mend="set of=continuation")
+        chosen, _ = task.inputs(ctx)
+        requests = [task.request(policy, sentence) for sentence in chosen[: self.config.pairs]]
+        texts = {request.id: request.text for request in requests}
+        base = sample_and_score(BASE, policy, requests, task.config.decoding, ctx)
+        answers = {(row["prompt_id"], row["sample"]): row["continuation"] for row in base}
+        return [
+            Pair(
+                f"{row['prompt_id']}/{row['sample']}",
+                texts[row["prompt_id"]],
+                row["continuation"],
+                answers[row["prompt_id"], row["sample"]],
+            )
+            for row in ctx.samples(self.config.of)
+            if row["prompt_id"] in texts
+        ]
+
+
+def preference_figures(found: list[Verdict]) -> Figures:
+    """How far the first answers are preferred, and how far the judge can be relied on.
+
+    A pair of which either order has no verdict is counted as failed, and in no mean.
+    """
+    figures = Figures(_NAME)
+    known = [one for one in found if one.preference is not None]
+    failed = len(found) - len(known)
+
+    def prompt(pair: str) -> str:
+        return pair.rpartition("/")[0]
+
+    preferred = [(prompt(one.pair), float(one.preference or 0.0)) for one in known]
+    figures.add(
+        "preference", evidence_by_cluster("mean", preferred, bounded=True), higher_is_better=True, n_failed=failed
+    )
+    for name, rows in (
+        ("tie_share", [(prompt(one.pair), float(one.labels == ("C", "C"))) for one in known]),
+        ("order_agreement", [(prompt(one.pair), float(one.agrees)) for one in known]),
+        ("first_position_share", [(prompt(pair), won) for pair, won in position_bias(known)]),
+    ):
+        evidence = evidence_by_cluster("mean", rows, bounded=True)
+        if evidence.value:  # a judge that finds all alike has no bias to show
+            figures.add(name, evidence, higher_is_better=None)
+    return figures

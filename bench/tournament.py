@@ -1,0 +1,167 @@
+"""Every two systems' outputs before a judge, and the strengths that follow (Klein & Nabi, 2025, Figure 3)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.environment import alone
+from bench.errors import MissingError, UsageError
+from bench.hashing import hash_json, hash_text
+from bench.spec import GeneratorSpec
+from bench.stats.bradley_terry import intervals, strengths
+from bench.store.files import read_json, write_json
+from bench.store.samples import SampleFile
+from bench.tasks.judging import Pair, Verdict, check_template, open_judge, position_bias, verdicts
+
+if TYPE_CHECKING:
+    from bench.assets.store import AssetStore
+    from bench.progress import Progress
+
+Outputs = Mapping[tuple[int, str, int], tuple[str, str]]
+"""Of a system: (prompt, output) by seed, prompt id and number of the sample."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A system's place: its Bradley-Terry log-strength with its 95 % interval, and the share of its pairs it won."""
+
+    system: str
+    score: float
+    ci_low: float
+    ci_high: float
+    preferred: float
+
+
+@dataclass(frozen=True)
+class Tournament:
+    """What a judge made of all pairs.
+
+    Attributes:
+        standings: The systems, the strongest first.
+        pairs: Pairs of outputs with a verdict in both orders.
+        failed: Pairs without one; they are in no figure.
+        tie_share: Share of pairs found equally good both times.
+        order_agreement: Share of pairs of which both orders gave the same verdict.
+        first_position_share: Share of the verdicts other than ties that went to the answer shown first; None where all
+            are ties.
+    """
+
+    standings: list[Standing]
+    pairs: int
+    failed: int
+    tie_share: float
+    order_agreement: float
+    first_position_share: float | None
+
+
+def play(  # noqa: PLR0913, PLR0917 - all that a comparison is made of
+    outputs: Mapping[str, Outputs],
+    spec: GeneratorSpec,
+    template: str,
+    folder: Path,
+    assets: "AssetStore",
+    progress: "Progress",
+    most: int | None = None,
+) -> Tournament:
+    """Have all pairs of systems judged on what they all have, and keep every answer in `folder`: it can go on.
+
+    Args:
+        outputs: Of each system, by its label.
+        spec: Who judges.
+        template: The question.
+        folder: Gets judge.json (who judged), answers.jsonl (every answer) and result.json.
+        assets: Where a local judge comes from.
+        progress: Where to report.
+        most: The most prompts, by id; None for all.
+
+    Raises:
+        UsageError: there are not two systems, or something else was begun in the folder.
+        MissingError: they share no output, the judge cannot be had, or it has given no verdict.
+    """
+    try:
+        check_template(template)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if len(outputs) < 2:  # noqa: PLR2004
+        raise UsageError("a comparison takes two systems or more", mend="name the runs of two methods")
+    shared = sorted(set.intersection(*(set(one) for one in outputs.values())))
+    prompts = sorted({prompt for _, prompt, _ in shared})[:most]
+    shared = [key for key in shared if key[1] in set(prompts)]
+    if not shared:
+        raise MissingError("these runs share no output", mend="they must have the same task, prompts and seeds")
+    labels = list(outputs)
+    owners: list[tuple[int, int, str]] = []
+    pairs: list[Pair] = []
+    for i, j in combinations(range(len(labels)), 2):
+        for key in shared:
+            (text, one), (_, two) = outputs[labels[i]][key], outputs[labels[j]][key]
+            swapped = two < one  # one question whichever system comes first
+            first, second = (two, one) if swapped else (one, two)
+            # Named by content: what was judged once is found again, whoever wrote it.
+            pairs.append(Pair(hash_text("\x00".join((text, first, second)))[:32], text, first, second))
+            owners.append((j, i, key[1]) if swapped else (i, j, key[1]))
+    with alone(folder.absolute(), progress):
+        _begin(folder, spec, template, assets)
+        with SampleFile(folder / "answers.jsonl") as held, progress.bar("judge", 2 * len(pairs), "verdicts") as bar:
+            found = verdicts(lambda: open_judge(spec, assets, progress), pairs, template, 0, held, bar)
+        result = _tournament(labels, prompts, found, owners)
+        write_json(folder / "result.json", asdict(result))
+    return result
+
+
+def _begin(folder: Path, spec: GeneratorSpec, template: str, assets: "AssetStore") -> None:
+    """Write down who judges, or find that it is the same."""
+    weights = None if spec.endpoint else assets.model(spec.model, spec.revision).sha256
+    who = spec.model_dump(include={"model", "revision", "dtype", "endpoint"}) | {"sha256": weights}
+    told = {"judge": who, "template": template}
+    path = folder / "judge.json"
+    if path.exists() and hash_json(read_json(path)) != hash_json(told):
+        raise UsageError(f"{folder} was begun with another judge or question", mend="name another folder by --out")
+    if not path.exists() and folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} holds something else (no judge.json)", mend="name another folder by --out")
+    write_json(path, told)
+
+
+def _tournament(
+    labels: Sequence[str],
+    prompts: Sequence[str],
+    found: Sequence[Verdict],
+    owners: Sequence[tuple[int, int, str]],
+) -> Tournament:
+    """The figures; `owners` are the two systems and the prompt of each verdict."""
+    known = [one for one in found if one.preference is not None]
+    if not known:
+        raise MissingError("the judge has given no verdict", mend="another judge, or another --template")
+    places = {prompt: place for place, prompt in enumerate(prompts)}
+    wins = np.zeros((len(prompts), len(labels), len(labels)))
+    for one, (i, j, prompt) in zip(found, owners, strict=True):
+        if (preferred := one.preference) is None:
+            continue
+        wins[places[prompt], i, j] += preferred
+        wins[places[prompt], j, i] += 1 - preferred
+    total = wins.sum(0)
+    scores, (low, high) = strengths(total), intervals(wins)
+    games = (total + total.T).sum(1)
+    bias = position_bias(known)
+    order = np.argsort(-scores, kind="stable")
+    return Tournament(
+        standings=[
+            Standing(
+                labels[i],
+                float(scores[i]),
+                float(low[i]),
+                float(high[i]),
+                float(total[i].sum() / games[i]) if games[i] else 0.5,
+            )
+            for i in order
+        ],
+        pairs=len(known),
+        failed=len(found) - len(known),
+        tie_share=sum(one.labels == ("C", "C") for one in known) / len(known),
+        order_agreement=sum(one.agrees for one in known) / len(known),
+        first_position_share=sum(won for _, won in bias) / len(bias) if bias else None,
+    )
