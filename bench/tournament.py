@@ -58,7 +58,7 @@ class Tournament:
     first_position_share: float | None
 
 
-def play(  # noqa: PLR0913, PLR0917 - all that a comparison is made of
+def play(  # noqa: PLR0917 - all that a comparison is made of
     outputs: Mapping[str, Outputs],
     spec: GeneratorSpec,
     template: str,

@@ -18,7 +18,7 @@ def names() -> list[str]:
 def read_suite(name: str) -> tuple[dict[str, Any], str]:
     """A suite's raw content, and where it stands: by name, or by the path of a YAML file.
 
-    `extends: NAME` takes another suite, and puts what stands beside it on top: mappings key by key, anything else whole.
+    `extends: NAME` takes another suite and puts what stands beside it on top: mappings key by key, all else whole.
 
     Raises:
         UsageError: there is no such suite, the file is not YAML, or suites extend each other in a circle.

@@ -1,11 +1,10 @@
 """Preference of a language model between the edited and the base model's outputs (Klein & Nabi, 2025, Figure 3)."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from bench.assets.store import AssetStore, Resolved
-from bench.errors import MissingError
 from bench.spec import GeneratorSpec
 from bench.store.record import TaskResult
 from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
@@ -21,7 +20,7 @@ _NAME, BASE = "judge", "judge_base"
 class JudgeConfig(TaskConfig):
     """Options of `judge`."""
 
-    of: str = Field("continuation", description="the task whose outputs are judged: continuation or paraphrase")
+    of: Literal["continuation", "paraphrase"] = Field("continuation", description="the task whose outputs are judged")
     judge: GeneratorSpec = Field(GeneratorSpec(), description="who judges: a model here, or behind an endpoint")
     template: str = Field(TEMPLATE, description="what it is asked, with {text}, {a} and {b}")
     pairs: int | None = Field(None, ge=1, description="how many outputs, the first by prompt id; null for all")
@@ -70,8 +69,6 @@ class JudgeTask(Task[JudgeConfig]):
 
     def _pairs(self, policy: "Policy", ctx: TaskContext) -> list[Pair]:
         task: Any = ctx.tasks[self.config.of]
-        if not hasattr(task, "inputs"):
-            raise MissingError(f"judge: the outputs of '{self.config.of}' cannot be judged", mend="set of=continuation")
         chosen, _ = task.inputs(ctx)
         requests = [task.request(policy, sentence) for sentence in chosen[: self.config.pairs]]
         texts = {request.id: request.text for request in requests}

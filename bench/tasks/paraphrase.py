@@ -1,9 +1,10 @@
 """Black-box detoxification: the edited model rewrites what another wrote, f(g(x)) (Klein & Nabi, 2025, Table 3).
 
 g is a model that is asked first (`writer`: local, from the hub, behind an endpoint), or whatever wrote a file:
-`samples/continuation.jsonl` of another run (any policy here), `candidates.jsonl`, a list of one's own. A copy is as toxic as its input, and nonsense is not toxic: so toxicity stands
-beside likeness, and ParaDetox's joint score multiplies, text by text, what is not toxic, the likeness and, where a
-classifier of it is named, the fluency (Logacheva et al., 2022, ACL, Section 5).
+`samples/continuation.jsonl` of another run (any policy here), `candidates.jsonl`, a list of one's own. A copy is as
+toxic as its input, and nonsense is not toxic: so toxicity stands beside likeness, and ParaDetox's joint score
+multiplies, text by text, what is not toxic, the likeness and, where a classifier of it is named, the fluency
+(Logacheva et al., 2022, ACL, Section 5).
 """
 
 from collections.abc import Sequence
