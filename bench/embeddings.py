@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.assets.local import POOLING
 from bench.errors import MissingError, UsageError
 from bench.scorers.loading import length_limit, pick_device, quiet
 from bench.store.files import read_json
@@ -86,8 +87,8 @@ class SentenceEncoder:
 
 
 def _refuse_other_pooling(folder: Path, name: str) -> None:
-    path = folder / "1_Pooling" / "config.json"
-    if not path.exists():  # the hub's snapshot and plain encoders say nothing: the mean is what most of them use
+    path = folder / POOLING
+    if not path.exists():  # plain encoders say nothing: the mean is what most of them use
         return
     told = read_json(path)
     if not told.get("pooling_mode_mean_tokens", told.get("pooling_mode") == "mean"):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from bench.assets.local import ADAPTER, UNWANTED, WANTED
+from bench.assets.local import ADAPTER, POOLING, UNWANTED, WANTED
 from bench.errors import MissingError, UsageError
 from bench.progress import SILENT, Progress
 
@@ -29,7 +29,7 @@ def snapshot(
     offline: bool,
     progress: Progress,
     hint: str,
-    kind: Literal["model", "adapter"] = "model",
+    kind: Literal["model", "adapter", "encoder"] = "model",
 ) -> Path:
     """Fetch a model's weights, configuration and tokenizer; return the snapshot folder, named by its commit.
 
@@ -41,16 +41,19 @@ def snapshot(
         offline: Look in the hub's cache only.
         progress: Silent means silent; else the hub's own bars are shown on a terminal.
         hint: What to do where the hub cannot be reached.
-        kind: A whole model, or an adapter's configuration and weights alone.
+        kind: A whole model, an adapter's configuration and weights alone, or a model with what says how it pools.
 
     Raises:
         MissingError: It does not exist, is gated, or cannot be reached.
     """
     if not offline:
         progress.note(f"looking up {kind} {repo} on the hub")
-    wanted = WANTED if kind == "model" else ADAPTER
+    wanted = ADAPTER if kind == "adapter" else WANTED
     with _explained(repo, revision, offline=offline, hint=hint), _bars(progress):
-        return _download(repo, "model", revision, wanted, UNWANTED, offline=offline)
+        folder = _download(repo, "model", revision, wanted, UNWANTED, offline=offline)
+        if kind == "encoder":
+            _download(repo, "model", folder.name, [POOLING], [], offline=offline)
+        return folder
 
 
 def split_data(ref: str, revision: str | None) -> tuple[str, str, str | None]:

@@ -15,6 +15,8 @@ UNWANTED = ["*/*", "consolidated*", "trainer_state.json", "bench-stamp.json"]
 """Other folders, the same weights a second time, a trainer's and our own notes."""
 ADAPTER = ["adapter_config.json", "adapter_model.safetensors"]
 """What an adapter of PEFT is; a trainer leaves tokenizers and its own state beside it, which are no part of it."""
+POOLING = "1_Pooling/config.json"
+"""Where an encoder of sentence-transformers says how it pools."""
 _PICKLES = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl"]
 
 

@@ -186,7 +186,7 @@ class AssetStore:
             mend = f"{did_you_mean(ref, known)} (or a folder, or a hub id of the form OWNER/NAME)"
             raise UsageError(f"unknown {kind} '{ref}'", mend=mend)
         hint = "give a local folder" + "".join(f", or the embedded '{name}'" for name in known[:1])
-        return self._from_hub(ref, revision, "model", hint)
+        return self._from_hub(ref, revision, kind, hint)
 
     def _local(self, ref: str, revision: str | None, kind: Literal["model", "adapter"]) -> Resolved | None:
         """A folder on the disk; None where the name may be the hub's."""
@@ -201,9 +201,12 @@ class AssetStore:
             raise MissingError(f"{kind} folder '{ref}' does not exist", mend="check the path")
         return None
 
-    def _from_hub(self, ref: str, revision: str | None, kind: Literal["model", "adapter"], hint: str) -> Resolved:
+    def _from_hub(
+        self, ref: str, revision: str | None, kind: Literal["model", "adapter", "encoder"], hint: str
+    ) -> Resolved:
         found = hub.snapshot(ref, revision, offline=self._offline, progress=self._progress, hint=hint, kind=kind)
-        return Resolved(ref, found, hash_folder(found, self._memory, kind), found.name, hub.licence(found), "hub")
+        hashed = hash_folder(found, self._memory, "adapter" if kind == "adapter" else "model")
+        return Resolved(ref, found, hashed, found.name, hub.licence(found), "hub")
 
     # --- assets ---
 

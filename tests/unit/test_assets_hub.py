@@ -60,8 +60,10 @@ class Hub(BaseHTTPRequestHandler):
             self.reply(200, json.dumps({"id": repo, "sha": COMMIT, "siblings": []}).encode(), {})
         else:
             listed = [
-                {"type": "file", "path": p.name, "size": p.stat().st_size, "oid": sha256(p.read_bytes()).hexdigest()}
-                for p in sorted(folder.iterdir())
+                {"type": "file", "path": name, "size": p.stat().st_size, "oid": sha256(p.read_bytes()).hexdigest()}
+                for p in sorted(folder.rglob("*"))
+                if p.is_file()
+                for name in [p.relative_to(folder).as_posix()]
             ]
             self.reply(200, json.dumps(listed).encode(), {})
 
@@ -164,6 +166,19 @@ def test_hub_models_and_data(ask: Ask) -> None:
     assert ask(*calls, flags=("--offline",)) == [first, pinned, data], "what is in the hub's cache is there offline"
     assert Hub.asked == [], "offline asks nobody"
     assert ask(*calls, up=False) == [first, pinned, data], "nor is a hub that is down an error then"
+
+
+@pytest.mark.network
+def test_an_encoder_comes_with_what_says_how_it_pools(ask: Ask, tmp_path: Path) -> None:
+    model = tmp_path / "files-m"
+    for folder in ("1_Pooling", "onnx"):
+        (model / folder).mkdir()
+        (model / folder / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    calls = ["encoder", "some/model"]
+    (found,) = ask(calls)
+    assert found[4] == ["1_Pooling", "README.md", "config.json", "model.safetensors", "tokenizer.json"]
+    assert ask(calls, flags=("--offline",)) == [found]
+    assert not [path for path in Hub.asked if "onnx" in path]
 
 
 @pytest.mark.network
