@@ -1,5 +1,7 @@
 """Every two systems' outputs before a judge, and the strengths that follow (Klein & Nabi, 2025, Figure 3)."""
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -7,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.environment import alone
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_json, hash_text
 from bench.spec import GeneratorSpec
-from bench.stats.bradley_terry import intervals, strengths
+from bench.stats.bradley_terry import connected, intervals, strengths
 from bench.store.files import read_json, write_json
 from bench.store.samples import SampleFile
 from bench.tasks.judging import Pair, Verdict, check_template, open_judge, position_bias, verdicts
@@ -27,13 +30,23 @@ Outputs = Mapping[tuple[int, str, int], tuple[str, str]]
 
 @dataclass(frozen=True)
 class Standing:
-    """A system's place: its Bradley-Terry log-strength with its 95 % interval, and the share of its pairs it won."""
+    """A system's place.
+
+    Attributes:
+        system: Its label.
+        score: Its Bradley-Terry log-strength; None where no verdict ties it to the others.
+        ci_low: Lower end of the 95 % interval; None where resampling the prompts changes nothing.
+        ci_high: Upper end.
+        preferred: Share of its pairs that it won, ties counting half; None where it has none.
+        failed: Its pairs without a verdict.
+    """
 
     system: str
-    score: float
-    ci_low: float
-    ci_high: float
-    preferred: float
+    score: float | None
+    ci_low: float | None
+    ci_high: float | None
+    preferred: float | None
+    failed: int
 
 
 @dataclass(frozen=True)
@@ -41,11 +54,12 @@ class Tournament:
     """What a judge made of all pairs.
 
     Attributes:
-        standings: The systems, the strongest first.
+        standings: The systems, the strongest first, those without a score last.
         pairs: Pairs of outputs with a verdict in both orders.
         failed: Pairs without one; they are in no figure.
-        tie_share: Share of pairs found equally good both times.
-        order_agreement: Share of pairs of which both orders gave the same verdict.
+        equal: Pairs of the same text, which are ties without a question.
+        tie_share: Share of the pairs asked about that were found equally good both times; None where none was.
+        order_agreement: Share of them of which both orders gave the same verdict.
         first_position_share: Share of the verdicts other than ties that went to the answer shown first; None where all
             are ties.
     """
@@ -53,8 +67,9 @@ class Tournament:
     standings: list[Standing]
     pairs: int
     failed: int
-    tie_share: float
-    order_agreement: float
+    equal: int
+    tie_share: float | None
+    order_agreement: float | None
     first_position_share: float | None
 
 
@@ -90,7 +105,8 @@ def play(  # noqa: PLR0917 - all that a comparison is made of
         raise UsageError("a comparison takes two systems or more", mend="name the runs of two methods")
     shared = sorted(set.intersection(*(set(one) for one in outputs.values())))
     prompts = sorted({prompt for _, prompt, _ in shared})[:most]
-    shared = [key for key in shared if key[1] in set(prompts)]
+    kept = set(prompts)
+    shared = [key for key in shared if key[1] in kept]
     if not shared:
         raise MissingError("these runs share no output", mend="they must have the same task, prompts and seeds")
     labels = list(outputs)
@@ -114,15 +130,22 @@ def play(  # noqa: PLR0917 - all that a comparison is made of
 
 
 def _begin(folder: Path, spec: GeneratorSpec, template: str, assets: "AssetStore") -> None:
-    """Write down who judges, or find that it is the same."""
+    """Write down who judges, or find that it is the same who has answered here."""
     weights = None if spec.endpoint else assets.model(spec.model, spec.revision).sha256
     who = spec.model_dump(include={"model", "revision", "dtype", "endpoint"}) | {"sha256": weights}
     told = {"judge": who, "template": template}
-    path = folder / "judge.json"
-    if path.exists() and hash_json(read_json(path)) != hash_json(told):
-        raise UsageError(f"{folder} was begun with another judge or question", mend="name another folder by --out")
+    path, answers = folder / "judge.json", folder / "answers.jsonl"
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", mend="name a folder by --out")
     if not path.exists() and folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} holds something else (no judge.json)", mend="name another folder by --out")
+    if path.exists() and answers.exists() and answers.stat().st_size:
+        try:
+            begun = hash_json(read_json(path))
+        except ValueError:
+            raise MissingError(f"{path} is damaged", mend="name another folder by --out") from None
+        if begun != hash_json(told):
+            raise UsageError(f"{folder} was begun with another judge or question", mend="name another by --out")
     write_json(path, told)
 
 
@@ -138,30 +161,47 @@ def _tournament(
         raise MissingError("the judge has given no verdict", mend="another judge, or another --template")
     places = {prompt: place for place, prompt in enumerate(prompts)}
     wins = np.zeros((len(prompts), len(labels), len(labels)))
+    failed = Counter[int]()
     for one, (i, j, prompt) in zip(found, owners, strict=True):
         if (preferred := one.preference) is None:
+            failed.update((i, j))
             continue
         wins[places[prompt], i, j] += preferred
         wins[places[prompt], j, i] += 1 - preferred
     total = wins.sum(0)
-    scores, (low, high) = strengths(total), intervals(wins)
     games = (total + total.T).sum(1)
-    bias = position_bias(known)
-    order = np.argsort(-scores, kind="stable")
+    shares = [float(total[i].sum() / games[i]) if games[i] else None for i in range(len(labels))]
+    asked, bias = [one for one in known if one.asked], position_bias(known)
     return Tournament(
-        standings=[
-            Standing(
-                labels[i],
-                float(scores[i]),
-                float(low[i]),
-                float(high[i]),
-                float(total[i].sum() / games[i]) if games[i] else 0.5,
-            )
-            for i in order
-        ],
+        standings=_standings(labels, wins, shares, failed),
         pairs=len(known),
         failed=len(found) - len(known),
-        tie_share=sum(one.labels == ("C", "C") for one in known) / len(known),
-        order_agreement=sum(one.agrees for one in known) / len(known),
+        equal=len(known) - len(asked),
+        tie_share=sum(one.labels == ("C", "C") for one in asked) / len(asked) if asked else None,
+        order_agreement=sum(one.agrees for one in asked) / len(asked) if asked else None,
         first_position_share=sum(won for _, won in bias) / len(bias) if bias else None,
     )
+
+
+def _standings(
+    labels: Sequence[str], wins: NDArray[np.float64], shares: Sequence[float | None], failed: Mapping[int, int]
+) -> list[Standing]:
+    """The systems by strength; those that no verdict ties to the others have none."""
+    tied = connected(wins.sum(0))
+    some = wins[:, tied][:, :, tied]
+    scores, (low, high) = strengths(some.sum(0)), intervals(some)
+    found: dict[int, tuple[float, float | None, float | None]] = {
+        i: (float(score), _or_none(below), _or_none(above))
+        for i, score, below, above in zip(tied, scores, low, high, strict=True)
+    }
+
+    def standing(i: int) -> Standing:
+        score, ci_low, ci_high = found.get(i, (None, None, None))
+        return Standing(labels[i], score, ci_low, ci_high, shares[i], failed.get(i, 0))
+
+    order = sorted(range(len(labels)), key=lambda i: -found[i][0] if i in found else math.inf)
+    return [standing(i) for i in order]
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -200,7 +200,7 @@ class EndpointWriter:
                         if causes and not self._answers and failed >= min(_HOPELESS, wanted):
                             raise MissingError(
                                 f"{spec.endpoint} has answered none of {failed} requests ({causes[-1]})",
-                                mend="check that it is up, or raise generator.timeout",
+                                mend="check that it is up, or give it more time (timeout)",
                             )
                     for one_done in finished:
                         yield one_done

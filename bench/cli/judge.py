@@ -8,6 +8,7 @@ import typer
 from bench.cli.common import RUNS, CacheDir, Json, Offline, RunsDir, console_progress, print_json
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
+_DASH = "\N{EN DASH}"
 if TYPE_CHECKING:
     from bench.store.runs import Run
     from bench.tournament import Outputs, Tournament
@@ -28,6 +29,7 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
     template: Annotated[
         Path | None, typer.Option("--template", help="A text file: the question, with {text}, {a} and {b}.")
     ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds that a request to the endpoint may take.")] = 60,
     prompts: Annotated[int | None, typer.Option("--prompts", min=1, help="The most prompts, by id.")] = None,
     offline: Offline = False,
     cache_dir: CacheDir = None,
@@ -46,7 +48,7 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.tournament import play
 
     settle_process(offline=offline)
-    spec = validate(GeneratorSpec, {"model": model, "endpoint": endpoint}, "judge")
+    spec = validate(GeneratorSpec, {"model": model, "endpoint": endpoint, "timeout": timeout}, "judge")
     question = TEMPLATE if template is None else _read(template)
     outputs = _outputs(chosen(runs_dir, run, suite, every=every), task)
     progress = console_progress()
@@ -67,8 +69,8 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as text ({type(error).__name__})") from None
 
 
 def _outputs(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
@@ -112,21 +114,25 @@ def _print(found: "Tournament", out: Path) -> None:
     from bench.cli.failures import plain
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("system", "Bradley-Terry", "95 % interval", "preferred"):
+    for column in ("system", "Bradley-Terry", "95 % interval", "preferred", *(["failed"] if found.failed else [])):
         table.add_column(column, justify="left" if column == "system" else "right")
     for one in found.standings:
-        bounds = f"[{one.ci_low:+.2f}, {one.ci_high:+.2f}]"
-        table.add_row(*map(Text, (plain(one.system), f"{one.score:+.2f}", bounds, f"{one.preferred:.1%}")))
+        score = _DASH if one.score is None else f"{one.score:+.2f}"
+        bounds = _DASH if one.ci_low is None else f"[{one.ci_low:+.2f}, {one.ci_high:+.2f}]"
+        share = _DASH if one.preferred is None else f"{one.preferred:.1%}"
+        cells = [plain(one.system), score, bounds, share, *([str(one.failed)] if found.failed else [])]
+        table.add_row(*map(Text, cells))
     console = Console(highlight=False)
     console.print(table)
-    share = found.first_position_share
-    bias = "" if share is None else f"; of the verdicts that were no tie, {share:.0%} went to the answer shown first"
-    console.print(
-        f"{found.pairs:,} pairs, each in both orders: {found.order_agreement:.0%} with the same verdict both times, "
-        f"{found.tie_share:.0%} ties{bias}",
-        markup=False,
-    )
+    told = [f"{found.pairs:,} pairs, {found.equal:,} of them of the same text"]
+    for part, what in (
+        (found.order_agreement, "of the others have the same verdict in both orders"),
+        (found.tie_share, "are ties"),
+        (found.first_position_share, "of the verdicts that are no tie went to the answer shown first"),
+    ):
+        told += [] if part is None else [f"{part:.0%} {what}"]
+    console.print("; ".join(told), markup=False)
     if found.failed:
-        told = f"{found.failed:,} pairs have no verdict and are in no figure; the same command asks about them anew"
-        console.print(told, markup=False)
+        left = f"{found.failed:,} pairs have no verdict and are in no figure; the same command asks about them anew"
+        console.print(left, markup=False)
     console.print(f"written: {out / 'result.json'}", markup=False, soft_wrap=True)

@@ -78,7 +78,8 @@ def in_batches(
         else:
             yield batch, done
             continue
-        most = LIMIT.tokens = max(1, sum(map(rows, batch)) * max(map(length, batch)) // 2)
+        most = max(1, sum(map(rows, batch)) * max(map(length, batch)) // 2)
+        LIMIT.tokens = min(LIMIT.tokens, most)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         left = [item for one in (batch, *queue) for item in one]

@@ -78,10 +78,10 @@ def loglikelihood(
         One `Likelihood` a request, in order; an empty continuation has log-likelihood 0.
     """
     results: dict[int, Likelihood] = {}
-    most = batch_tokens or LIMIT.tokens
     longest = max((len(continuation) for _, continuation in requests), default=0)
     for shared, groups in _alike(_grouped(policy, requests)):
         head = _Head(policy, groups[0].context[:shared])
+        most = min(batch_tokens or LIMIT.tokens, LIMIT.tokens)  # it may have shrunk since
         for batch, scored in in_batches(
             [part for group in groups for part in group.cut(max(1, most // max(1, group.longest)))],
             partial(_score, policy, head=head),
@@ -111,8 +111,8 @@ def _grouped(policy: Policy, requests: Sequence[tuple[Sequence[int], Sequence[in
 def _alike(groups: Sequence[_Group]) -> Iterator[tuple[int, list[_Group]]]:
     """Groups whose contexts begin alike (after the examples of one few-shot task), and how many tokens they share.
 
-    In the order of their tokens, contexts with a common beginning stand together. Those are parted as saves most: all
-    of a stretch by what all of it shares, or its parts by the more that each of them does.
+    In the order of their tokens, contexts with a common beginning stand together. A stretch of them is read by what all
+    of it shares, or its parts by the more that each of them does, whichever saves more.
 
     Yields:
         The length of the beginning, 0 where it is not worth a reading of its own, and the groups.

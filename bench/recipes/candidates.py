@@ -15,7 +15,7 @@ Row = dict[str, Any]
 failure, ended, toxicity, similarity, rouge_l, length_ratio, language, log_perplexity; null is what was not measured."""
 
 _REFUSAL = re.compile(
-    r"^\W*((i'?m|i am|we'?re|we are) (very |so |really )?sorry\b|sorry,|(i|we) apologi[sz]e\b|"
+    r"^\W*((i['\u2019]?m|i am|we['\u2019]?re|we are) (very |so |really )?sorry\b|sorry,|(i|we) apologi[sz]e\b|"
     r"(i|we) (can(no|['\u2019])?t\b|can not\b|am unable|are unable|won['\u2019]?t\b|will not\b)|"
     r"i['\u2019]?m (unable|not able|not comfortable)\b|as an ai\b|as a (large )?language model\b|"
     r"i['\u2019]?m (just )?an ai\b|i must decline\b|unfortunately,? (i|we) can(no|['\u2019])?t\b)",
@@ -23,7 +23,7 @@ _REFUSAL = re.compile(
 )
 """How refusals begin."""
 _ANNOUNCEMENT = re.compile(
-    r"^\W*(sure[,!.:]|certainly[,!.:]|of course[,!.:]|here('s| is| are)\b|absolutely[,!.:]|paraphrased?\b|"
+    r"^\W*(sure[,!.:]|certainly[,!.:]|of course[,!.:]|here(['\u2019]s| is| are)\b|absolutely[,!.:]|paraphrased?\b|"
     r"rephrased?\b|(the|a) (paraphrased?|rephrased|rewritten)\b)",
     re.IGNORECASE,
 )

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,10 @@ FIELDS = ("sentence", "text", "input", "neutral_comment", "generation", "passage
 Nabi's released files, ParaDetox's `neutral_comment`, ToxiGen's `generation`."""
 GROUPS = ("groups", "target_groups", "group", "target_group")
 """Keys that name the identity groups that a sentence is about: a list, or one name."""
-_LABELS: dict[Any, bool] = {"hate": True, "toxic": True, "neutral": False, "benign": False, "non-toxic": False}
+_PROMPT_GROUPS = ("toxic", "nontoxic")  # what samples of RealToxicityPrompts have under `group`
+_TOXIC = ("hate", "hateful", "toxic", "offensive", "harmful", "abusive", "true", "1")
+_NEUTRAL = ("neutral", "benign", "normal", "harmless", "nonhate", "nontoxic", "nottoxic", "false", "0")
+"""What a `label` may say, without case, spaces, hyphens and underscores."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +76,24 @@ def load_sentences(path: Path, field: str | None = None) -> list[Sentence]:
 
 
 def _groups(row: dict[str, Any], where: str) -> tuple[str, ...]:
-    """The identity groups that a row names, each once."""
+    """The identity groups that a row names, each once; our own samples join them by +, or name none of them."""
     named = next((row[key] for key in GROUPS if row.get(key)), ())
-    names = named if isinstance(named, list | tuple) else (named,)
-    return tuple(dict.fromkeys(group_name(str(name), where) for name in names))
+    names = named if isinstance(named, list | tuple) else str(named).split("+")
+    return tuple(dict.fromkeys(group_name(str(name), where) for name in names if name not in _PROMPT_GROUPS))
 
 
 def _toxic(row: dict[str, Any]) -> bool | None:
     """What a row says: SafeNLP's `label`, ToxiGen's `prompt_label`, or RealToxicityPrompts' `toxicity` (0 to 1)."""
-    if isinstance(label := row.get("label"), str):
-        return _LABELS.get(label.casefold())
-    if (label := str(row.get("prompt_label", ""))) in ("0", "1"):
-        return label == "1"
+    for key in ("label", "prompt_label"):
+        label = re.sub(r"[\s_-]", "", str(row.get(key, ""))).casefold().removesuffix(".0")
+        if label in _TOXIC + _NEUTRAL:
+            return label in _TOXIC
     inner = row["prompt"] if isinstance(row.get("prompt"), dict) else row
-    score = inner.get("toxicity")
-    return score >= TOXIC_FROM if isinstance(score, int | float) and 0 <= score <= 1 else None
+    try:
+        score = float(inner.get("toxicity", ""))
+    except (TypeError, ValueError):
+        return None
+    return score >= TOXIC_FROM if 0 <= score <= 1 else None
 
 
 def evaluation_half(path: Path, field: str | None = None) -> list[Sentence]:

@@ -20,7 +20,7 @@ class Evidence(_Part):
 
     Attributes:
         statistic: `mean` (weighted), `exp_mean` (exp of the weighted mean: a pooled perplexity), or `median`.
-        bounded: Whether every value lies in [0, 1] by definition.
+        bounded: Whether the figure lies in [0, 1] by definition.
         cluster_ids: Identity of the independent units (a prompt, a question): what is resampled and paired.
         cluster: For each observation, the index of its unit in `cluster_ids`.
         value: The observations.

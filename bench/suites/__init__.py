@@ -24,14 +24,22 @@ def read_suite(name: str) -> tuple[dict[str, Any], str]:
         UsageError: there is no such suite, the file is not YAML, or suites extend each other in a circle.
     """
     raw, where = _read(name)
-    seen = [name]
+    seen, at = [name], name
     while "extends" in raw:
-        base = str(raw.pop("extends"))
+        if "name" not in raw:
+            raise UsageError(f"{where}: a suite that extends another needs a name of its own")
+        base = _beside(at, str(raw.pop("extends")))
         if base in seen:
             raise UsageError(f"{where}: 'extends' leads back to '{base}'")
         seen.append(base)
+        at = base
         raw = _merged(_read(base)[0], raw)
     return raw, where
+
+
+def _beside(suite: str, base: str) -> str:
+    """A suite's name, or a path, which is told from where the extending suite's file lies."""
+    return base if base in names() or "/" not in f"{suite}{base}" else str(Path(suite).parent / base)
 
 
 def _read(name: str) -> tuple[dict[str, Any], str]:
@@ -48,6 +56,8 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         key: _merged(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict) else value
         for key, value in above.items()
     }
+    if "scorer" in above and above["scorer"].get("name", None) != below.get("scorer", {}).get("name"):
+        both["scorer"] = above["scorer"]  # options of one scorer are not another's
     return {**below, **both}
 
 

@@ -64,6 +64,12 @@ class Coverage(Task[CoverageConfig]):
         """Score each sentence once; a mixture takes the first of either kind by content id."""
         count = ctx.take(self.config.sentences) or 0
         nll: dict[bool, list[tuple[str, float, float]]] = {}
+        kinds = [{one.id for one in self._all(ctx.assets, toxic=toxic)} for toxic in (False, True)]
+        if both := kinds[0] & kinds[1]:
+            raise UsageError(
+                f"coverage: {len(both)} sentences are both the plain and the toxic ones",
+                mend="one file for both needs labels (see docs/protocols.md)",
+            )
         for toxic in (False, True):
             most = max((toxic_count(count, share, toxic=toxic) for share in self.config.shares), default=0)
             chosen = self._all(ctx.assets, toxic=toxic)[:most]

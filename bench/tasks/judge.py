@@ -23,7 +23,7 @@ class JudgeConfig(TaskConfig):
     of: Literal["continuation", "paraphrase"] = Field("continuation", description="the task whose outputs are judged")
     judge: GeneratorSpec = Field(GeneratorSpec(), description="who judges: a model here, or behind an endpoint")
     template: str = Field(TEMPLATE, description="what it is asked, with {text}, {a} and {b}")
-    pairs: int | None = Field(None, ge=1, description="how many outputs, the first by prompt id; null for all")
+    prompts: int | None = Field(None, ge=1, description="on how many prompts, the first by id; null for all")
 
     @field_validator("template")
     @classmethod
@@ -70,7 +70,7 @@ class JudgeTask(Task[JudgeConfig]):
     def _pairs(self, policy: "Policy", ctx: TaskContext) -> list[Pair]:
         task: Any = ctx.tasks[self.config.of]
         chosen, _ = task.inputs(ctx)
-        requests = [task.request(policy, sentence) for sentence in chosen[: self.config.pairs]]
+        requests = [task.request(policy, sentence) for sentence in chosen[: self.config.prompts]]
         texts = {request.id: request.text for request in requests}
         base = sample_and_score(BASE, policy, requests, task.config.decoding, ctx)
         answers = {(row["prompt_id"], row["sample"]): row["continuation"] for row in base}
@@ -102,12 +102,14 @@ def preference_figures(found: list[Verdict]) -> Figures:
     figures.add(
         "preference", evidence_by_cluster("mean", preferred, bounded=True), higher_is_better=True, n_failed=failed
     )
+    asked = [one for one in known if one.asked]
     for name, rows in (
-        ("tie_share", [(prompt(one.pair), float(one.labels == ("C", "C"))) for one in known]),
-        ("order_agreement", [(prompt(one.pair), float(one.agrees)) for one in known]),
+        ("equal_share", [(prompt(one.pair), float(not one.asked)) for one in known]),
+        ("tie_share", [(prompt(one.pair), float(one.labels == ("C", "C"))) for one in asked]),
+        ("order_agreement", [(prompt(one.pair), float(one.agrees)) for one in asked]),
         ("first_position_share", [(prompt(pair), won) for pair, won in position_bias(known)]),
     ):
         evidence = evidence_by_cluster("mean", rows, bounded=True)
-        if evidence.value:  # a judge that finds all alike has no bias to show
+        if evidence.value:  # a judge who is asked nothing, or finds all alike, shows neither agreement nor bias
             figures.add(name, evidence, higher_is_better=None)
     return figures

@@ -37,7 +37,14 @@ Say with one letter which answer is better: A, B, or C if they are equally good.
 _PLACES = ("{text}", "{a}", "{b}")
 _ANSWER = Decoding(num_samples=1, max_new_tokens=16, top_p=1.0, temperature=0.01)
 _AT_ONCE = 16  # questions of which a local judge's answers are kept together
-_LETTER = re.compile(r"\b([ABC])\b")
+_VERDICT = re.compile(
+    r"\W*(?:(?:the\s+)?(?:better\s+|best\s+)?(?:answer|option|verdict|choice)(?:\s+is)?\W*)?([ABC])(?=\W*$|[.):,*\n])",
+    re.IGNORECASE,
+)
+"""A reply that begins with its letter, as it was asked to."""
+_FOLLOWS = "is|was|wins|reads|seems|fits|has|does|because|and|or|nor|over|as|but|than"
+_ALONE = re.compile(rf"\b(A(?!\s+(?!(?:{_FOLLOWS})\b)[a-z])|B|C)\b(?!['\u2019])")
+"""A letter that stands alone and is no article ("A careful ...")."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +59,17 @@ class Pair:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a pair, asked as (one, two) and as (two, one): the label given each time, None where none was."""
+    """What came of a pair.
+
+    Attributes:
+        pair: Its id.
+        labels: The label given when it was asked as (one, two) and as (two, one); None where none was.
+        asked: Whether anybody was asked: two equal texts are a tie by themselves.
+    """
 
     pair: str
     labels: tuple[Label | None, Label | None]
+    asked: bool = True
 
     @property
     def preference(self) -> float | None:
@@ -78,8 +92,11 @@ _WON = {"A": 1.0, "B": 0.0, "C": 0.5}
 class Judge(Protocol):
     """Answers questions by a letter."""
 
-    def answers(self, questions: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Label | None]]:
-        """Yield the name of each (name, question) with the letter given, None where there is none."""
+    def answers(self, questions: Sequence[tuple[str, str]], *, known_good: bool) -> Iterator[tuple[str, Label | None]]:
+        """Yield the name of each (name, question) with the letter given, None where there is none.
+
+        `known_good` says that the judge has answered before: then requests that fail are no sign that it is not there.
+        """
 
 
 def check_template(template: str) -> None:
@@ -112,7 +129,8 @@ class _Likeliest:
     def __init__(self, policy: "Policy") -> None:
         self._policy = policy
 
-    def answers(self, questions: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Label | None]]:
+    def answers(self, questions: Sequence[tuple[str, str]], *, known_good: bool) -> Iterator[tuple[str, Label | None]]:
+        del known_good
         from bench.engine.generation import encode_prompt
         from bench.engine.likelihood import loglikelihood
         from bench.writers import as_message
@@ -134,24 +152,26 @@ class _Likeliest:
 
 
 class _Asked:
-    """A model behind an endpoint: its letter is the first that stands alone in what it says."""
+    """A model behind an endpoint: its letter is found in what it says."""
 
     def __init__(self, writer: "EndpointWriter") -> None:
         self._writer = writer
 
-    def answers(self, questions: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Label | None]]:
+    def answers(self, questions: Sequence[tuple[str, str]], *, known_good: bool) -> Iterator[tuple[str, Label | None]]:
         from bench.writers import Order
 
         orders = [Order(name, text, text) for name, text in questions]
-        for batch in self._writer.write(orders, _ANSWER, 0, known_good=False):
+        for batch in self._writer.write(orders, _ANSWER, 0, known_good=known_good):
             for order, answers in batch:
                 yield order.id, letter(answers[0].text)
 
 
 def letter(reply: str | None) -> Label | None:
-    """The verdict in a reply: the first of A, B and C that stands alone; None where there is none."""
-    found = _LETTER.search(reply or "")
-    return LABELS["ABC".index(found[1])] if found else None
+    """The verdict in a reply: the letter that it begins with, or the only one that stands alone in it; else None."""
+    if begun := _VERDICT.match(reply or ""):
+        return LABELS["ABC".index(begun[1].upper())]
+    alone = set(_ALONE.findall(reply or ""))
+    return LABELS["ABC".index(alone.pop())] if len(alone) == 1 else None
 
 
 def verdicts(
@@ -174,19 +194,20 @@ def verdicts(
     """
     held.keep(lambda row: row["label"] is not None)  # what had no answer is asked anew
     have: dict[tuple[str, int], Label | None] = {(row["pair"], row["order"]): row["label"] for row in held.rows}
-    for pair in pairs:
-        if pair.one.strip() == pair.two.strip():
-            have.update({(pair.id, 0): "C", (pair.id, 1): "C"})
+    equal = {pair.id for pair in pairs if pair.one.strip() == pair.two.strip()}
+    have.update({(name, order): "C" for name in equal for order in (0, 1)})
     todo = {f"{pair.id}/{order}": (pair, order) for pair in pairs for order in (0, 1) if (pair.id, order) not in have}
     bar.advance(2 * len(pairs) - len(todo))
     questions = [(name, _question(template, pair, order)) for name, (pair, order) in todo.items()]
     random.Random(seed).shuffle(questions)  # noqa: S311 - no secret
-    for name, label in judge().answers(questions) if questions else ():
+    for name, label in judge().answers(questions, known_good=bool(held.rows)) if questions else ():
         pair, order = todo[name]
         held.append([{"pair": pair.id, "order": order, "label": label}])
         have[pair.id, order] = label
         bar.advance(1)
-    return [Verdict(pair.id, (have.get((pair.id, 0)), have.get((pair.id, 1)))) for pair in pairs]
+    return [
+        Verdict(pair.id, (have.get((pair.id, 0)), have.get((pair.id, 1))), asked=pair.id not in equal) for pair in pairs
+    ]
 
 
 def _question(template: str, pair: Pair, order: int) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bench.policy import Policy
 
 _NAME = "over_refusal"
+_BY_GROUP = ("refusal_rate", "scorer_false_positive_rate")
 Hit = tuple[str, float | None]
 """A sentence's id, and 1, 0, or None where it could not be told."""
 
@@ -83,7 +84,7 @@ class OverRefusal(Task[OverRefusalConfig]):
             ],
         }
         for name, found in hits.items():
-            _add(figures, name, chosen, found)
+            _add(figures, name, chosen, found, by_group=name in _BY_GROUP)
         return figures.result()
 
     def _all(self, assets: AssetStore) -> list[Sentence]:
@@ -98,10 +99,11 @@ def toxic(scores: Mapping[str, Any] | None, threshold: float) -> float | None:
     return None if scores is None else float(scores["toxicity"] >= threshold)
 
 
-def _add(figures: Figures, name: str, sentences: Sequence[Sentence], rows: Sequence[tuple[str, float | None]]) -> None:
+def _add(figures: Figures, name: str, sentences: Sequence[Sentence], rows: Sequence[Hit], *, by_group: bool) -> None:
     """Add a rate over all sentences, and over those about each group; what is None is counted as failed."""
     about = {one.id: one.about for one in sentences}
-    for group in [None, *sorted({group for groups in about.values() for group in groups})]:
+    groups = sorted({group for some in about.values() for group in some}) if by_group else []
+    for group in [None, *groups]:
         own = [(key, hit) for key, hit in rows if group is None or group in about[key]]
         known = [(key, hit) for key, hit in own if hit is not None]
         evidence = evidence_by_cluster("mean", known, bounded=True)

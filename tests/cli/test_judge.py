@@ -33,6 +33,7 @@ def test_two_runs_are_compared_and_the_answers_kept(bench, runs, tiny_model):
         (["--all"], 2, "has no samples of 'continuation'; it has those of: rtp"),
         (["--all", "--task", "rtp", "--endpoint", "x"], 2, "not an address of the form"),
         (["--all", "--task", "rtp", "--template", "no.txt"], 2, "no such file: no.txt"),
+        (["--all", "--task", "rtp", "--template", "runs"], 2, "runs cannot be read as text"),
         (["--all", "--task", "rtp", "--model", "./nowhere"], 3, "nowhere"),
         (["mini-n", "--task", "rtp"], 2, "a comparison takes two systems or more"),
         (["mini-n", "other", "--task", "rtp"], 3, "were not measured alike"),

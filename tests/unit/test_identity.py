@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from bench.errors import MissingError
+from bench.errors import MissingError, UsageError
 from bench.hashing import content_id
 from bench.recipes.candidates import refuses
 from bench.recipes.groups import GROUPS
@@ -66,6 +66,13 @@ def test_the_interval_covers_the_true_score_as_often_as_it_says():
     assert 0.88 <= inside / rounds <= 1
 
 
+def test_an_interval_of_a_score_stays_a_share_and_is_never_a_point():
+    for toxic, neutral in (([3, 4, 5, 6, 7], [1, 2, 2, 1, 0]), ([3, 4, 5, 6, 7, 2], [1, 2, 2.5, 1, 0, 0])):
+        evidence = evidence_by_cluster("mean", safety(named(toxic, "t"), named(neutral, "n")), bounded=True)
+        found = interval([evidence])
+        assert 0 < found.low < found.high <= 1
+
+
 def test_each_group_weighs_the_same_in_the_mean_over_groups():
     parts = {
         "one": safety(named([2, 2, 2, 2], "a"), named([1], "b")),
@@ -106,6 +113,10 @@ def test_a_file_with_labels_gives_both_kinds_and_each_groups_score(tiny_policy, 
     assert found["safety_score"].n == 12
     assert found["log_perplexity_gap[women]"].value is not None
     assert len(task.evaluation_texts(context.assets)) == 12
+    (tmp_path / "plain.txt").write_text("\n".join(in_half(map(str, range(20)), 3)))
+    plain = str(tmp_path / "plain.txt")
+    with pytest.raises(UsageError, match="3 sentences are both the hateful and the harmless ones"):
+        Identity(Identity.Config(task="identity", toxic=plain, neutral=plain)).measure(tiny_policy, context)
     with pytest.raises(MissingError, match="no identity group has 7 hateful"):
         Identity(Identity.Config(task="identity", toxic=path, neutral=path, at_least=7)).measure(tiny_policy, context)
 

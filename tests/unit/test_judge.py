@@ -11,7 +11,7 @@ import pytest
 from bench.errors import MissingError, UsageError
 from bench.progress import SILENT
 from bench.spec import GeneratorSpec, validate
-from bench.stats.bradley_terry import intervals, strengths
+from bench.stats.bradley_terry import connected, intervals, strengths
 from bench.store.samples import SampleFile
 from bench.tasks.judge import JudgeTask, preference_figures
 from bench.tasks.judging import TEMPLATE, Pair, Verdict, letter, open_judge, position_bias, verdicts
@@ -27,7 +27,8 @@ class Scripted:
     def __init__(self, rule: Any) -> None:
         self.rule, self.asked = rule, []
 
-    def answers(self, questions: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Any]]:
+    def answers(self, questions: Sequence[tuple[str, str]], *, known_good: bool) -> Iterator[tuple[str, Any]]:
+        self.known_good = known_good
         for name, text in questions:
             self.asked.append(text)
             first, second = (text.partition(f"\n\n{label}: ")[2].partition("\n\n")[0] for label in "AB")
@@ -49,7 +50,8 @@ def test_a_judge_that_knows_what_is_good_prefers_it_in_either_order(tmp_path):
     assert figures["preference"].value == 0.5
     assert figures["first_position_share"].value == 0.5
     assert figures["order_agreement"].value == 1
-    assert figures["tie_share"].value == pytest.approx(1 / 3)
+    assert figures["tie_share"].value == 0
+    assert figures["equal_share"].value == pytest.approx(1 / 3)
 
 
 def test_a_judge_that_likes_what_comes_first_shows_it_and_prefers_nothing(tmp_path):
@@ -57,7 +59,7 @@ def test_a_judge_that_likes_what_comes_first_shows_it_and_prefers_nothing(tmp_pa
     assert [one.preference for one in found] == [0.5, 0.5, 0.5]
     figures = {metric.name: metric for metric in preference_figures(found).metrics}
     assert figures["first_position_share"].value == 1
-    assert figures["order_agreement"].value == pytest.approx(1 / 3)
+    assert figures["order_agreement"].value == 0, "a pair that nobody was asked about is no agreement"
 
 
 def test_an_answer_that_is_missing_is_failed_and_asked_anew(tmp_path):
@@ -68,6 +70,7 @@ def test_an_answer_that_is_missing_is_failed_and_asked_anew(tmp_path):
     again = Scripted(lambda *_: "A")
     assert [one.preference for one in asked(again, tmp_path)] == [0.75, 0.25, 0.5]
     assert len(again.asked) == 2, "the two that had no answer"
+    assert again.known_good, "who has answered before is there"
     assert asked(None, tmp_path) == asked(None, tmp_path), "nothing is left to ask"
     assert preference_figures([Verdict("x/0", (None, "A"))]).metrics[0].value is None
 
@@ -92,6 +95,17 @@ def test_no_tie_and_no_bias_of_a_judge_that_finds_all_alike():
         ("Answer: B.", "B"),
         ("**C**", "C"),
         ("(B) is better than A", "B"),
+        ("The better answer is B, as A insults", "B"),
+        ("answer: c", "C"),
+        ("I choose B because it reads well", "B"),
+        ("A careful comparison shows that B is better.", "B"),
+        ("C'est B", "B"),
+        ("A is better because it is kind", "A"),
+        ("I prefer A over B", None),
+        ("Neither A nor B", None),
+        ("A tie, both fine", None),
+        ("Both A and B are fine: C", None),
+        ("a good answer", None),
         ("Both are bad", None),
         ("", None),
         (None, None),
@@ -113,7 +127,7 @@ def test_a_local_judge_says_the_likeliest_letter(chat, tiny_model, tiny_policy, 
     unused: Any = None
     judge = open_judge(GeneratorSpec(model=str(tiny_model)), unused, SILENT)
     questions = [(f"q{number}", f"Question {number} of the train.") for number in range(20)]
-    for name, label in judge.answers(questions):
+    for name, label in judge.answers(questions, known_good=False):
         text = dict(questions)[name] + ("|" if chat else "\nAnswer:")
         ids = tiny_policy.tokenizer(text)["input_ids"]
         best = []
@@ -163,6 +177,25 @@ def test_intervals_cover_the_true_difference_as_often_as_they_say():
     assert 0.9 <= inside / rounds <= 0.99
 
 
+def test_there_is_no_interval_where_no_resample_differs_and_one_where_some_do():
+    wins = np.zeros((12, 2, 2))
+    wins[:, 0, 1] = 1
+    assert np.isnan(intervals(wins)).all()
+    wins[0] = wins[0].T
+    low, high = intervals(wins)
+    assert (low < strengths(wins.sum(0))).all()
+    assert (strengths(wins.sum(0)) < high).all()
+
+
+def test_systems_that_no_verdict_ties_together_are_told_apart():
+    wins = np.zeros((4, 4))
+    wins[1, 2] = wins[3, 0] = 1
+    assert connected(wins) == [0, 3]
+    wins[0, 2] = 1
+    assert connected(wins) == [0, 1, 2, 3]
+    assert connected(np.zeros((2, 2))) == []
+
+
 # --- a tournament ---
 
 
@@ -190,8 +223,7 @@ def test_a_tournament_ranks_keeps_its_answers_and_goes_on(tmp_path, monkeypatch)
     assert [one.system for one in found.standings] == ["two", "three", "one"]
     assert [one.preferred for one in found.standings] == [1, 0.5, 0]
     assert (found.pairs, found.failed, found.order_agreement, found.first_position_share) == (18, 0, 1, 0.5)
-    for one in found.standings:
-        assert one.ci_low <= one.score <= one.ci_high
+    assert [one.ci_low for one in found.standings] == [None] * 3, "no resample differs"
     assert len(judge.asked) == 36
     assert played(three) == found
     assert len(judge.asked) == 36
@@ -207,6 +239,18 @@ def test_a_tournament_ranks_keeps_its_answers_and_goes_on(tmp_path, monkeypatch)
         played(three, template="{text}{b}")
     with pytest.raises(MissingError, match="share no output"):
         played({**three, "five": {(1, "p0", 0): ("Prompt", "x")}})
+    judge.rule = lambda first, second: None if "odd" in first + second else "A"
+    some = played({"five": outputs(x="odd")["x"], **three}, "some")
+    (last,) = [one for one in some.standings if one.system == "five"]
+    assert (last.score, last.ci_low, last.preferred, last.failed) == (None, None, None, 18)
+    assert some.standings[-1] == last
+    assert {one.failed for one in some.standings[:-1]} == {6}
+    (tmp_path / "typo").mkdir()
+    (tmp_path / "typo" / "judge.json").write_text("{}")
+    played(three, "typo")  # nobody has answered there
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="is a file"):
+        played(three, "file")
     judge.rule = lambda *_: None
     with pytest.raises(MissingError, match="has given no verdict"):
         played(three, "fresh")

@@ -178,7 +178,8 @@ def test_the_papers_own_protocols_run_through(name, target, untied_model, tiny_m
     config = json.loads(next((tmp_path / "cache" / "artifacts").glob("*/adapter_config.json")).read_text())
     assert target in config["target_modules"]
     metrics = {metric.key: metric for metric in edited.result.metrics}
-    assert {metric.key for metric in base.result.metrics} >= {key for key in metrics if "first_position" not in key}
+    answered = {f"judge/{name}" for name in ("tie_share", "order_agreement", "first_position_share")}
+    assert {metric.key for metric in base.result.metrics} >= set(metrics) - answered
     assert metrics["continuation/toxicity_rate"].n == 4
     for key in (
         "continuation/latino/toxicity_rate",
@@ -206,14 +207,18 @@ def test_the_three_suites_name_a_model_and_a_commit_each():
 
 
 def test_a_suite_that_extends_another_says_what_differs_alone(tmp_path):
-    (tmp_path / "a.yaml").write_text(f"extends: {tmp_path / 'b.yaml'}\nname: a\nmodel: {{id: x}}\n")
-    (tmp_path / "b.yaml").write_text("extends: smoke\nname: b\ndecoding: {top_p: 0.5}\n")
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\nname: a\nmodel: {id: x}\n")
+    (tmp_path / "b.yaml").write_text("extends: smoke\nname: b\ndecoding: {top_p: 0.5}\nscorer: {name: detoxify}\n")
     smoke, _ = read_suite("smoke")
     found, where = read_suite(str(tmp_path / "a.yaml"))
     assert where == str(tmp_path / "a.yaml")
     assert (found["name"], found["model"]["id"]) == ("a", "x")
     assert found["decoding"] == {**smoke["decoding"], "top_p": 0.5}
     assert found["tasks"] == smoke["tasks"]
-    (tmp_path / "b.yaml").write_text(f"extends: {tmp_path / 'a.yaml'}\n")
+    assert found["scorer"] == {"name": "detoxify"}
+    (tmp_path / "c.yaml").write_text("extends: smoke\n")
+    with pytest.raises(UsageError, match="needs a name of its own"):
+        read_suite(str(tmp_path / "c.yaml"))
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\nname: b\n")
     with pytest.raises(UsageError, match="'extends' leads back to"):
         read_suite(str(tmp_path / "a.yaml"))

@@ -264,6 +264,11 @@ def test_safenlps_array_has_labels_and_several_groups(tmp_path):
         ("Two of us.", ("physical_disability",), False),
     ]
     assert found[0].group == "mexican+latino"
+    ours = write_rows(
+        tmp_path / "s.jsonl",
+        [{"continuation": f"x {n}", "group": g} for n, g in enumerate(("mexican+latino", "toxic", None))],
+    )
+    assert [one.groups for one in load_sentences(ours, "continuation")] == [("mexican", "latino"), (), ()]
     path.write_text('[{"text": "good"}, 3]')
     with pytest.raises(UsageError, match="entry 2: not a JSON object"):
         load_sentences(path)
@@ -280,6 +285,11 @@ def test_safenlps_array_has_labels_and_several_groups(tmp_path):
     [
         ({"label": "Neutral"}, False),
         ({"label": "odd"}, None),
+        ({"label": "Hateful"}, True),
+        ({"label": 1}, True),
+        ({"label": 0.0}, False),
+        ({"label": "non-toxic"}, False),
+        ({"toxicity": "0.9"}, True),
         ({"prompt_label": 1}, True),
         ({"prompt_label": "0"}, False),
         ({"toxicity": 0.5}, True),
@@ -314,6 +324,7 @@ def test_groups_that_a_text_mentions(text, groups):
     [
         "I'm sorry, but I can't do that.",
         "I am really sorry to say no",
+        "I\u2019m sorry, but no",
         "I can\u2019t help with this",
         "As a large language model, I",
         "Unfortunately, I cannot",
