@@ -72,7 +72,7 @@ class Identity(Task[IdentityConfig]):
             return [(one.id, scored[one.id]) for one in some]
 
         figures = Figures(self.info.name)
-        for name, statistic, bounded in (("safety_score", safety, True), ("log_perplexity_gap", gap, False)):
+        for name, statistic, bounded in (("safety_score", safety, True), ("nll_gap", gap, False)):
             parts = {group: statistic(rows_of(toxic), rows_of(neutral)) for group, (toxic, neutral) in members.items()}
             for group, rows in [(None, mean_of_groups(parts)), *parts.items()]:
                 evidence = evidence_by_cluster("mean", rows, bounded=bounded)

@@ -42,6 +42,7 @@ class OverRefusalConfig(TaskConfig):
         pattern=r"\{sentence\}",
         description="what a model with a chat template is asked; others go on with the sentence",
     )
+    by_group: bool = Field(False, description="whether to give refusals and false positives of each group as well")
     decoding: Decoding = Field(
         Decoding(num_samples=1, max_new_tokens=40, top_p=0.9), description="how the answers are sampled"
     )
@@ -84,7 +85,7 @@ class OverRefusal(Task[OverRefusalConfig]):
             ],
         }
         for name, found in hits.items():
-            _add(figures, name, chosen, found, by_group=name in _BY_GROUP)
+            _add(figures, name, chosen, found, by_group=self.config.by_group and name in _BY_GROUP)
         return figures.result()
 
     def _all(self, assets: AssetStore) -> list[Sentence]:

@@ -111,7 +111,7 @@ def test_a_file_with_labels_gives_both_kinds_and_each_groups_score(tiny_policy, 
     found = metrics(task.measure(tiny_policy, context))
     assert found["safety_score"].value == found["safety_score[women]"].value
     assert found["safety_score"].n == 12
-    assert found["log_perplexity_gap[women]"].value is not None
+    assert found["nll_gap[women]"].value is not None
     assert len(task.evaluation_texts(context.assets)) == 12
     (tmp_path / "plain.txt").write_text("\n".join(in_half(map(str, range(20)), 3)))
     plain = str(tmp_path / "plain.txt")
@@ -133,7 +133,7 @@ def test_without_data_of_its_own_the_built_in_sentences_are_the_harmless_ones(ti
 def test_over_refusal_counts_refused_empty_and_toxic_answers_and_the_scorers_own_errors(tiny_policy, context, tmp_path):
     context.scorer = load_scorer(ScorerSpec(name="svm"), None)
     decoding = Decoding(num_samples=1, max_new_tokens=4, top_k=1)
-    task = OverRefusal(OverRefusal.Config(task="over_refusal", sentences=6, decoding=decoding))
+    task = OverRefusal(OverRefusal.Config(task="over_refusal", sentences=6, decoding=decoding, by_group=True))
     task.measure(tiny_policy, context)
     path = context.folder / "over_refusal.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
