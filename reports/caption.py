@@ -16,8 +16,8 @@ def caption_lines(caption: Caption) -> Iterator[str]:
     prompts = f"{caption.num_prompts} prompts {_TIMES} " if caption.num_prompts else ""
     kept = f", top-k {decoding['top_k']}" if decoding.get("top_k") else ""
     heat = f", temperature {decoding['temperature']}" if decoding.get("temperature", 1.0) != 1.0 else ""
+    count = decoding.get("num_samples", "?")
+    samples = f"{count} {'sample' if count == 1 else 'samples'} of up to {decoding.get('max_new_tokens', '?')} tokens"
     seeds = f"{'seed' if len(caption.seeds) == 1 else 'seeds'} {', '.join(map(str, caption.seeds))}"
-    yield (
-        f"{prompts}{decoding.get('num_samples', '?')} samples of up to {decoding.get('max_new_tokens', '?')} tokens, "
-        f"top-p {decoding.get('top_p', '?')}{kept}{heat} · {seeds}"
-    )
+    nucleus = f"top-p {decoding.get('top_p', '?')}"
+    yield f"{prompts}{samples}, {nucleus}{kept}{heat} · {seeds}"
