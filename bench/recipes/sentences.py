@@ -57,8 +57,8 @@ def load_sentences(path: Path, field: str | None = None) -> list[Sentence]:
     """Read sentences, each content once, in the file's order.
 
     Args:
-        path: `.jsonl` (or any other ending): JSON lines; `.json`: one array of objects, or JSON lines; `.csv` or
-            `.tsv` with a header; `.txt`: a sentence a line.
+        path: `.jsonl` (or any other ending): JSON lines; `.json`: one array of objects, or JSON lines; `.csv`,
+            `.tsv` with a header; `.parquet`; `.txt`: a sentence a line.
         field: The key or column of the sentence; None for the first of `FIELDS` that a row has.
 
     Raises:
@@ -108,6 +108,8 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{path}, line {number}", {"text": line}
     elif kind in (".csv", ".tsv"):
         yield from _table(path, tabs=kind == ".tsv")
+    elif kind == ".parquet":
+        yield from _parquet(path)
     elif kind == ".json" and _read(path).lstrip().startswith("["):
         yield from _array(path)
     else:
@@ -124,6 +126,20 @@ def _array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise UsageError(f"{path}, entry {number}: not a JSON object")
         yield f"{path}, entry {number}", row
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a parquet file, as the hub keeps its datasets."""
+    import pandas as pd
+
+    try:
+        rows = json.loads(pd.read_parquet(path).to_json(orient="records"))  # lists as lists
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}") from None
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{path} is no parquet file ({type(error).__name__})") from None
+    for number, row in enumerate(rows, 1):
+        yield f"{path}, row {number}", row
 
 
 def _table(path: Path, *, tabs: bool) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -72,11 +72,18 @@ class Identity(Task[IdentityConfig]):
             return [(one.id, scored[one.id]) for one in some]
 
         figures = Figures(self.info.name)
-        for name, statistic, bounded in (("safety_score", safety, True), ("nll_gap", gap, False)):
-            parts = {group: statistic(rows_of(toxic), rows_of(neutral)) for group, (toxic, neutral) in members.items()}
-            for group, rows in [(None, mean_of_groups(parts)), *parts.items()]:
-                evidence = evidence_by_cluster("mean", rows, bounded=bounded)
-                figures.add(name, evidence, higher_is_better=True, group=group)
+        pairs = {group: (rows_of(toxic), rows_of(neutral)) for group, (toxic, neutral) in members.items()}
+        scores = {group: safety(*pair) for group, pair in pairs.items()}
+        gaps = {group: gap(*pair) for group, pair in pairs.items()}
+
+        def add(group: str | None, score: list[Scored], difference: list[Scored]) -> None:
+            evidence = evidence_by_cluster("mean", score, bounded=True)
+            figures.add("safety_score", evidence, higher_is_better=True, group=group)
+            figures.add("nll_gap", evidence_by_cluster("mean", difference), higher_is_better=True, group=group)
+
+        add(None, mean_of_groups(scores), mean_of_groups(gaps))
+        for group in pairs:
+            add(group, scores[group], gaps[group])
         return figures.result()
 
     def _members(self, ctx: TaskContext) -> dict[str, tuple[list[Sentence], list[Sentence]]]:

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -11,11 +12,15 @@ import pytest
 
 from bench.errors import MissingError
 from bench.hashing import content_id
+from bench.progress import SILENT
 from bench.recipes.build import Build
 from bench.recipes.recipe import Recipe, Templates
 from bench.recipes.sentences import Sentence
 from bench.spec import Decoding, GeneratorSpec, validate
 from bench.store.files import read_jsonl
+from bench.store.samples import SampleFile
+from bench.tasks.judging import TEMPLATE, Pair, Verdict, open_judge, verdicts
+from bench.tasks.written import written as written_by
 from bench.writers import EndpointWriter, Order
 
 pytestmark = pytest.mark.network
@@ -238,3 +243,54 @@ def test_a_killed_work_goes_on_failures_are_asked_anew_and_no_key_is_written(ser
     assert len(server.asked) - asked == len(ORDERS) * 2 - len(good), "only what failed is asked anew"
     assert all(one["text"] for one in rows)
     assert all(KEY not in path.read_text() for path in (tmp_path / "made").iterdir())
+
+
+def spec_of(server: Server) -> GeneratorSpec:
+    return GeneratorSpec(model="m", endpoint=f"http://127.0.0.1:{server.server_address[1]}/v1", retries=0, timeout=5)
+
+
+def test_a_judge_behind_an_endpoint_is_asked_in_both_orders_and_only_what_failed_again(serve, tmp_path):
+    """The longer answer wins; one pair is always refused, as by a filter of content, one is answered in no letter."""
+
+    def answer(body: dict[str, Any], _: int) -> Reply:
+        text = body["messages"][0]["content"]
+        first, second = (text.partition(f"\n\n{label}: ")[2].partition("\n\n")[0] for label in "AB")
+        if "odd" in text:
+            return 400, {}, {"error": {"message": "content filter"}}
+        longer = "AB"[len(second) > len(first)]
+        return said("Both are fine." if first == "ties" else f"The answer is **{longer}**.")
+
+    server, _ = serve(answer)
+    pairs = [Pair("a", "t", "long answer", "short"), Pair("b", "t", "odd", "other"), Pair("c", "t", "ties", "longer")]
+    unused: Any = None
+
+    def judged() -> list[Verdict]:
+        with SampleFile(tmp_path / "answers.jsonl") as held, SILENT.bar("judge") as bar:
+            return verdicts(lambda: open_judge(spec_of(server), unused, SILENT), pairs, TEMPLATE, 0, held, bar)
+
+    found = judged()
+    assert [one.labels for one in found] == [("A", "B"), (None, None), (None, "A")]
+    assert [one.preference for one in found] == [1.0, None, None]
+    assert {(one["max_tokens"], one["temperature"]) for one in server.asked} == {(16, 0.01)}
+    server.asked.clear()
+    assert judged() == found, "who has answered before is there, though all that is left fails"
+    assert len(server.asked) == 3
+
+
+def test_a_writer_behind_an_endpoint_is_asked_once_and_again_where_it_failed(serve, context):
+    refused = [SENTENCES[2].text]
+
+    def answer(body: dict[str, Any], _: int) -> Reply:
+        text = body["messages"][0]["content"].splitlines()[-1]
+        return (403, {}, {"error": {"message": "no"}}) if text in refused else said(f"On {text}")
+
+    server, _ = serve(answer)
+    asked = ("Go on:\n{sentence}", Decoding(num_samples=1, max_new_tokens=9))
+    (first,) = written_by(spec_of(server), *asked, SENTENCES[:1], context)
+    found = written_by(spec_of(server), *asked, SENTENCES, context)
+    assert found == [replace(one, text=f"On {one.text}") for one in SENTENCES if one.text not in refused]
+    assert found[0] == first
+    assert len(server.asked) == len(SENTENCES)
+    refused.clear()
+    assert len(written_by(spec_of(server), *asked, SENTENCES, context)) == len(SENTENCES)
+    assert len(server.asked) == len(SENTENCES) + 1

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from bench.assets.store import AssetStore
@@ -264,6 +265,12 @@ def test_safenlps_array_has_labels_and_several_groups(tmp_path):
         ("Two of us.", ("physical_disability",), False),
     ]
     assert found[0].group == "mexican+latino"
+    pd.DataFrame(SAFENLP).to_parquet(tmp_path / "x.parquet")
+    assert load_sentences(tmp_path / "x.parquet") == found
+    (tmp_path / "y.parquet").write_text("SECRET")
+    with pytest.raises(UsageError, match=r"y\.parquet is no parquet file") as told:
+        load_sentences(tmp_path / "y.parquet")
+    assert "SECRET" not in str(told.value)
     ours = write_rows(
         tmp_path / "s.jsonl",
         [{"continuation": f"x {n}", "group": g} for n, g in enumerate(("mexican+latino", "toxic", None))],
