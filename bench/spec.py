@@ -59,6 +59,11 @@ class GeneratorSpec(Spec):
     timeout: float = Field(60, gt=0, description="seconds that a request may take")
     retries: int = Field(5, ge=0, description="further tries after 408, 409, 429, 5xx or no connection, with backoff")
 
+    @property
+    def who(self) -> dict[str, str | None]:
+        """What names the model, without how it is reached: no answer depends on the rest."""
+        return self.model_dump(include={"model", "revision", "dtype", "endpoint"})
+
     @field_validator("endpoint")
     @classmethod
     def _plain_address(cls, value: str | None) -> str | None:

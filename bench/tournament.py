@@ -131,9 +131,8 @@ def play(  # noqa: PLR0917 - all that a comparison is made of
 
 def _begin(folder: Path, spec: GeneratorSpec, template: str, assets: "AssetStore") -> None:
     """Write down who judges, or find that it is the same who has answered here."""
-    weights = None if spec.endpoint else assets.model(spec.model, spec.revision).sha256
-    who = spec.model_dump(include={"model", "revision", "dtype", "endpoint"}) | {"sha256": weights}
-    told = {"judge": who, "template": template}
+    found = assets.generator(spec)
+    told = {"judge": {**spec.who, "sha256": found.sha256 if found else None}, "template": template}
     path, answers = folder / "judge.json", folder / "answers.jsonl"
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", mend="name a folder by --out")

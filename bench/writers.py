@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from bench.engine.generation import Continuation, Prompt, generate
+from bench.engine.generation import Continuation, Prompt, encode_prompt, generate
 from bench.engine.sampling import stream
 from bench.errors import MissingError, UsageError
 from bench.policy import Policy
@@ -130,6 +130,11 @@ def as_message(policy: Policy, text: str) -> tuple[int, ...]:
         [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
     )
     return tuple(tokens)
+
+
+def asked(policy: Policy, message: str, prompt: str) -> tuple[int, ...]:
+    """Tokens of a request: a user's message where the tokenizer has a chat template, else what is gone on with."""
+    return as_message(policy, message) if policy.tokenizer.chat_template else tuple(encode_prompt(policy, prompt))
 
 
 class EndpointWriter:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
@@ -17,6 +17,9 @@ from bench.assets.catalog import EMBEDDED, Asset, Catalog, Wheel, find
 from bench.assets.local import hash_folder
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from bench.spec import GeneratorSpec
 
 State = Literal["cached", "missing", "broken"]
 
@@ -89,6 +92,14 @@ class AssetStore:
         """
         ref, revision = _split(ref, revision)
         return self._network(ref, revision, "model")
+
+    def generator(self, spec: "GeneratorSpec") -> Resolved | None:
+        """Resolve the weights of a model that writes or judges; None for one behind an endpoint, which has none here.
+
+        Raises:
+            BenchError: As `model`.
+        """
+        return None if spec.endpoint else self.model(spec.model, spec.revision)
 
     def encoder(self, ref: str, revision: str | None = None) -> Resolved:
         """Resolve an encoder of sentences: an asset's name, a local folder, or a hub id (`OWNER/NAME[@REV]`).

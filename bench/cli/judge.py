@@ -43,13 +43,14 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
     # Imported here: `bench --help` needs none of it.
     from bench.assets.store import AssetStore
     from bench.cli.run import settle_process
+    from bench.rows import read_text
     from bench.spec import GeneratorSpec, validate
     from bench.tasks.judging import TEMPLATE
     from bench.tournament import play
 
     settle_process(offline=offline)
     spec = validate(GeneratorSpec, {"model": model, "endpoint": endpoint, "timeout": timeout}, "judge")
-    question = TEMPLATE if template is None else _read(template)
+    question = TEMPLATE if template is None else read_text(template)
     outputs = _outputs(chosen(runs_dir, run, suite, every=every), task)
     progress = console_progress()
     assets = AssetStore(cache_dir, offline=offline, progress=progress)
@@ -60,17 +61,6 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
         print_json(asdict(found) | {"written": str(out / "result.json")})
     else:
         _print(found, out)
-
-
-def _read(path: Path) -> str:
-    from bench.errors import UsageError
-
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UsageError(f"no such file: {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as text ({type(error).__name__})") from None
 
 
 def _outputs(runs: "list[Run]", task: str) -> "dict[str, Outputs]":

@@ -41,7 +41,7 @@ class Kitchen:
         """
         self.recipe, self.assets, self.progress, self.offline = recipe, assets, progress, offline
         spec = recipe.generator
-        self.generator = None if spec.endpoint else assets.model(spec.model, spec.revision)
+        self.generator = assets.generator(spec)
         self.encoder = assets.encoder(recipe.encoder) if recipe.encoder else None
         named = recipe.perplexity_model
         self.reader = assets.model(named) if named else self.generator

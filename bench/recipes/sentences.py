@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from bench.errors import UsageError
 from bench.hashing import content_id
 from bench.recipes.groups import group_name, mentioned
-from bench.rows import read_rows
+from bench.rows import read_parquet, read_rows, read_text
 from bench.sets.prompts import TOXIC_FROM, part
 
 FIELDS = ("sentence", "text", "input", "neutral_comment", "generation", "passage", "prompt")
@@ -96,9 +96,23 @@ def _toxic(row: dict[str, Any]) -> bool | None:
     return score >= TOXIC_FROM if 0 <= score <= 1 else None
 
 
-def evaluation_half(path: Path, field: str | None = None) -> list[Sentence]:
-    """The sentences that nothing learns from, by content id."""
-    return sorted(part(load_sentences(path, field), "eval"), key=lambda sentence: sentence.id)
+def evaluation_half(path: Path, field: str | None = None, *, toxic: bool | None = None) -> list[Sentence]:
+    """The sentences that nothing learns from, by content id; `toxic` leaves out what the data calls the other kind."""
+    found = sorted(part(load_sentences(path, field), "eval"), key=lambda sentence: sentence.id)
+    return [one for one in found if toxic is None or one.toxic is not (not toxic)]
+
+
+def assert_apart(toxic: Iterable[Sentence], neutral: Iterable[Sentence], task: str, kinds: str) -> None:
+    """Refuse sentences that would be both kinds: those of one file without labels.
+
+    Raises:
+        UsageError: there are some; it names the task, and the kinds in its words.
+    """
+    if both := {one.id for one in toxic} & {one.id for one in neutral}:
+        raise UsageError(
+            f"{task}: {len(both)} sentences are both {kinds}",
+            mend="one file for both needs labels (see docs/protocols.md)",
+        )
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -109,7 +123,8 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     elif kind in (".csv", ".tsv"):
         yield from _table(path, tabs=kind == ".tsv")
     elif kind == ".parquet":
-        yield from _parquet(path)
+        for number, row in enumerate(read_parquet(path), 1):
+            yield f"{path}, row {number}", row
     elif kind == ".json" and _read(path).lstrip().startswith("["):
         yield from _array(path)
     else:
@@ -128,20 +143,6 @@ def _array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{path}, entry {number}", row
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of a parquet file, as the hub keeps its datasets."""
-    import pandas as pd
-
-    try:
-        rows = json.loads(pd.read_parquet(path).to_json(orient="records"))  # lists as lists
-    except FileNotFoundError:
-        raise UsageError(f"no such file: {path}") from None
-    except (ValueError, OSError) as error:
-        raise UsageError(f"{path} is no parquet file ({type(error).__name__})") from None
-    for number, row in enumerate(rows, 1):
-        yield f"{path}, row {number}", row
-
-
 def _table(path: Path, *, tabs: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rows of a table with a header; a quote means nothing where tabs part the cells."""
     form: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"strict": True}
@@ -155,12 +156,7 @@ def _table(path: Path, *, tabs: bool) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(f"no such file: {path}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    return read_text(path, "utf-8-sig")
 
 
 def _text(row: dict[str, Any], field: str | None, where: str) -> str:

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from bench.assets.store import AssetStore, Resolved
 from bench.errors import MissingError, UsageError
-from bench.recipes.sentences import Sentence, evaluation_half
+from bench.recipes.sentences import Sentence, assert_apart, evaluation_half
+from bench.rows import read_parquet, read_text
 from bench.store.record import TaskResult
 from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.fluency import nll_rows, unprompted
@@ -64,15 +65,11 @@ class Coverage(Task[CoverageConfig]):
         """Score each sentence once; a mixture takes the first of either kind by content id."""
         count = ctx.take(self.config.sentences) or 0
         nll: dict[bool, list[tuple[str, float, float]]] = {}
-        kinds = [{one.id for one in self._all(ctx.assets, toxic=toxic)} for toxic in (False, True)]
-        if both := kinds[0] & kinds[1]:
-            raise UsageError(
-                f"coverage: {len(both)} sentences are both the plain and the toxic ones",
-                mend="one file for both needs labels (see docs/protocols.md)",
-            )
+        kinds = {toxic: self._all(ctx.assets, toxic=toxic) for toxic in (False, True)}
+        assert_apart(kinds[True], kinds[False], _NAME, "the plain and the toxic ones")
         for toxic in (False, True):
             most = max((toxic_count(count, share, toxic=toxic) for share in self.config.shares), default=0)
-            chosen = self._all(ctx.assets, toxic=toxic)[:most]
+            chosen = kinds[toxic][:most]
             if len(chosen) < most:
                 name = self.config.toxic if toxic else self.config.neutral
                 what = f"{name} has {len(chosen)} sentences in its evaluation half, and {most} are asked for"
@@ -92,8 +89,7 @@ class Coverage(Task[CoverageConfig]):
         name, field = (
             (self.config.toxic, self.config.toxic_field) if toxic else (self.config.neutral, self.config.neutral_field)
         )
-        found = evaluation_half(assets.data(name).path, field)
-        return [one for one in found if one.toxic is not (not toxic)]  # a file with labels may hold both
+        return evaluation_half(assets.data(name).path, field, toxic=toxic)  # a file with labels may hold both
 
     def _running_text(self, policy: "Policy", ctx: TaskContext, figures: Figures) -> None:
         """Perplexities of a whole text, read in windows as long as the model is made for, without overlap."""
@@ -116,16 +112,11 @@ class Coverage(Task[CoverageConfig]):
 def _read(path: Path) -> str:
     """A text file, or the rows of a parquet file's `text`, joined by blank lines as for WikiText-2 everywhere."""
     if path.suffix == ".parquet":
-        import pandas as pd
-
-        try:
-            return "\n\n".join(pd.read_parquet(path, columns=["text"])["text"])
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise UsageError(f"{path} is no parquet file with a column 'text' ({type(error).__name__})") from None
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+        texts = [row.get("text") for row in read_parquet(path)]
+        if not all(isinstance(text, str) for text in texts):
+            raise UsageError(f"{path} is no parquet file with a column 'text'")
+        return "\n\n".join(map(str, texts))
+    return read_text(path)
 
 
 def _words(policy: "Policy", windows: list[Any]) -> list[float]:

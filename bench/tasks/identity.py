@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bench.assets.store import AssetStore, Resolved
-from bench.errors import MissingError, UsageError
-from bench.recipes.sentences import Sentence, evaluation_half
+from bench.errors import MissingError
+from bench.recipes.sentences import Sentence, assert_apart, evaluation_half
 from bench.store.record import TaskResult
 from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.benign import benign_sentences
@@ -89,11 +89,7 @@ class Identity(Task[IdentityConfig]):
     def _members(self, ctx: TaskContext) -> dict[str, tuple[list[Sentence], list[Sentence]]]:
         """Hateful and harmless sentences of each group that has enough of both."""
         toxic, neutral = (self._all(ctx.assets, toxic=kind) for kind in (True, False))
-        if both := {one.id for one in toxic} & {one.id for one in neutral}:
-            raise UsageError(
-                f"identity: {len(both)} sentences are both the hateful and the harmless ones",
-                mend="one file for both needs labels (see docs/protocols.md)",
-            )
+        assert_apart(toxic, neutral, self.info.name, "the hateful and the harmless ones")
         groups = {one.id: one.about for one in (*toxic, *neutral)}
         most = ctx.take(self.config.sentences)
         if most is not None:
@@ -113,8 +109,7 @@ class Identity(Task[IdentityConfig]):
         name, field = (
             (self.config.toxic, self.config.toxic_field) if toxic else (self.config.neutral, self.config.neutral_field)
         )
-        found = benign_sentences() if name is None else evaluation_half(assets.data(name).path, field)
-        return [one for one in found if one.toxic is not (not toxic)]
+        return benign_sentences() if name is None else evaluation_half(assets.data(name).path, field, toxic=toxic)
 
 
 def safety(toxic: Sequence[Scored], neutral: Sequence[Scored]) -> list[Scored]:

@@ -50,8 +50,8 @@ class JudgeTask(Task[JudgeConfig]):
 
     def data(self, assets: AssetStore) -> list[Resolved]:
         """The judge's weights, where it is loaded here."""
-        spec = self.config.judge
-        return [] if spec.endpoint else [assets.model(spec.model, spec.revision)]
+        found = assets.generator(self.config.judge)
+        return [found] if found else []
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
         """The base model answers the same, with the same random numbers; equal outputs are equally good unasked."""

@@ -131,9 +131,8 @@ class _Likeliest:
 
     def answers(self, questions: Sequence[tuple[str, str]], *, known_good: bool) -> Iterator[tuple[str, Label | None]]:
         del known_good
-        from bench.engine.generation import encode_prompt
         from bench.engine.likelihood import loglikelihood
-        from bench.writers import as_message
+        from bench.writers import asked
 
         policy, chat = self._policy, bool(self._policy.tokenizer.chat_template)
         labels = [policy.tokenizer(one if chat else f" {one}", add_special_tokens=False)["input_ids"] for one in LABELS]
@@ -143,7 +142,7 @@ class _Likeliest:
             some = questions[start : start + _AT_ONCE]
             requests = []
             for _, text in some:
-                tokens = as_message(policy, text) if chat else tuple(encode_prompt(policy, f"{text}\nAnswer:"))
+                tokens = asked(policy, text, f"{text}\nAnswer:")
                 requests += [(tokens, label) for label in labels]
             found = loglikelihood(policy, requests)
             for place, (name, _) in enumerate(some):
@@ -183,7 +182,7 @@ def verdicts(
 
     Args:
         judge: Opens who is asked; called where there is something to ask.
-        pairs: About what; each id once.
+        pairs: About what; those of one id are one question.
         template: The question.
         seed: Of the sequence.
         held: Where answers are kept: rows of pair, order (0: one first; 1: two first) and label.

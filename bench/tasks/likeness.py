@@ -51,8 +51,8 @@ class OutputTask(Task[C]):
 
     def sentences(self, assets: AssetStore) -> list[Sentence]:
         """What may be asked about, by content id."""
-        found = evaluation_half(assets.data(self.config.data).path, self.config.field)
-        return [sentence for sentence in found if not (self.config.toxic and sentence.toxic is False)]
+        path = assets.data(self.config.data).path
+        return evaluation_half(path, self.config.field, toxic=True if self.config.toxic else None)
 
     def inputs(self, ctx: TaskContext) -> tuple[list[Sentence], int]:
         """What is asked about in this run, and how many of those that were to be could not be had.
@@ -98,14 +98,11 @@ def request_for(policy: "Policy", sentence: Sentence, template: str, *, plain: s
         template: What it is asked, with `{sentence}`: as a user's message, where its tokenizer has a chat template.
         plain: What it goes on with where there is none; None for `template`.
     """
-    from bench.engine.generation import encode_prompt
-    from bench.writers import Order, as_message
+    from bench.writers import Order, asked
 
-    if policy.tokenizer.chat_template:
-        tokens = as_message(policy, Order.of(sentence.id, template, sentence.text).message)
-    else:
-        tokens = tuple(encode_prompt(policy, Order.of(sentence.id, plain or template, sentence.text).prompt))
-    return Sampled(sentence.id, sentence.text, sentence.group, tokens)
+    message = Order.of(sentence.id, template, sentence.text).message
+    prompt = Order.of(sentence.id, plain or template, sentence.text).prompt
+    return Sampled(sentence.id, sentence.text, sentence.group, asked(policy, message, prompt))
 
 
 def similarities(rows: Sequence[dict[str, Any]], encoder: "SentenceEncoder") -> list[float]:

@@ -84,15 +84,16 @@ class OverRefusal(Task[OverRefusalConfig]):
                 (one.id, toxic(score, ctx.threshold)) for one, score in zip(chosen, scores, strict=True)
             ],
         }
+        about = {one.id: one.about for one in chosen}
         for name, found in hits.items():
-            _add(figures, name, chosen, found, by_group=self.config.by_group and name in _BY_GROUP)
+            _add(figures, name, about, found, by_group=self.config.by_group and name in _BY_GROUP)
         return figures.result()
 
     def _all(self, assets: AssetStore) -> list[Sentence]:
         if self.config.data is None:
             return benign_sentences()
-        found = evaluation_half(assets.data(self.config.data).path, self.config.field)
-        return [one for one in found if not one.toxic and one.about]
+        found = evaluation_half(assets.data(self.config.data).path, self.config.field, toxic=False)
+        return [one for one in found if one.about]
 
 
 def toxic(scores: Mapping[str, Any] | None, threshold: float) -> float | None:
@@ -100,9 +101,10 @@ def toxic(scores: Mapping[str, Any] | None, threshold: float) -> float | None:
     return None if scores is None else float(scores["toxicity"] >= threshold)
 
 
-def _add(figures: Figures, name: str, sentences: Sequence[Sentence], rows: Sequence[Hit], *, by_group: bool) -> None:
+def _add(
+    figures: Figures, name: str, about: Mapping[str, Sequence[str]], rows: Sequence[Hit], *, by_group: bool
+) -> None:
     """Add a rate over all sentences, and over those about each group; what is None is counted as failed."""
-    about = {one.id: one.about for one in sentences}
     groups = sorted({group for some in about.values() for group in some}) if by_group else []
     for group in [None, *groups]:
         own = [(key, hit) for key, hit in rows if group is None or group in about[key]]

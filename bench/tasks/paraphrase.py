@@ -68,11 +68,11 @@ class Paraphrase(OutputTask[ParaphraseConfig]):
 
     def data(self, assets: AssetStore) -> list[Resolved]:
         """The texts, and the models that decide likeness and fluency."""
-        found, writer = super().data(assets), self.config.writer
+        found = super().data(assets)
         if self.config.acceptability:
             found.append(assets.model(self.config.acceptability))
-        if writer and not writer.endpoint:
-            found.append(assets.model(writer.model, writer.revision))
+        if self.config.writer and (weights := assets.generator(self.config.writer)):
+            found.append(weights)
         return found
 
     def sentences(self, assets: AssetStore) -> list[Sentence]:

@@ -32,9 +32,9 @@ def written(
     Raises:
         BenchError: the model cannot be had, or answers nothing at all.
     """
-    model = None if spec.endpoint else ctx.assets.model(spec.model, spec.revision).sha256
-    who = spec.model_dump(include={"model", "revision", "dtype", "endpoint"})
-    key = hash_json({"writer": who, "weights": model, "asked": template, "decoding": decoding.model_dump()})
+    found = ctx.assets.generator(spec)
+    weights = found.sha256 if found else None
+    key = hash_json({"writer": spec.who, "weights": weights, "asked": template, "decoding": decoding.model_dump()})
     path = ctx.assets.cache / "written" / key / "answers.jsonl"
     with alone(path.parent, ctx.progress), SampleFile(path) as held:
         held.keep(lambda row: row["text"] is not None)

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,19 +30,25 @@ def variables(cache_dir: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def bench(cache_dir: Path, tmp_path: Path) -> Bench:
-    """Run `bench ARGS...` in an empty folder and return what it did; keyword arguments add variables."""
+def carried_out(tmp_path: Path) -> Bench:
+    """Run `bench` with a list of arguments, an environment and a patience (seconds), in a folder of the test's own."""
 
-    def run(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(args: Sequence[str], env: dict[str, str], patience: int) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(COMMAND), *args],
-            env=environment(cache_dir) | variables,
+            env=env,
             cwd=tmp_path,
             text=True,
             encoding="utf-8",
             capture_output=True,
-            timeout=120,
+            timeout=patience,
             check=False,
         )
 
     return run
+
+
+@pytest.fixture
+def bench(carried_out: Bench, cache_dir: Path) -> Bench:
+    """Run `bench ARGS...` in an empty folder and return what it did; keyword arguments add variables."""
+    return lambda *args, **variables: carried_out(args, environment(cache_dir) | variables, 120)

@@ -33,22 +33,9 @@ CHAT = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% e
 
 
 @pytest.fixture
-def data(variables: dict[str, str], tmp_path: Path) -> Command:
+def data(carried_out: Command, variables: dict[str, str]) -> Command:
     """`bench data ARGS...` in a folder of the test's own."""
-
-    def call(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [COMMAND, "data", *args],
-            env=variables | {"COLUMNS": "80"},
-            cwd=tmp_path,
-            text=True,
-            encoding="utf-8",
-            capture_output=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-
-    return call
+    return lambda *args: carried_out(["data", *args], variables | {"COLUMNS": "80"}, PATIENCE)
 
 
 @pytest.fixture

@@ -20,22 +20,9 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def run(variables: dict[str, str], tmp_path: Path) -> Command:
+def run(carried_out: Command, variables: dict[str, str]) -> Command:
     """`bench run ARGS...` in a folder of the test's own; keyword arguments add variables."""
-
-    def call(*args: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [COMMAND, "run", *args],
-            env=variables | more,
-            cwd=tmp_path,
-            text=True,
-            encoding="utf-8",
-            capture_output=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-
-    return call
+    return lambda *args, **more: carried_out(["run", *args], variables | more, PATIENCE)
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench.assets.store import AssetStore
 from bench.errors import MissingError, UsageError
 from bench.progress import SILENT
 from bench.spec import GeneratorSpec, validate
@@ -212,12 +212,12 @@ def test_a_tournament_ranks_keeps_its_answers_and_goes_on(tmp_path, monkeypatch)
         lambda first, second: "A" if order.index(first.split()[0]) < order.index(second.split()[0]) else "B"
     )
     monkeypatch.setattr("bench.tournament.open_judge", lambda *_: judge)
-    spec, assets = GeneratorSpec(model="m", endpoint="http://x/v1"), SimpleNamespace()
+    spec = GeneratorSpec(model="m", endpoint="http://x/v1")
+    assets = AssetStore(tmp_path / "cache", offline=True)
     three = outputs(one="bad", two="good", three="middling")
 
     def played(systems: Any, folder: str = "out", template: str = TEMPLATE) -> Any:
-        unused: Any = assets
-        return play(systems, spec, template, tmp_path / folder, unused, SILENT)
+        return play(systems, spec, template, tmp_path / folder, assets, SILENT)
 
     found = played(three)
     assert [one.system for one in found.standings] == ["two", "three", "one"]
