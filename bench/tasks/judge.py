@@ -55,7 +55,7 @@ class JudgeTask(Task[JudgeConfig]):
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
         """The base model answers the same, with the same random numbers; equal outputs are equally good unasked."""
-        pairs = self._pairs(policy, ctx)
+        pairs, lost = self._pairs(policy, ctx)
         with ctx.append(_NAME) as held, ctx.progress.bar(_NAME, 2 * len(pairs), "verdicts") as bar:
             found = verdicts(
                 lambda: open_judge(self.config.judge, ctx.assets, ctx.progress),
@@ -65,16 +65,17 @@ class JudgeTask(Task[JudgeConfig]):
                 held,
                 bar,
             )
-        return preference_figures(found).result()
+        return preference_figures(found, lost).result()
 
-    def _pairs(self, policy: "Policy", ctx: TaskContext) -> list[Pair]:
+    def _pairs(self, policy: "Policy", ctx: TaskContext) -> tuple[list[Pair], int]:
+        """The pairs, and how many inputs could not be had, so that there is no output to judge."""
         task: Any = ctx.tasks[self.config.of]
-        chosen, _ = task.inputs(ctx)
+        chosen, lost = task.inputs(ctx)
         requests = [task.request(policy, sentence) for sentence in chosen[: self.config.prompts]]
         texts = {request.id: request.text for request in requests}
         base = sample_and_score(BASE, policy, requests, task.config.decoding, ctx)
         answers = {(row["prompt_id"], row["sample"]): row["continuation"] for row in base}
-        return [
+        pairs = [
             Pair(
                 f"{row['prompt_id']}/{row['sample']}",
                 texts[row["prompt_id"]],
@@ -84,16 +85,17 @@ class JudgeTask(Task[JudgeConfig]):
             for row in ctx.samples(self.config.of)
             if row["prompt_id"] in texts
         ]
+        return pairs, lost
 
 
-def preference_figures(found: list[Verdict]) -> Figures:
+def preference_figures(found: list[Verdict], lost: int = 0) -> Figures:
     """How far the first answers are preferred, and how far the judge can be relied on.
 
-    A pair of which either order has no verdict is counted as failed, and in no mean.
+    A pair of which either order has no verdict is counted as failed, and in no mean; so are the `lost` inputs.
     """
     figures = Figures(_NAME)
     known = [one for one in found if one.preference is not None]
-    failed = len(found) - len(known)
+    failed = lost + len(found) - len(known)
 
     def prompt(pair: str) -> str:
         return pair.rpartition("/")[0]
