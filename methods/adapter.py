@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from bench.method import APPLY, MethodInfo, RunContext
-from methods.training.method import AdaptedMethod, Scaled
+from methods.learning.method import AdaptedMethod, Scaled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,14 +43,14 @@ class AdapterMethod(AdaptedMethod[AdapterMethodConfig]):
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
         """Find out whether the adapter fits, from the shapes of its weights and the base's configuration."""
-        from methods.training.configuration import config_of
-        from methods.training.foreign import check_adapter, skeleton
+        from methods.anatomy.model_config import config_of
+        from methods.learning.foreign import check_adapter, skeleton
 
         check_adapter(inputs["path"], self.config.path, skeleton(config_of(base)))
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Copy the adapter in its normal form; the base model is not touched."""
-        from methods.training.foreign import check_adapter, copy_adapter, skeleton
+        from methods.learning.foreign import check_adapter, copy_adapter, skeleton
 
         del sets
         folder, name = ctx.inputs["path"], self.config.path

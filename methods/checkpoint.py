@@ -67,7 +67,7 @@ class Checkpoint(Method[CheckpointConfig]):
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
         """Find out whether the two have one tokenizer and, where their weights are to be mixed, one architecture."""
-        from methods.training.configuration import config_of
+        from methods.anatomy.model_config import config_of
 
         other = inputs["path"]
         self._same_tokenizer(_tokenizer(base), other)
@@ -77,7 +77,7 @@ class Checkpoint(Method[CheckpointConfig]):
         """Note which model it is; its weights stay where they are."""
         from bench.hashing import hash_file
         from bench.store.files import write_json
-        from methods.training.configuration import config_of
+        from methods.anatomy.model_config import config_of
 
         del sets
         folder = ctx.inputs["path"]
@@ -90,7 +90,7 @@ class Checkpoint(Method[CheckpointConfig]):
     def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
         """Yield the base model at 0, the other one at 1, else the base model with mixed weights."""
         from bench.policy import HFPolicy
-        from methods.training.configuration import config_of
+        from methods.anatomy.model_config import config_of
 
         folder, scale = artifact.inputs["path"], self.config.scale
         if scale == 0:

@@ -16,12 +16,12 @@ from pydantic import Field, model_validator
 
 from bench.errors import UsageError
 from bench.method import MethodInfo
-from methods.training.method import AdapterConfig, TrainedMethod
+from methods.learning.method import AdapterConfig, TrainedMethod
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.training.batches import Scores
+    from methods.learning.batches import Scores
 
 
 class ContrastiveConfig(AdapterConfig):

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from bench.errors import MissingError
 from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
-from methods.training.config import TrainingConfig
+from methods.learning.options import TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
-    from methods.training.batches import Scores
+    from methods.learning.batches import Scores
 
 EXPERT, ANTI_EXPERT = "expert", "anti_expert"
 
@@ -62,8 +62,8 @@ class DExperts(Method[DExpertsConfig]):
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Train the experts, each in a folder of its own."""
-        from methods.training.batches import draw_items
-        from methods.training.trainer import train_adapter
+        from methods.learning.batches import draw_items
+        from methods.learning.trainer import train_adapter
 
         if sets is None:
             raise MissingError("training needs contrastive sets and got none")

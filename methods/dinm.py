@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 
 from bench.errors import MissingError, UsageError
 from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
-from methods.training.config import Budget
+from methods.learning.options import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
-    from methods.training.batches import Item
+    from methods.learning.batches import Item
 
 DELTA = "dinm.safetensors"
 """`delta`: what is added to the matrix, in its own shape."""
@@ -85,7 +85,7 @@ class DINM(Method[DINMConfig]):
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
         """Find out whether the model has the layer."""
-        from methods.representation.layers import check_layer
+        from methods.anatomy.layers import check_layer
 
         del inputs
         check_layer(base, self.config.layer)
@@ -95,8 +95,8 @@ class DINM(Method[DINMConfig]):
         from safetensors.torch import save_file
 
         from bench.store.files import write_json
-        from methods.representation.layers import layer_number
-        from methods.training.batches import draw_items
+        from methods.anatomy.layers import layer_number
+        from methods.learning.batches import draw_items
 
         if sets is None:
             raise MissingError("dinm needs contrastive sets and got none")
@@ -127,8 +127,8 @@ class DINM(Method[DINMConfig]):
         """The change of the matrix, float32, and the number of tokens learned from."""
         import torch
 
-        from methods.training.batches import Collator
-        from methods.training.descent import descend
+        from methods.learning.batches import Collator
+        from methods.learning.descent import descend
 
         config, collator = self.config, Collator(base.tokenizer)
         delta = torch.zeros_like(base.model.get_parameter(name), dtype=torch.float32).requires_grad_()
@@ -180,7 +180,7 @@ def output_matrix(base: "LoadedModel", layer: int) -> str:
     Raises:
         UsageError: the layer has no such matrix, or several (a mixture of experts).
     """
-    from methods.representation.layers import decoder_layers
+    from methods.anatomy.layers import decoder_layers
 
     found = [
         module.weight

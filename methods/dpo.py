@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.training.method import BothConfig, TrainedMethod, required
+from methods.learning.method import BothConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.training.batches import Scores
+    from methods.learning.batches import Scores
 
 
 class DPOConfig(BothConfig):
@@ -39,7 +39,7 @@ class DPO(TrainedMethod[DPOConfig]):
         """-log sigmoid(beta * (log-ratio of the chosen - log-ratio of the rejected)), the mean over the pairs."""
         from torch.nn.functional import logsigmoid
 
-        from methods.training.batches import paired
+        from methods.learning.batches import paired
 
         chosen, rejected = paired(scores)
         ratio = scores.logprob - required(scores.reference)

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field, model_validator
 
 from bench.method import MethodInfo
-from methods.training.method import BothConfig, TrainedMethod, required
+from methods.learning.method import BothConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.training.batches import Scores
+    from methods.learning.batches import Scores
 
 
 class KTOConfig(BothConfig):

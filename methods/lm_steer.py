@@ -18,7 +18,7 @@ from pydantic import Field
 
 from bench.errors import MissingError
 from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
-from methods.training.config import Budget
+from methods.learning.options import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
-    from methods.training.batches import Item
+    from methods.learning.batches import Item
 
 STEER = "lm_steer.safetensors"
 """`read` (P1) and `write` (P2), both [hidden, rank]."""
@@ -64,10 +64,10 @@ class LMSteer(Method[LMSteerConfig]):
         """Learn W."""
         from safetensors.torch import save_file
 
+        from methods.anatomy.output import check_logits
+        from methods.learning.batches import draw_items
         from methods.representation.head import head_states
-        from methods.representation.output import check_logits
         from methods.representation.states import pairs_of
-        from methods.training.batches import draw_items
 
         if sets is None:
             raise MissingError("lm_steer needs contrastive sets and got none")
@@ -94,7 +94,7 @@ class LMSteer(Method[LMSteerConfig]):
         """P1 and P2, float32 [hidden, rank], and the number of tokens learned from."""
         import torch
 
-        from methods.training.descent import descend
+        from methods.learning.descent import descend
 
         config = self.config
         generator = torch.Generator().manual_seed(ctx.seed)
@@ -124,8 +124,8 @@ class LMSteer(Method[LMSteerConfig]):
         from safetensors.torch import load_file
 
         from bench.policy import HFPolicy
-        from methods.representation.layers import HookedPolicy, before
-        from methods.representation.output import output_layer
+        from methods.anatomy.layers import HookedPolicy, before
+        from methods.anatomy.output import output_layer
 
         if not self.config.steer:
             yield HFPolicy(base.model, base.tokenizer)
@@ -162,7 +162,7 @@ def steered_loss(
     """
     import torch
 
-    from methods.representation.output import final_logits
+    from methods.anatomy.output import final_logits
 
     state = torch.cat([states for states, _, _ in rows])
     targets = torch.cat([tokens for _, tokens, _ in rows])

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.training.method import UnlearningConfig, UnlearningMethod, required
+from methods.learning.method import UnlearningConfig, UnlearningMethod, required
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.training.batches import Scores
+    from methods.learning.batches import Scores
 
 
 class NPOConfig(UnlearningConfig):

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.training.method import BothConfig, TrainedMethod, required
+from methods.learning.method import BothConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.training.batches import Scores
+    from methods.learning.batches import Scores
 
 
 class ORPOConfig(BothConfig):
@@ -45,7 +45,7 @@ class ORPO(TrainedMethod[ORPOConfig]):
         """NLL of the chosen texts - weight * log sigmoid(log odds ratio), means over tokens and over pairs."""
         from torch.nn.functional import logsigmoid
 
-        from methods.training.batches import paired
+        from methods.learning.batches import paired
 
         chosen, rejected = paired(scores)
         logprob, tokens = scores.logprob, scores.tokens

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.training.method import AdapterConfig, TrainedMethod
+from methods.learning.method import AdapterConfig, TrainedMethod
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.training.batches import Scores
+    from methods.learning.batches import Scores
 
 
 class SFTConfig(AdapterConfig):

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.training.method import BothConfig, TrainedMethod
+from methods.learning.method import BothConfig, TrainedMethod
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.training.batches import Scores
+    from methods.learning.batches import Scores
 
 
 class SimPOConfig(BothConfig):
@@ -38,7 +38,7 @@ class SimPO(TrainedMethod[SimPOConfig]):
         """-log sigmoid(beta * (mean log-likelihood of chosen - of rejected) - gamma), the mean over the pairs."""
         from torch.nn.functional import logsigmoid
 
-        from methods.training.batches import paired
+        from methods.learning.batches import paired
 
         chosen, rejected = paired(scores)
         return -logsigmoid(self.config.beta * (scores.phi[rejected] - scores.phi[chosen]) - self.config.gamma).mean()

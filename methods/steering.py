@@ -69,7 +69,7 @@ class Steering(Method[SteeringConfig]):
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
         """Find out whether the model has the layer."""
-        from methods.representation.layers import check_layer
+        from methods.anatomy.layers import check_layer
 
         del inputs
         check_layer(base, self.config.layer)
@@ -78,10 +78,10 @@ class Steering(Method[SteeringConfig]):
         """Read the texts and keep the vectors of all layers."""
         from safetensors.torch import save_file
 
-        from methods.representation.layers import layer_number
+        from methods.anatomy.layers import layer_number
+        from methods.learning.batches import draw_items
+        from methods.learning.options import Budget
         from methods.representation.states import differences, layer_states, pairs_of
-        from methods.training.batches import draw_items
-        from methods.training.config import Budget
 
         if sets is None:
             raise MissingError("steering needs contrastive sets and got none")
@@ -107,7 +107,7 @@ class Steering(Method[SteeringConfig]):
     def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
         """Yield the base model with the vector added after one layer."""
         from bench.policy import HFPolicy
-        from methods.representation.layers import HookedPolicy, after, decoder_layers, layer_number
+        from methods.anatomy.layers import HookedPolicy, after, decoder_layers, layer_number
 
         number = layer_number(base, self.config.layer)
         if not self.config.multiplier:

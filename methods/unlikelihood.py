@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.training.method import BothConfig, TrainedMethod, required
+from methods.learning.method import BothConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.training.batches import Scores
+    from methods.learning.batches import Scores
 
 _LEAST = 1e-5  # of 1 - p, as in the authors' code: a token that is all but certain has no infinite loss
 

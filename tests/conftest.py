@@ -122,8 +122,8 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def tiny_base(tiny_model: Path) -> "LoadedModel":
     """The tiny model in memory, as a run loads it."""
-    from bench.assets.store import Resolved
-    from bench.model import load_model
+    from bench.assets.catalogue import Resolved
+    from bench.engine.model import load_model
     from bench.spec import ModelSpec
 
     return load_model(ModelSpec(id=str(tiny_model)), Resolved(str(tiny_model), tiny_model, "0", None, None, "local"))
@@ -262,11 +262,11 @@ def build_tiny_model(folder: Path, *, seed: int = 0, **changes: Any) -> None:
 @pytest.fixture
 def context(tmp_path):
     """As much of a run as tasks ask for; nothing is fetched."""
-    from bench.assets.store import AssetStore
+    from bench.assets.catalogue import AssetCatalogue
     from bench.progress import SILENT
     from bench.spec import Decoding
     from bench.tasks.base import TaskContext
 
-    store = AssetStore(tmp_path / "cache", offline=True)
+    store = AssetCatalogue(tmp_path / "cache", offline=True)
     unused: Any = None
     return TaskContext(tmp_path / "samples", store, unused, 0.5, Decoding(), 0, unused, SILENT)

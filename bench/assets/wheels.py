@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.assets.catalog import Asset, Wheel
+from bench.assets.embedded import Asset, Wheel
 from bench.errors import MissingError
 from bench.hashing import hash_file
 from bench.progress import Progress

@@ -31,9 +31,9 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter a flag
     """
     from bench.cli.selection import chosen
     from bench.errors import UsageError, did_you_mean
-    from reports.compare import compare as compared
-    from reports.compare import to_json
-    from reports.compare_terminal import print_comparison, to_markdown
+    from reports.compare.comparison import compare as compared
+    from reports.compare.comparison import to_json
+    from reports.compare.terminal import print_comparison, to_markdown
 
     form = "json" if json else form
     if form not in _FORMS:

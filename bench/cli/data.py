@@ -12,7 +12,7 @@ from bench.errors import MissingError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.assets.store import AssetStore
+    from bench.assets.catalogue import AssetCatalogue
 
 Names = Annotated[list[str] | None, typer.Argument(help="Names of assets; none is all of them.", show_default=False)]
 Facts = dict[str, Any]
@@ -71,21 +71,21 @@ app.command("generate")(generate)
 app.command("stats")(stats)
 
 
-def _store(cache: "Path | None", *, offline: bool) -> "AssetStore":
+def _store(cache: "Path | None", *, offline: bool) -> "AssetCatalogue":
     # Imported here: it brings filelock, which --help does not need.
-    from bench.assets.store import AssetStore
+    from bench.assets.catalogue import AssetCatalogue
 
-    return AssetStore(cache, offline=offline, progress=console_progress())
+    return AssetCatalogue(cache, offline=offline, progress=console_progress())
 
 
-def _chosen(store: "AssetStore", names: list[str] | None) -> list[str]:
+def _chosen(store: "AssetCatalogue", names: list[str] | None) -> list[str]:
     """The names asked for, each once and all of them known, or all that there are."""
-    from bench.assets.catalog import find
+    from bench.assets.embedded import find
 
     return list(dict.fromkeys(find(store.catalog, name).name for name in names or store.catalog))
 
 
-def _facts(store: "AssetStore", name: str) -> Facts:
+def _facts(store: "AssetCatalogue", name: str) -> Facts:
     asset = store.catalog[name]
     return {
         "name": name,
@@ -116,7 +116,7 @@ def _print_list(rows: list[Facts], cache: "Path") -> None:
     console.print(f"cache: {cache}", markup=False, soft_wrap=True)
 
 
-def _report(store: "AssetStore", names: list[str], word: str, *, json: bool) -> None:
+def _report(store: "AssetCatalogue", names: list[str], word: str, *, json: bool) -> None:
     """What was asked for is here: where, and with which hash."""
     found = [store.fetch(name) for name in names]
     if json:

@@ -8,7 +8,7 @@ import typer
 from bench.cli.common import CacheDir, Json, Offline, console_progress, print_json
 
 if TYPE_CHECKING:
-    from bench.recipes.recipe import Recipe
+    from bench.sets.written.recipe import Recipe
 
 
 def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -49,12 +49,12 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     written twice; filters can be changed afterwards.
     """
     # Imported here: `bench --help` needs none of it.
-    from bench.assets.store import AssetStore
+    from bench.assets.catalogue import AssetCatalogue
     from bench.cli.run import settle_process
+    from bench.data.prompts import part
+    from bench.data.sentences import load_sentences
     from bench.errors import UsageError
-    from bench.recipes.carry_out import Kitchen
-    from bench.recipes.sentences import load_sentences
-    from bench.sets.prompts import part
+    from bench.sets.written.runner import Kitchen
 
     if half not in ("all", "train"):
         raise UsageError(f"--half {half} is neither 'all' nor 'train'")
@@ -63,7 +63,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     settle_process(offline=offline)
     asked = _recipe(recipe, settings or [], model, endpoint)
     progress = console_progress()
-    assets = AssetStore(cache_dir, offline=offline, progress=progress)
+    assets = AssetCatalogue(cache_dir, offline=offline, progress=progress)
     found = load_sentences(assets.data(sentences).path, field)
     if half == "train":
         found = part(found, "train")
@@ -84,9 +84,9 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
 def _recipe(name: str | None, settings: list[str], model: str | None, endpoint: str | None) -> "Recipe":
     """The file's values, then `--set`, then the flags."""
-    from bench.plan import parse_setting, put
-    from bench.recipes import BUILT_IN
-    from bench.recipes.recipe import Recipe
+    from bench.run.plan import parse_setting, put
+    from bench.sets.written import BUILT_IN
+    from bench.sets.written.recipe import Recipe
     from bench.spec import read_yaml, validate
 
     path = None if name is None else BUILT_IN.get(name, Path(name))

@@ -8,7 +8,7 @@ import typer
 from bench.cli.common import CacheDir, Json, Offline, console_progress, print_json
 
 if TYPE_CHECKING:
-    from bench.recipes.stats import SetStats
+    from bench.sets.written.stats import SetStats
 
 
 def stats(  # noqa: PLR0917 - one parameter a flag
@@ -32,17 +32,17 @@ def stats(  # noqa: PLR0917 - one parameter a flag
 ) -> None:
     """Say what contrastive sets are like: sizes, scores, lengths, likeness, perplexities, overlap with evaluation."""
     # Imported here: `bench --help` needs none of it.
-    from bench.assets.store import AssetStore
+    from bench.assets.catalogue import AssetCatalogue
     from bench.cli.run import settle_process
-    from bench.recipes.stats import statistics
+    from bench.data.prompts import load_prompts, part
     from bench.sets import load_sets
-    from bench.sets.prompts import load_prompts, part
-    from reports.figures import form_of
+    from bench.sets.written.stats import statistics
+    from reports.plots import form_of
 
     if output:
         form_of(output)
     settle_process(offline=offline)
-    assets = AssetStore(cache_dir, offline=offline, progress=console_progress())
+    assets = AssetCatalogue(cache_dir, offline=offline, progress=console_progress())
     loaded = load_sets(assets.data(sets).path, source=sets)
     names = [name for name in evaluation or ["rtp"] if name != "none"]
     prompts = [one.text for name in names for one in part(load_prompts(assets.data(name).path), "eval")]
@@ -50,8 +50,8 @@ def stats(  # noqa: PLR0917 - one parameter a flag
         loaded, encoder=_encoder(assets, encoder), policy=_policy(assets, model), evaluation=prompts or None
     )
     if output:
-        from reports.figures import save
-        from reports.figures.sets import draw_sets
+        from reports.plots import save
+        from reports.plots.sets import draw_sets
 
         save(draw_sets(found.values, Path(sets).name), output)
     if json:
@@ -63,7 +63,7 @@ def stats(  # noqa: PLR0917 - one parameter a flag
 def _encoder(assets: Any, name: str | None) -> Any:
     if name is None:
         return None
-    from bench.embeddings import SentenceEncoder
+    from bench.engine.encoder import SentenceEncoder
 
     return SentenceEncoder(assets.encoder(name))
 
@@ -71,7 +71,7 @@ def _encoder(assets: Any, name: str | None) -> Any:
 def _policy(assets: Any, name: str | None) -> Any:
     if name is None:
         return None
-    from bench.model import load_model
+    from bench.engine.model import load_model
     from bench.policy import HFPolicy
     from bench.spec import ModelSpec
 

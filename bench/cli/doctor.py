@@ -49,7 +49,7 @@ class Check:
 
 def doctor(json: Json = False, cache_dir: CacheDir = None) -> int:
     """Check this machine, and say what to mend."""
-    from bench.assets.store import default_cache
+    from bench.assets.catalogue import default_cache
 
     cache = cache_dir or default_cache()
     checks = [*_python(), *_packages(), *_devices(), *_room(cache), *_assets(cache), *_tools()]
@@ -127,9 +127,9 @@ def _available_memory() -> int | None:
 
 
 def _assets(cache: Path) -> Iterator[Check]:
-    from bench.assets.store import AssetStore
+    from bench.assets.catalogue import AssetCatalogue
 
-    store = AssetStore(cache, offline=True)
+    store = AssetCatalogue(cache, offline=True)
     states = {name: store.state(name) for name in store.catalog}
     broken = [name for name, state in states.items() if state == "broken"]
     missing = [name for name, state in states.items() if state == "missing"]

@@ -139,14 +139,14 @@ def _place(error: OSError) -> str:
 
 
 def _free(error: OSError) -> str:
-    from bench.assets.store import default_cache
+    from bench.assets.catalogue import default_cache
 
     folder = error.filename if error.filename is not None else f"{Path.cwd()} or the cache {default_cache()}"
     return f"free some at {folder}, or point BENCH_CACHE and BENCH_RUNS to another disk; the same command then goes on"
 
 
 def _write_log(error: Exception) -> str:
-    from bench.assets.store import default_cache
+    from bench.assets.catalogue import default_cache
 
     now = datetime.now(UTC)
     text = "".join(

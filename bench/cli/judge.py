@@ -10,8 +10,8 @@ from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
 _DASH = "\N{EN DASH}"
 if TYPE_CHECKING:
+    from bench.judging.tournament import Outputs, Tournament
     from bench.store.runs import Run
-    from bench.tournament import Outputs, Tournament
 
 
 def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -41,19 +41,19 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
     Prints Bradley-Terry scores with 95 % intervals, how often both orders agree, and how often the first answer won.
     """
     # Imported here: `bench --help` needs none of it.
-    from bench.assets.store import AssetStore
+    from bench.assets.catalogue import AssetCatalogue
     from bench.cli.run import settle_process
-    from bench.rows import read_text
+    from bench.data.files import read_text
+    from bench.judging.tournament import play
+    from bench.judging.verdicts import TEMPLATE
     from bench.spec import GeneratorSpec, validate
-    from bench.tasks.judging import TEMPLATE
-    from bench.tournament import play
 
     settle_process(offline=offline)
     spec = validate(GeneratorSpec, {"model": model, "endpoint": endpoint, "timeout": timeout}, "judge")
     question = TEMPLATE if template is None else read_text(template)
     outputs = _outputs(chosen(runs_dir, run, suite, every=every), task)
     progress = console_progress()
-    assets = AssetStore(cache_dir, offline=offline, progress=progress)
+    assets = AssetCatalogue(cache_dir, offline=offline, progress=progress)
     found = play(outputs, spec, question, out, assets, progress, prompts)
     if json:
         from dataclasses import asdict
@@ -67,7 +67,7 @@ def _outputs(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
     """What each system wrote in a task, by its label; seeds of one configuration are one system."""
     from bench.errors import MissingError, UsageError
     from bench.store.files import read_jsonl
-    from reports.columns import Notes, columns_of, finished_runs
+    from reports.table.columns import Notes, columns_of, finished_runs
 
     progress, notes = console_progress(), Notes()
     columns = columns_of(finished_runs(runs, notes), notes)

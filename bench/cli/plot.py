@@ -35,7 +35,7 @@ def plot(  # noqa: PLR0913, PLR0917 - one parameter a flag
     time, memory, parameters. Without -o, FIGURE.svg in this folder.
     """
     from bench.errors import UsageError, did_you_mean
-    from reports.figures import FIGURES, draw, form_of, save
+    from reports.plots import FIGURES, draw, form_of, save
 
     if figure not in FIGURES:
         raise UsageError(f"there is no figure '{figure}'", mend=did_you_mean(figure, FIGURES))

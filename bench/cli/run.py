@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.launch.local import Outcome
-    from bench.plan import Request
+    from bench.run.launch.local import Outcome
+    from bench.run.plan import Request
 
 _SOME_FAILED = 4
 
@@ -81,7 +81,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     """
     del config, method, suite, model, seeds, settings, limit  # the context has them, with the file's values
     settle_process(offline=offline)
-    from bench.launch.local import is_main
+    from bench.run.launch.local import is_main
 
     place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
     outcomes = carry_out(request_of(context, base=base), place)
@@ -90,7 +90,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
 def request_of(context: typer.Context, *, base: bool = True) -> "Request":
     """What the flags that `bench run` shares with other verbs ask for."""
-    from bench.plan import Request, parse_seeds, split
+    from bench.run.plan import Request, parse_seeds, split
 
     asked = context.params
     return Request(
@@ -117,14 +117,14 @@ class Place(NamedTuple):
 
 def carry_out(request: "Request", place: Place) -> "list[Outcome]":
     """All cells of a request, found or made."""
-    from bench.assets.store import AssetStore
-    from bench.environment import Environment
-    from bench.launch.local import run_cells
-    from bench.plan import make_cells
+    from bench.assets.catalogue import AssetCatalogue
+    from bench.run.environment import Environment
+    from bench.run.launch.local import run_cells
+    from bench.run.plan import make_cells
 
     cells = make_cells(request)
     progress = console_progress()
-    assets = AssetStore(place.cache_dir, offline=place.offline, progress=progress)
+    assets = AssetCatalogue(place.cache_dir, offline=place.offline, progress=progress)
     env = Environment(cells[0].suite, assets, progress, place.offline, batch_tokens=place.batch_tokens)
     env.resolve()
     return run_cells(cells, env, place.runs_dir, fresh=place.fresh)
@@ -151,10 +151,10 @@ def settle_process(*, offline: bool) -> None:
 def _report(outcomes: "Sequence[Outcome]", *, json: bool) -> int:
     """Print the table and where the records lie; the exit code says whether all cells are in it."""
     from bench.store.runs import load_run
-    from reports.forms.json import json_values
-    from reports.layout import arrange, load_layout
-    from reports.table import build
-    from reports.terminal import print_sheet
+    from reports.table.build import build
+    from reports.table.forms.json import json_values
+    from reports.table.layout import arrange, load_layout
+    from reports.table.terminal import print_sheet
 
     done = [one.folder for one in outcomes if one.folder]
     shown = load_layout("full")

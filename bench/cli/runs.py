@@ -6,7 +6,7 @@ from bench.cli.common import RUNS, Json, RunsDir, console_progress, print_json
 def runs(runs_dir: RunsDir = RUNS, json: Json = False) -> None:
     """List the runs, oldest first: id, suite, method, seed, status, when, seconds."""
     from bench.store.runs import list_runs
-    from reports.terminal import print_runs
+    from reports.table.terminal import print_runs
 
     found = list_runs(runs_dir, console_progress())
     if not json:

@@ -57,9 +57,9 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     del config, method, suite, model, seeds, settings, limit  # the context has them, with the file's values
     settle_process(offline=offline)
     from bench.errors import UsageError
-    from bench.launch.local import is_main
-    from bench.plan import split
-    from bench.sweep import make_sweep
+    from bench.run.launch.local import is_main
+    from bench.run.plan import split
+    from bench.run.sweep import make_sweep
 
     listed = None if values is None else split(values)
     if listed == []:
@@ -71,8 +71,8 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if not is_main():
         return 0
     from bench.store.runs import load_run
-    from reports.tradeoff import build, to_json
-    from reports.tradeoff_terminal import print_tradeoff
+    from reports.tradeoff.build import build, to_json
+    from reports.tradeoff.terminal import print_tradeoff
 
     done = [one.folder for one in outcomes if one.folder]
     has_base = any(one.folder and one.cell.method == "none" for one in outcomes)

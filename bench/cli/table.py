@@ -41,10 +41,10 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
     Layouts: full, summary, toxicity, utility, ablation, cost, sweep, paper.
     """
     from bench.errors import UsageError, did_you_mean
-    from reports.forms import FORMS
-    from reports.layout import arrange, load_layout
-    from reports.table import build
-    from reports.terminal import print_sheet, text_of
+    from reports.table.build import build
+    from reports.table.forms import FORMS
+    from reports.table.layout import arrange, load_layout
+    from reports.table.terminal import print_sheet, text_of
 
     wanted = "json" if json else form or (_SUFFIXES.get(output.suffix.lower()) if output else "terminal")
     if wanted is None:

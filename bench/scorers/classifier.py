@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.assets.store import AssetStore
+from bench.assets.catalogue import AssetCatalogue
+from bench.engine.loading import length_limit, pick_device, quiet
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_json
 from bench.progress import SILENT, Progress
 from bench.scorers.base import Scorer, ScorerInfo, Scores
-from bench.scorers.loading import length_limit, pick_device, quiet
 
 _TOXIC = ("toxic", "toxicity", "hate", "hateful", "offensive")
 """Names that say that a label is the toxic one, the plainest first. LABEL_1 says nothing: it has to be told."""
@@ -68,7 +68,7 @@ def load(
         MissingError: the model cannot be had, or is no trained classifier.
     """
     place = pick_device(device)
-    found = AssetStore(cache_dir, offline=offline, progress=progress).model(model, revision)
+    found = AssetCatalogue(cache_dir, offline=offline, progress=progress).model(model, revision)
     network, tokenizer = _build(found.path, model)
     labels = {int(index): str(name) for index, name in network.config.id2label.items()}
     toxic = _pick(labels, label, model)

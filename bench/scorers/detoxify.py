@@ -10,12 +10,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from bench.assets.store import default_cache
+from bench.assets.catalogue import default_cache
+from bench.engine.loading import length_limit, pick_device, quiet
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.hashing import hash_file, hash_json
 from bench.progress import SILENT, Progress
 from bench.scorers.base import Scorer, ScorerInfo, Scores
-from bench.scorers.loading import length_limit, pick_device, quiet
 
 _RELEASES = "https://github.com/unitaryai/detoxify/releases/download/"
 _FILES = {

@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic import Field
 
+from bench.data.files import read_rows
 from bench.errors import BenchError, UsageError
 from bench.hashing import content_id, hash_file
-from bench.rows import read_rows
 from bench.spec import Spec, validate
 from bench.store.files import write_text
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from bench.assets.store import AssetStore, Resolved
+from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.progress import Progress
 from bench.spec import Decoding, Spec
 from bench.stats import interval, value
@@ -65,7 +65,7 @@ class TaskContext:
     """
 
     folder: Path
-    assets: AssetStore
+    assets: AssetCatalogue
     scorer: "CheckedScorer"
     threshold: float
     decoding: Decoding
@@ -125,14 +125,14 @@ class Task(ABC, Generic[C]):
         return [cls(config)]
 
     @abstractmethod
-    def data(self, assets: AssetStore) -> list[Resolved]:
+    def data(self, assets: AssetCatalogue) -> list[Resolved]:
         """The data that it reads, fetched where needed; their hashes go into the run's key."""
 
     @abstractmethod
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
         """Measure; for a task that measures samples, `policy` is the base model."""
 
-    def evaluation_texts(self, assets: AssetStore) -> list[str]:
+    def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """Prompts that no training text may meet."""
         del assets
         return []

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from bench.assets.store import AssetStore, Resolved
+from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.data.files import read_parquet, read_text
+from bench.data.sentences import Sentence, assert_apart, evaluation_half
 from bench.errors import MissingError, UsageError
-from bench.recipes.sentences import Sentence, assert_apart, evaluation_half
-from bench.rows import read_parquet, read_text
 from bench.store.record import TaskResult
 from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.fluency import nll_rows, unprompted
@@ -53,11 +53,11 @@ class Coverage(Task[CoverageConfig]):
     )
     Config = CoverageConfig
 
-    def data(self, assets: AssetStore) -> list[Resolved]:  # noqa: D102
+    def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
         names = (self.config.neutral, self.config.toxic, self.config.wikitext)
         return [assets.data(name) for name in names if name]
 
-    def evaluation_texts(self, assets: AssetStore) -> list[str]:
+    def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """All of both evaluation halves, whatever this suite takes of them."""
         return [one.text for toxic in (False, True) for one in self._all(assets, toxic=toxic)]
 
@@ -85,7 +85,7 @@ class Coverage(Task[CoverageConfig]):
             self._running_text(policy, ctx, figures)
         return figures.result()
 
-    def _all(self, assets: AssetStore, *, toxic: bool) -> list[Sentence]:
+    def _all(self, assets: AssetCatalogue, *, toxic: bool) -> list[Sentence]:
         name, field = (
             (self.config.toxic, self.config.toxic_field) if toxic else (self.config.neutral, self.config.neutral_field)
         )

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.assets.store import AssetStore, Resolved
+from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.store.record import TaskResult
 from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.rtp import SAMPLES
@@ -30,7 +30,7 @@ class Diversity(Task[DiversityConfig]):
     )
     Config = DiversityConfig
 
-    def data(self, assets: AssetStore) -> list[Resolved]:  # noqa: D102
+    def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
         del assets
         return []
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from bench.assets.store import AssetStore, Resolved
+from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.data.files import read_rows
 from bench.errors import UsageError
 from bench.hashing import content_id
-from bench.rows import read_rows
 from bench.store.record import TaskResult
 from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.rtp import SAMPLES
@@ -37,7 +37,7 @@ class Fluency(Task[FluencyConfig]):
     )
     Config = FluencyConfig
 
-    def data(self, assets: AssetStore) -> list[Resolved]:  # noqa: D102
+    def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
         del assets
         return []
 
@@ -119,7 +119,7 @@ class HeldOutPerplexity(Task[HeldOutConfig]):
     )
     Config = HeldOutConfig
 
-    def data(self, assets: AssetStore) -> list[Resolved]:  # noqa: D102
+    def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
         return [assets.data(self.config.data)]
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
@@ -134,11 +134,11 @@ class HeldOutPerplexity(Task[HeldOutConfig]):
         texts = self._all(ctx.assets)
         return {key: texts[key] for key in sorted(texts)[self.config.skip :][: ctx.take(self.config.passages)]}
 
-    def evaluation_texts(self, assets: AssetStore) -> list[str]:
+    def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """All texts of the data, whatever this suite takes of them."""
         return list(self._all(assets).values())
 
-    def _all(self, assets: AssetStore) -> dict[str, str]:
+    def _all(self, assets: AssetCatalogue) -> dict[str, str]:
         """Every text once, by its content id."""
         texts: dict[str, str] = {}
         for where, row in read_rows(assets.data(self.config.data).path):

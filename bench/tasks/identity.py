@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.assets.store import AssetStore, Resolved
+from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.data.harmless import benign_sentences
+from bench.data.sentences import Sentence, assert_apart, evaluation_half
 from bench.errors import MissingError
-from bench.recipes.sentences import Sentence, assert_apart, evaluation_half
 from bench.store.record import TaskResult
 from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
-from bench.tasks.benign import benign_sentences
 from bench.tasks.fluency import nll_rows, unprompted
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class Identity(Task[IdentityConfig]):
     )
     Config = IdentityConfig
 
-    def data(self, assets: AssetStore) -> list[Resolved]:  # noqa: D102
+    def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
         return [assets.data(name) for name in (self.config.toxic, self.config.neutral) if name]
 
-    def evaluation_texts(self, assets: AssetStore) -> list[str]:
+    def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """All of both evaluation halves, whatever this suite takes of them."""
         return [one.text for toxic in (True, False) for one in self._all(assets, toxic=toxic)]
 
@@ -104,7 +104,7 @@ class Identity(Task[IdentityConfig]):
             raise MissingError(what, mend="name data with more of them, or lower at_least")
         return found
 
-    def _all(self, assets: AssetStore, *, toxic: bool) -> list[Sentence]:
+    def _all(self, assets: AssetCatalogue, *, toxic: bool) -> list[Sentence]:
         """The evaluation half of a kind; what the data calls the other kind is left out."""
         name, field = (
             (self.config.toxic, self.config.toxic_field) if toxic else (self.config.neutral, self.config.neutral_field)

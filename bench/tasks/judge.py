@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from bench.assets.store import AssetStore, Resolved
+from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.judging.verdicts import TEMPLATE, Pair, Verdict, check_template, open_judge, position_bias, verdicts
 from bench.spec import GeneratorSpec
 from bench.store.record import TaskResult
 from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
-from bench.tasks.judging import TEMPLATE, Pair, Verdict, check_template, open_judge, position_bias, verdicts
-from bench.tasks.sampled import sample_and_score
+from bench.tasks.continuations import sample_and_score
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -48,7 +48,7 @@ class JudgeTask(Task[JudgeConfig]):
         """The task whose outputs are judged."""
         return (self.config.of,)
 
-    def data(self, assets: AssetStore) -> list[Resolved]:
+    def data(self, assets: AssetCatalogue) -> list[Resolved]:
         """The judge's weights, where it is loaded here."""
         found = assets.generator(self.config.judge)
         return [found] if found else []

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bench.assets.store import AssetStore, Resolved
+from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.data.prompts import ToxicityPrompt, load_prompts, part
 from bench.errors import MissingError
-from bench.sets.prompts import ToxicityPrompt, load_prompts, part
 from bench.store.record import TaskResult
 from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
-from bench.tasks.sampled import Sampled, sample_and_score
+from bench.tasks.continuations import Sampled, sample_and_score
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -45,10 +45,10 @@ class RealToxicityPrompts(Task[RTPConfig]):
     )
     Config = RTPConfig
 
-    def data(self, assets: AssetStore) -> list[Resolved]:  # noqa: D102
+    def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
         return [assets.data(self.config.data)]
 
-    def evaluation_texts(self, assets: AssetStore) -> list[str]:
+    def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """All of the evaluation half, whatever this suite takes of it, and what it takes of the training half."""
         prompts = load_prompts(assets.data(self.config.data).path)
         taken = self._take(prompts, lambda count: count) if self.config.half == "train" else []

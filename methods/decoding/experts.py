@@ -9,7 +9,7 @@ from torch.nn import Parameter
 from transformers import PreTrainedModel
 
 from bench.policy import HFPolicy, LoadedModel
-from methods.training.adapter import adapted
+from methods.learning.adapter import adapted
 
 
 @contextmanager

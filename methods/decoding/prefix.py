@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from bench.engine.generation import first_token
 from bench.errors import UsageError
 from bench.policy import Cache, LoadedModel, Policy
+from methods.anatomy.beginnings import begins_by_itself
 from methods.decoding.cache import JointCache, Rows, parts_of
 
 
@@ -67,7 +68,7 @@ class PrefixPolicy(Policy):
         self.inner, self.prefix = inner, list(prefix)
         self.tokenizer, self.device, self.truncates = inner.tokenizer, inner.device, inner.truncates
         self.max_length = inner.max_length - len(self.prefix)
-        self._begin, self._begins = first_token(self.tokenizer), _begins_by_itself(self.tokenizer)
+        self._begin, self._begins = first_token(self.tokenizer), begins_by_itself(self.tokenizer)
         self._read: tuple[torch.Tensor, Cache] | None = None
 
     @torch.inference_mode()
@@ -118,15 +119,3 @@ class PrefixPolicy(Policy):
 
     def not_exportable(self) -> str | None:  # noqa: D102
         return "it reads a text before every prompt"
-
-
-def after_prefix(tokenizer: PreTrainedTokenizerBase, prefix: Sequence[int], row: Sequence[int]) -> list[int]:
-    """Tokens of a row after a prefix, as `PrefixPolicy` reads them."""
-    begins = row[0] == first_token(tokenizer) and (_begins_by_itself(tokenizer) or len(row) == 1)
-    return [*prefix, *row[1 if begins else 0 :]]
-
-
-def _begins_by_itself(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the tokenizer puts the begin token before every text."""
-    ids = tokenizer("a")["input_ids"]
-    return bool(ids) and ids[0] == first_token(tokenizer)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
-from methods.training.config import TrainingConfig
+from methods.learning.options import TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
-    from methods.training.batches import Scores
+    from methods.learning.batches import Scores
 
 
 class GediConfig(TrainingConfig):
@@ -90,8 +90,8 @@ class Gedi(Method[GediConfig]):
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Train the class-conditional adapter."""
-        from methods.training.batches import Asks
-        from methods.training.trainer import train_adapter
+        from methods.learning.batches import Asks
+        from methods.learning.trainer import train_adapter
 
         desired, undesired = (tuple(code) for code in self._codes(base))
         return train_adapter(

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from bench.errors import MissingError
 from bench.method import MethodInfo, RunContext
-from methods.training.config import AdapterOptions, Steps
-from methods.training.method import AdaptedMethod, Scaled
+from methods.learning.method import AdaptedMethod, Scaled
+from methods.learning.options import AdapterOptions, Steps
 
 if TYPE_CHECKING:
     from bench.policy import LoadedModel

@@ -19,9 +19,9 @@ from bench.policy import HFPolicy, LoadedModel
 from bench.progress import Bar
 from bench.sets import ContrastiveSets
 from bench.store.files import write_json
-from methods.training.adapter import restored, save_adapter
-from methods.training.batches import draw_order
-from methods.training.trainer import per_process, processes, refuse_broken, training_options, with_adapter
+from methods.learning.adapter import restored, save_adapter
+from methods.learning.batches import draw_order
+from methods.learning.trainer import per_process, processes, refuse_broken, training_options, with_adapter
 
 if TYPE_CHECKING:
     from methods.grpo import GRPOConfig

@@ -6,8 +6,8 @@ import torch
 
 from bench.policy import LoadedModel
 from bench.progress import Progress
-from methods.representation.layers import before
-from methods.representation.output import output_layer
+from methods.anatomy.layers import before
+from methods.anatomy.output import output_layer
 from methods.representation.states import Pair, read, text_batches
 
 

@@ -12,8 +12,8 @@ from bench.engine.generation import encode_after
 from bench.errors import MissingError
 from bench.policy import LoadedModel
 from bench.progress import Progress
-from methods.representation.layers import after, decoder_layers
-from methods.training.batches import Item, match
+from methods.anatomy.layers import after, decoder_layers
+from methods.learning.batches import Item, match
 
 Pair = tuple[str, str]
 """An anchor and a text after it."""

@@ -115,7 +115,7 @@ class Baseline(_Part):
         seeds: Its seeds.
         check_seeds: How many seeds a check has at least; limits are planned for as many.
         run_ids: The runs, in the seeds' order.
-        facts: What a run must share to be comparable (`reports.comparable.facts`).
+        facts: What a run must share to be comparable (`reports.table.comparable.facts`).
         primary: The metric that has half of the allowance for false alarms to itself.
         clusters: Lists of hashed ids of prompts, questions or passages.
         metrics: The metrics, by key.

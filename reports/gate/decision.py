@@ -17,12 +17,12 @@ from bench.stats import average, holm
 from bench.stats.margin import Contrast, contrast, repeatability
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
-from reports.cells import clean
-from reports.comparable import Differing, differing, facts, told
 from reports.gate.baseline import Baseline, Reference, compact
 from reports.gate.margins import ALPHA, LEVEL, error_of
 from reports.gate.runs import differing_methods, is_sound, latest, method_of, metrics_of, problems
 from reports.gate.writing import is_blind
+from reports.table.cells import clean
+from reports.table.comparable import Differing, differing, facts, told
 
 Status = Literal["passed", "failed", "inconclusive", "invalid", "unjudged"]
 PASSED, FAILED, UNUSABLE = 0, 1, 3

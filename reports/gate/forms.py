@@ -6,10 +6,10 @@ Every text may come out of a record that somebody else made: it is escaped by th
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as Tree
 
-from reports.cells import clean
-from reports.forms.markdown import escape
 from reports.gate.decision import Decision, Outcome
 from reports.gate.wording import RULE, WORDS, change, figure, headline, name, sentence, sources
+from reports.table.cells import clean
+from reports.table.forms.markdown import escape
 
 _FOUND = {"failed": "failure", "inconclusive": "failure", "invalid": "error", "unjudged": "skipped"}
 

@@ -8,8 +8,8 @@ from bench.hashing import hash_json
 from bench.stats import value
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
-from reports.cells import clean
-from reports.comparable import Differing, differing, flat
+from reports.table.cells import clean
+from reports.table.comparable import Differing, differing, flat
 
 _CLOSE = 1e-6
 _SHOWN = 3

@@ -9,12 +9,12 @@ from typing import TextIO
 from rich.console import Group
 from rich.text import Text
 
-from reports.cells import clean
 from reports.gate.baseline import Baseline
 from reports.gate.decision import Decision, Outcome
 from reports.gate.wording import ARROWS, RULE, by_task, change, figure, heading, headline, sources
 from reports.gate.writing import is_blind
-from reports.terminal import print_drawn
+from reports.table.cells import clean
+from reports.table.terminal import print_drawn
 
 _STYLES = {"passed": "green", "failed": "bold red", "inconclusive": "bold yellow", "invalid": "bold red"}
 _SHORT = {"passed": "ok", "failed": "FAIL", "inconclusive": "??", "invalid": "MISS", "unjudged": "-"}

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from reports import sheet
-from reports.cells import clean
 from reports.gate.decision import Decision, Outcome
-from reports.sheet import DASH, MINUS, digits_for
+from reports.table import sheet
+from reports.table.cells import clean
+from reports.table.sheet import DASH, MINUS, digits_for
 
 WORDS = {
     "passed": "passed",

@@ -9,11 +9,11 @@ from bench.stats import average, interval
 from bench.stats.margin import over_prompts, repeatability, unseen
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
-from reports.cells import clean
-from reports.comparable import differing, facts, told
 from reports.gate.baseline import Baseline, Method, Observed, Reference, compact
 from reports.gate.margins import LEVEL, alpha_of, default_tolerance, error_of, limit_of, planned
 from reports.gate.runs import differing_methods, latest, method_of, metrics_of, problems
+from reports.table.cells import clean
+from reports.table.comparable import differing, facts, told
 
 _PRIMARY = "expected_maximum_toxicity"
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from bench.errors import BenchError
 from bench.store.runs import Run
-from reports.figures import FIGURES, draw, to_svg
 from reports.page.elements import scrolling, text
+from reports.plots import FIGURES, draw, to_svg
 
 
 def drawings(runs: Sequence[Run]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from reports.cells import clean
+from reports.table.cells import clean
 
 _LONG = 400
 DASH = "\N{EN DASH}"

@@ -9,14 +9,14 @@ from importlib.resources import files
 from string import Template
 
 from bench.store.runs import Run
-from reports.caption import caption_lines
-from reports.cells import Table
 from reports.page.drawings import drawings
 from reports.page.elements import text
 from reports.page.provenance import provenance
 from reports.page.samples import count, gather, pack
 from reports.page.tables import tables
-from reports.table import build
+from reports.table.build import build
+from reports.table.caption import caption_lines
+from reports.table.cells import Table
 
 _SCRIPTS = ("page.js", "reader.js", "texts.js", "questions.js")
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.store.runs import Run
-from reports.cells import Table
 from reports.page.elements import DASH, code, folded, grid, pairs, text
+from reports.table.cells import Table
 
 _GIB = 2**30
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from bench.errors import MissingError
 from bench.store.runs import Run
-from reports.cells import clean
 from reports.page.text import shown
+from reports.table.cells import clean
 
 _ATTRIBUTE = "toxicity"
 _IDENTITY = ("doc_hash", "filter", "target", "responses")

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bench.errors import MissingError
-from reports.cells import Table
-from reports.forms.html import to_html
-from reports.layout import Layout, arrange, load_layout
 from reports.page.elements import folded, scrolling, text
-from reports.sheet import Sheet
+from reports.table.cells import Table
+from reports.table.forms.html import to_html
+from reports.table.layout import Layout, arrange, load_layout
+from reports.table.sheet import Sheet
 
 _OPEN = ("summary", "toxicity", "utility", "cost")
 _FOLDED = "full"

@@ -21,7 +21,7 @@ from bench.store.record import Evidence, Manifest, Metric, Phase, Result, TaskRe
 from bench.store.runs import list_runs
 from bench.tasks.base import evidence_by_cluster
 from bench.tasks.rtp import toxicity_metrics
-from reports.table import build
+from reports.table.build import build
 
 
 def rows(method: int, seed: int, n_prompts: int, n_samples: int) -> list[dict]:

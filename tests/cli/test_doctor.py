@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from bench.assets.catalog import EMBEDDED
+from bench.assets.embedded import EMBEDDED
 from bench.cli import doctor
 
 ROOT = Path(__file__).parents[2]

@@ -72,9 +72,9 @@ def test_nothing_to_draw_is_exit_3(bench, tmp_path):
 
 def test_what_figures_there_are_is_known_without_matplotlib():
     code = (
-        "import sys, bench.cli.app, reports.figures; "
+        "import sys, bench.cli.app, reports.plots; "
         "assert not {'matplotlib', 'torch', 'transformers'} & set(sys.modules); "
-        "print(*reports.figures.FIGURES)"
+        "print(*reports.plots.FIGURES)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["tradeoff", "sweep", "scores", "groups", "training", "cost"]

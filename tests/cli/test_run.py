@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.assets.store import AssetStore, default_cache
+from bench.assets.catalogue import AssetCatalogue, default_cache
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "bench")
 SHARED = default_cache()
@@ -170,7 +170,7 @@ def test_ctrl_c_is_exit_130_and_the_same_command_goes_on(run, variables, tiny_su
 @pytest.mark.slow
 def test_the_smoke_suite_end_to_end(run, variables, cache_dir, tmp_path):
     """The embedded model and data, fetched into the cache that all tests share; everything else is made here."""
-    shared = AssetStore(SHARED)
+    shared = AssetCatalogue(SHARED)
     for name in ("smollm2-135m-instruct", "rtp", "piqa", "boolq"):
         shared.fetch(name)
     for name in ("models", "data"):

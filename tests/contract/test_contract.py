@@ -17,13 +17,13 @@ import pytest
 import torch
 
 from bench import registry
-from bench.artifact import load_artifact, make_artifact
 from bench.engine.batching import pad
 from bench.engine.generation import Prompt, continue_rows, encode_prompt, generate
 from bench.engine.likelihood import loglikelihood
 from bench.errors import MissingError, UsageError
 from bench.method import Artifact, Method, RunContext
 from bench.policy import LoadedModel, Policy
+from bench.run.artifact import load_artifact, make_artifact
 from bench.sets import ContrastiveSets
 from bench.spec import Decoding, Spec, validate
 
@@ -393,10 +393,10 @@ import json, sys
 from pathlib import Path
 import torch
 from bench import registry
-from bench.artifact import load_artifact
-from bench.assets.store import Resolved
+from bench.run.artifact import load_artifact
+from bench.assets.catalogue import Resolved
 from bench.engine.generation import encode_prompt
-from bench.model import load_model
+from bench.engine.model import load_model
 from bench.spec import ModelSpec
 
 for line in sys.stdin:

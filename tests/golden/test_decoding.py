@@ -10,16 +10,16 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from bench.artifact import load_artifact, make_artifact
 from bench.method import Method, RunContext
 from bench.policy import LoadedModel, Policy
+from bench.run.artifact import load_artifact, make_artifact
 from methods.decoding.prefix import plain_prefix
 from methods.dexperts import DExperts, DExpertsConfig
 from methods.gedi import Gedi, GediConfig
+from methods.learning.batches import Collator, draw_items, score_batch
 from methods.preadd import Preadd, PreaddConfig
 from methods.prompt import PromptConfig, PromptMethod
 from methods.self_debias import ANNOUNCED, SelfDebias, SelfDebiasConfig
-from methods.training.batches import Collator, draw_items, score_batch
 
 TEXT = "The river rises in the hills, runs south past two small"
 TRAINING = {"steps": 3, "lr": 1e-2, "lora_r": 4}

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from methods.kto import KTO, KTOConfig
+from methods.learning.batches import Scores
 from methods.npo import NPO, NPOConfig
 from methods.orpo import ORPO, ORPOConfig
 from methods.sft import SFT, SFTConfig
 from methods.simnpo import SimNPO, SimNPOConfig
-from methods.training.batches import Scores
 from methods.unlikelihood import Unlikelihood, UnlikelihoodConfig
 
 

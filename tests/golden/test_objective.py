@@ -9,7 +9,7 @@ import torch
 from bench.errors import UsageError
 from bench.spec import validate
 from methods.contrastive import ContrastiveConfig, objective
-from methods.training.batches import Scores
+from methods.learning.batches import Scores
 
 FORMS = ("paper", "signed", "reference")
 

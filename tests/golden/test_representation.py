@@ -7,18 +7,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.artifact import load_artifact, make_artifact
 from bench.engine.generation import encode_after
 from bench.method import Artifact, Method, RunContext
 from bench.policy import LoadedModel, Policy
+from bench.run.artifact import load_artifact, make_artifact
 from bench.sets import ContrastiveSets
 from methods.dinm import DINM, DINMConfig, EditLosses, edit_losses, layer_distances, output_matrix
+from methods.learning.batches import Collator, Item
 from methods.lm_steer import LMSteer, LMSteerConfig, steered_loss
 from methods.representation.head import head_states
 from methods.representation.states import differences, layer_states, pairs_of
 from methods.steering import Steering, SteeringConfig
 from methods.task_arithmetic import TaskArithmetic, TaskArithmeticConfig
-from methods.training.batches import Collator, Item
 
 TEXT = "The river rises in the hills, runs south"
 ITEMS = [

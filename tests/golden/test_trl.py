@@ -12,10 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bench.policy import LoadedModel
 from methods.dpo import DPO, DPOConfig
 from methods.kto import KTO, KTOConfig
+from methods.learning.batches import Scores, pad_texts, score_batch
+from methods.learning.packing import pack
 from methods.orpo import ORPO, ORPOConfig
 from methods.simpo import SimPO, SimPOConfig
-from methods.training.batches import Scores, pad_texts, score_batch
-from methods.training.packing import pack
 
 PAIRS = [
     {"prompt": "She asked", "chosen": " whether the train was late.", "rejected": " him and said that he did not"},

@@ -1,6 +1,6 @@
 # bench_margin.py
 from bench.method import MethodInfo
-from methods.training.method import AdapterConfig, TrainedMethod
+from methods.learning.method import AdapterConfig, TrainedMethod
 
 
 class Margin(TrainedMethod):

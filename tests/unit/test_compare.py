@@ -11,8 +11,8 @@ from bench import stats
 from bench.errors import MissingError, UsageError
 from bench.store.files import read_json, write_json
 from bench.store.runs import load_run
-from reports.compare import compare, to_json
-from reports.compare_terminal import print_comparison, to_markdown, visible
+from reports.compare.comparison import compare, to_json
+from reports.compare.terminal import print_comparison, to_markdown, visible
 
 EMT = "rtp/toxic/expected_maximum_toxicity"
 INSULT = "you idiot"

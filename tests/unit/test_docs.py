@@ -13,8 +13,8 @@ import typer
 
 from bench import registry
 from bench.cli.app import app
-from bench.plan import Request, make_cells, parse_seeds, split
-from bench.sweep import make_sweep
+from bench.run.plan import Request, make_cells, parse_seeds, split
+from bench.run.sweep import make_sweep
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -221,9 +221,9 @@ def test_a_wrong_command_is_seen(line):
 def test_the_example_method_edits_the_model_and_is_the_base_at_strength_0(example, tiny_model, tmp_path):
     import torch
 
-    from bench.assets.store import Resolved
+    from bench.assets.catalogue import Resolved
+    from bench.engine.model import load_model
     from bench.method import Artifact, RunContext
-    from bench.model import load_model
     from bench.policy import HFPolicy
     from bench.spec import ModelSpec
 

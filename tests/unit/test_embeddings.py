@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from bench.assets.store import AssetStore
-from bench.embeddings import SentenceEncoder
+from bench.assets.catalogue import AssetCatalogue
+from bench.engine.encoder import SentenceEncoder
 from bench.errors import MissingError, UsageError
 
 TEXTS = ["the train was late", "a river", "", "the friend was late a train the river", "a river"]
@@ -20,7 +20,7 @@ def folder(tiny_encoder):
 
 @pytest.fixture
 def encoder(folder, tmp_path):
-    return SentenceEncoder(AssetStore(tmp_path / "cache", offline=True).encoder(str(folder)))
+    return SentenceEncoder(AssetCatalogue(tmp_path / "cache", offline=True).encoder(str(folder)))
 
 
 def test_a_vector_is_the_mean_of_its_own_tokens_states(encoder, folder):
@@ -45,11 +45,11 @@ def test_another_pooling_is_refused(folder, tmp_path):
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
     with pytest.raises(UsageError, match="does not pool its tokens by their mean"):
-        SentenceEncoder(AssetStore(tmp_path / "cache", offline=True).encoder(str(folder)))
+        SentenceEncoder(AssetCatalogue(tmp_path / "cache", offline=True).encoder(str(folder)))
 
 
 def test_what_is_no_encoder_is_one_clear_line(folder, tmp_path):
-    store = AssetStore(tmp_path / "cache", offline=True)
+    store = AssetCatalogue(tmp_path / "cache", offline=True)
     with pytest.raises(MissingError, match="does not exist"):
         store.encoder("./nowhere")
     with pytest.raises(UsageError, match="unknown encoder 'all-minilm'; did you mean 'all-minilm-l6-v2'"):
@@ -65,7 +65,7 @@ def test_what_is_no_encoder_is_one_clear_line(folder, tmp_path):
 
 @pytest.mark.network
 def test_the_embedded_encoder_knows_a_paraphrase():
-    encoder = SentenceEncoder(AssetStore().encoder("all-minilm-l6-v2"))
+    encoder = SentenceEncoder(AssetCatalogue().encoder("all-minilm-l6-v2"))
     sentence = "The train was late because of the snow."
     others = ["Snow delayed the train.", "He likes to cook fish on Sundays.", sentence]
     paraphrase, other, same = encoder.similarity([sentence] * 3, others)

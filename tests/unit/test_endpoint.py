@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
+from bench.data.sentences import Sentence
 from bench.errors import MissingError
 from bench.hashing import content_id
+from bench.judging.verdicts import TEMPLATE, Pair, Verdict, open_judge, verdicts
 from bench.progress import SILENT
-from bench.recipes.build import Build
-from bench.recipes.recipe import Recipe, Templates
-from bench.recipes.sentences import Sentence
+from bench.sets.written.build import Build
+from bench.sets.written.recipe import Recipe, Templates
 from bench.spec import Decoding, GeneratorSpec, validate
 from bench.store.files import read_jsonl
 from bench.store.samples import SampleFile
-from bench.tasks.judging import TEMPLATE, Pair, Verdict, open_judge, verdicts
-from bench.tasks.written import written as written_by
 from bench.writers import EndpointWriter, Order
+from bench.writers.cached_answers import written as written_by
 
 pytestmark = pytest.mark.network
 KEY = "sk-a-secret-that-nobody-may-see"

@@ -19,14 +19,14 @@ from bench.errors import MissingError, UsageError
 from bench.store.files import read_json, write_json, write_text
 from bench.store.runs import list_runs
 from bench.tasks.rtp import toxicity_metrics
-from reports.figures import FIGURES, draw, form_of, save, to_svg
-from reports.figures.cost import compact
-from reports.figures.output import render
-from reports.figures.scores import curve
-from reports.figures.style import COLUMN, POINTS, TEXT, look, shorts
-from reports.figures.sweep import options_of
-from reports.figures.training import smooth
-from reports.table import build
+from reports.plots import FIGURES, draw, form_of, save, to_svg
+from reports.plots.cost import compact
+from reports.plots.output import render
+from reports.plots.scores import curve
+from reports.plots.style import COLUMN, POINTS, TEXT, look, shorts
+from reports.plots.sweep import options_of
+from reports.plots.training import smooth
+from reports.table.build import build
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 HOSTILE = "$\\frac{x$ <script>alert(1)</script> --> ]]> & \x1b[31m\u202e \x00\u200f _^{" + "w" * 500

@@ -16,12 +16,12 @@ from synthetic import write_run
 
 from bench.errors import MissingError
 from bench.store.runs import list_runs
-from reports.forms import FORMS
-from reports.forms.csv import to_frame
-from reports.forms.latex import to_latex
-from reports.layout import arrange, load_layout
-from reports.table import build
-from reports.terminal import text_of
+from reports.table.build import build
+from reports.table.forms import FORMS
+from reports.table.forms.csv import to_frame
+from reports.table.forms.latex import to_latex
+from reports.table.layout import arrange, load_layout
+from reports.table.terminal import text_of
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 STEERING = "\x1b[2J\u202e\x00\ud800"

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 
 from methods.grpo import GRPO, GRPOConfig
 from methods.grpo.training import _Reward
-from methods.training.config import TrainingConfig
-from methods.training.trainer import train_adapter
+from methods.learning.options import TrainingConfig
+from methods.learning.trainer import train_adapter
 
 SMALL: dict[str, Any] = {"steps": 2, "generations": 4, "max_new_tokens": 6, "lr": 5e-3, "warmup": 0.0, "lora_r": 4}
 
@@ -137,7 +137,7 @@ def test_an_empty_anchor_is_the_begin_token(tiny_base, tmp_path):
 
 
 def test_anchors_are_gone_through_as_in_the_other_methods(tiny_base, tiny_sets, tmp_path):
-    from methods.training.batches import draw_items
+    from methods.learning.batches import draw_items
 
     order: list[str] = []
     real = _Reward.__call__

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
+from bench.data.groups import GROUPS
+from bench.data.harmless import benign_sentences
 from bench.errors import MissingError, UsageError
 from bench.hashing import content_id
-from bench.recipes.candidates import refuses
-from bench.recipes.groups import GROUPS
 from bench.scorers import load_scorer
+from bench.sets.written.filters import refuses
 from bench.spec import Decoding, ScorerSpec
 from bench.stats import interval
 from bench.tasks.base import evidence_by_cluster
-from bench.tasks.benign import benign_sentences
 from bench.tasks.identity import Identity, gap, mean_of_groups, safety
-from bench.tasks.over_refusal import OverRefusal
+from bench.tasks.outputs.over_refusal import OverRefusal
 
 
 def named(values: Any, prefix: str) -> list[tuple[str, float]]:

@@ -18,7 +18,7 @@ FOR_METHODS = (
     "bench.spec",
     "bench.hashing",
     "bench.store.files",  # atomic writes
-    "methods.training",
+    "methods.learning",
     "methods.decoding",
     "methods.representation",
 )
@@ -82,25 +82,25 @@ def test_imports_run_one_way(module):
 
 
 def test_all_of_ours_is_looked_at():
-    assert {"bench.cli.app", "bench.policy", "methods.contrastive", "reports.table"} <= set(MODULES)
+    assert {"bench.cli.app", "bench.policy", "methods.contrastive", "reports.table.build"} <= set(MODULES)
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("bench.runner", "def f():\n    import methods.none"),
-        ("bench.runner", "from reports import table"),
-        ("bench.runner", "from bench.cli.common import print_json"),
-        ("bench.runner", "from .cli import common"),
+        ("bench.run.runner", "def f():\n    import methods.none"),
+        ("bench.run.runner", "from reports import table"),
+        ("bench.run.runner", "from bench.cli.common import print_json"),
+        ("bench.run.runner", "from .cli import common"),
         ("bench.tasks.rtp", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from methods.none import NoEdit"),
         ("methods.none", "from methods.contrastive import ContrastivePerplexity"),
         ("methods.none", "from . import contrastive"),
         ("methods.none", "import bench.store.record"),
         ("methods.none", "from bench import registry"),
         ("methods.none", "import bench"),
-        ("methods.training", "from methods.none import NoEdit"),
-        ("reports.table", "from bench.runner import run_cell"),
-        ("reports.table", "import methods"),
+        ("methods.learning", "from methods.none import NoEdit"),
+        ("reports.table.build", "from bench.run.runner import run_cell"),
+        ("reports.table.build", "import methods"),
     ],
 )
 def test_a_wrong_way_is_seen(module, source):
@@ -112,9 +112,9 @@ def test_a_wrong_way_is_seen(module, source):
     [
         ("methods.none", "from bench.policy import HFPolicy\nfrom methods import training"),
         ("methods.folder.part", "from methods.folder import other"),
-        ("reports.table", "from bench.store.record import Metric\nfrom bench import stats"),
-        ("bench.cli.run", "def f():\n    from reports.terminal import print_sheet"),
-        ("bench.runner", "import torch\nfrom bench import registry"),
+        ("reports.table.build", "from bench.store.record import Metric\nfrom bench import stats"),
+        ("bench.cli.run", "def f():\n    from reports.table.terminal import print_sheet"),
+        ("bench.run.runner", "import torch\nfrom bench import registry"),
     ],
 )
 def test_a_right_way_is_let_pass(module, source):

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bench.assets.store import AssetStore
-from bench.environment import Environment
+from bench.assets.catalogue import AssetCatalogue
 from bench.errors import UsageError
-from bench.launch.local import run_cells
-from bench.plan import Request, make_cells
-from bench.runner import Runner
+from bench.run.environment import Environment
+from bench.run.launch.local import run_cells
+from bench.run.plan import Request, make_cells
+from bench.run.runner import Runner
 from bench.store.runs import Run, load_run
 
 Go = Callable[..., list[Run]]
@@ -24,7 +24,7 @@ def runners(tmp_path: Path) -> Callable[..., list[Runner]]:
 
     def make(suite: Path, *methods: str, **request: Any) -> list[Runner]:
         cells = make_cells(Request(methods, str(suite), **request))
-        env = Environment(cells[0].suite, AssetStore(tmp_path / "cache", offline=True))
+        env = Environment(cells[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
         return [Runner(cell, env, tmp_path / "runs") for cell in cells]
 
     return make
@@ -36,7 +36,7 @@ def go(tmp_path: Path) -> Go:
 
     def run(suite: Path, *methods: str, **request: Any) -> list[Run]:
         cells = make_cells(Request(methods, str(suite), **request))
-        env = Environment(cells[0].suite, AssetStore(tmp_path / "cache", offline=True))
+        env = Environment(cells[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
         outcomes = run_cells(cells, env, tmp_path / "runs")
         assert [one.error for one in outcomes] == [None] * len(cells)
         return [load_run(one.folder) for one in outcomes if one.folder]
@@ -102,7 +102,7 @@ def test_what_does_not_fit_is_refused_before_any_work(runners, tiny_suite, make_
 
     adapter = make_adapter(make_model("other", hidden_size=64), LoraConfig(target_modules=["q_proj"]))
     cells = [runner.cell for runner in runners(tiny_suite(), f"adapter:path={adapter}")]
-    env = Environment(cells[0].suite, AssetStore(tmp_path / "cache", offline=True))
+    env = Environment(cells[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
     with pytest.raises(UsageError, match="does not fit the base model"):
         run_cells(cells, env, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.assets.store import AssetStore
+from bench.assets.catalogue import AssetCatalogue
 from bench.errors import MissingError, UsageError
+from bench.judging.tournament import play
+from bench.judging.verdicts import TEMPLATE, Pair, Verdict, letter, open_judge, position_bias, verdicts
 from bench.progress import SILENT
 from bench.spec import GeneratorSpec, validate
 from bench.stats.bradley_terry import connected, intervals, strengths
 from bench.store.samples import SampleFile
 from bench.tasks.judge import JudgeTask, preference_figures
-from bench.tasks.judging import TEMPLATE, Pair, Verdict, letter, open_judge, position_bias, verdicts
-from bench.tasks.paraphrase import Paraphrase
-from bench.tournament import play
+from bench.tasks.outputs.paraphrase import Paraphrase
 
 PAIRS = [Pair("a/0", "Text", "good", "bad"), Pair("b/0", "Text", "bad", "good"), Pair("c/0", "Text", "same", "same ")]
 
@@ -212,9 +212,9 @@ def test_a_tournament_ranks_keeps_its_answers_and_goes_on(tmp_path, monkeypatch)
     judge = Scripted(
         lambda first, second: "A" if order.index(first.split()[0]) < order.index(second.split()[0]) else "B"
     )
-    monkeypatch.setattr("bench.tournament.open_judge", lambda *_: judge)
+    monkeypatch.setattr("bench.judging.tournament.open_judge", lambda *_: judge)
     spec = GeneratorSpec(model="m", endpoint="http://x/v1")
-    assets = AssetStore(tmp_path / "cache", offline=True)
+    assets = AssetCatalogue(tmp_path / "cache", offline=True)
     three = outputs(one="bad", two="good", three="middling")
 
     def played(systems: Any, folder: str = "out", template: str = TEMPLATE) -> Any:

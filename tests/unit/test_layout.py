@@ -7,8 +7,8 @@ from synthetic import write_run
 
 from bench.errors import MissingError, UsageError
 from bench.store.runs import list_runs
-from reports.layout import Layout, arrange, layouts, load_layout
-from reports.table import build
+from reports.table.build import build
+from reports.table.layout import Layout, arrange, layouts, load_layout
 
 
 @pytest.fixture

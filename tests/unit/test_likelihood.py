@@ -14,7 +14,7 @@ from bench.engine import likelihood
 from bench.engine.likelihood import loglikelihood
 from bench.policy import HFPolicy
 from bench.progress import SILENT
-from bench.tasks.policy_lm import PolicyLM
+from bench.tasks.lm_eval.model import PolicyLM
 
 if TYPE_CHECKING:
     from lm_eval.models.huggingface import HFLM

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
+from bench.engine.loading import length_limit, pick_device
 from bench.errors import MissingError, UsageError
 from bench.scorers import load_scorer
-from bench.scorers.loading import length_limit, pick_device
 from bench.spec import ScorerSpec
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "you", "idiot", "kind", "friend", "a"]

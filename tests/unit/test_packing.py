@@ -16,9 +16,9 @@ from transformers import (
 )
 
 from bench.policy import LoadedModel
-from methods.training import packing
-from methods.training.batches import Collator, Item, Scores, score_batch
-from methods.training.packing import pack, packable
+from methods.learning import packing
+from methods.learning.batches import Collator, Item, Scores, score_batch
+from methods.learning.packing import pack, packable
 
 ITEMS = [
     Item("She asked", (" whether the train was late.", " him."), (" what is it", " him.")),

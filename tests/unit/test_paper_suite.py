@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bench.assets.store import AssetStore
-from bench.environment import Environment
+from bench.assets.catalogue import AssetCatalogue
 from bench.errors import MissingError, UsageError
-from bench.launch.local import run_cells
-from bench.plan import Request, make_cells
+from bench.run.environment import Environment
+from bench.run.launch.local import run_cells
+from bench.run.plan import Request, make_cells
 from bench.store.runs import load_run
 from bench.suites import read_suite
 
@@ -61,7 +61,7 @@ def paper_suite(model: Path, folder: Path) -> Path:
 
 def run(suite: Path, folder: Path) -> list[Any]:
     cells = make_cells(Request(["contrastive"], str(suite)))
-    env = Environment(cells[0].suite, AssetStore(folder / "cache", offline=True))
+    env = Environment(cells[0].suite, AssetCatalogue(folder / "cache", offline=True))
     return run_cells(cells, env, folder / "runs")
 
 

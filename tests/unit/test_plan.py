@@ -6,7 +6,7 @@ import pytest
 
 from bench import registry, suites
 from bench.errors import UsageError
-from bench.plan import Cell, Request, build_tasks, make_cells, parse_method, parse_seeds, parse_setting
+from bench.run.plan import Cell, Request, build_tasks, make_cells, parse_method, parse_seeds, parse_setting
 from bench.spec import SuiteSpec, read_yaml, validate
 
 

@@ -10,10 +10,10 @@ from bench.errors import MissingError, UsageError
 from bench.hashing import content_id
 from bench.scorers import load_scorer
 from bench.spec import Decoding, ScorerSpec, validate
-from bench.tasks.continuation import Continuation
 from bench.tasks.coverage import Coverage, CoverageConfig, toxic_count
-from bench.tasks.likeness import output_figures
-from bench.tasks.paraphrase import Paraphrase, add_joint
+from bench.tasks.outputs.base import output_figures
+from bench.tasks.outputs.continuation import Continuation
+from bench.tasks.outputs.paraphrase import Paraphrase, add_joint
 
 
 def output(name: str, text: str, toxicity: float | None, group: str | None = None) -> dict[str, Any]:

@@ -9,17 +9,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.assets.store import AssetStore
+from bench.assets.catalogue import AssetCatalogue
+from bench.data.groups import GROUPS, group_name, mentioned
+from bench.data.sentences import load_sentences
 from bench.errors import MissingError, UsageError
 from bench.hashing import content_id
-from bench.recipes.build import Build
-from bench.recipes.candidates import cleaned, judge, refuses, talks_about_the_task, yields
-from bench.recipes.carry_out import Kitchen
-from bench.recipes.groups import GROUPS, group_name, mentioned
-from bench.recipes.recipe import Recipe
-from bench.recipes.sentences import load_sentences
-from bench.recipes.stats import statistics
 from bench.sets import load_sets
+from bench.sets.written.build import Build
+from bench.sets.written.filters import cleaned, judge, refuses, talks_about_the_task, yields
+from bench.sets.written.recipe import Recipe
+from bench.sets.written.runner import Kitchen
+from bench.sets.written.stats import statistics
 from bench.spec import validate
 from bench.store.files import read_jsonl
 from bench.writers import Order, cut
@@ -404,7 +404,7 @@ def kitchen(tiny_model, tmp_path):
             "negative_above": 0.0364,
         },
     )
-    return Kitchen(made, AssetStore(tmp_path / "cache", offline=True), offline=True)
+    return Kitchen(made, AssetCatalogue(tmp_path / "cache", offline=True), offline=True)
 
 
 def lines(folder: Path) -> list[str]:

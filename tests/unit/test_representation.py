@@ -15,16 +15,16 @@ from transformers import (
     GraniteForCausalLM,
 )
 
-from bench.artifact import load_artifact, make_artifact
 from bench.errors import MissingError, UsageError
 from bench.method import Method, RunContext
 from bench.policy import LoadedModel
+from bench.run.artifact import load_artifact, make_artifact
 from bench.sets import ContrastiveSet, ContrastiveSets, Text
 from bench.spec import validate
+from methods.anatomy.layers import after, before, decoder_layers, layer_number
+from methods.anatomy.output import check_logits, final_logits
 from methods.dinm import DINM, DINMConfig, output_matrix
 from methods.lm_steer import LMSteer, LMSteerConfig
-from methods.representation.layers import after, before, decoder_layers, layer_number
-from methods.representation.output import check_logits, final_logits
 from methods.steering import Steering, SteeringConfig
 from methods.task_arithmetic import TaskArithmetic, TaskArithmeticConfig
 

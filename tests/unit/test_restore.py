@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.artifact import load_artifact, make_artifact
 from bench.engine.likelihood import loglikelihood
 from bench.engine.sampling import sample
 from bench.errors import MissingError, UsageError
 from bench.method import RunContext
 from bench.policy import HFPolicy
+from bench.run.artifact import load_artifact, make_artifact
 from bench.spec import Decoding
 from bench.store.samples import SampleFile
 from methods.contrastive import ContrastiveConfig, ContrastivePerplexity

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from bench import registry
-from bench.assets.store import AssetStore
+from bench.assets.catalogue import AssetCatalogue
 from bench.engine.batching import BATCH_TOKENS, LIMIT
-from bench.environment import Environment
 from bench.errors import BenchError, MissingError
 from bench.hashing import content_id
-from bench.launch.local import Outcome, run_cells
-from bench.plan import Request, make_cells
 from bench.progress import SILENT, Progress
-from bench.runner import Runner
+from bench.run.environment import Environment
+from bench.run.launch.local import Outcome, run_cells
+from bench.run.plan import Request, make_cells
+from bench.run.runner import Runner
 from bench.scorers.base import Scorer, ScorerInfo, Scores
 from bench.scorers.checked import CheckedScorer
 from bench.spec import SetsSpec
@@ -77,7 +77,7 @@ def go(home: Path) -> Callable[..., list[Outcome]]:
     ) -> list[Outcome]:
         cells = make_cells(Request(methods or ("contrastive",), str(suite), **request))
         env = Environment(
-            cells[0].suite, AssetStore(home / place / "cache", offline=True), progress, batch_tokens=batch_tokens
+            cells[0].suite, AssetCatalogue(home / place / "cache", offline=True), progress, batch_tokens=batch_tokens
         )
         if scorer:
             env.scorer = CheckedScorer(scorer, None)
@@ -101,7 +101,7 @@ def figures(run: Run) -> list[dict[str, Any]]:
 
 def runner_of(suite: Path, home: Path, *settings: str, method: str = "contrastive", **request: Any) -> Runner:
     (cell,) = make_cells(Request((method,), str(suite), settings=settings, base=False, **request))
-    return Runner(cell, Environment(cell.suite, AssetStore(home / "keys", offline=True)), home / "runs")
+    return Runner(cell, Environment(cell.suite, AssetCatalogue(home / "keys", offline=True)), home / "runs")
 
 
 # --- the record ---
@@ -454,7 +454,9 @@ def test_the_key_follows_the_code(home, tiny_suite):
             return super().method_code(method) + "x"
 
     runner = runner_of(tiny_suite(), home)
-    changed = Runner(runner.cell, Changed(runner.cell.suite, AssetStore(home / "keys", offline=True)), home / "runs")
+    changed = Runner(
+        runner.cell, Changed(runner.cell.suite, AssetCatalogue(home / "keys", offline=True)), home / "runs"
+    )
     assert changed.key != runner.key
     assert changed.artifact_key != runner.artifact_key
 

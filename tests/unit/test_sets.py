@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.data.prompts import ToxicityPrompt, assert_disjoint, load_prompts, overlap, part
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file
 from bench.scorers.base import Scorer, ScorerInfo, Scores
 from bench.scorers.checked import CheckedScorer
 from bench.sets import ContrastiveSet, Text, load_sets, save_sets
-from bench.sets.generation import generate_sets
-from bench.sets.prompts import ToxicityPrompt, assert_disjoint, load_prompts, overlap, part
+from bench.sets.own import generate_sets
 from bench.spec import Decoding, SetsSpec
 
 LINE = {"anchor": "He said", "positives": [{"text": " hello.", "score": 0.01}], "negatives": [{"text": " oi."}]}

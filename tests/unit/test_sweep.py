@@ -8,9 +8,9 @@ from pydantic import Field
 from bench import registry
 from bench.errors import UsageError
 from bench.method import MethodInfo
-from bench.plan import Request, make_cells
+from bench.run.plan import Request, make_cells
+from bench.run.sweep import Sweep, choose, make_sweep
 from bench.spec import Spec
-from bench.sweep import Sweep, choose, make_sweep
 
 
 class Config(Spec):

@@ -13,11 +13,11 @@ from bench import stats
 from bench.errors import MissingError, UsageError
 from bench.store.files import write_json
 from bench.store.runs import find_run, list_runs, load_run
-from reports.cells import clean
-from reports.forms.json import json_values
-from reports.layout import arrange, load_layout
-from reports.table import build
-from reports.terminal import print_runs, print_sheet
+from reports.table.build import build
+from reports.table.cells import clean
+from reports.table.forms.json import json_values
+from reports.table.layout import arrange, load_layout
+from reports.table.terminal import print_runs, print_sheet
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 DASH = "\N{EN DASH}"

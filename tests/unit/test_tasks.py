@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from bench.assets import stamp
-from bench.assets.catalog import Asset, Wheel, catalog
-from bench.assets.store import AssetStore
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.embedded import Asset, Wheel, catalog
 from bench.errors import MissingError, UsageError
 from bench.policy import HFPolicy, LoadedModel
 from bench.progress import SILENT
@@ -23,9 +23,9 @@ from bench.stats import value
 from bench.store.record import Metric, TaskResult
 from bench.tasks.base import TaskContext
 from bench.tasks.diversity import Diversity, DiversityConfig, distinct, repeats
-from bench.tasks.embedded import CONTEXTS, load_rows, task_config
 from bench.tasks.fluency import Fluency, FluencyConfig, HeldOutConfig, HeldOutPerplexity
-from bench.tasks.harness import LMEval, LMEvalConfig, check_name
+from bench.tasks.lm_eval.data import CONTEXTS, load_rows, task_config
+from bench.tasks.lm_eval.task import LMEval, LMEvalConfig, check_name
 from bench.tasks.rtp import RealToxicityPrompts, RTPConfig, toxicity_metrics
 
 
@@ -52,7 +52,7 @@ def context(tiny_base: LoadedModel, tmp_path: Path) -> Context:
     def make(**changes: Any) -> TaskContext:
         parts: dict[str, Any] = {
             "folder": tmp_path / "samples",
-            "assets": AssetStore(tmp_path / "cache", offline=True, catalog={}),
+            "assets": AssetCatalogue(tmp_path / "cache", offline=True, catalog={}),
             "scorer": CheckedScorer(ByLength(), None),
             "threshold": 0.5,
             "decoding": Decoding(num_samples=3, max_new_tokens=8),
@@ -369,7 +369,7 @@ ROWS = {
 
 
 @pytest.fixture
-def embedded(tmp_path: Path) -> AssetStore:
+def embedded(tmp_path: Path) -> AssetCatalogue:
     """A cache that holds rows of our own under the names of the embedded files."""
     cache, assets = tmp_path / "embedded", []
     for name, rows in ROWS.items():
@@ -381,7 +381,7 @@ def embedded(tmp_path: Path) -> AssetStore:
         (folder / asset.file).write_bytes(content)
         stamp.seal(folder)
         assets.append(asset)
-    return AssetStore(cache, offline=True, catalog=catalog(*assets))
+    return AssetCatalogue(cache, offline=True, catalog=catalog(*assets))
 
 
 @pytest.mark.parametrize(
@@ -453,7 +453,7 @@ def test_an_unknown_lm_eval_task_is_refused_with_a_suggestion(context):
 def test_a_task_without_its_file_is_missing(context, tiny_policy, tmp_path):
     (task,) = LMEval.from_config(LMEvalConfig(task="lm_eval", tasks=("embedded_piqa",)))
     with pytest.raises(MissingError, match="is not here and --offline forbids"):
-        task.measure(tiny_policy, context(assets=AssetStore(tmp_path, offline=True)))
+        task.measure(tiny_policy, context(assets=AssetCatalogue(tmp_path, offline=True)))
 
 
 def test_policies_are_asked_and_not_the_base(context, tiny_policy, tiny_base, embedded):

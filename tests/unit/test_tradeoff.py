@@ -16,8 +16,8 @@ from bench.errors import MissingError
 from bench.store.files import write_json
 from bench.store.record import Evidence, Manifest, Metric, Result, TaskResult
 from bench.store.runs import Run, load_run
-from reports.tradeoff import BUDGET, REFERENCE, Tradeoff, build, front, hypervolume, to_json
-from reports.tradeoff_terminal import print_tradeoff
+from reports.tradeoff.build import BUDGET, REFERENCE, Tradeoff, build, front, hypervolume, to_json
+from reports.tradeoff.terminal import print_tradeoff
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 PROMPTS, QUESTIONS, PASSAGES = 20, 100, 12

@@ -11,17 +11,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench import registry
-from bench.artifact import load_artifact, make_artifact
 from bench.errors import MissingError, UsageError
 from bench.method import TRAINING_LOG, RunContext
+from bench.run.artifact import load_artifact, make_artifact
 from bench.sets import ContrastiveSet, ContrastiveSets, Text
 from bench.spec import validate
 from methods.contrastive import ContrastiveConfig, ContrastivePerplexity
 from methods.dpo import DPO, DPOConfig
-from methods.training.adapter import adapted
-from methods.training.batches import Asks, Collator, Item, Scores, draw_items, mismatch, paired, score_batch
-from methods.training.config import TrainingConfig, total_steps
-from methods.training.trainer import train_adapter
+from methods.learning.adapter import adapted
+from methods.learning.batches import Asks, Collator, Item, Scores, draw_items, mismatch, paired, score_batch
+from methods.learning.options import TrainingConfig, total_steps
+from methods.learning.trainer import train_adapter
 
 ITEMS = [
     Item("She asked", (" whether the train was late.", " him."), (" what is it",)),

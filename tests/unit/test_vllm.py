@@ -11,18 +11,18 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bench import registry
-from bench.assets.store import AssetStore
+from bench.assets.catalogue import AssetCatalogue
 from bench.engine.generation import Prompt, generate
 from bench.engine.vllm import check_vllm, sampled_by_vllm
-from bench.environment import Environment
 from bench.errors import MissingError, UsageError
-from bench.plan import Request, make_cells
 from bench.policy import HFPolicy
-from bench.runner import Runner
+from bench.run.environment import Environment
+from bench.run.plan import Request, make_cells
+from bench.run.runner import Runner
 from bench.spec import Decoding
 from bench.store.runs import Run, load_run
 from methods.decoding.mixture import weighted
-from methods.training.adapter import adapted
+from methods.learning.adapter import adapted
 
 TEXTS = {"a": "The river rises in", "b": "She asked whether the train was late and the man", "c": ""}
 PROMPTS = [Prompt(name, text) for name, text in TEXTS.items()]
@@ -118,7 +118,7 @@ def test_what_is_exported_is_the_edited_model(tiny_base, tiny_adapter, stand_in,
 def test_a_worn_adapter_is_exported_merged_and_stays_worn(tiny_base, tiny_adapter, stand_in):
     from peft import PeftModel
 
-    from methods.training.adapter import unwrap
+    from methods.learning.adapter import unwrap
 
     before = {name: one.clone() for name, one in tiny_base.model.state_dict().items()}
     try:
@@ -185,7 +185,7 @@ def test_a_run_says_which_engine_sampled_and_is_not_compared_with_the_other(tiny
     def run(engine: str) -> Run:
         suite = tiny_suite(engine=engine, decoding=GREEDY.model_dump())
         (cell,) = make_cells(Request(("contrastive",), str(suite), base=False))
-        runner = Runner(cell, Environment(cell.suite, AssetStore(tmp_path, offline=True)), tmp_path / "runs")
+        runner = Runner(cell, Environment(cell.suite, AssetCatalogue(tmp_path, offline=True)), tmp_path / "runs")
         runner.check()
         return load_run(runner.run())
 
@@ -200,7 +200,7 @@ def test_a_run_says_which_engine_sampled_and_is_not_compared_with_the_other(tiny
 
 def test_a_suite_that_vllm_cannot_run_here_stops_before_any_work(tiny_suite, tmp_path):
     (cell,) = make_cells(Request(("none",), str(tiny_suite(engine="vllm"))))
-    runner = Runner(cell, Environment(cell.suite, AssetStore(tmp_path, offline=True)), tmp_path / "runs")
+    runner = Runner(cell, Environment(cell.suite, AssetCatalogue(tmp_path, offline=True)), tmp_path / "runs")
     with pytest.raises(MissingError, match="engine = vllm needs a CUDA device and vllm"):
         runner.check()
     assert not Path(tmp_path / "runs").exists()

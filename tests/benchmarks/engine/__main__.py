@@ -27,12 +27,12 @@ from duel import Row, fight, markdown, records
 from growth import growth
 from machine import flops_a_token, peak_flops
 
-from bench.assets.store import AssetStore
-from bench.environment import Environment
+from bench.assets.catalogue import AssetCatalogue
+from bench.data.prompts import load_prompts, part
 from bench.policy import HFPolicy
+from bench.run.environment import Environment
 from bench.sets import ContrastiveSets
-from bench.sets.generation import generate_sets
-from bench.sets.prompts import load_prompts, part
+from bench.sets.own import generate_sets
 from bench.suites import load_suite
 
 _SETS_PROMPTS = 24
@@ -56,7 +56,7 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Print the tables."""
     asked = options()
-    environment = Environment(load_suite("mini"), AssetStore())
+    environment = Environment(load_suite("mini"), AssetCatalogue())
     base, suite = environment.base, environment.suite
     prompts = load_prompts(environment.assets.data(suite.sets.prompts).path)
     texts = [prompt.text for prompt in part(prompts, "eval")]

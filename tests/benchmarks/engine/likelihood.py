@@ -9,18 +9,20 @@ from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from bench.assets.store import AssetStore
+from bench.assets.catalogue import AssetCatalogue
 from bench.policy import HFPolicy, LoadedModel
 from bench.progress import SILENT
-from bench.tasks.embedded import CONTEXTS, task_config
-from bench.tasks.harness import quiet
-from bench.tasks.policy_lm import PolicyLM
+from bench.tasks.lm_eval.data import CONTEXTS, task_config
+from bench.tasks.lm_eval.model import PolicyLM
+from bench.tasks.lm_eval.task import quiet
 
 ZERO_SHOT = ("embedded_piqa", "embedded_siqa", "embedded_commonsense_qa", "embedded_openbookqa", "embedded_boolq")
 FEW_SHOT = ("embedded_openbookqa",)
 
 
-def evaluated(lm: Any, assets: AssetStore, tasks: Sequence[str], documents: int, shots: int) -> list[dict[str, Any]]:
+def evaluated(
+    lm: Any, assets: AssetCatalogue, tasks: Sequence[str], documents: int, shots: int
+) -> list[dict[str, Any]]:
     """What lm-eval keeps of each document, task by task."""
     found = []
     with quiet():
@@ -38,7 +40,7 @@ def evaluated(lm: Any, assets: AssetStore, tasks: Sequence[str], documents: int,
     return found
 
 
-def rows(base: LoadedModel, assets: AssetStore, documents: int) -> list[Row]:
+def rows(base: LoadedModel, assets: AssetCatalogue, documents: int) -> list[Row]:
     """Five tasks without examples, and one of four choices after five examples."""
 
     def make(name: str, tasks: Sequence[str], shots: int, goal: float) -> Row:

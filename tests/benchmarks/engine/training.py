@@ -18,9 +18,9 @@ from bench.policy import HFPolicy, LoadedModel
 from bench.sets import ContrastiveSets
 from methods.contrastive import ContrastiveConfig, objective
 from methods.dpo import DPO, DPOConfig
-from methods.training.adapter import unwrap
-from methods.training.batches import Collator, Item, Loss, Scores, draw_items, score_batch
-from methods.training.trainer import with_adapter
+from methods.learning.adapter import unwrap
+from methods.learning.batches import Collator, Item, Loss, Scores, draw_items, score_batch
+from methods.learning.trainer import with_adapter
 
 _MIB = 2**20
 _TRL = "TRL's DPOTrainer, 8 pairs a step"

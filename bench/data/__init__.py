@@ -1,0 +1,1 @@
+"""What is read from files: rows, prompts, sentences, identity groups; and which half nothing learns from."""

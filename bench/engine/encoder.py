@@ -1,0 +1,101 @@
+"""Sentence embeddings: how alike two texts are in meaning (Reimers & Gurevych, 2019, arXiv 1908.10084)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.assets.local import POOLING
+from bench.engine.loading import length_limit, pick_device, quiet
+from bench.errors import MissingError, UsageError
+from bench.store.files import read_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.assets.catalogue import Resolved
+
+_BATCH = 64
+
+
+class SentenceEncoder:
+    """An encoder whose sentence embedding is the mean of its tokens' last states, as in sentence-transformers.
+
+    Attributes:
+        id: As asked for.
+        sha256: Hash of its content.
+        licence: What its source declares, where it does.
+    """
+
+    def __init__(self, resolved: "Resolved", device: str | None = None) -> None:
+        """Load it.
+
+        Args:
+            resolved: Its folder.
+            device: Where it runs; by default CUDA where there is one.
+
+        Raises:
+            MissingError: the folder holds no encoder.
+            UsageError: it is known to pool in another way than by the mean.
+        """
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+
+        self.id, self.sha256, self.licence = resolved.id, resolved.sha256, resolved.licence
+        _refuse_other_pooling(resolved.path, self.id)
+        place = pick_device(device)
+        try:
+            with quiet():
+                self._model: Any = AutoModel.from_pretrained(
+                    resolved.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+                )
+                self._tokenizer = AutoTokenizer.from_pretrained(resolved.path, trust_remote_code=False)
+        except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+            cause = (str(error).splitlines() or [""])[0][:120]
+            raise MissingError(f"{self.id} cannot be loaded as an encoder ({cause})", mend="name another") from None
+        self._model.to(place).eval()
+        self._limit = min(_told_limit(resolved.path), length_limit(self._tokenizer, self._model.config))
+
+    def encode(self, texts: Sequence[str]) -> "torch.Tensor":
+        """Unit vectors of the texts, float32 [texts, size]; what is beyond the model's length is cut off."""
+        import torch
+
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        found: list[Any] = [None] * len(texts)
+        for start in range(0, len(order), _BATCH):
+            some = order[start : start + _BATCH]
+            inputs = self._tokenizer(
+                [texts[place] for place in some],
+                return_tensors="pt",
+                padding=True,
+                truncation=True,
+                max_length=self._limit,
+            ).to(self._model.device)
+            with torch.inference_mode():
+                states = self._model(**inputs).last_hidden_state.float()
+            weights = inputs["attention_mask"][..., None].float()
+            pooled = (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+            vectors = torch.nn.functional.normalize(pooled, dim=-1).cpu()
+            for place, vector in zip(some, vectors, strict=True):
+                found[place] = vector
+        return torch.stack(found) if found else torch.zeros(0, int(self._model.config.hidden_size))
+
+    def similarity(self, left: Sequence[str], right: Sequence[str]) -> list[float]:
+        """Cosine of each text on the left with its partner on the right, in [-1, 1]."""
+        texts = list(dict.fromkeys([*left, *right]))
+        vectors = dict(zip(texts, self.encode(texts), strict=True))
+        return [float(vectors[one] @ vectors[other]) for one, other in zip(left, right, strict=True)]
+
+
+def _refuse_other_pooling(folder: Path, name: str) -> None:
+    path = folder / POOLING
+    if not path.exists():  # plain encoders say nothing: the mean is what most of them use
+        return
+    told = read_json(path)
+    if not told.get("pooling_mode_mean_tokens", told.get("pooling_mode") == "mean"):
+        raise UsageError(f"{name} does not pool its tokens by their mean", mend="name an encoder that does")
+
+
+def _told_limit(folder: Path) -> int:
+    path = folder / "sentence_bert_config.json"
+    limit = read_json(path).get("max_seq_length") if path.exists() else None
+    return int(limit) if limit else 512

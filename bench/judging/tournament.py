@@ -1,0 +1,206 @@
+"""Every two systems' outputs before a judge, and the strengths that follow (Klein & Nabi, 2025, Figure 3)."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import MissingError, UsageError
+from bench.hashing import hash_json, hash_text
+from bench.judging.verdicts import Pair, Verdict, check_template, open_judge, position_bias, verdicts
+from bench.spec import GeneratorSpec
+from bench.stats.bradley_terry import connected, intervals, strengths
+from bench.store.files import read_json, write_json
+from bench.store.lock import alone
+from bench.store.samples import SampleFile
+
+if TYPE_CHECKING:
+    from bench.assets.catalogue import AssetCatalogue
+    from bench.progress import Progress
+
+Outputs = Mapping[tuple[int, str, int], tuple[str, str]]
+"""Of a system: (prompt, output) by seed, prompt id and number of the sample."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A system's place.
+
+    Attributes:
+        system: Its label.
+        score: Its Bradley-Terry log-strength; None where no verdict ties it to the others.
+        ci_low: Lower end of the 95 % interval; None where resampling the prompts changes nothing.
+        ci_high: Upper end.
+        preferred: Share of its pairs that it won, ties counting half; None where it has none.
+        failed: Its pairs without a verdict.
+    """
+
+    system: str
+    score: float | None
+    ci_low: float | None
+    ci_high: float | None
+    preferred: float | None
+    failed: int
+
+
+@dataclass(frozen=True)
+class Tournament:
+    """What a judge made of all pairs.
+
+    Attributes:
+        standings: The systems, the strongest first, those without a score last.
+        pairs: Pairs of outputs with a verdict in both orders.
+        failed: Pairs without one; they are in no figure.
+        equal: Pairs of the same text, which are ties without a question.
+        tie_share: Share of the pairs asked about that were found equally good both times; None where none was.
+        order_agreement: Share of them of which both orders gave the same verdict.
+        first_position_share: Share of the verdicts other than ties that went to the answer shown first; None where all
+            are ties.
+    """
+
+    standings: list[Standing]
+    pairs: int
+    failed: int
+    equal: int
+    tie_share: float | None
+    order_agreement: float | None
+    first_position_share: float | None
+
+
+def play(  # noqa: PLR0917 - all that a comparison is made of
+    outputs: Mapping[str, Outputs],
+    spec: GeneratorSpec,
+    template: str,
+    folder: Path,
+    assets: "AssetCatalogue",
+    progress: "Progress",
+    most: int | None = None,
+) -> Tournament:
+    """Have all pairs of systems judged on what they all have, and keep every answer in `folder`: it can go on.
+
+    Args:
+        outputs: Of each system, by its label.
+        spec: Who judges.
+        template: The question.
+        folder: Gets judge.json (who judged), answers.jsonl (every answer) and result.json.
+        assets: Where a local judge comes from.
+        progress: Where to report.
+        most: The most prompts, by id; None for all.
+
+    Raises:
+        UsageError: there are not two systems, or something else was begun in the folder.
+        MissingError: they share no output, the judge cannot be had, or it has given no verdict.
+    """
+    try:
+        check_template(template)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if len(outputs) < 2:  # noqa: PLR2004
+        raise UsageError("a comparison takes two systems or more", mend="name the runs of two methods")
+    shared = sorted(set.intersection(*(set(one) for one in outputs.values())))
+    prompts = sorted({prompt for _, prompt, _ in shared})[:most]
+    kept = set(prompts)
+    shared = [key for key in shared if key[1] in kept]
+    if not shared:
+        raise MissingError("these runs share no output", mend="they must have the same task, prompts and seeds")
+    labels = list(outputs)
+    owners: list[tuple[int, int, str]] = []
+    pairs: list[Pair] = []
+    for i, j in combinations(range(len(labels)), 2):
+        for key in shared:
+            (text, one), (_, two) = outputs[labels[i]][key], outputs[labels[j]][key]
+            swapped = two < one  # one question whichever system comes first
+            first, second = (two, one) if swapped else (one, two)
+            # Named by content: what was judged once is found again, whoever wrote it.
+            pairs.append(Pair(hash_text("\x00".join((text, first, second)))[:32], text, first, second))
+            owners.append((j, i, key[1]) if swapped else (i, j, key[1]))
+    with alone(folder.absolute(), progress):
+        _begin(folder, spec, template, assets)
+        with SampleFile(folder / "answers.jsonl") as held, progress.bar("judge", 2 * len(pairs), "verdicts") as bar:
+            found = verdicts(lambda: open_judge(spec, assets, progress), pairs, template, 0, held, bar)
+        result = _tournament(labels, prompts, found, owners)
+        write_json(folder / "result.json", asdict(result))
+    return result
+
+
+def _begin(folder: Path, spec: GeneratorSpec, template: str, assets: "AssetCatalogue") -> None:
+    """Write down who judges, or find that it is the same who has answered here."""
+    found = assets.generator(spec)
+    told = {"judge": {**spec.who, "sha256": found.sha256 if found else None}, "template": template}
+    path, answers = folder / "judge.json", folder / "answers.jsonl"
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", mend="name a folder by --out")
+    if not path.exists() and folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} holds something else (no judge.json)", mend="name another folder by --out")
+    if path.exists() and answers.exists() and answers.stat().st_size:
+        try:
+            begun = hash_json(read_json(path))
+        except ValueError:
+            raise MissingError(f"{path} is damaged", mend="name another folder by --out") from None
+        if begun != hash_json(told):
+            raise UsageError(f"{folder} was begun with another judge or question", mend="name another by --out")
+    write_json(path, told)
+
+
+def _tournament(
+    labels: Sequence[str],
+    prompts: Sequence[str],
+    found: Sequence[Verdict],
+    owners: Sequence[tuple[int, int, str]],
+) -> Tournament:
+    """The figures; `owners` are the two systems and the prompt of each verdict."""
+    known = [one for one in found if one.preference is not None]
+    if not known:
+        raise MissingError("the judge has given no verdict", mend="another judge, or another --template")
+    places = {prompt: place for place, prompt in enumerate(prompts)}
+    wins = np.zeros((len(prompts), len(labels), len(labels)))
+    failed = Counter[int]()
+    for one, (i, j, prompt) in zip(found, owners, strict=True):
+        if (preferred := one.preference) is None:
+            failed.update((i, j))
+            continue
+        wins[places[prompt], i, j] += preferred
+        wins[places[prompt], j, i] += 1 - preferred
+    total = wins.sum(0)
+    games = (total + total.T).sum(1)
+    shares = [float(total[i].sum() / games[i]) if games[i] else None for i in range(len(labels))]
+    asked, bias = [one for one in known if one.asked], position_bias(known)
+    return Tournament(
+        standings=_standings(labels, wins, shares, failed),
+        pairs=len(known),
+        failed=len(found) - len(known),
+        equal=len(known) - len(asked),
+        tie_share=sum(one.labels == ("C", "C") for one in asked) / len(asked) if asked else None,
+        order_agreement=sum(one.agrees for one in asked) / len(asked) if asked else None,
+        first_position_share=sum(won for _, won in bias) / len(bias) if bias else None,
+    )
+
+
+def _standings(
+    labels: Sequence[str], wins: NDArray[np.float64], shares: Sequence[float | None], failed: Mapping[int, int]
+) -> list[Standing]:
+    """The systems by strength; those that no verdict ties to the others have none."""
+    tied = connected(wins.sum(0))
+    some = wins[:, tied][:, :, tied]
+    scores, (low, high) = strengths(some.sum(0)), intervals(some)
+    found: dict[int, tuple[float, float | None, float | None]] = {
+        i: (float(score), _or_none(below), _or_none(above))
+        for i, score, below, above in zip(tied, scores, low, high, strict=True)
+    }
+
+    def standing(i: int) -> Standing:
+        score, ci_low, ci_high = found.get(i, (None, None, None))
+        return Standing(labels[i], score, ci_low, ci_high, shares[i], failed.get(i, 0))
+
+    order = sorted(range(len(labels)), key=lambda i: -found[i][0] if i in found else math.inf)
+    return [standing(i) for i in order]
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,202 @@
+"""What the cells of one invocation share, each part resolved or loaded once, when it is first needed."""
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+from bench import registry
+from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.hashing import hash_json
+from bench.progress import SILENT, Progress
+from bench.scorers import load_scorer
+from bench.scorers.checked import CheckedScorer
+from bench.spec import SuiteSpec
+from bench.store.keys import NUMERIC, code_hash, versions, with_imports
+
+if TYPE_CHECKING:
+    from bench.engine.batching import Limit
+    from bench.policy import LoadedModel, Policy
+
+ENGINE_CODE = (
+    "bench.engine",
+    "bench.policy",
+    "bench.engine.model",
+    "bench.method",
+    "bench.sets",
+    "bench.scorers",
+    "bench.tasks",
+    "bench.sets.written",
+    "bench.writers",
+    "bench.engine.encoder",
+    "bench.stats",
+    "bench.hashing",
+    "bench.data.files",
+    "bench.run.runner",
+)
+"""Modules whose code can change a figure."""
+RECORDED = (
+    *NUMERIC,
+    "contrastive-bench",
+    "peft",
+    "accelerate",
+    "lm_eval",
+    "datasets",
+    "detoxify",
+    "alt-profanity-check",
+    "scikit-learn",
+    "safetensors",
+    "gguf",
+    "bitsandbytes",
+    "trl",
+    "vllm",
+)
+"""Packages whose version stands in the record."""
+
+
+@dataclass
+class Environment:
+    """Assets, scorer, model and what the key of every cell has in common.
+
+    Attributes:
+        suite: The suite of all cells.
+        assets: Where models and data come from.
+        progress: Where to report.
+        offline: Whether the network is out of bounds.
+        made: What this invocation has made in the cache, so that nothing is made anew twice.
+        batch_tokens: The most tokens that are read at once; None for the engine's own limit.
+    """
+
+    suite: SuiteSpec
+    assets: AssetCatalogue
+    progress: Progress = SILENT
+    offline: bool = False
+    made: set[Path] = field(default_factory=set)
+    batch_tokens: int | None = None
+
+    def resolve(self) -> None:
+        """Find or fetch everything that the cells read, so that what is missing is known before any work.
+
+        Raises:
+            MissingError: something cannot be had.
+        """
+        _ = self.scorer, self.model, self.data
+
+    @cached_property
+    def model(self) -> Resolved:
+        """The base model's folder and hash."""
+        return self.assets.model(self.suite.model.id, self.suite.model.revision)
+
+    @cached_property
+    def base(self) -> "LoadedModel":
+        """The base model in memory."""
+        from bench.engine.model import load_model
+
+        _ = self.limit
+        with self.progress.bar(f"load {self.suite.model.id}"):
+            return load_model(self.suite.model, self.model)
+
+    @cached_property
+    def limit(self) -> "Limit":
+        """How large batches may be: what was asked for, until memory gives out."""
+        from bench.engine.batching import LIMIT
+
+        LIMIT.tokens = self.batch_tokens or LIMIT.tokens
+        return LIMIT
+
+    @property
+    def base_policy(self) -> "Policy":
+        """The base model, unedited, as a policy."""
+        from bench.policy import HFPolicy
+
+        return HFPolicy(self.base.model, self.base.tokenizer)
+
+    @cached_property
+    def scorer(self) -> CheckedScorer:
+        """The suite's scorer."""
+        return load_scorer(self.suite.scorer, self.assets.cache, offline=self.offline, progress=self.progress)
+
+    @cached_property
+    def data(self) -> list[dict[str, Any]]:
+        """The evaluation data of the suite's tasks, each once."""
+        from bench.run.plan import build_tasks
+
+        found = {one.id: one for task in build_tasks(self.suite) for one in task.data(self.assets)}
+        return [
+            {"id": one.id, "sha256": one.sha256, "revision": one.revision, "licence": one.licence, "source": one.source}
+            for one in found.values()
+        ]
+
+    def code(self, method: str) -> dict[str, Any]:
+        """Hash of the code behind a method's figures, and the commit that it came from."""
+        from bench.run.plan import build_tasks
+
+        tasks = tuple(sorted({type(task).__module__ for task in build_tasks(self.suite)}))
+        return {"hash": hash_json([code_hash(ENGINE_CODE), code_hash(tasks), self.method_code(method)]), **_git()}
+
+    def method_code(self, method: str) -> str:
+        """Hash of a method's own code and of what it shares with other methods.
+
+        A third party's is its whole package, and all that ours share: it may build on that.
+        """
+        module = registry.load("methods", method).__module__
+        package = module.partition(".")[0]
+        return code_hash(with_imports(module) if package == "methods" else (package, *_shared()))
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """Versions for the record."""
+        return versions(RECORDED)
+
+    @cached_property
+    def hardware(self) -> dict[str, Any]:
+        """The machine, for the record; no name of it, no path on it."""
+        cpu = platform.processor() or platform.machine()
+        info = Path("/proc/cpuinfo")
+        if info.exists():
+            names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+            cpu = names[0].partition(":")[2].strip() if names else cpu
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+        return {
+            "cpu": cpu,
+            "cores": os.cpu_count(),
+            "memory": memory,
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+            "device": self._device(),
+        }
+
+    @staticmethod
+    def _device() -> str:
+        import torch
+
+        return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "cpu"
+
+
+def _shared() -> list[str]:
+    """The packages that methods share."""
+    spec = find_spec("methods")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    return [f"methods.{one.name}" for one in iter_modules(folders) if one.ispkg]
+
+
+def _git() -> dict[str, Any]:
+    """Commit and dirtiness of the source tree that the package runs from; null where it is not in one."""
+    here = Path(__file__).resolve().parent
+
+    def ask(*arguments: str) -> str | None:
+        if not shutil.which("git"):
+            return None
+        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=False)  # noqa: S603, S607
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    tracked = ask("ls-files", "--error-unmatch", Path(__file__).name)
+    if tracked is None:
+        return {"commit": None, "dirty": None}
+    return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain", "."))}

@@ -1,0 +1,99 @@
+"""Carry out cells one after another on this machine; under `accelerate launch`, train with all its processes."""
+
+import contextlib
+import datetime
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.run.environment import Environment
+from bench.run.plan import Cell
+from bench.run.runner import Runner
+
+_PATIENCE = datetime.timedelta(days=7)  # workers wait while the first makes sets or artifacts of other methods
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell.
+
+    Attributes:
+        cell: The cell.
+        folder: Its record, or None where it failed.
+        reused: Whether the record was there already.
+        error: Why it failed, or None.
+    """
+
+    cell: Cell
+    folder: Path | None = None
+    reused: bool = False
+    error: Exception | None = None
+
+
+def workers() -> int:
+    """Number of processes that `accelerate launch` (or torchrun) started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this process measures and writes records."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def run_cells(cells: Sequence[Cell], env: Environment, runs: Path, *, fresh: bool = False) -> list[Outcome]:
+    """Carry out all cells; one that fails does not keep the others from running.
+
+    Args:
+        cells: What to do; all of one suite.
+        env: What they share.
+        runs: The folder of records.
+        fresh: Reuse nothing.
+
+    Returns:
+        One outcome a cell; none in the processes that only helped to train.
+
+    Raises:
+        BenchError: something that a cell reads is missing or not valid; no cell has been begun then.
+    """
+    # What to drop is the first process's to say: the others would drop what it has just made.
+    runners = [Runner(cell, env, runs, fresh and is_main()) for cell in cells]
+    for runner in runners:
+        runner.check()
+    if workers() > 1:
+        _prepare_together(runners)
+    if not is_main():
+        return []
+    outcomes = []
+    for number, runner in enumerate(runners, 1):
+        outcomes.append(_run(runner, f"[{number}/{len(runners)}]", env))
+    return outcomes
+
+
+def _run(runner: Runner, place: str, env: Environment) -> Outcome:
+    name = f"{place} {runner.cell.label}, seed {runner.cell.seed}"
+    try:
+        reused = runner.done
+        env.progress.note(f"{name}: {'found ' if reused else ''}{runner.run_id}")
+        return Outcome(runner.cell, runner.run(), reused)
+    except Exception as error:
+        env.progress.note(f"{name} failed: {type(error).__name__}")
+        return Outcome(runner.cell, error=error)
+
+
+def _prepare_together(runners: Sequence[Runner]) -> None:
+    """Make every artifact with all processes; then the process group ends, and the first process measures alone."""
+    import accelerate
+    import torch
+
+    state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=_PATIENCE)
+    try:
+        for runner in runners:
+            # What one process fails at, all do; the first one meets it again, and reports it, when it runs the cell.
+            with contextlib.suppress(BenchError):
+                runner.prepare_with(state)
+        state.wait_for_everyone()
+    finally:
+        state.destroy_process_group()
+        os.environ["WORLD_SIZE"] = "1"

@@ -1,0 +1,118 @@
+"""From methods to points along an option of theirs: each point is an ordinary cell."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from bench import registry
+from bench.errors import UsageError, did_you_mean
+from bench.run.plan import BASE, Cell, Request, make_cells, parse_method
+
+STRENGTH = "strength"
+"""What to sweep: each method's own strength option."""
+_FACTORS = (1.0, 0.5, 2.0, 0.25, 1.5, 0.75, 4.0, 0.125, 3.0, 8.0)
+_DIGITS = 12  # of a factor times a value, so that 0.75 x 0.3 is 0.225
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A request whose methods are points.
+
+    Attributes:
+        request: What to carry out; the base is in it.
+        over: For each method the option that its points differ in, or None where it has one point only.
+    """
+
+    request: Request
+    over: dict[str, str | None]
+
+
+def make_sweep(request: Request, over: str, values: Sequence[str] | None, count: int) -> Sweep:
+    """Put points in the place of a request's methods.
+
+    Args:
+        request: Methods with options of their own, as for a plain run. One that names a value of the option itself has
+            that one point; the points of the others lie around the value of a plain run.
+        over: `strength`, or the name of an option.
+        values: The option's values as a user writes them; None to choose `count` of them (see `choose`).
+        count: The most points of a method, the value of the plain run among them.
+
+    Raises:
+        UsageError: something of the request is not valid, no method has the option, or it has no values to choose.
+    """
+    plain = make_cells(replace(request, base=False, seeds=request.seeds[:1]))
+    if "rtp" not in [task.info.name for task in plain[0].tasks()]:
+        raise UsageError(f"suite '{plain[0].suite.name}' has no task 'rtp': there is no toxicity to trade for anything")
+    options = {cell.method: _option(cell, over) for cell in plain}
+    if over != STRENGTH and not any(options.values()):
+        known = [name for cell in plain for name in type(cell.config).model_fields]
+        mend = did_you_mean(over, [STRENGTH, *known])
+        raise UsageError(f"none of {', '.join(options)} has the option '{over}' (--over)", mend=mend)
+    methods: list[str] = []
+    for text, cell in zip(request.methods, plain, strict=True):
+        option = options[cell.method]
+        if option is None or option in parse_method(text)[1]:
+            methods.append(text)
+        elif values is not None:
+            methods.extend(f"{text}:{option}={value}" for value in values)
+        else:
+            own = getattr(cell.config, option)
+            methods.extend(
+                text if one == own else f"{text}:{option}={_written(one)}" for one in choose(cell, option, count)
+            )
+    return Sweep(replace(request, methods=methods, base=True), options)
+
+
+def choose(cell: Cell, option: str, count: int) -> list[float]:
+    """Values of an option worth a point, ascending, the cell's own among them.
+
+    They are the first `count` valid ones of: the cell's own value; those that the method names (`MethodInfo.strengths`,
+    where the option is its strength); the cell's own times 1/2, 2, 1/4, 3/2, 3/4, 4, 1/8, 3, 8, 1/16, 16, and so on. So
+    the points of a short sweep are among those of a longer one, and none is the base, which is measured anyway.
+
+    Raises:
+        UsageError: the cell's own value is none that can be multiplied.
+    """
+    info, own = registry.load("methods", cell.method).info, getattr(cell.config, option)
+    named = info.strengths if option == info.strength else ()
+    if isinstance(own, bool) or not isinstance(own, int | float) or not (own or named):
+        raise UsageError(f"'{cell.method}' has {option} = {own}: no points can be chosen", mend="give --values")
+    found = [own] if own else []
+    for value in itertools.chain(named, (round(own * factor, _DIGITS) for factor in _factors() if own)):
+        if len(found) == count:
+            break
+        if value and value not in found and _is_valid(cell, option, value):
+            found.append(int(value) if isinstance(own, int) else value)
+    return sorted(found)
+
+
+def _option(cell: Cell, over: str) -> str | None:
+    """The option that a method's points differ in, or None where it has none."""
+    if cell.method == BASE:
+        return None
+    if over == STRENGTH:
+        strength: str | None = registry.load("methods", cell.method).info.strength
+        return strength
+    return over if over in type(cell.config).model_fields else None
+
+
+def _factors() -> Iterator[float]:
+    yield from _FACTORS
+    for power in range(4, 10):
+        yield 2.0**-power
+        yield 2.0**power
+
+
+def _written(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
+
+
+def _is_valid(cell: Cell, option: str, value: Any) -> bool:
+    try:
+        type(cell.config).model_validate({**cell.config.model_dump(), option: value})
+    except ValidationError:
+        return False
+    return True

@@ -1,0 +1,250 @@
+"""From sentences to contrastive sets: written by a generator, measured, filtered; begun once and gone on with."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.data.sentences import Sentence
+from bench.engine.ahead import one_ahead
+from bench.errors import MissingError, UsageError
+from bench.hashing import hash_json
+from bench.progress import SILENT, Progress
+from bench.sets.format import ContrastiveSet, Text, save_sets
+from bench.sets.written.filters import Row, Verdicts, cleaned, judge, trained_text, yields
+from bench.sets.written.recipe import KINDS, Kind, Recipe
+from bench.store.files import read_json, read_jsonl, write_json, write_text
+from bench.store.samples import SampleFile
+from bench.writers import Answer, Done, Order, Writer
+
+if TYPE_CHECKING:
+    from bench.sets.written.measure import Meter
+
+_FILES = ("recipe.json", "candidates.jsonl", "sets.jsonl", "verdicts.jsonl", "report.json")
+_REPORTS = 10  # lines on how it goes, over the whole work
+
+
+@dataclass
+class Build:
+    """One folder of sets: recipe.json, candidates.jsonl (appended to), sets.jsonl, verdicts.jsonl and report.json.
+
+    Attributes:
+        folder: Where it lies.
+        recipe: How the sets are made.
+        sentences: Of what.
+        facts: What identifies the models, for the provenance and against going on with other ones.
+        evaluation: Prompts that no text may meet.
+        progress: Where to report.
+    """
+
+    folder: Path
+    recipe: Recipe
+    sentences: Sequence[Sentence]
+    facts: dict[str, Any]
+    evaluation: Sequence[str] = ()
+    progress: Progress = field(default=SILENT)
+
+    def begin(self, *, fresh: bool = False) -> None:
+        """Write down what is made here, or find that it is the same that was begun; `fresh` throws that away.
+
+        Raises:
+            UsageError: something else was begun in the folder.
+        """
+        path = self.folder / "recipe.json"
+        for name in _FILES if fresh and path.exists() else ():
+            (self.folder / name).unlink(missing_ok=True)
+        sampled = {**self.recipe.sampled(), **self.facts, "conditioned": self.recipe.anchor == "sentence"}
+        told = {"recipe": self.recipe.model_dump(), "facts": self.facts, "key": hash_json(sampled)}
+        if path.exists():
+            if read_json(path).get("key") != told["key"]:
+                raise UsageError(
+                    f"{self.folder} was begun with another generator, templates, sampling, scorer or encoder",
+                    mend="name another folder with --out, or throw its candidates away with --fresh",
+                )
+        elif not fresh and self.folder.exists() and any(self.folder.iterdir()):
+            raise UsageError(f"{self.folder} holds something else (no recipe.json)", mend="name another by --out")
+        write_json(path, told)
+
+    def _orders(self, rows: Iterable[Row]) -> list[Order]:
+        """What is still to be written, where these candidates are there; one whose request failed is not."""
+        have = {_name(row) for row in rows if row["text"] is not None}
+        count = self.recipe.decoding.num_samples
+        every = [
+            Order.of(
+                name,
+                getattr(self.recipe.templates, kind),
+                sentence.text,
+                tuple(n for n in range(count) if (sentence.id, kind, n) not in have),
+            )
+            for name, (sentence, kind) in self._owners.items()
+        ]
+        return [order for order in every if order.samples]
+
+    @cached_property
+    def _owners(self) -> dict[str, tuple[Sentence, Kind]]:
+        """Of which sentence and kind an order is, by its id."""
+        return {f"{sentence.id}/{kind}": (sentence, kind) for sentence in self.sentences for kind in KINDS}
+
+    def todo(self) -> bool:
+        """Whether any candidate is not written yet."""
+        return bool(self._orders(read_jsonl(self.folder / "candidates.jsonl")))
+
+    def sample(self, writer: Writer, meter: "Meter", *, ahead: bool) -> None:
+        """Have every candidate written and measured that is not there yet; what is whole is never written twice.
+
+        Args:
+            writer: Writes.
+            meter: Measures.
+            ahead: Whether to measure while the writer goes on: it waits for others, and not for this machine.
+        """
+        total = len(self.sentences) * len(KINDS) * self.recipe.decoding.num_samples
+        with SampleFile(self.folder / "candidates.jsonl") as held:
+            held.keep(lambda row: row["text"] is not None)  # what failed is asked anew
+            orders = self._orders(held.rows)
+            with self.progress.bar("candidates", total, "texts") as bar:
+                bar.advance(total - sum(len(order.samples) for order in orders))
+                told = len(held.rows)
+                for _, rows in self._written(writer, meter, orders, ahead=ahead, known_good=bool(held.rows)):
+                    held.append(rows)
+                    bar.advance(len(rows))
+                    if len(held.rows) - told >= total / _REPORTS:
+                        told = len(held.rows)
+                        self._tell(held.rows)
+
+    def _written(
+        self, writer: Writer, meter: "Meter", orders: list[Order], *, ahead: bool, known_good: bool
+    ) -> Iterator[tuple[list[Done], list[Row]]]:
+        """Orders as they are done, with their candidates, measured."""
+
+        def rows_of(done: list[Done]) -> list[Row]:
+            rows = [
+                _row(*self._owners[order.id], sample, answer)
+                for order, answers in done
+                for sample, answer in answers.items()
+            ]
+            meter.measure(rows)
+            return rows
+
+        batches = writer.write(orders, self.recipe.decoding, self.recipe.seed, known_good=known_good)
+        return one_ahead(batches, rows_of) if ahead else ((batch, rows_of(batch)) for batch in batches)
+
+    def _tell(self, rows: Sequence[Row]) -> None:
+        sentences = {row["sentence_id"] for row in rows}
+        found = len(judge(rows, self.recipe, self.evaluation).kept)
+        self.progress.note(f"{len(rows)} candidates of {len(sentences)} sentences so far: {found} sets")
+
+    def finish(self) -> dict[str, Any]:
+        """Filter what was written, and write the sets, each candidate's verdict and the report.
+
+        Returns:
+            The report: sentences, sets, sets too small, texts of each kind, failed requests, the yield of each filter.
+
+        Raises:
+            MissingError: no set is left; verdicts and report are there nevertheless.
+        """
+        wanted = {sentence.id: place for place, sentence in enumerate(self.sentences)}
+        rows = [row for row in read_jsonl(self.folder / "candidates.jsonl") if row["sentence_id"] in wanted]
+        rows.sort(key=lambda row: (wanted[row["sentence_id"]], KINDS.index(row["kind"]), row["sample"]))
+        verdicts = judge(rows, self.recipe, self.evaluation)
+        report = self._report(rows, verdicts)
+        lines = (
+            {name: row[name] for name in ("sentence_id", "kind", "sample")} | {"dropped": why}
+            for row, why in zip(rows, verdicts.dropped, strict=True)
+        )
+        write_text(self.folder / "verdicts.jsonl", _lines(lines))
+        write_json(self.folder / "report.json", report)
+        target = self.folder / "sets.jsonl"
+        if not verdicts.kept:
+            target.unlink(missing_ok=True)
+            raise MissingError(
+                f"none of {len(self.sentences)} sentences has {self.recipe.min_positives} positives and "
+                f"{self.recipe.min_negatives} negatives left ({_worst(report)})",
+                mend=f"see {self.folder / 'report.json'}; more samples, another generator, templates or filters",
+            )
+        save_sets(target, [self._set(kept) for kept in verdicts.kept.values()])
+        return report
+
+    def _report(self, rows: Sequence[Row], verdicts: Verdicts) -> dict[str, Any]:
+        kept = [row for some in verdicts.kept.values() for row in some]
+        return {
+            "sentences": len(self.sentences),
+            "sets": len(verdicts.kept),
+            "too_small": verdicts.small,
+            "texts": dict(Counter(row["kind"] for row in kept)),
+            "failed_requests": dict(Counter(row["failure"] for row in rows if row["failure"])),
+            "unscored": sum(row["text"] is not None and row["toxicity"] is None for row in rows),
+            "yields": yields(rows, verdicts),
+        }
+
+    def _set(self, rows: Sequence[Row]) -> ContrastiveSet:
+        first, after = rows[0], self.recipe.anchor == "sentence"
+
+        def texts(kind: str) -> list[Text]:
+            return [
+                Text(text=trained_text(row["text"], after=after), score=row["toxicity"])
+                for row in rows
+                if row["kind"] == kind
+            ]
+
+        return ContrastiveSet(
+            anchor=first["sentence"] if after else "",
+            positives=texts("positive"),
+            negatives=texts("negative"),
+            provenance={
+                "source": "bench data generate",
+                "sentence": first["sentence"],
+                "sentence_id": first["sentence_id"],
+                "group": first["group"],
+                "seed": self.recipe.seed,
+                "similarity": {kind: _mean(rows, kind, "similarity") for kind in KINDS},
+                "log_perplexity": {kind: _mean(rows, kind, "log_perplexity") for kind in KINDS},
+                **self.facts,
+            },
+        )
+
+
+def _name(row: Row) -> tuple[str, str, int]:
+    """Which candidate a row is."""
+    return row["sentence_id"], row["kind"], row["sample"]
+
+
+def _row(sentence: Sentence, kind: Kind, sample: int, answer: Answer) -> Row:
+    return {
+        "sentence_id": sentence.id,
+        "sentence": sentence.text,
+        "group": sentence.group,
+        "kind": kind,
+        "sample": sample,
+        "text": None if answer.text is None else cleaned(answer.text),
+        "failure": answer.failure,
+        "ended": answer.ended,
+        "toxicity": None,
+        "similarity": None,
+        "rouge_l": None,
+        "length_ratio": None,
+        "language": None,
+        "log_perplexity": None,
+    }
+
+
+def _mean(rows: Sequence[Row], kind: str, name: str) -> float | None:
+    values = [row[name] for row in rows if row["kind"] == kind and row[name] is not None]
+    return round(sum(values) / len(values), 4) if values else None
+
+
+def _worst(report: dict[str, Any]) -> str:
+    """What dropped most of each kind."""
+    found = []
+    for kind in KINDS:
+        steps = [one for one in report["yields"] if one["kind"] == kind and one["filter"] != "all"]
+        if steps:
+            worst = max(steps, key=lambda one: one["dropped"])
+            found.append(f"{kind}s: '{worst['filter']}' dropped {worst['dropped']} of {worst['in']}")
+    return "; ".join(found)
+
+
+def _lines(rows: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -1,0 +1,189 @@
+"""What a generator wrote for a sentence, what was measured of it, and why it is not used."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.data.prompts import overlap
+from bench.hashing import content_id
+from bench.sets.written.recipe import KINDS, Filters, Recipe
+
+Row = dict[str, Any]
+"""A line of candidates.jsonl: sentence_id, sentence, group, kind, sample, text (null where the request failed),
+failure, ended, toxicity, similarity, rouge_l, length_ratio, language, log_perplexity; null is what was not measured."""
+
+_REFUSAL = re.compile(
+    r"^\W*((i['\u2019]?m|i am|we['\u2019]?re|we are) (very |so |really )?sorry\b|sorry,|(i|we) apologi[sz]e\b|"
+    r"(i|we) (can(no|['\u2019])?t\b|can not\b|am unable|are unable|won['\u2019]?t\b|will not\b)|"
+    r"i['\u2019]?m (unable|not able|not comfortable)\b|as an ai\b|as a (large )?language model\b|"
+    r"i['\u2019]?m (just )?an ai\b|i must decline\b|unfortunately,? (i|we) can(no|['\u2019])?t\b)",
+    re.IGNORECASE,
+)
+"""How refusals begin."""
+_ANNOUNCEMENT = re.compile(
+    r"^\W*(sure[,!.:]|certainly[,!.:]|of course[,!.:]|here(['\u2019]s| is| are)\b|absolutely[,!.:]|paraphrased?\b|"
+    r"rephrased?\b|(the|a) (paraphrased?|rephrased|rewritten)\b)",
+    re.IGNORECASE,
+)
+"""How talk about the task begins."""
+_TASK_WORDS = re.compile(r"\b(paraphras|rephras|original sentence|toxic way|the sentence)\w*", re.IGNORECASE)
+
+
+def cleaned(text: str) -> str:
+    """A candidate without what stands around it: white space, and quotes that embrace all of it."""
+    text = text.encode("utf-8", "replace").decode().strip()  # no lone surrogates: tokenizers refuse them
+    for opening, closing in ('""', "''", "\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb"):
+        inner = text[1:-1]
+        if len(text) > 1 and text[0] == opening and text[-1] == closing and opening not in inner:
+            return inner.strip()
+    return text
+
+
+def trained_text(text: str, *, after: bool) -> str:
+    """A candidate as it is trained on: alone, or after its sentence."""
+    return f" {text}" if after else text
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What became of the candidates of all sentences.
+
+    Attributes:
+        dropped: Of each candidate, in order, the filter that dropped it, or None.
+        kept: Of each sentence that has enough of both kinds, its rows.
+        small: Sentences with too few of either kind.
+    """
+
+    dropped: list[str | None]
+    kept: dict[str, list[Row]]
+    small: int
+
+
+def judge(rows: Sequence[Row], recipe: Recipe, evaluation: Sequence[str]) -> Verdicts:
+    """Which candidates are kept, and why the others are not; the first reason counts.
+
+    The filters look at one candidate after the other, in the order of the rows; then goes a text that an earlier one
+    has already, then the negatives whose perplexity is far from that of the positives that are left.
+
+    Args:
+        rows: Measured candidates.
+        recipe: Filters and the least number of each kind.
+        evaluation: Prompts that no text may meet.
+    """
+    filters = recipe.filters
+    dropped = [_first(row, filters) for row in rows]
+    after = recipe.anchor == "sentence"
+    wholes = [f"{row['sentence']} {row['text']}" if after and row["text"] else row["text"] for row in rows]
+    met = overlap({text for row, whole in zip(rows, wholes, strict=True) for text in _seen(row, whole)}, evaluation)
+    owners: dict[str, tuple[str, str]] = {}
+    for place, row in enumerate(rows):
+        if dropped[place]:
+            continue
+        name = content_id(row["text"])
+        if any(content_id(text) in met for text in _seen(row, wholes[place])):
+            dropped[place] = "evaluation prompt"
+        elif name in owners:
+            dropped[place] = "duplicate" if owners[name][0] == row["sentence_id"] else "another set has it"
+        else:
+            owners[name] = (row["sentence_id"], row["kind"])
+    by_sentence: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        by_sentence.setdefault(row["sentence_id"], []).append(place)
+    kept: dict[str, list[Row]] = {}
+    for name, places in by_sentence.items():
+        _match_perplexity(rows, places, dropped, filters.perplexity_gap)
+        found = [rows[place] for place in places if not dropped[place]]
+        counts = Counter(row["kind"] for row in found)
+        if counts["positive"] >= recipe.min_positives and counts["negative"] >= recipe.min_negatives and found:
+            kept[name] = found
+    return Verdicts(dropped, kept, len(by_sentence) - len(kept))
+
+
+def _seen(row: Row, whole: str) -> list[str]:
+    """What of a candidate may meet an evaluation prompt: its text, its sentence, and both as they are trained on."""
+    return [text for text in (row["text"], row["sentence"], whole) if text]
+
+
+def _first(row: Row, filters: Filters) -> str | None:
+    """The first filter that a candidate fails by itself."""
+    return next((name for name, failed in _FILTERS.items() if failed(row, filters)), None)
+
+
+def _toxicity(row: Row, filters: Filters) -> bool:
+    score = row["toxicity"]
+    return not (score < filters.positive_below if row["kind"] == "positive" else score > filters.negative_above)
+
+
+def _length(row: Row, filters: Filters) -> bool:
+    return filters.length_ratio is not None and not (
+        filters.length_ratio[0] <= row["length_ratio"] <= filters.length_ratio[1]
+    )
+
+
+_FILTERS: Mapping[str, Callable[[Row, Filters], bool]] = {
+    "request failed": lambda row, _: row["text"] is None,
+    "empty": lambda row, _: not row["text"].strip(),
+    "cut off": lambda row, filters: filters.finished and not row["ended"],
+    "refusal or boilerplate": lambda row, filters: filters.refusals and talks_about_the_task(row["text"]),
+    "copy": lambda row, filters: filters.rouge_l_below is not None and row["rouge_l"] >= filters.rouge_l_below,
+    "length": _length,
+    "language": lambda row, filters: filters.language is not None and row["language"] not in (None, filters.language),
+    "no score": lambda row, _: row["toxicity"] is None,
+    "toxicity": _toxicity,
+    "similarity": lambda row, filters: (
+        filters.similarity_above is not None
+        and (row["similarity"] is None or row["similarity"] <= filters.similarity_above)
+    ),
+}
+"""What is asked of a candidate alone, in order: True is a failure."""
+
+REASONS = (*_FILTERS, "evaluation prompt", "duplicate", "another set has it", "perplexity")
+
+
+def talks_about_the_task(text: str) -> bool:
+    """Whether a text refuses, announces what follows, or speaks of paraphrasing."""
+    return refuses(text) or bool(_ANNOUNCEMENT.match(text) or _TASK_WORDS.search(text))
+
+
+def refuses(text: str) -> bool:
+    """Whether a text begins as refusals in English do."""
+    return bool(_REFUSAL.match(text))
+
+
+def _match_perplexity(rows: Sequence[Row], places: Sequence[int], dropped: list[str | None], gap: float | None) -> None:
+    """Drop negatives that the model finds much easier or harder to say than the positives: they teach little."""
+    if gap is None:
+        return
+    known = [
+        rows[place]["log_perplexity"]
+        for place in places
+        if not dropped[place] and rows[place]["kind"] == "positive" and rows[place]["log_perplexity"] is not None
+    ]
+    mean = sum(known) / len(known) if known else None
+    for place in places:
+        row = rows[place]
+        if dropped[place] or row["kind"] == "positive":
+            continue
+        if mean is None or row["log_perplexity"] is None or abs(row["log_perplexity"] - mean) > gap:
+            dropped[place] = "perplexity"
+
+
+def yields(rows: Sequence[Row], verdicts: Verdicts) -> list[dict[str, Any]]:
+    """Of each kind and filter: how many candidates came to it, how many it dropped, and what it let through."""
+    table = []
+    for kind in KINDS:
+        why = Counter(reason for row, reason in zip(rows, verdicts.dropped, strict=True) if row["kind"] == kind)
+        left = why.total()
+        for reason in REASONS:
+            if left and (why[reason] or reason in ("toxicity", "similarity")):
+                share = (left - why[reason]) / left
+                table.append(
+                    {"kind": kind, "filter": reason, "in": left, "dropped": why[reason], "yield": round(share, 4)}
+                )
+                left -= why[reason]
+        table.append({"kind": kind, "filter": "all", "in": why.total(), "dropped": why.total() - left, "yield": None})
+        if why.total():
+            table[-1]["yield"] = round(left / why.total(), 4)
+    return table

@@ -1,0 +1,76 @@
+"""What is measured of a candidate: toxicity, likeness to its sentence, length, language, perplexity."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.sets.written.filters import Row, trained_text
+
+if TYPE_CHECKING:
+    from bench.engine.encoder import SentenceEncoder
+    from bench.policy import Policy
+    from bench.scorers.checked import CheckedScorer
+
+_SURE = 0.9  # from this probability on, a text is in the language that it is taken for
+
+
+class Meter:
+    """Measures candidates in place."""
+
+    def __init__(
+        self, scorer: "CheckedScorer", encoder: "SentenceEncoder | None", policy: "Policy | None", *, after: bool
+    ) -> None:
+        """Take the models.
+
+        Args:
+            scorer: Of toxicity.
+            encoder: Of sentences, or None: no similarity.
+            policy: Whose log-perplexity is measured, or None.
+            after: Whether a text is read after its sentence, and not alone.
+        """
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+        from rouge_score.rouge_scorer import RougeScorer
+
+        self._scorer, self._encoder, self._policy, self._after = scorer, encoder, policy, after
+        self._rouge = RougeScorer(["rougeL"], tokenizer=_Words)
+        self._languages: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+    def measure(self, rows: Sequence[Row]) -> None:
+        """Fill in what is measured; what has no text stays null, and a score that cannot be had too."""
+        written = [row for row in rows if row["text"] and row["text"].strip()]
+        texts, sentences = [row["text"] for row in written], [row["sentence"] for row in written]
+        scores = self._scorer.score(texts)
+        likeness = self._encoder.similarity(texts, sentences) if self._encoder else [None] * len(texts)
+        perplexities = self._log_perplexities(written)
+        for row, score, similarity, phi in zip(written, scores, likeness, perplexities, strict=True):
+            row["toxicity"] = score["toxicity"] if score else None
+            row["similarity"] = similarity
+            row["log_perplexity"] = phi
+            row["rouge_l"] = self._rouge.score(row["sentence"], row["text"])["rougeL"].fmeasure
+            row["length_ratio"] = len(row["text"].split()) / max(1, len(row["sentence"].split()))
+            language, probability = self._languages.classify(row["text"])
+            row["language"] = str(language) if probability >= _SURE else None
+
+    def _log_perplexities(self, rows: Sequence[Row]) -> Sequence[float | None]:
+        if self._policy is None:
+            return [None] * len(rows)
+        after = self._after
+        pairs = [(row["sentence"] if after else "", trained_text(row["text"], after=after)) for row in rows]
+        return log_perplexities(self._policy, pairs)
+
+
+def log_perplexities(policy: "Policy", pairs: Sequence[tuple[str, str]]) -> list[float | None]:
+    """Mean negative log-likelihood of each text's tokens after its anchor, of (anchor, text); None without a token."""
+    from bench.engine.generation import encode_after
+    from bench.engine.likelihood import loglikelihood
+
+    scored = loglikelihood(policy, [encode_after(policy.tokenizer, anchor, text) for anchor, text in pairs])
+    return [-one.logprob / one.tokens if one.tokens else None for one in scored]
+
+
+class _Words:
+    """ROUGE's words: of any script, where its own tokenizer knows a to z alone."""
+
+    @staticmethod
+    def tokenize(text: str) -> list[str]:
+        return re.findall(r"\w+", text.casefold())

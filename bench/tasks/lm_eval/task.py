@@ -1,0 +1,200 @@
+"""Tasks of lm-eval (EleutherAI's language model evaluation harness), answered by a policy."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.errors import MissingError, UsageError, did_you_mean
+from bench.store.record import Evidence, Metric, TaskResult
+from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.lm_eval.data import CONTEXTS, task_config
+
+if TYPE_CHECKING:
+    from bench.policy import Policy
+
+_CLOSE = 1e-6
+_SHARES = ("acc", "acc_norm", "acc_mutual_info", "exact_match", "f1", "em", "mc1", "mc2")  # in [0, 1] by definition
+_FEWSHOT_SEED = 1234  # lm-eval's own default, so that its shots are the ones that everybody's figures have
+
+
+class LMEvalConfig(TaskConfig):
+    """Options of `lm_eval`."""
+
+    tasks: tuple[str, ...] = Field(min_length=1, description="lm-eval's task names, or embedded_* ones")
+    limit: int | None = Field(None, ge=1, description="documents of each task, the first ones; null for all")
+    num_fewshot: dict[str, int] = Field({}, description="shots by task; the task's own number where it is not named")
+
+
+class LMEval(Task[LMEvalConfig]):
+    """One task of lm-eval."""
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="lm_eval",
+        summary="commonsense, reading and other tasks by their lm-eval names, embedded ones included",
+        source="EleutherAI lm-evaluation-harness",
+    )
+    Config = LMEvalConfig
+
+    @classmethod
+    def from_config(cls, config: LMEvalConfig) -> list[Task[Any]]:
+        """One task for each name."""
+        unknown = set(config.num_fewshot) - set(config.tasks)
+        if unknown:
+            raise UsageError(f"num_fewshot names '{min(unknown)}', which is not among the tasks")
+        return [
+            cls(
+                config.model_copy(
+                    update={
+                        "tasks": (name,),
+                        "num_fewshot": {k: v for k, v in config.num_fewshot.items() if k == name},
+                    }
+                )
+            )
+            for name in config.tasks
+        ]
+
+    @property
+    def name(self) -> str:
+        """lm-eval's name."""
+        return self.config.tasks[0]
+
+    def data(self, assets: AssetCatalogue) -> list[Resolved]:
+        """The file of an embedded task; of what lm-eval fetches itself, each sample keeps its document's hash."""
+        if self.name in CONTEXTS:
+            return [assets.data(CONTEXTS[self.name][0])]
+        check_name(self.name)
+        return []
+
+    def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
+        results = self._evaluate(policy, ctx)
+        samples = results["samples"][self.name]
+        with ctx.append(self.name) as stream:
+            done = {(row["doc_hash"], row["filter"]) for row in stream.rows}
+            stream.append(row for row in map(_sample_row, samples) if (row["doc_hash"], row["filter"]) not in done)
+        return _figures(self.name, results["results"][self.name], results["higher_is_better"][self.name], samples)
+
+    def _evaluate(self, policy: "Policy", ctx: TaskContext) -> dict[str, Any]:
+        """What lm-eval's `evaluate` returns; its `simple_evaluate` would also seed all generators and ask git."""
+        with quiet():
+            from lm_eval.evaluator import evaluate
+            from lm_eval.tasks import TaskManager
+
+            from bench.tasks.lm_eval.model import PolicyLM
+
+            if self.name in CONTEXTS:
+                manager = TaskManager(include_defaults=False)
+                asked: Any = task_config(self.name, ctx.assets.data(CONTEXTS[self.name][0]).path)
+            else:
+                manager, asked = TaskManager(), self.name
+            try:
+                loaded = manager.load([asked])
+                for task in loaded["tasks"].values():
+                    shots = self.config.num_fewshot.get(self.name, task.get_config("num_fewshot") or 0)
+                    task.set_config(key="num_fewshot", value=shots)
+                    task.set_fewshot_seed(seed=_FEWSHOT_SEED)
+                results = evaluate(
+                    lm=PolicyLM(policy, ctx, self.name),
+                    task_dict=loaded,
+                    limit=ctx.take(self.config.limit),
+                    bootstrap_iters=0,
+                    log_samples=True,
+                )
+            except (ConnectionError, FileNotFoundError) as error:
+                raise MissingError(
+                    f"the data of lm-eval's task '{self.name}' cannot be had ({' '.join(str(error).split())[:200]})",
+                    mend="connect to the hub once, or use the embedded_* tasks",
+                ) from error
+        return dict(results or {})
+
+
+@cache
+def _known_names() -> frozenset[str]:
+    with quiet():
+        from lm_eval.tasks import TaskManager
+
+        return frozenset(TaskManager().all_subtasks)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is not one task of lm-eval.
+
+    Raises:
+        UsageError: it is unknown, or names a group of tasks; the message has the closest name.
+    """
+    if name not in _known_names():
+        mend = did_you_mean(name, [*_known_names(), *CONTEXTS])
+        raise UsageError(f"lm-eval has no single task '{name}'", mend=mend)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep lm-eval and datasets from writing to the terminal."""
+    import datasets
+
+    loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "evaluate")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _sample_row(sample: dict[str, Any]) -> dict[str, Any]:
+    """What stays of a document: identity, what the model answered, what was right, the metrics of this one."""
+    return {
+        "doc_hash": sample["doc_hash"],
+        "filter": sample["filter"],
+        "target": str(sample["target"]),
+        "responses": _plain(sample["filtered_resps"]),
+        **{name: _plain(sample[name]) for name in sample["metrics"]},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON values only."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, bool | int | float | str) or value is None:
+        return value
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def _figures(
+    task: str, results: dict[str, Any], direction: dict[str, bool], samples: list[dict[str, Any]]
+) -> TaskResult:
+    """Metrics with evidence where a figure is the mean of its documents' values, and without where it is not."""
+    figures = Figures(task)
+    by_filter: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for sample in samples:
+        by_filter[sample["filter"]].append(sample)
+    for key, result in results.items():
+        metric, _, filtered = key.partition(",")
+        if not filtered or metric.endswith("_stderr") or not isinstance(result, int | float):
+            continue
+        name = metric if filtered == "none" else f"{metric}_{filtered.replace('-', '_')}"
+        rows = [(row["doc_hash"], row.get(metric)) for row in by_filter[filtered]]
+        evidence = _mean_evidence(metric, rows, float(result))
+        if evidence:
+            figures.add(name, evidence, higher_is_better=direction.get(metric))
+        else:
+            figures.metrics.append(
+                Metric(task=task, name=name, value=float(result), n=len(rows), higher_is_better=direction.get(metric))
+            )
+    return figures.result()
+
+
+def _mean_evidence(metric: str, rows: Sequence[tuple[str, Any]], result: float) -> Evidence | None:
+    values = [(key, float(one)) for key, one in rows if isinstance(one, bool | int | float) or hasattr(one, "item")]
+    if not values or len(values) != len(rows) or abs(sum(v for _, v in values) / len(values) - result) > _CLOSE:
+        return None
+    return evidence_by_cluster("mean", values, bounded=metric in _SHARES)

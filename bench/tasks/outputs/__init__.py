@@ -1,0 +1,1 @@
+"""Tasks that judge what the edited model writes in answer to an input."""

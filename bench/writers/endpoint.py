@@ -1,0 +1,143 @@
+"""A language model behind an OpenAI-compatible API."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from bench.engine.sampling import stream
+from bench.errors import MissingError
+from bench.spec import Decoding, GeneratorSpec
+from bench.writers.base import Answer, Done, Order, cut
+
+_NO_API = "the reply is none of an OpenAI-compatible API"
+_HOPELESS = 16  # requests that fail, before any has succeeded, until it is given up
+
+
+class EndpointWriter:
+    """A model behind an OpenAI-compatible API; its key is read from the environment and goes nowhere else."""
+
+    def __init__(self, spec: GeneratorSpec, until: str | None = None) -> None:
+        """Open a client; nothing is asked yet.
+
+        Raises:
+            MissingError: the package `openai` is missing.
+        """
+        try:
+            import openai
+        except ImportError:
+            raise MissingError(
+                "an endpoint needs the package openai", mend="pip install contrastive-bench[endpoint]"
+            ) from None
+        self._openai, self._spec, self._until = openai, spec, until
+        self._answers = False
+
+    def write(
+        self, orders: Sequence[Order], decoding: Decoding, seed: int, *, known_good: bool
+    ) -> Iterator[list[Done]]:
+        """Yield orders as their last answer comes in.
+
+        Raises:
+            MissingError: the endpoint refuses the key, or has never answered and fails on all that it is first asked.
+        """
+        self._answers = known_good
+        answers = self._all(orders, decoding, seed)
+        with asyncio.Runner() as runner:
+            while (done := runner.run(_next(answers))) is not None:
+                yield [done]
+
+    async def _all(self, orders: Sequence[Order], decoding: Decoding, seed: int) -> AsyncIterator[Done]:
+        spec, gate = self._spec, asyncio.Semaphore(self._spec.concurrency)
+        client = self._openai.AsyncOpenAI(
+            base_url=spec.endpoint,
+            api_key=os.environ.get(spec.key_variable) or "none",  # servers on one's own machine ask for none
+            timeout=spec.timeout,
+            max_retries=spec.retries,
+        )
+        failed, wanted = 0, sum(len(order.samples) for order in orders)
+        batch = decoding.num_samples
+
+        async def one(order: Order, sample: int) -> Answer:
+            async with gate:
+                return await self._ask(client, order, decoding, stream(seed, order.id, sample) % (1 << 31))
+
+        async def whole(order: Order) -> Done:
+            answers = await asyncio.gather(*(one(order, sample) for sample in order.samples))
+            return order, dict(zip(order.samples, answers, strict=True))
+
+        async with client:
+            waiting = iter(orders)
+            running: set[asyncio.Task[Done]] = set()
+            try:
+                while True:
+                    while len(running) * batch < 2 * spec.concurrency + batch and (order := next(waiting, None)):
+                        running.add(asyncio.create_task(whole(order)))
+                    if not running:
+                        return
+                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    finished = [task.result() for task in done]
+                    for _, answers in finished:
+                        causes = [answer.failure for answer in answers.values() if answer.failure]
+                        failed += len(causes)
+                        if causes and not self._answers and failed >= min(_HOPELESS, wanted):
+                            raise MissingError(
+                                f"{spec.endpoint} has answered none of {failed} requests ({causes[-1]})",
+                                mend="check that it is up, or give it more time (timeout)",
+                            )
+                    for one_done in finished:
+                        yield one_done
+            finally:
+                for task in running:
+                    task.cancel()
+
+    async def _ask(self, client: Any, order: Order, decoding: Decoding, seed: int) -> Answer:
+        try:
+            reply = await client.chat.completions.create(
+                model=self._spec.model,
+                messages=[{"role": "user", "content": order.message}],
+                max_tokens=decoding.max_new_tokens,
+                temperature=decoding.temperature,
+                top_p=decoding.top_p,
+                seed=seed,
+            )
+            choice = reply.choices[0]
+            text = choice.message.content
+        except self._openai.APIError as error:
+            return Answer(None, failure=self._cause(error))
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            return Answer(None, failure=_NO_API)
+        if not isinstance(text, str):
+            return Answer(None, failure="the reply has no text")
+        self._answers = True
+        text, found = cut(text, self._until)
+        return Answer(text, ended=found or choice.finish_reason == "stop")
+
+    def _cause(self, error: Exception) -> str:
+        """Why a request failed.
+
+        Raises:
+            MissingError: no other request would do better: the key is refused, or nothing has been answered yet and
+                there is no such model. (A moderated endpoint refuses single requests by 403, too.)
+        """
+        api, status = self._openai, getattr(error, "status_code", None)
+        if isinstance(error, api.AuthenticationError) or (
+            isinstance(error, api.PermissionDeniedError) and not self._answers
+        ):
+            raise MissingError(
+                f"{self._spec.endpoint} refuses the key (HTTP {status})",
+                mend=f"set {self._spec.key_variable} in the environment",
+            ) from None
+        if isinstance(error, api.NotFoundError) and not self._answers:
+            raise MissingError(
+                f"{self._spec.endpoint} has no model '{self._spec.model}', or no /chat/completions",
+                mend="check generator.endpoint and generator.model",
+            ) from None
+        if isinstance(error, api.APITimeoutError):
+            return "timeout"
+        if isinstance(error, api.APIConnectionError):
+            return "no connection"
+        return f"HTTP {status}" if status else _NO_API
+
+
+async def _next(answers: AsyncIterator[Done]) -> Done | None:
+    return await anext(answers, None)

@@ -1,0 +1,111 @@
+"""A model's decoder layers, and changes of what they hand on."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.errors import UsageError
+from bench.policy import HFPolicy, LoadedModel
+from methods.anatomy.model_config import config_of
+
+Change = Callable[[torch.Tensor], torch.Tensor | None]
+"""From a hidden state [rows, positions, hidden] to the one that takes its place, or None to leave it."""
+
+
+class HookedPolicy(HFPolicy):
+    """A model whose hidden states are changed while it runs."""
+
+    def not_exportable(self) -> str | None:
+        """The change is no weight's."""
+        return "it changes hidden states while the model runs"
+
+
+def decoder_layers(base: LoadedModel) -> list[nn.Module]:
+    """The model's decoder layers, in order; the residual stream after one is what it returns.
+
+    Raises:
+        UsageError: the model is not made of a list of layers that can be told.
+    """
+    count = getattr(base.model.config.get_text_config(), "num_hidden_layers", None)
+    get_decoder = getattr(base.model, "get_decoder", None)
+    decoder = get_decoder() if get_decoder else base.model
+    found = [part for part in decoder.children() if isinstance(part, nn.ModuleList) and len(part) == count]
+    if len(found) != 1:
+        raise UsageError(
+            f"the decoder layers of '{base.id}' ({type(base.model).__name__}) cannot be told",
+            mend="use a model whose decoder holds one list of layers",
+        )
+    return list(found[0])
+
+
+def layer_number(base: LoadedModel, layer: int | None) -> int:
+    """The layer that an option names, from 0; the middle one for None.
+
+    Raises:
+        UsageError: the model has no such layer.
+    """
+    count = len(decoder_layers(base))
+    if layer is None:
+        return count // 2
+    _refuse_beyond(count, layer)
+    return layer
+
+
+def check_layer(base: Path, layer: int | None) -> None:
+    """Find out from a model's folder whether it has the layer that an option names; nothing is loaded.
+
+    Raises:
+        UsageError: it has no such layer.
+    """
+    count = getattr(config_of(base).get_text_config(), "num_hidden_layers", None)
+    if layer is not None and count is not None:
+        _refuse_beyond(count, layer)
+
+
+def _refuse_beyond(count: int, layer: int) -> None:
+    if layer >= count:
+        raise UsageError(f"the base model has {count} layers and no layer {layer}", mend=f"layer = 0 to {count - 1}")
+
+
+@contextmanager
+def after(changes: Iterable[tuple[nn.Module, Change]]) -> Iterator[None]:
+    """Change what modules return, until the block ends."""
+    with _hooks(module.register_forward_hook(_output_hook(change)) for module, change in changes):
+        yield
+
+
+@contextmanager
+def before(module: nn.Module, change: Change) -> Iterator[None]:
+    """Change what a module is given, until the block ends."""
+
+    def hook(module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        del module
+        changed = change(given[0])
+        return None if changed is None else (changed, *given[1:])
+
+    with _hooks([module.register_forward_pre_hook(hook)]):
+        yield
+
+
+@contextmanager
+def _hooks(handles: Iterable[torch.utils.hooks.RemovableHandle]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for handle in handles:
+            stack.callback(handle.remove)
+        yield
+
+
+def _output_hook(change: Change) -> Callable[[nn.Module, Any, Any], Any]:
+    def hook(module: nn.Module, given: Any, output: Any) -> Any:
+        del module, given
+        several = isinstance(output, tuple)  # some models hand on more than the hidden state
+        changed = change(output[0] if several else output)
+        if changed is None:
+            return None
+        return (changed, *output[1:]) if several else changed
+
+    return hook

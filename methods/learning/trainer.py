@@ -1,0 +1,314 @@
+"""The shared trainer, on `transformers.Trainer`, so that `accelerate launch` works."""
+
+import math
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+
+from bench.engine.generation import encode_after
+from bench.engine.likelihood import loglikelihood
+from bench.errors import MissingError, UsageError
+from bench.method import TRAINING_LOG, RunContext
+from bench.policy import HFPolicy, LoadedModel
+from bench.progress import Bar, Progress
+from bench.sets import ContrastiveSets
+from bench.store.files import write_json
+from methods.learning.adapter import save_adapter, unwrap
+from methods.learning.batches import (
+    Asks,
+    Collator,
+    Item,
+    Loss,
+    Scores,
+    draw_items,
+    match,
+    mismatch,
+    score_batch,
+)
+from methods.learning.options import AdapterOptions, TrainingConfig
+from methods.learning.packing import packable
+
+_CHECKPOINTING = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
+
+
+class _SetTrainer(Trainer):
+    """Trainer over items with a loss on their likelihoods."""
+
+    def __init__(
+        self, base: LoadedModel, loss: Loss, seen: list[dict[str, float]], *, prompts: bool, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.base, self.set_loss, self.seen, self.prompts = base, loss, seen, prompts
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over anchors: micro-batches are averaged
+        self.tokens = 0
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The loss on one micro-batch; what it saw is kept for the log."""
+        del return_outputs, num_items_in_batch
+        scores = score_batch(model, inputs, prompts=self.prompts, base=self.base)
+        loss = self.set_loss(scores)
+        self.tokens += int(inputs["tokens"])
+        self.seen.append({"loss": float(loss.detach()), **_mean_phi(scores)})
+        return loss
+
+
+def _mean_phi(scores: Scores) -> dict[str, float]:
+    phi, positive = scores.phi.detach(), scores.positive
+    kinds = {"phi_positives": phi[positive], "phi_negatives": phi[~positive]}
+    return {name: float(values.mean()) for name, values in kinds.items() if len(values)}
+
+
+class _Report(TrainerCallback):
+    """Moves the bar and refuses to go on from a loss that is not a number."""
+
+    def __init__(self, bar: Bar, seen: list[dict[str, float]]) -> None:
+        self.bar, self.seen = bar, seen
+        self.log: list[dict[str, float]] = []
+
+    def on_step_end(self, *arguments: Any, **options: Any) -> None:
+        """Fold the micro-batches of a step into one line of the log."""
+        del arguments, options
+        seen = list(self.seen)
+        self.seen.clear()
+        self.log.append({name: float(np.mean([one[name] for one in seen if name in one])) for name in seen[0]})
+        if not _everywhere(math.isfinite(self.log[-1]["loss"])):
+            raise MissingError(f"the loss is not a number at step {len(self.log)}", mend="lower the learning rate (lr)")
+        self.bar.advance()
+
+
+def _everywhere(good: bool) -> bool:
+    """Whether all processes say so: each must stop where one does, or the others would wait for it."""
+    return _sum(int(not good)) == 0
+
+
+def _sum(value: int) -> int:
+    """The sum over all processes."""
+    if not torch.distributed.is_initialized():
+        return value
+    total = torch.tensor(value, device="cuda" if torch.cuda.is_available() else "cpu")
+    torch.distributed.all_reduce(total)
+    return int(total)
+
+
+def train_adapter(
+    base: LoadedModel,
+    sets: ContrastiveSets | None,
+    config: TrainingConfig,
+    loss: Loss,
+    ctx: RunContext,
+    name: str = "train",
+    *,
+    asks: Asks = Asks(),  # noqa: B008 - it does not change
+) -> dict[str, Any]:
+    """Train a LoRA adapter on contrastive sets and leave it in `ctx.folder`; the base model is as it was.
+
+    Args:
+        base: The base model.
+        sets: The contrastive sets.
+        config: The budget and the adapter's shape.
+        loss: From a micro-batch's likelihoods to the loss, a mean over its anchors.
+        ctx: Folder, seed, progress.
+        name: What the bar says.
+        asks: What the loss asks for besides the texts' likelihoods.
+
+    Returns:
+        steps, tokens trained on (prompts included), trainable parameters, number of anchors.
+
+    Raises:
+        MissingError: the sets lack what is learned from, or the loss or the adapter is not finite.
+        UsageError: the anchors cannot be shared, a target is no module, or mismatched texts are asked for and a
+            micro-batch has no two anchors, or there are several processes.
+    """
+    if sets is None:
+        raise MissingError("training needs contrastive sets and got none")
+    items = draw_items(sets, config, ctx.seed)
+    steps = len(items) // config.anchors_per_step
+    share = per_process(config.anchors_per_step, config)
+    if asks.mismatched:
+        _refuse_unmismatched(items, share)
+    arguments = TrainingArguments(**training_options(config, steps, share, ctx))
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: more would multiply the global batch
+    reference = _reference(base, items, share, asks, ctx.progress)
+    packed = _packable(base, items[0])
+    collator = Collator(base.tokenizer, reference, mismatched=asks.mismatched, prefixes=asks.prefixes, packed=packed)
+    set_seed(ctx.seed)
+    use_cache = base.model.config.use_cache  # the trainer turns it off for good
+    model = with_adapter(base, config)
+    try:
+        with ctx.progress.bar(name, steps, "steps") as bar:
+            seen: list[dict[str, float]] = []
+            report = _Report(bar, seen)
+            trainer = _SetTrainer(
+                base,
+                loss=loss,
+                seen=seen,
+                prompts=asks.prompts,
+                model=model,
+                args=arguments,
+                train_dataset=items,
+                data_collator=collator,
+                callbacks=[report],
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+        refuse_broken(model)
+        if trainer.is_world_process_zero():
+            save_adapter(model, base.id, ctx.folder)
+            write_json(ctx.folder / TRAINING_LOG, report.log)
+        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        tokens = _sum(trainer.tokens)
+    finally:
+        unwrap(base.model)
+        base.model.config.use_cache = use_cache
+    return {
+        "steps": steps,
+        "anchors": len(sets),
+        "trained_tokens": tokens,
+        "trainable_parameters": trainable,
+        "processes": processes(),
+    }
+
+
+def _reference(
+    base: LoadedModel, items: list[Item], share: int, asks: Asks, progress: Progress
+) -> dict[tuple[str, str], float] | None:
+    """Log-likelihood under the base model of every (anchor, text) that the loss asks it for."""
+    rows = match(items) if asks.reference or asks.mismatched else []
+    if asks.mismatched:
+        rows += [row for start in range(0, len(items), share) for row in mismatch(items[start : start + share])]
+    if not rows:
+        return None
+    pairs = list(dict.fromkeys(row[:2] for row in rows))
+    with progress.bar("reference", len(pairs), "texts") as bar:
+        scored = loglikelihood(
+            HFPolicy(base.model, base.tokenizer),
+            [encode_after(base.tokenizer, *pair) for pair in pairs],
+            done=bar.advance,
+        )
+    return {pair: one.logprob for pair, one in zip(pairs, scored, strict=True)}
+
+
+def _packable(base: LoadedModel, item: Item) -> bool:
+    """Whether texts may share rows; the same in every process, as all see the same item."""
+    texts = [encode_after(base.tokenizer, item.anchor, text) for text in (*item.positives, *item.negatives)]
+    return packable(base, texts[0][0], [text for _, text in texts])
+
+
+def _refuse_unmismatched(items: Iterable[Item], share: int) -> None:
+    if share == 1:
+        raise UsageError(
+            "the method puts texts after another anchor of the same micro-batch, and each has one anchor",
+            mend="raise anchors_per_step, or lower accumulation",
+        )
+    if processes() > 1:
+        raise UsageError("a micro-batch's other anchors differ with the number of processes", mend="use one process")
+    if len({item.anchor for item in items}) == 1:
+        raise MissingError("the method puts texts after another anchor, and the contrastive sets have only one")
+
+
+def refuse_broken(model: torch.nn.Module) -> None:
+    """Refuse to keep an adapter of numbers that are not finite.
+
+    Raises:
+        MissingError: it holds one.
+    """
+    if not all(bool(one.isfinite().all()) for one in model.parameters() if one.requires_grad):
+        raise MissingError("the trained adapter holds numbers that are not finite", mend="lower the learning rate (lr)")
+
+
+def with_adapter(base: LoadedModel, config: AdapterOptions) -> PeftModel:
+    """The base model with a new adapter in it.
+
+    Raises:
+        UsageError: a target is no module of the model, or is tied to another: an edit of one would change both.
+    """
+    tied = {"lm_head", "embed_tokens"} & set(config.lora_targets)
+    if tied and base.model.config.get_text_config().tie_word_embeddings:
+        raise UsageError(
+            f"lora_targets names '{min(tied)}', and '{base.id}' ties its output layer to its input embeddings",
+            mend="take it out of lora_targets",
+        )
+    names = [name for name, _ in base.model.named_modules()]
+    for target in set(config.lora_targets) - {"all-linear"}:
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            raise UsageError(
+                f"'{base.id}' has no module '{target}' (lora_targets)", mend="use lora_targets=[all-linear]"
+            )
+    try:
+        return get_peft_model(base.model, _lora(config))
+    except ValueError as error:
+        unwrap(base.model)
+        raise UsageError(
+            f"lora_targets {', '.join(config.lora_targets)} do not fit '{base.id}' ({str(error)[:120]})",
+            mend="use lora_targets=[all-linear]",
+        ) from error
+
+
+def _lora(config: AdapterOptions) -> LoraConfig:
+    targets: Any = list(config.lora_targets)
+    if targets == ["all-linear"]:
+        targets = "all-linear"
+    return LoraConfig(
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,  # type: ignore[arg-type]  # any number works: it is a factor over the rank
+        target_modules=targets,
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
+    )
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def per_process(rows: int, config: AdapterOptions, name: str = "anchors_per_step") -> int:
+    """How many of a global batch's rows a process works on at once.
+
+    Raises:
+        UsageError: they cannot be shared evenly; `name` says what the rows are.
+    """
+    share, rest = divmod(rows, processes() * config.accumulation)
+    if rest:
+        raise UsageError(
+            f"{name} = {rows} cannot be shared by {processes()} processes with accumulation = {config.accumulation}",
+            mend="make it a multiple of their product",
+        )
+    return share
+
+
+def training_options(config: AdapterOptions, steps: int, share: int, ctx: RunContext) -> dict[str, Any]:
+    """Keywords of `TrainingArguments`, or of a class derived from it: nothing is reported, saved or shuffled."""
+    return {
+        "output_dir": str(ctx.folder),
+        "max_steps": steps,
+        "per_device_train_batch_size": share,
+        "gradient_accumulation_steps": config.accumulation,
+        "learning_rate": config.lr,
+        "lr_scheduler_type": config.scheduler,
+        "warmup_steps": round(config.warmup * steps),
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "train_sampling_strategy": "sequential",
+        "seed": ctx.seed,
+        "data_seed": ctx.seed,
+        "use_cpu": not torch.cuda.is_available(),
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": False,
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        **(_CHECKPOINTING if config.gradient_checkpointing else {}),
+    }

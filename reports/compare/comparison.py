@@ -1,0 +1,372 @@
+"""Two systems side by side: what differs, on which questions and on which prompts. Texts come only if asked for."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from bench.errors import MissingError, UsageError, did_you_mean
+from bench.stats import Difference, Systems, holm
+from bench.stats.estimate import observations
+from bench.store.files import read_jsonl
+from bench.store.record import Evidence, Metric
+from bench.store.runs import Run
+from reports.gate.runs import differing_methods, latest, method_of
+from reports.table.cells import Verdict, clean, verdict
+from reports.table.columns import Column
+from reports.table.comparable import refuse_incomparable, told
+
+_ALPHA = 0.05
+_HALF = 0.5
+_SAMPLES = "rtp"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two systems: its label, its runs and their seeds."""
+
+    label: str
+    run_ids: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One metric of both.
+
+    Attributes:
+        key: The metric.
+        higher_is_better: Its direction, or None.
+        relative: Whether the difference is a share of a's figure.
+        a: The first system's figure, averaged over seeds; None where there is none.
+        b: The second's.
+        n_failed: Measurements that failed, on both sides together.
+        difference: `b - a`, paired, with its 95 % interval; None where either has no evidence.
+        verdict: What the interval says of b.
+        p: Of the test that the two do not differ, not corrected.
+        p_holm: The same, corrected over all metrics compared.
+        test: `mcnemar` or `permutation`.
+        is_significant: Whether `p_holm` is at most 0.05, and nothing failed.
+    """
+
+    key: str
+    higher_is_better: bool | None
+    relative: bool
+    a: float | None
+    b: float | None
+    n_failed: int
+    difference: Difference | None = None
+    verdict: Verdict | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    test: str | None = None
+    is_significant: bool = False
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What became of one task's questions under one metric of right and wrong.
+
+    Attributes:
+        key: The metric.
+        n: Questions that both answered.
+        lost: Ids of those that a has right and b wrong; with several seeds, by the majority of them.
+        gained: Ids of those that b has right and a wrong.
+        only_one: Questions that only one of the two has.
+    """
+
+    key: str
+    n: int
+    lost: tuple[str, ...]
+    gained: tuple[str, ...]
+    only_one: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt's continuations under both; toxicities are averaged over seeds. Texts are None unless asked for."""
+
+    id: str
+    max_a: float
+    max_b: float
+    mean_a: float
+    mean_b: float
+    text: str | None = None
+    worst_a: str | None = None
+    worst_b: str | None = None
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of both. Toxic is a prompt of which some continuation is, in at least half of the seeds.
+
+    Attributes:
+        n: Prompts that both have all scores of.
+        to_toxic: Prompts that are toxic with b alone.
+        to_clean: Prompts that are toxic with a alone.
+        both_toxic: Prompts that are toxic with both.
+        failed_a: Prompts of a with a score that could not be had.
+        failed_b: The same of b.
+        only_one: Prompts that only one of the two has.
+        worse: Those whose largest toxicity rose, the largest rise first.
+        better: Those where it fell, the largest fall first.
+    """
+
+    n: int
+    to_toxic: int
+    to_clean: int
+    both_toxic: int
+    failed_a: int
+    failed_b: int
+    only_one: int
+    worse: tuple[Prompt, ...]
+    better: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two systems compared; `forced` names what they differ in that makes them incomparable, where that was allowed."""
+
+    suite: str
+    a: Side
+    b: Side
+    forced: tuple[str, ...]
+    changes: tuple[Change, ...]
+    answers: tuple[Answers, ...]
+    prompts: Prompts | None
+    notes: tuple[str, ...]
+
+
+def compare(
+    a: Sequence[Run], b: Sequence[Run], *, task: str | None = None, force: bool = False, texts: bool = False
+) -> Comparison:
+    """Compare two systems, each one run or the runs of one method over several seeds.
+
+    Args:
+        a: The first.
+        b: The second; differences are b - a.
+        task: Look at this task alone.
+        force: Compare what is not comparable, and say so.
+        texts: Whether prompts and continuations come along.
+
+    Raises:
+        MissingError: a run is not finished, its record is damaged, or the two are not comparable.
+        UsageError: a side's runs are of several methods, or there is no such task.
+    """
+    first, left_out_of_a = _side(a)
+    second, left_out_of_b = _side(b)
+    forced = refuse_incomparable([*first, *second], force=force)
+    sides = [Column(clean(runs[0].label, 60), runs) for runs in (first, second)]
+    metrics = {metric.key: metric for side in sides for metric in side.all_metrics}
+    if task is not None:
+        tasks = {metric.task for metric in metrics.values()}
+        if task not in tasks:
+            raise UsageError(f"no task '{clean(task)}' in these runs", mend=did_you_mean(task, tasks))
+        metrics = {key: metric for key, metric in metrics.items() if metric.task == task}
+    changes = _corrected([_change(metric, *sides) for metric in metrics.values()])
+    answers = [found for metric in metrics.values() if (found := _answers(metric, *sides))]
+    prompts = _prompts(first, second, texts=texts) if task in (None, _SAMPLES) else None
+    apart = [run.manifest.seed for run in first] != [run.manifest.seed for run in second]
+    notes = [*left_out_of_a, *left_out_of_b, *(["the two were not run with the same seeds"] if apart else [])]
+    return Comparison(
+        suite=clean(first[0].manifest.suite.get("name", "?"), 60),
+        a=_told(first),
+        b=_told(second),
+        forced=forced,
+        changes=tuple(changes),
+        answers=tuple(answers),
+        prompts=prompts,
+        notes=tuple(notes),
+    )
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON values; what is absent is null."""
+    return asdict(comparison)
+
+
+def _side(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """One side's runs, by seed, and notes of those that later ones replace."""
+    chosen, notes = latest(runs)
+    for run in chosen:
+        if run.result is None:
+            raise MissingError(f"run {clean(run.id)} has not finished", mend="'bench run' goes on where it stopped")
+        if apart := differing_methods(method_of(chosen[0]), method_of(run)):
+            what = f"runs {clean(chosen[0].id)} and {clean(run.id)} are not of one method: {told(apart)}"
+            raise UsageError(what, mend="a side is one run, or runs of one method that differ in their seed alone")
+    return chosen, notes
+
+
+def _told(runs: Sequence[Run]) -> Side:
+    return Side(
+        label=clean(runs[0].label, 60),
+        run_ids=tuple(clean(run.id) for run in runs),
+        seeds=tuple(run.manifest.seed for run in runs),
+    )
+
+
+# --- metrics ---
+
+
+def _change(metric: Metric, a: Column, b: Column) -> Change:
+    relative = "perplexity" in metric.name
+    sides = [side.evidence(metric.key) for side in (a, b)]
+    first, second = (_figure(metric, side) for side in (a, b))
+    failed = sum(one.n_failed for side in (a, b) for one in side.metrics(metric.key))
+    blank = Change(clean(metric.key, 160), metric.higher_is_better, relative, first, second, failed)
+    if not all(sides) or first is None or second is None:
+        return blank
+    systems = Systems(sides)
+    try:
+        difference = systems.difference(1, 0, relative=relative)
+        tested = systems.significance(1, 0)
+    except MissingError:  # nothing in common, or relative to 0
+        return blank
+    judged = verdict(difference, higher_is_better=metric.higher_is_better)
+    return replace(blank, difference=difference, verdict=judged, p=tested.p, test=tested.test)
+
+
+def _figure(metric: Metric, side: Column) -> float | None:
+    known = [one.value for one in side.metrics(metric.key) if one.value is not None]
+    return sum(known) / len(known) if len(known) == len(side.runs) else None
+
+
+def _corrected(changes: Sequence[Change]) -> list[Change]:
+    corrected = holm([one.p for one in changes])
+    return [
+        replace(one, p_holm=p, is_significant=p is not None and p <= _ALPHA and not one.n_failed)
+        for one, p in zip(changes, corrected, strict=True)
+    ]
+
+
+# --- questions ---
+
+
+def _answers(metric: Metric, a: Column, b: Column) -> Answers | None:
+    """Which questions flipped; None where the metric is not of right and wrong, one answer a question."""
+    sides = [side.evidence(metric.key) for side in (a, b)]
+    if not metric.higher_is_better or not all(sides) or not all(_is_answer(one) for side in sides for one in side):
+        return None
+    right = [_right(side) for side in sides]
+    both = sorted(right[0].keys() & right[1].keys())
+    return Answers(
+        key=clean(metric.key, 160),
+        n=len(both),
+        lost=tuple(clean(one, 80) for one in both if right[0][one] and not right[1][one]),
+        gained=tuple(clean(one, 80) for one in both if right[1][one] and not right[0][one]),
+        only_one=len(right[0].keys() ^ right[1].keys()),
+    )
+
+
+def _is_answer(evidence: Evidence) -> bool:
+    alone = len(set(evidence.cluster)) == len(evidence.cluster)
+    return evidence.statistic == "mean" and alone and set(evidence.value) <= {0.0, 1.0}
+
+
+def _right(evidences: Sequence[Evidence]) -> dict[str, bool]:
+    found: dict[str, list[float]] = defaultdict(list)
+    for one in evidences:
+        values, _, place = observations(one, one.cluster_ids)
+        for value, where in zip(values, place, strict=True):
+            found[one.cluster_ids[where]].append(float(value))
+    return {name: sum(some) / len(some) >= _HALF for name, some in found.items() if len(some) == len(evidences)}
+
+
+# --- prompts ---
+
+
+@dataclass
+class _Scored:
+    """A prompt of one system: of each seed the scores of its continuations."""
+
+    text: str
+    scores: list[list[float | None]]
+    continuations: list[str]
+
+    @property
+    def failed(self) -> bool:
+        return any(score is None for some in self.scores for score in some)
+
+    def seeds(self) -> Iterator[list[float]]:
+        for some in self.scores:
+            yield [score for score in some if score is not None]
+
+    def largest(self) -> float:
+        return _mean([max(some) for some in self.seeds()])
+
+    def mean(self) -> float:
+        return _mean([_mean(some) for some in self.seeds()])
+
+    def toxic(self, threshold: float) -> bool:
+        return _mean([max(some) >= threshold for some in self.seeds()]) >= _HALF
+
+    def worst(self) -> str:
+        scores = [score for some in self.seeds() for score in some]
+        return self.continuations[scores.index(max(scores))]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _prompts(first: Sequence[Run], second: Sequence[Run], *, texts: bool) -> Prompts | None:
+    a, b = _scored(first), _scored(second)
+    if not a and not b:
+        return None
+    threshold = float(first[0].manifest.scorer.get("threshold", 0.5))
+    both = sorted(name for name in a.keys() & b.keys() if not a[name].failed and not b[name].failed)
+    toxic = [(a[name].toxic(threshold), b[name].toxic(threshold)) for name in both]
+    changed = [_prompt(name, a[name], b[name], texts=texts) for name in both]
+    changed.sort(key=lambda one: (one.max_b - one.max_a, one.mean_b - one.mean_a, one.id))
+    return Prompts(
+        n=len(both),
+        to_toxic=toxic.count((False, True)),
+        to_clean=toxic.count((True, False)),
+        both_toxic=toxic.count((True, True)),
+        failed_a=sum(one.failed for one in a.values()),
+        failed_b=sum(one.failed for one in b.values()),
+        only_one=len(a.keys() ^ b.keys()),
+        worse=tuple(one for one in changed[::-1] if one.max_b > one.max_a),
+        better=tuple(one for one in changed if one.max_b < one.max_a),
+    )
+
+
+def _prompt(name: str, a: _Scored, b: _Scored, *, texts: bool) -> Prompt:
+    found = Prompt(clean(name, 40), a.largest(), b.largest(), a.mean(), b.mean())
+    return replace(found, text=a.text, worst_a=a.worst(), worst_b=b.worst()) if texts else found
+
+
+def _scored(runs: Sequence[Run]) -> dict[str, _Scored]:
+    """The prompts that every run has, with the scores of each seed."""
+    found: dict[str, _Scored] = {}
+    for run in runs:
+        mine: dict[str, list[float | None]] = defaultdict(list)
+        for row in _rows(run):
+            name = row["prompt_id"]
+            mine[name].append(row["scores"]["toxicity"] if row["scores"] else None)
+            found.setdefault(name, _Scored(row["prompt"], [], [])).continuations.append(row["continuation"])
+        for name, scores in mine.items():
+            found[name].scores.append(scores)
+    return {name: one for name, one in found.items() if len(one.scores) == len(runs)}
+
+
+def _rows(run: Run) -> Iterator[dict[str, Any]]:
+    """The lines of a run's samples.
+
+    Raises:
+        MissingError: a line is damaged.
+    """
+    path = run.path / "samples" / f"{_SAMPLES}.jsonl"
+    try:
+        for row in read_jsonl(path):
+            score = row["scores"]["toxicity"] if row["scores"] else None
+            if score is not None and not math.isfinite(score):
+                raise ValueError("not a number")
+            sound = all(isinstance(row[key], str) for key in ("prompt_id", "prompt", "continuation"))
+            if not sound or not (score is None or isinstance(score, int | float)):
+                raise ValueError("another kind of value")
+            yield row
+    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise MissingError(f"{path} is damaged ({type(error).__name__})", mend="run that cell again") from None

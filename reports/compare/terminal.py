@@ -1,0 +1,189 @@
+"""A comparison to read: in the terminal at 80 columns, and in Markdown."""
+
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TextIO
+
+from rich.console import Group
+from rich.text import Text
+
+from reports.compare.comparison import Answers, Change, Comparison, Prompt, Prompts, Side
+from reports.gate.wording import ARROWS, change, figure
+from reports.table.cells import clean
+from reports.table.forms.markdown import escape
+from reports.table.sheet import DASH
+from reports.table.terminal import print_drawn
+
+_STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
+_DAGGER = "\N{DAGGER}"
+_LABEL, _WIDE = 28, 29
+_LONGEST = 400
+_LEGEND = (
+    "difference: b - a, paired, with its 95 % interval; of a perplexity, in % of a's",
+    f"{_DAGGER} p ≤ 0.05 after Holm's correction over these metrics, and nothing failed",
+)
+
+
+def print_comparison(comparison: Comparison, limit: int, file: TextIO | None = None) -> None:
+    """Print a comparison; `limit` is how many questions and prompts are listed of each kind."""
+    print_drawn(lambda _: Group(*_lines(comparison, limit)), file or sys.stdout)
+
+
+def visible(text: str) -> str:
+    """A text out of a record on one line, what steers a terminal or turns its direction written out; cut if long."""
+    shown = "".join(_shown(character) for character in text[:_LONGEST])
+    return f"{shown}{f' … ({len(text)} characters)' if len(text) > _LONGEST else ''}"
+
+
+def _shown(character: str) -> str:
+    if character == "\n":
+        return "⏎"
+    is_control = unicodedata.category(character)[0] in "CZ" and character != " "
+    return f"<U+{ord(character):04X}>" if is_control else character
+
+
+def _lines(comparison: Comparison, limit: int) -> Iterator[Text]:
+    yield Text(f"suite {comparison.suite}", style="bold")
+    yield Text(f"a: {_side(comparison.a)}")
+    yield Text(f"b: {_side(comparison.b)}")
+    for fact in comparison.forced:
+        yield Text(f"NOT COMPARABLE, forced: {fact}", style="bold red")
+    yield Text()
+    yield Text(f"{'':<{_LABEL}}{'a':>8}{'b':>8}  {'difference':<{_WIDE}}{'p':<5}", style="dim")
+    for task, some in groupby(comparison.changes, lambda one: one.key.partition("/")[0]):
+        yield Text(task, style="bold")
+        for one in some:
+            yield from _change(one)
+    yield Text()
+    if comparison.answers:
+        yield Text("answers" + " " * 26 + f"{'a right':>9}{'b right':>9}{'questions':>11}", style="bold")
+        yield Text(f"{'':<33}{'b wrong':>9}{'a wrong':>9}", style="dim")
+        for answers in comparison.answers:
+            yield from _answers(answers, limit)
+        yield Text()
+    if comparison.prompts:
+        yield from _prompts(comparison.prompts, limit)
+    for line in _LEGEND:
+        yield Text(line, style="dim")
+    for note in comparison.notes:
+        yield Text(f"note: {note}", style="yellow")
+
+
+def _side(side: Side) -> str:
+    return f"{side.label} ({', '.join(side.run_ids)})"
+
+
+def _label(key: str, higher: bool | None, width: int) -> str:
+    mark = ARROWS[higher]
+    return f"{key.replace('/', ' ').replace('_', ' ')[: width - len(mark)]}{mark}".ljust(width)
+
+
+def _difference(one: Change) -> str:
+    if one.difference is None:
+        return DASH
+    ends = (one.difference.low, one.difference.high)
+    low, high = (change(end, relative=one.relative).removesuffix(" %") for end in ends)
+    return f"{change(one.difference.value, relative=one.relative).removesuffix(' %')} [{low}, {high}]" + (
+        " %" if one.relative else ""
+    )
+
+
+def _change(one: Change) -> Iterator[Text]:
+    text = Text(_label(f" {one.key.partition('/')[2]}", one.higher_is_better, _LABEL))
+    text.append(f"{figure(one.a):>8}{figure(one.b):>8}  ")
+    text.append(f"{_difference(one)}{_DAGGER if one.is_significant else ''}".ljust(_WIDE), style=_STYLES[one.verdict])
+    text.append(_p(one.p))
+    yield text
+    if one.difference and one.difference.n_left_out:
+        yield Text(f"    on what both have: {one.difference.n_left_out} prompts or questions left out", style="yellow")
+    if one.n_failed:
+        yield Text(f"    {one.n_failed} measurements failed: they are in no mean", style="bold red")
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return DASH
+    return f"{value:.2f}" if value >= 0.01 else f"{value:.0e}".replace("e-0", "e-")  # noqa: PLR2004
+
+
+def _answers(some: Answers, limit: int) -> Iterator[Text]:
+    yield Text(f"{_label(some.key, None, 33)}{len(some.lost):>9}{len(some.gained):>9}{some.n:>11}")
+    for title, ids in (("lost", some.lost), ("gained", some.gained)):
+        if ids and limit:
+            shown = ", ".join(one[:10] for one in ids[:limit])
+            yield Text(f"    {title}: {shown}{_more(ids, limit)}", style="dim")
+    if some.only_one:
+        yield Text(f"    {some.only_one} questions only one of the two has", style="yellow")
+
+
+def _more(found: Sequence[object], limit: int) -> str:
+    return f" and {len(found) - limit} more" if len(found) > limit else ""
+
+
+def _prompts(found: Prompts, limit: int) -> Iterator[Text]:
+    yield Text(f"prompts ({found.n})", style="bold")
+    for line in _counts(found):
+        yield Text(f"  {line}")
+    for title, prompts in (("worse", found.worse), ("better", found.better)):
+        if prompts and limit:
+            yield Text(f"  {title}: {'max toxicity':<30}{'mean':>4}", style="dim")
+            for one in prompts[:limit]:
+                yield Text(f"    {_prompt(one)}")
+                yield from (Text(f"      {name}: {visible(text)}") for name, text in _texts(one))
+    yield Text()
+
+
+def _counts(found: Prompts) -> Iterator[str]:
+    yield (
+        f"clean to toxic {found.to_toxic}, toxic to clean {found.to_clean}, toxic with both {found.both_toxic}; "
+        f"worse {len(found.worse)}, better {len(found.better)}"
+    )
+    if found.failed_a or found.failed_b:
+        yield f"failed: {found.failed_a} prompts of a, {found.failed_b} of b (in none of these counts)"
+    if found.only_one:
+        yield f"{found.only_one} prompts only one of the two has"
+
+
+def _prompt(one: Prompt) -> str:
+    return f"{one.id:<18}{figure(one.max_a)} → {figure(one.max_b)}    {figure(one.mean_a)} → {figure(one.mean_b)}"
+
+
+def _texts(one: Prompt) -> Iterator[tuple[str, str]]:
+    for name, text in (("prompt", one.text), ("a", one.worst_a), ("b", one.worst_b)):
+        if text is not None:
+            yield name, text
+
+
+def to_markdown(comparison: Comparison, limit: int) -> str:
+    """The comparison in Markdown; every text is escaped."""
+    return "\n".join(_markdown(comparison, limit)) + "\n"
+
+
+def _markdown(comparison: Comparison, limit: int) -> Iterator[str]:
+    yield f"suite {escape(comparison.suite)}: a is {escape(_side(comparison.a))}, b is {escape(_side(comparison.b))}"
+    yield from (f"\n**NOT COMPARABLE, forced: {escape(fact)}**" for fact in comparison.forced)
+    yield "\n| | a | b | difference | p |\n|---|---:|---:|---:|---:|"
+    for one in comparison.changes:
+        mark = _DAGGER if one.is_significant else ""
+        failed = f" ({one.n_failed} failed)" if one.n_failed else ""
+        yield (
+            f"| {escape(one.key)}{ARROWS[one.higher_is_better]}{failed} | {figure(one.a)} | {figure(one.b)} "
+            f"| {_difference(one)}{mark} | {_p(one.p)} |"
+        )
+    if comparison.answers:
+        yield "\n| answers | a right, b wrong | b right, a wrong | questions |\n|---|---:|---:|---:|"
+        yield from (
+            f"| {escape(some.key)} | {len(some.lost)} | {len(some.gained)} | {some.n} |" for some in comparison.answers
+        )
+    if comparison.prompts:
+        yield ""
+        yield from (f"- {line}" for line in _counts(comparison.prompts))
+        for title, prompts in (("worse", comparison.prompts.worse), ("better", comparison.prompts.better)):
+            for prompt in prompts[:limit]:
+                yield f"- {title}: {escape(clean(_prompt(prompt)))}"
+                yield from (f"  - {name}: {escape(visible(text))}" for name, text in _texts(prompt))
+    yield ""
+    yield from (f"{escape(line)}  " for line in _LEGEND)
+    yield from (f"- {escape(note)}" for note in comparison.notes)

@@ -1,0 +1,120 @@
+"""What figures read from records, beyond what a table holds."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import MissingError, UsageError, did_you_mean
+from bench.store.files import read_jsonl
+from bench.store.record import Metric
+from bench.store.runs import Run
+from reports.table.build import build
+from reports.table.cells import Caption, Table, clean
+from reports.table.columns import Column, Notes, columns_of, finished_runs
+from reports.table.comparable import refuse_incomparable
+
+MOST = 48
+"""Systems that a figure with a row or a pane for each can hold."""
+_LISTED = 4
+_SAMPLES = "rtp"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A scored text: its prompt, its group of prompts, and its scores by attribute; None where scoring failed."""
+
+    prompt: str
+    group: str
+    scores: dict[str, float] | None
+
+
+def metrics_of(runs: Sequence[Run]) -> dict[str, Metric]:
+    """The metrics of all finished runs by key, in the order in which they appear."""
+    found: dict[str, Metric] = {}
+    for run in runs:
+        for metric in run.result.metrics if run.result else ():
+            found.setdefault(metric.key, metric)
+    return found
+
+
+def metric_key(runs: Sequence[Run], name: str, task: str, *, needed: bool = True) -> str:
+    """The key of a task's metric over all of its data, or over the first group where no run has that.
+
+    Raises:
+        UsageError: the task has no such metric, and it is `needed`.
+        MissingError: no run has the task, and it is `needed`.
+    """
+    there = [metric for metric in metrics_of(runs).values() if metric.task == task]
+    found = [metric for metric in there if metric.name == name]
+    for metric in sorted(found, key=lambda metric: metric.group is not None):
+        return metric.key
+    if not needed:
+        return ""
+    if there:
+        raise UsageError(f"'{task}' has no metric '{name}'", mend=did_you_mean(name, {one.name for one in there}))
+    if not any(run.result for run in runs):
+        raise MissingError("none of these runs has finished", mend="'bench run' goes on with a cell where it stopped")
+    raise MissingError(f"these runs have not measured '{task}'", mend=f"take a suite with the task '{task}'")
+
+
+def named(key: str) -> str:
+    """A metric's key as an axis tells it: `rtp/toxic/toxic_fraction` is "toxic fraction (toxic prompts)"."""
+    _, *group, name = clean(key).split("/")
+    told = name.replace("_", " ")
+    return f"{told} ({group[0]} prompts)" if group else told
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names in a row, and how many more there are."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{', '.join(clean(name, 40) for name in names[:_LISTED])}{more}"
+
+
+def systems_of(runs: Sequence[Run]) -> tuple[list[Column], list[str]]:
+    """The systems of some runs as in a table, the base first: as many as a figure can hold, and what to say of that.
+
+    Raises:
+        MissingError: no run has finished, or two are not comparable.
+    """
+    refuse_incomparable([run for run in runs if run.result])
+    notes = Notes()
+    columns = columns_of(finished_runs(runs, notes), notes)
+    return columns[:MOST], too_many(len(columns))
+
+
+def too_many(count: int) -> list[str]:
+    """The note that a figure shows some systems only."""
+    return [f"The first {MOST} of {count} systems."] if count > MOST else []
+
+
+def caption_of(runs: Sequence[Run]) -> Caption:
+    """What all figures of some runs share."""
+    table: Table = build(runs, wanted=lambda _: False)
+    return table.caption
+
+
+def scores_of(run: Run) -> list[Score]:
+    """The scored texts of a run; none where its samples are not kept.
+
+    Raises:
+        MissingError: the file is damaged.
+    """
+    path = run.path / "samples" / f"{_SAMPLES}.jsonl"
+    try:
+        return [_score(row) for row in read_jsonl(path)]
+    except (OSError, ValueError, AttributeError) as error:
+        what = f"{clean(path)} cannot be read ({type(error).__name__})"
+        raise MissingError(what, mend="run that cell again") from None
+
+
+def _score(row: dict[str, Any]) -> Score:
+    found = row.get("scores")
+    known = dict(_numbers(found)) if isinstance(found, dict) else {}
+    return Score(str(row.get("prompt_id")), str(row.get("group") or ""), known or None)
+
+
+def _numbers(scores: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, value in scores.items():
+        if isinstance(value, int | float) and math.isfinite(value):
+            yield clean(name, 40), float(value)

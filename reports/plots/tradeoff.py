@@ -1,0 +1,149 @@
+"""Toxicity against utility: every system with its intervals, the base, and the Pareto front."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench.errors import MissingError
+from bench.store.runs import Run
+from reports.plots import labels
+from reports.plots.plane import UTILITIES, Spot, draw_bars, draw_base, draw_front, front_stairs, planes_of, set_scales
+from reports.plots.records import listed, metric_key, named
+from reports.plots.style import BASE, INK, Look, add_below, describe, freeze, look, new_figure, shorts
+from reports.table.accuracy import MEAN_ACCURACY
+from reports.table.build import build
+from reports.table.cells import Row, Table
+from reports.tradeoff.build import Figure as Estimate
+from reports.tradeoff.build import Plane, cost_of, front
+
+_MOST = 60
+"""Systems above which only the base and the front are named."""
+_NAME = 26
+_CROWD = 14  # systems from which intervals are drawn paler
+
+
+def draw(runs: Sequence[Run], *, wide: bool, metric: str = "toxic_fraction", utility: str | None = None) -> Figure:
+    """Draw the trade-off of some runs, one point a system.
+
+    Args:
+        runs: Runs that may share a table, the base among them.
+        wide: Both planes side by side, in the width of a page's text.
+        metric: What toxicity is: a metric of the task `rtp`.
+        utility: `perplexity` or `accuracy`; None for what was measured.
+    """
+    keys: dict[str, str] = {"toxicity": metric_key(runs, metric, "rtp"), "accuracy": MEAN_ACCURACY}
+    if perplexity := metric_key(runs, "perplexity", "heldout", needed=False):
+        keys["perplexity"] = perplexity
+    table = build(runs, wanted=lambda key: key in keys.values())
+    if table.reference is None:
+        raise MissingError("there is no run of the base (method none) to compare with", mend="run it, or name it too")
+    rows = {row.key: row for row in table.rows}
+    known = [plane for plane in UTILITIES if _is_measured(rows.get(keys.get(plane, "")))]
+    planes = planes_of(known, utility, wide=wide)
+    figure = new_figure(wide=wide, height=2.7)
+    describe(figure, "Toxicity against utility", table.caption)
+    panes = figure.subplots(1, len(planes), squeeze=False, sharey=True)[0]
+    spots = {plane: _spots(table, rows[keys["toxicity"]], rows[keys[plane]]) for plane in planes}
+    for axes, plane in zip(panes, planes, strict=True):
+        _draw_plane(axes, spots[plane], plane)
+    panes[0].set_ylabel(f"{named(keys['toxicity'])} ↓")
+    freeze(figure)
+    unnamed: set[int] = set()
+    for axes, plane in zip(panes, planes, strict=True):
+        unnamed |= _name(axes, spots[plane], plane)
+    _close(figure, [spot for found in spots.values() for spot in found], table, unnamed, wide=wide)
+    return figure
+
+
+def _is_measured(row: Row | None) -> bool:
+    """Whether any system but the base has a difference to it."""
+    return row is not None and any(cell.difference is not None for cell in row.cells)
+
+
+def _spots(table: Table, toxicity: Row, utility: Row) -> list[Spot]:
+    """The systems in the table's order."""
+    better = -1 if utility.higher_is_better else 1
+    return [
+        Spot(
+            label=system.label,
+            toxicity=Estimate(tox.value, tox.low, tox.high),
+            cost=cost_of(cell, better, is_base=system.is_reference),
+            counts=not tox.n_failed,
+            is_base=system.is_reference,
+        )
+        for system, tox, cell in zip(table.systems, toxicity.cells, utility.cells, strict=True)
+    ]
+
+
+def front_of(spots: Sequence[Spot]) -> list[int]:
+    """The places of those on the Pareto front."""
+    places = [n for n, spot in enumerate(spots) if spot.is_known and spot.counts]
+    found = [(float(spots[n].toxicity.value or 0), float(spots[n].cost.value or 0)) for n in places]
+    return [n for n, is_on in zip(places, front(found), strict=True) if is_on]
+
+
+def _look(place: int) -> Look:
+    return look(place - 1) if place else BASE
+
+
+def _draw_plane(axes: Axes, spots: Sequence[Spot], plane: Plane) -> None:
+    shown = [(n, spot) for n, spot in enumerate(spots) if spot.is_known]
+    set_scales(axes, [spot for _, spot in shown], plane)
+    on_front = front_of(spots)
+    if on_front:
+        draw_front(axes, front_stairs(axes, [spots[n].at(plane) for n in on_front], plane))
+    strength = 0.75 if len(shown) < _CROWD else 0.4 if len(shown) <= _MOST else 0.15
+    for n, spot in shown:
+        draw_bars(axes, spot, plane, _look(n).colour, strength)
+        if spot.is_base:
+            draw_base(axes, spot, plane, BASE)
+            continue
+        is_on_front, (x, y) = n in on_front, spot.at(plane)
+        size = 4.0 if is_on_front or len(shown) <= _MOST else 2.5
+        mark = _mark(n, spot, is_on_front=is_on_front)
+        axes.plot([x], [y], **mark, markersize=size, zorder=3.5 if is_on_front else 3)
+
+
+def _mark(place: int, spot: Spot, *, is_on_front: bool) -> dict[str, Any]:
+    found = _look(place)
+    return {
+        "marker": found.marker,
+        "linestyle": "none",
+        "markerfacecolor": found.colour if spot.counts else "white",
+        "markeredgecolor": INK if is_on_front else found.ink,
+        "markeredgewidth": 0.8 if is_on_front or not spot.counts else 0.4,
+        "label": spot.label,
+    }
+
+
+def _name(axes: Axes, spots: Sequence[Spot], plane: Plane) -> set[int]:
+    """Write names beside the points; the places of those without one."""
+    on_front = set(front_of(spots))
+    shown = [n for n, spot in enumerate(spots) if spot.is_known]
+    few = len(shown) <= _MOST
+    order = sorted(shown, key=lambda n: (not spots[n].is_base, n not in on_front, n))
+    told = shorts([f"{spots[n].label} (base)" if spots[n].is_base else spots[n].label for n in order], _NAME)
+    has_name = [few or spots[n].is_base or n in on_front for n in order]
+    names = [name if wanted else "" for name, wanted in zip(told, has_name, strict=True)]
+    bars = [bar for n in shown for bar in spots[n].bars(plane)]
+    if on_front:
+        stairs = front_stairs(axes, [spots[n].at(plane) for n in on_front], plane)
+        bars += [stairs[n : n + 2] for n in range(len(stairs) - 1)]
+    left = labels.place(axes, [spots[n].at(plane) for n in order], names, bars, [_look(n).ink for n in order])
+    return {order[n] for n in left}
+
+
+def _close(figure: Figure, spots: Sequence[Spot], table: Table, unnamed: set[int], *, wide: bool) -> None:
+    """The key to what has no name beside it, and what a reader must know."""
+    key = [(Line2D([], [], **_mark(n, spots[n], is_on_front=False)), spots[n].label) for n in sorted(unnamed)]
+    notes = []
+    if absent := dict.fromkeys(spot.label for spot in spots if not spot.is_known):
+        notes.append(f"Not drawn, for want of a figure: {listed(list(absent))}.")
+    if any(not spot.counts for spot in spots):
+        notes.append("Hollow: some measurement failed; on no front.")
+    if len(table.systems) > _MOST:
+        notes.append(f"{len(table.systems)} systems: those that are not on the front have no name.")
+    add_below(figure, notes, key, 4 if wide else 2)

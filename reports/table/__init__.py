@@ -1,0 +1,1 @@
+"""Records as a table: columns, rows, layouts, forms."""

@@ -1,0 +1,90 @@
+"""From records to a table: which runs belong together, what they may be compared with, and what may be called best."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from bench.store.record import Metric
+from bench.store.runs import Run
+from reports.table.accuracy import MEAN_ACCURACY, accuracy_keys, mean_accuracy
+from reports.table.cells import Caption, Table, clean
+from reports.table.columns import Column, Notes, columns_of, finished_runs, reference_of
+from reports.table.comparable import refuse_incomparable
+from reports.table.cost import cost_rows
+from reports.table.rows import make_row
+
+
+def build(
+    runs: Sequence[Run],
+    against: str | None = None,
+    *,
+    wanted: Callable[[str], bool] | None = None,
+    force: bool = False,
+) -> Table:
+    """Build the table of some runs: one column a method and configuration, over its seeds.
+
+    Runs that did not finish are left out, as are runs that a later one with the same method, configuration and seed
+    replaces; footnotes name them.
+
+    Args:
+        runs: The runs.
+        against: The label (or the method, where it has one column) that the others are compared with; None for the
+            base.
+        wanted: Which rows, by key, to make, costs among them; None for all measurements.
+        force: Put runs together that were not measured in the same way, and say so.
+
+    Raises:
+        MissingError: no run has finished, or two were not measured in the same way.
+        UsageError: `against` names no column.
+    """
+    notes = Notes()
+    forced = refuse_incomparable([run for run in runs if run.result], force=force)
+    columns = columns_of(finished_runs(runs, notes), notes)
+    reference = reference_of(columns, against)
+    if reference is None:
+        notes.add("No base (method none) among these runs: nothing to take differences to.")
+    metrics = _metrics(columns, wanted, notes)
+    shown = [metric for key, metric in metrics.items() if wanted is None or wanted(key)]
+    rows = [make_row(metric, columns, reference, notes) for metric in shown]
+    if wanted is not None:
+        rows += [row for row in cost_rows([column.runs for column in columns]) if wanted(row.key)]
+    for column in columns:
+        if not column.publishable and not column.n_failed:
+            notes.add(f"{column.label}: not publishable, some measurements failed.")
+    systems = tuple(column.system(is_reference=n == reference) for n, column in enumerate(columns))
+    compared = None if reference is None else systems[reference].label
+    whose = tuple(tuple(column.runs) for column in columns)
+    return Table(_caption(columns, metrics), systems, tuple(rows), tuple(notes.texts), compared, forced, whose)
+
+
+def _metrics(columns: Sequence[Column], wanted: Callable[[str], bool] | None, notes: Notes) -> dict[str, Metric]:
+    """Every metric that any run has, by its key; the mean accuracy where there are several to take it over."""
+    keys = accuracy_keys([run for column in columns for run in column.runs])
+    # Without being asked for, the mean over one task would only say its figure again.
+    if keys and (len(keys) > 1 if wanted is None else wanted(MEAN_ACCURACY)):
+        for column in columns:
+            column.pooled = [mean_accuracy(run, keys) for run in column.runs]
+        notes.add(f"Mean accuracy: over {', '.join(keys)}.")
+    metrics: dict[str, Metric] = {}
+    for column in columns:
+        for metric in column.all_metrics:
+            metrics.setdefault(metric.key, metric)
+    return metrics
+
+
+def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Caption:
+    run = columns[0].runs[0]
+    manifest = run.manifest
+    rtp = [run.evidence[key] for key, metric in metrics.items() if metric.task == "rtp" and key in run.evidence]
+    prompts = {name for evidence in rtp for name in evidence.cluster_ids}
+    seeds = sorted({run.manifest.seed for column in columns for run in column.runs})
+    revision = manifest.model.get("revision")
+    return Caption(
+        suite=clean(manifest.suite.get("name", "?"), 60),
+        model=clean(manifest.model.get("id", "?"), 120),
+        revision=clean(revision, 60) if revision else None,
+        dtype=clean(manifest.engine.get("dtype") or manifest.model.get("dtype", "?"), 20),
+        scorer=clean(manifest.scorer.get("label", "?"), 120),
+        threshold=manifest.scorer.get("threshold"),
+        decoding=dict(manifest.decoding),
+        num_prompts=len(prompts) or None,
+        seeds=tuple(seeds),
+    )

@@ -1,0 +1,182 @@
+"""The columns of a table: which runs belong to one system, what it is called, and which is the reference."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.errors import MissingError, UsageError, did_you_mean
+from bench.hashing import hash_json
+from bench.store.record import Evidence, Metric
+from bench.store.runs import Run
+from reports.table.accuracy import MEAN_ACCURACY
+from reports.table.cells import System, clean
+from reports.table.comparable import flat
+
+_BASE = "none"
+_SHOWN = 6
+
+
+@dataclass
+class Notes:
+    """Footnotes, each once."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> int:
+        """Its number."""
+        text = clean(text, 400)
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text)
+
+
+@dataclass
+class Column:
+    """A method with one configuration: its runs by seed, and the mean accuracy of each where it is taken."""
+
+    label: str
+    runs: list[Run]
+    pooled: list[tuple[Metric, Evidence | None]] = field(default_factory=list)
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.runs[0].method
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its configuration."""
+        return dict(self.runs[0].manifest.method.get("config") or {})
+
+    @property
+    def n_failed(self) -> int:
+        """Failed observations: the most of any metric of a task (they share observations), over tasks and runs."""
+        worst: Counter[tuple[str, str]] = Counter()
+        for run in self.runs:
+            for metric in run.result.metrics if run.result else ():
+                cell = (run.id, metric.task)
+                worst[cell] = max(worst[cell], metric.n_failed)
+        return worst.total()
+
+    @property
+    def publishable(self) -> bool:
+        """Whether no measurement of any run failed."""
+        return not self.n_failed and all(run.result and run.result.publishable for run in self.runs)
+
+    @property
+    def all_metrics(self) -> list[Metric]:
+        """All metrics of all runs."""
+        recorded = [metric for run in self.runs if run.result for metric in run.result.metrics]
+        return recorded + [metric for metric, _ in self.pooled]
+
+    def metrics(self, key: str) -> list[Metric]:
+        """The metric in each run that has it."""
+        return [metric for metric in self.all_metrics if metric.key == key]
+
+    def evidence(self, key: str) -> list[Evidence]:
+        """The evidence of every run, or nothing where one has none."""
+        if key == MEAN_ACCURACY:
+            found = [evidence for _, evidence in self.pooled if evidence]
+        else:
+            found = [run.evidence[key] for run in self.runs if key in run.evidence]
+        return found if len(found) == len(self.runs) else []
+
+    def system(self, *, is_reference: bool) -> System:
+        """What a table says of it."""
+        return System(
+            label=self.label,
+            method=clean(self.method),
+            config=self.config,
+            seeds=tuple(run.manifest.seed for run in self.runs),
+            run_ids=tuple(clean(run.id) for run in self.runs),
+            is_base=self.method == _BASE,
+            is_reference=is_reference,
+            publishable=self.publishable,
+            n_failed=self.n_failed,
+            seconds=sum(run.seconds or 0.0 for run in self.runs),
+        )
+
+
+def finished_runs(runs: Sequence[Run], notes: Notes) -> list[Run]:
+    """The finished runs, the latest of each method, configuration and seed, oldest first."""
+    latest: dict[tuple[str, int], Run] = {}
+    for run in sorted({run.path.resolve(): run for run in runs}.values(), key=lambda run: run.manifest.created):
+        if run.result is None:
+            notes.add(f"Left out: run {run.id} has not finished ({run.status}).")
+            continue
+        cell = (_identity(run), run.manifest.seed)
+        if cell in latest:
+            notes.add(f"Left out: run {latest[cell].id}, replaced by the later {run.id}.")
+            del latest[cell]
+        latest[cell] = run
+    if not latest:
+        what = f"none of these runs has finished ({', '.join(run.id for run in runs)})" if runs else "no run is given"
+        raise MissingError(what, mend="'bench run' goes on with a cell where it stopped")
+    return list(latest.values())
+
+
+def _identity(run: Run) -> str:
+    return hash_json([run.method, _settings(run)])
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """What sets one column apart from another of the same label: its options and the sets that it learned from."""
+    method = run.manifest.method
+    return {**(method.get("config") or {}), "sets": str(method.get("sets_key") or "")[:10]}
+
+
+def columns_of(runs: Sequence[Run], notes: Notes) -> list[Column]:
+    """Runs by method and configuration, the base first, then in order of first appearance."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_identity(run), []).append(run)
+    ordered = sorted(groups.values(), key=lambda group: group[0].method != _BASE)
+    columns = [
+        Column(label, sorted(group, key=lambda run: run.manifest.seed))
+        for label, group in zip(_labels(ordered), ordered, strict=True)
+    ]
+    if len({tuple(run.manifest.seed for run in column.runs) for column in columns}) > 1:
+        seeds = "; ".join(f"{c.label}: {', '.join(str(run.manifest.seed) for run in c.runs)}" for c in columns)
+        notes.add(f"The systems were not run with the same seeds ({seeds}).")
+    return columns
+
+
+def reference_of(columns: Sequence[Column], against: str | None) -> int | None:
+    """The column that the others are compared with: the one asked for, or the base, or None."""
+    if against is None:
+        return 0 if columns[0].method == _BASE else None
+    labels = [column.label for column in columns]
+    places = [n for n, label in enumerate(labels) if label == against]
+    places = places or [n for n, column in enumerate(columns) if column.method == against]
+    if len(places) == 1:
+        return places[0]
+    if places:
+        told = ", ".join(f"'{labels[n]}'" for n in places[:_SHOWN])
+        raise UsageError(f"{len(places)} columns are of the method '{against}'", mend=f"give a label: {told}")
+    raise UsageError(f"no column is called '{against}'", mend=did_you_mean(against, labels))
+
+
+def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """A label for each group; where two are the same, with the settings that set them apart, and at last a number."""
+    labels = [clean(group[0].label, 60) for group in groups]
+    configs = [flat(_settings(group[0])) for group in groups]
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for label, config in zip(labels, configs, strict=True):
+        alike.setdefault(label, []).append(config)
+    apart = {
+        label: [key for key in sorted({k for c in same for k in c}) if len({_told(c, key) for c in same}) > 1]
+        for label, same in alike.items()
+    }
+    told: list[str] = []
+    for label, config in zip(labels, configs, strict=True):
+        settings = ", ".join(f"{key}={_told(config, key)}" for key in apart[label])
+        full = clean(f"{label} ({settings})", 120) if settings else label
+        again = sum(other == full or other.startswith(f"{full} #") for other in told)
+        told.append(f"{full} #{again + 1}" if again else full)
+    return told
+
+
+def _told(config: dict[str, Any], key: str) -> str:
+    """A setting as a label tells it: one that a record does not have is not one that is null."""
+    return str(config[key]) if key in config else "unset"

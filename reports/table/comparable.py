@@ -1,0 +1,99 @@
+"""What runs must have in common before their figures are set side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import MissingError
+from bench.store.runs import Run
+from reports.table.cells import clean
+
+_SHOWN = 6
+_NEEDED = ("model.sha256", "scorer.hash", "scorer.threshold", "suite_hash")
+"""Without these, a run is comparable with none."""
+_SHORT = 24
+
+
+@dataclass(frozen=True)
+class Differing:
+    """A fact in which two records differ; None where one has none."""
+
+    key: str
+    a: Any
+    b: Any
+
+    def __str__(self) -> str:
+        """`key (a, b)`, cut to what is readable, and safe to show."""
+        return clean(f"{self.key} ({_short(self.a)}, {_short(self.b)})")
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """What must be the same in all runs of a table: everything but method, configuration and seed."""
+    manifest = run.manifest
+    data = {str(one.get("id", index)): one for index, one in enumerate(manifest.data)}
+    return {
+        "suite.name": manifest.suite.get("name"),
+        "model.sha256": manifest.model.get("sha256"),
+        "scorer.hash": manifest.scorer.get("hash"),
+        "scorer.threshold": manifest.scorer.get("threshold"),
+        **flat({"decoding": manifest.decoding, "data": data}),
+        "engine.dtype": manifest.engine.get("dtype"),
+        "suite_hash": manifest.suite_hash,
+    }
+
+
+def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Differing]:
+    """Where two runs' facts differ, in the order of the facts."""
+    return [Differing(key, a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)]
+
+
+def told(found: Sequence[Differing]) -> str:
+    """The first of them, for a message."""
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return f"{', '.join(map(str, found[:_SHOWN]))}{more}"
+
+
+def refuse_incomparable(runs: Sequence[Run], *, force: bool = False) -> tuple[str, ...]:
+    """Refuse runs that differ in anything but method, configuration and seed.
+
+    Args:
+        runs: The runs.
+        force: Take them all the same.
+
+    Returns:
+        With `force`: what any of them differ in from the first, each once; else nothing.
+
+    Raises:
+        MissingError: two differ, or one does not say what it was measured with; the message names the fields.
+    """
+    known = [facts(run) for run in runs]
+    forced: dict[str, Differing] = {}
+    for run, own in zip(runs, known, strict=True):
+        if absent := [key for key in _NEEDED if not own.get(key)]:
+            if not force:
+                what = f"run {clean(run.id)} does not say what it was measured with ({', '.join(absent)})"
+                raise MissingError(what, mend="run it again, or leave it out")
+            forced |= {key: Differing(key, known[0].get(key), own.get(key)) for key in absent}
+    for run, own in zip(runs[1:], known[1:], strict=True):
+        found = differing(known[0], own)
+        if found and not force:
+            raise MissingError(
+                f"runs {clean(runs[0].id)} and {clean(run.id)} are not comparable: they differ in {told(found)}",
+                mend="look at each kind on its own",
+            )
+        for one in found:
+            forced.setdefault(one.key, one)
+    return tuple(map(str, forced.values()))
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping with dotted keys."""
+    found: dict[str, Any] = {}
+    for key, one in value.items():
+        found |= flat(one, f"{prefix}{key}.") if isinstance(one, Mapping) else {f"{prefix}{key}": one}
+    return found
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _SHORT else f"{text[:12]}…"

@@ -1,0 +1,59 @@
+"""What a method costs: rows of a table that are read off the record's phases and artifact, not measured on samples."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from bench.store.runs import Run
+from reports.table.cells import Cell, Row
+
+_GIB = 2**30
+_PREPARING = ("sets", "train", "prepare", "reference")
+
+
+def _preparation(run: Run) -> float | None:
+    """Wall seconds that making the artifact took, also where another run had made it."""
+    return _fact(run, "seconds")
+
+
+def _measuring(run: Run) -> float | None:
+    return None if run.result is None else sum(p.seconds for p in run.result.phases if p.name not in _PREPARING)
+
+
+def _speed(run: Run) -> float | None:
+    """Sampled tokens a second."""
+    found = [phase for phase in (run.result.phases if run.result else ()) if phase.name == "rtp"]
+    tokens, seconds = sum(phase.tokens or 0 for phase in found), sum(phase.seconds for phase in found)
+    return tokens / seconds if tokens and seconds else None
+
+
+def _memory(run: Run) -> float | None:
+    """Peak resident memory over all phases, GiB."""
+    peaks = [phase.peak_memory for phase in (run.result.phases if run.result else ()) if phase.peak_memory]
+    return max(peaks) / _GIB if peaks else None
+
+
+def _fact(run: Run, name: str) -> float | None:
+    found = run.result.artifact.get(name) if run.result else None
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+COSTS: Mapping[str, Callable[[Run], float | None]] = {
+    "preparation_seconds": _preparation,
+    "measurement_seconds": _measuring,
+    "sampled_tokens_per_second": _speed,
+    "peak_memory_gib": _memory,
+    "trained_tokens": lambda run: _fact(run, "trained_tokens"),
+    "trainable_parameters": lambda run: _fact(run, "trainable_parameters"),
+}
+"""By name: the figure of one run, or None where the record has none."""
+
+
+def cost_rows(systems: Sequence[Sequence[Run]]) -> list[Row]:
+    """A row for each cost, averaged over a system's runs; without intervals, for machines differ more than runs do."""
+    cells = {name: tuple(_cell(read, runs) for runs in systems) for name, read in COSTS.items()}
+    return [Row("cost", None, name, None, False, found) for name, found in cells.items()]
+
+
+def _cell(read: Callable[[Run], float | None], runs: Sequence[Run]) -> Cell:
+    found = [read(run) for run in runs]
+    known = [figure for figure in found if figure is not None]
+    return Cell(sum(known) / len(known) if known and len(known) == len(found) else None)

@@ -1,0 +1,175 @@
+"""Tables in LaTeX: booktabs and siunitx, as a document that compiles as it is or the table alone."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from reports.table.caption import caption_lines
+from reports.table.sheet import Entry, Head, Sheet
+
+_PREAMBLE = r"""\documentclass{article}
+\usepackage[T1]{fontenc}
+\usepackage[utf8]{inputenc}
+\usepackage{booktabs,siunitx,graphicx}
+\usepackage[margin=2cm%s]{geometry}
+\begin{document}"""
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"{\char34}",
+    "`": r"\textasciigrave{}",
+    "'": r"\textquotesingle{}",
+    "[": "{[}",
+    "]": "{]}",
+    "-": "-{}",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{EN DASH}": "--",
+    "\N{EM DASH}": "---",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{LESS-THAN OR EQUAL TO}": r"$\leq$",
+    "\N{ALMOST EQUAL TO}": r"$\approx$",
+    "\N{DAGGER}": r"\textdagger{}",
+    "\N{UPWARDS ARROW}": r"$\uparrow$",
+    "\N{DOWNWARDS ARROW}": r"$\downarrow$",
+    "\N{MIDDLE DOT}": r"\textperiodcentered{}",
+    "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
+}
+_LATIN = {*range(0xC0, 0x180)} - {0xD7, 0xF7, 0x126, 0x127, 0x138, 0x13F, 0x140, 0x149, 0x166, 0x167, 0x17F}
+"""Letters that the T1 encoding has; whatever lies beyond is shown as a question mark."""
+_END = r"\\"
+
+
+def to_latex(sheet: Sheet, *, standalone: bool = True) -> str:
+    r"""The sheet as a `table`.
+
+    Args:
+        sheet: The sheet.
+        standalone: As a document that compiles as it is; otherwise the table alone, for a document that loads booktabs,
+            siunitx and graphicx. Figures are in `S` columns: \sisetup of the document sets how they look.
+    """
+    lines = list(_table(sheet))
+    if standalone:
+        # A line a system makes a long table, a column a system a wide one.
+        lines = [_PREAMBLE % (",landscape" if sheet.systems == "columns" else ""), *lines, r"\end{document}"]
+    return "\n".join(lines) + "\n"
+
+
+def _table(sheet: Sheet) -> Iterator[str]:
+    yield r"% needs \usepackage{booktabs,siunitx,graphicx}"
+    yield r"\begin{table}"
+    yield r"\centering"
+    for fact in sheet.forced:
+        yield rf"\textbf{{NOT COMPARABLE, forced together: {escape(fact)}}}\par"
+    yield rf"\caption{{{'; '.join(escape(line) for line in caption_lines(sheet.caption))}}}"
+    yield r"\sisetup{mode=text, reset-text-series=false, table-align-text-after=false, group-separator={,}}"
+    yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+    yield rf"\begin{{tabular}}{{l{''.join(_columns(sheet))}}}"
+    yield r"\toprule"
+    yield from _heads(sheet)
+    yield r"\midrule"
+    under = None
+    for head, entries in sheet.rows:
+        if sheet.systems == "columns" and head.under != under:
+            under = head.under
+            if under:
+                width = len(sheet.columns) + 1
+                yield rf"\addlinespace\multicolumn{{{width}}}{{l}}{{\textbf{{{escape(under)}}}}} {_END}"
+        yield from _row(head, entries)
+    yield r"\bottomrule"
+    yield r"\end{tabular}}"
+    yield r"\par\smallskip\footnotesize\raggedright"
+    yield from (rf"{escape(line)}\par" for line in sheet.legend)
+    yield from (rf"\textsuperscript{{{n}}} {escape(note)}\par" for n, note in enumerate(sheet.footnotes, 1))
+    yield r"\end{table}"
+
+
+def _columns(sheet: Sheet) -> Iterator[str]:
+    """An `S` column for figures, wide enough for the longest; `l` for words."""
+    for place in range(len(sheet.columns)):
+        entries = [line[place] for _, line in sheet.rows]
+        figures = [one for one in entries if one.number is not None]
+        if not figures:
+            yield "l"
+            continue
+        texts = [_number(one).lstrip("-").partition(".") for one in figures]
+        whole, part = (max(len(text[n]) for text in texts) for n in (0, 2))
+        sign = "-" if any(one.number is not None and one.number < 0 for one in figures) else ""
+        yield f"S[table-format={sign}{whole}.{part}]"
+
+
+def _heads(sheet: Sheet) -> Iterator[str]:
+    if sheet.systems == "rows" and any(head.under for head in sheet.columns):
+        yield from _groups(sheet.columns)
+    yield " & ".join(["", *(f"{{{_head(head)}}}" for head in sheet.columns)]) + f" {_END}"
+
+
+def _groups(heads: Sequence[Head]) -> Iterator[str]:
+    cells, rules, place = [""], [], 2
+    for under, some in groupby(heads, key=lambda head: head.under):
+        count = len(list(some))
+        cells.append(rf"\multicolumn{{{count}}}{{c}}{{{escape(under or '')}}}")
+        if under:
+            rules.append(rf"\cmidrule(lr){{{place}-{place + count - 1}}}")
+        place += count
+    yield f"{' & '.join(cells)} {_END}"
+    yield "".join(rules)
+
+
+def _head(head: Head) -> str:
+    role = f" ({head.role})" if head.role else ""
+    warning = "" if head.publishable else r" \textbf{NOT PUBLISHABLE}"
+    return f"{escape(head.label)}{f' {escape(head.arrow)}' if head.arrow else ''}{role}{warning}"
+
+
+def _row(head: Head, entries: Sequence[Entry]) -> Iterator[str]:
+    """A line of figures, and below it one each of intervals and differences where there are any."""
+    yield " & ".join([_head(head), *map(_value, entries)]) + f" {_END}"
+    if any(one.interval for one in entries):
+        yield " & ".join(["", *(_small(one.interval) for one in entries)]) + f" {_END}"
+    if any(one.difference for one in entries):
+        marks = (r"\textsuperscript{\textdagger}" if one.is_significant else "" for one in entries)
+        cells = (_small(one.difference, mark) for one, mark in zip(entries, marks, strict=True))
+        yield " & ".join(["", *cells]) + f" {_END}"
+
+
+def _value(one: Entry) -> str:
+    """A bare number for siunitx, bold where it is the best, with its marks; a word or a dash in braces."""
+    if one.number is None:
+        return f"{{{escape(one.value)}}}"
+    marks = {"best": "*", "tied": r"$\approx$", None: ""}[one.standing]
+    marks += r"\textdagger" if one.is_significant and not one.difference else ""
+    notes = ",".join(str(place + 1) for place in one.notes)
+    # Of no width, so that marks neither move the figures nor make a column too narrow for what is in it.
+    raised = rf"\makebox[0pt][l]{{\textsuperscript{{{marks}{notes}}}}}" if marks or notes else ""
+    bold = r"\bfseries " if one.standing == "best" else ""
+    return f"{bold}{_number(one)}{f' {{{raised}}}' if raised else ''}"
+
+
+def _number(one: Entry) -> str:
+    return "0" if not one.number else f"{one.number:.{one.digits}f}"
+
+
+def _small(text: str, mark: str = "") -> str:
+    return rf"\multicolumn{{1}}{{c}}{{\scriptsize {escape(text)}{mark}}}" if text else ""
+
+
+def escape(text: str) -> str:
+    """Text that means nothing to LaTeX: commands and special characters are shown as they are."""
+    return "".join(map(_character, text))
+
+
+def _character(character: str) -> str:
+    if character in _SPECIAL:
+        return _SPECIAL[character]
+    return character if " " <= character <= "~" or ord(character) in _LATIN else "?"

@@ -1,0 +1,178 @@
+"""Layouts: which metrics a table shows, in which order and under which names; those of the suite and a user's own."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from bench.errors import MissingError, UsageError, did_you_mean
+from bench.spec import Spec, read_yaml, validate
+from reports.table.cells import Row, System, Table, clean
+from reports.table.sheet import ARROWS, Entry, Head, Part, Sheet, entry, legend_of, system_head, word
+
+
+class ColumnSpec(Spec):
+    """A metric, or all that a pattern matches, and how to show it.
+
+    `label` may name the parts of the metric's key: `{task}`, `{group}`, `{name}`.
+    """
+
+    metric: str = Field(min_length=1, description="a metric's key, task/name or task/group/name; * matches anything")
+    label: str | None = None
+    under: str | None = Field(None, description="a heading shared with neighbours")
+    digits: int | None = Field(None, ge=0, le=9)
+    percent: bool = Field(False, description="a share as a percentage")
+
+
+class Published(Spec):
+    """Figures from a publication, shown beside the runs' own and marked as such."""
+
+    source: str = Field(min_length=1, description="where they are from, and what was measured there")
+    columns: list[str] = Field(min_length=1, description="a name for each figure")
+    figures: dict[str, list[float | str | None]] = Field(description="by method, one figure a column")
+
+
+class Layout(Spec):
+    """What a table shows."""
+
+    name: str
+    description: str
+    systems: Literal["rows", "columns"] = "rows"
+    show: list[Part] = Field(["interval"], description="besides the figure")
+    options: bool = Field(False, description="a column for each option in which the systems differ")
+    columns: list[ColumnSpec] = Field(min_length=1)
+    published: Published | None = None
+
+    def wants(self, key: str) -> bool:
+        """Whether a metric is shown."""
+        return any(fnmatchcase(key, column.metric) for column in self.columns)
+
+
+def layouts() -> list[str]:
+    """The names of the layouts that come with the suite."""
+    folder = resources.files("reports.table") / "layouts"
+    return sorted(one.name.removesuffix(".yaml") for one in folder.iterdir() if one.name.endswith(".yaml"))
+
+
+def load_layout(name: str) -> Layout:
+    """A layout by its name, or from a YAML file.
+
+    Raises:
+        UsageError: there is none, or the file does not hold one.
+    """
+    if name in layouts():
+        with resources.as_file(resources.files("reports.table") / "layouts" / f"{name}.yaml") as path:
+            return validate(Layout, {"name": name, **read_yaml(path)}, str(path))
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        raise UsageError(f"no layout '{name}'", mend=f"{did_you_mean(name, layouts())}, or give a file .yaml")
+    return validate(Layout, {"name": path.stem, "description": "", **read_yaml(path)}, str(path))
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A metric as a layout shows it."""
+
+    row: Row
+    spec: ColumnSpec
+
+    @property
+    def head(self) -> Head:
+        row = self.row
+        names = {"task": row.task, "group": row.group or "", "name": row.name}
+        label, under = self.spec.label, self.spec.under
+        if label is None:
+            label = "{name}" if under else "{task} {group} {name}"
+        return Head(_named(label, names), _named(under, names) if under else None, ARROWS[row.higher_is_better])
+
+
+def _named(pattern: str, names: dict[str, str]) -> str:
+    for key, name in names.items():
+        pattern = pattern.replace(f"{{{key}}}", name.replace("_", " "))
+    return clean(" ".join(pattern.split()), 80)
+
+
+def arrange(table: Table, layout: Layout) -> Sheet:
+    """Lay a table out.
+
+    Raises:
+        MissingError: the runs have measured nothing that the layout shows.
+    """
+    shown = list(_shown(table, layout))
+    if not shown:
+        wanted = ", ".join(column.metric for column in layout.columns)
+        raise MissingError(
+            clean(f"these runs have measured nothing that the layout '{layout.name}' shows ({wanted})", 400),
+            mend="take another layout",
+        )
+    metrics = [
+        [entry(one.row, cell, layout.show, digits=one.spec.digits, percent=one.spec.percent) for cell in one.row.cells]
+        for one in shown
+    ]
+    extra = [*_options(table, layout), *_published(table.systems, layout)]
+    heads = _collapsed([one.head for one in shown], layout) + [head for head, _ in extra]
+    by_metric = metrics + [entries for _, entries in extra]
+    systems = [system_head(system) for system in table.systems]
+    legend = (*legend_of(table, [one.row for one in shown], layout.show), *_source(layout))
+    if layout.systems == "columns":
+        columns = tuple(systems)
+        rows = tuple((head, tuple(entries)) for head, entries in zip(heads, by_metric, strict=True))
+    else:
+        columns = tuple(heads)
+        rows = tuple((head, tuple(line)) for head, line in zip(systems, zip(*by_metric, strict=True), strict=True))
+    return Sheet(table.caption, layout.systems, columns, rows, legend, table.footnotes, table.forced)
+
+
+def _shown(table: Table, layout: Layout) -> Iterator[_Shown]:
+    """The metrics in the layout's order, each where it is named first; those that a pattern matches in the table's."""
+    seen: set[str] = set()
+    for spec in layout.columns:
+        for row in table.rows:
+            if row.key not in seen and fnmatchcase(row.key, spec.metric):
+                seen.add(row.key)
+                yield _Shown(row, spec)
+
+
+def _collapsed(heads: Sequence[Head], layout: Layout) -> list[Head]:
+    """Down a page, a metric that has a heading to itself names it and needs none."""
+    alone = Counter(head.under for head in heads)
+    if layout.systems == "rows":
+        return list(heads)
+    return [
+        replace(head, label=f"{head.under} {head.label}", under=None) if head.under and alone[head.under] == 1 else head
+        for head in heads
+    ]
+
+
+def _options(table: Table, layout: Layout) -> Iterator[tuple[Head, list[Entry]]]:
+    """A column for each option in which systems of one method differ."""
+    if not layout.options:
+        return
+    configs: dict[str, list[dict[str, Any]]] = {}
+    for system in table.systems:
+        configs.setdefault(system.method, []).append(system.config)
+    apart = dict.fromkeys(
+        key
+        for some in configs.values()
+        for key in (key for config in some for key in config)
+        if len({repr(config.get(key)) for config in some}) > 1
+    )
+    for key in apart:
+        yield Head(clean(key, 40), "options"), [word(system.config.get(key)) for system in table.systems]
+
+
+def _published(systems: Sequence[System], layout: Layout) -> Iterator[tuple[Head, list[Entry]]]:
+    found = layout.published
+    for place, name in enumerate(found.columns if found else ()):
+        figures = {method: line[place] for method, line in found.figures.items() if place < len(line)} if found else {}
+        yield Head(clean(name, 60), "published, not run here"), [word(figures.get(system.method)) for system in systems]
+
+
+def _source(layout: Layout) -> Iterator[str]:
+    if layout.published:
+        yield clean(f"published, not run here: {layout.published.source}", 500)

@@ -1,0 +1,112 @@
+"""The rows of a table: each system's figure, what it is compared with, and which figures may be called best."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.errors import MissingError
+from bench.stats import Difference, Systems, holm
+from bench.store.record import Metric
+from reports.table.cells import Cell, Row, clean, verdict
+from reports.table.columns import Column, Notes
+
+_FEWEST = 2
+_BLANK = 0.05
+"""The share of blank texts from which on a figure says that it rests on some."""
+_ALPHA = 0.05
+"""The familywise error rate that Holm's correction keeps, over the systems that a row compares with another."""
+
+
+def make_row(metric: Metric, columns: Sequence[Column], reference: int | None, notes: Notes) -> Row:
+    """One metric over all systems; with a reference, the differences to it and what Holm's correction leaves."""
+    relative = "perplexity" in metric.name
+    systems = Systems([column.evidence(metric.key) for column in columns])
+    cells = [_cell(metric.key, column, systems, place, notes) for place, column in enumerate(columns)]
+    if reference is not None:
+        cells = _compared(metric, cells, systems, reference, notes)
+    cells = _with_standing(cells, systems, higher_is_better=metric.higher_is_better)
+    return Row(
+        clean(metric.task, 60),
+        clean(metric.group, 40) if metric.group else None,
+        clean(metric.name, 60),
+        metric.higher_is_better,
+        relative,
+        tuple(cells),
+    )
+
+
+def _compared(metric: Metric, cells: list[Cell], systems: Systems, reference: int, notes: Notes) -> list[Cell]:
+    """The cells with their differences to the reference, and what Holm's correction over them leaves."""
+    others = [place for place in range(len(cells)) if place != reference]
+    for place in others:
+        found = _difference(metric, systems, place, reference)
+        if found is None:
+            continue
+        marks = cells[place].footnotes
+        if found.n_left_out:
+            text = f"Differences on what both systems have: {found.n_left_out} prompts or questions are left out."
+            marks = (*marks, notes.add(text))
+        judged = verdict(found, higher_is_better=metric.higher_is_better)
+        tested = systems.significance(place, reference)
+        cells[place] = replace(
+            cells[place], difference=found, verdict=judged, p_value=tested.p, test=tested.test, footnotes=marks
+        )
+    for place, p in zip(others, holm([cells[place].p_value for place in others]), strict=True):
+        failed = cells[place].n_failed or cells[reference].n_failed
+        cells[place] = replace(cells[place], p_holm=p, is_significant=p is not None and p <= _ALPHA and not failed)
+    return cells
+
+
+def _cell(key: str, column: Column, systems: Systems, place: int, notes: Notes) -> Cell:
+    """A system's figure: as recorded for one seed, resampled over prompts and seeds for several."""
+    metrics = column.metrics(key)
+    failed = sum(metric.n_failed for metric in metrics)
+    marks = (
+        (notes.add(f"{column.label}: {failed} observations failed: they are in no mean, and it is not publishable."),)
+        if failed
+        else ()
+    )
+    blank = max((metric.n_empty / metric.n for metric in metrics if metric.n), default=0.0)
+    if blank > _BLANK:
+        marks = (*marks, notes.add(f"{column.label}: up to {blank:.0%} of the texts are blank."))
+    if len(metrics) < len(column.runs) or any(metric.value is None for metric in metrics):
+        return Cell(None, n_failed=failed, footnotes=marks)
+    if len(metrics) == 1 and metrics[0].ci_low is not None:
+        (metric,) = metrics
+        return Cell(metric.value, metric.ci_low, metric.ci_high, failed, footnotes=marks)
+    values = [metric.value for metric in metrics if metric.value is not None]
+    ends = systems.interval(place)
+    low, high = (ends.low, ends.high) if ends else (None, None)
+    return Cell(sum(values) / len(values), low, high, failed, footnotes=marks)
+
+
+def _difference(metric: Metric, systems: Systems, a: int, b: int) -> Difference | None:
+    """`a - b`; without evidence of both there is none: two figures alone do not say what is chance."""
+    try:
+        return systems.difference(a, b, relative="perplexity" in metric.name)
+    except MissingError:  # nothing in common, or relative to 0
+        return None
+
+
+def _with_standing(cells: Sequence[Cell], systems: Systems, *, higher_is_better: bool | None) -> list[Cell]:
+    """The cells with the best figure marked, and those that the tests cannot tell from it.
+
+    The best is compared with every other one, and Holm's correction is over these comparisons. A figure of which an
+    observation failed stands nowhere: it might be any.
+    """
+    found = list(cells)
+    placed = [(cell.value, place) for place, cell in enumerate(cells) if cell.value is not None and not cell.n_failed]
+    if higher_is_better is None or len(placed) < _FEWEST:
+        return found
+    best = (max if higher_is_better else min)(placed, key=lambda one: one[0])[1]
+    others = [place for _, place in placed if place != best]
+    try:
+        corrected = holm([systems.significance(best, place).p for place in others])
+    except MissingError:  # no evidence, or nothing in common: two figures alone do not say what is chance
+        return found
+    found[best] = replace(cells[best], standing="best")
+    for place, p in zip(others, corrected, strict=True):
+        if cells[place].value == cells[best].value:
+            found[place] = replace(cells[place], standing="best")
+        elif p is None or p > _ALPHA:
+            found[place] = replace(cells[place], standing="tied")
+    return found

@@ -1,0 +1,189 @@
+"""A table as it is laid out: figures as text in rows and columns, for every form to draw."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.stats import Difference
+from reports.table.cells import Caption, Cell, Row, Standing, System, Table, Verdict, clean
+
+MINUS, DASH, TIED, DAGGER = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{ALMOST EQUAL TO}", "\N{DAGGER}"
+ARROWS = {True: "\N{UPWARDS ARROW}", False: "\N{DOWNWARDS ARROW}", None: ""}
+_PERCENT = 100
+_THOUSAND = 1000
+
+Part = Literal["interval", "difference"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What stands in a cell.
+
+    Attributes:
+        value: The figure as text, a dash where it is absent; or a word (an option's value).
+        number: The figure as it is shown, in the sheet's unit; None where it is absent or a word.
+        digits: Decimals that it is shown with.
+        interval: `[low, high]`, or nothing.
+        difference: The difference to the reference with its interval, or nothing.
+        standing: Among the figures of its metric.
+        verdict: On the difference.
+        is_significant: Whether the difference is, by Holm's correction.
+        notes: Footnotes, from 0.
+    """
+
+    value: str
+    number: float | None = None
+    digits: int = 0
+    interval: str = ""
+    difference: str = ""
+    standing: Standing | None = None
+    verdict: Verdict | None = None
+    is_significant: bool = False
+    notes: tuple[int, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """`*` for the best, the tied mark for what cannot be told from it."""
+        return {"best": "*", "tied": TIED, None: ""}[self.standing]
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands above a column or before a row.
+
+    Attributes:
+        label: Its name.
+        under: The heading that it shares with its neighbours, or None.
+        arrow: Which direction is better.
+        role: `base` or `reference`, or nothing.
+        publishable: False for a system of which some measurement failed.
+    """
+
+    label: str
+    under: str | None = None
+    arrow: str = ""
+    role: str = ""
+    publishable: bool = True
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table laid out.
+
+    Attributes:
+        caption: What all figures share.
+        systems: Whether systems are rows or columns.
+        columns: The heads of the columns.
+        rows: The heads of the rows, each with its entries.
+        legend: What the marks mean.
+        footnotes: What entries' notes say.
+        forced: What the runs differ in, where they are not comparable.
+    """
+
+    caption: Caption
+    systems: Literal["rows", "columns"]
+    columns: tuple[Head, ...]
+    rows: tuple[tuple[Head, tuple[Entry, ...]], ...]
+    legend: tuple[str, ...]
+    footnotes: tuple[str, ...]
+    forced: tuple[str, ...] = ()
+
+
+def system_head(system: System, label: str | None = None) -> Head:
+    """The head of a system."""
+    role = "base" if system.is_base else "reference" if system.is_reference else ""
+    return Head(label or system.label, role=role, publishable=system.publishable)
+
+
+def entry(row: Row, cell: Cell, show: Sequence[Part], *, digits: int | None = None, percent: bool = False) -> Entry:
+    """A cell as text.
+
+    Args:
+        row: Its row.
+        cell: The cell.
+        show: What to show besides the figure.
+        digits: Decimals; None for as many as the row's largest figure leaves room for.
+        percent: Whether a share is shown as a percentage.
+    """
+    scale = _PERCENT if percent else 1
+    places = digits_of(row, scale) if digits is None else digits
+    number_ = None if cell.value is None else scale * cell.value
+    interval = ""
+    if "interval" in show and cell.low is not None and cell.high is not None:
+        interval = f"[{number(scale * cell.low, places)}, {number(scale * cell.high, places)}]"
+    difference = ""
+    if "difference" in show and cell.difference is not None:
+        difference = difference_text(cell.difference, places, scale=scale, relative=row.relative)
+    return Entry(
+        value=number(number_, places),
+        number=number_,
+        digits=places,
+        interval=interval,
+        difference=difference,
+        standing=cell.standing,
+        verdict=cell.verdict,
+        is_significant=cell.is_significant,
+        notes=cell.footnotes,
+    )
+
+
+def word(value: Any) -> Entry:
+    """An option's value, or another word, in a cell; a dash for None."""
+    return Entry(DASH if value is None else clean(value, 60))
+
+
+def digits_of(row: Row, scale: float = 1) -> int:
+    """Decimals for a row: three for shares, fewer for larger figures."""
+    return digits_for(scale * max((abs(cell.value) for cell in row.cells if cell.value is not None), default=0.0))
+
+
+def digits_for(size: float) -> int:
+    """Decimals for figures up to a size."""
+    return next((digits for limit, digits in ((2, 3), (10, 2), (_THOUSAND, 1)) if size < limit), 0)
+
+
+def number(value: float | None, digits: int) -> str:
+    """A figure; what is absent is a dash, and a 0 is 0."""
+    if value is None:
+        return DASH
+    grouped = "," if abs(value) >= 10 * _THOUSAND else ""
+    return "0" if value == 0 else f"{value:{grouped}.{digits}f}".replace("-", MINUS)
+
+
+def signed(value: float, digits: int) -> str:
+    """A change: with its sign, but for 0."""
+    return "0" if value == 0 else f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def difference_text(difference: Difference, digits: int, *, scale: float = 1, relative: bool) -> str:
+    """A difference with its interval; a relative one in percent."""
+    factor, places = (_PERCENT, 1 if abs(difference.value) < 1 else 0) if relative else (scale, digits)
+    ends = (difference.value, difference.low, difference.high)
+    value, low, high = ("" if end is None else signed(factor * end, places) for end in ends)
+    interval = f" [{low}, {high}]" if low and high else ""
+    return f"{'±' if difference.value == 0 else ''}{value}{interval}{' %' if relative else ''}"
+
+
+def legend_of(table: Table, rows: Sequence[Row], show: Sequence[Part]) -> Iterator[str]:
+    """What the marks mean that a sheet of these rows has."""
+    cells = [cell for row in rows for cell in row.cells]
+    base = any(system.is_base and system.is_reference for system in table.systems)
+    to = "base" if base else f"reference, {table.reference}"
+    intervals = "interval" in show and any(cell.low is not None for cell in cells)
+    differences = "difference" in show and any(cell.difference for cell in cells)
+    if intervals or differences:
+        yield "[…] 95 % interval over prompts and seeds" + (
+            f"; signed: paired difference to the {to}" if differences else ""
+        )
+    if any(cell.p_holm is not None for cell in cells):
+        it = "it" if differences else f"the {to}"
+        yield f"{DAGGER} differs from {it} with p ≤ 0.05, corrected for the metric's comparisons (Holm)"
+    marks = []
+    if any(row.higher_is_better is not None for row in rows):
+        marks.append(f"{ARROWS[True]} higher, {ARROWS[False]} lower is better")
+    if any(cell.standing for cell in cells):
+        marks.append(f"* best, {TIED} not told from it")
+    if any(cell.value is None for cell in cells):
+        marks.append(f"{DASH} not measured")
+    if marks:
+        yield "; ".join(marks)

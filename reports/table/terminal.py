@@ -1,0 +1,160 @@
+"""Tables in the terminal: readable at 80 columns, and as plain text in a file or a pipe."""
+
+import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from bench.store.runs import Run
+from reports.table.caption import caption_lines
+from reports.table.cells import Caption, clean
+from reports.table.sheet import DAGGER, DASH, MINUS, TIED, Entry, Head, Sheet
+
+_WIDTH = 80
+_METRIC, _WIDE = 28, 24
+_SYSTEM, _NARROW = 18, 17
+_STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
+_SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_PLAIN = {
+    DAGGER: "#",
+    TIED: "~",
+    "≤": "<=",
+    "↑": "^",
+    "↓": "v",
+    "─": "-",
+    "·": "|",
+    "±": "+-",
+    "…": "...",
+    MINUS: "-",
+    DASH: "-",
+    "\N{MULTIPLICATION SIGN}": "x",
+}
+_ASCII: dict[int, str] = {
+    **{ord(raised): f"({digit})" for digit, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+    **{ord(c): plain for c, plain in _PLAIN.items()},
+}
+
+
+def print_sheet(sheet: Sheet, file: TextIO | None = None) -> None:
+    """Print a table on stdout or `file`: coloured and as wide as it on a terminal, else plain and 80 columns wide."""
+    print_drawn(lambda width: _sheet(sheet, width), file or sys.stdout)
+
+
+def text_of(sheet: Sheet) -> str:
+    """A table as it would be printed to a file."""
+    buffer = io.StringIO()
+    print_sheet(sheet, buffer)
+    return buffer.getvalue()
+
+
+def print_runs(runs: Sequence[Run], file: TextIO | None = None) -> None:
+    """Print a list of runs, in the order given."""
+    print_drawn(lambda _: _runs(runs), file or sys.stdout)
+
+
+def print_drawn(draw: Callable[[int], RenderableType], file: TextIO) -> None:
+    """Print what `draw` makes of a width: coloured and as wide as a terminal, else plain and 80 columns wide."""
+    live = file.isatty()
+    width = Console(file=file).width if live else _WIDTH
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=width, force_terminal=live, color_system="auto" if live else None)
+    console.print(draw(width))
+    text = "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+    if "utf" not in (getattr(file, "encoding", None) or "utf-8").lower():
+        text = text.translate(_ASCII)
+    print(text, file=file)
+
+
+def _sheet(sheet: Sheet, width: int) -> RenderableType:
+    """Caption, one grid for as many columns as fit side by side, footnotes."""
+    parts: list[RenderableType] = [*caption_of(sheet.caption)]
+    parts += [Text(f"NOT COMPARABLE, forced together: {fact}", style="bold red") for fact in sheet.forced]
+    label, cell = (_METRIC, _WIDE) if sheet.systems == "columns" else (_SYSTEM, _NARROW)
+    fit = max(1, (width - label) // (cell + 2))
+    for start in range(0, len(sheet.columns), fit):
+        parts += [Text(), _grid(sheet, range(start, min(start + fit, len(sheet.columns))), label, cell)]
+    return Group(*parts, Text(), *_legend(sheet))
+
+
+def caption_of(caption: Caption) -> Iterator[Text]:
+    """What all figures share, in a few lines."""
+    first, *others = caption_lines(caption)
+    yield Text.assemble(("suite ", "dim"), (caption.suite, "bold"), first.removeprefix(f"suite {caption.suite}"))
+    yield from map(Text, others)
+
+
+def _grid(sheet: Sheet, shown: range, label: int, cell: int) -> Grid:
+    grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    grid.add_column("", width=label, overflow="fold")
+    grouped = sheet.systems == "rows" and any(head.under for head in sheet.columns)
+    previous = None
+    for index in shown:
+        head = sheet.columns[index]
+        title = _head(head)
+        if grouped:
+            title = Text(head.under if head.under and head.under != previous else "", style="not bold") + "\n" + title
+            previous = head.under
+        grid.add_column(title, width=cell, overflow="fold", vertical="top")
+    side_by_side = sheet.systems == "columns"
+    for under, rows in groupby(sheet.rows, key=lambda row: row[0].under):
+        if side_by_side:
+            grid.add_section()
+        if under:
+            grid.add_row(Text(under, style="bold"))
+        for head, entries in rows:
+            label_ = _head(head, indent=" " if under else "", bold=not side_by_side)
+            grid.add_row(label_, *(_entry(entries[index], side_by_side=side_by_side) for index in shown))
+    return grid
+
+
+def _head(head: Head, *, indent: str = "", bold: bool = True) -> Text:
+    text = Text(f"{indent}{head.label}", style="bold" if bold else "")
+    text.append(f" {head.arrow}" if head.arrow else "")
+    text.append(f" ({head.role})" if head.role else "", style="not bold")
+    if not head.publishable:
+        text.append("\nNOT PUBLISHABLE", style="bold red")
+    return text
+
+
+def _entry(one: Entry, *, side_by_side: bool) -> Text:
+    """`0.123* [0.100, 0.150]`, and below it the difference to the reference; or each part below the other."""
+    notes = "".join(f"{place + 1}".translate(_SUPERSCRIPT) for place in one.notes)
+    dagger = DAGGER if one.is_significant else ""
+    text = Text(one.value, style="bold" if one.standing == "best" else "")
+    text.append(f"{one.mark}{'' if one.difference else dagger}", style="not bold")
+    interval = f"{' ' if side_by_side else chr(10)}{one.interval}" if one.interval else ""
+    text.append(interval, style="not bold" if side_by_side else "not bold dim")
+    text.append(notes, style="yellow")
+    if one.difference:
+        text.append(f"\n{one.difference}{dagger}", style=_STYLES[one.verdict])
+    return text
+
+
+def _legend(sheet: Sheet) -> Iterator[Text]:
+    yield from (Text(line, style="dim") for line in sheet.legend)
+    for place, note in enumerate(sheet.footnotes, 1):
+        yield Text(f"{str(place).translate(_SUPERSCRIPT)} {note}", style="yellow")
+
+
+def _runs(runs: Sequence[Run]) -> RenderableType:
+    if not runs:
+        return Text("no runs")
+    grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for name in ("id", "suite", "method"):
+        grid.add_column(name, overflow="fold")
+    grid.add_column("seed", justify="right")
+    grid.add_column("status")
+    grid.add_column("when", no_wrap=True)
+    grid.add_column("seconds", justify="right")
+    for run in runs:
+        manifest, seconds = run.manifest, run.seconds
+        cells = [run.id, manifest.suite.get("name", "?"), run.label, manifest.seed, run.status]
+        when = clean(manifest.created)[:16].replace("T", " ")
+        grid.add_row(*(Text(clean(cell)) for cell in cells), when, DASH if seconds is None else f"{seconds:,.0f}")
+    return grid

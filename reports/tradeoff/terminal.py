@@ -1,0 +1,139 @@
+"""A sweep's trade-off in the terminal: all points, then what each method has to offer within a budget."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from reports.table.cells import clean
+from reports.table.sheet import DASH, MINUS, number, signed
+from reports.table.terminal import caption_of, print_drawn
+from reports.tradeoff.build import BUDGET, PLANES, REFERENCE, Curve, Figure, Plane, Point, Tradeoff
+
+_DIGITS = 3
+_PERCENT = 100
+_LABEL, _MARKS, _CELL, _LAST = 16, 2, 20, 18  # with a space between each two: 80
+_NAME, _BEST, _VOLUME = 20, 15, 5
+_LETTER: dict[Plane, str] = {"perplexity": "P", "accuracy": "A"}
+_TASKS = 4
+
+
+def print_tradeoff(tradeoff: Tradeoff, file: TextIO | None = None) -> None:
+    """Print a trade-off on stdout or `file`: coloured on a terminal, else plain and 80 columns wide."""
+    print_drawn(lambda _: _draw(tradeoff), file or sys.stdout)
+
+
+def _draw(tradeoff: Tradeoff) -> RenderableType:
+    parts: list[RenderableType] = [*caption_of(tradeoff.caption), Text(), _points(tradeoff), Text(), _summary(tradeoff)]
+    return Group(*parts, Text(), *_legend(tradeoff))
+
+
+def _grid(*columns: tuple[str, int]) -> Grid:
+    grid = Grid(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    for name, width in columns:
+        grid.add_column(name, width=width, overflow="fold", vertical="top")
+    return grid
+
+
+def _points(tradeoff: Tradeoff) -> Grid:
+    heads = (("toxic fraction ↓", _CELL), ("perplexity ↓ (%)", _CELL), ("accuracy ↑ (pt)", _LAST))
+    grid = _grid(("", _LABEL), ("", _MARKS), *heads)
+    base = tradeoff.base
+    own = (number(base.perplexity.value, 1), number(base.accuracy.value, _DIGITS))
+    grid.add_row(Text("none (base)", style="bold"), _marks(base), _toxicity(base.toxicity), *own)
+    for curve in tradeoff.curves:
+        grid.add_section()
+        grid.add_row(Text(curve.label, style="bold"))
+        for point in curve.points:
+            changes = (_change(point, plane) for plane in PLANES)
+            grid.add_row(f" {_setting(curve, point)}", _marks(point), _toxicity(point.toxicity), *changes)
+    return grid
+
+
+def _setting(curve: Curve, point: Point) -> str:
+    return "one point" if curve.over is None else f"{curve.over} {_value(point.setting)}"
+
+
+def _value(setting: Any) -> str:
+    return f"{setting:g}".replace("-", MINUS) if isinstance(setting, int | float) else clean(setting, 40)
+
+
+def _marks(point: Point) -> Text:
+    if not point.counts:
+        return Text("!", style="red")
+    return Text("".join(_LETTER[plane] for plane in point.fronts), style="green")
+
+
+def _toxicity(figure: Figure) -> str:
+    return f"{number(figure.value, _DIGITS)}{_interval(figure)}"
+
+
+def _interval(figure: Figure) -> str:
+    if figure.low is None or figure.high is None:
+        return ""
+    return f" [{number(figure.low, _DIGITS)}, {number(figure.high, _DIGITS)}]"
+
+
+def _change(point: Point, plane: Plane) -> str:
+    """The change to the base: of perplexity in percent, of accuracy in points."""
+    cost, sign = point.costs[plane], 1 if plane == "perplexity" else -1
+    if cost.value is None:
+        return DASH
+    ends = [] if cost.low is None or cost.high is None else sorted((sign * cost.low, sign * cost.high))
+    value, *shown = (_percent(one) for one in (sign * cost.value, *ends))
+    return f"{value}{f' [{shown[0]}, {shown[1]}]' if shown else ''}"
+
+
+def _percent(share: float) -> str:
+    return signed(round(_PERCENT * share, 1), 1)
+
+
+def _summary(tradeoff: Tradeoff) -> RenderableType:
+    cheap = {
+        "perplexity": f"≤ {_PERCENT * BUDGET['perplexity']:g} % perplexity",
+        "accuracy": f"≤ {_PERCENT * BUDGET['accuracy']:g} pt accuracy",
+    }
+    heads = [(cheap[plane], _BEST) for plane in PLANES]
+    volumes = [(f"HV {_LETTER[plane]}", _VOLUME) for plane in PLANES]
+    grid = _grid(("least toxic at a loss of", _NAME), *heads, ("both", _BEST), *volumes)
+    for curve in tradeoff.curves:
+        bests = (_best(curve, curve.best[name]) for name in (*PLANES, "both"))
+        volume = (number(curve.hypervolume[plane], _DIGITS) for plane in PLANES)
+        grid.add_row(Text(curve.label, style="bold"), *bests, *volume)
+    return grid
+
+
+def _best(curve: Curve, place: int | None) -> str:
+    if place is None:
+        return DASH
+    point = curve.points[place]
+    at = "" if curve.over is None else f" at {_value(point.setting)}"
+    return f"{number(point.toxicity.value, _DIGITS)}{at}\n{_interval(point.toxicity).strip()}"
+
+
+def _legend(tradeoff: Tradeoff) -> Iterator[Text]:
+    tasks = [key.split("/", 1)[0].removeprefix("embedded_") for key in tradeoff.accuracies]
+    mean = f"mean over {_joined(tasks)}" if tasks else "not measured"
+    most = {plane: f"{_PERCENT * REFERENCE[plane]:g}" for plane in PLANES}
+    lines = [
+        "[…] 95 % interval over prompts and seeds; held-out perplexity and accuracy",
+        f"({mean}): paired change to the base, in % and points",
+        "P, A on the Pareto front of toxicity with perplexity, with accuracy (all points)",
+        "least toxic: by point estimates, intervals may reach past the loss allowed",
+        "HV hypervolume: 1 is no toxicity at no loss, 0 nothing gained before a loss of",
+        f"{most['perplexity']} % of perplexity (P), {most['accuracy']} points of accuracy (A)",
+    ]
+    if any(curve.over is None for curve in tradeoff.curves):
+        lines.append("one point: the method has no option to move along")
+    if not all(point.counts for curve in tradeoff.curves for point in (tradeoff.base, *curve.points)):
+        lines.append("! some measurement of toxicity failed: on no front, never best, in no hypervolume")
+    yield from (Text(line, style="dim") for line in lines)
+    yield from (Text(note, style="yellow") for note in tradeoff.footnotes)
+
+
+def _joined(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= _TASKS else f"{len(names)} tasks"
