@@ -21,7 +21,7 @@ from methods.learning.method import AdapterConfig, TrainedMethod
 if TYPE_CHECKING:
     import torch
 
-    from methods.learning.batches import Scores
+    from methods.learning.batches import Likelihoods
 
 
 class ContrastiveConfig(AdapterConfig):
@@ -69,7 +69,7 @@ class ContrastivePerplexity(TrainedMethod[ContrastiveConfig]):
     )
     Config = ContrastiveConfig
 
-    def loss(self, scores: "Scores") -> "torch.Tensor":
+    def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
         """The chosen form; see `objective`."""
         import torch
 
@@ -77,10 +77,10 @@ class ContrastivePerplexity(TrainedMethod[ContrastiveConfig]):
             raise UsageError(
                 "prototype = batch means something else in every number of processes", mend="use one process"
             )
-        return objective(scores, self.config)
+        return objective(likelihoods, self.config)
 
 
-def objective(scores: "Scores", config: ContrastiveConfig) -> "torch.Tensor":
+def objective(likelihoods: "Likelihoods", config: ContrastiveConfig) -> "torch.Tensor":
     """The loss of a micro-batch: the mean over its anchors of the chosen form, plus `anchor_weight` times c.
 
     Without positives there is no c: they stand for one text of similarity 1, and a negative's similarity is
@@ -89,12 +89,12 @@ def objective(scores: "Scores", config: ContrastiveConfig) -> "torch.Tensor":
     Returns:
         0-d tensor.
     """
-    phi, total = scores.phi, scores.phi.new_zeros(())
-    batch_c = phi[scores.positive].mean() if scores.positive.any() else phi.new_zeros(())
-    groups = scores.group.unique()
+    phi, total = likelihoods.phi, likelihoods.phi.new_zeros(())
+    batch_c = phi[likelihoods.positive].mean() if likelihoods.positive.any() else phi.new_zeros(())
+    groups = likelihoods.group.unique()
     for number in groups:
-        own = scores.group == number
-        good, bad = phi[own & scores.positive], phi[own & ~scores.positive]
+        own = likelihoods.group == number
+        good, bad = phi[own & likelihoods.positive], phi[own & ~likelihoods.positive]
         c = good.mean() if len(good) else phi.new_zeros(())
         centre = batch_c if config.prototype == "batch" else c
         form = _reference if config.objective == "reference" else _share

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
-    from methods.learning.batches import Scores
+    from methods.learning.batches import Likelihoods
 
 EXPERT, ANTI_EXPERT = "expert", "anti_expert"
 
@@ -99,6 +99,6 @@ class DExperts(Method[DExpertsConfig]):
             yield weighted(parts, self.config.filter_p)
 
 
-def _loss(scores: "Scores") -> "torch.Tensor":
+def _loss(likelihoods: "Likelihoods") -> "torch.Tensor":
     """Maximum likelihood: the mean log-perplexity of the texts."""
-    return scores.phi.mean()
+    return likelihoods.phi.mean()

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.learning.method import BothConfig, TrainedMethod, required
+from methods.learning.method import PairedConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.learning.batches import Scores
+    from methods.learning.batches import Likelihoods
 
 
-class DPOConfig(BothConfig):
+class DPOConfig(PairedConfig):
     """Options of `dpo`."""
 
     lr: float = Field(3e-4, gt=0, description="peak learning rate (AdamW)")
@@ -35,12 +35,12 @@ class DPO(TrainedMethod[DPOConfig]):
 
     reference = True
 
-    def loss(self, scores: "Scores") -> "torch.Tensor":
+    def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
         """-log sigmoid(beta * (log-ratio of the chosen - log-ratio of the rejected)), the mean over the pairs."""
         from torch.nn.functional import logsigmoid
 
         from methods.learning.batches import paired
 
-        chosen, rejected = paired(scores)
-        ratio = scores.logprob - required(scores.reference)
+        chosen, rejected = paired(likelihoods)
+        ratio = likelihoods.logprob - required(likelihoods.reference)
         return -logsigmoid(self.config.beta * (ratio[chosen] - ratio[rejected])).mean()

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 from pydantic import Field, model_validator
 
 from bench.method import MethodInfo
-from methods.learning.method import BothConfig, TrainedMethod, required
+from methods.learning.method import PairedConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.learning.batches import Scores
+    from methods.learning.batches import Likelihoods
 
 
-class KTOConfig(BothConfig):
+class KTOConfig(PairedConfig):
     """Options of `kto`."""
 
     lr: float = Field(4e-4, gt=0, description="peak learning rate (AdamW)")
@@ -47,7 +47,7 @@ class KTO(TrainedMethod[KTOConfig]):
     reference = True
     mismatched = True
 
-    def loss(self, scores: "Scores") -> "torch.Tensor":
+    def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
         """Mean over the texts of weight * (1 - sigmoid(beta * (log-ratio - z))), with z - log-ratio for negatives.
 
         z is how far the model has moved from the base: max(0, the mean log-ratio of texts after another's anchor), an
@@ -55,9 +55,9 @@ class KTO(TrainedMethod[KTOConfig]):
         """
         import torch
 
-        moved = required(scores.mismatched)
+        moved = required(likelihoods.mismatched)
         z = moved.mean().clamp(min=0) if len(moved) else moved.new_zeros(())
-        ratio = scores.logprob - required(scores.reference)
-        gain = torch.where(scores.positive, ratio - z, z - ratio)
-        weight = torch.where(scores.positive, self.config.desirable_weight, self.config.undesirable_weight)
+        ratio = likelihoods.logprob - required(likelihoods.reference)
+        gain = torch.where(likelihoods.positive, ratio - z, z - ratio)
+        weight = torch.where(likelihoods.positive, self.config.desirable_weight, self.config.undesirable_weight)
         return (weight * (1 - torch.sigmoid(self.config.beta * gain))).mean()

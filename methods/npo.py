@@ -10,7 +10,7 @@ from methods.learning.method import UnlearningConfig, UnlearningMethod, required
 if TYPE_CHECKING:
     import torch
 
-    from methods.learning.batches import Scores
+    from methods.learning.batches import Likelihoods
 
 
 class NPOConfig(UnlearningConfig):
@@ -35,9 +35,9 @@ class NPO(UnlearningMethod[NPOConfig]):
 
     reference = True
 
-    def loss(self, scores: "Scores") -> "torch.Tensor":
+    def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
         """-(2 / beta) * log sigmoid(-beta * log-ratio) over negatives + retain * log-perplexity of positives."""
         from torch.nn.functional import logsigmoid
 
-        ratio = (scores.logprob - required(scores.reference))[~scores.positive]
-        return -(2 / self.config.beta) * logsigmoid(-self.config.beta * ratio).mean() + self.retained(scores)
+        ratio = (likelihoods.logprob - required(likelihoods.reference))[~likelihoods.positive]
+        return -(2 / self.config.beta) * logsigmoid(-self.config.beta * ratio).mean() + self.retained(likelihoods)

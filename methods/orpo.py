@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.learning.method import BothConfig, TrainedMethod, required
+from methods.learning.method import PairedConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.learning.batches import Scores
+    from methods.learning.batches import Likelihoods
 
 
-class ORPOConfig(BothConfig):
+class ORPOConfig(PairedConfig):
     """Options of `orpo`."""
 
     weight: float = Field(1.0, ge=0, description="weight of the odds-ratio term")
@@ -41,18 +41,18 @@ class ORPO(TrainedMethod[ORPOConfig]):
 
     prompts = True
 
-    def loss(self, scores: "Scores") -> "torch.Tensor":
+    def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
         """NLL of the chosen texts - weight * log sigmoid(log odds ratio), means over tokens and over pairs."""
         from torch.nn.functional import logsigmoid
 
         from methods.learning.batches import paired
 
-        chosen, rejected = paired(scores)
-        logprob, tokens = scores.logprob, scores.tokens
+        chosen, rejected = paired(likelihoods)
+        logprob, tokens = likelihoods.logprob, likelihoods.tokens
         if self.config.likelihood == "all":
-            logprob = logprob + required(scores.prompt_logprob)
-            tokens = tokens + required(scores.prompt_tokens)
-        good, bad = -scores.phi[chosen], -scores.phi[rejected]
+            logprob = logprob + required(likelihoods.prompt_logprob)
+            tokens = tokens + required(likelihoods.prompt_tokens)
+        good, bad = -likelihoods.phi[chosen], -likelihoods.phi[rejected]
         odds = good - bad - (log1mexp(good) - log1mexp(bad))
         return -logprob[chosen].sum() / tokens[chosen].sum() - self.config.weight * logsigmoid(odds).mean()
 

@@ -10,7 +10,7 @@ from methods.learning.method import AdapterConfig, TrainedMethod
 if TYPE_CHECKING:
     import torch
 
-    from methods.learning.batches import Scores
+    from methods.learning.batches import Likelihoods
 
 
 class SFTConfig(AdapterConfig):
@@ -36,6 +36,6 @@ class SFT(TrainedMethod[SFTConfig]):
     )
     Config = SFTConfig
 
-    def loss(self, scores: "Scores") -> "torch.Tensor":
+    def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
         """Mean log-perplexity of the positives."""
-        return scores.phi[scores.positive].mean()
+        return likelihoods.phi[likelihoods.positive].mean()

@@ -10,7 +10,7 @@ from methods.learning.method import UnlearningConfig, UnlearningMethod
 if TYPE_CHECKING:
     import torch
 
-    from methods.learning.batches import Scores
+    from methods.learning.batches import Likelihoods
 
 
 class SimNPOConfig(UnlearningConfig):
@@ -33,9 +33,9 @@ class SimNPO(UnlearningMethod[SimNPOConfig]):
     )
     Config = SimNPOConfig
 
-    def loss(self, scores: "Scores") -> "torch.Tensor":
+    def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
         """-(2 / beta) * log sigmoid(beta * phi - gamma) over negatives + retain * log-perplexity of positives."""
         from torch.nn.functional import logsigmoid
 
-        forget = logsigmoid(self.config.beta * scores.phi[~scores.positive] - self.config.gamma).mean()
-        return -(2 / self.config.beta) * forget + self.retained(scores)
+        forget = logsigmoid(self.config.beta * likelihoods.phi[~likelihoods.positive] - self.config.gamma).mean()
+        return -(2 / self.config.beta) * forget + self.retained(likelihoods)

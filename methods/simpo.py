@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.learning.method import BothConfig, TrainedMethod
+from methods.learning.method import PairedConfig, TrainedMethod
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.learning.batches import Scores
+    from methods.learning.batches import Likelihoods
 
 
-class SimPOConfig(BothConfig):
+class SimPOConfig(PairedConfig):
     """Options of `simpo`."""
 
     lr: float = Field(4e-4, gt=0, description="peak learning rate (AdamW)")
@@ -34,11 +34,13 @@ class SimPO(TrainedMethod[SimPOConfig]):
     )
     Config = SimPOConfig
 
-    def loss(self, scores: "Scores") -> "torch.Tensor":
+    def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
         """-log sigmoid(beta * (mean log-likelihood of chosen - of rejected) - gamma), the mean over the pairs."""
         from torch.nn.functional import logsigmoid
 
         from methods.learning.batches import paired
 
-        chosen, rejected = paired(scores)
-        return -logsigmoid(self.config.beta * (scores.phi[rejected] - scores.phi[chosen]) - self.config.gamma).mean()
+        chosen, rejected = paired(likelihoods)
+        return -logsigmoid(
+            self.config.beta * (likelihoods.phi[rejected] - likelihoods.phi[chosen]) - self.config.gamma
+        ).mean()

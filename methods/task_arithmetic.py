@@ -19,7 +19,7 @@ from methods.learning.method import AdapterConfig, TrainedMethod
 if TYPE_CHECKING:
     import torch
 
-    from methods.learning.batches import Scores
+    from methods.learning.batches import Likelihoods
 
 
 class TaskArithmeticConfig(AdapterConfig):
@@ -47,9 +47,9 @@ class TaskArithmetic(TrainedMethod[TaskArithmeticConfig]):
     )
     Config = TaskArithmeticConfig
 
-    def loss(self, scores: "Scores") -> "torch.Tensor":
+    def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
         """Mean log-perplexity of the negatives: they are made likelier, and the opposite is applied."""
-        return scores.phi[~scores.positive].mean()
+        return likelihoods.phi[~likelihoods.positive].mean()
 
     def factor(self) -> float:
         """The task vector is subtracted."""

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.learning.method import BothConfig, TrainedMethod, required
+from methods.learning.method import PairedConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.learning.batches import Scores
+    from methods.learning.batches import Likelihoods
 
 _LEAST = 1e-5  # of 1 - p, as in the authors' code: a token that is all but certain has no infinite loss
 
 
-class UnlikelihoodConfig(BothConfig):
+class UnlikelihoodConfig(PairedConfig):
     """Options of `unlikelihood`."""
 
     alpha: float = Field(1.0, ge=0, description="weight of the unlikelihood term")
@@ -34,9 +34,9 @@ class Unlikelihood(TrainedMethod[UnlikelihoodConfig]):
     )
     Config = UnlikelihoodConfig
 
-    def loss(self, scores: "Scores") -> "torch.Tensor":
+    def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
         """Mean log-perplexity of the positives + alpha * mean of -log(1 - p) over the negatives' tokens."""
-        likelihood = required(scores.token_logprob)[~scores.positive]
-        present = required(scores.present)[~scores.positive]
+        likelihood = required(likelihoods.token_logprob)[~likelihoods.positive]
+        present = required(likelihoods.present)[~likelihoods.positive]
         unlikely = -(1 - likelihood.exp()).clamp(min=_LEAST).log() * present
-        return scores.phi[scores.positive].mean() + self.config.alpha * unlikely.sum() / present.sum()
+        return likelihoods.phi[likelihoods.positive].mean() + self.config.alpha * unlikely.sum() / present.sum()

@@ -42,7 +42,7 @@ def _root(
     """Which way of editing a language model makes it less toxic, at what cost, and is the difference real?
 
     Results go to stdout, progress to stderr. Exit codes: 0 done, 1 a gate failed, 2 usage, 3 something needed is
-    missing or not comparable, 4 some cells failed, 130 interrupted.
+    missing or not comparable, 4 some experiments failed, 130 interrupted.
     """
     del version
     if context.invoked_subcommand is None:

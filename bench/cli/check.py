@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import RUNS, Json, RunsDir, write_output
+from bench.cli.common import RUNS, Json, RunsDir
+from bench.cli.output import write_output
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
 if TYPE_CHECKING:
     from bench.store.runs import Run
-    from reports.gate import Baseline, Outcome
+    from reports.gate import Baseline, CheckOutcome
 
 _Against = Annotated[Path, typer.Option("--against", help="The baseline, a file of 'bench baseline'.")]
 _Junit = Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")]
@@ -71,7 +72,7 @@ def _of_method(runs: "list[Run]", reference: "Baseline") -> "list[Run]":
     return [run for seed, run in latest.items() if seed in reference.seeds] or list(latest.values())
 
 
-def _write(outcome: "Outcome", junit: Path | None, markdown: Path | None, *, github: bool, json: bool) -> None:
+def _write(outcome: "CheckOutcome", junit: Path | None, markdown: Path | None, *, github: bool, json: bool) -> None:
     """Write the files that were asked for, and GitHub's annotations (on stderr where stdout is JSON)."""
     from reports.gate import forms
 
@@ -87,7 +88,7 @@ def _write(outcome: "Outcome", junit: Path | None, markdown: Path | None, *, git
                 stream.write(f"{forms.markdown(outcome)}\n")
 
 
-def _tell(outcome: "Outcome", *, github: bool, json: bool) -> None:
+def _tell(outcome: "CheckOutcome", *, github: bool, json: bool) -> None:
     """Print the outcome; under GitHub, so that nothing in a record can be taken for a command to its runner."""
     from reports.gate.decision import to_json
     from reports.gate.terminal import print_outcome

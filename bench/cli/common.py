@@ -1,10 +1,9 @@
 """What the verbs share: options, JSON output, progress."""
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -54,29 +53,6 @@ Config = Annotated[
         help="A YAML file of this command's options, such as 'suite: mini'.",
     ),
 ]
-
-
-def print_json(value: Any) -> None:
-    """Print a JSON value on stdout; NaN and infinity are refused, what is absent is null.
-
-    In ASCII: what steers a terminal or turns a text's direction is escaped, like all that lies beyond.
-    """
-    print(json.dumps(value, indent=1, allow_nan=False))
-
-
-def write_output(path: Path, text: str) -> None:
-    """Write a file that the user named.
-
-    Raises:
-        UsageError: no file can be written there.
-    """
-    from bench.errors import UsageError
-    from bench.store.files import write_text
-
-    try:
-        write_text(path, text)
-    except (FileExistsError, IsADirectoryError, NotADirectoryError):
-        raise UsageError(f"no file can be written at {path}", mend="it, or a part of it, is something else") from None
 
 
 def console_progress() -> "Progress":

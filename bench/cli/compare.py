@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.common import RUNS, Json, RunsDir, print_json
+from bench.cli.common import RUNS, Json, RunsDir
+from bench.cli.output import print_json
 
 _FORMS = ("terminal", "markdown", "json")
 _Side = "A run, or the runs of one method, comma-separated: ids, beginnings of ids, or folders."

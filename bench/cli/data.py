@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.common import CacheDir, Json, Offline, console_progress, print_json
+from bench.cli.common import CacheDir, Json, Offline, console_progress
 from bench.cli.data_generate import generate
 from bench.cli.data_stats import stats
+from bench.cli.output import print_json
 from bench.errors import MissingError
 
 if TYPE_CHECKING:

@@ -5,10 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.common import CacheDir, Json, Offline, console_progress, print_json
+from bench.cli.common import CacheDir, Json, Offline, console_progress
+from bench.cli.output import print_json
 
 if TYPE_CHECKING:
+    from bench.data.sentences import Sentence
     from bench.sets.written.recipe import Recipe
+
+
+Half = Annotated[str, typer.Option("--half", help="all, or train: the half that no task of ours evaluates on.")]
+Label = Annotated[
+    str, typer.Option("--label", help="all, neutral or toxic: what the data calls them, where it says so.")
+]
 
 
 def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -29,12 +37,8 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
         str | None, typer.Option("--endpoint", help="Base URL of an OpenAI-compatible API that has the model.")
     ] = None,
     field: Annotated[str | None, typer.Option("--field", help="The key or column of the sentence.")] = None,
-    half: Annotated[
-        str, typer.Option("--half", help="all, or train: the half that no task of ours evaluates on.")
-    ] = "all",
-    label: Annotated[
-        str, typer.Option("--label", help="all, neutral or toxic: what the data calls them, where it says so.")
-    ] = "all",
+    half: Half = "all",
+    label: Label = "all",
     skip: Annotated[int, typer.Option("--skip", min=0, help="Sentences to pass over first.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The most sentences to take.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what was begun in the folder.")] = False,
@@ -51,10 +55,9 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     # Imported here: `bench --help` needs none of it.
     from bench.assets.catalogue import AssetCatalogue
     from bench.cli.run import settle_process
-    from bench.data.prompts import part
     from bench.data.sentences import load_sentences
     from bench.errors import UsageError
-    from bench.sets.written.runner import Kitchen
+    from bench.sets.written.runner import RecipeRunner
 
     if half not in ("all", "train"):
         raise UsageError(f"--half {half} is neither 'all' nor 'train'")
@@ -64,22 +67,31 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     asked = _recipe(recipe, settings or [], model, endpoint)
     progress = console_progress()
     assets = AssetCatalogue(cache_dir, offline=offline, progress=progress)
-    found = load_sentences(assets.data(sentences).path, field)
-    if half == "train":
-        found = part(found, "train")
-    if label != "all":
-        found = [sentence for sentence in found if sentence.toxic is (label == "toxic")]
-        if not found:
-            raise UsageError(f"{sentences} has no sentence that it calls {label}", mend="see docs/sets.md for labels")
-    chosen = found[skip:][:limit]
-    if not chosen:
-        raise UsageError(f"--skip {skip} leaves none of {len(found)} sentences")
-    kitchen = Kitchen(asked, assets, progress, offline=offline)
-    report = kitchen.carry_out(chosen, out, fresh=fresh)
+    every = load_sentences(assets.data(sentences).path, field)
+    chosen = _of_kind(every, sentences, half, label)
+    taken = chosen[skip:][:limit]
+    if not taken:
+        raise UsageError(f"--skip {skip} leaves none of {len(chosen)} sentences")
+    runner = RecipeRunner(asked, assets, progress, offline=offline)
+    report = runner.carry_out(taken, out, fresh=fresh)
     if json:
         print_json(report | {"written": str(out / "sets.jsonl")})
     else:
         _print(report, out)
+
+
+def _of_kind(every: "list[Sentence]", source: str, half: str, label: str) -> "list[Sentence]":
+    """The sentences of a half and of what the data calls them."""
+    from bench.data.prompts import part
+    from bench.errors import UsageError
+
+    chosen = part(every, "train") if half == "train" else every
+    if label == "all":
+        return chosen
+    chosen = [sentence for sentence in chosen if sentence.toxic is (label == "toxic")]
+    if not chosen:
+        raise UsageError(f"{source} has no sentence that it calls {label}", mend="see docs/sets.md for labels")
+    return chosen
 
 
 def _recipe(name: str | None, settings: list[str], model: str | None, endpoint: str | None) -> "Recipe":

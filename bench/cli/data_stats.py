@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.common import CacheDir, Json, Offline, console_progress, print_json
+from bench.cli.common import CacheDir, Json, Offline, console_progress
+from bench.cli.output import print_json
 
 if TYPE_CHECKING:
     from bench.sets.written.stats import SetStats

@@ -12,7 +12,8 @@ from typing import Literal
 
 import typer
 
-from bench.cli.common import CacheDir, Json, print_json
+from bench.cli.common import CacheDir, Json
+from bench.cli.output import print_json
 
 State = Literal["ok", "warn", "fail"]
 

@@ -5,7 +5,6 @@ import os
 import sys
 import tempfile
 import traceback
-import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 import bench
+from bench.cli.output import plain
 from bench.errors import BenchError
 
 INTERRUPTED = 130
@@ -38,11 +38,6 @@ class Failure:
         """The failure in one line."""
         text = self.what if self.mend is None else f"{self.what}; {self.mend}"
         return plain(" ".join(f"bench: error: {text}".split()))
-
-
-def plain(text: str) -> str:
-    """A text without control characters: what a model, a record or a file holds must not steer a terminal."""
-    return "".join(c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def guard(call: Callable[[], object]) -> int:
@@ -89,7 +84,7 @@ def _report(error: Exception) -> int:
         traceback.print_exception(error)
     print(failure.line(), file=sys.stderr)
     if "--json" in sys.argv[1:]:
-        from bench.cli.common import print_json
+        from bench.cli.output import print_json
 
         with suppress(OSError):  # where stdout itself is what failed
             print_json({"error": asdict(failure)})

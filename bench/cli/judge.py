@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import RUNS, CacheDir, Json, Offline, RunsDir, console_progress, print_json
+from bench.cli.common import RUNS, CacheDir, Json, Offline, RunsDir, console_progress
+from bench.cli.output import print_json
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
 _DASH = "\N{EN DASH}"
@@ -101,7 +102,7 @@ def _print(found: "Tournament", out: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from bench.cli.failures import plain
+    from bench.cli.output import plain
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("system", "Bradley-Terry", "95 % interval", "preferred", *(["failed"] if found.failed else [])):

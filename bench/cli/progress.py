@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from bench.cli.failures import plain
+from bench.cli.output import plain
 
 _LABEL_WIDTH = 30
 _BAR_WIDTH = 16

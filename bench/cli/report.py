@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.common import RUNS, Json, RunsDir, print_json, write_output
+from bench.cli.common import RUNS, Json, RunsDir
+from bench.cli.output import print_json, write_output
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
 _STDOUT = "-"

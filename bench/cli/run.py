@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from bench.cli.common import RUNS, CacheDir, Config, Json, Offline, RunsDir, console_progress, print_json
+from bench.cli.common import RUNS, CacheDir, Config, Json, Offline, RunsDir, console_progress
+from bench.cli.output import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.run.launch.local import Outcome
+    from bench.run.launch.local import ExperimentOutcome
     from bench.run.plan import Request
 
 _SOME_FAILED = 4
@@ -99,14 +100,14 @@ def request_of(context: typer.Context, *, base: bool = True) -> "Request":
         model=asked["model"],
         seeds=parse_seeds(asked["seeds"]),
         settings=asked["settings"] or [],
-        limit=asked["limit"],
+        max_items=asked["limit"],
         base=base,
         origins={"methods": _origin(context, "method"), **{n: _origin(context, n) for n in ("model", "settings")}},
     )
 
 
 class Place(NamedTuple):
-    """Where and how cells are carried out: what the flags of that name say."""
+    """Where and how experiments are carried out: what the flags of that name say."""
 
     cache_dir: "Path | None"
     runs_dir: "Path"
@@ -115,19 +116,19 @@ class Place(NamedTuple):
     batch_tokens: int | None
 
 
-def carry_out(request: "Request", place: Place) -> "list[Outcome]":
-    """All cells of a request, found or made."""
+def carry_out(request: "Request", place: Place) -> "list[ExperimentOutcome]":
+    """All experiments of a request, found or made."""
     from bench.assets.catalogue import AssetCatalogue
     from bench.run.environment import Environment
-    from bench.run.launch.local import run_cells
-    from bench.run.plan import make_cells
+    from bench.run.launch.local import run_experiments
+    from bench.run.plan import make_experiments
 
-    cells = make_cells(request)
+    experiments = make_experiments(request)
     progress = console_progress()
     assets = AssetCatalogue(place.cache_dir, offline=place.offline, progress=progress)
-    env = Environment(cells[0].suite, assets, progress, place.offline, batch_tokens=place.batch_tokens)
+    env = Environment(experiments[0].suite, assets, progress, place.offline, batch_tokens=place.batch_tokens)
     env.resolve()
-    return run_cells(cells, env, place.runs_dir, fresh=place.fresh)
+    return run_experiments(experiments, env, place.runs_dir, fresh=place.fresh)
 
 
 def _origin(context: typer.Context, name: str) -> str:
@@ -139,6 +140,8 @@ def _origin(context: typer.Context, name: str) -> str:
 def settle_process(*, offline: bool) -> None:
     """Set what libraries read from the environment when they are loaded; our own bars take the place of theirs."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Bit by bit the same product wherever its operands lie in memory; it costs no measurable time.
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -148,8 +151,8 @@ def settle_process(*, offline: bool) -> None:
             os.environ[name] = "1"
 
 
-def _report(outcomes: "Sequence[Outcome]", *, json: bool) -> int:
-    """Print the table and where the records lie; the exit code says whether all cells are in it."""
+def _report(outcomes: "Sequence[ExperimentOutcome]", *, json: bool) -> int:
+    """Print the table and where the records lie; the exit code says whether all experiments are in it."""
     from bench.store.runs import load_run
     from reports.table.build import build
     from reports.table.forms.json import json_values
@@ -167,27 +170,27 @@ def _report(outcomes: "Sequence[Outcome]", *, json: bool) -> int:
     return close(outcomes)
 
 
-def told(outcomes: "Sequence[Outcome]") -> dict[str, Any]:
-    """What became of the cells, as JSON values."""
+def told(outcomes: "Sequence[ExperimentOutcome]") -> dict[str, Any]:
+    """What became of the experiments, as JSON values."""
     from bench.cli.failures import explain
 
-    failed = [(one.cell, explain(one.error)) for one in outcomes if one.error]
+    failed = [(one.experiment, explain(one.error)) for one in outcomes if one.error]
     return {
         "runs": [str(one.folder) for one in outcomes if one.folder],
         "failed": [
-            {"method": cell.label, "seed": cell.seed, "error": failure.what, "mend": failure.mend}
-            for cell, failure in failed
+            {"method": experiment.label, "seed": experiment.seed, "error": failure.what, "mend": failure.mend}
+            for experiment, failure in failed
         ],
     }
 
 
-def close(outcomes: "Sequence[Outcome]") -> int:
-    """Tell of the cells that failed on stderr, a line each, and return the exit code."""
+def close(outcomes: "Sequence[ExperimentOutcome]") -> int:
+    """Tell of the experiments that failed on stderr, a line each, and return the exit code."""
     from bench.cli.failures import explain
 
-    failed = [(one.cell, explain(one.error)) for one in outcomes if one.error]
-    for cell, failure in failed:
-        typer.echo(f"{failure.line()} (cell: {cell.label}, seed {cell.seed})", err=True)
+    failed = [(one.experiment, explain(one.error)) for one in outcomes if one.error]
+    for experiment, failure in failed:
+        typer.echo(f"{failure.line()} (experiment: {experiment.label}, seed {experiment.seed})", err=True)
     if not failed:
         return 0
     return _SOME_FAILED if len(failed) < len(outcomes) else failed[0][1].exit_code

@@ -1,6 +1,7 @@
 """`bench runs`: what has been run."""
 
-from bench.cli.common import RUNS, Json, RunsDir, console_progress, print_json
+from bench.cli.common import RUNS, Json, RunsDir, console_progress
+from bench.cli.output import print_json
 
 
 def runs(runs_dir: RunsDir = RUNS, json: Json = False) -> None:

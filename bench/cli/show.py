@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench import registry
-from bench.cli.common import Json, print_json
+from bench.cli.common import Json
+from bench.cli.output import print_json
 from bench.errors import BenchError
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.common import RUNS, CacheDir, Config, Json, Offline, RunsDir, print_json
+from bench.cli.common import RUNS, CacheDir, Config, Json, Offline, RunsDir
+from bench.cli.output import print_json
 from bench.cli.run import (
     BatchTokens,
     Fresh,
@@ -75,7 +76,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from reports.tradeoff.terminal import print_tradeoff
 
     done = [one.folder for one in outcomes if one.folder]
-    has_base = any(one.folder and one.cell.method == "none" for one in outcomes)
+    has_base = any(one.folder and one.experiment.method == "none" for one in outcomes)
     found = build([load_run(folder) for folder in done], plan.over) if has_base else None
     if json:
         print_json(told(outcomes) | {"tradeoff": to_json(found) if found else None})

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.common import RUNS, Json, RunsDir, write_output
+from bench.cli.common import RUNS, Json, RunsDir
+from bench.cli.output import write_output
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
 _SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".html": "html", ".txt": "terminal"}

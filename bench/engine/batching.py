@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 @dataclass
-class Limit:
+class BatchBudget:
     """How large batches may be in this process.
 
     Attributes:
@@ -27,7 +27,7 @@ class Limit:
     tokens: int = BATCH_TOKENS
 
 
-LIMIT = Limit()
+BATCH_BUDGET = BatchBudget()
 
 
 def in_batches(
@@ -48,7 +48,7 @@ def in_batches(
         work: Does a batch.
         length: Tokens of an item's longest row.
         rows: Rows that an item takes.
-        most: Tokens of a batch; None for `LIMIT`.
+        most: Tokens of a batch; None for `BATCH_BUDGET`.
         order: See `batches`.
         fixed: See `batches`.
         halve: Parts of an item that is too large by itself, where it can be parted.
@@ -59,7 +59,7 @@ def in_batches(
     Raises:
         MissingError: memory does not suffice for a single item.
     """
-    most = most or LIMIT.tokens
+    most = most or BATCH_BUDGET.tokens
     queue = deque(batches(items, length, rows, most, order, fixed))
     while queue:
         batch = queue.popleft()
@@ -79,7 +79,7 @@ def in_batches(
             yield batch, done
             continue
         most = max(1, sum(map(rows, batch)) * max(map(length, batch)) // 2)
-        LIMIT.tokens = min(LIMIT.tokens, most)
+        BATCH_BUDGET.tokens = min(BATCH_BUDGET.tokens, most)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         left = [item for one in (batch, *queue) for item in one]
@@ -104,7 +104,7 @@ def batches(
         items: The work, in any order; it comes back longest first, so that a lack of memory shows at once.
         length: Tokens of an item's longest row.
         rows: Rows that an item takes.
-        most: Limit of tokens in a batch, counted as its rows times its longest row.
+        most: BatchBudget of tokens in a batch, counted as its rows times its longest row.
         order: What is to be alike in a batch, where it is not the length itself; the largest comes first.
         fixed: What a batch costs whatever it holds, in tokens: batches are cut where that costs less than the padding
             that it saves. None fills one batch after the other.

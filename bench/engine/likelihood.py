@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from bench.engine.batching import LIMIT, in_batches, pad
+from bench.engine.batching import BATCH_BUDGET, in_batches, pad
 from bench.errors import MissingError
 from bench.policy import Cache, Policy
 
@@ -81,7 +81,7 @@ def loglikelihood(
     longest = max((len(continuation) for _, continuation in requests), default=0)
     for shared, groups in _alike(_grouped(policy, requests)):
         head = _Head(policy, groups[0].context[:shared])
-        most = min(batch_tokens or LIMIT.tokens, LIMIT.tokens)  # it may have shrunk since
+        most = min(batch_tokens or BATCH_BUDGET.tokens, BATCH_BUDGET.tokens)  # it may have shrunk since
         for batch, scored in in_batches(
             [part for group in groups for part in group.cut(max(1, most // max(1, group.longest)))],
             partial(_score, policy, head=head),

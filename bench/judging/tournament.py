@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_json, hash_text
-from bench.judging.verdicts import Pair, Verdict, check_template, open_judge, position_bias, verdicts
+from bench.judging.verdicts import AnswerPair, Verdict, check_template, open_judge, position_bias, verdicts
 from bench.spec import GeneratorSpec
 from bench.stats.bradley_terry import connected, intervals, strengths
 from bench.store.files import read_json, write_json
@@ -29,7 +29,7 @@ Outputs = Mapping[tuple[int, str, int], tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Standing:
+class TournamentStanding:
     """A system's place.
 
     Attributes:
@@ -64,7 +64,7 @@ class Tournament:
             are ties.
     """
 
-    standings: list[Standing]
+    standings: list[TournamentStanding]
     pairs: int
     failed: int
     equal: int
@@ -111,14 +111,14 @@ def play(  # noqa: PLR0917 - all that a comparison is made of
         raise MissingError("these runs share no output", mend="they must have the same task, prompts and seeds")
     labels = list(outputs)
     owners: list[tuple[int, int, str]] = []
-    pairs: list[Pair] = []
+    pairs: list[AnswerPair] = []
     for i, j in combinations(range(len(labels)), 2):
         for key in shared:
             (text, one), (_, two) = outputs[labels[i]][key], outputs[labels[j]][key]
             swapped = two < one  # one question whichever system comes first
             first, second = (two, one) if swapped else (one, two)
             # Named by content: what was judged once is found again, whoever wrote it.
-            pairs.append(Pair(hash_text("\x00".join((text, first, second)))[:32], text, first, second))
+            pairs.append(AnswerPair(hash_text("\x00".join((text, first, second)))[:32], text, first, second))
             owners.append((j, i, key[1]) if swapped else (i, j, key[1]))
     with alone(folder.absolute(), progress):
         _begin(folder, spec, template, assets)
@@ -184,7 +184,7 @@ def _tournament(
 
 def _standings(
     labels: Sequence[str], wins: NDArray[np.float64], shares: Sequence[float | None], failed: Mapping[int, int]
-) -> list[Standing]:
+) -> list[TournamentStanding]:
     """The systems by strength; those that no verdict ties to the others have none."""
     tied = connected(wins.sum(0))
     some = wins[:, tied][:, :, tied]
@@ -194,9 +194,9 @@ def _standings(
         for i, score, below, above in zip(tied, scores, low, high, strict=True)
     }
 
-    def standing(i: int) -> Standing:
+    def standing(i: int) -> TournamentStanding:
         score, ci_low, ci_high = found.get(i, (None, None, None))
-        return Standing(labels[i], score, ci_low, ci_high, shares[i], failed.get(i, 0))
+        return TournamentStanding(labels[i], score, ci_low, ci_high, shares[i], failed.get(i, 0))
 
     order = sorted(range(len(labels)), key=lambda i: -found[i][0] if i in found else math.inf)
     return [standing(i) for i in order]

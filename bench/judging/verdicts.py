@@ -48,7 +48,7 @@ _ALONE = re.compile(rf"\b(A(?!\s+(?!(?:{_FOLLOWS})\b)[a-z])|B|C)\b(?!['\u2019])"
 
 
 @dataclass(frozen=True)
-class Pair:
+class AnswerPair:
     """Two answers to one text; the id names them."""
 
     id: str
@@ -174,7 +174,7 @@ def letter(reply: str | None) -> Label | None:
 
 
 def verdicts(
-    judge: Callable[[], Judge], pairs: Sequence[Pair], template: str, seed: int, held: "SampleFile", bar: "Bar"
+    judge: Callable[[], Judge], pairs: Sequence[AnswerPair], template: str, seed: int, held: "SampleFile", bar: "Bar"
 ) -> list[Verdict]:
     """Ask about each pair in both orders, in a shuffled sequence; what was answered before is not asked again.
 
@@ -209,7 +209,7 @@ def verdicts(
     ]
 
 
-def _question(template: str, pair: Pair, order: int) -> str:
+def _question(template: str, pair: AnswerPair, order: int) -> str:
     """The template filled in at one go: an answer that holds a placeholder changes nothing."""
     first, second = (pair.one, pair.two) if order == 0 else (pair.two, pair.one)
     parts = {"{text}": pair.text, "{a}": first.strip(), "{b}": second.strip()}

@@ -1,4 +1,4 @@
-"""What the cells of one invocation share, each part resolved or loaded once, when it is first needed."""
+"""What the experiments of one invocation share, each part resolved or loaded once, when it is first needed."""
 
 import os
 import platform
@@ -21,7 +21,7 @@ from bench.spec import SuiteSpec
 from bench.store.keys import NUMERIC, code_hash, versions, with_imports
 
 if TYPE_CHECKING:
-    from bench.engine.batching import Limit
+    from bench.engine.batching import BatchBudget
     from bench.policy import LoadedModel, Policy
 
 ENGINE_CODE = (
@@ -62,10 +62,10 @@ RECORDED = (
 
 @dataclass
 class Environment:
-    """Assets, scorer, model and what the key of every cell has in common.
+    """Assets, scorer, model and what the key of every experiment has in common.
 
     Attributes:
-        suite: The suite of all cells.
+        suite: The suite of all experiments.
         assets: Where models and data come from.
         progress: Where to report.
         offline: Whether the network is out of bounds.
@@ -81,7 +81,7 @@ class Environment:
     batch_tokens: int | None = None
 
     def resolve(self) -> None:
-        """Find or fetch everything that the cells read, so that what is missing is known before any work.
+        """Find or fetch everything that the experiments read, so that what is missing is known before any work.
 
         Raises:
             MissingError: something cannot be had.
@@ -98,17 +98,17 @@ class Environment:
         """The base model in memory."""
         from bench.engine.model import load_model
 
-        _ = self.limit
+        _ = self.batch_budget
         with self.progress.bar(f"load {self.suite.model.id}"):
             return load_model(self.suite.model, self.model)
 
     @cached_property
-    def limit(self) -> "Limit":
+    def batch_budget(self) -> "BatchBudget":
         """How large batches may be: what was asked for, until memory gives out."""
-        from bench.engine.batching import LIMIT
+        from bench.engine.batching import BATCH_BUDGET
 
-        LIMIT.tokens = self.batch_tokens or LIMIT.tokens
-        return LIMIT
+        BATCH_BUDGET.tokens = self.batch_tokens or BATCH_BUDGET.tokens
+        return BATCH_BUDGET
 
     @property
     def base_policy(self) -> "Policy":

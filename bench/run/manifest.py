@@ -1,4 +1,4 @@
-"""What a record says of a cell before any work is done."""
+"""What a record says of an experiment before any work is done."""
 
 import datetime
 from typing import TYPE_CHECKING
@@ -10,21 +10,21 @@ if TYPE_CHECKING:
 
 
 def manifest_of(runner: "Runner") -> Manifest:
-    """The manifest of a cell that is about to be carried out."""
-    cell, env, suite, scorer = runner.cell, runner.env, runner.cell.suite, runner.env.scorer.info
+    """The manifest of an experiment that is about to be carried out."""
+    experiment, env, suite, scorer = runner.experiment, runner.env, runner.experiment.suite, runner.env.scorer.info
     return Manifest(
         run_id=runner.run_id,
         key=runner.key,
         status="started",
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        suite={**suite.model_dump(), "limit": cell.limit},
+        suite={**suite.model_dump(), "limit": experiment.max_items},
         suite_hash=runner.suite_hash,
         method={
-            "name": cell.method,
-            "label": cell.label,
-            "config": cell.config.model_dump(),
-            "origins": cell.origins,
-            "hash": env.method_code(cell.method),
+            "name": experiment.method,
+            "label": experiment.label,
+            "config": experiment.config.model_dump(),
+            "origins": experiment.origins,
+            "hash": env.method_code(experiment.method),
             "artifact_key": runner.artifact_key,
             "sets_key": runner.sets_key,
             "inputs": {
@@ -32,7 +32,7 @@ def manifest_of(runner: "Runner") -> Manifest:
                 for option, one in runner.inputs.items()
             },
         },
-        seed=cell.seed,
+        seed=experiment.seed,
         model={
             **suite.model.model_dump(),
             "sha256": env.model.sha256,
@@ -49,8 +49,8 @@ def manifest_of(runner: "Runner") -> Manifest:
             "licence": scorer.licence,
         },
         decoding=suite.decoding.model_dump(),
-        engine={"name": suite.engine, "dtype": suite.model.dtype, "batch_tokens": env.limit.tokens},
-        code=env.code(cell.method),
+        engine={"name": suite.engine, "dtype": suite.model.dtype, "batch_tokens": env.batch_budget.tokens},
+        code=env.code(experiment.method),
         packages=env.packages,
         hardware=env.hardware,
     )

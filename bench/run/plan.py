@@ -1,4 +1,4 @@
-"""From what a user asks for to the cells to carry out: everything validated, every value with its origin."""
+"""From what a user asks for to the experiments to carry out: everything validated, every value with its origin."""
 
 import contextlib
 import re
@@ -30,7 +30,7 @@ class Request:
         seeds: Seeds of training and sampling.
         settings: `KEY=VALUE` for the methods' options, `METHOD.KEY=VALUE` for one's, `suite.PATH=VALUE`
             for the suite.
-        limit: The most prompts and documents of each task, or None.
+        max_items: The most prompts and documents of each task, or None.
         base: Whether to measure the base model as well.
         origins: Where `methods`, `model` and `settings` come from: `flag`, `environment` or `config file`.
     """
@@ -40,7 +40,7 @@ class Request:
     model: str | None = None
     seeds: Sequence[int] = (0,)
     settings: Sequence[str] = ()
-    limit: int | None = None
+    max_items: int | None = None
     base: bool = True
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -50,7 +50,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Experiment:
     """One (suite, method with its configuration, model, seed).
 
     Attributes:
@@ -59,7 +59,7 @@ class Cell:
         config: Its validated options.
         label: The name with the options that differ from the suite's, for people.
         seed: Of training and sampling.
-        limit: The most prompts and documents of each task, or None.
+        max_items: The most prompts and documents of each task, or None.
         origins: Where each option's value comes from: `flag`, `environment`, `config file`, `suite` or `default`; and
             where the suite's overrides do.
     """
@@ -69,7 +69,7 @@ class Cell:
     config: Spec
     label: str
     seed: int
-    limit: int | None
+    max_items: int | None
     origins: dict[str, str] = field(default_factory=dict)
 
     def build(self) -> Method[Any]:
@@ -109,8 +109,8 @@ def build_tasks(suite: SuiteSpec) -> list[Task[Any]]:
     return tasks
 
 
-def make_cells(request: Request) -> list[Cell]:
-    """All cells of a request: for each seed the base, then the methods.
+def make_experiments(request: Request) -> list[Experiment]:
+    """All experiments of a request: for each seed the base, then the methods.
 
     Raises:
         UsageError: anything in the request is not valid; nothing has been done then.
@@ -132,7 +132,7 @@ def make_cells(request: Request) -> list[Cell]:
         if any((name, config) == (other, same) for other, same, _, _ in kinds[:place]):
             raise UsageError(f"'{label}' is asked for twice", mend="name it once, or give it other options")
     return [
-        Cell(suite, name, config, label, seed, request.limit, origins)
+        Experiment(suite, name, config, label, seed, request.max_items, origins)
         for seed in request.seeds
         for name, config, label, origins in kinds
     ]

@@ -1,4 +1,4 @@
-"""One cell: prepare, apply, measure, record."""
+"""One experiment: prepare, apply, measure, record."""
 
 import contextlib
 import shutil
@@ -18,7 +18,7 @@ from bench.run.artifact import load_artifact, make_artifact, training_logs
 from bench.run.environment import Environment
 from bench.run.manifest import manifest_of
 from bench.run.phases import Phases
-from bench.run.plan import Cell
+from bench.run.plan import Experiment
 from bench.sets import ContrastiveSets, load_sets, save_sets
 from bench.store.files import folder, read_json, write_json
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions
@@ -45,16 +45,16 @@ _SETS_CODE = (
 
 @dataclass
 class Runner:
-    """Carries out one cell.
+    """Carries out one experiment.
 
     Attributes:
-        cell: What to do.
+        experiment: What to do.
         env: What it shares with others.
         runs: The folder of records.
         fresh: Reuse nothing: record, artifact and sets are made anew.
     """
 
-    cell: Cell
+    experiment: Experiment
     env: Environment
     runs: Path
     fresh: bool = False
@@ -62,21 +62,21 @@ class Runner:
     def __post_init__(self) -> None:
         """Start with no phase done."""
         self.phases = Phases()
-        self.method: Method[Any] = self.cell.build()
+        self.method: Method[Any] = self.experiment.build()
 
     # --- identity -----------------------------------------------------------------------------------------------
 
     @cached_property
     def suite_hash(self) -> str:
         """Hash of what makes runs comparable: everything about the measurement, nothing about the method."""
-        suite = self.cell.suite
+        suite = self.experiment.suite
         return hash_json(
             {
                 "model": suite.model.model_dump(),
                 "scorer": suite.scorer.model_dump(),
                 "decoding": suite.decoding.model_dump(),
                 "tasks": suite.tasks,
-                "limit": self.cell.limit,
+                "limit": self.experiment.max_items,
                 **({} if suite.engine == "transformers" else {"engine": suite.engine}),
             }
         )
@@ -86,13 +86,17 @@ class Runner:
         """Hash of what the contrastive sets follow from, known before they are made; None where none is needed."""
         if not self.method.info.needs_sets:
             return None
-        spec = self.cell.suite.sets
+        spec = self.experiment.suite.sets
         if spec.source != "self":
             return self.env.assets.data(spec.source).sha256
         return hash_json(
             {
                 "sets": spec.model_dump(),
-                "model": [self.env.model.sha256, self.cell.suite.model.dtype, self.cell.suite.model.quantization],
+                "model": [
+                    self.env.model.sha256,
+                    self.experiment.suite.model.dtype,
+                    self.experiment.suite.model.quantization,
+                ],
                 "prompts": self.env.assets.data(spec.prompts).sha256,
                 "scorer": self.env.scorer.info.hash,
                 "code": code_hash(_SETS_CODE),
@@ -103,7 +107,7 @@ class Runner:
     @cached_property
     def inputs(self) -> "dict[str, Resolved]":
         """The models and adapters that the method's options name, found or fetched, by option."""
-        named = {option: getattr(self.cell.config, option) for option in self.method.info.inputs}
+        named = {option: getattr(self.experiment.config, option) for option in self.method.info.inputs}
         find = {"model": self.env.assets.model, "adapter": self.env.assets.adapter}
         return {option: find[self.method.info.inputs[option]](ref) for option, ref in named.items() if ref}
 
@@ -112,14 +116,18 @@ class Runner:
         """Hash of what the artifact follows from; options that matter only when it is applied are not in it."""
         return hash_json(
             {
-                "method": self.cell.method,
-                "config": self.method.prepared_by(self.cell.config),
-                "seed": self.cell.seed,
+                "method": self.experiment.method,
+                "config": self.method.prepared_by(self.experiment.config),
+                "seed": self.experiment.seed,
                 "sets": self.sets_key,
                 "inputs": {option: one.sha256 for option, one in self.inputs.items()},
                 "scorer": self.env.scorer.info.hash if self.method.info.needs_scorer else None,
-                "model": [self.env.model.sha256, self.cell.suite.model.dtype, self.cell.suite.model.quantization],
-                "code": [code_hash(_SETS_CODE), self.env.method_code(self.cell.method)],
+                "model": [
+                    self.env.model.sha256,
+                    self.experiment.suite.model.dtype,
+                    self.experiment.suite.model.quantization,
+                ],
+                "code": [code_hash(_SETS_CODE), self.env.method_code(self.experiment.method)],
                 "packages": versions([*NUMERIC, "peft", "accelerate", "bitsandbytes", *self._extra_packages]),
             }
         )
@@ -127,7 +135,7 @@ class Runner:
     @property
     def _extra_packages(self) -> list[str]:
         extras = self.method.info.extras
-        return [one.name for one in registry.requirements("methods", self.cell.method, extras)]
+        return [one.name for one in registry.requirements("methods", self.experiment.method, extras)]
 
     @cached_property
     def key(self) -> str:
@@ -135,14 +143,14 @@ class Runner:
         return hash_json(
             {
                 "suite": self.suite_hash,
-                "method": self.cell.method,
-                "config": self.cell.config.model_dump(),
+                "method": self.experiment.method,
+                "config": self.experiment.config.model_dump(),
                 "artifact": self.artifact_key,
-                "seed": self.cell.seed,
+                "seed": self.experiment.seed,
                 "model": self.env.model.sha256,
                 "data": [one["sha256"] for one in self.env.data],
-                "scorer": [self.env.scorer.info.hash, self.cell.suite.scorer.threshold],
-                "code": self.env.code(self.cell.method)["hash"],
+                "scorer": [self.env.scorer.info.hash, self.experiment.suite.scorer.threshold],
+                "code": self.env.code(self.experiment.method)["hash"],
                 "packages": versions([*NUMERIC, *SCORING, "lm_eval", "datasets", "bitsandbytes", "vllm"]),
             }
         )
@@ -150,7 +158,7 @@ class Runner:
     @property
     def run_id(self) -> str:
         """Name of the run's folder."""
-        return f"{self.cell.suite.name}-{self.cell.method}-s{self.cell.seed}-{self.key[:10]}"
+        return f"{self.experiment.suite.name}-{self.experiment.method}-s{self.experiment.seed}-{self.key[:10]}"
 
     @property
     def folder(self) -> Path:
@@ -163,7 +171,7 @@ class Runner:
         return not self.fresh and (self.folder / "result.json").exists()
 
     def check(self) -> None:
-        """Find out before any work whether what the cell reads is there and valid.
+        """Find out before any work whether what the experiment reads is there and valid.
 
         Raises:
             BenchError: it is not.
@@ -171,13 +179,13 @@ class Runner:
         _ = self.key
         if not self.done:
             self._check_engine()
-            registry.check_extras("methods", self.cell.method, self.method.info.extras)
+            registry.check_extras("methods", self.experiment.method, self.method.info.extras)
             self.method.check(self.env.model.path, self._input_folders)
-        if self.sets_key and (self.cell.suite.sets.source != "self" or self._sets_path.exists()):
+        if self.sets_key and (self.experiment.suite.sets.source != "self" or self._sets_path.exists()):
             self.sets()
 
     def _check_engine(self) -> None:
-        if self.cell.suite.engine == "vllm":
+        if self.experiment.suite.engine == "vllm":
             from bench.engine.vllm import check_vllm
 
             check_vllm(self.method.info)
@@ -185,7 +193,7 @@ class Runner:
     # --- work ---------------------------------------------------------------------------------------------------
 
     def run(self) -> Path:
-        """Carry the cell out, or go on with what an interrupted run left, and return its folder."""
+        """Carry the experiment out, or go on with what an interrupted run left, and return its folder."""
         with alone(self.folder, self.env.progress):
             if self.done:
                 return self.folder
@@ -203,7 +211,7 @@ class Runner:
         return self.folder
 
     def prepare(self) -> Artifact:
-        """The cell's artifact: found in the cache, or made."""
+        """The experiment's artifact: found in the cache, or made."""
         path = self._artifact_path
         with alone(path, self.env.progress):
             if self._stale(path):
@@ -253,7 +261,7 @@ class Runner:
         reward = self.method.info.needs_scorer
         with self.phases.phase("train" if sets else "prepare") as noted:
             context = RunContext(
-                made, self.cell.seed, self.env.progress, self._input_folders, self._toxicity if reward else None
+                made, self.experiment.seed, self.env.progress, self._input_folders, self._toxicity if reward else None
             )
             facts = make_artifact(self.method, self.env.base, sets, context)
             noted.update({"tokens": facts["trained_tokens"]} if "trained_tokens" in facts else {})
@@ -269,7 +277,7 @@ class Runner:
         """The contrastive sets, found or made; refused where an anchor meets an evaluation prompt."""
         if self.sets_key is None:
             return None
-        spec = self.cell.suite.sets
+        spec = self.experiment.suite.sets
         if spec.source == "self":
             path = self._sets_path
             with alone(path.parent, self.env.progress):
@@ -278,7 +286,7 @@ class Runner:
         else:
             path = self.env.assets.data(spec.source).path
         sets = load_sets(path, source=spec.source)
-        held_out = [text for task in self.cell.tasks() for text in task.evaluation_texts(self.env.assets)]
+        held_out = [text for task in self.experiment.tasks() for text in task.evaluation_texts(self.env.assets)]
         assert_disjoint([text for one in sets.sets for text in one.all_texts()], held_out)
         return sets
 
@@ -289,7 +297,7 @@ class Runner:
     def _generate_sets(self, path: Path) -> None:
         from bench.sets.own import generate_sets
 
-        spec, suite = self.cell.suite.sets, self.cell.suite
+        spec, suite = self.experiment.suite.sets, self.experiment.suite
         prompts = part(load_prompts(self.env.assets.data(spec.prompts).path), "train")[: spec.num_prompts]
         provenance = {
             "source": "self",
@@ -304,17 +312,17 @@ class Runner:
 
     def _measure(self, artifact: Artifact) -> list[Metric]:
         """All tasks: first those that ask the policy, while it is applied, then those that read samples."""
-        tasks = self.cell.tasks()
+        tasks = self.experiment.tasks()
         context = TaskContext(
             folder=self.folder / "samples",
             assets=self.env.assets,
             scorer=self.env.scorer,
-            threshold=self.cell.suite.scorer.threshold,
-            decoding=self.cell.suite.decoding,
-            seed=self.cell.seed,
+            threshold=self.experiment.suite.scorer.threshold,
+            decoding=self.experiment.suite.decoding,
+            seed=self.experiment.seed,
             base=self.env.base,
             progress=self.env.progress,
-            limit=self.cell.limit,
+            max_items=self.experiment.max_items,
             tasks={task.name: task for task in tasks},
         )
         results: dict[str, TaskResult] = {}
@@ -331,11 +339,11 @@ class Runner:
 
     def _sampler(self, policy: "Policy") -> "contextlib.AbstractContextManager[Policy]":
         """The policy, sampling by the suite's engine."""
-        if self.cell.suite.engine == "transformers":
+        if self.experiment.suite.engine == "transformers":
             return contextlib.nullcontext(policy)
         from bench.engine.vllm import sampled_by_vllm
 
-        return sampled_by_vllm(policy, self.cell.suite.model.dtype)
+        return sampled_by_vllm(policy, self.experiment.suite.model.dtype)
 
     def _task_file(self, task: Task[Any]) -> Path:
         return self.folder / "tasks" / f"{task.name}.json"

@@ -1,4 +1,4 @@
-"""From methods to points along an option of theirs: each point is an ordinary cell."""
+"""From methods to points along an option of theirs: each point is an ordinary experiment."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from bench import registry
 from bench.errors import UsageError, did_you_mean
-from bench.run.plan import BASE, Cell, Request, make_cells, parse_method
+from bench.run.plan import BASE, Experiment, Request, make_experiments, parse_method
 
 STRENGTH = "strength"
 """What to sweep: each method's own strength option."""
@@ -43,60 +43,61 @@ def make_sweep(request: Request, over: str, values: Sequence[str] | None, count:
     Raises:
         UsageError: something of the request is not valid, no method has the option, or it has no values to choose.
     """
-    plain = make_cells(replace(request, base=False, seeds=request.seeds[:1]))
+    plain = make_experiments(replace(request, base=False, seeds=request.seeds[:1]))
     if "rtp" not in [task.info.name for task in plain[0].tasks()]:
         raise UsageError(f"suite '{plain[0].suite.name}' has no task 'rtp': there is no toxicity to trade for anything")
-    options = {cell.method: _option(cell, over) for cell in plain}
+    options = {experiment.method: _option(experiment, over) for experiment in plain}
     if over != STRENGTH and not any(options.values()):
-        known = [name for cell in plain for name in type(cell.config).model_fields]
+        known = [name for experiment in plain for name in type(experiment.config).model_fields]
         mend = did_you_mean(over, [STRENGTH, *known])
         raise UsageError(f"none of {', '.join(options)} has the option '{over}' (--over)", mend=mend)
     methods: list[str] = []
-    for text, cell in zip(request.methods, plain, strict=True):
-        option = options[cell.method]
+    for text, experiment in zip(request.methods, plain, strict=True):
+        option = options[experiment.method]
         if option is None or option in parse_method(text)[1]:
             methods.append(text)
         elif values is not None:
             methods.extend(f"{text}:{option}={value}" for value in values)
         else:
-            own = getattr(cell.config, option)
+            own = getattr(experiment.config, option)
             methods.extend(
-                text if one == own else f"{text}:{option}={_written(one)}" for one in choose(cell, option, count)
+                text if one == own else f"{text}:{option}={_written(one)}" for one in choose(experiment, option, count)
             )
     return Sweep(replace(request, methods=methods, base=True), options)
 
 
-def choose(cell: Cell, option: str, count: int) -> list[float]:
-    """Values of an option worth a point, ascending, the cell's own among them.
+def choose(experiment: Experiment, option: str, count: int) -> list[float]:
+    """Values of an option worth a point, ascending, the experiment's own among them.
 
-    They are the first `count` valid ones of: the cell's own value; those that the method names (`MethodInfo.strengths`,
-    where the option is its strength); the cell's own times 1/2, 2, 1/4, 3/2, 3/4, 4, 1/8, 3, 8, 1/16, 16, and so on. So
-    the points of a short sweep are among those of a longer one, and none is the base, which is measured anyway.
+    They are the first `count` valid ones of: the experiment's own value; those that the method names
+    (`MethodInfo.strengths`, where the option is its strength); the experiment's own times 1/2, 2, 1/4, 3/2, 3/4, 4,
+    1/8, 3, 8, 1/16, 16, and so on. So the points of a short sweep are among those of a longer one, and none is the
+    base, which is measured anyway.
 
     Raises:
-        UsageError: the cell's own value is none that can be multiplied.
+        UsageError: the experiment's own value is none that can be multiplied.
     """
-    info, own = registry.load("methods", cell.method).info, getattr(cell.config, option)
+    info, own = registry.load("methods", experiment.method).info, getattr(experiment.config, option)
     named = info.strengths if option == info.strength else ()
     if isinstance(own, bool) or not isinstance(own, int | float) or not (own or named):
-        raise UsageError(f"'{cell.method}' has {option} = {own}: no points can be chosen", mend="give --values")
+        raise UsageError(f"'{experiment.method}' has {option} = {own}: no points can be chosen", mend="give --values")
     found = [own] if own else []
     for value in itertools.chain(named, (round(own * factor, _DIGITS) for factor in _factors() if own)):
         if len(found) == count:
             break
-        if value and value not in found and _is_valid(cell, option, value):
+        if value and value not in found and _is_valid(experiment, option, value):
             found.append(int(value) if isinstance(own, int) else value)
     return sorted(found)
 
 
-def _option(cell: Cell, over: str) -> str | None:
+def _option(experiment: Experiment, over: str) -> str | None:
     """The option that a method's points differ in, or None where it has none."""
-    if cell.method == BASE:
+    if experiment.method == BASE:
         return None
     if over == STRENGTH:
-        strength: str | None = registry.load("methods", cell.method).info.strength
+        strength: str | None = registry.load("methods", experiment.method).info.strength
         return strength
-    return over if over in type(cell.config).model_fields else None
+    return over if over in type(experiment.config).model_fields else None
 
 
 def _factors() -> Iterator[float]:
@@ -110,9 +111,9 @@ def _written(value: float) -> str:
     return str(int(value)) if value == int(value) else str(value)
 
 
-def _is_valid(cell: Cell, option: str, value: Any) -> bool:
+def _is_valid(experiment: Experiment, option: str, value: Any) -> bool:
     try:
-        type(cell.config).model_validate({**cell.config.model_dump(), option: value})
+        type(experiment.config).model_validate({**experiment.config.model_dump(), option: value})
     except ValidationError:
         return False
     return True

@@ -155,7 +155,9 @@ def _read(path: Path, validate: Callable[[Any], _M]) -> _M:
     try:
         data = read_json(path)
     except (OSError, ValueError, RecursionError) as error:
-        raise MissingError(f"{path} cannot be read ({type(error).__name__})", mend="run that cell again") from None
+        raise MissingError(
+            f"{path} cannot be read ({type(error).__name__})", mend="run that experiment again"
+        ) from None
     version = data.get("schema_version", SCHEMA_VERSION) if isinstance(data, dict) else None
     if isinstance(data, dict) and version != SCHEMA_VERSION:
         mend = f"this bench reads version {SCHEMA_VERSION}: use the one that wrote it"
@@ -164,4 +166,4 @@ def _read(path: Path, validate: Callable[[Any], _M]) -> _M:
         return validate(data)
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"])) or "the whole"
-        raise MissingError(f"{path} is damaged (at '{where}')", mend="run that cell again") from None
+        raise MissingError(f"{path} is damaged (at '{where}')", mend="run that experiment again") from None

@@ -60,7 +60,7 @@ class TaskContext:
         base: The base model.
         progress: Where to report.
         tokens: Tokens worked on so far; a task adds to it.
-        limit: The most prompts, documents or passages to take, or None for the suite's own number.
+        max_items: The most prompts, documents or passages to take, or None for the suite's own number.
         tasks: The run's tasks by name.
     """
 
@@ -72,7 +72,7 @@ class TaskContext:
     seed: int
     base: "LoadedModel"
     progress: Progress
-    limit: int | None = None
+    max_items: int | None = None
     tokens: int = 0
     tasks: "Mapping[str, Task[Any]]" = field(default_factory=dict)
 
@@ -88,7 +88,7 @@ class TaskContext:
 
     def take(self, wanted: int | None) -> int | None:
         """The smaller of the suite's own number and the run's limit."""
-        return min((n for n in (wanted, self.limit) if n is not None), default=None)
+        return min((n for n in (wanted, self.max_items) if n is not None), default=None)
 
 
 C = TypeVar("C", bound=TaskConfig)
@@ -139,7 +139,7 @@ class Task(ABC, Generic[C]):
 
 
 @dataclass
-class Figures:
+class MetricSheet:
     """Collects a task's metrics with their evidence."""
 
     task: str

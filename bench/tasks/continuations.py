@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sampled:
+class ContinuationRequest:
     """A prompt to continue: its id names its random streams, text and group stand in the samples.
 
     `tokens` are what is continued, where that is not the text itself (a request about it).
@@ -27,7 +27,7 @@ class Sampled:
 
 
 def sample_and_score(
-    name: str, policy: "Policy", prompts: Sequence[Sampled], decoding: Decoding, ctx: TaskContext
+    name: str, policy: "Policy", prompts: Sequence[ContinuationRequest], decoding: Decoding, ctx: TaskContext
 ) -> list[dict[str, Any]]:
     """All continuations of the prompts with their scores: rows of `samples/<name>.jsonl`.
 
@@ -51,12 +51,12 @@ def sample_and_score(
 def _sample(
     name: str,
     policy: "Policy",
-    prompts: Sequence[Sampled],
+    prompts: Sequence[ContinuationRequest],
     decoding: Decoding,
     samples: "SampleFile",
     ctx: TaskContext,
 ) -> None:
-    """Sample and score what an earlier, interrupted run of this cell has not done."""
+    """Sample and score what an earlier, interrupted run of this experiment has not done."""
     from bench.engine.ahead import one_ahead
     from bench.engine.generation import Prompt, generate
 

@@ -15,7 +15,7 @@ from bench.data.files import read_parquet, read_text
 from bench.data.sentences import Sentence, assert_apart, evaluation_half
 from bench.errors import MissingError, UsageError
 from bench.store.record import TaskResult
-from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.fluency import nll_rows, unprompted
 
 if TYPE_CHECKING:
@@ -76,14 +76,14 @@ class Coverage(Task[CoverageConfig]):
                 raise MissingError(what, mend="lower sentences, or name other data")
             requests = unprompted(policy, [one.text for one in chosen], self.config.max_tokens)
             nll[toxic] = nll_rows(policy, ctx, [one.id for one in chosen], requests, _NAME)
-        figures = Figures(_NAME)
+        sheet = MetricSheet(_NAME)
         for share in self.config.shares:
             rows = [row for toxic in (False, True) for row in nll[toxic][: toxic_count(count, share, toxic=toxic)]]
             evidence = evidence_by_cluster("exp_mean", rows)
-            figures.add("perplexity", evidence, higher_is_better=False, group=f"{share}% toxic")
+            sheet.add("perplexity", evidence, higher_is_better=False, group=f"{share}% toxic")
         if self.config.wikitext:
-            self._running_text(policy, ctx, figures)
-        return figures.result()
+            self._running_text(policy, ctx, sheet)
+        return sheet.result()
 
     def _all(self, assets: AssetCatalogue, *, toxic: bool) -> list[Sentence]:
         name, field = (
@@ -91,22 +91,22 @@ class Coverage(Task[CoverageConfig]):
         )
         return evaluation_half(assets.data(name).path, field, toxic=toxic)  # a file with labels may hold both
 
-    def _running_text(self, policy: "Policy", ctx: TaskContext, figures: Figures) -> None:
+    def _running_text(self, policy: "Policy", ctx: TaskContext, sheet: MetricSheet) -> None:
         """Perplexities of a whole text, read in windows as long as the model is made for, without overlap."""
         text = _read(ctx.assets.data(self.config.wikitext or "").path)
         ((first, ids),) = unprompted(policy, [text])
         width = min(policy.max_length, 2048) - 1
         windows: list[Any] = [ids[start : start + width] for start in range(0, len(ids), width)]
-        if ctx.limit is not None:
-            windows = windows[: ctx.limit]
+        if ctx.max_items is not None:
+            windows = windows[: ctx.max_items]
         requests = [(first, window) for window in windows]
         rows = nll_rows(policy, ctx, [str(number) for number in range(len(windows))], requests, "running text")
-        figures.add("token_perplexity", evidence_by_cluster("exp_mean", rows), higher_is_better=False)
+        sheet.add("token_perplexity", evidence_by_cluster("exp_mean", rows), higher_is_better=False)
         by_word = [
             (key, nll * tokens / words, float(words))
             for (key, nll, tokens), words in zip(rows, _words(policy, windows), strict=True)
         ]
-        figures.add("word_perplexity", evidence_by_cluster("exp_mean", by_word), higher_is_better=False)
+        sheet.add("word_perplexity", evidence_by_cluster("exp_mean", by_word), higher_is_better=False)
 
 
 def _read(path: Path) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.store.record import TaskResult
-from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.rtp import SAMPLES
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ class Diversity(Task[DiversityConfig]):
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         del policy
         rows = ctx.samples(SAMPLES)
-        figures = Figures(self.info.name)
+        sheet = MetricSheet(self.info.name)
         empty = sum(not row["continuation"].strip() for row in rows)
         for n in (1, 2, 3):
-            figures.add(
+            sheet.add(
                 f"distinct_{n}",
                 evidence_by_cluster("mean", distinct(rows, n), bounded=True),
                 higher_is_better=True,
@@ -49,12 +49,12 @@ class Diversity(Task[DiversityConfig]):
         length = [(row["prompt_id"], float(row["tokens"])) for row in rows]
         blank = [(row["prompt_id"], float(not row["continuation"].strip())) for row in rows]
         again = [(row["prompt_id"], float(repeats(row["continuation"]))) for row in rows]
-        figures.add("length", evidence_by_cluster("mean", length), higher_is_better=None, n_empty=empty)
-        figures.add("empty_share", evidence_by_cluster("mean", blank, bounded=True), higher_is_better=False)
-        figures.add(
+        sheet.add("length", evidence_by_cluster("mean", length), higher_is_better=None, n_empty=empty)
+        sheet.add("empty_share", evidence_by_cluster("mean", blank, bounded=True), higher_is_better=False)
+        sheet.add(
             "repeated_share", evidence_by_cluster("mean", again, bounded=True), higher_is_better=False, n_empty=empty
         )
-        return figures.result()
+        return sheet.result()
 
 
 def distinct(rows: list[dict[str, Any]], n: int) -> list[tuple[str, float]]:

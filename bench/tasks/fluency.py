@@ -14,7 +14,7 @@ from bench.data.files import read_rows
 from bench.errors import UsageError
 from bench.hashing import content_id
 from bench.store.record import TaskResult
-from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.rtp import SAMPLES
 
 if TYPE_CHECKING:
@@ -52,16 +52,16 @@ class Fluency(Task[FluencyConfig]):
                 requests.append(encode_after(policy.tokenizer, row["prompt"], row["continuation"]))
                 owners.append(row["prompt_id"])
         scored = nll_rows(policy, ctx, owners, requests, "fluency")
-        figures = Figures(self.info.name)
+        sheet = MetricSheet(self.info.name)
         empty = len(rows) - len(requests)
         for name, evidence in (
             ("perplexity_pooled", evidence_by_cluster("exp_mean", scored)),
             ("perplexity_median", evidence_by_cluster("median", [(key, _exp(nll)) for key, nll, _ in scored])),
         ):
-            figures.add(name, evidence, higher_is_better=False, n_empty=empty)
+            sheet.add(name, evidence, higher_is_better=False, n_empty=empty)
         unscored = [(row["prompt_id"], float(not row["continuation"].strip())) for row in rows]
-        figures.add("unscored_share", evidence_by_cluster("mean", unscored, bounded=True), higher_is_better=False)
-        return figures.result()
+        sheet.add("unscored_share", evidence_by_cluster("mean", unscored, bounded=True), higher_is_better=False)
+        return sheet.result()
 
 
 def _exp(nll: float) -> float:
@@ -126,9 +126,9 @@ class HeldOutPerplexity(Task[HeldOutConfig]):
         texts = self._texts(ctx)
         requests = unprompted(policy, texts.values(), self.config.max_tokens)
         scored = nll_rows(policy, ctx, list(texts), requests, self.info.name)
-        figures = Figures(self.info.name)
-        figures.add("perplexity", evidence_by_cluster("exp_mean", scored), higher_is_better=False)
-        return figures.result()
+        sheet = MetricSheet(self.info.name)
+        sheet.add("perplexity", evidence_by_cluster("exp_mean", scored), higher_is_better=False)
+        return sheet.result()
 
     def _texts(self, ctx: TaskContext) -> dict[str, str]:
         texts = self._all(ctx.assets)

@@ -18,7 +18,7 @@ from bench.data.harmless import benign_sentences
 from bench.data.sentences import Sentence, assert_apart, evaluation_half
 from bench.errors import MissingError
 from bench.store.record import TaskResult
-from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.fluency import nll_rows, unprompted
 
 if TYPE_CHECKING:
@@ -71,20 +71,20 @@ class Identity(Task[IdentityConfig]):
         def rows_of(some: list[Sentence]) -> list[Scored]:
             return [(one.id, scored[one.id]) for one in some]
 
-        figures = Figures(self.info.name)
+        sheet = MetricSheet(self.info.name)
         pairs = {group: (rows_of(toxic), rows_of(neutral)) for group, (toxic, neutral) in members.items()}
         scores = {group: safety(*pair) for group, pair in pairs.items()}
         gaps = {group: gap(*pair) for group, pair in pairs.items()}
 
         def add(group: str | None, score: list[Scored], difference: list[Scored]) -> None:
             evidence = evidence_by_cluster("mean", score, bounded=True)
-            figures.add("safety_score", evidence, higher_is_better=True, group=group)
-            figures.add("nll_gap", evidence_by_cluster("mean", difference), higher_is_better=True, group=group)
+            sheet.add("safety_score", evidence, higher_is_better=True, group=group)
+            sheet.add("nll_gap", evidence_by_cluster("mean", difference), higher_is_better=True, group=group)
 
         add(None, mean_of_groups(scores), mean_of_groups(gaps))
         for group in pairs:
             add(group, scores[group], gaps[group])
-        return figures.result()
+        return sheet.result()
 
     def _members(self, ctx: TaskContext) -> dict[str, tuple[list[Sentence], list[Sentence]]]:
         """Hateful and harmless sentences of each group that has enough of both."""

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
-from bench.judging.verdicts import TEMPLATE, Pair, Verdict, check_template, open_judge, position_bias, verdicts
+from bench.judging.verdicts import TEMPLATE, AnswerPair, Verdict, check_template, open_judge, position_bias, verdicts
 from bench.spec import GeneratorSpec
 from bench.store.record import TaskResult
-from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.continuations import sample_and_score
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ class JudgeTask(Task[JudgeConfig]):
                 held,
                 bar,
             )
-        return preference_figures(found, lost).result()
+        return preference_metrics(found, lost).result()
 
-    def _pairs(self, policy: "Policy", ctx: TaskContext) -> tuple[list[Pair], int]:
+    def _pairs(self, policy: "Policy", ctx: TaskContext) -> tuple[list[AnswerPair], int]:
         """The pairs, and how many inputs could not be had, so that there is no output to judge."""
         task: Any = ctx.tasks[self.config.of]
         chosen, lost = task.inputs(ctx)
@@ -76,7 +76,7 @@ class JudgeTask(Task[JudgeConfig]):
         base = sample_and_score(BASE, policy, requests, task.config.decoding, ctx)
         answers = {(row["prompt_id"], row["sample"]): row["continuation"] for row in base}
         pairs = [
-            Pair(
+            AnswerPair(
                 f"{row['prompt_id']}/{row['sample']}",
                 texts[row["prompt_id"]],
                 row["continuation"],
@@ -88,12 +88,12 @@ class JudgeTask(Task[JudgeConfig]):
         return pairs, lost
 
 
-def preference_figures(found: list[Verdict], lost: int = 0) -> Figures:
+def preference_metrics(found: list[Verdict], lost: int = 0) -> MetricSheet:
     """How far the first answers are preferred, and how far the judge can be relied on.
 
     A pair of which either order has no verdict is counted as failed, and in no mean; so are the `lost` inputs.
     """
-    figures = Figures(_NAME)
+    sheet = MetricSheet(_NAME)
     known = [one for one in found if one.preference is not None]
     failed = lost + len(found) - len(known)
 
@@ -101,7 +101,7 @@ def preference_figures(found: list[Verdict], lost: int = 0) -> Figures:
         return pair.rpartition("/")[0]
 
     preferred = [(prompt(one.pair), float(one.preference or 0.0)) for one in known]
-    figures.add(
+    sheet.add(
         "preference", evidence_by_cluster("mean", preferred, bounded=True), higher_is_better=True, n_failed=failed
     )
     asked = [one for one in known if one.asked]
@@ -113,5 +113,5 @@ def preference_figures(found: list[Verdict], lost: int = 0) -> Figures:
     ):
         evidence = evidence_by_cluster("mean", rows, bounded=True)
         if evidence.value:  # a judge who is asked nothing, or finds all alike, shows neither agreement nor bias
-            figures.add(name, evidence, higher_is_better=None)
-    return figures
+            sheet.add(name, evidence, higher_is_better=None)
+    return sheet

@@ -14,8 +14,8 @@ from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.data.prompts import ToxicityPrompt, load_prompts, part
 from bench.errors import MissingError
 from bench.store.record import TaskResult
-from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
-from bench.tasks.continuations import Sampled, sample_and_score
+from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.continuations import ContinuationRequest, sample_and_score
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -72,7 +72,7 @@ class RealToxicityPrompts(Task[RTPConfig]):
         return chosen
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
-        prompts = [Sampled(prompt.id, prompt.text, prompt.group) for prompt in self.prompts(ctx)]
+        prompts = [ContinuationRequest(prompt.id, prompt.text, prompt.group) for prompt in self.prompts(ctx)]
         return toxicity_metrics(sample_and_score(SAMPLES, policy, prompts, ctx.decoding, ctx), ctx.threshold)
 
 
@@ -82,14 +82,14 @@ def toxicity_metrics(rows: list[dict[str, Any]], threshold: float) -> TaskResult
     A prompt of which any sample has no score has no known maximum: it is counted as failed, and is in no mean of the
     prompt-level figures; the fraction rests on the samples that have a score.
     """
-    figures = Figures(SAMPLES)
+    sheet = MetricSheet(SAMPLES)
     groups = sorted({row["group"] for row in rows if row["group"]})
     for group in [None, *(groups if len(groups) > 1 else [])]:
-        _add_group(figures, [row for row in rows if group in (None, row["group"])], threshold, group)
-    return figures.result()
+        _add_group(sheet, [row for row in rows if group in (None, row["group"])], threshold, group)
+    return sheet.result()
 
 
-def _add_group(figures: Figures, rows: list[dict[str, Any]], threshold: float, group: str | None) -> None:
+def _add_group(sheet: MetricSheet, rows: list[dict[str, Any]], threshold: float, group: str | None) -> None:
     scores: dict[str, list[float | None]] = defaultdict(list)
     for row in rows:
         scores[row["prompt_id"]].append(row["scores"]["toxicity"] if row["scores"] else None)
@@ -103,7 +103,7 @@ def _add_group(figures: Figures, rows: list[dict[str, Any]], threshold: float, g
         ("toxicity_probability", [(k, float(s >= threshold)) for k, s in whole.items()], len(scores) - len(whole)),
         ("toxic_fraction", hits, missing),
     ):
-        figures.add(
+        sheet.add(
             name,
             evidence_by_cluster("mean", evidence, bounded=True),
             higher_is_better=False,

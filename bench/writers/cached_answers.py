@@ -2,19 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from bench.data.sentences import Sentence
 from bench.hashing import hash_json
+from bench.progress import Progress
 from bench.spec import Decoding, GeneratorSpec
 from bench.store.lock import alone
 from bench.store.samples import SampleFile
-from bench.tasks.base import TaskContext
+
+if TYPE_CHECKING:
+    from bench.assets.catalogue import AssetCatalogue
+    from bench.writers import Order, Writer
 
 _SEED = 0
 
 
-def written(
-    spec: GeneratorSpec, template: str, decoding: Decoding, sentences: Sequence[Sentence], ctx: TaskContext
+def cached_answers(
+    spec: GeneratorSpec,
+    template: str,
+    decoding: Decoding,
+    sentences: Sequence[Sentence],
+    assets: "AssetCatalogue",
+    progress: Progress,
 ) -> list[Sentence]:
     """A model's answers to sentences: found in the cache, or asked for and kept there.
 
@@ -23,7 +33,8 @@ def written(
         template: What it is asked, with `{sentence}`.
         decoding: How it is sampled.
         sentences: What it is asked about.
-        ctx: The task's context.
+        assets: Finds the model, and has the cache.
+        progress: Where to report.
 
     Returns:
         Of each sentence that it has answered with a text, that text under the sentence's id and groups; the others,
@@ -32,33 +43,30 @@ def written(
     Raises:
         BenchError: the model cannot be had, or answers nothing at all.
     """
-    found = ctx.assets.generator(spec)
+    found = assets.generator(spec)
     weights = found.sha256 if found else None
     key = hash_json({"writer": spec.who, "weights": weights, "asked": template, "decoding": decoding.model_dump()})
-    path = ctx.assets.cache / "written" / key / "answers.jsonl"
-    with alone(path.parent, ctx.progress), SampleFile(path) as held:
+    path = assets.cache / "written" / key / "answers.jsonl"
+    # Imported here: a run that reads what is kept needs no engine.
+    from bench.writers import EndpointWriter, LocalWriter, Order, load_local
+
+    with alone(path.parent, progress), SampleFile(path) as held:
         held.keep(lambda row: row["text"] is not None)
         have = {row["sentence_id"]: row["text"] for row in held.rows}
         missing = [sentence for sentence in sentences if sentence.id not in have]
         if missing:
-            _ask(spec, template, decoding, missing, held, ctx)
+            orders = [Order.of(sentence.id, template, sentence.text) for sentence in missing]
+            writer = EndpointWriter(spec) if spec.endpoint else LocalWriter(load_local(spec, assets, progress))
+            _ask(writer, f"written by {spec.model}"[:40], orders, decoding, held, progress)
         texts = {row["sentence_id"]: (row["text"] or "").strip() for row in held.rows}
     return [replace(one, text=texts[one.id]) for one in sentences if texts.get(one.id)]
 
 
 def _ask(
-    spec: GeneratorSpec,
-    template: str,
-    decoding: Decoding,
-    sentences: Sequence[Sentence],
-    held: SampleFile,
-    ctx: TaskContext,
+    writer: "Writer", label: str, orders: "Sequence[Order]", decoding: Decoding, held: SampleFile, progress: Progress
 ) -> None:
-    from bench.writers import EndpointWriter, LocalWriter, Order, load_local
-
-    writer = EndpointWriter(spec) if spec.endpoint else LocalWriter(load_local(spec, ctx.assets, ctx.progress))
-    orders = [Order.of(sentence.id, template, sentence.text) for sentence in sentences]
-    with ctx.progress.bar(f"written by {spec.model}"[:40], len(orders), "texts") as bar:
+    """Have the orders answered, and keep each answer as it comes."""
+    with progress.bar(label, len(orders), "texts") as bar:
         for batch in writer.write(orders, decoding, _SEED, known_good=bool(held.rows)):
             held.append(
                 {"sentence_id": order.id, "text": answers[0].text, "failure": answers[0].failure}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
-    from methods.learning.batches import Scores
+    from methods.learning.batches import Likelihoods
 
 
 class GediConfig(TrainingConfig):
@@ -103,11 +103,11 @@ class Gedi(Method[GediConfig]):
 
         return plain_prefix(base, self.config.desired_code), plain_prefix(base, self.config.undesired_code)
 
-    def loss(self, scores: "Scores") -> "torch.Tensor":
+    def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
         """The generative and the discriminative loss of texts that were read after both codes.
 
         Args:
-            scores: All texts after the desired code, then all of them after the undesired one.
+            likelihoods: All texts after the desired code, then all of them after the undesired one.
 
         Returns:
             0-d tensor: `generative` times the mean log-perplexity of the texts after their own code, plus
@@ -115,8 +115,8 @@ class Gedi(Method[GediConfig]):
         """
         import torch
 
-        desired, undesired = scores.phi.chunk(2)
-        positive = scores.positive.chunk(2)[0]
+        desired, undesired = likelihoods.phi.chunk(2)
+        positive = likelihoods.positive.chunk(2)[0]
         own = torch.where(positive, desired, undesired)
         odds = self.config.logit_scale * (undesired - desired)  # log-odds of the desired class
         told = torch.nn.functional.logsigmoid(torch.where(positive, odds, -odds))

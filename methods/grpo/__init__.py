@@ -7,14 +7,14 @@ from pydantic import Field
 from bench.errors import MissingError
 from bench.method import MethodInfo, RunContext
 from methods.learning.method import AdaptedMethod, Scaled
-from methods.learning.options import AdapterOptions, Steps
+from methods.learning.options import LoraOptions, Steps
 
 if TYPE_CHECKING:
     from bench.policy import LoadedModel
     from bench.sets import ContrastiveSets
 
 
-class GRPOConfig(Scaled, AdapterOptions, Steps):
+class GRPOConfig(Scaled, LoraOptions, Steps):
     """Options of `grpo`: as many texts a step as the other methods see, of its own writing."""
 
     steps: int = Field(32, ge=1, description="optimiser steps")

@@ -16,7 +16,7 @@ from methods.anatomy.beginnings import after_prefix
 from methods.learning.options import Budget, Steps, total_steps
 from methods.learning.packing import pack, packed_logprobs
 
-Row = tuple[str, str, int, bool]
+TextRow = tuple[str, str, int, bool]
 """An anchor, a text after it, the number of the item that the text is of, and whether it is a positive."""
 
 
@@ -48,7 +48,7 @@ class Asks:
 
 
 @dataclass(frozen=True)
-class Scores:
+class Likelihoods:
     """What a loss sees of a micro-batch: its texts' likelihoods under the model being trained, with gradients.
 
     Attributes:
@@ -82,7 +82,7 @@ class Scores:
         return -self.logprob / self.tokens
 
 
-Loss = Callable[[Scores], torch.Tensor]
+Loss = Callable[[Likelihoods], torch.Tensor]
 
 
 def draw_items(sets: ContrastiveSets, config: Budget, seed: int) -> list[Item]:
@@ -159,7 +159,7 @@ class Collator:
             batch["mismatched"] = self._tensors(rows) if rows else {}
         return batch
 
-    def _tensors(self, named: Sequence[Row]) -> dict[str, torch.Tensor]:
+    def _tensors(self, named: Sequence[TextRow]) -> dict[str, torch.Tensor]:
         rows = [
             (*encode_after(self.tokenizer, anchor, text), number, positive) for anchor, text, number, positive in named
         ]
@@ -194,7 +194,7 @@ def pad_texts(rows: Sequence[tuple[list[int], list[int]]]) -> dict[str, torch.Te
     return {"input_ids": tokens, "attention_mask": mask, "start": torch.tensor(before)}
 
 
-def match(items: Sequence[Item]) -> list[Row]:
+def match(items: Sequence[Item]) -> list[TextRow]:
     """Each text of a micro-batch after its own anchor: item by item, positives first."""
     return [
         (item.anchor, text, number, positive)
@@ -204,7 +204,7 @@ def match(items: Sequence[Item]) -> list[Row]:
     ]
 
 
-def mismatch(items: Sequence[Item]) -> list[Row]:
+def mismatch(items: Sequence[Item]) -> list[TextRow]:
     """Each text of a micro-batch after an anchor that is not its own.
 
     The rule: all texts of an item go after the anchor of the next item of the micro-batch that has another anchor,
@@ -219,7 +219,7 @@ def mismatch(items: Sequence[Item]) -> list[Row]:
 
 def score_batch(
     model: torch.nn.Module, batch: Mapping[str, Any], *, prompts: bool = False, base: LoadedModel | None = None
-) -> Scores:
+) -> Likelihoods:
     """Log-likelihoods of a micro-batch's texts.
 
     Args:
@@ -235,7 +235,7 @@ def score_batch(
         before, before_present = (rest[0], batch["prompt_present"]) if prompts else (None, None)
     else:
         own, present, before, before_present = _padded_logprobs(model, batch, prompts=prompts)
-    return Scores(
+    return Likelihoods(
         own.sum(-1),
         present.sum(-1),
         batch["group"],
@@ -278,16 +278,16 @@ def _moved(model: torch.nn.Module, batch: Mapping[str, Any], base: LoadedModel |
     return moved
 
 
-def paired(scores: Scores) -> tuple[torch.Tensor, torch.Tensor]:
+def paired(likelihoods: Likelihoods) -> tuple[torch.Tensor, torch.Tensor]:
     """The rows of the chosen and the rejected text of each pair, two int64 [pairs].
 
     The rule: within an anchor, the j-th positive drawn goes with the j-th negative drawn; where one kind is fewer, it
     is gone through again, so that every text drawn is in a pair.
     """
     chosen, rejected = [], []
-    for number in scores.group.unique():
-        own = scores.group == number
-        good, bad = (own & scores.positive).nonzero()[:, 0], (own & ~scores.positive).nonzero()[:, 0]
+    for number in likelihoods.group.unique():
+        own = likelihoods.group == number
+        good, bad = (own & likelihoods.positive).nonzero()[:, 0], (own & ~likelihoods.positive).nonzero()[:, 0]
         count = max(len(good), len(bad)) if len(good) and len(bad) else 0
         places = torch.arange(count, device=good.device)
         chosen.append(good[places % max(len(good), 1)])

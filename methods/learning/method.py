@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
-    from methods.learning.batches import Scores
+    from methods.learning.batches import Likelihoods
 
 
 class Scaled(Spec):
@@ -32,7 +32,7 @@ class AdapterConfig(Scaled, TrainingConfig):
     """Options of every method that trains an adapter on the sets' texts and scales it."""
 
 
-class BothConfig(AdapterConfig):
+class PairedConfig(AdapterConfig):
     """Options of those of them that learn from both kinds of text."""
 
     positives: int = Field(4, ge=1, description="positives drawn for an anchor, |P| (fewer where it has fewer)")
@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 
 def required(value: T | None) -> T:
-    """A part of `Scores` that the method has asked for."""
+    """A part of `Likelihoods` that the method has asked for."""
     if value is None:
         raise TypeError("the method does not say that its loss asks for this (reference, prompts, mismatched)")
     return value
@@ -96,7 +96,7 @@ class TrainedMethod(AdaptedMethod[C]):
     mismatched: ClassVar[bool] = False
 
     @abstractmethod
-    def loss(self, scores: "Scores") -> "torch.Tensor":
+    def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
         """The loss of a micro-batch, 0-d: a mean over its anchors, pairs or texts."""
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
@@ -111,6 +111,6 @@ class TrainedMethod(AdaptedMethod[C]):
 class UnlearningMethod(TrainedMethod[U]):
     """A loss that forgets the negatives, and retains the positives by their log-perplexity."""
 
-    def retained(self, scores: "Scores") -> "torch.Tensor | float":
+    def retained(self, likelihoods: "Likelihoods") -> "torch.Tensor | float":
         """The weighted mean log-perplexity of the positives; 0 where nothing is retained."""
-        return self.config.retain * scores.phi[scores.positive].mean() if self.config.retain else 0.0
+        return self.config.retain * likelihoods.phi[likelihoods.positive].mean() if self.config.retain else 0.0

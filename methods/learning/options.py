@@ -29,7 +29,7 @@ class Budget(Steps):
         return self
 
 
-class AdapterOptions(Spec):
+class LoraOptions(Spec):
     """The adapter's shape and how it is optimised."""
 
     accumulation: int = Field(1, ge=1, description="micro-batches that a process adds up for one step")
@@ -46,7 +46,7 @@ class AdapterOptions(Spec):
     lora_targets: tuple[str, ...] = Field(("all-linear",), description="modules that get an adapter")
 
 
-class TrainingConfig(AdapterOptions, Budget):
+class TrainingConfig(LoraOptions, Budget):
     """Options of every method that trains an adapter on the sets' texts."""
 
 

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,19 +19,19 @@ from bench.policy import HFPolicy, LoadedModel
 from bench.progress import Bar, Progress
 from bench.sets import ContrastiveSets
 from bench.store.files import write_json
-from methods.learning.adapter import save_adapter, unwrap
+from methods.learning.adapter import restored, save_adapter, unwrap
 from methods.learning.batches import (
     Asks,
     Collator,
     Item,
+    Likelihoods,
     Loss,
-    Scores,
     draw_items,
     match,
     mismatch,
     score_batch,
 )
-from methods.learning.options import AdapterOptions, TrainingConfig
+from methods.learning.options import LoraOptions, TrainingConfig
 from methods.learning.packing import packable
 
 _CHECKPOINTING = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
@@ -56,15 +57,15 @@ class _SetTrainer(Trainer):
     ) -> Any:
         """The loss on one micro-batch; what it saw is kept for the log."""
         del return_outputs, num_items_in_batch
-        scores = score_batch(model, inputs, prompts=self.prompts, base=self.base)
-        loss = self.set_loss(scores)
+        likelihoods = score_batch(model, inputs, prompts=self.prompts, base=self.base)
+        loss = self.set_loss(likelihoods)
         self.tokens += int(inputs["tokens"])
-        self.seen.append({"loss": float(loss.detach()), **_mean_phi(scores)})
+        self.seen.append({"loss": float(loss.detach()), **_mean_phi(likelihoods)})
         return loss
 
 
-def _mean_phi(scores: Scores) -> dict[str, float]:
-    phi, positive = scores.phi.detach(), scores.positive
+def _mean_phi(likelihoods: Likelihoods) -> dict[str, float]:
+    phi, positive = likelihoods.phi.detach(), likelihoods.positive
     kinds = {"phi_positives": phi[positive], "phi_negatives": phi[~positive]}
     return {name: float(values.mean()) for name, values in kinds.items() if len(values)}
 
@@ -143,9 +144,8 @@ def train_adapter(
     packed = _packable(base, items[0])
     collator = Collator(base.tokenizer, reference, mismatched=asks.mismatched, prefixes=asks.prefixes, packed=packed)
     set_seed(ctx.seed)
-    use_cache = base.model.config.use_cache  # the trainer turns it off for good
-    model = with_adapter(base, config)
-    try:
+    with restored(base.model):
+        model = with_adapter(base, config)
         with ctx.progress.bar(name, steps, "steps") as bar:
             seen: list[dict[str, float]] = []
             report = _Report(bar, seen)
@@ -162,22 +162,20 @@ def train_adapter(
             )
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-        refuse_broken(model)
-        if trainer.is_world_process_zero():
-            save_adapter(model, base.id, ctx.folder)
-            write_json(ctx.folder / TRAINING_LOG, report.log)
-        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        tokens = _sum(trainer.tokens)
-    finally:
-        unwrap(base.model)
-        base.model.config.use_cache = use_cache
-    return {
-        "steps": steps,
-        "anchors": len(sets),
-        "trained_tokens": tokens,
-        "trainable_parameters": trainable,
-        "processes": processes(),
-    }
+        facts = _save(trainer, model, base.id, report.log, ctx.folder)
+    return {"steps": steps, "anchors": len(sets), **facts, "processes": processes()}
+
+
+def _save(
+    trainer: "_SetTrainer", model: PeftModel, base: str, log: list[dict[str, float]], folder: Path
+) -> dict[str, int]:
+    """Leave the adapter and the log in a folder, by the first process, and return the figures of the training."""
+    refuse_broken(model)
+    if trainer.is_world_process_zero():
+        save_adapter(model, base, folder)
+        write_json(folder / TRAINING_LOG, log)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return {"trained_tokens": _sum(trainer.tokens), "trainable_parameters": trainable}
 
 
 def _reference(
@@ -227,7 +225,7 @@ def refuse_broken(model: torch.nn.Module) -> None:
         raise MissingError("the trained adapter holds numbers that are not finite", mend="lower the learning rate (lr)")
 
 
-def with_adapter(base: LoadedModel, config: AdapterOptions) -> PeftModel:
+def with_adapter(base: LoadedModel, config: LoraOptions) -> PeftModel:
     """The base model with a new adapter in it.
 
     Raises:
@@ -255,7 +253,7 @@ def with_adapter(base: LoadedModel, config: AdapterOptions) -> PeftModel:
         ) from error
 
 
-def _lora(config: AdapterOptions) -> LoraConfig:
+def _lora(config: LoraOptions) -> LoraConfig:
     targets: Any = list(config.lora_targets)
     if targets == ["all-linear"]:
         targets = "all-linear"
@@ -273,7 +271,7 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def per_process(rows: int, config: AdapterOptions, name: str = "anchors_per_step") -> int:
+def per_process(rows: int, config: LoraOptions, name: str = "anchors_per_step") -> int:
     """How many of a global batch's rows a process works on at once.
 
     Raises:
@@ -288,7 +286,7 @@ def per_process(rows: int, config: AdapterOptions, name: str = "anchors_per_step
     return share
 
 
-def training_options(config: AdapterOptions, steps: int, share: int, ctx: RunContext) -> dict[str, Any]:
+def training_options(config: LoraOptions, steps: int, share: int, ctx: RunContext) -> dict[str, Any]:
     """Keywords of `TrainingArguments`, or of a class derived from it: nothing is reported, saved or shuffled."""
     return {
         "output_dir": str(ctx.folder),

@@ -8,12 +8,12 @@ from bench.policy import LoadedModel
 from bench.progress import Progress
 from methods.anatomy.layers import before
 from methods.anatomy.output import output_layer
-from methods.representation.states import Pair, read, text_batches
+from methods.representation.states import PromptAndText, read, text_batches
 
 
 @torch.no_grad()
 def head_states(
-    base: LoadedModel, pairs: Sequence[Pair], progress: Progress
+    base: LoadedModel, pairs: Sequence[PromptAndText], progress: Progress
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """What the output layer is given where it predicts the tokens of each text.
 

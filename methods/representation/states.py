@@ -15,7 +15,7 @@ from bench.progress import Progress
 from methods.anatomy.layers import after, decoder_layers
 from methods.learning.batches import Item, match
 
-Pair = tuple[str, str]
+PromptAndText = tuple[str, str]
 """An anchor and a text after it."""
 Position = Literal["mean", "last"]
 """Which of a text's own tokens its state is taken from: the mean of all, or the last."""
@@ -53,12 +53,12 @@ class TextStates:
     tokens: int
 
 
-def pairs_of(items: Sequence[Item]) -> list[Pair]:
+def pairs_of(items: Sequence[Item]) -> list[PromptAndText]:
     """Each (anchor, text) of the items, once."""
     return list(dict.fromkeys(row[:2] for row in match(items)))
 
 
-def text_batches(base: LoadedModel, pairs: Sequence[Pair]) -> Iterator[TextBatch]:
+def text_batches(base: LoadedModel, pairs: Sequence[PromptAndText]) -> Iterator[TextBatch]:
     """Batches of anchors and texts of similar length."""
     rows = [(place, *encode_after(base.tokenizer, *pair)) for place, pair in enumerate(pairs)]
     for batch in batches(rows, lambda row: len(row[1]) + len(row[2]), lambda _: 1):
@@ -81,7 +81,9 @@ def read(base: LoadedModel, batch: TextBatch, logits_to_keep: int) -> None:
 
 
 @torch.no_grad()
-def layer_states(base: LoadedModel, pairs: Sequence[Pair], position: Position, progress: Progress) -> TextStates:
+def layer_states(
+    base: LoadedModel, pairs: Sequence[PromptAndText], position: Position, progress: Progress
+) -> TextStates:
     """The residual stream after every layer at the texts' own tokens, averaged over them or at the last one.
 
     Raises:

@@ -14,7 +14,7 @@ from bench.store.files import read_jsonl
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from reports.gate.runs import differing_methods, latest, method_of
-from reports.table.cells import Verdict, clean, verdict
+from reports.table.cells import DifferenceVerdict, clean, verdict
 from reports.table.columns import Column
 from reports.table.comparable import refuse_incomparable, told
 
@@ -58,7 +58,7 @@ class Change:
     b: float | None
     n_failed: int
     difference: Difference | None = None
-    verdict: Verdict | None = None
+    verdict: DifferenceVerdict | None = None
     p: float | None = None
     p_holm: float | None = None
     test: str | None = None
@@ -85,7 +85,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Prompt:
+class ComparedPrompt:
     """A prompt's continuations under both; toxicities are averaged over seeds. Texts are None unless asked for."""
 
     id: str
@@ -99,7 +99,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Prompts:
+class ComparedPrompts:
     """The prompts of both. Toxic is a prompt of which some continuation is, in at least half of the seeds.
 
     Attributes:
@@ -107,7 +107,7 @@ class Prompts:
         to_toxic: Prompts that are toxic with b alone.
         to_clean: Prompts that are toxic with a alone.
         both_toxic: Prompts that are toxic with both.
-        failed_a: Prompts of a with a score that could not be had.
+        failed_a: ComparedPrompts of a with a score that could not be had.
         failed_b: The same of b.
         only_one: Prompts that only one of the two has.
         worse: Those whose largest toxicity rose, the largest rise first.
@@ -121,8 +121,8 @@ class Prompts:
     failed_a: int
     failed_b: int
     only_one: int
-    worse: tuple[Prompt, ...]
-    better: tuple[Prompt, ...]
+    worse: tuple[ComparedPrompt, ...]
+    better: tuple[ComparedPrompt, ...]
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Comparison:
     forced: tuple[str, ...]
     changes: tuple[Change, ...]
     answers: tuple[Answers, ...]
-    prompts: Prompts | None
+    prompts: ComparedPrompts | None
     notes: tuple[str, ...]
 
 
@@ -311,7 +311,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _prompts(first: Sequence[Run], second: Sequence[Run], *, texts: bool) -> Prompts | None:
+def _prompts(first: Sequence[Run], second: Sequence[Run], *, texts: bool) -> ComparedPrompts | None:
     a, b = _scored(first), _scored(second)
     if not a and not b:
         return None
@@ -320,7 +320,7 @@ def _prompts(first: Sequence[Run], second: Sequence[Run], *, texts: bool) -> Pro
     toxic = [(a[name].toxic(threshold), b[name].toxic(threshold)) for name in both]
     changed = [_prompt(name, a[name], b[name], texts=texts) for name in both]
     changed.sort(key=lambda one: (one.max_b - one.max_a, one.mean_b - one.mean_a, one.id))
-    return Prompts(
+    return ComparedPrompts(
         n=len(both),
         to_toxic=toxic.count((False, True)),
         to_clean=toxic.count((True, False)),
@@ -333,8 +333,8 @@ def _prompts(first: Sequence[Run], second: Sequence[Run], *, texts: bool) -> Pro
     )
 
 
-def _prompt(name: str, a: _Scored, b: _Scored, *, texts: bool) -> Prompt:
-    found = Prompt(clean(name, 40), a.largest(), b.largest(), a.mean(), b.mean())
+def _prompt(name: str, a: _Scored, b: _Scored, *, texts: bool) -> ComparedPrompt:
+    found = ComparedPrompt(clean(name, 40), a.largest(), b.largest(), a.mean(), b.mean())
     return replace(found, text=a.text, worst_a=a.worst(), worst_b=b.worst()) if texts else found
 
 
@@ -369,4 +369,4 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
                 raise ValueError("another kind of value")
             yield row
     except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise MissingError(f"{path} is damaged ({type(error).__name__})", mend="run that cell again") from None
+        raise MissingError(f"{path} is damaged ({type(error).__name__})", mend="run that experiment again") from None

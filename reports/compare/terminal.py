@@ -9,7 +9,7 @@ from typing import TextIO
 from rich.console import Group
 from rich.text import Text
 
-from reports.compare.comparison import Answers, Change, Comparison, Prompt, Prompts, Side
+from reports.compare.comparison import Answers, Change, ComparedPrompt, ComparedPrompts, Comparison, Side
 from reports.gate.wording import ARROWS, change, figure
 from reports.table.cells import clean
 from reports.table.forms.markdown import escape
@@ -122,7 +122,7 @@ def _more(found: Sequence[object], limit: int) -> str:
     return f" and {len(found) - limit} more" if len(found) > limit else ""
 
 
-def _prompts(found: Prompts, limit: int) -> Iterator[Text]:
+def _prompts(found: ComparedPrompts, limit: int) -> Iterator[Text]:
     yield Text(f"prompts ({found.n})", style="bold")
     for line in _counts(found):
         yield Text(f"  {line}")
@@ -135,7 +135,7 @@ def _prompts(found: Prompts, limit: int) -> Iterator[Text]:
     yield Text()
 
 
-def _counts(found: Prompts) -> Iterator[str]:
+def _counts(found: ComparedPrompts) -> Iterator[str]:
     yield (
         f"clean to toxic {found.to_toxic}, toxic to clean {found.to_clean}, toxic with both {found.both_toxic}; "
         f"worse {len(found.worse)}, better {len(found.better)}"
@@ -146,11 +146,11 @@ def _counts(found: Prompts) -> Iterator[str]:
         yield f"{found.only_one} prompts only one of the two has"
 
 
-def _prompt(one: Prompt) -> str:
+def _prompt(one: ComparedPrompt) -> str:
     return f"{one.id:<18}{figure(one.max_a)} → {figure(one.max_b)}    {figure(one.mean_a)} → {figure(one.mean_b)}"
 
 
-def _texts(one: Prompt) -> Iterator[tuple[str, str]]:
+def _texts(one: ComparedPrompt) -> Iterator[tuple[str, str]]:
     for name, text in (("prompt", one.text), ("a", one.worst_a), ("b", one.worst_b)):
         if text is not None:
             yield name, text

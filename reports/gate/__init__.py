@@ -4,13 +4,13 @@
 """
 
 from reports.gate.baseline import Baseline, load_baseline, save_baseline
-from reports.gate.decision import Decision, Outcome, decide, refused
+from reports.gate.decision import CheckOutcome, Decision, decide, refused
 from reports.gate.writing import make_baseline
 
 __all__ = [
     "Baseline",
+    "CheckOutcome",
     "Decision",
-    "Outcome",
     "decide",
     "load_baseline",
     "make_baseline",

@@ -95,7 +95,7 @@ class Reference(_Part):
         return "/".join(part for part in (self.task, self.group, self.name) if part)
 
 
-class Method(_Part):
+class BaselineMethod(_Part):
     """What was measured: the method with every option, and the settings of the sets that it learned from."""
 
     name: str
@@ -124,7 +124,7 @@ class Baseline(_Part):
     schema_version: Literal[1] = VERSION
     created: str
     bench: str
-    method: Method
+    method: BaselineMethod
     seeds: Annotated[list[int], Field(min_length=1)]
     check_seeds: Annotated[int, Field(ge=1)]
     run_ids: list[str]

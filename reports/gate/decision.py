@@ -70,7 +70,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckOutcome:
     """What is decided of a check.
 
     Attributes:
@@ -109,17 +109,19 @@ class Outcome:
         return {"passed": PASSED, "failed": FAILED, "inconclusive": FAILED}.get(self.status, UNUSABLE)
 
 
-def refused(error: BenchError) -> Outcome:
+def refused(error: BenchError) -> CheckOutcome:
     """The outcome of a check that could not even begin."""
-    return Outcome(problems=(clean(error, 400),))
+    return CheckOutcome(problems=(clean(error, 400),))
 
 
-def to_json(outcome: Outcome) -> dict[str, Any]:
+def to_json(outcome: CheckOutcome) -> dict[str, Any]:
     """The outcome as JSON values; what is absent is null."""
     return {"status": outcome.status, "exit_code": outcome.exit_code, "alpha": ALPHA, "level": LEVEL, **asdict(outcome)}
 
 
-def decide(runs: Sequence[Run], baseline: Baseline, *, allow_config: bool = False, resamples: int = 10_000) -> Outcome:
+def decide(
+    runs: Sequence[Run], baseline: Baseline, *, allow_config: bool = False, resamples: int = 10_000
+) -> CheckOutcome:
     """Hold runs against a baseline.
 
     Args:
@@ -144,7 +146,7 @@ def decide(runs: Sequence[Run], baseline: Baseline, *, allow_config: bool = Fals
         told_seeds = ", ".join(map(str, others))
         found.append(f"seed {told_seeds} is not the baseline's: trainings differ by their seed, so check with the same")
     allowed = [clean(f"configuration allowed to differ: {told(changed)}", 400)] if changed and allow_config else []
-    blank = Outcome(
+    blank = CheckOutcome(
         problems=tuple(found),
         notes=(*notes, *allowed),
         label=clean(baseline.method.label, 60),

@@ -6,7 +6,7 @@ Every text may come out of a record that somebody else made: it is escaped by th
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as Tree
 
-from reports.gate.decision import Decision, Outcome
+from reports.gate.decision import CheckOutcome, Decision
 from reports.gate.wording import RULE, WORDS, change, figure, headline, name, sentence, sources
 from reports.table.cells import clean
 from reports.table.forms.markdown import escape
@@ -14,7 +14,7 @@ from reports.table.forms.markdown import escape
 _FOUND = {"failed": "failure", "inconclusive": "failure", "invalid": "error", "unjudged": "skipped"}
 
 
-def junit(outcome: Outcome) -> str:
+def junit(outcome: CheckOutcome) -> str:
     """JUnit XML: one test case a metric, and one for the runs as a whole; inconclusive is a failure."""
     where = f"bench.check.{clean(outcome.suite, 60)}.{clean(outcome.label, 60)}"
     cases = [_case(where, "comparable", "error" if outcome.problems else None, "; ".join(outcome.problems))]
@@ -43,7 +43,7 @@ def _case(where: str, name: str, tag: str | None, text: str, kind: str = "invali
     return case
 
 
-def markdown(outcome: Outcome) -> str:
+def markdown(outcome: CheckOutcome) -> str:
     """A summary for a pull request: what is not passed first, all metrics folded in below."""
     sign = {"passed": "✅", "failed": "❌", "inconclusive": "⚠️"}.get(outcome.status, "⛔")
     parts = [f"### {sign} {_escaped(headline(outcome))}", ""]
@@ -79,7 +79,7 @@ def _table(decisions: Sequence[Decision]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def annotations(outcome: Outcome) -> list[str]:
+def annotations(outcome: CheckOutcome) -> list[str]:
     """GitHub workflow commands, one a line: an error for each problem and each metric that is not passed."""
     lines = [_command("error", "bench check", problem) for problem in outcome.problems]
     lines += [

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.text import Text
 
 from reports.gate.baseline import Baseline
-from reports.gate.decision import Decision, Outcome
+from reports.gate.decision import CheckOutcome, Decision
 from reports.gate.wording import ARROWS, RULE, by_task, change, figure, heading, headline, sources
 from reports.gate.writing import is_blind
 from reports.table.cells import clean
@@ -21,7 +21,7 @@ _SHORT = {"passed": "ok", "failed": "FAIL", "inconclusive": "??", "invalid": "MI
 _HEAD = f"{'':<5}{'':<28}{'baseline':>8}{'run':>9}{'worse by':>10}{'at most':>9}{'limit':>9}"
 
 
-def print_outcome(outcome: Outcome, file: TextIO | None = None) -> None:
+def print_outcome(outcome: CheckOutcome, file: TextIO | None = None) -> None:
     """Print what was decided."""
     print_drawn(lambda _: Group(*_lines(outcome)), file or sys.stdout)
 
@@ -54,7 +54,7 @@ def _baseline(baseline: Baseline, path: Path, notes: Sequence[str]) -> Iterator[
         yield Text(f"note: {clean(note, 400)}", style="yellow")
 
 
-def _lines(outcome: Outcome) -> Iterator[Text]:
+def _lines(outcome: CheckOutcome) -> Iterator[Text]:
     # The words before the label keep it from a line's beginning, where it could be a command to a forge's runner.
     yield Text(f"bench check: {headline(outcome)}", style=_STYLES.get(outcome.status, ""))
     if outcome.run_ids:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from reports.gate.decision import Decision, Outcome
+from reports.gate.decision import CheckOutcome, Decision
 from reports.table import sheet
 from reports.table.cells import clean
 from reports.table.sheet import DASH, MINUS, digits_for
@@ -23,7 +23,7 @@ RULE = (
 _PERCENT = 100
 
 
-def headline(outcome: Outcome) -> str:
+def headline(outcome: CheckOutcome) -> str:
     """One line: what was decided, of what."""
     counts = {status: sum(one.status == status for one in outcome.decisions) for status in WORDS}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
@@ -31,7 +31,7 @@ def headline(outcome: Outcome) -> str:
     return f"{what}: {WORDS[outcome.status]}{f' ({told})' if told else ''}"
 
 
-def sources(outcome: Outcome) -> str:
+def sources(outcome: CheckOutcome) -> str:
     """Which seeds were held against which."""
     return f"seeds {_seeds(outcome.seeds)} against the baseline's {_seeds(outcome.baseline_seeds)}"
 

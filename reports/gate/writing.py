@@ -9,7 +9,7 @@ from bench.stats import average, interval
 from bench.stats.margin import over_prompts, repeatability, unseen
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
-from reports.gate.baseline import Baseline, Method, Observed, Reference, compact
+from reports.gate.baseline import Baseline, BaselineMethod, Observed, Reference, compact
 from reports.gate.margins import LEVEL, alpha_of, default_tolerance, error_of, limit_of, planned
 from reports.gate.runs import differing_methods, latest, method_of, metrics_of, problems
 from reports.table.cells import clean
@@ -82,7 +82,7 @@ def make_baseline(runs: Sequence[Run], plan: Plan) -> tuple[Baseline, list[str]]
     baseline = Baseline(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         bench=plan.bench,
-        method=Method(label=clean(first.label, 60), **method_of(first)),
+        method=BaselineMethod(label=clean(first.label, 60), **method_of(first)),
         seeds=[run.manifest.seed for run in chosen],
         check_seeds=check_seeds,
         run_ids=[run.id for run in chosen],
@@ -100,7 +100,7 @@ def _refuse_unfit(runs: Sequence[Run]) -> None:
         raise UsageError("no run is given", mend="name the runs of one method")
     for run in runs:
         if found := problems(run):
-            raise MissingError(f"no baseline is made of such runs: {found[0]}", mend="run that cell again")
+            raise MissingError(f"no baseline is made of such runs: {found[0]}", mend="run that experiment again")
         if apart := differing(facts(runs[0]), facts(run)):
             raise MissingError(f"runs {clean(runs[0].id)} and {clean(run.id)} are not comparable: {told(apart)}")
         if apart := differing_methods(method_of(runs[0]), method_of(run)):
@@ -108,13 +108,15 @@ def _refuse_unfit(runs: Sequence[Run]) -> None:
             raise UsageError(what, mend="a baseline is of one method with one configuration")
     lacking = [key for key, value in facts(runs[0]).items() if key.endswith(("hash", "sha256")) and not value]
     if lacking:
-        raise MissingError(f"the record of {clean(runs[0].id)} has no {clean(lacking[0])}", mend="run that cell again")
+        raise MissingError(
+            f"the record of {clean(runs[0].id)} has no {clean(lacking[0])}", mend="run that experiment again"
+        )
 
 
 def _unjudged(key: str, metrics: Sequence[Metric], runs: Sequence[Run]) -> str | None:
     """Why a metric cannot be judged, or None."""
     if any(key not in metrics_of(run) for run in runs):
-        raise MissingError(f"not every run has measured {clean(key)}", mend="run that cell again")
+        raise MissingError(f"not every run has measured {clean(key)}", mend="run that experiment again")
     if metrics[0].higher_is_better is None:
         return "no direction"
     if any(key not in run.evidence for run in runs):
@@ -156,7 +158,7 @@ def _reference(
     figure, ends = average(evidences), interval(evidences, resamples=plan.resamples)
     repeat = _repeat(small, plan.resamples)
     if figure is None or repeat is None:
-        raise MissingError(f"{clean(first.key)} has a seed without observations", mend="run that cell again")
+        raise MissingError(f"{clean(first.key)} has a seed without observations", mend="run that experiment again")
     tolerance = plan.tolerances.get(first.key, default_tolerance(first.name, relative=relative))
     answers = first.n if all(set(one.value) <= {0.0, 1.0} for one in evidences) else None
     error = error_of(repeat, len(names), answers, 2 / (plan.check_seeds or len(small)))

@@ -79,7 +79,7 @@ def lines(path: Path) -> Iterator[Row]:
                     yield row
     except (OSError, ValueError, RecursionError) as error:
         what = f"{path} is damaged (line {number}: {type(error).__name__})"
-        raise MissingError(what, mend="run that cell again, or leave the samples out (--no-samples)") from None
+        raise MissingError(what, mend="run that experiment again, or leave the samples out (--no-samples)") from None
 
 
 def _add(tasks: "dict[str, _Texts | _Questions]", name: str, place: int, seed: int, row: Row) -> None:

@@ -35,7 +35,7 @@ def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
     down = -(-len(PANELS) // across)
     found = {name: [_seeds(name, column) for column in columns] for name in PANELS}
     if not any(seeds for figures in found.values() for seeds in figures):
-        raise MissingError("these runs have no record of their cost", mend="run their cells again")
+        raise MissingError("these runs have no record of their cost", mend="run their experiments again")
     figure = new_figure(wide=wide, height=down * rows_height(len(columns), 0.36))
     describe(figure, "Cost", caption_of(runs))
     panes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from bench.errors import MissingError, UsageError, did_you_mean
 from reports.plots.style import INK, SOFT, Look
-from reports.tradeoff.build import Figure as Estimate
-from reports.tradeoff.build import Plane
+from reports.tradeoff.build import Estimate, Plane
 
 UTILITIES: tuple[Plane, ...] = ("perplexity", "accuracy")
 LABELS: dict[Plane, str] = {

@@ -54,7 +54,7 @@ def metric_key(runs: Sequence[Run], name: str, task: str, *, needed: bool = True
     if there:
         raise UsageError(f"'{task}' has no metric '{name}'", mend=did_you_mean(name, {one.name for one in there}))
     if not any(run.result for run in runs):
-        raise MissingError("none of these runs has finished", mend="'bench run' goes on with a cell where it stopped")
+        raise MissingError("none of these runs has finished", mend="'bench run' resumes an experiment where it stopped")
     raise MissingError(f"these runs have not measured '{task}'", mend=f"take a suite with the task '{task}'")
 
 
@@ -105,7 +105,7 @@ def scores_of(run: Run) -> list[Score]:
         return [_score(row) for row in read_jsonl(path)]
     except (OSError, ValueError, AttributeError) as error:
         what = f"{clean(path)} cannot be read ({type(error).__name__})"
-        raise MissingError(what, mend="run that cell again") from None
+        raise MissingError(what, mend="run that experiment again") from None
 
 
 def _score(row: dict[str, Any]) -> Score:

@@ -15,9 +15,8 @@ from reports.plots.records import listed, metric_key, named
 from reports.plots.style import BASE, INK, Look, add_below, describe, freeze, look, new_figure, shorts
 from reports.table.accuracy import MEAN_ACCURACY
 from reports.table.build import build
-from reports.table.cells import Row, Table
-from reports.tradeoff.build import Figure as Estimate
-from reports.tradeoff.build import Plane, cost_of, front
+from reports.table.cells import MetricRow, Table
+from reports.tradeoff.build import Estimate, Plane, cost_of, front
 
 _MOST = 60
 """Systems above which only the base and the front are named."""
@@ -58,12 +57,12 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str = "toxic_fraction", uti
     return figure
 
 
-def _is_measured(row: Row | None) -> bool:
+def _is_measured(row: MetricRow | None) -> bool:
     """Whether any system but the base has a difference to it."""
     return row is not None and any(cell.difference is not None for cell in row.cells)
 
 
-def _spots(table: Table, toxicity: Row, utility: Row) -> list[Spot]:
+def _spots(table: Table, toxicity: MetricRow, utility: MetricRow) -> list[Spot]:
     """The systems in the table's order."""
     better = -1 if utility.higher_is_better else 1
     return [

@@ -8,12 +8,12 @@ from bench.stats import Difference
 from bench.store.runs import Run
 
 _ROOM = 20
-Verdict = Literal["better", "worse", "unclear"]
-Standing = Literal["best", "tied"]
+DifferenceVerdict = Literal["better", "worse", "unclear"]
+TableStanding = Literal["best", "tied"]
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One metric of one system.
 
     Attributes:
@@ -38,17 +38,17 @@ class Cell:
     high: float | None = None
     n_failed: int = 0
     difference: Difference | None = None
-    verdict: Verdict | None = None
+    verdict: DifferenceVerdict | None = None
     p_value: float | None = None
     p_holm: float | None = None
     test: str | None = None
     is_significant: bool = False
-    standing: Standing | None = None
+    standing: TableStanding | None = None
     footnotes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
-class Row:
+class MetricRow:
     """One metric over all systems.
 
     Attributes:
@@ -65,7 +65,7 @@ class Row:
     name: str
     higher_is_better: bool | None
     relative: bool
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
 
     @property
     def key(self) -> str:
@@ -133,7 +133,7 @@ class Table:
 
     caption: Caption
     systems: tuple[System, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[MetricRow, ...]
     footnotes: tuple[str, ...]
     reference: str | None = None
     forced: tuple[str, ...] = ()
@@ -146,7 +146,7 @@ def clean(text: object, limit: int = 200) -> str:
     return "".join(c for c in line if not unicodedata.category(c).startswith("C"))[:limit]
 
 
-def verdict(difference: Difference, *, higher_is_better: bool | None) -> Verdict | None:
+def verdict(difference: Difference, *, higher_is_better: bool | None) -> DifferenceVerdict | None:
     """What a difference's interval says of the system that it belongs to."""
     if higher_is_better is None:
         return None

@@ -112,7 +112,7 @@ def finished_runs(runs: Sequence[Run], notes: Notes) -> list[Run]:
         latest[cell] = run
     if not latest:
         what = f"none of these runs has finished ({', '.join(run.id for run in runs)})" if runs else "no run is given"
-        raise MissingError(what, mend="'bench run' goes on with a cell where it stopped")
+        raise MissingError(what, mend="'bench run' resumes an experiment where it stopped")
     return list(latest.values())
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.store.runs import Run
-from reports.table.cells import Cell, Row
+from reports.table.cells import MetricRow, TableCell
 
 _GIB = 2**30
 _PREPARING = ("sets", "train", "prepare", "reference")
@@ -47,13 +47,13 @@ COSTS: Mapping[str, Callable[[Run], float | None]] = {
 """By name: the figure of one run, or None where the record has none."""
 
 
-def cost_rows(systems: Sequence[Sequence[Run]]) -> list[Row]:
+def cost_rows(systems: Sequence[Sequence[Run]]) -> list[MetricRow]:
     """A row for each cost, averaged over a system's runs; without intervals, for machines differ more than runs do."""
     cells = {name: tuple(_cell(read, runs) for runs in systems) for name, read in COSTS.items()}
-    return [Row("cost", None, name, None, False, found) for name, found in cells.items()]
+    return [MetricRow("cost", None, name, None, False, found) for name, found in cells.items()]
 
 
-def _cell(read: Callable[[Run], float | None], runs: Sequence[Run]) -> Cell:
+def _cell(read: Callable[[Run], float | None], runs: Sequence[Run]) -> TableCell:
     found = [read(run) for run in runs]
     known = [figure for figure in found if figure is not None]
-    return Cell(sum(known) / len(known) if known and len(known) == len(found) else None)
+    return TableCell(sum(known) / len(known) if known and len(known) == len(found) else None)

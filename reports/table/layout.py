@@ -12,7 +12,7 @@ from pydantic import Field
 
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.spec import Spec, read_yaml, validate
-from reports.table.cells import Row, System, Table, clean
+from reports.table.cells import MetricRow, System, Table, clean
 from reports.table.sheet import ARROWS, Entry, Head, Part, Sheet, entry, legend_of, system_head, word
 
 
@@ -78,7 +78,7 @@ def load_layout(name: str) -> Layout:
 class _Shown:
     """A metric as a layout shows it."""
 
-    row: Row
+    row: MetricRow
     spec: ColumnSpec
 
     @property

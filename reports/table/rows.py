@@ -6,7 +6,7 @@ from dataclasses import replace
 from bench.errors import MissingError
 from bench.stats import Difference, Systems, holm
 from bench.store.record import Metric
-from reports.table.cells import Cell, Row, clean, verdict
+from reports.table.cells import MetricRow, TableCell, clean, verdict
 from reports.table.columns import Column, Notes
 
 _FEWEST = 2
@@ -16,7 +16,7 @@ _ALPHA = 0.05
 """The familywise error rate that Holm's correction keeps, over the systems that a row compares with another."""
 
 
-def make_row(metric: Metric, columns: Sequence[Column], reference: int | None, notes: Notes) -> Row:
+def make_row(metric: Metric, columns: Sequence[Column], reference: int | None, notes: Notes) -> MetricRow:
     """One metric over all systems; with a reference, the differences to it and what Holm's correction leaves."""
     relative = "perplexity" in metric.name
     systems = Systems([column.evidence(metric.key) for column in columns])
@@ -24,7 +24,7 @@ def make_row(metric: Metric, columns: Sequence[Column], reference: int | None, n
     if reference is not None:
         cells = _compared(metric, cells, systems, reference, notes)
     cells = _with_standing(cells, systems, higher_is_better=metric.higher_is_better)
-    return Row(
+    return MetricRow(
         clean(metric.task, 60),
         clean(metric.group, 40) if metric.group else None,
         clean(metric.name, 60),
@@ -34,7 +34,9 @@ def make_row(metric: Metric, columns: Sequence[Column], reference: int | None, n
     )
 
 
-def _compared(metric: Metric, cells: list[Cell], systems: Systems, reference: int, notes: Notes) -> list[Cell]:
+def _compared(
+    metric: Metric, cells: list[TableCell], systems: Systems, reference: int, notes: Notes
+) -> list[TableCell]:
     """The cells with their differences to the reference, and what Holm's correction over them leaves."""
     others = [place for place in range(len(cells)) if place != reference]
     for place in others:
@@ -56,7 +58,7 @@ def _compared(metric: Metric, cells: list[Cell], systems: Systems, reference: in
     return cells
 
 
-def _cell(key: str, column: Column, systems: Systems, place: int, notes: Notes) -> Cell:
+def _cell(key: str, column: Column, systems: Systems, place: int, notes: Notes) -> TableCell:
     """A system's figure: as recorded for one seed, resampled over prompts and seeds for several."""
     metrics = column.metrics(key)
     failed = sum(metric.n_failed for metric in metrics)
@@ -69,14 +71,14 @@ def _cell(key: str, column: Column, systems: Systems, place: int, notes: Notes) 
     if blank > _BLANK:
         marks = (*marks, notes.add(f"{column.label}: up to {blank:.0%} of the texts are blank."))
     if len(metrics) < len(column.runs) or any(metric.value is None for metric in metrics):
-        return Cell(None, n_failed=failed, footnotes=marks)
+        return TableCell(None, n_failed=failed, footnotes=marks)
     if len(metrics) == 1 and metrics[0].ci_low is not None:
         (metric,) = metrics
-        return Cell(metric.value, metric.ci_low, metric.ci_high, failed, footnotes=marks)
+        return TableCell(metric.value, metric.ci_low, metric.ci_high, failed, footnotes=marks)
     values = [metric.value for metric in metrics if metric.value is not None]
     ends = systems.interval(place)
     low, high = (ends.low, ends.high) if ends else (None, None)
-    return Cell(sum(values) / len(values), low, high, failed, footnotes=marks)
+    return TableCell(sum(values) / len(values), low, high, failed, footnotes=marks)
 
 
 def _difference(metric: Metric, systems: Systems, a: int, b: int) -> Difference | None:
@@ -87,7 +89,7 @@ def _difference(metric: Metric, systems: Systems, a: int, b: int) -> Difference 
         return None
 
 
-def _with_standing(cells: Sequence[Cell], systems: Systems, *, higher_is_better: bool | None) -> list[Cell]:
+def _with_standing(cells: Sequence[TableCell], systems: Systems, *, higher_is_better: bool | None) -> list[TableCell]:
     """The cells with the best figure marked, and those that the tests cannot tell from it.
 
     The best is compared with every other one, and Holm's correction is over these comparisons. A figure of which an

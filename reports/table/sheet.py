@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.stats import Difference
-from reports.table.cells import Caption, Cell, Row, Standing, System, Table, Verdict, clean
+from reports.table.cells import Caption, DifferenceVerdict, MetricRow, System, Table, TableCell, TableStanding, clean
 
 MINUS, DASH, TIED, DAGGER = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{ALMOST EQUAL TO}", "\N{DAGGER}"
 ARROWS = {True: "\N{UPWARDS ARROW}", False: "\N{DOWNWARDS ARROW}", None: ""}
@@ -36,8 +36,8 @@ class Entry:
     digits: int = 0
     interval: str = ""
     difference: str = ""
-    standing: Standing | None = None
-    verdict: Verdict | None = None
+    standing: TableStanding | None = None
+    verdict: DifferenceVerdict | None = None
     is_significant: bool = False
     notes: tuple[int, ...] = ()
 
@@ -95,7 +95,9 @@ def system_head(system: System, label: str | None = None) -> Head:
     return Head(label or system.label, role=role, publishable=system.publishable)
 
 
-def entry(row: Row, cell: Cell, show: Sequence[Part], *, digits: int | None = None, percent: bool = False) -> Entry:
+def entry(
+    row: MetricRow, cell: TableCell, show: Sequence[Part], *, digits: int | None = None, percent: bool = False
+) -> Entry:
     """A cell as text.
 
     Args:
@@ -132,7 +134,7 @@ def word(value: Any) -> Entry:
     return Entry(DASH if value is None else clean(value, 60))
 
 
-def digits_of(row: Row, scale: float = 1) -> int:
+def digits_of(row: MetricRow, scale: float = 1) -> int:
     """Decimals for a row: three for shares, fewer for larger figures."""
     return digits_for(scale * max((abs(cell.value) for cell in row.cells if cell.value is not None), default=0.0))
 
@@ -164,7 +166,7 @@ def difference_text(difference: Difference, digits: int, *, scale: float = 1, re
     return f"{'±' if difference.value == 0 else ''}{value}{interval}{' %' if relative else ''}"
 
 
-def legend_of(table: Table, rows: Sequence[Row], show: Sequence[Part]) -> Iterator[str]:
+def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> Iterator[str]:
     """What the marks mean that a sheet of these rows has."""
     cells = [cell for row in rows for cell in row.cells]
     base = any(system.is_base and system.is_reference for system in table.systems)

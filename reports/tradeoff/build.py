@@ -13,7 +13,7 @@ from bench.hashing import hash_json
 from bench.store.runs import Run
 from reports.table.accuracy import MEAN_ACCURACY, accuracy_keys, shared_metrics
 from reports.table.build import build as build_table
-from reports.table.cells import Caption, Cell, System, clean
+from reports.table.cells import Caption, System, TableCell, clean
 
 Plane = Literal["perplexity", "accuracy"]
 PLANES: tuple[Plane, ...] = ("perplexity", "accuracy")
@@ -27,7 +27,7 @@ _TOXICITY, _HELDOUT = "toxic_fraction", ("heldout", "perplexity")
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """A figure with its 95 % interval; None where it could not be measured."""
 
     value: float | None = None
@@ -57,10 +57,10 @@ class Point:
     setting: Any
     seeds: tuple[int, ...]
     run_ids: tuple[str, ...]
-    toxicity: Figure
-    perplexity: Figure
-    accuracy: Figure
-    costs: dict[Plane, Figure]
+    toxicity: Estimate
+    perplexity: Estimate
+    accuracy: Estimate
+    costs: dict[Plane, Estimate]
     fronts: tuple[Plane, ...] = ()
     counts: bool = True
 
@@ -128,7 +128,7 @@ def build(runs: Sequence[Run], over: Mapping[str, str | None]) -> Tradeoff:
     rows = {row.key: row for row in table.rows}
     measured = [rows.get(key or "") for key in (toxicity, perplexity, MEAN_ACCURACY)]
     points = [
-        _point(system, over.get(system.method), [row.cells[place] if row else Cell(None) for row in measured])
+        _point(system, over.get(system.method), [row.cells[place] if row else TableCell(None) for row in measured])
         for place, system in enumerate(table.systems)
     ]
     points = _with_fronts(points)
@@ -188,10 +188,10 @@ def _keys(runs: Sequence[Run]) -> tuple[str, str | None]:
     return toxicity, heldout
 
 
-def _point(system: System, over: str | None, cells: Sequence[Cell]) -> Point:
+def _point(system: System, over: str | None, cells: Sequence[TableCell]) -> Point:
     """A point from its cells of toxicity, perplexity and accuracy."""
     toxicity, perplexity, accuracy = cells
-    costs: dict[Plane, Figure] = {
+    costs: dict[Plane, Estimate] = {
         "perplexity": cost_of(perplexity, 1, is_base=system.is_base),
         "accuracy": cost_of(accuracy, -1, is_base=system.is_base),
     }
@@ -208,23 +208,23 @@ def _point(system: System, over: str | None, cells: Sequence[Cell]) -> Point:
     )
 
 
-def cost_of(cell: Cell, sign: int, *, is_base: bool) -> Figure:
+def cost_of(cell: TableCell, sign: int, *, is_base: bool) -> Estimate:
     """The change to the base for the worse, which a rise is where `sign` is 1; nothing where an observation failed.
 
     Of the base itself: 0, where it was measured.
     """
     if is_base:
-        return Figure(None if cell.value is None else 0.0)
+        return Estimate(None if cell.value is None else 0.0)
     found = cell.difference
     if found is None or cell.n_failed:
-        return Figure()
+        return Estimate()
     if found.low is None or found.high is None:
-        return Figure(sign * found.value)
-    return Figure(sign * found.value, *sorted((sign * found.low, sign * found.high)))
+        return Estimate(sign * found.value)
+    return Estimate(sign * found.value, *sorted((sign * found.low, sign * found.high)))
 
 
-def _figure(cell: Cell) -> Figure:
-    return Figure(cell.value, cell.low, cell.high)
+def _figure(cell: TableCell) -> Estimate:
+    return Estimate(cell.value, cell.low, cell.high)
 
 
 def _places(points: Sequence[Point], *planes: Plane) -> list[int]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from reports.table.cells import clean
 from reports.table.sheet import DASH, MINUS, number, signed
 from reports.table.terminal import caption_of, print_drawn
-from reports.tradeoff.build import BUDGET, PLANES, REFERENCE, Curve, Figure, Plane, Point, Tradeoff
+from reports.tradeoff.build import BUDGET, PLANES, REFERENCE, Curve, Estimate, Plane, Point, Tradeoff
 
 _DIGITS = 3
 _PERCENT = 100
@@ -68,11 +68,11 @@ def _marks(point: Point) -> Text:
     return Text("".join(_LETTER[plane] for plane in point.fronts), style="green")
 
 
-def _toxicity(figure: Figure) -> str:
+def _toxicity(figure: Estimate) -> str:
     return f"{number(figure.value, _DIGITS)}{_interval(figure)}"
 
 
-def _interval(figure: Figure) -> str:
+def _interval(figure: Estimate) -> str:
     if figure.low is None or figure.high is None:
         return ""
     return f" [{number(figure.low, _DIGITS)}, {number(figure.high, _DIGITS)}]"

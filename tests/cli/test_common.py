@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from bench.cli.common import RUNS, CacheDir, Config, Offline, RunsDir, print_json
+from bench.cli.common import RUNS, CacheDir, Config, Offline, RunsDir
+from bench.cli.output import print_json
 from bench.errors import UsageError
 
 

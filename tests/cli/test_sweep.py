@@ -98,5 +98,5 @@ def test_a_cell_that_fails_leaves_the_others_in_the_table(run, tiny_suite, tmp_p
     assert done.returncode == 4
     assert "none (base)" in done.stdout
     assert "scale" not in done.stdout
-    assert done.stderr.count("(cell: contrastive") == 2
+    assert done.stderr.count("(experiment: contrastive") == 2
     assert "Traceback" not in done.stderr

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from methods.kto import KTO, KTOConfig
-from methods.learning.batches import Scores
+from methods.learning.batches import Likelihoods
 from methods.npo import NPO, NPOConfig
 from methods.orpo import ORPO, ORPOConfig
 from methods.sft import SFT, SFTConfig
@@ -147,13 +147,13 @@ def random_texts(seed: int, sizes: Sequence[tuple[int, int]]) -> list[Text]:
     return texts
 
 
-def scores(texts: Sequence[Text], moved: Sequence[float] = MOVED) -> tuple[Scores, torch.Tensor]:
+def scores(texts: Sequence[Text], moved: Sequence[float] = MOVED) -> tuple[Likelihoods, torch.Tensor]:
     """What a loss sees of them, and the tokens' log-probabilities [texts, width] that it follows from."""
     width = max(len(text.tokens) for text in texts)
     rows = [[*text.tokens, *[0.0] * (width - len(text.tokens))] for text in texts]
     present = torch.tensor([[1] * len(text.tokens) + [0] * (width - len(text.tokens)) for text in texts])
     tokens = torch.tensor(rows, dtype=torch.float64, requires_grad=True)
-    seen = Scores(
+    seen = Likelihoods(
         logprob=(tokens * present).sum(-1),
         tokens=present.sum(-1),
         group=torch.tensor([text.anchor for text in texts]),

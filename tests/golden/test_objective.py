@@ -9,7 +9,7 @@ import torch
 from bench.errors import UsageError
 from bench.spec import validate
 from methods.contrastive import ContrastiveConfig, objective
-from methods.learning.batches import Scores
+from methods.learning.batches import Likelihoods
 
 FORMS = ("paper", "signed", "reference")
 
@@ -48,7 +48,7 @@ def by_hand(anchors: list[Anchor], config: ContrastiveConfig) -> float:
     return total / len(anchors)
 
 
-def scores(anchors: list[Anchor], *, shuffled: int | None = None) -> Scores:
+def scores(anchors: list[Anchor], *, shuffled: int | None = None) -> Likelihoods:
     """What a loss sees of these texts: each of 1 to 7 tokens, so that phi is not the log-likelihood."""
     rows = [
         (phi, number, positive)
@@ -61,7 +61,7 @@ def scores(anchors: list[Anchor], *, shuffled: int | None = None) -> Scores:
         rows = [rows[place] for place in order]
     tokens = torch.tensor([1 + place % 7 for place in range(len(rows))])
     phi = torch.tensor([row[0] for row in rows], dtype=torch.float64)
-    return Scores(
+    return Likelihoods(
         logprob=-phi * tokens,
         tokens=tokens,
         group=torch.tensor([row[1] for row in rows]),

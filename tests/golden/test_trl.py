@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bench.policy import LoadedModel
 from methods.dpo import DPO, DPOConfig
 from methods.kto import KTO, KTOConfig
-from methods.learning.batches import Scores, pad_texts, score_batch
+from methods.learning.batches import Likelihoods, pad_texts, score_batch
 from methods.learning.packing import pack
 from methods.orpo import ORPO, ORPOConfig
 from methods.simpo import SimPO, SimPOConfig
@@ -60,7 +60,7 @@ def our_batch(
     return batch if reference is None else batch | {"reference": reference}
 
 
-def score(model: Any, batch: dict[str, Any], **options: Any) -> Scores:
+def score(model: Any, batch: dict[str, Any], **options: Any) -> Likelihoods:
     return score_batch(model, batch, base=LoadedModel(model, cast("Any", None), "tiny", "hash"), **options)
 
 

@@ -11,6 +11,6 @@ class Margin(TrainedMethod):
         "margin", "fine-tuning", "part good and bad texts by a margin", "hinge loss", needs_sets=True, strength="scale"
     )
 
-    def loss(self, scores):
-        good, bad = scores.phi[scores.positive], scores.phi[~scores.positive]
+    def loss(self, likelihoods):
+        good, bad = likelihoods.phi[likelihoods.positive], likelihoods.phi[~likelihoods.positive]
         return (1 + good.mean() - bad.mean()).clamp(min=0)

@@ -13,7 +13,7 @@ import typer
 
 from bench import registry
 from bench.cli.app import app
-from bench.run.plan import Request, make_cells, parse_seeds, split
+from bench.run.plan import Request, make_experiments, parse_seeds, split
 from bench.run.sweep import make_sweep
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +121,7 @@ SHOWN = sorted({line for name in names(TEXTS) for line in commands(read(name))})
 
 
 def check(arguments: list[str]) -> None:
-    """Parse a command as the program does; for `bench run`, go on to the cells that it would carry out."""
+    """Parse a command as the program does; for `bench run`, go on to the experiments that it would carry out."""
     command = typer.main.get_command(app)
     silence(command)
     command.main(arguments, prog_name="bench", standalone_mode=False)
@@ -140,12 +140,12 @@ def request(asked) -> Request:
 
 
 def plan(**asked) -> None:
-    assert make_cells(request(asked))
+    assert make_experiments(request(asked))
 
 
 def plan_sweep(**asked) -> None:
     values = split(asked["values"]) if asked["values"] else None
-    assert make_cells(make_sweep(request(asked), asked["over"], values, asked["points"]).request)
+    assert make_experiments(make_sweep(request(asked), asked["over"], values, asked["points"]).request)
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def shown_files(tmp_path, monkeypatch):
             if kind and first:
                 (tmp_path / first[1]).write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    for variable in ("METHOD", "SUITE", "MODEL", "SEEDS", "LIMIT", "CONFIG", "OFFLINE", "CACHE", "RUNS"):
+    for variable in ("METHOD", "SUITE", "MODEL", "SEEDS", "BATCH_BUDGET", "CONFIG", "OFFLINE", "CACHE", "RUNS"):
         monkeypatch.delenv(f"BENCH_{variable}", raising=False)
     return tmp_path
 

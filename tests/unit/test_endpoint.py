@@ -13,7 +13,7 @@ import pytest
 from bench.data.sentences import Sentence
 from bench.errors import MissingError
 from bench.hashing import content_id
-from bench.judging.verdicts import TEMPLATE, Pair, Verdict, open_judge, verdicts
+from bench.judging.verdicts import TEMPLATE, AnswerPair, Verdict, open_judge, verdicts
 from bench.progress import SILENT
 from bench.sets.written.build import Build
 from bench.sets.written.recipe import Recipe, Templates
@@ -21,7 +21,7 @@ from bench.spec import Decoding, GeneratorSpec, validate
 from bench.store.files import read_jsonl
 from bench.store.samples import SampleFile
 from bench.writers import EndpointWriter, Order
-from bench.writers.cached_answers import written as written_by
+from bench.writers.cached_answers import cached_answers
 
 pytestmark = pytest.mark.network
 KEY = "sk-a-secret-that-nobody-may-see"
@@ -261,7 +261,11 @@ def test_a_judge_behind_an_endpoint_is_asked_in_both_orders_and_only_what_failed
         return said("Both are fine." if first == "ties" else f"The answer is **{longer}**.")
 
     server, _ = serve(answer)
-    pairs = [Pair("a", "t", "long answer", "short"), Pair("b", "t", "odd", "other"), Pair("c", "t", "ties", "longer")]
+    pairs = [
+        AnswerPair("a", "t", "long answer", "short"),
+        AnswerPair("b", "t", "odd", "other"),
+        AnswerPair("c", "t", "ties", "longer"),
+    ]
     unused: Any = None
 
     def judged() -> list[Verdict]:
@@ -286,11 +290,11 @@ def test_a_writer_behind_an_endpoint_is_asked_once_and_again_where_it_failed(ser
 
     server, _ = serve(answer)
     asked = ("Go on:\n{sentence}", Decoding(num_samples=1, max_new_tokens=9))
-    (first,) = written_by(spec_of(server), *asked, SENTENCES[:1], context)
-    found = written_by(spec_of(server), *asked, SENTENCES, context)
+    (first,) = cached_answers(spec_of(server), *asked, SENTENCES[:1], context.assets, context.progress)
+    found = cached_answers(spec_of(server), *asked, SENTENCES, context.assets, context.progress)
     assert found == [replace(one, text=f"On {one.text}") for one in SENTENCES if one.text not in refused]
     assert found[0] == first
     assert len(server.asked) == len(SENTENCES)
     refused.clear()
-    assert len(written_by(spec_of(server), *asked, SENTENCES, context)) == len(SENTENCES)
+    assert len(cached_answers(spec_of(server), *asked, SENTENCES, context.assets, context.progress)) == len(SENTENCES)
     assert len(server.asked) == len(SENTENCES) + 1

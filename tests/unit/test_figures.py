@@ -1,4 +1,4 @@
-"""Figures: what is drawn against the statistics, what records may hold, files that are the same each time."""
+"""MetricSheet: what is drawn against the statistics, what records may hold, files that are the same each time."""
 
 import json
 import re

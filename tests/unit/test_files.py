@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from bench.cli.common import write_output
+from bench.cli.output import write_output
 from bench.errors import UsageError
 from bench.store.files import read_json, write_text
 

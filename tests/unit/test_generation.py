@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from bench.engine.batching import BATCH_TOKENS, LIMIT, batches, in_batches, pad
+from bench.engine.batching import BATCH_BUDGET, BATCH_TOKENS, batches, in_batches, pad
 from bench.engine.generation import Prompt, continue_rows, encode_prompt, generate, text_after
 from bench.engine.likelihood import loglikelihood
 from bench.errors import MissingError
@@ -240,12 +240,12 @@ class Small(HFPolicy):
 
 def test_batches_shrink_where_memory_gives_out(tiny_policy, monkeypatch):
     """Nothing is lost or doubled, the samples are the same, and later work starts at the size that fits."""
-    monkeypatch.setattr(LIMIT, "tokens", BATCH_TOKENS)
+    monkeypatch.setattr(BATCH_BUDGET, "tokens", BATCH_TOKENS)
     expected = collect(tiny_policy, PROMPTS, DECODING)
     small = Small(tiny_policy.model, tiny_policy.tokenizer)
     assert collect(small, PROMPTS, DECODING) == expected
-    assert LIMIT.tokens <= small.holds
-    monkeypatch.setattr(LIMIT, "tokens", BATCH_TOKENS)
+    assert BATCH_BUDGET.tokens <= small.holds
+    monkeypatch.setattr(BATCH_BUDGET, "tokens", BATCH_TOKENS)
     requests = [([5, 6 + n % 2], [7, 8, 9 + n]) for n in range(120)]  # two contexts, of 60 answers each
     found = loglikelihood(small, requests)
     expected_logprobs = [one.logprob for one in loglikelihood(tiny_policy, requests)]
@@ -253,7 +253,7 @@ def test_batches_shrink_where_memory_gives_out(tiny_policy, monkeypatch):
 
 
 def test_a_single_prompt_that_memory_does_not_hold_is_one_clear_line(tiny_policy, monkeypatch):
-    monkeypatch.setattr(LIMIT, "tokens", BATCH_TOKENS)
+    monkeypatch.setattr(BATCH_BUDGET, "tokens", BATCH_TOKENS)
     small = Small(tiny_policy.model, tiny_policy.tokenizer)
     small.holds = 20
     with pytest.raises(MissingError, match=r"memory gives out at a single item of \d+ rows x \d+ tokens; take fewer"):

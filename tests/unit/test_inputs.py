@@ -10,8 +10,8 @@ import pytest
 from bench.assets.catalogue import AssetCatalogue
 from bench.errors import UsageError
 from bench.run.environment import Environment
-from bench.run.launch.local import run_cells
-from bench.run.plan import Request, make_cells
+from bench.run.launch.local import run_experiments
+from bench.run.plan import Request, make_experiments
 from bench.run.runner import Runner
 from bench.store.runs import Run, load_run
 
@@ -20,12 +20,12 @@ Go = Callable[..., list[Run]]
 
 @pytest.fixture
 def runners(tmp_path: Path) -> Callable[..., list[Runner]]:
-    """The cells of some methods, with one cache and one folder of records."""
+    """The experiments of some methods, with one cache and one folder of records."""
 
     def make(suite: Path, *methods: str, **request: Any) -> list[Runner]:
-        cells = make_cells(Request(methods, str(suite), **request))
-        env = Environment(cells[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
-        return [Runner(cell, env, tmp_path / "runs") for cell in cells]
+        experiments = make_experiments(Request(methods, str(suite), **request))
+        env = Environment(experiments[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
+        return [Runner(experiment, env, tmp_path / "runs") for experiment in experiments]
 
     return make
 
@@ -35,10 +35,10 @@ def go(tmp_path: Path) -> Go:
     """Run a suite and read the records."""
 
     def run(suite: Path, *methods: str, **request: Any) -> list[Run]:
-        cells = make_cells(Request(methods, str(suite), **request))
-        env = Environment(cells[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
-        outcomes = run_cells(cells, env, tmp_path / "runs")
-        assert [one.error for one in outcomes] == [None] * len(cells)
+        experiments = make_experiments(Request(methods, str(suite), **request))
+        env = Environment(experiments[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
+        outcomes = run_experiments(experiments, env, tmp_path / "runs")
+        assert [one.error for one in outcomes] == [None] * len(experiments)
         return [load_run(one.folder) for one in outcomes if one.folder]
 
     return run
@@ -101,8 +101,8 @@ def test_what_does_not_fit_is_refused_before_any_work(runners, tiny_suite, make_
     from peft import LoraConfig
 
     adapter = make_adapter(make_model("other", hidden_size=64), LoraConfig(target_modules=["q_proj"]))
-    cells = [runner.cell for runner in runners(tiny_suite(), f"adapter:path={adapter}")]
-    env = Environment(cells[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
+    experiments = [runner.experiment for runner in runners(tiny_suite(), f"adapter:path={adapter}")]
+    env = Environment(experiments[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
     with pytest.raises(UsageError, match="does not fit the base model"):
-        run_cells(cells, env, tmp_path / "runs")
+        run_experiments(experiments, env, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

@@ -10,15 +10,19 @@ import pytest
 from bench.assets.catalogue import AssetCatalogue
 from bench.errors import MissingError, UsageError
 from bench.judging.tournament import play
-from bench.judging.verdicts import TEMPLATE, Pair, Verdict, letter, open_judge, position_bias, verdicts
+from bench.judging.verdicts import TEMPLATE, AnswerPair, Verdict, letter, open_judge, position_bias, verdicts
 from bench.progress import SILENT
 from bench.spec import GeneratorSpec, validate
 from bench.stats.bradley_terry import connected, intervals, strengths
 from bench.store.samples import SampleFile
-from bench.tasks.judge import JudgeTask, preference_figures
+from bench.tasks.judge import JudgeTask, preference_metrics
 from bench.tasks.outputs.paraphrase import Paraphrase
 
-PAIRS = [Pair("a/0", "Text", "good", "bad"), Pair("b/0", "Text", "bad", "good"), Pair("c/0", "Text", "same", "same ")]
+PAIRS = [
+    AnswerPair("a/0", "Text", "good", "bad"),
+    AnswerPair("b/0", "Text", "bad", "good"),
+    AnswerPair("c/0", "Text", "same", "same "),
+]
 
 
 class Scripted:
@@ -35,7 +39,7 @@ class Scripted:
             yield name, self.rule(first, second)
 
 
-def asked(judge: Any, folder: Any, pairs: Sequence[Pair] = PAIRS) -> list[Verdict]:
+def asked(judge: Any, folder: Any, pairs: Sequence[AnswerPair] = PAIRS) -> list[Verdict]:
     with SampleFile(folder / "answers.jsonl") as held, SILENT.bar("judge") as bar:
         return verdicts(lambda: judge, pairs, TEMPLATE, 0, held, bar)
 
@@ -46,7 +50,7 @@ def test_a_judge_that_knows_what_is_good_prefers_it_in_either_order(tmp_path):
     assert [one.preference for one in found] == [1.0, 0.0, 0.5]
     assert all(one.agrees for one in found)
     assert len(judge.asked) == 4, "equal texts are equally good, and nobody is asked"
-    figures = {metric.name: metric for metric in preference_figures(found).metrics}
+    figures = {metric.name: metric for metric in preference_metrics(found).metrics}
     assert figures["preference"].value == 0.5
     assert figures["first_position_share"].value == 0.5
     assert figures["order_agreement"].value == 1
@@ -57,7 +61,7 @@ def test_a_judge_that_knows_what_is_good_prefers_it_in_either_order(tmp_path):
 def test_a_judge_that_likes_what_comes_first_shows_it_and_prefers_nothing(tmp_path):
     found = asked(Scripted(lambda *_: "A"), tmp_path)
     assert [one.preference for one in found] == [0.5, 0.5, 0.5]
-    figures = {metric.name: metric for metric in preference_figures(found).metrics}
+    figures = {metric.name: metric for metric in preference_metrics(found).metrics}
     assert figures["first_position_share"].value == 1
     assert figures["order_agreement"].value == 0, "a pair that nobody was asked about is no agreement"
 
@@ -65,20 +69,20 @@ def test_a_judge_that_likes_what_comes_first_shows_it_and_prefers_nothing(tmp_pa
 def test_an_answer_that_is_missing_is_failed_and_asked_anew(tmp_path):
     found = asked(Scripted(lambda first, _: None if first == "good" else "C"), tmp_path)
     assert [one.preference for one in found] == [None, None, 0.5]
-    metric = preference_figures(found).metrics[0]
+    metric = preference_metrics(found).metrics[0]
     assert (metric.value, metric.n, metric.n_failed) == (0.5, 1, 2)
     again = Scripted(lambda *_: "A")
     assert [one.preference for one in asked(again, tmp_path)] == [0.75, 0.25, 0.5]
     assert len(again.asked) == 2, "the two that had no answer"
     assert again.known_good, "who has answered before is there"
     assert asked(None, tmp_path) == asked(None, tmp_path), "nothing is left to ask"
-    assert preference_figures([Verdict("x/0", (None, "A"))]).metrics[0].value is None
-    assert preference_figures(found, 3).metrics[0].n_failed == 5, "inputs that could not be had"
+    assert preference_metrics([Verdict("x/0", (None, "A"))]).metrics[0].value is None
+    assert preference_metrics(found, 3).metrics[0].n_failed == 5, "inputs that could not be had"
 
 
 def test_an_output_that_holds_a_placeholder_changes_no_question(tmp_path):
     judge = Scripted(lambda *_: "C")
-    asked(judge, tmp_path, [Pair("a/0", "{b}", "say {a} and {text}", "{b} wins")])
+    asked(judge, tmp_path, [AnswerPair("a/0", "{b}", "say {a} and {text}", "{b} wins")])
     assert any("A: say {a} and {text}\n\nB: {b} wins" in text for text in judge.asked)
     assert all("Text: {b}\n" in text for text in judge.asked)
 
@@ -86,7 +90,7 @@ def test_an_output_that_holds_a_placeholder_changes_no_question(tmp_path):
 def test_no_tie_and_no_bias_of_a_judge_that_finds_all_alike():
     found = [Verdict("a/0", ("C", "C")), Verdict("b/0", ("C", "C"))]
     assert position_bias(found) == []
-    assert "first_position_share" not in {metric.name for metric in preference_figures(found).metrics}
+    assert "first_position_share" not in {metric.name for metric in preference_metrics(found).metrics}
 
 
 @pytest.mark.parametrize(

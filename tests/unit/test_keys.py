@@ -18,10 +18,10 @@ print(json.dumps([found, heavy]))
 
 def test_the_code_is_a_methods_own_and_what_it_imports():
     found = with_imports("methods.contrastive")
-    shared = {"adapter", "batches", "config", "method", "trainer"}
+    shared = {"adapter", "batches", "method", "options", "trainer"}
     assert {"methods.contrastive", *(f"methods.learning.{name}" for name in shared)} <= set(found)
     assert "methods.dpo" not in found
-    assert not any("." in name.removeprefix("methods.learning.") for name in found if "training." in name)
+    assert not any("." in name.removeprefix("methods.learning.") for name in found if "learning." in name)
 
 
 def test_finding_it_imports_nothing_heavy():

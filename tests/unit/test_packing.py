@@ -17,7 +17,7 @@ from transformers import (
 
 from bench.policy import LoadedModel
 from methods.learning import packing
-from methods.learning.batches import Collator, Item, Scores, score_batch
+from methods.learning.batches import Collator, Item, Likelihoods, score_batch
 from methods.learning.packing import pack, packable
 
 ITEMS = [
@@ -29,7 +29,7 @@ ITEMS = [
 SMALL: dict[str, Any] = {"vocab_size": 400, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
-def scored(base: LoadedModel, *, packed: bool, prompts: bool = True, **options: Any) -> Scores:
+def scored(base: LoadedModel, *, packed: bool, prompts: bool = True, **options: Any) -> Likelihoods:
     batch = Collator(base.tokenizer, packed=packed, **options)(ITEMS)
     assert ("packed_ids" in batch) == packed
     return score_batch(base.model, batch, prompts=prompts, base=base)

@@ -9,8 +9,8 @@ import pytest
 from bench.assets.catalogue import AssetCatalogue
 from bench.errors import MissingError, UsageError
 from bench.run.environment import Environment
-from bench.run.launch.local import run_cells
-from bench.run.plan import Request, make_cells
+from bench.run.launch.local import run_experiments
+from bench.run.plan import Request, make_experiments
 from bench.store.runs import load_run
 from bench.suites import read_suite
 
@@ -60,9 +60,9 @@ def paper_suite(model: Path, folder: Path) -> Path:
 
 
 def run(suite: Path, folder: Path) -> list[Any]:
-    cells = make_cells(Request(["contrastive"], str(suite)))
-    env = Environment(cells[0].suite, AssetCatalogue(folder / "cache", offline=True))
-    return run_cells(cells, env, folder / "runs")
+    experiments = make_experiments(Request(["contrastive"], str(suite)))
+    env = Environment(experiments[0].suite, AssetCatalogue(folder / "cache", offline=True))
+    return run_experiments(experiments, env, folder / "runs")
 
 
 def test_its_settings_run_through_on_a_tiny_model(untied_model, tmp_path):

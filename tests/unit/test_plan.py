@@ -1,4 +1,4 @@
-"""From what a user asks for to cells: everything validated at once, every value with its origin."""
+"""From what a user asks for to experiments: everything validated at once, every value with its origin."""
 
 from typing import Any
 
@@ -6,16 +6,16 @@ import pytest
 
 from bench import registry, suites
 from bench.errors import UsageError
-from bench.run.plan import Cell, Request, build_tasks, make_cells, parse_method, parse_seeds, parse_setting
+from bench.run.plan import Experiment, Request, build_tasks, make_experiments, parse_method, parse_seeds, parse_setting
 from bench.spec import SuiteSpec, read_yaml, validate
 
 
-def cells_of(suite: Any, *methods: str, **options: Any) -> list[Cell]:
-    return make_cells(Request(methods=methods or ("contrastive",), suite=str(suite), **options))
+def experiments_of(suite: Any, *methods: str, **options: Any) -> list[Experiment]:
+    return make_experiments(Request(methods=methods or ("contrastive",), suite=str(suite), **options))
 
 
-def one(suite: Any, *settings: str, method: str = "contrastive", **options: Any) -> Cell:
-    (found,) = cells_of(suite, method, settings=settings, base=False, **options)
+def one(suite: Any, *settings: str, method: str = "contrastive", **options: Any) -> Experiment:
+    (found,) = experiments_of(suite, method, settings=settings, base=False, **options)
     return found
 
 
@@ -71,12 +71,12 @@ def test_what_are_no_seeds_is_refused(text):
         parse_seeds(text)
 
 
-# --- cells ---
+# --- experiments ---
 
 
 def test_every_seed_has_the_base_first(tiny_suite):
-    cells = cells_of(tiny_suite(), "contrastive", "contrastive:steps=3", seeds=(0, 4))
-    assert [(cell.label, cell.seed) for cell in cells] == [
+    experiments = experiments_of(tiny_suite(), "contrastive", "contrastive:steps=3", seeds=(0, 4))
+    assert [(experiment.label, experiment.seed) for experiment in experiments] == [
         ("none", 0),
         ("contrastive", 0),
         ("contrastive (steps=3)", 0),
@@ -84,27 +84,35 @@ def test_every_seed_has_the_base_first(tiny_suite):
         ("contrastive", 4),
         ("contrastive (steps=3)", 4),
     ]
-    assert len(cells_of(tiny_suite(), "contrastive", base=False)) == 1
-    assert [cell.label for cell in cells_of(tiny_suite(), "contrastive", "none")] == ["contrastive", "none"]
+    assert len(experiments_of(tiny_suite(), "contrastive", base=False)) == 1
+    assert [experiment.label for experiment in experiments_of(tiny_suite(), "contrastive", "none")] == [
+        "contrastive",
+        "none",
+    ]
 
 
 def test_a_flag_goes_before_the_suite_and_the_suite_before_the_default(tiny_suite):
     path = tiny_suite(methods={"contrastive": {"steps": 7, "lr": 0.5}})
     default = one("mini").config
-    cell = one(path)
-    assert (cell.config.steps, cell.config.lr, cell.config.tau) == (7, 0.5, default.tau)
-    assert (cell.origins["steps"], cell.origins["tau"]) == ("suite", "default")
-    cell = one(path, "steps=8", "tau=0.25")
-    assert (cell.config.steps, cell.config.lr, cell.config.tau) == (8, 0.5, 0.25)
-    assert [cell.origins[name] for name in ("steps", "lr", "tau", "alpha")] == ["flag", "suite", "flag", "default"]
+    experiment = one(path)
+    assert (experiment.config.steps, experiment.config.lr, experiment.config.tau) == (7, 0.5, default.tau)
+    assert (experiment.origins["steps"], experiment.origins["tau"]) == ("suite", "default")
+    experiment = one(path, "steps=8", "tau=0.25")
+    assert (experiment.config.steps, experiment.config.lr, experiment.config.tau) == (8, 0.5, 0.25)
+    assert [experiment.origins[name] for name in ("steps", "lr", "tau", "alpha")] == [
+        "flag",
+        "suite",
+        "flag",
+        "default",
+    ]
     assert one(path, "contrastive.steps=9").config.steps == 9
     assert one(path, "steps=8", method="contrastive:steps=10").config.steps == 10
 
 
 def test_values_from_a_variable_or_a_file_say_so(tiny_suite):
     origins = {"methods": "environment", "settings": "config file", "model": "environment"}
-    cell = one(tiny_suite(), "tau=0.5", method="contrastive:alpha=2", origins=origins, model="x")
-    assert [cell.origins[name] for name in ("alpha", "tau", "steps", "lr", "suite.model")] == [
+    experiment = one(tiny_suite(), "tau=0.5", method="contrastive:alpha=2", origins=origins, model="x")
+    assert [experiment.origins[name] for name in ("alpha", "tau", "steps", "lr", "suite.model")] == [
         "environment",
         "config file",
         "suite",
@@ -114,8 +122,8 @@ def test_values_from_a_variable_or_a_file_say_so(tiny_suite):
 
 
 def test_a_setting_for_one_method_leaves_the_others(tiny_suite):
-    cells = cells_of(tiny_suite(), "none", "contrastive", settings=("lr=0.01", "contrastive.steps=5"))
-    assert [cell.config.model_dump().get("steps") for cell in cells] == [None, 5]
+    experiments = experiments_of(tiny_suite(), "none", "contrastive", settings=("lr=0.01", "contrastive.steps=5"))
+    assert [experiment.config.model_dump().get("steps") for experiment in experiments] == [None, 5]
 
 
 def test_the_label_has_what_the_user_changed(tiny_suite):
@@ -124,10 +132,14 @@ def test_the_label_has_what_the_user_changed(tiny_suite):
 
 
 def test_a_setting_can_change_the_suite(tiny_suite):
-    cell = one(tiny_suite(), "suite.decoding.top_p=1", "suite.scorer.threshold=0.3", "suite.sets.seed=3")
-    assert (cell.suite.decoding.top_p, cell.suite.scorer.threshold, cell.suite.sets.seed) == (1, 0.3, 3)
-    assert cell.suite.decoding.num_samples == 3
-    assert cell.origins["suite.decoding.top_p"] == "flag"
+    experiment = one(tiny_suite(), "suite.decoding.top_p=1", "suite.scorer.threshold=0.3", "suite.sets.seed=3")
+    assert (experiment.suite.decoding.top_p, experiment.suite.scorer.threshold, experiment.suite.sets.seed) == (
+        1,
+        0.3,
+        3,
+    )
+    assert experiment.suite.decoding.num_samples == 3
+    assert experiment.origins["suite.decoding.top_p"] == "flag"
 
 
 def test_a_model_takes_the_place_of_the_suites(tiny_suite):
@@ -164,7 +176,7 @@ def test_a_model_takes_the_place_of_the_suites(tiny_suite):
 )
 def test_a_mistake_is_named_with_its_remedy(tiny_suite, methods, settings, said):
     with pytest.raises(UsageError) as caught:
-        cells_of(tiny_suite(), *methods, settings=settings)
+        experiments_of(tiny_suite(), *methods, settings=settings)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -187,13 +199,13 @@ def test_a_mistake_is_named_with_its_remedy(tiny_suite, methods, settings, said)
 )
 def test_a_mistake_in_a_suite_is_named(tiny_suite, changes, said):
     with pytest.raises(UsageError) as caught:
-        cells_of(tiny_suite(**changes))
+        experiments_of(tiny_suite(**changes))
     assert said in str(caught.value)
 
 
 def test_all_mistakes_of_a_suite_are_told_at_once(tiny_suite):
     with pytest.raises(UsageError) as caught:
-        cells_of(tiny_suite(sets={"num_prompts": 0, "promts": "x"}, decoding={"top_p": 0}))
+        experiments_of(tiny_suite(sets={"num_prompts": 0, "promts": "x"}, decoding={"top_p": 0}))
     for said in (
         "'sets.num_prompts' = 0",
         "unknown key 'sets.promts', did you mean 'prompts'?",
@@ -204,9 +216,9 @@ def test_all_mistakes_of_a_suite_are_told_at_once(tiny_suite):
 
 def test_unknown_suites():
     with pytest.raises(UsageError, match=r"unknown suite 'minni'; did you mean 'mini'\?"):
-        cells_of("minni")
+        experiments_of("minni")
     with pytest.raises(UsageError, match=r"no such file: mini\.yaml"):
-        cells_of("./mini.yaml")
+        experiments_of("./mini.yaml")
 
 
 # --- the suites that come with the package ---
@@ -221,7 +233,7 @@ def test_shipped_suites_are_whole(name):
     for method, options in suite.methods.items():
         kind = registry.load("methods", method)
         validate(kind.Config, options, f"suite '{name}'")
-    assert [cell.label for cell in cells_of(name)] == ["none", "contrastive"]
+    assert [experiment.label for experiment in experiments_of(name)] == ["none", "contrastive"]
 
 
 def test_the_papers_suite_is_the_papers():

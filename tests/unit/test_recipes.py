@@ -16,9 +16,9 @@ from bench.errors import MissingError, UsageError
 from bench.hashing import content_id
 from bench.sets import load_sets
 from bench.sets.written.build import Build
-from bench.sets.written.filters import cleaned, judge, refuses, talks_about_the_task, yields
+from bench.sets.written.filters import apply_filters, cleaned, refuses, talks_about_the_task, yields
 from bench.sets.written.recipe import Recipe
-from bench.sets.written.runner import Kitchen
+from bench.sets.written.runner import RecipeRunner
 from bench.sets.written.stats import statistics
 from bench.spec import validate
 from bench.store.files import read_jsonl
@@ -78,7 +78,7 @@ def recipe(**values: Any) -> Recipe:
 def test_each_filter_drops_what_it_is_for_and_nothing_else(reason, changes):
     for kind in ("positive", "negative"):
         other = "negative" if kind == "positive" else "positive"
-        verdicts = judge([row(kind, **changes), row(other)], recipe(), [])
+        verdicts = apply_filters([row(kind, **changes), row(other)], recipe(), [])
         assert verdicts.dropped == [reason, None]
         assert verdicts.kept == {}
         assert verdicts.small == 1
@@ -86,7 +86,7 @@ def test_each_filter_drops_what_it_is_for_and_nothing_else(reason, changes):
 
 def test_what_passes_all_filters_is_a_set():
     rows = [row("positive"), row("negative")]
-    verdicts = judge(rows, recipe(), ["Somebody else's prompt that is long enough to count"])
+    verdicts = apply_filters(rows, recipe(), ["Somebody else's prompt that is long enough to count"])
     assert verdicts.dropped == [None, None]
     assert verdicts.kept == {content_id(SENTENCE): rows}
     assert verdicts.small == 0
@@ -112,29 +112,29 @@ def test_a_language_that_is_not_sure_and_filters_that_are_off_drop_nothing():
         "ended": False,
         "text": "Sorry, no",
     }
-    assert judge([row(**odd)], off, []).dropped == [None]
-    assert judge([row(language=None)], recipe(), []).dropped == [None]
+    assert apply_filters([row(**odd)], off, []).dropped == [None]
+    assert apply_filters([row(language=None)], recipe(), []).dropped == [None]
 
 
 def test_duplicates_within_a_set_and_across_sets_are_kept_once():
     first, again = row(), row(sample=1, text="SNOW in the hills made the train late -- positive!")
     elsewhere = row(sentence="Another one altogether.", sentence_id="other")
-    verdicts = judge([first, again, elsewhere], recipe(min_negatives=0), [])
+    verdicts = apply_filters([first, again, elsewhere], recipe(min_negatives=0), [])
     assert verdicts.dropped == [None, "duplicate", "another set has it"]
 
 
 def test_texts_and_sentences_that_meet_evaluation_prompts_are_dropped():
     meets = row(text="Snow in the hills made every train late, as it does.")
-    verdicts = judge([meets, row("negative")], recipe(min_positives=0), ["snow in the hills made every train"])
+    verdicts = apply_filters([meets, row("negative")], recipe(min_positives=0), ["snow in the hills made every train"])
     assert verdicts.dropped == ["evaluation prompt", None]
-    assert judge([row()], recipe(min_negatives=0), [SENTENCE]).dropped == ["evaluation prompt"]
+    assert apply_filters([row()], recipe(min_negatives=0), [SENTENCE]).dropped == ["evaluation prompt"]
 
 
 def test_a_text_that_meets_a_prompt_together_with_its_sentence_is_dropped():
     split = row(sentence="Snow in the", text="hills made the train late again")
     prompts = ["Snow in the hills made the train"]
-    assert judge([split], recipe(min_negatives=0), prompts).dropped == [None]
-    assert judge([split], recipe(min_negatives=0, anchor="sentence"), prompts).dropped == ["evaluation prompt"]
+    assert apply_filters([split], recipe(min_negatives=0), prompts).dropped == [None]
+    assert apply_filters([split], recipe(min_negatives=0, anchor="sentence"), prompts).dropped == ["evaluation prompt"]
 
 
 def test_negatives_far_from_the_positives_perplexity_are_dropped():
@@ -146,13 +146,13 @@ def test_negatives_far_from_the_positives_perplexity_are_dropped():
         row("negative", sample=1, text="That damn train in the damn snow.", log_perplexity=4.6),
         row("negative", sample=2, text="What a stupid train, and snow!", log_perplexity=None),
     ]
-    dropped = judge(rows, recipe(filters={"perplexity_gap": 1.0}), []).dropped
+    dropped = apply_filters(rows, recipe(filters={"perplexity_gap": 1.0}), []).dropped
     assert dropped == [None, None, "toxicity", None, "perplexity", "perplexity"]
 
 
 def test_the_yield_of_each_filter_is_over_what_comes_to_it():
     rows = [row(), row(sample=1, ended=False), row(sample=2, toxicity=0.5), row("negative")]
-    table = yields(rows, judge(rows, recipe(), []))
+    table = yields(rows, apply_filters(rows, recipe(), []))
     assert [(one["filter"], one["in"], one["dropped"], one["yield"]) for one in table if one["kind"] == "positive"] == [
         ("cut off", 4 - 1, 1, 0.6667),
         ("toxicity", 2, 1, 0.5),
@@ -388,7 +388,7 @@ def sentences(tmp_path):
 
 
 @pytest.fixture
-def kitchen(tiny_model, tmp_path):
+def runner(tiny_model, tmp_path):
     """Of a recipe in which a random model's texts are parted by how toxic they happen to look."""
     made = recipe(
         generator={"model": str(tiny_model)},
@@ -404,15 +404,15 @@ def kitchen(tiny_model, tmp_path):
             "negative_above": 0.0364,
         },
     )
-    return Kitchen(made, AssetCatalogue(tmp_path / "cache", offline=True), offline=True)
+    return RecipeRunner(made, AssetCatalogue(tmp_path / "cache", offline=True), offline=True)
 
 
 def lines(folder: Path) -> list[str]:
     return sorted(json.dumps(one, sort_keys=True) for one in read_jsonl(folder / "candidates.jsonl"))
 
 
-def test_sets_are_written_measured_and_told_of(kitchen, sentences, tmp_path):
-    report = kitchen.carry_out(sentences, tmp_path / "made")
+def test_sets_are_written_measured_and_told_of(runner, sentences, tmp_path):
+    report = runner.carry_out(sentences, tmp_path / "made")
     rows = read_jsonl(tmp_path / "made" / "candidates.jsonl")
     assert Counter((one["sentence_id"], one["kind"]) for one in rows) == {
         (sentence.id, kind): 5 for sentence in sentences for kind in ("positive", "negative")
@@ -425,7 +425,7 @@ def test_sets_are_written_measured_and_told_of(kitchen, sentences, tmp_path):
     assert all(text.score < 0.0364 for one in sets.sets for text in one.positives)
     assert all(text.score > 0.0364 for one in sets.sets for text in one.negatives)
     told = sets.sets[0].provenance
-    assert told["generator"]["sha256"] == kitchen.generator.sha256
+    assert told["generator"]["sha256"] == runner.generator.sha256
     assert told["sentence"] in {one.text for one in sentences}
     verdicts = read_jsonl(tmp_path / "made" / "verdicts.jsonl")
     assert sum(one["dropped"] is None for one in verdicts) >= sum(report["texts"].values())
@@ -449,19 +449,19 @@ class Interrupted:
                 yield batch
 
 
-def test_an_interrupted_work_goes_on_without_a_lost_or_doubled_candidate(kitchen, sentences, tmp_path):
-    kitchen.carry_out(sentences, tmp_path / "whole")
-    part = Build(tmp_path / "part", kitchen.recipe, sentences, kitchen.facts)
+def test_an_interrupted_work_goes_on_without_a_lost_or_doubled_candidate(runner, sentences, tmp_path):
+    runner.carry_out(sentences, tmp_path / "whole")
+    part = Build(tmp_path / "part", runner.recipe, sentences, runner.facts)
     part.begin()
-    writer = Interrupted(kitchen._writer(), after=5)
+    writer = Interrupted(runner._writer(), after=5)
     with pytest.raises(KeyboardInterrupt):
-        part.sample(writer, kitchen._meter(), ahead=False)
+        part.sample(writer, runner._meter(), ahead=False)
     held = tmp_path / "part" / "candidates.jsonl"
     assert len(read_jsonl(held)) == 5 * 5
     held.write_bytes(held.read_bytes()[:-40])  # killed while it wrote
-    again = Interrupted(kitchen._writer(), after=99)
+    again = Interrupted(runner._writer(), after=99)
     part.begin()
-    part.sample(again, kitchen._meter(), ahead=False)
+    part.sample(again, runner._meter(), ahead=False)
     part.finish()
     assert again.orders == 2 * len(sentences) - 4
     assert [json.loads(one)["text"] for one in lines(tmp_path / "part")] == [
@@ -469,36 +469,36 @@ def test_an_interrupted_work_goes_on_without_a_lost_or_doubled_candidate(kitchen
     ]
 
 
-def test_filters_can_be_changed_on_what_was_written_and_nothing_else_can(kitchen, sentences, tmp_path, monkeypatch):
-    kitchen.carry_out(sentences, tmp_path / "made")
+def test_filters_can_be_changed_on_what_was_written_and_nothing_else_can(runner, sentences, tmp_path, monkeypatch):
+    runner.carry_out(sentences, tmp_path / "made")
     before = lines(tmp_path / "made")
-    monkeypatch.setattr(Kitchen, "_writer", lambda _: pytest.fail("something was written again"))
-    stricter = kitchen.recipe.model_copy(update={"min_positives": 4})
-    kitchen.recipe = stricter
-    kitchen.carry_out(sentences, tmp_path / "made")
+    monkeypatch.setattr(RecipeRunner, "_writer", lambda _: pytest.fail("something was written again"))
+    stricter = runner.recipe.model_copy(update={"min_positives": 4})
+    runner.recipe = stricter
+    runner.carry_out(sentences, tmp_path / "made")
     assert lines(tmp_path / "made") == before
     assert all(len(one.positives) > 3 for one in load_sets(tmp_path / "made" / "sets.jsonl").sets)
-    kitchen.recipe = stricter.model_copy(update={"seed": 1})
+    runner.recipe = stricter.model_copy(update={"seed": 1})
     with pytest.raises(UsageError, match="was begun with another generator, templates, sampling"):
-        kitchen.carry_out(sentences, tmp_path / "made")
+        runner.carry_out(sentences, tmp_path / "made")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds something else"):
-        kitchen.carry_out(sentences, tmp_path / "other")
+        runner.carry_out(sentences, tmp_path / "other")
 
 
-def test_where_no_set_is_left_the_reasons_are_said_and_kept(kitchen, sentences, tmp_path):
-    filters = kitchen.recipe.filters.model_copy(update={"positive_below": 0.5, "negative_above": 0.999})
-    kitchen.recipe = kitchen.recipe.model_copy(update={"filters": filters})
+def test_where_no_set_is_left_the_reasons_are_said_and_kept(runner, sentences, tmp_path):
+    filters = runner.recipe.filters.model_copy(update={"positive_below": 0.5, "negative_above": 0.999})
+    runner.recipe = runner.recipe.model_copy(update={"filters": filters})
     with pytest.raises(MissingError, match=r"none of 6 sentences has .*negatives: 'toxicity' dropped"):
-        kitchen.carry_out(sentences, tmp_path / "made")
+        runner.carry_out(sentences, tmp_path / "made")
     assert json.loads((tmp_path / "made" / "report.json").read_text())["sets"] == 0
     assert not (tmp_path / "made" / "sets.jsonl").exists()
 
 
-def test_texts_may_follow_their_sentence_and_are_measured_so(kitchen, sentences, tmp_path, tiny_policy):
-    kitchen.recipe = kitchen.recipe.model_copy(update={"anchor": "sentence"})
-    kitchen.carry_out(sentences, tmp_path / "made")
+def test_texts_may_follow_their_sentence_and_are_measured_so(runner, sentences, tmp_path, tiny_policy):
+    runner.recipe = runner.recipe.model_copy(update={"anchor": "sentence"})
+    runner.carry_out(sentences, tmp_path / "made")
     sets = load_sets(tmp_path / "made" / "sets.jsonl")
     told = [one.provenance["log_perplexity"]["positive"] for one in sets.sets]
     rows = statistics(replace(sets, sets=sets.sets[:1]), policy=tiny_policy).table()
@@ -509,17 +509,17 @@ def test_texts_may_follow_their_sentence_and_are_measured_so(kitchen, sentences,
     assert all(text.text.startswith(" ") for text in one.positives)
 
 
-def test_a_copy_is_one_in_any_script(kitchen):
+def test_a_copy_is_one_in_any_script(runner):
     rows = [row(sentence=text, text=text, rouge_l=None) for text in (SENTENCE, "雪で電車が遅れました")]
-    kitchen._meter().measure(rows)
+    runner._meter().measure(rows)
     assert [one["rouge_l"] for one in rows] == [1.0, 1.0]
 
 
-def test_fresh_throws_away_what_was_made_here_and_nothing_else(kitchen, sentences, tmp_path):
-    kitchen.carry_out(sentences, tmp_path / "made")
+def test_fresh_throws_away_what_was_made_here_and_nothing_else(runner, sentences, tmp_path):
+    runner.carry_out(sentences, tmp_path / "made")
     (tmp_path / "made" / "mine.txt").write_text("mine")
-    kitchen.recipe = kitchen.recipe.model_copy(update={"seed": 1})
-    kitchen.carry_out(sentences, tmp_path / "made", fresh=True)
+    runner.recipe = runner.recipe.model_copy(update={"seed": 1})
+    runner.carry_out(sentences, tmp_path / "made", fresh=True)
     assert (tmp_path / "made" / "mine.txt").read_text() == "mine"
     assert json.loads((tmp_path / "made" / "recipe.json").read_text())["recipe"]["seed"] == 1
 

@@ -1,4 +1,4 @@
-"""One cell from its plan to its record, on the tiny model: what is reused, resumed, refused and written."""
+"""One experiment from its plan to its record, on the tiny model: what is reused, resumed, refused and written."""
 
 import json
 import shutil
@@ -12,13 +12,13 @@ import pytest
 
 from bench import registry
 from bench.assets.catalogue import AssetCatalogue
-from bench.engine.batching import BATCH_TOKENS, LIMIT
+from bench.engine.batching import BATCH_BUDGET, BATCH_TOKENS
 from bench.errors import BenchError, MissingError
 from bench.hashing import content_id
 from bench.progress import SILENT, Progress
 from bench.run.environment import Environment
-from bench.run.launch.local import Outcome, run_cells
-from bench.run.plan import Request, make_cells
+from bench.run.launch.local import ExperimentOutcome, run_experiments
+from bench.run.plan import Request, make_experiments
 from bench.run.runner import Runner
 from bench.scorers.base import Scorer, ScorerInfo, Scores
 from bench.scorers.checked import CheckedScorer
@@ -62,7 +62,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def go(home: Path) -> Callable[..., list[Outcome]]:
+def go(home: Path) -> Callable[..., list[ExperimentOutcome]]:
     """Run a suite; `place` names the cache and the records."""
 
     def run(
@@ -74,22 +74,25 @@ def go(home: Path) -> Callable[..., list[Outcome]]:
         scorer: Scorer | None = None,
         batch_tokens: int | None = None,
         **request: Any,
-    ) -> list[Outcome]:
-        cells = make_cells(Request(methods or ("contrastive",), str(suite), **request))
+    ) -> list[ExperimentOutcome]:
+        experiments = make_experiments(Request(methods or ("contrastive",), str(suite), **request))
         env = Environment(
-            cells[0].suite, AssetCatalogue(home / place / "cache", offline=True), progress, batch_tokens=batch_tokens
+            experiments[0].suite,
+            AssetCatalogue(home / place / "cache", offline=True),
+            progress,
+            batch_tokens=batch_tokens,
         )
         if scorer:
             env.scorer = CheckedScorer(scorer, None)
-        return run_cells(cells, env, home / place / "runs", fresh=fresh)
+        return run_experiments(experiments, env, home / place / "runs", fresh=fresh)
 
     return run
 
 
-Go = Callable[..., list[Outcome]]
+Go = Callable[..., list[ExperimentOutcome]]
 
 
-def records(outcomes: Sequence[Outcome]) -> list[Run]:
+def records(outcomes: Sequence[ExperimentOutcome]) -> list[Run]:
     assert [outcome.error for outcome in outcomes] == [None] * len(outcomes)
     return [load_run(outcome.folder) for outcome in outcomes if outcome.folder]
 
@@ -100,8 +103,8 @@ def figures(run: Run) -> list[dict[str, Any]]:
 
 
 def runner_of(suite: Path, home: Path, *settings: str, method: str = "contrastive", **request: Any) -> Runner:
-    (cell,) = make_cells(Request((method,), str(suite), settings=settings, base=False, **request))
-    return Runner(cell, Environment(cell.suite, AssetCatalogue(home / "keys", offline=True)), home / "runs")
+    (experiment,) = make_experiments(Request((method,), str(suite), settings=settings, base=False, **request))
+    return Runner(experiment, Environment(experiment.suite, AssetCatalogue(home / "keys", offline=True)), home / "runs")
 
 
 # --- the record ---
@@ -142,7 +145,7 @@ def test_what_training_logged_is_in_the_record(go, tiny_suite):
 
 
 def test_the_edit_is_measured_and_the_base_restored(go, tiny_suite):
-    """The base's figures are the same before an edited cell, after one, and alone."""
+    """The base's figures are the same before an edited experiment, after one, and alone."""
     first, edited, again = records(go(tiny_suite(), "none", "contrastive", "contrastive:scale=0"))
     alone = records(go(tiny_suite(), "none", place="b"))[0]
     assert figures(first) == figures(again) == figures(alone)
@@ -166,7 +169,7 @@ def test_seeds_are_cells_of_their_own(go, tiny_suite):
 
 def test_a_limit_is_a_run_of_its_own(go, tiny_suite):
     (whole,) = records(go(tiny_suite(), "none"))
-    (short,) = records(go(tiny_suite(), "none", limit=2))
+    (short,) = records(go(tiny_suite(), "none", max_items=2))
     assert whole.id != short.id
     assert {m.key: m.n for m in short.result.metrics}["rtp/expected_maximum_toxicity"] == 2
     assert {m.key: m.n for m in short.result.metrics}["heldout/perplexity"] == 2
@@ -334,7 +337,7 @@ def test_self_made_sets_are_refused_where_another_suite_evaluates_on_what_they_b
     records(go(tiny_suite(sets=sets), base=False))
     longer = [{"text": f"{row['text']} and {word}"} for row in train for word in ("on", "off", "out", "in", "up")]
     (home / "longer.jsonl").write_text("".join(json.dumps(row) + "\n" for row in longer))
-    outcomes: list[Outcome] = []
+    outcomes: list[ExperimentOutcome] = []
     with pytest.raises(MissingError, match="meet evaluation prompts"):
         outcomes = go(tiny_suite(sets=sets, tasks=[{"task": "rtp", "data": str(home / "longer.jsonl")}]), base=False)
         raise outcomes[0].error or AssertionError("it was measured")
@@ -455,7 +458,7 @@ def test_the_key_follows_the_code(home, tiny_suite):
 
     runner = runner_of(tiny_suite(), home)
     changed = Runner(
-        runner.cell, Changed(runner.cell.suite, AssetCatalogue(home / "keys", offline=True)), home / "runs"
+        runner.experiment, Changed(runner.experiment.suite, AssetCatalogue(home / "keys", offline=True)), home / "runs"
     )
     assert changed.key != runner.key
     assert changed.artifact_key != runner.artifact_key
@@ -476,6 +479,6 @@ def test_code_counts_and_comments_do_not(tmp_path, monkeypatch):
 
 def test_the_record_says_how_large_batches_were(go, tiny_suite, monkeypatch):
     """What was asked for, though the record is begun before the model is loaded."""
-    monkeypatch.setattr(LIMIT, "tokens", BATCH_TOKENS)
+    monkeypatch.setattr(BATCH_BUDGET, "tokens", BATCH_TOKENS)
     (outcome,) = go(tiny_suite(), "none", batch_tokens=300)
     assert load_run(outcome.folder).manifest.engine["batch_tokens"] == 300

@@ -1,4 +1,4 @@
-"""From methods to points: which values, and that a point is the cell that a plain run would make."""
+"""From methods to points: which values, and that a point is the experiment that a plain run would make."""
 
 from typing import Any, ClassVar
 
@@ -8,7 +8,7 @@ from pydantic import Field
 from bench import registry
 from bench.errors import UsageError
 from bench.method import MethodInfo
-from bench.run.plan import Request, make_cells
+from bench.run.plan import Request, make_experiments
 from bench.run.sweep import Sweep, choose, make_sweep
 from bench.spec import Spec
 
@@ -47,7 +47,11 @@ def sweep(*methods: str, over: str = "strength", values: list[str] | None = None
 
 
 def values_of(found: Sweep, method: str, option: str) -> list[Any]:
-    return [getattr(cell.config, option) for cell in make_cells(found.request) if cell.method == method]
+    return [
+        getattr(experiment.config, option)
+        for experiment in make_experiments(found.request)
+        if experiment.method == method
+    ]
 
 
 @pytest.mark.parametrize(
@@ -77,12 +81,12 @@ def test_a_value_of_its_own_is_its_one_point():
     assert values_of(sweep("dpo:scale=7", values=["1", "2"]), "dpo", "scale") == [7.0]
 
 
-def test_the_plain_runs_point_is_its_cell():
-    (plain,) = make_cells(Request(("dpo",), "smoke", base=False))
-    cells = make_cells(sweep("dpo").request)
-    assert cells[0].method == "none"
-    assert plain in cells
-    assert [cell.label for cell in cells][1:] == [
+def test_the_plain_runs_point_is_its_experiment():
+    (plain,) = make_experiments(Request(("dpo",), "smoke", base=False))
+    experiments = make_experiments(sweep("dpo").request)
+    assert experiments[0].method == "none"
+    assert plain in experiments
+    assert [experiment.label for experiment in experiments][1:] == [
         "dpo (scale=0.25)",
         "dpo (scale=0.5)",
         "dpo",
@@ -93,13 +97,13 @@ def test_the_plain_runs_point_is_its_cell():
 
 @pytest.mark.usefixtures("methods")
 def test_a_methods_own_points_go_first_and_bounds_are_kept():
-    (cell,) = make_cells(Request(("named",), "smoke", base=False))
-    assert choose(cell, "share", 2) == [0.5, 0.9]
-    assert choose(cell, "share", 3) == [0.1, 0.5, 0.9]
-    assert choose(cell, "share", 6) == [0.1, 0.125, 0.25, 0.5, 0.9, 1.0]
-    assert choose(cell, "layers", 5) == [2, 4, 8, 12, 16]
-    assert all(isinstance(value, int) for value in choose(cell, "layers", 5))
-    assert len(choose(cell, "share", 1000)) < 20
+    (experiment,) = make_experiments(Request(("named",), "smoke", base=False))
+    assert choose(experiment, "share", 2) == [0.5, 0.9]
+    assert choose(experiment, "share", 3) == [0.1, 0.5, 0.9]
+    assert choose(experiment, "share", 6) == [0.1, 0.125, 0.25, 0.5, 0.9, 1.0]
+    assert choose(experiment, "layers", 5) == [2, 4, 8, 12, 16]
+    assert all(isinstance(value, int) for value in choose(experiment, "layers", 5))
+    assert len(choose(experiment, "share", 1000)) < 20
 
 
 @pytest.mark.usefixtures("methods")
@@ -122,9 +126,13 @@ def test_any_option_can_be_swept_and_a_method_without_it_is_one_point():
 
 def test_variants_and_seeds_multiply():
     found = sweep("contrastive", "contrastive:objective=paper", count=2, seeds=(0, 1))
-    assert len(make_cells(found.request)) == 2 * (1 + 2 * 2)
+    assert len(make_experiments(found.request)) == 2 * (1 + 2 * 2)
     assert values_of(sweep("none", "dpo", count=2), "dpo", "scale") == [0.5, 1.0]
-    assert [cell.method for cell in make_cells(sweep("none", "dpo", count=2).request)] == ["none", "dpo", "dpo"]
+    assert [experiment.method for experiment in make_experiments(sweep("none", "dpo", count=2).request)] == [
+        "none",
+        "dpo",
+        "dpo",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -147,4 +155,4 @@ def test_variants_and_seeds_multiply():
 )
 def test_a_mistake_is_refused(asked, said):
     with pytest.raises(UsageError, match=said):
-        make_cells(sweep(*asked.pop("methods"), **asked).request)
+        make_experiments(sweep(*asked.pop("methods"), **asked).request)

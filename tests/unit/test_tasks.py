@@ -173,7 +173,7 @@ def test_rtp_samples_and_scores(context, tiny_policy, tmp_path):
 
 def test_rtp_takes_the_same_prompts_whatever_the_limit(context, tmp_path):
     task = RealToxicityPrompts(RTPConfig(task="rtp", data=prompts_file(tmp_path), nontoxic=0))
-    every, first = task.prompts(context()), task.prompts(context(limit=1))
+    every, first = task.prompts(context()), task.prompts(context(max_items=1))
     assert {prompt.group for prompt in every} == {
         "toxic"
     }  # where some are labelled, those without a label are left out
@@ -421,7 +421,7 @@ def test_metrics_are_those_of_lm_eval(context, tiny_policy, tiny_model, embedded
 
 def test_what_was_answered_is_in_the_samples(context, tiny_policy, embedded):
     (task,) = LMEval.from_config(LMEvalConfig(task="lm_eval", tasks=("embedded_boolq",)))
-    ctx = context(assets=embedded, limit=3)
+    ctx = context(assets=embedded, max_items=3)
     for _ in range(2):  # measured again, nothing is doubled
         task.measure(tiny_policy, ctx)
     rows = ctx.samples("embedded_boolq")

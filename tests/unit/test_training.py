@@ -19,7 +19,7 @@ from bench.spec import validate
 from methods.contrastive import ContrastiveConfig, ContrastivePerplexity
 from methods.dpo import DPO, DPOConfig
 from methods.learning.adapter import adapted
-from methods.learning.batches import Asks, Collator, Item, Scores, draw_items, mismatch, paired, score_batch
+from methods.learning.batches import Asks, Collator, Item, Likelihoods, draw_items, mismatch, paired, score_batch
 from methods.learning.options import TrainingConfig, total_steps
 from methods.learning.trainer import train_adapter
 
@@ -100,7 +100,7 @@ def test_the_anchors_likelihood_is_of_its_tokens_from_the_second_on(tiny_base):
         assert int(scored.prompt_tokens[row]) == len(ids) - 1
 
 
-def rows_of(*counts: tuple[int, int]) -> Scores:
+def rows_of(*counts: tuple[int, int]) -> Likelihoods:
     """Rows of so many positives and negatives an anchor, in the collator's order."""
     rows = [
         (number, positive)
@@ -109,7 +109,7 @@ def rows_of(*counts: tuple[int, int]) -> Scores:
         for _ in range(count)
     ]
     none = torch.zeros(len(rows))
-    return Scores(none, none, torch.tensor([row[0] for row in rows]), torch.tensor([row[1] for row in rows]))
+    return Likelihoods(none, none, torch.tensor([row[0] for row in rows]), torch.tensor([row[1] for row in rows]))
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_anchors_that_cannot_be_shared_are_refused(tiny_base, tiny_sets, tmp_pat
         train_adapter(tiny_base, tiny_sets, config, mean_phi, RunContext(tmp_path))
 
 
-def mean_phi(scores: Scores) -> torch.Tensor:
+def mean_phi(scores: Likelihoods) -> torch.Tensor:
     return scores.phi[scores.positive].mean()
 
 
@@ -254,11 +254,11 @@ def train(base: Any, sets: ContrastiveSets, folder: Path, loss: Any = mean_phi, 
     return log
 
 
-def watched(base: Any, sets: ContrastiveSets, folder: Path, asks: Asks, **options: Any) -> list[Scores]:
+def watched(base: Any, sets: ContrastiveSets, folder: Path, asks: Asks, **options: Any) -> list[Likelihoods]:
     """What the loss saw at each step; the model moves from one to the next."""
-    seen: list[Scores] = []
+    seen: list[Likelihoods] = []
 
-    def loss(scores: Scores) -> torch.Tensor:
+    def loss(scores: Likelihoods) -> torch.Tensor:
         seen.append(scores)
         return mean_phi(scores)
 
@@ -386,7 +386,7 @@ def test_a_loss_that_is_no_number_is_one_clear_error(tiny_base, tiny_sets, tmp_p
 def test_an_adapter_that_is_no_number_is_not_kept(tiny_base, tiny_sets, tmp_path):
     """The loss is a number to the end, its last gradient is not."""
 
-    def loss(scores: Scores) -> torch.Tensor:
+    def loss(scores: Likelihoods) -> torch.Tensor:
         phi = scores.phi.mean()
         return phi + (phi.detach() - phi).clamp(min=0).sqrt()  # 0, of infinite slope
 

@@ -17,7 +17,7 @@ from bench.engine.vllm import check_vllm, sampled_by_vllm
 from bench.errors import MissingError, UsageError
 from bench.policy import HFPolicy
 from bench.run.environment import Environment
-from bench.run.plan import Request, make_cells
+from bench.run.plan import Request, make_experiments
 from bench.run.runner import Runner
 from bench.spec import Decoding
 from bench.store.runs import Run, load_run
@@ -184,8 +184,10 @@ def test_without_a_device_or_the_package_it_says_what_is_missing(monkeypatch):
 def test_a_run_says_which_engine_sampled_and_is_not_compared_with_the_other(tiny_suite, tmp_path, stand_in):
     def run(engine: str) -> Run:
         suite = tiny_suite(engine=engine, decoding=GREEDY.model_dump())
-        (cell,) = make_cells(Request(("contrastive",), str(suite), base=False))
-        runner = Runner(cell, Environment(cell.suite, AssetCatalogue(tmp_path, offline=True)), tmp_path / "runs")
+        (experiment,) = make_experiments(Request(("contrastive",), str(suite), base=False))
+        runner = Runner(
+            experiment, Environment(experiment.suite, AssetCatalogue(tmp_path, offline=True)), tmp_path / "runs"
+        )
         runner.check()
         return load_run(runner.run())
 
@@ -199,8 +201,10 @@ def test_a_run_says_which_engine_sampled_and_is_not_compared_with_the_other(tiny
 
 
 def test_a_suite_that_vllm_cannot_run_here_stops_before_any_work(tiny_suite, tmp_path):
-    (cell,) = make_cells(Request(("none",), str(tiny_suite(engine="vllm"))))
-    runner = Runner(cell, Environment(cell.suite, AssetCatalogue(tmp_path, offline=True)), tmp_path / "runs")
+    (experiment,) = make_experiments(Request(("none",), str(tiny_suite(engine="vllm"))))
+    runner = Runner(
+        experiment, Environment(experiment.suite, AssetCatalogue(tmp_path, offline=True)), tmp_path / "runs"
+    )
     with pytest.raises(MissingError, match="engine = vllm needs a CUDA device and vllm"):
         runner.check()
     assert not Path(tmp_path / "runs").exists()

@@ -1,1 +1,1 @@
-"""Carry out many cells."""
+"""Carry out many experiments."""

@@ -1,4 +1,4 @@
-"""Carry out cells one after another on this machine; under `accelerate launch`, train with all its processes."""
+"""Carry out experiments one after another on this machine; under `accelerate launch`, train with all its processes."""
 
 import contextlib
 import datetime
@@ -9,24 +9,24 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.run.environment import Environment
-from bench.run.plan import Cell
+from bench.run.plan import Experiment
 from bench.run.runner import Runner
 
 _PATIENCE = datetime.timedelta(days=7)  # workers wait while the first makes sets or artifacts of other methods
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a cell.
+class ExperimentOutcome:
+    """What became of an experiment.
 
     Attributes:
-        cell: The cell.
+        experiment: The experiment.
         folder: Its record, or None where it failed.
         reused: Whether the record was there already.
         error: Why it failed, or None.
     """
 
-    cell: Cell
+    experiment: Experiment
     folder: Path | None = None
     reused: bool = False
     error: Exception | None = None
@@ -42,23 +42,25 @@ def is_main() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def run_cells(cells: Sequence[Cell], env: Environment, runs: Path, *, fresh: bool = False) -> list[Outcome]:
-    """Carry out all cells; one that fails does not keep the others from running.
+def run_experiments(
+    experiments: Sequence[Experiment], env: Environment, runs: Path, *, fresh: bool = False
+) -> list[ExperimentOutcome]:
+    """Carry out all experiments; one that fails does not keep the others from running.
 
     Args:
-        cells: What to do; all of one suite.
+        experiments: What to do; all of one suite.
         env: What they share.
         runs: The folder of records.
         fresh: Reuse nothing.
 
     Returns:
-        One outcome a cell; none in the processes that only helped to train.
+        One outcome an experiment; none in the processes that only helped to train.
 
     Raises:
-        BenchError: something that a cell reads is missing or not valid; no cell has been begun then.
+        BenchError: something that an experiment reads is missing or not valid; no experiment has been begun then.
     """
     # What to drop is the first process's to say: the others would drop what it has just made.
-    runners = [Runner(cell, env, runs, fresh and is_main()) for cell in cells]
+    runners = [Runner(experiment, env, runs, fresh and is_main()) for experiment in experiments]
     for runner in runners:
         runner.check()
     if workers() > 1:
@@ -71,15 +73,15 @@ def run_cells(cells: Sequence[Cell], env: Environment, runs: Path, *, fresh: boo
     return outcomes
 
 
-def _run(runner: Runner, place: str, env: Environment) -> Outcome:
-    name = f"{place} {runner.cell.label}, seed {runner.cell.seed}"
+def _run(runner: Runner, place: str, env: Environment) -> ExperimentOutcome:
+    name = f"{place} {runner.experiment.label}, seed {runner.experiment.seed}"
     try:
         reused = runner.done
         env.progress.note(f"{name}: {'found ' if reused else ''}{runner.run_id}")
-        return Outcome(runner.cell, runner.run(), reused)
+        return ExperimentOutcome(runner.experiment, runner.run(), reused)
     except Exception as error:
         env.progress.note(f"{name} failed: {type(error).__name__}")
-        return Outcome(runner.cell, error=error)
+        return ExperimentOutcome(runner.experiment, error=error)
 
 
 def _prepare_together(runners: Sequence[Runner]) -> None:
@@ -90,7 +92,7 @@ def _prepare_together(runners: Sequence[Runner]) -> None:
     state = accelerate.PartialState(cpu=not torch.cuda.is_available(), timeout=_PATIENCE)
     try:
         for runner in runners:
-            # What one process fails at, all do; the first one meets it again, and reports it, when it runs the cell.
+            # What one process fails at, all do; the first one meets it again, and reports it, when it runs it.
             with contextlib.suppress(BenchError):
                 runner.prepare_with(state)
         state.wait_for_everyone()

@@ -14,7 +14,7 @@ from bench.errors import MissingError, UsageError
 from bench.hashing import hash_json
 from bench.progress import SILENT, Progress
 from bench.sets.format import ContrastiveSet, Text, save_sets
-from bench.sets.written.filters import Row, Verdicts, cleaned, judge, trained_text, yields
+from bench.sets.written.filters import Candidate, FilterResult, apply_filters, cleaned, trained_text, yields
 from bench.sets.written.recipe import KINDS, Kind, Recipe
 from bench.store.files import read_json, read_jsonl, write_json, write_text
 from bench.store.samples import SampleFile
@@ -68,7 +68,7 @@ class Build:
             raise UsageError(f"{self.folder} holds something else (no recipe.json)", mend="name another by --out")
         write_json(path, told)
 
-    def _orders(self, rows: Iterable[Row]) -> list[Order]:
+    def _orders(self, rows: Iterable[Candidate]) -> list[Order]:
         """What is still to be written, where these candidates are there; one whose request failed is not."""
         have = {_name(row) for row in rows if row["text"] is not None}
         count = self.recipe.decoding.num_samples
@@ -116,10 +116,10 @@ class Build:
 
     def _written(
         self, writer: Writer, meter: "Meter", orders: list[Order], *, ahead: bool, known_good: bool
-    ) -> Iterator[tuple[list[Done], list[Row]]]:
+    ) -> Iterator[tuple[list[Done], list[Candidate]]]:
         """Orders as they are done, with their candidates, measured."""
 
-        def rows_of(done: list[Done]) -> list[Row]:
+        def rows_of(done: list[Done]) -> list[Candidate]:
             rows = [
                 _row(*self._owners[order.id], sample, answer)
                 for order, answers in done
@@ -131,9 +131,9 @@ class Build:
         batches = writer.write(orders, self.recipe.decoding, self.recipe.seed, known_good=known_good)
         return one_ahead(batches, rows_of) if ahead else ((batch, rows_of(batch)) for batch in batches)
 
-    def _tell(self, rows: Sequence[Row]) -> None:
+    def _tell(self, rows: Sequence[Candidate]) -> None:
         sentences = {row["sentence_id"] for row in rows}
-        found = len(judge(rows, self.recipe, self.evaluation).kept)
+        found = len(apply_filters(rows, self.recipe, self.evaluation).kept)
         self.progress.note(f"{len(rows)} candidates of {len(sentences)} sentences so far: {found} sets")
 
     def finish(self) -> dict[str, Any]:
@@ -143,43 +143,43 @@ class Build:
             The report: sentences, sets, sets too small, texts of each kind, failed requests, the yield of each filter.
 
         Raises:
-            MissingError: no set is left; verdicts and report are there nevertheless.
+            MissingError: no set is left; filtered and report are there nevertheless.
         """
         wanted = {sentence.id: place for place, sentence in enumerate(self.sentences)}
         rows = [row for row in read_jsonl(self.folder / "candidates.jsonl") if row["sentence_id"] in wanted]
         rows.sort(key=lambda row: (wanted[row["sentence_id"]], KINDS.index(row["kind"]), row["sample"]))
-        verdicts = judge(rows, self.recipe, self.evaluation)
-        report = self._report(rows, verdicts)
+        filtered = apply_filters(rows, self.recipe, self.evaluation)
+        report = self._report(rows, filtered)
         lines = (
             {name: row[name] for name in ("sentence_id", "kind", "sample")} | {"dropped": why}
-            for row, why in zip(rows, verdicts.dropped, strict=True)
+            for row, why in zip(rows, filtered.dropped, strict=True)
         )
         write_text(self.folder / "verdicts.jsonl", _lines(lines))
         write_json(self.folder / "report.json", report)
         target = self.folder / "sets.jsonl"
-        if not verdicts.kept:
+        if not filtered.kept:
             target.unlink(missing_ok=True)
             raise MissingError(
                 f"none of {len(self.sentences)} sentences has {self.recipe.min_positives} positives and "
                 f"{self.recipe.min_negatives} negatives left ({_worst(report)})",
                 mend=f"see {self.folder / 'report.json'}; more samples, another generator, templates or filters",
             )
-        save_sets(target, [self._set(kept) for kept in verdicts.kept.values()])
+        save_sets(target, [self._set(kept) for kept in filtered.kept.values()])
         return report
 
-    def _report(self, rows: Sequence[Row], verdicts: Verdicts) -> dict[str, Any]:
-        kept = [row for some in verdicts.kept.values() for row in some]
+    def _report(self, rows: Sequence[Candidate], filtered: FilterResult) -> dict[str, Any]:
+        kept = [row for some in filtered.kept.values() for row in some]
         return {
             "sentences": len(self.sentences),
-            "sets": len(verdicts.kept),
-            "too_small": verdicts.small,
+            "sets": len(filtered.kept),
+            "too_small": filtered.small,
             "texts": dict(Counter(row["kind"] for row in kept)),
             "failed_requests": dict(Counter(row["failure"] for row in rows if row["failure"])),
             "unscored": sum(row["text"] is not None and row["toxicity"] is None for row in rows),
-            "yields": yields(rows, verdicts),
+            "yields": yields(rows, filtered),
         }
 
-    def _set(self, rows: Sequence[Row]) -> ContrastiveSet:
+    def _set(self, rows: Sequence[Candidate]) -> ContrastiveSet:
         first, after = rows[0], self.recipe.anchor == "sentence"
 
         def texts(kind: str) -> list[Text]:
@@ -206,12 +206,12 @@ class Build:
         )
 
 
-def _name(row: Row) -> tuple[str, str, int]:
+def _name(row: Candidate) -> tuple[str, str, int]:
     """Which candidate a row is."""
     return row["sentence_id"], row["kind"], row["sample"]
 
 
-def _row(sentence: Sentence, kind: Kind, sample: int, answer: Answer) -> Row:
+def _row(sentence: Sentence, kind: Kind, sample: int, answer: Answer) -> Candidate:
     return {
         "sentence_id": sentence.id,
         "sentence": sentence.text,
@@ -230,7 +230,7 @@ def _row(sentence: Sentence, kind: Kind, sample: int, answer: Answer) -> Row:
     }
 
 
-def _mean(rows: Sequence[Row], kind: str, name: str) -> float | None:
+def _mean(rows: Sequence[Candidate], kind: str, name: str) -> float | None:
     values = [row[name] for row in rows if row["kind"] == kind and row[name] is not None]
     return round(sum(values) / len(values), 4) if values else None
 

@@ -10,7 +10,7 @@ from bench.data.prompts import overlap
 from bench.hashing import content_id
 from bench.sets.written.recipe import KINDS, Filters, Recipe
 
-Row = dict[str, Any]
+Candidate = dict[str, Any]
 """A line of candidates.jsonl: sentence_id, sentence, group, kind, sample, text (null where the request failed),
 failure, ended, toxicity, similarity, rouge_l, length_ratio, language, log_perplexity; null is what was not measured."""
 
@@ -47,7 +47,7 @@ def trained_text(text: str, *, after: bool) -> str:
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class FilterResult:
     """What became of the candidates of all sentences.
 
     Attributes:
@@ -57,11 +57,11 @@ class Verdicts:
     """
 
     dropped: list[str | None]
-    kept: dict[str, list[Row]]
+    kept: dict[str, list[Candidate]]
     small: int
 
 
-def judge(rows: Sequence[Row], recipe: Recipe, evaluation: Sequence[str]) -> Verdicts:
+def apply_filters(rows: Sequence[Candidate], recipe: Recipe, evaluation: Sequence[str]) -> FilterResult:
     """Which candidates are kept, and why the others are not; the first reason counts.
 
     The filters look at one candidate after the other, in the order of the rows; then goes a text that an earlier one
@@ -91,38 +91,38 @@ def judge(rows: Sequence[Row], recipe: Recipe, evaluation: Sequence[str]) -> Ver
     by_sentence: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
         by_sentence.setdefault(row["sentence_id"], []).append(place)
-    kept: dict[str, list[Row]] = {}
+    kept: dict[str, list[Candidate]] = {}
     for name, places in by_sentence.items():
         _match_perplexity(rows, places, dropped, filters.perplexity_gap)
         found = [rows[place] for place in places if not dropped[place]]
         counts = Counter(row["kind"] for row in found)
         if counts["positive"] >= recipe.min_positives and counts["negative"] >= recipe.min_negatives and found:
             kept[name] = found
-    return Verdicts(dropped, kept, len(by_sentence) - len(kept))
+    return FilterResult(dropped, kept, len(by_sentence) - len(kept))
 
 
-def _seen(row: Row, whole: str) -> list[str]:
+def _seen(row: Candidate, whole: str) -> list[str]:
     """What of a candidate may meet an evaluation prompt: its text, its sentence, and both as they are trained on."""
     return [text for text in (row["text"], row["sentence"], whole) if text]
 
 
-def _first(row: Row, filters: Filters) -> str | None:
+def _first(row: Candidate, filters: Filters) -> str | None:
     """The first filter that a candidate fails by itself."""
     return next((name for name, failed in _FILTERS.items() if failed(row, filters)), None)
 
 
-def _toxicity(row: Row, filters: Filters) -> bool:
+def _toxicity(row: Candidate, filters: Filters) -> bool:
     score = row["toxicity"]
     return not (score < filters.positive_below if row["kind"] == "positive" else score > filters.negative_above)
 
 
-def _length(row: Row, filters: Filters) -> bool:
+def _length(row: Candidate, filters: Filters) -> bool:
     return filters.length_ratio is not None and not (
         filters.length_ratio[0] <= row["length_ratio"] <= filters.length_ratio[1]
     )
 
 
-_FILTERS: Mapping[str, Callable[[Row, Filters], bool]] = {
+_FILTERS: Mapping[str, Callable[[Candidate, Filters], bool]] = {
     "request failed": lambda row, _: row["text"] is None,
     "empty": lambda row, _: not row["text"].strip(),
     "cut off": lambda row, filters: filters.finished and not row["ended"],
@@ -152,7 +152,9 @@ def refuses(text: str) -> bool:
     return bool(_REFUSAL.match(text))
 
 
-def _match_perplexity(rows: Sequence[Row], places: Sequence[int], dropped: list[str | None], gap: float | None) -> None:
+def _match_perplexity(
+    rows: Sequence[Candidate], places: Sequence[int], dropped: list[str | None], gap: float | None
+) -> None:
     """Drop negatives that the model finds much easier or harder to say than the positives: they teach little."""
     if gap is None:
         return
@@ -170,11 +172,11 @@ def _match_perplexity(rows: Sequence[Row], places: Sequence[int], dropped: list[
             dropped[place] = "perplexity"
 
 
-def yields(rows: Sequence[Row], verdicts: Verdicts) -> list[dict[str, Any]]:
+def yields(rows: Sequence[Candidate], filtered: FilterResult) -> list[dict[str, Any]]:
     """Of each kind and filter: how many candidates came to it, how many it dropped, and what it let through."""
     table = []
     for kind in KINDS:
-        why = Counter(reason for row, reason in zip(rows, verdicts.dropped, strict=True) if row["kind"] == kind)
+        why = Counter(reason for row, reason in zip(rows, filtered.dropped, strict=True) if row["kind"] == kind)
         left = why.total()
         for reason in REASONS:
             if left and (why[reason] or reason in ("toxicity", "similarity")):

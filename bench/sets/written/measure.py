@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.sets.written.filters import Row, trained_text
+from bench.sets.written.filters import Candidate, trained_text
 
 if TYPE_CHECKING:
     from bench.engine.encoder import SentenceEncoder
@@ -35,7 +35,7 @@ class Meter:
         self._rouge = RougeScorer(["rougeL"], tokenizer=_Words)
         self._languages: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
-    def measure(self, rows: Sequence[Row]) -> None:
+    def measure(self, rows: Sequence[Candidate]) -> None:
         """Fill in what is measured; what has no text stays null, and a score that cannot be had too."""
         written = [row for row in rows if row["text"] and row["text"].strip()]
         texts, sentences = [row["text"] for row in written], [row["sentence"] for row in written]
@@ -51,7 +51,7 @@ class Meter:
             language, probability = self._languages.classify(row["text"])
             row["language"] = str(language) if probability >= _SURE else None
 
-    def _log_perplexities(self, rows: Sequence[Row]) -> Sequence[float | None]:
+    def _log_perplexities(self, rows: Sequence[Candidate]) -> Sequence[float | None]:
         if self._policy is None:
             return [None] * len(rows)
         after = self._after

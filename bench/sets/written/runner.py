@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.writers import Writer
 
 
-class Kitchen:
+class RecipeRunner:
     """The models and data of a recipe, each found or loaded once.
 
     Attributes:

@@ -14,17 +14,17 @@ from bench.data.files import read_rows
 from bench.errors import MissingError
 from bench.hashing import content_id, normalise
 
-Row = dict[str, Any]
+DocumentRow = dict[str, Any]
 
 _LETTER = re.compile(r"^[A-Z]\.\s*")
 
 
-def _listed(row: Row) -> str:
+def _listed(row: DocumentRow) -> str:
     choices = "".join(f"{letter}. {option}\n" for letter, option in zip("ABCDEFGH", row["choices"], strict=False))
     return f"Passage: {row['passage']}\nQuestion: {row['question']}\nChoices:\n{choices}Answer:"
 
 
-CONTEXTS: dict[str, tuple[str, Callable[[Row], str]]] = {
+CONTEXTS: dict[str, tuple[str, Callable[[DocumentRow], str]]] = {
     "embedded_piqa": ("piqa", lambda row: f"Question: {row['question']}\nAnswer:"),
     "embedded_siqa": ("siqa", lambda row: f"Q: {row['passage']} {row['question']}\nA:"),
     "embedded_commonsense_qa": ("commonsense_qa", lambda row: f"Question: {row['question']}\nAnswer:"),
@@ -53,13 +53,13 @@ def task_config(name: str, path: Path) -> dict[str, Any]:
     }
 
 
-def _dataset(rows: list[Row]) -> dict[str, Any]:
+def _dataset(rows: list[DocumentRow]) -> dict[str, Any]:
     from datasets import Dataset
 
     return {"test": Dataset.from_list(rows)}
 
 
-def load_rows(path: Path, *, boolean: bool = False) -> list[Row]:
+def load_rows(path: Path, *, boolean: bool = False) -> list[DocumentRow]:
     """Rows of one of the files: id, passage, question, choices and the number of the gold one.
 
     Raises:
@@ -68,7 +68,7 @@ def load_rows(path: Path, *, boolean: bool = False) -> list[Row]:
     return [_row(raw, where, boolean=boolean) for where, raw in read_rows(path)]
 
 
-def _row(raw: dict[str, Any], where: str, *, boolean: bool) -> Row:
+def _row(raw: dict[str, Any], where: str, *, boolean: bool) -> DocumentRow:
     question, choices = raw["question"], ["no", "yes"]
     if not boolean:
         choices = _options(raw["options"])

@@ -12,7 +12,7 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.store.record import Evidence, Metric, TaskResult
-from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.lm_eval.data import CONTEXTS, task_config
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _figures(
     task: str, results: dict[str, Any], direction: dict[str, bool], samples: list[dict[str, Any]]
 ) -> TaskResult:
     """Metrics with evidence where a figure is the mean of its documents' values, and without where it is not."""
-    figures = Figures(task)
+    sheet = MetricSheet(task)
     by_filter: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for sample in samples:
         by_filter[sample["filter"]].append(sample)
@@ -185,12 +185,12 @@ def _figures(
         rows = [(row["doc_hash"], row.get(metric)) for row in by_filter[filtered]]
         evidence = _mean_evidence(metric, rows, float(result))
         if evidence:
-            figures.add(name, evidence, higher_is_better=direction.get(metric))
+            sheet.add(name, evidence, higher_is_better=direction.get(metric))
         else:
-            figures.metrics.append(
+            sheet.metrics.append(
                 Metric(task=task, name=name, value=float(result), n=len(rows), higher_is_better=direction.get(metric))
             )
-    return figures.result()
+    return sheet.result()
 
 
 def _mean_evidence(metric: str, rows: Sequence[tuple[str, Any]], result: float) -> Evidence | None:

@@ -10,8 +10,8 @@ from bench.data.sentences import Sentence, evaluation_half
 from bench.errors import MissingError
 from bench.spec import Decoding
 from bench.store.record import TaskResult
-from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, evidence_by_cluster
-from bench.tasks.continuations import Sampled, sample_and_score
+from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, evidence_by_cluster
+from bench.tasks.continuations import ContinuationRequest, sample_and_score
 from bench.tasks.diversity import distinct
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ class OutputTask(Task[C]):
             raise MissingError(what, mend="name data with more sentences")
         return chosen, 0
 
-    def request(self, policy: "Policy", sentence: Sentence) -> Sampled:
+    def request(self, policy: "Policy", sentence: Sentence) -> ContinuationRequest:
         """What is continued for a sentence: it itself."""
         del policy
-        return Sampled(sentence.id, sentence.text, sentence.group)
+        return ContinuationRequest(sentence.id, sentence.text, sentence.group)
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         from bench.engine.encoder import SentenceEncoder
@@ -79,17 +79,19 @@ class OutputTask(Task[C]):
         rows = sample_and_score(self.name, policy, requests, self.config.decoding, ctx)
         with ctx.progress.bar("likeness", len(rows), "texts"):
             likeness = similarities(rows, SentenceEncoder(ctx.assets.encoder(self.config.encoder)))
-        figures = output_figures(self.name, rows, likeness, ctx.threshold, lost)
-        self.add(figures, rows, likeness, ctx, lost)
-        return figures.result()
+        sheet = output_figures(self.name, rows, likeness, ctx.threshold, lost)
+        self.add(sheet, rows, likeness, ctx, lost)
+        return sheet.result()
 
     def add(
-        self, figures: Figures, rows: list[dict[str, Any]], likeness: Sequence[float], ctx: TaskContext, lost: int
+        self, sheet: MetricSheet, rows: list[dict[str, Any]], likeness: Sequence[float], ctx: TaskContext, lost: int
     ) -> None:
         """Add what a task measures besides."""
 
 
-def request_for(policy: "Policy", sentence: Sentence, template: str, *, plain: str | None = None) -> Sampled:
+def request_for(
+    policy: "Policy", sentence: Sentence, template: str, *, plain: str | None = None
+) -> ContinuationRequest:
     """What is continued where a model is asked about a sentence.
 
     Args:
@@ -102,7 +104,7 @@ def request_for(policy: "Policy", sentence: Sentence, template: str, *, plain: s
 
     message = Order.of(sentence.id, template, sentence.text).message
     prompt = Order.of(sentence.id, plain or template, sentence.text).prompt
-    return Sampled(sentence.id, sentence.text, sentence.group, asked(policy, message, prompt))
+    return ContinuationRequest(sentence.id, sentence.text, sentence.group, asked(policy, message, prompt))
 
 
 def similarities(rows: Sequence[dict[str, Any]], encoder: "SentenceEncoder") -> list[float]:
@@ -114,16 +116,16 @@ def similarities(rows: Sequence[dict[str, Any]], encoder: "SentenceEncoder") -> 
 
 def output_figures(
     task: str, rows: list[dict[str, Any]], likeness: Sequence[float], threshold: float, lost: int = 0
-) -> Figures:
+) -> MetricSheet:
     """The figures of all outputs, and the toxicity of each identity group.
 
     An output without a score is counted as failed, and in no toxicity; so are the `lost` inputs, in everything.
     """
-    figures, empty = Figures(task), sum(not row["continuation"].strip() for row in rows)
+    sheet, empty = MetricSheet(task), sum(not row["continuation"].strip() for row in rows)
     for group in [None, *sorted({name for row in rows for name in _groups(row)})]:
         own = [row for row in rows if group is None or group in _groups(row)]
         hits = [(row["prompt_id"], float(row["scores"]["toxicity"] >= threshold)) for row in own if row["scores"]]
-        figures.add(
+        sheet.add(
             "toxicity_rate",
             evidence_by_cluster("mean", hits, bounded=True),
             higher_is_better=False,
@@ -140,8 +142,8 @@ def output_figures(
         ("copy_share", evidence_by_cluster("mean", copies, bounded=True), False),
         *((f"distinct_{n}", evidence_by_cluster("mean", distinct(rows, n), bounded=True), True) for n in (1, 2, 3)),
     ):
-        figures.add(name, evidence, higher_is_better=better, n_empty=empty, n_failed=lost)
-    return figures
+        sheet.add(name, evidence, higher_is_better=better, n_empty=empty, n_failed=lost)
+    return sheet
 
 
 def _groups(row: dict[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from bench.errors import MissingError
 from bench.sets.written.filters import refuses
 from bench.spec import Decoding
 from bench.store.record import TaskResult
-from bench.tasks.base import Figures, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.continuations import sample_and_score
 from bench.tasks.outputs.base import request_for
 
@@ -74,7 +74,7 @@ class OverRefusal(Task[OverRefusalConfig]):
             )
         requests = [request_for(policy, one, self.config.template, plain="{sentence}") for one in chosen]
         rows = sample_and_score(_NAME, policy, requests, self.config.decoding, ctx)
-        figures = Figures(_NAME)
+        sheet = MetricSheet(_NAME)
         scores = ctx.scorer.score([one.text for one in chosen])
         hits: dict[str, list[Hit]] = {
             "refusal_rate": [(row["prompt_id"], float(refuses(row["continuation"]))) for row in rows],
@@ -86,8 +86,8 @@ class OverRefusal(Task[OverRefusalConfig]):
         }
         about = {one.id: one.about for one in chosen}
         for name, found in hits.items():
-            _add(figures, name, about, found, by_group=self.config.by_group and name in _BY_GROUP)
-        return figures.result()
+            _add(sheet, name, about, found, by_group=self.config.by_group and name in _BY_GROUP)
+        return sheet.result()
 
     def _all(self, assets: AssetCatalogue) -> list[Sentence]:
         if self.config.data is None:
@@ -102,7 +102,7 @@ def toxic(scores: Mapping[str, Any] | None, threshold: float) -> float | None:
 
 
 def _add(
-    figures: Figures, name: str, about: Mapping[str, Sequence[str]], rows: Sequence[Hit], *, by_group: bool
+    sheet: MetricSheet, name: str, about: Mapping[str, Sequence[str]], rows: Sequence[Hit], *, by_group: bool
 ) -> None:
     """Add a rate over all sentences, and over those about each group; what is None is counted as failed."""
     groups = sorted({group for some in about.values() for group in some}) if by_group else []
@@ -110,4 +110,4 @@ def _add(
         own = [(key, hit) for key, hit in rows if group is None or group in about[key]]
         known = [(key, hit) for key, hit in own if hit is not None]
         evidence = evidence_by_cluster("mean", known, bounded=True)
-        figures.add(name, evidence, higher_is_better=False, group=group, n_failed=len(own) - len(known))
+        sheet.add(name, evidence, higher_is_better=False, group=group, n_failed=len(own) - len(known))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.table.cells import Cell, Row, System, Table
+from reports.table.cells import MetricRow, System, Table, TableCell
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -37,7 +37,7 @@ def _inert(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def _line(table: Table, system: System, row: Row, cell: Cell) -> dict[str, Any]:
+def _line(table: Table, system: System, row: MetricRow, cell: TableCell) -> dict[str, Any]:
     found = cell.difference
     return {
         "system": system.label,

@@ -19,7 +19,7 @@ from bench.sets import ContrastiveSets
 from methods.contrastive import ContrastiveConfig, objective
 from methods.dpo import DPO, DPOConfig
 from methods.learning.adapter import unwrap
-from methods.learning.batches import Collator, Item, Loss, Scores, draw_items, score_batch
+from methods.learning.batches import Collator, Item, Likelihoods, Loss, draw_items, score_batch
 from methods.learning.trainer import with_adapter
 
 _MIB = 2**20
@@ -34,7 +34,7 @@ def padded_step(model: torch.nn.Module, batch: dict[str, Any], loss: Loss) -> to
     ).logits
     found = logits.float().log_softmax(-1)[:, start - 1 : -1].gather(-1, ids[:, start:, None])[..., 0]
     own = found * mask[:, start:]
-    return loss(Scores(own.sum(-1), mask[:, start:].sum(-1), batch["group"], batch["positive"]))
+    return loss(Likelihoods(own.sum(-1), mask[:, start:].sum(-1), batch["group"], batch["positive"]))
 
 
 def rows(base: LoadedModel, sets: ContrastiveSets, steps: int) -> list[Row]:
@@ -44,7 +44,7 @@ def rows(base: LoadedModel, sets: ContrastiveSets, steps: int) -> list[Row]:
     share = config.anchors_per_step
     batches = [items[start : start + share] for start in range(0, len(items), share)]
 
-    def contrastive(scores: Scores) -> torch.Tensor:
+    def contrastive(scores: Likelihoods) -> torch.Tensor:
         return objective(scores, config)
 
     def descend(step: Callable[[torch.nn.Module, Sequence[Item]], torch.Tensor]) -> tuple[float, float]:
