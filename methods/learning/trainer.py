@@ -138,11 +138,9 @@ def train_adapter(
     share = per_process(config.anchors_per_step, config)
     if asks.mismatched:
         _refuse_unmismatched(items, share)
-    arguments = TrainingArguments(**training_options(config, steps, share, ctx))
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: more would multiply the global batch
+    arguments = _arguments(config, steps, share, ctx)
     reference = _reference(base, items, share, asks, ctx.progress)
-    packed = _packable(base, items[0])
-    collator = Collator(base.tokenizer, reference, mismatched=asks.mismatched, prefixes=asks.prefixes, packed=packed)
+    collator = _collator(base, items[0], reference, asks)
     set_seed(ctx.seed)
     with restored(base.model):
         model = with_adapter(base, config)
@@ -164,6 +162,17 @@ def train_adapter(
             trainer.train()
         facts = _save(trainer, model, base.id, report.log, ctx.folder)
     return {"steps": steps, "anchors": len(sets), **facts, "processes": processes()}
+
+
+def _collator(base: LoadedModel, first: Item, reference: dict[tuple[str, str], float] | None, asks: Asks) -> Collator:
+    packed = _packable(base, first)
+    return Collator(base.tokenizer, reference, mismatched=asks.mismatched, prefixes=asks.prefixes, packed=packed)
+
+
+def _arguments(config: TrainingConfig, steps: int, share: int, ctx: RunContext) -> TrainingArguments:
+    arguments = TrainingArguments(**training_options(config, steps, share, ctx))
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one device a process: more would multiply the global batch
+    return arguments
 
 
 def _save(

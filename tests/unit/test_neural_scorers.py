@@ -69,7 +69,7 @@ def test_detoxify_scores_all_attributes_as_its_model_does(detoxify, tmp_path):
         assert tuple(one) == NAMES
     assert len({one["toxicity"] for one in scores}) > 2
     alone = load_scorer(ScorerSpec(name="detoxify", options=options), None)
-    assert alone.score(["you idiot"])[0] == pytest.approx(scores[0], abs=1e-8)
+    assert alone.score(["you idiot"])[0] == pytest.approx(scores[0], abs=1e-5)
     assert alone.info.hash == scorer.info.hash
 
 

@@ -395,7 +395,7 @@ def test_what_changes_the_figures_changes_the_key(home, tiny_suite):
             ({}, ("steps=3",), {}),
             ({}, ("scale=0.5",), {}),
             ({}, (), {"seeds": (1,)}),
-            ({}, (), {"limit": 3}),
+            ({}, (), {"max_items": 3}),
             ({}, (), {"method": "none"}),
         )
     ]
