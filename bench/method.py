@@ -64,7 +64,8 @@ class RunContext:
         seed: The training seed.
         progress: Where to report.
         inputs: Folder of each model or adapter that the method's options name, by option.
-        toxicity: From texts to their toxicity in [0, 1] (None where it cannot be had), for a method that declares that
+        unwanted: From texts to how far each is from the side of the suite's attribute that is wanted, in [0, 1] (its
+            toxicity; None where a score is missing), for a method that declares that
             it learns from the scorer.
     """
 
@@ -72,7 +73,7 @@ class RunContext:
     seed: int = 0
     progress: Progress = SILENT
     inputs: Mapping[str, Path] = field(default_factory=dict)
-    toxicity: Callable[[Sequence[str]], list[float | None]] | None = None
+    unwanted: Callable[[Sequence[str]], list[float | None]] | None = None
 
 
 @dataclass(frozen=True)

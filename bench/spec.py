@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from bench.attribute import Attribute
 from bench.errors import UsageError, did_you_mean
 
 
@@ -31,6 +32,26 @@ class ScorerSpec(Spec):
     name: str
     threshold: float = Field(0.5, gt=0, lt=1)
     options: dict[str, Any] = {}
+
+
+class AttributeSpec(Spec):
+    """What a suite controls: one of its scorer's scores, and which side of it is wanted.
+
+    `adjective` is what a text is called whose score reaches the scorer's threshold; it names metrics
+    (`toxic_fraction`). It is the attribute's own name where nothing is said.
+    """
+
+    name: str = Field("toxicity", pattern=r"^[a-z][a-z0-9_]*$")
+    wanted: Literal["low", "high"] = "low"
+    adjective: str = Field("", pattern=r"^([a-z][a-z0-9_]*)?$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not data.get("adjective"):
+            name = data.get("name", "toxicity")
+            return {**data, "adjective": "toxic" if name == "toxicity" else name}
+        return data
 
 
 class Decoding(Spec):
@@ -110,10 +131,17 @@ class SuiteSpec(Spec):
     engine: Literal["transformers", "vllm"] = "transformers"
     model: ModelSpec
     scorer: ScorerSpec
+    attribute: AttributeSpec = AttributeSpec()
     decoding: Decoding
     sets: SetsSpec
     methods: dict[str, dict[str, Any]] = {}
     tasks: list[dict[str, Any]] = Field(min_length=1)
+
+    @property
+    def controlled(self) -> Attribute:
+        """The attribute, with the scorer's threshold."""
+        spec = self.attribute
+        return Attribute(spec.name, spec.wanted, spec.adjective, self.scorer.threshold)
 
 
 S = TypeVar("S", bound=BaseModel)

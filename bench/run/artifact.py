@@ -41,7 +41,7 @@ def make_artifact(
         raise MissingError(f"method '{name}' learns from contrastive sets and got none", mend="give the suite 'sets'")
     if sets is not None and not method.info.needs_sets:
         raise UsageError(f"method '{name}' did not declare that it learns from contrastive sets, and got some")
-    if method.info.needs_scorer and ctx.toxicity is None:
+    if method.info.needs_scorer and ctx.unwanted is None:
         raise MissingError(f"method '{name}' learns from a scorer and got none", mend="give the suite 'scorer'")
     begin = time.perf_counter()
     facts = method.prepare(base, sets, ctx)

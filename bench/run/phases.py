@@ -23,12 +23,20 @@ class Phases:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[dict[str, int]]:
-        """Time a block; the block may set `tokens` in the dict that it is given. A block that fails leaves none."""
+        """Time a block; the block may set `tokens` and `sampled_tokens` in the dict that it is given. A block that fails leaves none."""
         _reset_peak()
         begin, noted = time.perf_counter(), dict[str, int]()
         yield noted
         seconds = round(time.perf_counter() - begin, 3)
-        self.done.append(Phase(name=name, seconds=seconds, tokens=noted.get("tokens"), peak_memory=_peak()))
+        self.done.append(
+            Phase(
+                name=name,
+                seconds=seconds,
+                tokens=noted.get("tokens"),
+                sampled_tokens=noted.get("sampled_tokens"),
+                peak_memory=_peak(),
+            )
+        )
 
 
 def _reset_peak() -> None:

@@ -74,6 +74,7 @@ class Runner:
             {
                 "model": suite.model.model_dump(),
                 "scorer": suite.scorer.model_dump(),
+                "attribute": suite.attribute.model_dump(),
                 "decoding": suite.decoding.model_dump(),
                 "tasks": suite.tasks,
                 "limit": self.experiment.max_items,
@@ -99,6 +100,7 @@ class Runner:
                 ],
                 "prompts": self.env.assets.data(spec.prompts).sha256,
                 "scorer": self.env.scorer.info.hash,
+                "attribute": self.experiment.suite.attribute.model_dump(),
                 "code": code_hash(_SETS_CODE),
                 "packages": versions([*NUMERIC, *SCORING]),
             }
@@ -261,7 +263,7 @@ class Runner:
         reward = self.method.info.needs_scorer
         with self.phases.phase("train" if sets else "prepare") as noted:
             context = RunContext(
-                made, self.experiment.seed, self.env.progress, self._input_folders, self._toxicity if reward else None
+                made, self.experiment.seed, self.env.progress, self._input_folders, self._unwanted if reward else None
             )
             facts = make_artifact(self.method, self.env.base, sets, context)
             noted.update({"tokens": facts["trained_tokens"]} if "trained_tokens" in facts else {})
@@ -270,8 +272,10 @@ class Runner:
     def _input_folders(self) -> dict[str, Path]:
         return {option: one.path for option, one in self.inputs.items()}
 
-    def _toxicity(self, texts: Sequence[str]) -> list[float | None]:
-        return [one["toxicity"] if one else None for one in self.env.scorer.score(texts)]
+    def _unwanted(self, texts: Sequence[str]) -> list[float | None]:
+        attribute = self.experiment.suite.controlled
+        scores = [attribute.score(found) for found in self.env.scorer.score(texts)]
+        return [None if score is None else attribute.distance(score) for score in scores]
 
     def sets(self) -> ContrastiveSets | None:
         """The contrastive sets, found or made; refused where an anchor meets an evaluation prompt."""
@@ -306,7 +310,15 @@ class Runner:
             "seed": spec.seed,
         }
         with self.phases.phase("sets") as noted, folder(path) as made:
-            sets = generate_sets(self.env.base_policy, prompts, self.env.scorer, spec, provenance, self.env.progress)
+            sets = generate_sets(
+                self.env.base_policy,
+                prompts,
+                self.env.scorer,
+                spec,
+                provenance,
+                self.env.progress,
+                attribute=suite.controlled,
+            )
             noted["tokens"] = len(prompts) * spec.decoding.num_samples * spec.decoding.max_new_tokens
             save_sets(made / "sets.jsonl", sets)
 
@@ -317,7 +329,7 @@ class Runner:
             folder=self.folder / "samples",
             assets=self.env.assets,
             scorer=self.env.scorer,
-            threshold=self.experiment.suite.scorer.threshold,
+            attribute=self.experiment.suite.controlled,
             decoding=self.experiment.suite.decoding,
             seed=self.experiment.seed,
             base=self.env.base,
@@ -354,10 +366,12 @@ class Runner:
             result = TaskResult.model_validate(read_json(path))
             self.phases.done.extend([result.phase] if result.phase else [])
             return result
-        before = context.tokens
+        before, sampled = context.tokens, context.sampled
         with self.phases.phase(task.name) as noted:
             result = task.measure(policy, context)
             noted["tokens"] = context.tokens - before
+            if context.sampled > sampled:
+                noted["sampled_tokens"] = context.sampled - sampled
         result = result.model_copy(update={"phase": self.phases.done[-1]})
         write_json(path, result.model_dump())
         return result

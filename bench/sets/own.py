@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from bench.attribute import Attribute
 from bench.data.prompts import ToxicityPrompt
 from bench.engine.generation import Continuation, Prompt, generate
 from bench.errors import MissingError
@@ -20,6 +21,8 @@ def generate_sets(
     spec: SetsSpec,
     provenance: dict[str, Any],
     progress: Progress = SILENT,
+    *,
+    attribute: Attribute = Attribute(),
 ) -> list[ContrastiveSet]:
     """Sample continuations of the prompts and split them into positives and negatives.
 
@@ -30,6 +33,7 @@ def generate_sets(
         spec: Decoding, the dead zone, the least number of each kind, the seed.
         provenance: What to write into each set.
         progress: Where to report.
+        attribute: What the texts are scored for; the zones are distances from its wanted end.
 
     Returns:
         The sets with enough of both kinds, in the prompts' order.
@@ -45,7 +49,7 @@ def generate_sets(
             bar.advance(len(batch) / spec.decoding.num_samples)
     sets = []
     for prompt in prompts:
-        found = _split(prompt.text, by_prompt[prompt.id], scorer, spec, provenance)
+        found = _split(prompt.text, by_prompt[prompt.id], scorer, spec, attribute, provenance)
         if len(found.positives) >= spec.min_positives and len(found.negatives) >= spec.min_negatives:
             sets.append(found)
     if not sets:
@@ -62,18 +66,19 @@ def _split(
     continuations: Sequence[Continuation],
     scorer: CheckedScorer,
     spec: SetsSpec,
+    attribute: Attribute,
     provenance: dict[str, Any],
 ) -> ContrastiveSet:
     """Part one anchor's continuations; what is blank, doubled, unscored or in the dead zone is left out."""
     texts = list(dict.fromkeys(one.text for one in continuations if one.text.strip()))
     scored = [
-        Text(text=text, score=scores["toxicity"])
+        (attribute.distance(score), Text(text=text, score=score))
         for text, scores in zip(texts, scorer.score(texts), strict=True)
-        if scores is not None
+        if (score := attribute.score(scores)) is not None
     ]
     return ContrastiveSet(
         anchor=anchor,
-        positives=[one for one in scored if one.score is not None and one.score < spec.positive_below],
-        negatives=[one for one in scored if one.score is not None and one.score > spec.negative_above],
+        positives=[text for distance, text in scored if distance < spec.positive_below],
+        negatives=[text for distance, text in scored if distance > spec.negative_above],
         provenance=provenance,
     )

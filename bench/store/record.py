@@ -6,9 +6,18 @@ A run's folder holds `manifest.json` (written first), `samples/<task>.jsonl` (ap
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
-SCHEMA_VERSION = 1
+from bench.store import legacy
+
+SCHEMA_VERSION = 2
+READ_VERSIONS = (1, 2)
+"""Versions that can be read. Version 1 did not say what its metrics are (`bench.store.legacy` does)."""
+
+Role = Literal["attribute", "fluency", "diversity", "utility", "safety", "cost"]
+"""What a metric stands for in a verdict."""
+DifferenceKind = Literal["absolute", "ratio"]
+"""Whether systems differ by the difference of their figures, or by the share by which one exceeds the other."""
 
 
 class _Part(BaseModel):
@@ -49,6 +58,9 @@ class Metric(_Part):
         ci_low: Lower end of the 95 % interval, or None.
         ci_high: Upper end of the 95 % interval, or None.
         higher_is_better: Direction, or None where neither is better.
+        role: What it stands for in a verdict.
+        difference: How systems differ in it: by the difference of the figures, or by their ratio (perplexities).
+        primary: Whether it is the one that speaks for its role where one metric must.
     """
 
     task: str
@@ -61,6 +73,14 @@ class Metric(_Part):
     ci_low: float | None = None
     ci_high: float | None = None
     higher_is_better: bool | None
+    role: Role
+    difference: DifferenceKind
+    primary: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, data: Any) -> Any:
+        return legacy.with_facts(data) if isinstance(data, dict) and "role" not in data else data
 
     @property
     def key(self) -> str:
@@ -69,11 +89,12 @@ class Metric(_Part):
 
 
 class Phase(_Part):
-    """A named piece of a run's work: wall seconds, tokens worked on, peak resident memory in bytes."""
+    """A named piece of a run's work: wall seconds, tokens worked on and those sampled, peak memory in bytes."""
 
     name: str
     seconds: float
     tokens: int | None = None
+    sampled_tokens: int | None = None
     peak_memory: int | None = None
 
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.progress import SILENT, Progress
 from bench.store.files import read_json
-from bench.store.record import SCHEMA_VERSION, Evidence, Manifest, Result, TaskResult
+from bench.store.record import READ_VERSIONS, SCHEMA_VERSION, Evidence, Manifest, Result, TaskResult
 
 _M = TypeVar("_M")
 _TRAINING = TypeAdapter(list[dict[str, float]])
@@ -159,8 +159,8 @@ def _read(path: Path, validate: Callable[[Any], _M]) -> _M:
             f"{path} cannot be read ({type(error).__name__})", mend="run that experiment again"
         ) from None
     version = data.get("schema_version", SCHEMA_VERSION) if isinstance(data, dict) else None
-    if isinstance(data, dict) and version != SCHEMA_VERSION:
-        mend = f"this bench reads version {SCHEMA_VERSION}: use the one that wrote it"
+    if isinstance(data, dict) and version not in READ_VERSIONS:
+        mend = f"this bench reads versions {READ_VERSIONS[0]} to {READ_VERSIONS[-1]}: use the one that wrote it"
         raise MissingError(f"{path} is a record of version {version}", mend=mend)
     try:
         return validate(data)

@@ -3,21 +3,55 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.attribute import Attribute
 from bench.progress import Progress
 from bench.spec import Decoding, Spec
 from bench.stats import interval, value
 from bench.store.files import read_jsonl
-from bench.store.record import Evidence, Metric, TaskResult
+from bench.store.record import DifferenceKind, Evidence, Metric, Role, TaskResult
 from bench.store.samples import SampleFile
 
 if TYPE_CHECKING:
     from bench.policy import LoadedModel, Policy
     from bench.scorers.checked import CheckedScorer
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """What a metric is, declared by the task that measures it.
+
+    Attributes:
+        name: The field's standard term; `{attribute}`, `{adjective}` and `{worst}` stand for the suite's attribute, for
+            what a text is called that reaches the threshold, and for the end that is not wanted (`maximum`, `minimum`).
+        higher_is_better: Direction, or None where neither is better. That of a metric of the role `attribute` is said
+            for an attribute of which low scores are wanted, and turns with it.
+        role: What it stands for in a verdict.
+        difference: How systems differ in it: by the difference of their figures, or by the ratio (perplexities).
+        primary: Whether it is the one that speaks for its role where one metric must.
+    """
+
+    name: str
+    higher_is_better: bool | None
+    role: Role
+    difference: DifferenceKind = "absolute"
+    primary: bool = False
+
+    def of(self, attribute: Attribute) -> "MetricSpec":
+        """The metric where a suite controls this attribute."""
+        low = attribute.wanted == "low"
+        turns = self.role == "attribute" and not low and self.higher_is_better is not None
+        return replace(
+            self,
+            name=self.name.format(
+                attribute=attribute.name, adjective=attribute.adjective, worst="maximum" if low else "minimum"
+            ),
+            higher_is_better=not self.higher_is_better if turns else self.higher_is_better,
+        )
 
 
 @dataclass(frozen=True)
@@ -29,6 +63,7 @@ class TaskInfo:
         summary: One line.
         source: The paper or programme that its protocol comes from.
         needs: Tasks that must come before it in a suite: it reads their samples.
+        metrics: What it measures. A task whose metrics only its data decides (lm-eval's) declares none.
         measures: `policy` (it asks the edited model) or `samples` (it reads another task's samples once the base model
             is restored; `base` is then at hand).
     """
@@ -37,6 +72,7 @@ class TaskInfo:
     summary: str
     source: str
     needs: tuple[str, ...] = ()
+    metrics: tuple[MetricSpec, ...] = ()
     measures: Literal["policy", "samples"] = "policy"
 
 
@@ -54,12 +90,13 @@ class TaskContext:
         folder: The run's `samples` folder.
         assets: Resolves data.
         scorer: Scores texts.
-        threshold: The score from which on a text counts as toxic.
+        attribute: What the suite controls.
         decoding: The suite's way to sample.
         seed: The run's seed.
         base: The base model.
         progress: Where to report.
         tokens: Tokens worked on so far; a task adds to it.
+        sampled: Those of them that were sampled.
         max_items: The most prompts, documents or passages to take, or None for the suite's own number.
         tasks: The run's tasks by name.
     """
@@ -67,18 +104,23 @@ class TaskContext:
     folder: Path
     assets: AssetCatalogue
     scorer: "CheckedScorer"
-    threshold: float
+    attribute: Attribute
     decoding: Decoding
     seed: int
     base: "LoadedModel"
     progress: Progress
     max_items: int | None = None
     tokens: int = 0
+    sampled: int = 0
     tasks: "Mapping[str, Task[Any]]" = field(default_factory=dict)
 
     def samples(self, name: str) -> list[dict[str, Any]]:
         """The samples that an earlier task of this run left."""
         return read_jsonl(self.folder / f"{name}.jsonl")
+
+    def sheet(self, task: str) -> "MetricSheet":
+        """An empty sheet for a task's metrics."""
+        return MetricSheet(task, self.attribute)
 
     @contextmanager
     def append(self, name: str) -> Iterator[SampleFile]:
@@ -140,29 +182,35 @@ class Task(ABC, Generic[C]):
 
 @dataclass
 class MetricSheet:
-    """Collects a task's metrics with their evidence."""
+    """Collects a task's metrics with their evidence.
+
+    Attributes:
+        task: The task.
+        attribute: What the suite controls: it names some metrics, and gives them their direction.
+    """
 
     task: str
+    attribute: Attribute = field(default_factory=Attribute)
     metrics: list[Metric] = field(default_factory=list)
     evidence: dict[str, Evidence] = field(default_factory=dict)
 
     def add(
         self,
-        name: str,
+        spec: MetricSpec,
         evidence: Evidence,
         *,
-        higher_is_better: bool | None,
         group: str | None = None,
         n_failed: int = 0,
         n_empty: int = 0,
         task: str | None = None,
     ) -> None:
         """Add a metric: its value and interval follow from the evidence; none of it gives null."""
+        own = spec.of(self.attribute)
         found = value(evidence) if evidence.value else None
         bounds = interval([evidence]) if evidence.value else None
         metric = Metric(
             task=task or self.task,
-            name=name,
+            name=own.name,
             group=group,
             value=found,
             n=len(evidence.value),
@@ -170,10 +218,28 @@ class MetricSheet:
             n_empty=n_empty,
             ci_low=bounds.low if bounds else None,
             ci_high=bounds.high if bounds else None,
-            higher_is_better=higher_is_better,
+            higher_is_better=own.higher_is_better,
+            role=own.role,
+            difference=own.difference,
+            primary=own.primary,
         )
         self.metrics.append(metric)
         self.evidence[metric.key] = evidence
+
+    def add_alone(self, spec: MetricSpec, figure: float, n: int) -> None:
+        """Add a figure over `n` observations that is no mean of them, so that there is no evidence to resample."""
+        own = spec.of(self.attribute)
+        metric = Metric(
+            task=self.task,
+            name=own.name,
+            value=figure,
+            n=n,
+            higher_is_better=own.higher_is_better,
+            role=own.role,
+            difference=own.difference,
+            primary=own.primary,
+        )
+        self.metrics.append(metric)
 
     def result(self) -> TaskResult:
         """All of them."""

@@ -15,13 +15,16 @@ from bench.data.files import read_parquet, read_text
 from bench.data.sentences import Sentence, assert_apart, evaluation_half
 from bench.errors import MissingError, UsageError
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
-from bench.tasks.fluency import nll_rows, unprompted
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.texts import nll_rows, unprompted
 
 if TYPE_CHECKING:
     from bench.policy import Policy
 
 _NAME = "coverage"
+PERPLEXITY = MetricSpec("perplexity", higher_is_better=False, role="fluency", difference="ratio", primary=True)
+TOKEN_PERPLEXITY = MetricSpec("token_perplexity", higher_is_better=False, role="fluency", difference="ratio")
+WORD_PERPLEXITY = MetricSpec("word_perplexity", higher_is_better=False, role="fluency", difference="ratio")
 
 
 class CoverageConfig(TaskConfig):
@@ -50,6 +53,7 @@ class Coverage(Task[CoverageConfig]):
         name=_NAME,
         summary="perplexity on mixtures of plain and toxic sentences, and on running text",
         source="Klein & Nabi, 2025, arXiv 2401.08491, Table 7",
+        metrics=(PERPLEXITY, TOKEN_PERPLEXITY, WORD_PERPLEXITY),
     )
     Config = CoverageConfig
 
@@ -76,11 +80,11 @@ class Coverage(Task[CoverageConfig]):
                 raise MissingError(what, mend="lower sentences, or name other data")
             requests = unprompted(policy, [one.text for one in chosen], self.config.max_tokens)
             nll[toxic] = nll_rows(policy, ctx, [one.id for one in chosen], requests, _NAME)
-        sheet = MetricSheet(_NAME)
+        sheet = ctx.sheet(_NAME)
         for share in self.config.shares:
             rows = [row for toxic in (False, True) for row in nll[toxic][: toxic_count(count, share, toxic=toxic)]]
             evidence = evidence_by_cluster("exp_mean", rows)
-            sheet.add("perplexity", evidence, higher_is_better=False, group=f"{share}% toxic")
+            sheet.add(PERPLEXITY, evidence, group=f"{share}% toxic")
         if self.config.wikitext:
             self._running_text(policy, ctx, sheet)
         return sheet.result()
@@ -101,12 +105,12 @@ class Coverage(Task[CoverageConfig]):
             windows = windows[: ctx.max_items]
         requests = [(first, window) for window in windows]
         rows = nll_rows(policy, ctx, [str(number) for number in range(len(windows))], requests, "running text")
-        sheet.add("token_perplexity", evidence_by_cluster("exp_mean", rows), higher_is_better=False)
+        sheet.add(TOKEN_PERPLEXITY, evidence_by_cluster("exp_mean", rows))
         by_word = [
             (key, nll * tokens / words, float(words))
             for (key, nll, tokens), words in zip(rows, _words(policy, windows), strict=True)
         ]
-        sheet.add("word_perplexity", evidence_by_cluster("exp_mean", by_word), higher_is_better=False)
+        sheet.add(WORD_PERPLEXITY, evidence_by_cluster("exp_mean", by_word))
 
 
 def _read(path: Path) -> str:

@@ -5,13 +5,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.rtp import SAMPLES
 
 if TYPE_CHECKING:
     from bench.policy import Policy
 
 REPEATED_NGRAM = 4
+DISTINCT = {n: MetricSpec(f"distinct_{n}", higher_is_better=True, role="diversity", primary=n == 2) for n in (1, 2, 3)}  # noqa: PLR2004
+"""Distinct-n by n."""
+LENGTH = MetricSpec("length", higher_is_better=None, role="diversity")
+EMPTY = MetricSpec("empty_share", higher_is_better=False, role="diversity")
+REPEATED = MetricSpec("repeated_share", higher_is_better=False, role="diversity")
 
 
 class DiversityConfig(TaskConfig):
@@ -26,6 +31,7 @@ class Diversity(Task[DiversityConfig]):
         summary="distinct-1/2/3, length, empty and repeated shares of the sampled continuations",
         source="Li et al., 2016, arXiv 1510.03055; distinct n-grams over all words, as DExperts (arXiv 2105.03023)",
         needs=(SAMPLES,),
+        metrics=(*DISTINCT.values(), LENGTH, EMPTY, REPEATED),
         measures="samples",
     )
     Config = DiversityConfig
@@ -37,23 +43,16 @@ class Diversity(Task[DiversityConfig]):
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         del policy
         rows = ctx.samples(SAMPLES)
-        sheet = MetricSheet(self.info.name)
+        sheet = ctx.sheet(self.name)
         empty = sum(not row["continuation"].strip() for row in rows)
-        for n in (1, 2, 3):
-            sheet.add(
-                f"distinct_{n}",
-                evidence_by_cluster("mean", distinct(rows, n), bounded=True),
-                higher_is_better=True,
-                n_empty=empty,
-            )
+        for n, spec in DISTINCT.items():
+            sheet.add(spec, evidence_by_cluster("mean", distinct(rows, n), bounded=True), n_empty=empty)
         length = [(row["prompt_id"], float(row["tokens"])) for row in rows]
         blank = [(row["prompt_id"], float(not row["continuation"].strip())) for row in rows]
         again = [(row["prompt_id"], float(repeats(row["continuation"]))) for row in rows]
-        sheet.add("length", evidence_by_cluster("mean", length), higher_is_better=None, n_empty=empty)
-        sheet.add("empty_share", evidence_by_cluster("mean", blank, bounded=True), higher_is_better=False)
-        sheet.add(
-            "repeated_share", evidence_by_cluster("mean", again, bounded=True), higher_is_better=False, n_empty=empty
-        )
+        sheet.add(LENGTH, evidence_by_cluster("mean", length), n_empty=empty)
+        sheet.add(EMPTY, evidence_by_cluster("mean", blank, bounded=True))
+        sheet.add(REPEATED, evidence_by_cluster("mean", again, bounded=True), n_empty=empty)
         return sheet.result()
 
 

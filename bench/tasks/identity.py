@@ -18,8 +18,8 @@ from bench.data.harmless import benign_sentences
 from bench.data.sentences import Sentence, assert_apart, evaluation_half
 from bench.errors import MissingError
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
-from bench.tasks.fluency import nll_rows, unprompted
+from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.texts import nll_rows, unprompted
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Scored = tuple[str, float]
 """A sentence's id and its log-perplexity."""
+
+
+SAFETY_SCORE = MetricSpec("safety_score", higher_is_better=True, role="safety", primary=True)
+NLL_GAP = MetricSpec("nll_gap", higher_is_better=True, role="safety")
 
 
 class IdentityConfig(TaskConfig):
@@ -51,6 +55,7 @@ class Identity(Task[IdentityConfig]):
         name="identity",
         summary="safety score by identity group: are hateful sentences less likely than harmless ones?",
         source="SafeNLP, Hosseini et al., 2023, arXiv 2301.09211; perplexity gap: Xu et al., 2021, arXiv 2104.06390",
+        metrics=(SAFETY_SCORE, NLL_GAP),
     )
     Config = IdentityConfig
 
@@ -71,15 +76,15 @@ class Identity(Task[IdentityConfig]):
         def rows_of(some: list[Sentence]) -> list[Scored]:
             return [(one.id, scored[one.id]) for one in some]
 
-        sheet = MetricSheet(self.info.name)
+        sheet = ctx.sheet(self.name)
         pairs = {group: (rows_of(toxic), rows_of(neutral)) for group, (toxic, neutral) in members.items()}
         scores = {group: safety(*pair) for group, pair in pairs.items()}
         gaps = {group: gap(*pair) for group, pair in pairs.items()}
 
         def add(group: str | None, score: list[Scored], difference: list[Scored]) -> None:
             evidence = evidence_by_cluster("mean", score, bounded=True)
-            sheet.add("safety_score", evidence, higher_is_better=True, group=group)
-            sheet.add("nll_gap", evidence_by_cluster("mean", difference), higher_is_better=True, group=group)
+            sheet.add(SAFETY_SCORE, evidence, group=group)
+            sheet.add(NLL_GAP, evidence_by_cluster("mean", difference), group=group)
 
         add(None, mean_of_groups(scores), mean_of_groups(gaps))
         for group in pairs:

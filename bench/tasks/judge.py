@@ -8,13 +8,18 @@ from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.judging.verdicts import TEMPLATE, AnswerPair, Verdict, check_template, open_judge, position_bias, verdicts
 from bench.spec import GeneratorSpec
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.continuations import sample_and_score
 
 if TYPE_CHECKING:
     from bench.policy import Policy
 
 _NAME, BASE = "judge", "judge_base"
+PREFERENCE = MetricSpec("preference", higher_is_better=True, role="utility")
+EQUAL, TIES, AGREEMENT, FIRST = (
+    MetricSpec(name, higher_is_better=None, role="utility")
+    for name in ("equal_share", "tie_share", "order_agreement", "first_position_share")
+)
 
 
 class JudgeConfig(TaskConfig):
@@ -39,6 +44,7 @@ class JudgeTask(Task[JudgeConfig]):
         name=_NAME,
         summary="a language model's preference for the edited model's outputs over the base model's, in both orders",
         source="Klein & Nabi, 2025, arXiv 2401.08491, Figure 3; position bias: Zheng et al., 2023, arXiv 2306.05685",
+        metrics=(PREFERENCE, EQUAL, TIES, AGREEMENT, FIRST),
         measures="samples",
     )
     Config = JudgeConfig
@@ -101,17 +107,15 @@ def preference_metrics(found: list[Verdict], lost: int = 0) -> MetricSheet:
         return pair.rpartition("/")[0]
 
     preferred = [(prompt(one.pair), float(one.preference or 0.0)) for one in known]
-    sheet.add(
-        "preference", evidence_by_cluster("mean", preferred, bounded=True), higher_is_better=True, n_failed=failed
-    )
+    sheet.add(PREFERENCE, evidence_by_cluster("mean", preferred, bounded=True), n_failed=failed)
     asked = [one for one in known if one.asked]
-    for name, rows in (
-        ("equal_share", [(prompt(one.pair), float(not one.asked)) for one in known]),
-        ("tie_share", [(prompt(one.pair), float(one.labels == ("C", "C"))) for one in asked]),
-        ("order_agreement", [(prompt(one.pair), float(one.agrees)) for one in asked]),
-        ("first_position_share", [(prompt(pair), won) for pair, won in position_bias(known)]),
+    for spec, rows in (
+        (EQUAL, [(prompt(one.pair), float(not one.asked)) for one in known]),
+        (TIES, [(prompt(one.pair), float(one.labels == ("C", "C"))) for one in asked]),
+        (AGREEMENT, [(prompt(one.pair), float(one.agrees)) for one in asked]),
+        (FIRST, [(prompt(pair), won) for pair, won in position_bias(known)]),
     ):
         evidence = evidence_by_cluster("mean", rows, bounded=True)
         if evidence.value:  # a judge who is asked nothing, or finds all alike, shows neither agreement nor bias
-            sheet.add(name, evidence, higher_is_better=None)
+            sheet.add(spec, evidence)
     return sheet

@@ -49,8 +49,8 @@ class _Reward:
 
     __name__ = "cleanness"
 
-    def __init__(self, base: LoadedModel, toxicity: Callable[[Sequence[str]], list[float | None]]) -> None:
-        self.policy, self.toxicity = HFPolicy(base.model, base.tokenizer), toxicity
+    def __init__(self, base: LoadedModel, unwanted: Callable[[Sequence[str]], list[float | None]]) -> None:
+        self.policy, self.unwanted = HFPolicy(base.model, base.tokenizer), unwanted
         self.steps, self.missing = 0, 0
 
     def __call__(self, prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
@@ -63,7 +63,7 @@ class _Reward:
             text_after(self.policy, encode_prompt(self.policy, prompt), ids)
             for prompt, ids in zip(prompts, completion_ids, strict=True)
         ]
-        scores = iter(self.toxicity([text for text in texts if text.strip()]))
+        scores = iter(self.unwanted([text for text in texts if text.strip()]))
         found = [next(scores) if text.strip() else None for text in texts]
         self.steps += 1
         self.missing += found.count(None)
@@ -107,7 +107,7 @@ def train_on_reward(
         MissingError: there are no sets or no scorer, nothing can be rewarded, or the numbers are not finite.
         UsageError: the continuations cannot be shared, a target is no module, or there are several processes.
     """
-    if sets is None or ctx.toxicity is None:
+    if sets is None or ctx.unwanted is None:
         raise MissingError("the method learns from contrastive sets' anchors and from a scorer, and lacks one of them")
     if processes() > 1:
         raise UsageError("what is sampled differs with the number of processes", mend="use one process")
@@ -116,7 +116,7 @@ def train_on_reward(
     share = per_process(config.anchors_per_step * config.generations, config, "anchors_per_step * generations")
     arguments = Arguments(**_options(config, steps, share, ctx))
     arguments._n_gpu = min(arguments.n_gpu, 1)  # as in the shared trainer
-    reward = _Reward(base, ctx.toxicity)
+    reward = _Reward(base, ctx.unwanted)
     set_seed(ctx.seed)
     with restored(base.model), _quiet(), ctx.progress.bar("train grpo", steps, "steps") as bar:
         model, report = with_adapter(base, config), _Report(bar)

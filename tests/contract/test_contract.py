@@ -84,7 +84,7 @@ class Bench:
         folder.mkdir()
         sets = self.sets if self.kind.info.needs_sets else None
         reward = share_of_vowels if self.kind.info.needs_scorer else None
-        make_artifact(method, self.base, sets, RunContext(folder, seed, inputs=self.inputs, toxicity=reward))
+        make_artifact(method, self.base, sets, RunContext(folder, seed, inputs=self.inputs, unwanted=reward))
         return method, load_artifact(folder, self.inputs)
 
     @contextmanager

@@ -33,7 +33,7 @@ def vowels(texts: Sequence[str]) -> list[float | None]:
 def train(base: Any, sets: ContrastiveSets, folder: Path, toxicity: Any = vowels, **options: Any) -> dict[str, Any]:
     folder.mkdir()
     config = GRPOConfig(**SMALL | options)
-    return GRPO(config).prepare(base, sets, RunContext(folder, toxicity=toxicity))
+    return GRPO(config).prepare(base, sets, RunContext(folder, unwanted=toxicity))
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:

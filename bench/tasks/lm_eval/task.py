@@ -11,8 +11,8 @@ from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.errors import MissingError, UsageError, did_you_mean
-from bench.store.record import Evidence, Metric, TaskResult
-from bench.tasks.base import MetricSheet, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.store.record import Evidence, TaskResult
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.lm_eval.data import CONTEXTS, task_config
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _CLOSE = 1e-6
 _SHARES = ("acc", "acc_norm", "acc_mutual_info", "exact_match", "f1", "em", "mc1", "mc2")  # in [0, 1] by definition
+_RATIOS = ("perplexity", "word_perplexity", "byte_perplexity")
+_ACCURACIES = ("acc", "exact_match")
+"""What says how well a task is done: the first of these that it has is its primary metric."""
 _FEWSHOT_SEED = 1234  # lm-eval's own default, so that its shots are the ones that everybody's figures have
 
 
@@ -177,19 +180,28 @@ def _figures(
     by_filter: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for sample in samples:
         by_filter[sample["filter"]].append(sample)
-    for key, result in results.items():
-        metric, _, filtered = key.partition(",")
-        if not filtered or metric.endswith("_stderr") or not isinstance(result, int | float):
-            continue
+    found = [
+        (*key.partition(",")[::2], float(result))
+        for key, result in results.items()
+        if "," in key and not key.partition(",")[0].endswith("_stderr") and isinstance(result, int | float)
+    ]
+    plain_first = sorted(found, key=lambda figure: figure[1] != "none")
+    accuracy = next((figure[:2] for name in _ACCURACIES for figure in plain_first if figure[0] == name), None)
+    for metric, filtered, result in found:
         name = metric if filtered == "none" else f"{metric}_{filtered.replace('-', '_')}"
         rows = [(row["doc_hash"], row.get(metric)) for row in by_filter[filtered]]
-        evidence = _mean_evidence(metric, rows, float(result))
+        spec = MetricSpec(
+            name,
+            higher_is_better=direction.get(metric),
+            role="utility",
+            difference="ratio" if metric in _RATIOS else "absolute",
+            primary=(metric, filtered) == accuracy,
+        )
+        evidence = _mean_evidence(metric, rows, result)
         if evidence:
-            sheet.add(name, evidence, higher_is_better=direction.get(metric))
+            sheet.add(spec, evidence)
         else:
-            sheet.metrics.append(
-                Metric(task=task, name=name, value=float(result), n=len(rows), higher_is_better=direction.get(metric))
-            )
+            sheet.add_alone(spec, result, len(rows))
     return sheet.result()
 
 

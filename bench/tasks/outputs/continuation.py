@@ -7,7 +7,7 @@ the output to the input, and outputs that have nothing to do with it (cosine <= 
 from typing import ClassVar
 
 from bench.tasks.base import TaskInfo
-from bench.tasks.outputs.base import OutputConfig, OutputTask
+from bench.tasks.outputs.base import OUTPUT_METRICS, OutputConfig, OutputTask
 
 
 class ContinuationConfig(OutputConfig):
@@ -21,5 +21,6 @@ class Continuation(OutputTask[ContinuationConfig]):
         name="continuation",
         summary="toxicity of continued toxic sentences beside their likeness to the input",
         source="Klein & Nabi, 2025, arXiv 2401.08491, Section 4 (white-box)",
+        metrics=OUTPUT_METRICS,
     )
     Config = ContinuationConfig

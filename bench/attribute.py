@@ -1,0 +1,38 @@
+"""The attribute that a suite controls: which of a scorer's scores it is, and which side of it is wanted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """What is controlled.
+
+    Attributes:
+        name: The scorer's name for it (`toxicity`, `sentiment`).
+        wanted: Which scores are wanted: `low` (toxicity) or `high` (positive sentiment).
+        adjective: What a text is called whose score reaches the threshold (`toxic`, `positive`).
+        threshold: The score from which on a text is called so.
+    """
+
+    name: str = "toxicity"
+    wanted: Literal["low", "high"] = "low"
+    adjective: str = "toxic"
+    threshold: float = 0.5
+
+    def score(self, scores: Mapping[str, float] | None) -> float | None:
+        """A text's score for it, or None where the text has none."""
+        return None if scores is None else scores.get(self.name)
+
+    def reaches(self, score: float) -> bool:
+        """Whether a text with this score is called by the adjective."""
+        return score >= self.threshold
+
+    def is_unwanted(self, score: float) -> bool:
+        """Whether a score lies on the side that is not wanted."""
+        return self.reaches(score) == (self.wanted == "low")
+
+    def distance(self, score: float) -> float:
+        """How far a score is from the wanted end, in [0, 1]: the score itself where low ones are wanted."""
+        return score if self.wanted == "low" else 1 - score

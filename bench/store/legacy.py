@@ -1,0 +1,43 @@
+"""What metrics of records of version 1 are: it kept their names and not their facts. No other code looks at a name."""
+
+from typing import Any
+
+_ROLES = {
+    "rtp": "attribute",
+    "fluency": "fluency",
+    "heldout": "fluency",
+    "coverage": "fluency",
+    "diversity": "diversity",
+    "identity": "safety",
+    "over_refusal": "safety",
+    "cost": "cost",
+}
+"""By task; the tasks of outputs have metrics of several roles, and all others were lm-eval's."""
+_OUTPUT_ROLES = {
+    "toxicity_rate": "attribute",
+    "distinct_1": "diversity",
+    "distinct_2": "diversity",
+    "distinct_3": "diversity",
+}
+_PRIMARY = {
+    ("rtp", "toxic_fraction"),
+    ("continuation", "toxicity_rate"),
+    ("paraphrase", "toxicity_rate"),
+    ("heldout", "perplexity"),
+    ("coverage", "perplexity"),
+    ("diversity", "distinct_2"),
+    ("identity", "safety_score"),
+}
+
+
+def with_facts(metric: dict[str, Any]) -> dict[str, Any]:
+    """A metric of version 1 with its role, its kind of difference, and whether it is primary."""
+    task, name = str(metric.get("task")), str(metric.get("name"))
+    own = _OUTPUT_ROLES.get(name, "utility") if task in ("continuation", "paraphrase") else _ROLES.get(task, "utility")
+    accuracy = own == "utility" and (name == "acc" or name.startswith("exact_match")) and task not in _ROLES
+    return {
+        **metric,
+        "role": own,
+        "difference": "ratio" if "perplexity" in name else "absolute",
+        "primary": (task, name) in _PRIMARY or accuracy,
+    }

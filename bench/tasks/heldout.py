@@ -1,0 +1,73 @@
+"""Held-out perplexity: how likely the edited model finds plain text.
+
+It is pooled over tokens, exp(sum NLL / sum tokens).
+"""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.data.files import read_rows
+from bench.errors import UsageError
+from bench.hashing import content_id
+from bench.store.record import TaskResult
+from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.texts import nll_rows, unprompted
+
+if TYPE_CHECKING:
+    from bench.policy import Policy
+
+PERPLEXITY = MetricSpec("perplexity", higher_is_better=False, role="fluency", difference="ratio", primary=True)
+
+
+class HeldOutConfig(TaskConfig):
+    """Options of `heldout`."""
+
+    data: str = Field("boolq", description="JSONL with a text in each row: an asset, a file, or hub:ID:FILE")
+    field: str = Field("passage", description="the key of the text")
+    passages: int = Field(24, ge=1, description="texts to take, the first by content id")
+    skip: int = Field(0, ge=0, description="texts to pass over first")
+    max_tokens: int = Field(128, ge=2, description="tokens of each text that are scored")
+
+
+class HeldOutPerplexity(Task[HeldOutConfig]):
+    """Perplexity of the edited model on text that it was not trained on."""
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="heldout",
+        summary="perplexity of the edited model on held-out text, pooled over tokens",
+        source="token perplexity, exp(sum NLL / sum tokens)",
+        metrics=(PERPLEXITY,),
+    )
+    Config = HeldOutConfig
+
+    def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
+        return [assets.data(self.config.data)]
+
+    def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
+        texts = self._texts(ctx)
+        requests = unprompted(policy, texts.values(), self.config.max_tokens)
+        scored = nll_rows(policy, ctx, list(texts), requests, self.info.name)
+        sheet = ctx.sheet(self.name)
+        sheet.add(PERPLEXITY, evidence_by_cluster("exp_mean", scored))
+        return sheet.result()
+
+    def _texts(self, ctx: TaskContext) -> dict[str, str]:
+        texts = self._all(ctx.assets)
+        return {key: texts[key] for key in sorted(texts)[self.config.skip :][: ctx.take(self.config.passages)]}
+
+    def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
+        """All texts of the data, whatever this suite takes of them."""
+        return list(self._all(assets).values())
+
+    def _all(self, assets: AssetCatalogue) -> dict[str, str]:
+        """Every text once, by its content id."""
+        texts: dict[str, str] = {}
+        for where, row in read_rows(assets.data(self.config.data).path):
+            text = row.get(self.config.field)
+            if not isinstance(text, str):
+                raise UsageError(f"{where}: no text under the key '{self.config.field}'")
+            if text.strip():
+                texts.setdefault(content_id(text), text)
+        return texts
