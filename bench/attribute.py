@@ -36,3 +36,7 @@ class Attribute:
     def distance(self, score: float) -> float:
         """How far a score is from the wanted end, in [0, 1]: the score itself where low ones are wanted."""
         return score if self.wanted == "low" else 1 - score
+
+
+TOXICITY = Attribute()
+"""What suites control that say nothing else."""

@@ -64,9 +64,9 @@ class RunContext:
         seed: The training seed.
         progress: Where to report.
         inputs: Folder of each model or adapter that the method's options name, by option.
-        unwanted: From texts to how far each is from the side of the suite's attribute that is wanted, in [0, 1] (its
-            toxicity; None where a score is missing), for a method that declares that
-            it learns from the scorer.
+        unwanted: From texts to how far each is from the wanted end of the suite's attribute, in [0, 1] (its toxicity,
+            where that is controlled; None where a score is missing), for a method that declares that it learns from
+            the scorer.
     """
 
     folder: Path

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.errors import UsageError, did_you_mean
 from bench.hashing import hash_json
 from bench.progress import SILENT, Progress
 from bench.scorers import load_scorer
@@ -119,8 +120,17 @@ class Environment:
 
     @cached_property
     def scorer(self) -> CheckedScorer:
-        """The suite's scorer."""
-        return load_scorer(self.suite.scorer, self.assets.cache, offline=self.offline, progress=self.progress)
+        """The suite's scorer.
+
+        Raises:
+            UsageError: it does not score what the suite controls.
+        """
+        scorer = load_scorer(self.suite.scorer, self.assets.cache, offline=self.offline, progress=self.progress)
+        name, known = self.suite.attribute.name, scorer.info.attributes
+        if name not in known:
+            what = f"scorer '{self.suite.scorer.name}' does not score '{name}', which the suite controls"
+            raise UsageError(what, mend=did_you_mean(name, known))
+        return scorer
 
     @cached_property
     def data(self) -> list[dict[str, Any]]:

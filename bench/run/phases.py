@@ -23,7 +23,10 @@ class Phases:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[dict[str, int]]:
-        """Time a block; the block may set `tokens` and `sampled_tokens` in the dict that it is given. A block that fails leaves none."""
+        """Time a block, which may set `tokens` and `sampled_tokens` in the dict that it is given.
+
+        A block that fails leaves no phase.
+        """
         _reset_peak()
         begin, noted = time.perf_counter(), dict[str, int]()
         yield noted

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.attribute import Attribute
+from bench.attribute import TOXICITY, Attribute
 from bench.data.prompts import ToxicityPrompt
 from bench.engine.generation import Continuation, Prompt, generate
 from bench.errors import MissingError
@@ -22,7 +22,7 @@ def generate_sets(
     provenance: dict[str, Any],
     progress: Progress = SILENT,
     *,
-    attribute: Attribute = Attribute(),
+    attribute: Attribute = TOXICITY,
 ) -> list[ContrastiveSet]:
     """Sample continuations of the prompts and split them into positives and negatives.
 

@@ -82,5 +82,7 @@ def _sample(
                 }
                 for one, score in zip(batch, scores, strict=True)
             )
-            ctx.tokens += sum(one.tokens for one in batch)
+            new_tokens = sum(continuation.tokens for continuation in batch)
+            ctx.tokens += new_tokens
+            ctx.sampled += new_tokens
             bar.advance(len(batch) / count)

@@ -49,6 +49,8 @@ def mean_accuracy(run: Run, keys: Sequence[str]) -> tuple[Metric, Evidence | Non
         ci_low=None,
         ci_high=None,
         higher_is_better=True,
+        role="utility",
+        difference="absolute",
     )
     return metric, evidence
 
