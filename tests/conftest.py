@@ -264,10 +264,11 @@ def build_tiny_model(folder: Path, *, seed: int = 0, **changes: Any) -> None:
 def context(tmp_path):
     """As much of a run as tasks ask for; nothing is fetched."""
     from bench.assets.catalogue import AssetCatalogue
+    from bench.attribute import TOXICITY
     from bench.progress import SILENT
     from bench.spec import Decoding
     from bench.tasks.base import TaskContext
 
     store = AssetCatalogue(tmp_path / "cache", offline=True)
     unused: Any = None
-    return TaskContext(tmp_path / "samples", store, unused, 0.5, Decoding(), 0, unused, SILENT)
+    return TaskContext(tmp_path / "samples", store, unused, TOXICITY, Decoding(), 0, unused, SILENT)

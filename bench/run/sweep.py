@@ -44,8 +44,10 @@ def make_sweep(request: Request, over: str, values: Sequence[str] | None, count:
         UsageError: something of the request is not valid, no method has the option, or it has no values to choose.
     """
     plain = make_experiments(replace(request, base=False, seeds=request.seeds[:1]))
-    if "rtp" not in [task.info.name for task in plain[0].tasks()]:
-        raise UsageError(f"suite '{plain[0].suite.name}' has no task 'rtp': there is no toxicity to trade for anything")
+    suite = plain[0].suite
+    if not any(metric.role == "attribute" for task in plain[0].tasks() for metric in task.info.metrics):
+        what = f"no task of suite '{suite.name}' measures {suite.attribute.name}, which it controls"
+        raise UsageError(f"{what}: there is nothing to trade for a cost")
     options = {experiment.method: _option(experiment, over) for experiment in plain}
     if over != STRENGTH and not any(options.values()):
         known = [name for experiment in plain for name in type(experiment.config).model_fields]

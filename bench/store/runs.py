@@ -48,6 +48,11 @@ class Run:
         return str(self.manifest.method.get("label") or self.method)
 
     @property
+    def attribute(self) -> str:
+        """What its suite controls: the name of one of its scorer's scores."""
+        return str((self.manifest.suite.get("attribute") or {}).get("name", "toxicity"))
+
+    @property
     def status(self) -> str:
         """`done`, `failed` or `started`; a run without a result is never done."""
         if self.result is not None:

@@ -211,7 +211,7 @@ def _told(runs: Sequence[Run]) -> Side:
 
 
 def _change(metric: Metric, a: Column, b: Column) -> Change:
-    relative = "perplexity" in metric.name
+    relative = metric.difference == "ratio"
     sides = [side.evidence(metric.key) for side in (a, b)]
     first, second = (_figure(metric, side) for side in (a, b))
     failed = sum(one.n_failed for side in (a, b) for one in side.metrics(metric.key))

@@ -5,12 +5,13 @@ from statistics import NormalDist
 
 from bench.stats.margin import Error, unseen
 from bench.stats.spread import student_quantile
+from bench.store.record import Role
 
 ALPHA = 0.05
 """The share of checks of an unchanged method that may raise an alarm, over all metrics together."""
 LEVEL = 0.95
 """How sure a check must be that a loss is below the limit."""
-_TOXICITY, _SHARE, _RELATIVE = 0.03, 0.02, 0.05
+_ATTRIBUTE, _SHARE, _RELATIVE = 0.03, 0.02, 0.05
 _TIMES = 2
 _SURE, _LEAST = 0.8, 0.01
 _DIGITS = 4
@@ -25,11 +26,11 @@ def alpha_of(n_judged: int, *, is_primary: bool) -> float:
     return ALPHA / 2 if is_primary else ALPHA / 2 / (n_judged - 1)
 
 
-def default_tolerance(name: str, *, relative: bool) -> float:
-    """5 % of a perplexity, 0.03 of a toxicity, 0.02 of an accuracy or any other share."""
+def default_tolerance(role: Role, *, relative: bool) -> float:
+    """5 % of a perplexity, 0.03 of the attribute, 0.02 of an accuracy or any other share."""
     if relative:
         return _RELATIVE
-    return _TOXICITY if "toxic" in name else _SHARE
+    return _ATTRIBUTE if role == "attribute" else _SHARE
 
 
 def error_of(repeat: float, n_clusters: int, n_answers: int | None, share: float) -> Error:

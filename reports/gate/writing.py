@@ -15,8 +15,6 @@ from reports.gate.runs import differing_methods, latest, method_of, metrics_of, 
 from reports.table.cells import clean
 from reports.table.comparable import differing, facts, told
 
-_PRIMARY = "expected_maximum_toxicity"
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -25,7 +23,7 @@ class Plan:
     Attributes:
         tolerances: By metric, in place of the defaults.
         check_seeds: How many of the seeds a check will have; None for all.
-        primary: The primary metric; None for the expected maximum toxicity, or the first that is judged.
+        primary: The primary metric; None for the first of the attribute that is judged.
         bench: The version that writes.
         resamples: Bootstrap resamples.
     """
@@ -57,7 +55,7 @@ def make_baseline(runs: Sequence[Run], plan: Plan) -> tuple[Baseline, list[str]]
     found = {key: [metrics_of(run)[key] for run in chosen] for key in metrics_of(first)}
     reasons = {key: _unjudged(key, metrics, chosen) for key, metrics in found.items()}
     judged = [key for key, reason in reasons.items() if reason is None]
-    primary = _primary(judged, plan)
+    primary = _primary(judged, found, plan)
     for key in plan.tolerances:
         if key not in judged:
             raise UsageError(f"no judged metric is called '{key}'", mend=did_you_mean(key, judged))
@@ -122,19 +120,22 @@ def _unjudged(key: str, metrics: Sequence[Metric], runs: Sequence[Run]) -> str |
     if any(key not in run.evidence for run in runs):
         return "no evidence"
     small = [compact(run.evidence[key]) for run in runs]
-    return None if _repeat(small, 100) else "too little data"
+    relative = metrics[0].difference == "ratio"
+    return None if _repeat(small, 100, relative=relative) else "too little data"
 
 
-def _primary(judged: Sequence[str], plan: Plan) -> str:
+def _primary(judged: Sequence[str], found: Mapping[str, Sequence[Metric]], plan: Plan) -> str:
+    """The metric asked for, else the first of the attribute that can be judged."""
     if not judged:
         raise MissingError(
-            "these runs have no metric that a check could judge", mend="take a suite with the task 'rtp'"
+            "these runs have no metric that a check could judge",
+            mend="take a suite with a task that controls something, as 'rtp'",
         )
     if plan.primary is not None:
         if plan.primary not in judged:
             raise UsageError(f"no judged metric is called '{plan.primary}'", mend=did_you_mean(plan.primary, judged))
         return plan.primary
-    return next((key for key in judged if key.endswith(f"/{_PRIMARY}")), judged[0])
+    return next((key for key in judged if found[key][0].role == "attribute"), judged[0])
 
 
 class _Tables:
@@ -153,13 +154,13 @@ def _reference(
     metrics: Sequence[Metric], evidences: Sequence[Evidence], plan: Plan, alpha: float, tables: _Tables
 ) -> Reference:
     first, small = metrics[0], [compact(one) for one in evidences]
-    relative = _is_relative(evidences)
+    relative = first.difference == "ratio"
     names = sorted({name for one in small for name in one.cluster_ids})
     figure, ends = average(evidences), interval(evidences, resamples=plan.resamples)
-    repeat = _repeat(small, plan.resamples)
+    repeat = _repeat(small, plan.resamples, relative=relative)
     if figure is None or repeat is None:
         raise MissingError(f"{clean(first.key)} has a seed without observations", mend="run that experiment again")
-    tolerance = plan.tolerances.get(first.key, default_tolerance(first.name, relative=relative))
+    tolerance = plan.tolerances.get(first.key, default_tolerance(first.role, relative=relative))
     answers = first.n if all(set(one.value) <= {0.0, 1.0} for one in evidences) else None
     error = error_of(repeat, len(names), answers, 2 / (plan.check_seeds or len(small)))
     error = planned(error, (len(names) - 1) * max(1, len(small) - 1))
@@ -187,15 +188,10 @@ def _reference(
     )
 
 
-def _repeat(evidences: Sequence[Evidence], resamples: int) -> float | None:
-    relative = _is_relative(evidences)
+def _repeat(evidences: Sequence[Evidence], resamples: int, *, relative: bool) -> float | None:
     if len(evidences) == 1:
         return over_prompts(evidences[0], relative=relative, resamples=resamples)
     return repeatability(evidences, relative=relative, resamples=resamples)
-
-
-def _is_relative(evidences: Sequence[Evidence]) -> bool:
-    return not evidences[0].bounded
 
 
 def _observed(evidence: Evidence, names: Sequence[str]) -> Observed:

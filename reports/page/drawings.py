@@ -12,16 +12,18 @@ from reports.plots import FIGURES, draw, to_svg
 def drawings(runs: Sequence[Run]) -> str:
     """The figures that the runs have the measurements for, as HTML, and why others are not there."""
     parts, absent = [], []
+    attribute = next((run.attribute for run in runs), "toxicity")
     for name, info in FIGURES.items():
+        title = info.heading(attribute)
         try:
             figure = draw(name, runs, wide=True)
         except BenchError as error:
-            absent.append(f"<li>{text(info.title)}: {text(error.what)}.</li>")
+            absent.append(f"<li>{text(title)}: {text(error.what)}.</li>")
             continue
         image = f'<img src="{_image(to_svg(figure))}" alt="{text(str(figure.get_label()))}">'
         parts.append(
-            f"<figure>{scrolling(info.title, image)}"
-            f"<figcaption><strong>{text(info.title)}</strong>: {text(info.summary)}.</figcaption></figure>"
+            f"<figure>{scrolling(title, image)}"
+            f"<figcaption><strong>{text(title)}</strong>: {text(info.summary)}.</figcaption></figure>"
         )
     return f'<div class="figures">{"".join(parts)}</div>' + (
         f"<p>Not drawn:</p><ul>{''.join(absent)}</ul>" if absent else ""

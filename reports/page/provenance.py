@@ -46,7 +46,8 @@ def _shared(table: Table, run: Run) -> Iterator[tuple[str, str]]:
     yield "model's licence", text(model.get("licence"))
     yield (
         "scorer",
-        f"<strong>{text(caption.scorer)}</strong>, toxic from {caption.threshold:g} {code(scorer.get('hash'))}",
+        f"<strong>{text(caption.scorer)}</strong>, {text(caption.adjective)} from {caption.threshold:g} "
+        f"{code(scorer.get('hash'))}",
     )
     yield "scorer's licence", text(scorer.get("licence"))
     yield "decoding", text(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in caption.decoding.items()))

@@ -26,7 +26,7 @@ class FigureInfo:
 
     Attributes:
         name: What it is asked for by.
-        title: A heading for it.
+        title: A heading for it; `{attribute}` stands for what the suite controls.
         summary: What it shows, in one line.
         options: The options of `draw` that it has, beyond `wide`.
     """
@@ -36,19 +36,28 @@ class FigureInfo:
     summary: str
     options: tuple[str, ...] = ()
 
+    def heading(self, attribute: str) -> str:
+        """Its title for runs whose suite controls an attribute."""
+        return self.title.format(attribute=attribute.replace("_", " ").capitalize())
+
 
 FIGURES: Mapping[str, FigureInfo] = {
     info.name: info
     for info in (
         FigureInfo(
             "tradeoff",
-            "Toxicity against utility",
-            "every system by its toxicity and what it costs, with intervals and the Pareto front",
+            "{attribute} against utility",
+            "every system by what is controlled (toxicity) and what it costs, with intervals and the Pareto front",
             ("metric", "utility"),
         ),
         FigureInfo("sweep", "Strength sweeps", "each method's curve of points along its option", ("utility", "over")),
         FigureInfo("scores", "Distribution of scores", "the share of texts that reach each score", ("attribute",)),
-        FigureInfo("groups", "Groups and attributes", "toxicity by group of prompts and by attribute", ("metric",)),
+        FigureInfo(
+            "groups",
+            "Groups and attributes",
+            "the attribute by group of prompts, and the scorer's other scores",
+            ("metric",),
+        ),
         FigureInfo("training", "Training", "loss and mean log-perplexity (phi) of positives and negatives by step"),
         FigureInfo("cost", "Cost", "training time, sampling speed, peak memory, trainable parameters"),
     )

@@ -1,4 +1,4 @@
-"""Toxicity by group of prompts and by attribute of the scorer: a pane each, a bar a system, with intervals."""
+"""The attribute by group of prompts, and the scorer's other scores: a pane each, a bar a system, with intervals."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,13 @@ from bench.stats import Systems, average
 from bench.store.record import Evidence
 from bench.store.runs import Run
 from reports.plots.bars import NAME, draw_rows, rows_height
-from reports.plots.records import Score, caption_of, listed, metric_key, metrics_of, scores_of, systems_of
+from reports.plots.records import Score, attribute_metric, caption_of, listed, named, scores_of, systems_of
 from reports.plots.style import BASE, SOFT, add_below, describe, freeze, new_figure, short
 from reports.table.build import build
-from reports.table.cells import Table
+from reports.table.cells import Caption, Table
 from reports.table.columns import Column
+from reports.table.sheet import ARROWS
 
-_FRACTION = "toxic_fraction"
-_OVERALL = "toxicity"
 _ACROSS = {False: 2, True: 4}
 _TITLE = 22
 
@@ -34,21 +33,20 @@ class Bar:
     n_failed: int = 0
 
 
-def draw(runs: Sequence[Run], *, wide: bool, metric: str = _FRACTION) -> Figure:
-    """Draw a metric of `rtp` by group of prompts and, for the toxic fraction, by the scorer's attributes.
+def draw(runs: Sequence[Run], *, wide: bool, metric: str | None = None) -> Figure:
+    """Draw a metric of the attribute by group of prompts and, for the one that speaks for it, by the scorer's scores.
 
     Args:
         runs: Runs that may share a table.
         wide: Four panes side by side, in the width of a page's text.
-        metric: A metric of the task `rtp`.
+        metric: How the attribute is measured; None for the metric that speaks for it.
     """
-    metric_key(runs, metric, "rtp")
+    measured = attribute_metric(runs, metric)
     columns, notes = systems_of(runs)
     shown = [run for column in columns for run in column.runs]
-    panes = _by_group(build(shown, wanted=_is_wanted(shown, metric)))
-    if metric == _FRACTION:
-        threshold = caption_of(shown).threshold
-        panes |= _by_attribute(columns, math.nan if threshold is None else threshold)
+    panes = _by_group(build(shown, wanted=lambda one: (one.task, one.name) == (measured.task, measured.name)))
+    if measured.primary:
+        panes |= _by_score(columns, caption_of(shown))
     across = min(_ACROSS[wide], len(panes))
     down = -(-len(panes) // across)
     figure = new_figure(wide=wide, height=down * rows_height(len(columns), 0.36))
@@ -60,27 +58,15 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str = _FRACTION) -> Figure:
     for axes in places[len(panes) :]:
         axes.remove()
     freeze(figure)
-    notes.insert(0, f"{metric.replace('_', ' ').capitalize()} ↓, 95 % intervals. Dotted: the base.")
+    notes.insert(
+        0, f"{named(measured.name).capitalize()} {ARROWS[measured.higher_is_better]}, 95 % intervals. Dotted: the base."
+    )
     if any(bar.value is None for bars in panes.values() for bar in bars):
         notes.append("\N{EN DASH} not measured.")
     if lost := _failed(columns, panes):
         notes.append(f"Failed, in no bar: {listed(lost)}.")
     add_below(figure, notes)
     return figure
-
-
-def _is_wanted(runs: Sequence[Run], metric: str) -> "_Wanted":
-    return _Wanted({key for key, one in metrics_of(runs).items() if one.task == "rtp" and one.name == metric})
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """Whether a key is one of some."""
-
-    keys: set[str]
-
-    def __call__(self, key: str) -> bool:
-        return key in self.keys
 
 
 def _by_group(table: Table) -> dict[str, list[Bar]]:
@@ -94,13 +80,14 @@ def _by_group(table: Table) -> dict[str, list[Bar]]:
     }
 
 
-def _by_attribute(columns: Sequence[Column], threshold: float) -> dict[str, list[Bar]]:
-    """A pane for each attribute but toxicity itself: the share of texts whose score reaches the threshold."""
+def _by_score(columns: Sequence[Column], caption: Caption) -> dict[str, list[Bar]]:
+    """A pane for each of the scorer's scores but the attribute's: the share of texts that reach the threshold."""
+    threshold = math.nan if caption.threshold is None else caption.threshold
     found = [[scores_of(run) for run in column.runs] for column in columns]
     names = dict.fromkeys(name for runs in found for rows in runs for row in rows for name in row.scores or ())
     panes = {}
     for name in names:
-        if name == _OVERALL:
+        if name == caption.attribute:
             continue
         evidence = [[one for rows in runs if (one := evidence_of(rows, name, threshold))] for runs in found]
         systems = Systems(evidence)

@@ -1,4 +1,4 @@
-"""The plane of toxicity and what it costs: its scales, and systems as points with intervals."""
+"""The plane of the attribute and what it costs: its scales, and systems as points with intervals."""
 
 import math
 from collections.abc import Sequence
@@ -32,22 +32,24 @@ class Spot:
 
     Attributes:
         label: Its name.
-        toxicity: Its toxicity.
+        attribute: How much of the attribute its texts have.
         cost: What it costs: the share by which perplexity rises, or the accuracy that is lost; 0 for the base.
         counts: Whether it may be on the front: no observation behind it failed.
         is_base: Whether it is the model without an edit.
+        higher_is_better: Whether much of the attribute is wanted.
     """
 
     label: str
-    toxicity: Estimate
+    attribute: Estimate
     cost: Estimate
     counts: bool = True
     is_base: bool = False
+    higher_is_better: bool = False
 
     @property
     def is_known(self) -> bool:
         """Whether it has a place in the plane."""
-        return None not in (self.toxicity.value, self.cost.value)
+        return None not in (self.attribute.value, self.cost.value)
 
     def at(self, plane: Plane) -> tuple[float, float]:
         """Its place in the axes' coordinates.
@@ -55,9 +57,9 @@ class Spot:
         Raises:
             ValueError: it has none.
         """
-        if self.toxicity.value is None or self.cost.value is None:
+        if self.attribute.value is None or self.cost.value is None:
             raise ValueError("it has no place in the plane")
-        return to_axis(self.cost.value, plane), self.toxicity.value
+        return to_axis(self.cost.value, plane), self.attribute.value
 
     def bars(self, plane: Plane) -> list[NDArray[np.float64]]:
         """Its intervals as segments in the axes' coordinates: those that are known."""
@@ -65,8 +67,8 @@ class Spot:
         found = []
         if self.cost.low is not None and self.cost.high is not None:
             found.append(np.array([[to_axis(self.cost.low, plane), y], [to_axis(self.cost.high, plane), y]]))
-        if self.toxicity.low is not None and self.toxicity.high is not None:
-            found.append(np.array([[x, self.toxicity.low], [x, self.toxicity.high]]))
+        if self.attribute.low is not None and self.attribute.high is not None:
+            found.append(np.array([[x, self.attribute.low], [x, self.attribute.high]]))
         return found
 
 
@@ -110,7 +112,7 @@ def draw_base(axes: Axes, spot: Spot, plane: Plane, look: Look) -> None:
 
 
 def set_scales(axes: Axes, spots: Sequence[Spot], plane: Plane) -> None:
-    """Let the axes hold all points, with room for names: toxicity from 0, perplexity in steps, then in factors."""
+    """Let the axes hold all points, with room for names: the attribute from 0, perplexity in steps, then in factors."""
     xs = [spot.at(plane)[0] for spot in spots] + [
         end for spot in spots for bar in spot.bars(plane) for end in bar[:, 0]
     ]
@@ -159,11 +161,11 @@ def _signed(value: float) -> str:
     return "0" if rounded == 0 else f"{rounded:+g}".replace("-", "\N{MINUS SIGN}")
 
 
-def front_stairs(axes: Axes, places: Sequence[tuple[float, float]], plane: Plane) -> NDArray[np.float64]:
-    """The boundary of what some points dominate, as stairs from the top of the axes to their worse side: n x 2."""
-    ordered = sorted(places, reverse=plane == "accuracy")
-    worst, top = axes.get_xlim()[0 if plane == "accuracy" else 1], axes.get_ylim()[1]
-    stairs = [(ordered[0][0], top)]
+def front_stairs(axes: Axes, spots: Sequence[Spot], plane: Plane) -> NDArray[np.float64]:
+    """The boundary of what some systems dominate, as stairs between the two worse sides of the axes: n x 2."""
+    ordered = sorted((spot.at(plane) for spot in spots), reverse=plane == "accuracy")
+    worst = axes.get_xlim()[0 if plane == "accuracy" else 1]
+    stairs = [(ordered[0][0], axes.get_ylim()[0 if spots[0].higher_is_better else 1])]
     for n, (x, y) in enumerate(ordered):
         stairs += [(x, y), (ordered[n + 1][0] if n + 1 < len(ordered) else worst, y)]
     return np.array(stairs)

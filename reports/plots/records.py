@@ -13,6 +13,7 @@ from reports.table.build import build
 from reports.table.cells import Caption, Table, clean
 from reports.table.columns import Column, Notes, columns_of, finished_runs
 from reports.table.comparable import refuse_incomparable
+from reports.table.roles import all_metrics, primary
 
 MOST = 48
 """Systems that a figure with a row or a pane for each can hold."""
@@ -29,38 +30,35 @@ class Score:
     scores: dict[str, float] | None
 
 
-def metrics_of(runs: Sequence[Run]) -> dict[str, Metric]:
-    """The metrics of all finished runs by key, in the order in which they appear."""
-    found: dict[str, Metric] = {}
-    for run in runs:
-        for metric in run.result.metrics if run.result else ():
-            found.setdefault(metric.key, metric)
-    return found
+def attribute_metric(runs: Sequence[Run], name: str | None) -> Metric:
+    """A metric of the attribute by its name, or the one that speaks for it.
 
-
-def metric_key(runs: Sequence[Run], name: str, task: str, *, needed: bool = True) -> str:
-    """The key of a task's metric over all of its data, or over the first group where no run has that.
+    It is the one over all of its data, or over the first group where no run has that.
 
     Raises:
-        UsageError: the task has no such metric, and it is `needed`.
-        MissingError: no run has the task, and it is `needed`.
+        UsageError: the attribute has no metric of that name.
+        MissingError: no run has measured the attribute.
     """
-    there = [metric for metric in metrics_of(runs).values() if metric.task == task]
-    found = [metric for metric in there if metric.name == name]
-    for metric in sorted(found, key=lambda metric: metric.group is not None):
-        return metric.key
-    if not needed:
-        return ""
-    if there:
-        raise UsageError(f"'{task}' has no metric '{name}'", mend=did_you_mean(name, {one.name for one in there}))
+    known = [metric for metric in all_metrics(runs) if metric.role == "attribute"]
+    if name is None and (speaking := primary(known, "attribute")) is not None:
+        return speaking
+    named_so = [metric for metric in known if metric.name == name]
+    if named_so:
+        return min(named_so, key=lambda metric: metric.group is not None)
     if not any(run.result for run in runs):
         raise MissingError("none of these runs has finished", mend="'bench run' resumes an experiment where it stopped")
-    raise MissingError(f"these runs have not measured '{task}'", mend=f"take a suite with the task '{task}'")
+    attribute = next(run.attribute for run in runs if run.result)
+    if known and name is not None:
+        what = f"no metric of {clean(attribute, 60)} is called '{name}'"
+        raise UsageError(what, mend=did_you_mean(name, {metric.name for metric in known}))
+    what = f"these runs have not measured {clean(attribute, 60)}"
+    raise MissingError(what, mend="take a suite with a task that does, as 'rtp'")
 
 
 def named(key: str) -> str:
     """A metric's key as an axis tells it: `rtp/toxic/toxic_fraction` is "toxic fraction (toxic prompts)"."""
-    _, *group, name = clean(key).split("/")
+    *_, name = parts = clean(key).split("/")
+    group = parts[1:-1]
     told = name.replace("_", " ")
     return f"{told} ({group[0]} prompts)" if group else told
 

@@ -26,15 +26,16 @@ _ACROSS = {False: 3, True: 6}
 _TITLE = {False: 17, True: 18}
 
 
-def draw(runs: Sequence[Run], *, wide: bool, attribute: str = "toxicity") -> Figure:
+def draw(runs: Sequence[Run], *, wide: bool, attribute: str | None = None) -> Figure:
     """Draw the distributions of some runs, all seeds of a system together.
 
     Args:
         runs: Runs that may share a table.
         wide: In the width of a page's text.
-        attribute: What was scored.
+        attribute: What was scored; None for what the suite controls.
     """
     columns, notes = systems_of(runs)
+    attribute = attribute or caption_of(runs).attribute
     known: dict[str, Array] = {}
     attributes: set[str] = set()
     failed: dict[str, int] = {}

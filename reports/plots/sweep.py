@@ -1,4 +1,4 @@
-"""Strength sweeps: each method's curve in the plane of toxicity and what it costs, from the base on."""
+"""Strength sweeps: each method's curve in the plane of the attribute and what it costs, from the base on."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,10 +13,11 @@ from bench.hashing import hash_json
 from bench.store.runs import Run
 from reports.plots import labels
 from reports.plots.plane import UTILITIES, Spot, draw_bars, draw_base, planes_of, set_scales
-from reports.plots.records import listed
+from reports.plots.records import listed, named
 from reports.plots.style import BASE, INK, SOFT, add_below, describe, freeze, look, new_figure, short
 from reports.table.cells import clean
 from reports.table.comparable import refuse_incomparable
+from reports.table.sheet import ARROWS
 from reports.tradeoff.build import BUDGET, Curve, Plane, Point, Tradeoff, build
 
 _BASE = "none"
@@ -50,7 +51,7 @@ def draw(runs: Sequence[Run], *, wide: bool, utility: str | None = None, over: s
     panes = figure.subplots(1, len(planes), squeeze=False, sharey=True)[0]
     for axes, plane in zip(panes, planes, strict=True):
         _draw_plane(axes, tradeoff, plane)
-    panes[0].set_ylabel("toxic fraction ↓")
+    panes[0].set_ylabel(f"{named(tradeoff.attribute)} {ARROWS[tradeoff.higher_is_better]}")
     freeze(figure)
     unnamed: set[int] = set()
     for axes, plane in zip(panes, planes, strict=True):
@@ -97,7 +98,7 @@ def _option(configs: Sequence[dict[str, Any]]) -> str | None:
 
 
 def _spot(point: Point, plane: Plane) -> Spot:
-    return Spot(point.label, point.toxicity, point.costs[plane], point.counts)
+    return Spot(point.label, point.attribute, point.costs[plane], point.counts)
 
 
 def _draw_plane(axes: Axes, tradeoff: Tradeoff, plane: Plane) -> None:

@@ -1,4 +1,4 @@
-"""Toxicity against utility: every system with its intervals, the base, and the Pareto front."""
+"""The attribute against utility: every system with its intervals, the base, and the Pareto front."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,15 @@ from matplotlib.lines import Line2D
 
 from bench.errors import MissingError
 from bench.store.runs import Run
-from reports.plots import labels
+from reports.plots import FIGURES, labels
 from reports.plots.plane import UTILITIES, Spot, draw_bars, draw_base, draw_front, front_stairs, planes_of, set_scales
-from reports.plots.records import listed, metric_key, named
+from reports.plots.records import attribute_metric, listed, named
 from reports.plots.style import BASE, INK, Look, add_below, describe, freeze, look, new_figure, shorts
-from reports.table.accuracy import MEAN_ACCURACY
+from reports.table.accuracy import MEAN
 from reports.table.build import build
 from reports.table.cells import MetricRow, Table
+from reports.table.roles import all_metrics, primary
+from reports.table.sheet import ARROWS
 from reports.tradeoff.build import Estimate, Plane, cost_of, front
 
 _MOST = 60
@@ -24,31 +26,32 @@ _NAME = 26
 _CROWD = 14  # systems from which intervals are drawn paler
 
 
-def draw(runs: Sequence[Run], *, wide: bool, metric: str = "toxic_fraction", utility: str | None = None) -> Figure:
+def draw(runs: Sequence[Run], *, wide: bool, metric: str | None = None, utility: str | None = None) -> Figure:
     """Draw the trade-off of some runs, one point a system.
 
     Args:
         runs: Runs that may share a table, the base among them.
         wide: Both planes side by side, in the width of a page's text.
-        metric: What toxicity is: a metric of the task `rtp`.
+        metric: How the attribute is measured; None for the metric that speaks for it.
         utility: `perplexity` or `accuracy`; None for what was measured.
     """
-    keys: dict[str, str] = {"toxicity": metric_key(runs, metric, "rtp"), "accuracy": MEAN_ACCURACY}
-    if perplexity := metric_key(runs, "perplexity", "heldout", needed=False):
-        keys["perplexity"] = perplexity
-    table = build(runs, wanted=lambda key: key in keys.values())
+    measured = attribute_metric(runs, metric)
+    keys: dict[str, str] = {"attribute": measured.key, "accuracy": MEAN.key}
+    if fluency := primary(all_metrics(runs), "fluency"):
+        keys["perplexity"] = fluency.key
+    table = build(runs, wanted=lambda shown: shown.key in keys.values())
     if table.reference is None:
         raise MissingError("there is no run of the base (method none) to compare with", mend="run it, or name it too")
     rows = {row.key: row for row in table.rows}
     known = [plane for plane in UTILITIES if _is_measured(rows.get(keys.get(plane, "")))]
     planes = planes_of(known, utility, wide=wide)
     figure = new_figure(wide=wide, height=2.7)
-    describe(figure, "Toxicity against utility", table.caption)
+    describe(figure, FIGURES["tradeoff"].heading(table.caption.attribute), table.caption)
     panes = figure.subplots(1, len(planes), squeeze=False, sharey=True)[0]
-    spots = {plane: _spots(table, rows[keys["toxicity"]], rows[keys[plane]]) for plane in planes}
+    spots = {plane: _spots(table, rows[keys["attribute"]], rows[keys[plane]]) for plane in planes}
     for axes, plane in zip(panes, planes, strict=True):
         _draw_plane(axes, spots[plane], plane)
-    panes[0].set_ylabel(f"{named(keys['toxicity'])} ↓")
+    panes[0].set_ylabel(f"{named(measured.key)} {ARROWS[measured.higher_is_better]}")
     freeze(figure)
     unnamed: set[int] = set()
     for axes, plane in zip(panes, planes, strict=True):
@@ -62,25 +65,32 @@ def _is_measured(row: MetricRow | None) -> bool:
     return row is not None and any(cell.difference is not None for cell in row.cells)
 
 
-def _spots(table: Table, toxicity: MetricRow, utility: MetricRow) -> list[Spot]:
+def _spots(table: Table, attribute: MetricRow, utility: MetricRow) -> list[Spot]:
     """The systems in the table's order."""
     better = -1 if utility.higher_is_better else 1
     return [
         Spot(
             label=system.label,
-            toxicity=Estimate(tox.value, tox.low, tox.high),
+            attribute=Estimate(own.value, own.low, own.high),
             cost=cost_of(cell, better, is_base=system.is_reference),
-            counts=not tox.n_failed,
+            counts=not own.n_failed,
             is_base=system.is_reference,
+            higher_is_better=bool(attribute.higher_is_better),
         )
-        for system, tox, cell in zip(table.systems, toxicity.cells, utility.cells, strict=True)
+        for system, own, cell in zip(table.systems, attribute.cells, utility.cells, strict=True)
     ]
 
 
 def front_of(spots: Sequence[Spot]) -> list[int]:
     """The places of those on the Pareto front."""
     places = [n for n, spot in enumerate(spots) if spot.is_known and spot.counts]
-    found = [(float(spots[n].toxicity.value or 0), float(spots[n].cost.value or 0)) for n in places]
+    found = [
+        (
+            (-1 if spots[n].higher_is_better else 1) * float(spots[n].attribute.value or 0),
+            float(spots[n].cost.value or 0),
+        )
+        for n in places
+    ]
     return [n for n, is_on in zip(places, front(found), strict=True) if is_on]
 
 
@@ -93,7 +103,7 @@ def _draw_plane(axes: Axes, spots: Sequence[Spot], plane: Plane) -> None:
     set_scales(axes, [spot for _, spot in shown], plane)
     on_front = front_of(spots)
     if on_front:
-        draw_front(axes, front_stairs(axes, [spots[n].at(plane) for n in on_front], plane))
+        draw_front(axes, front_stairs(axes, [spots[n] for n in sorted(on_front)], plane))
     strength = 0.75 if len(shown) < _CROWD else 0.4 if len(shown) <= _MOST else 0.15
     for n, spot in shown:
         draw_bars(axes, spot, plane, _look(n).colour, strength)
@@ -129,7 +139,7 @@ def _name(axes: Axes, spots: Sequence[Spot], plane: Plane) -> set[int]:
     names = [name if wanted else "" for name, wanted in zip(told, has_name, strict=True)]
     bars = [bar for n in shown for bar in spots[n].bars(plane)]
     if on_front:
-        stairs = front_stairs(axes, [spots[n].at(plane) for n in on_front], plane)
+        stairs = front_stairs(axes, [spots[n] for n in sorted(on_front)], plane)
         bars += [stairs[n : n + 2] for n in range(len(stairs) - 1)]
     left = labels.place(axes, [spots[n].at(plane) for n in order], names, bars, [_look(n).ink for n in order])
     return {order[n] for n in left}

@@ -1,34 +1,31 @@
 """The mean accuracy over a suite's lm-eval tasks: one figure of utility, with evidence like any other."""
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from bench.stats import value
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
+from reports.table.roles import shared_metrics
 
-ACCURACIES = ("acc", "exact_match", "exact_match_*")
-"""What counts as a task's accuracy: the first of these that it has (lm-eval adds a filter's name to some)."""
-MEAN_ACCURACY = "lm_eval/mean_accuracy"
-"""The key of the mean."""
+MEAN = Metric(
+    task="lm_eval",
+    name="mean_accuracy",
+    value=None,
+    n=0,
+    higher_is_better=True,
+    role="utility",
+    difference="absolute",
+)
+"""What the mean is, before it is taken."""
 
 
 def accuracy_keys(runs: Sequence[Run]) -> tuple[str, ...]:
-    """The accuracies that the mean is over: one of each task that all finished runs have."""
-    shared = shared_metrics(runs)
+    """The accuracies that the mean is over: of each task that all finished runs have, its primary metric of utility."""
     tasks: dict[str, str] = {}
-    for name in ACCURACIES:
-        for metric in shared:
-            if fnmatchcase(metric.name, name) and metric.group is None:
-                tasks.setdefault(metric.task, metric.key)
+    for metric in shared_metrics(runs):
+        if metric.role == "utility" and metric.primary and metric.group is None:
+            tasks.setdefault(metric.task, metric.key)
     return tuple(tasks.values())
-
-
-def shared_metrics(runs: Sequence[Run]) -> list[Metric]:
-    """The metrics that every finished run has, in the order of the first."""
-    found = [run.result.metrics for run in runs if run.result]
-    keys = set.intersection(*({metric.key for metric in metrics} for metrics in found)) if found else set()
-    return [metric for metric in found[0] if metric.key in keys] if found else []
 
 
 def mean_accuracy(run: Run, keys: Sequence[str]) -> tuple[Metric, Evidence | None]:
@@ -39,20 +36,12 @@ def mean_accuracy(run: Run, keys: Sequence[str]) -> tuple[Metric, Evidence | Non
     metrics = [metric for metric in (run.result.metrics if run.result else ()) if metric.key in keys]
     failed = sum(metric.n_failed for metric in metrics)
     evidence = None if failed or len(metrics) < len(keys) else _pooled(run, keys)
-    task, _, name = MEAN_ACCURACY.partition("/")
-    metric = Metric(
-        task=task,
-        name=name,
-        value=value(evidence) if evidence else None,
-        n=sum(metric.n for metric in metrics),
-        n_failed=failed,
-        ci_low=None,
-        ci_high=None,
-        higher_is_better=True,
-        role="utility",
-        difference="absolute",
-    )
-    return metric, evidence
+    measured = {
+        "value": value(evidence) if evidence else None,
+        "n": sum(metric.n for metric in metrics),
+        "n_failed": failed,
+    }
+    return MEAN.model_copy(update=measured), evidence
 
 
 def _pooled(run: Run, keys: Sequence[str]) -> Evidence | None:

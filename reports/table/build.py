@@ -4,19 +4,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench.store.record import Metric
 from bench.store.runs import Run
-from reports.table.accuracy import MEAN_ACCURACY, accuracy_keys, mean_accuracy
-from reports.table.cells import Caption, Table, clean
+from reports.table.accuracy import MEAN, accuracy_keys, mean_accuracy
+from reports.table.cells import Caption, MetricRow, Table, clean
 from reports.table.columns import Column, Notes, columns_of, finished_runs, reference_of
 from reports.table.comparable import refuse_incomparable
 from reports.table.cost import cost_rows
+from reports.table.roles import primary
 from reports.table.rows import make_row
+
+Wanted = Callable[[Metric | MetricRow], bool]
+"""Whether a metric, or a row that is not measured on samples (a cost), is shown."""
 
 
 def build(
     runs: Sequence[Run],
     against: str | None = None,
     *,
-    wanted: Callable[[str], bool] | None = None,
+    wanted: Wanted | None = None,
     force: bool = False,
 ) -> Table:
     """Build the table of some runs: one column a method and configuration, over its seeds.
@@ -28,7 +32,7 @@ def build(
         runs: The runs.
         against: The label (or the method, where it has one column) that the others are compared with; None for the
             base.
-        wanted: Which rows, by key, to make, costs among them; None for all measurements.
+        wanted: Which metrics to show, costs among them; None for all measurements.
         force: Put runs together that were not measured in the same way, and say so.
 
     Raises:
@@ -42,10 +46,10 @@ def build(
     if reference is None:
         notes.add("No base (method none) among these runs: nothing to take differences to.")
     metrics = _metrics(columns, wanted, notes)
-    shown = [metric for key, metric in metrics.items() if wanted is None or wanted(key)]
+    shown = [metric for metric in metrics.values() if wanted is None or wanted(metric)]
     rows = [make_row(metric, columns, reference, notes) for metric in shown]
     if wanted is not None:
-        rows += [row for row in cost_rows([column.runs for column in columns]) if wanted(row.key)]
+        rows += [row for row in cost_rows([column.runs for column in columns]) if wanted(row)]
     for column in columns:
         if not column.publishable and not column.n_failed:
             notes.add(f"{column.label}: not publishable, some measurements failed.")
@@ -55,11 +59,11 @@ def build(
     return Table(_caption(columns, metrics), systems, tuple(rows), tuple(notes.texts), compared, forced, whose)
 
 
-def _metrics(columns: Sequence[Column], wanted: Callable[[str], bool] | None, notes: Notes) -> dict[str, Metric]:
+def _metrics(columns: Sequence[Column], wanted: Wanted | None, notes: Notes) -> dict[str, Metric]:
     """Every metric that any run has, by its key; the mean accuracy where there are several to take it over."""
     keys = accuracy_keys([run for column in columns for run in column.runs])
     # Without being asked for, the mean over one task would only say its figure again.
-    if keys and (len(keys) > 1 if wanted is None else wanted(MEAN_ACCURACY)):
+    if keys and (len(keys) > 1 if wanted is None else wanted(MEAN)):
         for column in columns:
             column.pooled = [mean_accuracy(run, keys) for run in column.runs]
         notes.add(f"Mean accuracy: over {', '.join(keys)}.")
@@ -73,8 +77,11 @@ def _metrics(columns: Sequence[Column], wanted: Callable[[str], bool] | None, no
 def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Caption:
     run = columns[0].runs[0]
     manifest = run.manifest
-    rtp = [run.evidence[key] for key, metric in metrics.items() if metric.task == "rtp" and key in run.evidence]
-    prompts = {name for evidence in rtp for name in evidence.cluster_ids}
+    speaking = primary(metrics.values(), "attribute")
+    same_task = [metric for metric in metrics.values() if speaking and metric.task == speaking.task]
+    asked = [run.evidence[metric.key] for metric in same_task if metric.key in run.evidence]
+    prompts = {name for evidence in asked for name in evidence.cluster_ids}
+    attribute = {"name": "toxicity", "wanted": "low", "adjective": "toxic", **(manifest.suite.get("attribute") or {})}
     seeds = sorted({run.manifest.seed for column in columns for run in column.runs})
     revision = manifest.model.get("revision")
     return Caption(
@@ -83,6 +90,9 @@ def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Captio
         revision=clean(revision, 60) if revision else None,
         dtype=clean(manifest.engine.get("dtype") or manifest.model.get("dtype", "?"), 20),
         scorer=clean(manifest.scorer.get("label", "?"), 120),
+        attribute=clean(attribute["name"], 60),
+        adjective=clean(attribute["adjective"], 60),
+        lower_is_wanted=attribute["wanted"] == "low",
         threshold=manifest.scorer.get("threshold"),
         decoding=dict(manifest.decoding),
         num_prompts=len(prompts) or None,

@@ -11,7 +11,8 @@ def caption_lines(caption: Caption) -> Iterator[str]:
     """Suite and model; scorer; prompts, decoding and seeds."""
     revision = f"@{caption.revision[:12]}" if caption.revision else ""
     yield f"suite {caption.suite} · {caption.model}{revision} ({caption.dtype})"
-    yield f"scorer: {caption.scorer}, toxic from {'?' if caption.threshold is None else f'{caption.threshold:g}'}"
+    threshold = "?" if caption.threshold is None else f"{caption.threshold:g}"
+    yield f"scorer: {caption.scorer}, {caption.adjective.replace('_', ' ')} from {threshold}"
     decoding = {key: one if isinstance(one, int | float) else clean(one, 20) for key, one in caption.decoding.items()}
     prompts = f"{caption.num_prompts} prompts {_TIMES} " if caption.num_prompts else ""
     kept = f", top-k {decoding['top_k']}" if decoding.get("top_k") else ""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.stats import Difference
+from bench.store.record import Role
 from bench.store.runs import Run
 
 _ROOM = 20
@@ -58,6 +59,8 @@ class MetricRow:
         higher_is_better: Its direction, or None.
         relative: Whether differences are shares of the base's figure (perplexities), not differences.
         cells: One a system, in the table's order.
+        role: What it stands for in a verdict.
+        primary: Whether it speaks for its role.
     """
 
     task: str
@@ -66,6 +69,8 @@ class MetricRow:
     higher_is_better: bool | None
     relative: bool
     cells: tuple[TableCell, ...]
+    role: Role
+    primary: bool = False
 
     @property
     def key(self) -> str:
@@ -111,6 +116,9 @@ class Caption:
     revision: str | None
     dtype: str
     scorer: str
+    attribute: str
+    adjective: str
+    lower_is_wanted: bool
     threshold: float | None
     decoding: dict[str, Any]
     num_prompts: int | None

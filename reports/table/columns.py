@@ -9,7 +9,7 @@ from bench.errors import MissingError, UsageError, did_you_mean
 from bench.hashing import hash_json
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
-from reports.table.accuracy import MEAN_ACCURACY
+from reports.table.accuracy import MEAN
 from reports.table.cells import System, clean
 from reports.table.comparable import flat
 
@@ -76,7 +76,7 @@ class Column:
 
     def evidence(self, key: str) -> list[Evidence]:
         """The evidence of every run, or nothing where one has none."""
-        if key == MEAN_ACCURACY:
+        if key == MEAN.key:
             found = [evidence for _, evidence in self.pooled if evidence]
         else:
             found = [run.evidence[key] for run in self.runs if key in run.evidence]

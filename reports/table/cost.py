@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench.store.runs import Run
 from reports.table.cells import MetricRow, TableCell
+from reports.table.roles import all_metrics, tasks_of
 
 _GIB = 2**30
 _PREPARING = ("sets", "train", "prepare", "reference")
@@ -20,8 +21,12 @@ def _measuring(run: Run) -> float | None:
 
 def _speed(run: Run) -> float | None:
     """Sampled tokens a second."""
-    found = [phase for phase in (run.result.phases if run.result else ()) if phase.name == "rtp"]
-    tokens, seconds = sum(phase.tokens or 0 for phase in found), sum(phase.seconds for phase in found)
+    sampling = [(phase, phase.sampled_tokens) for phase in (run.result.phases if run.result else ())]
+    if run.manifest.schema_version == 1:  # which did not count them: its attribute's tasks did nothing but sample
+        tasks = tasks_of(all_metrics([run]), "attribute")
+        sampling = [(phase, phase.tokens if phase.name in tasks else None) for phase, _ in sampling]
+    tokens = sum(count for _, count in sampling if count)
+    seconds = sum(phase.seconds for phase, count in sampling if count)
     return tokens / seconds if tokens and seconds else None
 
 
@@ -50,7 +55,7 @@ COSTS: Mapping[str, Callable[[Run], float | None]] = {
 def cost_rows(systems: Sequence[Sequence[Run]]) -> list[MetricRow]:
     """A row for each cost, averaged over a system's runs; without intervals, for machines differ more than runs do."""
     cells = {name: tuple(_cell(read, runs) for runs in systems) for name, read in COSTS.items()}
-    return [MetricRow("cost", None, name, None, False, found) for name, found in cells.items()]
+    return [MetricRow("cost", None, name, None, False, found, "cost") for name, found in cells.items()]
 
 
 def _cell(read: Callable[[Run], float | None], runs: Sequence[Run]) -> TableCell:

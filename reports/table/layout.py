@@ -8,10 +8,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.spec import Spec, read_yaml, validate
+from bench.store.record import Metric, Role
 from reports.table.cells import MetricRow, System, Table, clean
 from reports.table.sheet import ARROWS, Entry, Head, Part, Sheet, entry, legend_of, system_head, word
 
@@ -22,11 +23,32 @@ class ColumnSpec(Spec):
     `label` may name the parts of the metric's key: `{task}`, `{group}`, `{name}`.
     """
 
-    metric: str = Field(min_length=1, description="a metric's key, task/name or task/group/name; * matches anything")
+    metric: str = Field("*", min_length=1, description="a metric's key, task/name or task/group/name; * is anything")
+    role: Role | None = Field(None, description="only metrics of this role: attribute, fluency, utility, ...")
+    primary: bool = Field(False, description="only metrics that speak for their role")
     label: str | None = None
     under: str | None = Field(None, description="a heading shared with neighbours")
     digits: int | None = Field(None, ge=0, le=9)
     percent: bool = Field(False, description="a share as a percentage")
+
+    @model_validator(mode="after")
+    def _says_which(self) -> "ColumnSpec":
+        if not {"metric", "role"} & self.model_fields_set:
+            raise ValueError("a column says its metric or its role")
+        return self
+
+    @property
+    def told(self) -> str:
+        """What it asks for, in a message."""
+        return f"{self.metric} of role {self.role}" if self.role else self.metric
+
+    def matches(self, metric: Metric | MetricRow) -> bool:
+        """Whether it shows a metric."""
+        return (
+            fnmatchcase(metric.key, self.metric)
+            and self.role in (None, metric.role)
+            and (metric.primary or not self.primary)
+        )
 
 
 class Published(Spec):
@@ -48,9 +70,9 @@ class Layout(Spec):
     columns: list[ColumnSpec] = Field(min_length=1)
     published: Published | None = None
 
-    def wants(self, key: str) -> bool:
+    def wants(self, metric: Metric | MetricRow) -> bool:
         """Whether a metric is shown."""
-        return any(fnmatchcase(key, column.metric) for column in self.columns)
+        return any(column.matches(metric) for column in self.columns)
 
 
 def layouts() -> list[str]:
@@ -105,7 +127,7 @@ def arrange(table: Table, layout: Layout) -> Sheet:
     """
     shown = list(_shown(table, layout))
     if not shown:
-        wanted = ", ".join(column.metric for column in layout.columns)
+        wanted = ", ".join(column.told for column in layout.columns)
         raise MissingError(
             clean(f"these runs have measured nothing that the layout '{layout.name}' shows ({wanted})", 400),
             mend="take another layout",
@@ -133,7 +155,7 @@ def _shown(table: Table, layout: Layout) -> Iterator[_Shown]:
     seen: set[str] = set()
     for spec in layout.columns:
         for row in table.rows:
-            if row.key not in seen and fnmatchcase(row.key, spec.metric):
+            if row.key not in seen and spec.matches(row):
                 seen.add(row.key)
                 yield _Shown(row, spec)
 

@@ -18,7 +18,7 @@ _ALPHA = 0.05
 
 def make_row(metric: Metric, columns: Sequence[Column], reference: int | None, notes: Notes) -> MetricRow:
     """One metric over all systems; with a reference, the differences to it and what Holm's correction leaves."""
-    relative = "perplexity" in metric.name
+    relative = metric.difference == "ratio"
     systems = Systems([column.evidence(metric.key) for column in columns])
     cells = [_cell(metric.key, column, systems, place, notes) for place, column in enumerate(columns)]
     if reference is not None:
@@ -31,6 +31,8 @@ def make_row(metric: Metric, columns: Sequence[Column], reference: int | None, n
         metric.higher_is_better,
         relative,
         tuple(cells),
+        metric.role,
+        metric.primary,
     )
 
 
@@ -84,7 +86,7 @@ def _cell(key: str, column: Column, systems: Systems, place: int, notes: Notes) 
 def _difference(metric: Metric, systems: Systems, a: int, b: int) -> Difference | None:
     """`a - b`; without evidence of both there is none: two figures alone do not say what is chance."""
     try:
-        return systems.difference(a, b, relative="perplexity" in metric.name)
+        return systems.difference(a, b, relative=metric.difference == "ratio")
     except MissingError:  # nothing in common, or relative to 0
         return None
 

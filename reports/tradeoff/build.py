@@ -1,7 +1,8 @@
 """What less toxicity costs: each method along one option, its best point within a budget, the front, the hypervolume.
 
-Toxicity is the toxic fraction of all continuations. It has two costs, which are never mixed: the share by which the
-held-out perplexity rises, and the mean accuracy over the suite's lm-eval tasks that is lost.
+The attribute is measured by its primary metric (toxicity by the toxic fraction of all continuations). It has two
+costs, which are never mixed: the share by which the primary perplexity rises (that of held-out text), and the mean
+accuracy over the suite's lm-eval tasks that is lost.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,12 @@ from typing import Any, Literal
 
 from bench.errors import MissingError
 from bench.hashing import hash_json
+from bench.store.record import Metric
 from bench.store.runs import Run
-from reports.table.accuracy import MEAN_ACCURACY, accuracy_keys, shared_metrics
+from reports.table.accuracy import MEAN, accuracy_keys
 from reports.table.build import build as build_table
 from reports.table.cells import Caption, System, TableCell, clean
+from reports.table.roles import primary, shared_metrics
 
 Plane = Literal["perplexity", "accuracy"]
 PLANES: tuple[Plane, ...] = ("perplexity", "accuracy")
@@ -23,7 +26,6 @@ REFERENCE: Mapping[Plane, float] = {cost: 5 * most for cost, most in BUDGET.item
 """The cost at which nothing is gained: five times the budget, so 25 % of perplexity, five points of accuracy."""
 _BASE = "none"
 _ROUNDING = 1e-9
-_TOXICITY, _HELDOUT = "toxic_fraction", ("heldout", "perplexity")
 
 
 @dataclass(frozen=True)
@@ -44,20 +46,22 @@ class Point:
         setting: The option's value; None for the base, and for a method that has one point only.
         seeds: Its seeds.
         run_ids: Its runs.
-        toxicity: Toxic fraction.
+        attribute: How much of the attribute its texts have (toxicity: the toxic fraction).
+        distance: How far that is from the wanted end: what a front and a budget look at, lower is better.
         perplexity: Held-out perplexity.
         accuracy: Mean accuracy over the tasks.
         costs: By what: the paired change to the base for the worse (perplexity as a share of the base's, accuracy as
             the difference of the means); below 0 where the point is better than the base.
         fronts: The planes in which no other point, of any method, is as good in both and better in one.
-        counts: Whether it may be on a front or best: its toxicity is known, and no observation of it failed.
+        counts: Whether it may be on a front or best: its attribute is known, and no observation of it failed.
     """
 
     label: str
     setting: Any
     seeds: tuple[int, ...]
     run_ids: tuple[str, ...]
-    toxicity: Estimate
+    attribute: Estimate
+    distance: float | None
     perplexity: Estimate
     accuracy: Estimate
     costs: dict[Plane, Estimate]
@@ -74,10 +78,10 @@ class Curve:
         method: Its name.
         over: The option that the points differ in, or None where there is one point.
         points: In the order of the option's value, from the base on.
-        best: By the planes that it must be cheap in: the place of the least toxic point that is, by point estimates;
+        best: By the planes that it must be cheap in: the place of the best point that is, by point estimates;
             None where no point is.
-        hypervolume: By plane: the share of the rectangle between no toxicity at no cost (1 when reached) and the base's
-            toxicity at the reference cost (0) that its points dominate; None where the figures lack.
+        hypervolume: By plane: the share of the rectangle between the wanted end at no cost (1 when reached) and the
+            base's figure at the reference cost (0) that its points dominate; None where the figures lack.
     """
 
     label: str
@@ -94,6 +98,8 @@ class Tradeoff:
 
     Attributes:
         caption: What all figures share.
+        attribute: The metric that the attribute is measured by.
+        higher_is_better: Its direction.
         base: The unedited model.
         curves: One a method and configuration.
         accuracies: The metrics that the mean accuracy is over.
@@ -101,6 +107,8 @@ class Tradeoff:
     """
 
     caption: Caption
+    attribute: str
+    higher_is_better: bool
     base: Point
     curves: tuple[Curve, ...]
     accuracies: tuple[str, ...]
@@ -119,16 +127,22 @@ def build(runs: Sequence[Run], over: Mapping[str, str | None]) -> Tradeoff:
         over: For each method the option that its points differ in, or None.
 
     Raises:
-        MissingError: the base is not among them, toxicity was not measured, or runs are not comparable.
+        MissingError: the base is not among them, the attribute was not measured, or runs are not comparable.
     """
-    toxicity, perplexity = _keys(runs)
-    table = build_table(runs, wanted=lambda key: key in (toxicity, perplexity, MEAN_ACCURACY))
+    attribute, fluency = _metrics(runs)
+    keys = (attribute.key, fluency.key if fluency else None, MEAN.key)
+    table = build_table(runs, wanted=lambda metric: metric.key in keys)
     if not table.systems[0].is_base:
         raise MissingError("there is no run of the base (method none) to compare with", mend="run it again")
     rows = {row.key: row for row in table.rows}
-    measured = [rows.get(key or "") for key in (toxicity, perplexity, MEAN_ACCURACY)]
+    measured = [rows.get(key or "") for key in keys]
     points = [
-        _point(system, over.get(system.method), [row.cells[place] if row else TableCell(None) for row in measured])
+        _point(
+            system,
+            over.get(system.method),
+            [row.cells[place] if row else TableCell(None) for row in measured],
+            higher_is_better=bool(attribute.higher_is_better),
+        )
         for place, system in enumerate(table.systems)
     ]
     points = _with_fronts(points)
@@ -146,7 +160,9 @@ def build(runs: Sequence[Run], over: Mapping[str, str | None]) -> Tradeoff:
     labels = _labels([table.systems[group[0]] for group in ordered], over)
     named = tuple(replace(curve, label=label) for curve, label in zip(curves, labels, strict=True))
     accuracies = accuracy_keys([run for some in table.runs for run in some])
-    return Tradeoff(table.caption, points[0], named, accuracies, table.footnotes)
+    return Tradeoff(
+        table.caption, attribute.name, bool(attribute.higher_is_better), points[0], named, accuracies, table.footnotes
+    )
 
 
 def to_json(tradeoff: Tradeoff) -> dict[str, Any]:
@@ -178,19 +194,19 @@ def hypervolume(points: Sequence[tuple[float, float]]) -> float:
 # --- from records ---
 
 
-def _keys(runs: Sequence[Run]) -> tuple[str, str | None]:
-    """Keys of the toxicity and of the held-out perplexity that all runs have measured."""
-    shared = [metric for metric in shared_metrics(runs) if metric.group is None]
-    toxicity = next((metric.key for metric in shared if metric.name == _TOXICITY), None)
-    if toxicity is None:
-        raise MissingError("these runs have not measured toxicity", mend="take a suite with the task 'rtp'")
-    heldout = next((metric.key for metric in shared if (metric.task, metric.name) == _HELDOUT), None)
-    return toxicity, heldout
+def _metrics(runs: Sequence[Run]) -> tuple[Metric, Metric | None]:
+    """What the attribute and the perplexity are measured by, in all runs."""
+    shared = shared_metrics(runs)
+    attribute = primary(shared, "attribute")
+    if attribute is None:
+        name = next((run.attribute for run in runs), "toxicity")
+        raise MissingError(f"these runs have not measured {name}", mend="take a suite with a task that does, as 'rtp'")
+    return attribute, primary([metric for metric in shared if metric.difference == "ratio"], "fluency")
 
 
-def _point(system: System, over: str | None, cells: Sequence[TableCell]) -> Point:
-    """A point from its cells of toxicity, perplexity and accuracy."""
-    toxicity, perplexity, accuracy = cells
+def _point(system: System, over: str | None, cells: Sequence[TableCell], *, higher_is_better: bool) -> Point:
+    """A point from its cells of attribute, perplexity and accuracy."""
+    attribute, perplexity, accuracy = cells
     costs: dict[Plane, Estimate] = {
         "perplexity": cost_of(perplexity, 1, is_base=system.is_base),
         "accuracy": cost_of(accuracy, -1, is_base=system.is_base),
@@ -200,11 +216,12 @@ def _point(system: System, over: str | None, cells: Sequence[TableCell]) -> Poin
         setting=system.config.get(over) if over else None,
         seeds=system.seeds,
         run_ids=system.run_ids,
-        toxicity=_figure(toxicity),
+        attribute=_figure(attribute),
+        distance=_distance(attribute.value, higher_is_better=higher_is_better),
         perplexity=_figure(perplexity),
         accuracy=_figure(accuracy),
         costs=costs,
-        counts=toxicity.value is not None and not toxicity.n_failed,
+        counts=attribute.value is not None and not attribute.n_failed,
     )
 
 
@@ -225,6 +242,11 @@ def cost_of(cell: TableCell, sign: int, *, is_base: bool) -> Estimate:
 
 def _figure(cell: TableCell) -> Estimate:
     return Estimate(cell.value, cell.low, cell.high)
+
+
+def _distance(value: float | None, *, higher_is_better: bool) -> float | None:
+    """How far a share is from the wanted end."""
+    return 1 - value if value is not None and higher_is_better else value
 
 
 def _places(points: Sequence[Point], *planes: Plane) -> list[int]:
@@ -249,10 +271,10 @@ def _with_fronts(points: Sequence[Point]) -> list[Point]:
 
 
 def _xy(point: Point, plane: Plane) -> tuple[float, float]:
-    toxicity, cost = point.toxicity.value, _cost(point, plane)
-    if toxicity is None or cost is None:
+    distance, cost = point.distance, _cost(point, plane)
+    if distance is None or cost is None:
         raise ValueError("the point has no place in this plane")
-    return toxicity, cost
+    return distance, cost
 
 
 def _make_curve(system: System, over: str | None, points: Sequence[Point], base: Point) -> Curve:
@@ -275,18 +297,18 @@ def _sortable(setting: Any, outwards: int) -> tuple[int, float, str]:
 
 
 def _best(points: Sequence[Point], planes: Sequence[Plane]) -> int | None:
-    """The least toxic point that is cheap in all planes; of two as toxic, the cheaper one in the first plane."""
+    """The point nearest to the wanted end that is cheap in all planes; of two as near, the cheaper one."""
     cheap = [n for n in _places(points, *planes) if all(_xy(points[n], p)[1] <= BUDGET[p] + _ROUNDING for p in planes)]
     return min(cheap, key=lambda n: _xy(points[n], planes[0]), default=None)
 
 
 def _volume(points: Sequence[Point], base: Point, plane: Plane) -> float | None:
-    ceiling = base.toxicity.value
+    ceiling = base.distance
     places = _places(points, plane)
     if not ceiling or not base.counts or not places:
         return None
     found = [_xy(points[n], plane) for n in places]
-    return hypervolume([(toxicity / ceiling, cost / REFERENCE[plane]) for toxicity, cost in found])
+    return hypervolume([(distance / ceiling, cost / REFERENCE[plane]) for distance, cost in found])
 
 
 def _rest(system: System, over: str | None) -> dict[str, Any]:

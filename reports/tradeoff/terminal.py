@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from reports.table.cells import clean
-from reports.table.sheet import DASH, MINUS, number, signed
+from reports.table.sheet import ARROWS, DASH, MINUS, number, signed
 from reports.table.terminal import caption_of, print_drawn
 from reports.tradeoff.build import BUDGET, PLANES, REFERENCE, Curve, Estimate, Plane, Point, Tradeoff
 
@@ -40,17 +40,18 @@ def _grid(*columns: tuple[str, int]) -> Grid:
 
 
 def _points(tradeoff: Tradeoff) -> Grid:
-    heads = (("toxic fraction ↓", _CELL), ("perplexity ↓ (%)", _CELL), ("accuracy ↑ (pt)", _LAST))
+    measured = f"{clean(tradeoff.attribute, 40).replace('_', ' ')} {ARROWS[tradeoff.higher_is_better]}"
+    heads = ((measured, _CELL), ("perplexity ↓ (%)", _CELL), ("accuracy ↑ (pt)", _LAST))
     grid = _grid(("", _LABEL), ("", _MARKS), *heads)
     base = tradeoff.base
     own = (number(base.perplexity.value, 1), number(base.accuracy.value, _DIGITS))
-    grid.add_row(Text("none (base)", style="bold"), _marks(base), _toxicity(base.toxicity), *own)
+    grid.add_row(Text("none (base)", style="bold"), _marks(base), _figure(base.attribute), *own)
     for curve in tradeoff.curves:
         grid.add_section()
         grid.add_row(Text(curve.label, style="bold"))
         for point in curve.points:
             changes = (_change(point, plane) for plane in PLANES)
-            grid.add_row(f" {_setting(curve, point)}", _marks(point), _toxicity(point.toxicity), *changes)
+            grid.add_row(f" {_setting(curve, point)}", _marks(point), _figure(point.attribute), *changes)
     return grid
 
 
@@ -68,7 +69,7 @@ def _marks(point: Point) -> Text:
     return Text("".join(_LETTER[plane] for plane in point.fronts), style="green")
 
 
-def _toxicity(figure: Estimate) -> str:
+def _figure(figure: Estimate) -> str:
     return f"{number(figure.value, _DIGITS)}{_interval(figure)}"
 
 
@@ -99,7 +100,7 @@ def _summary(tradeoff: Tradeoff) -> RenderableType:
     }
     heads = [(cheap[plane], _BEST) for plane in PLANES]
     volumes = [(f"HV {_LETTER[plane]}", _VOLUME) for plane in PLANES]
-    grid = _grid(("least toxic at a loss of", _NAME), *heads, ("both", _BEST), *volumes)
+    grid = _grid((f"{_wanted(tradeoff)} at a loss of", _NAME), *heads, ("both", _BEST), *volumes)
     for curve in tradeoff.curves:
         bests = (_best(curve, curve.best[name]) for name in (*PLANES, "both"))
         volume = (number(curve.hypervolume[plane], _DIGITS) for plane in PLANES)
@@ -107,30 +108,36 @@ def _summary(tradeoff: Tradeoff) -> RenderableType:
     return grid
 
 
+def _wanted(tradeoff: Tradeoff) -> str:
+    """What the best point is called."""
+    return f"{'most' if tradeoff.higher_is_better else 'least'} {tradeoff.caption.adjective.replace('_', ' ')}"
+
+
 def _best(curve: Curve, place: int | None) -> str:
     if place is None:
         return DASH
     point = curve.points[place]
     at = "" if curve.over is None else f" at {_value(point.setting)}"
-    return f"{number(point.toxicity.value, _DIGITS)}{at}\n{_interval(point.toxicity).strip()}"
+    return f"{number(point.attribute.value, _DIGITS)}{at}\n{_interval(point.attribute).strip()}"
 
 
 def _legend(tradeoff: Tradeoff) -> Iterator[Text]:
     tasks = [key.split("/", 1)[0].removeprefix("embedded_") for key in tradeoff.accuracies]
     mean = f"mean over {_joined(tasks)}" if tasks else "not measured"
     most = {plane: f"{_PERCENT * REFERENCE[plane]:g}" for plane in PLANES}
+    attribute, lower = tradeoff.caption.attribute.replace("_", " "), not tradeoff.higher_is_better
     lines = [
         "[…] 95 % interval over prompts and seeds; held-out perplexity and accuracy",
         f"({mean}): paired change to the base, in % and points",
-        "P, A on the Pareto front of toxicity with perplexity, with accuracy (all points)",
-        "least toxic: by point estimates, intervals may reach past the loss allowed",
-        "HV hypervolume: 1 is no toxicity at no loss, 0 nothing gained before a loss of",
+        f"P, A on the Pareto front of {attribute} with perplexity, with accuracy (all points)",
+        f"{_wanted(tradeoff)}: by point estimates, intervals may reach past the loss allowed",
+        f"HV hypervolume: 1 is {'no' if lower else 'full'} {attribute} at no loss, 0 nothing gained before a loss of",
         f"{most['perplexity']} % of perplexity (P), {most['accuracy']} points of accuracy (A)",
     ]
     if any(curve.over is None for curve in tradeoff.curves):
         lines.append("one point: the method has no option to move along")
     if not all(point.counts for curve in tradeoff.curves for point in (tradeoff.base, *curve.points)):
-        lines.append("! some measurement of toxicity failed: on no front, never best, in no hypervolume")
+        lines.append(f"! some measurement of {attribute} failed: on no front, never best, in no hypervolume")
     yield from (Text(line, style="dim") for line in lines)
     yield from (Text(note, style="yellow") for note in tradeoff.footnotes)
 

@@ -15,10 +15,11 @@ from matplotlib.text import Annotation, Text
 from synthetic import write_run
 
 from bench import stats
+from bench.attribute import TOXICITY
 from bench.errors import MissingError, UsageError
 from bench.store.files import read_json, write_json, write_text
 from bench.store.runs import list_runs
-from bench.tasks.rtp import toxicity_metrics
+from bench.tasks.rtp import attribute_metrics
 from reports.plots import FIGURES, draw, form_of, save, to_svg
 from reports.plots.cost import compact
 from reports.plots.output import render
@@ -50,7 +51,7 @@ def notes_of(figure):
 
 
 def row_of(runs, key):
-    table = build(runs, wanted=lambda one: one == key)
+    table = build(runs, wanted=lambda one: one.key == key)
     return dict(zip([system.label for system in table.systems], table.rows[0].cells, strict=True))
 
 
@@ -70,7 +71,7 @@ def with_groups(folder: Path, *, attributes=(), lost=0):
         if n < lost:
             row["scores"] = None
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-    measured = toxicity_metrics(rows, 0.5)
+    measured = attribute_metrics(rows, TOXICITY)
     write_json(folder / "tasks" / "rtp.json", measured.model_dump())
     others = [one for one in read_json(folder / "result.json")["metrics"] if one["task"] != "rtp"]
     metrics = [one.model_dump() for one in measured.metrics]
@@ -351,7 +352,7 @@ def test_costs_are_those_of_the_record_and_absent_is_a_dash(tmp_path):
 
         def change(record, seconds=seconds):
             record["artifact"]["seconds"] = seconds
-            record["phases"][1] |= {"tokens": 600, "peak_memory": 3 * 2**30}
+            record["phases"][1] |= {"tokens": 600, "sampled_tokens": 600, "peak_memory": 3 * 2**30}
 
         edit(folder / "result.json", change)
         base = write_run(tmp_path, "none", seed)
@@ -494,7 +495,9 @@ def test_names_and_options_are_checked(runs):
         draw("tradeof", runs)
     with pytest.raises(UsageError, match="has no option 'metric'"):
         draw("cost", runs, metric="x")
-    with pytest.raises(UsageError, match="'rtp' has no metric 'toxic_fractio'; did you mean 'toxic_fraction'"):
+    with pytest.raises(
+        UsageError, match="no metric of toxicity is called 'toxic_fractio'; did you mean 'toxic_fraction'"
+    ):
         draw("tradeoff", runs, metric="toxic_fractio")
     with pytest.raises(UsageError, match="did you mean 'accuracy'"):
         draw("tradeoff", runs, utility="acuracy")

@@ -1,17 +1,20 @@
 """The paper's protocols on hand-made cases: a copy, an empty output, gibberish, a polite answer."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from bench.attribute import TOXICITY
 from bench.engine.generation import continue_rows, encode_prompt, text_after
 from bench.errors import MissingError, UsageError
 from bench.hashing import content_id
 from bench.scorers import load_scorer
 from bench.spec import Decoding, ScorerSpec, validate
+from bench.tasks.base import MetricSheet
 from bench.tasks.coverage import Coverage, CoverageConfig, toxic_count
-from bench.tasks.outputs.base import output_figures
+from bench.tasks.outputs.base import output_metrics
 from bench.tasks.outputs.continuation import Continuation
 from bench.tasks.outputs.paraphrase import Paraphrase, add_joint
 
@@ -26,7 +29,7 @@ def values(result: Any) -> dict[str, Any]:
 
 
 def figures_of(rows: list[dict[str, Any]], likeness: list[float], threshold: float) -> Any:
-    return output_figures("continuation", rows, likeness, threshold).result()
+    return output_metrics(MetricSheet("continuation", replace(TOXICITY, threshold=threshold)), rows, likeness).result()
 
 
 def test_a_copy_gibberish_and_an_empty_output_are_told_from_a_polite_answer():
@@ -81,8 +84,8 @@ def test_the_joint_score_is_high_for_a_polite_rewrite_alone():
 
 
 def figures_with_joint(rows: list[Any], likeness: list[float], fluency: list[Any] | None) -> dict[str, Any]:
-    figures = output_figures("paraphrase", rows, likeness, 0.5)
-    add_joint(figures, rows, likeness, fluency, 0.5)
+    figures = output_metrics(MetricSheet("paraphrase"), rows, likeness)
+    add_joint(figures, rows, likeness, fluency)
     return values(figures.result())
 
 

@@ -149,7 +149,7 @@ def test_variants_and_seeds_multiply():
         ({"methods": ("dpo", "dpo")}, "'dpo' is asked for twice"),
         (
             {"methods": ("dpo",), "settings": ("suite.tasks=[{task: heldout}]",)},
-            "suite 'smoke' has no task 'rtp': there is no toxicity",
+            "no task of suite 'smoke' measures toxicity, which it controls",
         ),
     ],
 )

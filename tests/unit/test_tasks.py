@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from bench.assets import stamp
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.embedded import Asset, Wheel, catalog
+from bench.attribute import TOXICITY
 from bench.errors import MissingError, UsageError
 from bench.policy import HFPolicy, LoadedModel
 from bench.progress import SILENT
@@ -23,10 +25,11 @@ from bench.stats import value
 from bench.store.record import Metric, TaskResult
 from bench.tasks.base import TaskContext
 from bench.tasks.diversity import Diversity, DiversityConfig, distinct, repeats
-from bench.tasks.fluency import Fluency, FluencyConfig, HeldOutConfig, HeldOutPerplexity
+from bench.tasks.fluency import Fluency, FluencyConfig
+from bench.tasks.heldout import HeldOutConfig, HeldOutPerplexity
 from bench.tasks.lm_eval.data import CONTEXTS, load_rows, task_config
 from bench.tasks.lm_eval.task import LMEval, LMEvalConfig, check_name
-from bench.tasks.rtp import RealToxicityPrompts, RTPConfig, toxicity_metrics
+from bench.tasks.rtp import RealToxicityPrompts, RTPConfig, attribute_metrics
 
 
 class ByLength(Scorer):
@@ -54,7 +57,7 @@ def context(tiny_base: LoadedModel, tmp_path: Path) -> Context:
             "folder": tmp_path / "samples",
             "assets": AssetCatalogue(tmp_path / "cache", offline=True, catalog={}),
             "scorer": CheckedScorer(ByLength(), None),
-            "threshold": 0.5,
+            "attribute": TOXICITY,
             "decoding": Decoding(num_samples=3, max_new_tokens=8),
             "seed": 0,
             "base": tiny_base,
@@ -93,7 +96,7 @@ def row(prompt: str, toxicity: float | None, group: str | None = None, text: str
 def test_toxicity_by_hand():
     """Prompt a: maximum 0.9, b: 0.4; two of five samples reach 0.5, which itself counts."""
     rows = [row("a", 0.9), row("a", 0.5), row("a", 0.1), row("b", 0.4), row("b", 0.49)]
-    found = by_key(toxicity_metrics(rows, 0.5))
+    found = by_key(attribute_metrics(rows, TOXICITY))
     assert {key: metric.value for key, metric in found.items()} == {
         "rtp/expected_maximum_toxicity": pytest.approx((0.9 + 0.49) / 2),
         "rtp/toxicity_probability": 0.5,
@@ -101,13 +104,13 @@ def test_toxicity_by_hand():
     }
     assert [found[key].n for key in sorted(found)] == [2, 5, 2]
     assert all(metric.higher_is_better is False and not metric.n_failed for metric in found.values())
-    assert toxicity_metrics(rows, 0.95).metrics[2].value == 0
+    assert attribute_metrics(rows, replace(TOXICITY, threshold=0.95)).metrics[2].value == 0
 
 
 def test_a_missing_score_is_never_clean():
     """Prompt a has lost a sample: its maximum is not known; the fraction rests on the four that are."""
     rows = [row("a", 0.9), row("a", None), row("b", 0.2), row("b", 0.7), row("c", 0.1)]
-    found = by_key(toxicity_metrics(rows, 0.5))
+    found = by_key(attribute_metrics(rows, TOXICITY))
     expected, probability, fraction = (
         found[f"rtp/{name}"] for name in ("expected_maximum_toxicity", "toxicity_probability", "toxic_fraction")
     )
@@ -117,28 +120,28 @@ def test_a_missing_score_is_never_clean():
 
 
 def test_without_any_score_there_is_no_figure():
-    for metric in toxicity_metrics([row("a", None), row("b", None)], 0.5).metrics:
+    for metric in attribute_metrics([row("a", None), row("b", None)], TOXICITY).metrics:
         assert (metric.value, metric.ci_low, metric.n) == (None, None, 0)
         assert metric.n_failed == 2
 
 
 def test_groups_are_shown_where_there_are_several():
     rows = [row("a", 0.9, "toxic"), row("b", 0.2, "nontoxic"), row("c", 0.6, "nontoxic"), row("d", 0.0)]
-    found = by_key(toxicity_metrics(rows, 0.5))
+    found = by_key(attribute_metrics(rows, TOXICITY))
     assert len(found) == 9
     assert found["rtp/toxic/toxic_fraction"].value == 1
     assert found["rtp/nontoxic/toxic_fraction"].value == 0.5
     assert found["rtp/toxic_fraction"].value == 0.5
-    assert len(toxicity_metrics(rows[:1], 0.5).metrics) == 3
+    assert len(attribute_metrics(rows[:1], TOXICITY).metrics) == 3
 
 
 def test_empty_continuations_are_counted():
-    found = toxicity_metrics([row("a", 0.1, text=" \n"), row("a", 0.2)], 0.5)
+    found = attribute_metrics([row("a", 0.1, text=" \n"), row("a", 0.2)], TOXICITY)
     assert [metric.n_empty for metric in found.metrics] == [1, 1, 1]
 
 
 def test_every_figure_follows_from_its_evidence():
-    result = toxicity_metrics([row("a", 0.9, "toxic"), row("b", 0.2, "nontoxic"), row("b", 0.6, "nontoxic")], 0.5)
+    result = attribute_metrics([row("a", 0.9, "toxic"), row("b", 0.2, "nontoxic"), row("b", 0.6, "nontoxic")], TOXICITY)
     for metric in result.metrics:
         assert value(result.evidence[metric.key]) == pytest.approx(metric.value)
         assert len(result.evidence[metric.key].value) == metric.n
@@ -167,7 +170,7 @@ def test_rtp_samples_and_scores(context, tiny_policy, tmp_path):
     for one in rows:
         text = one["continuation"]
         assert one["scores"] == (None if "q" in text else {"toxicity": (len(text) % 11) / 10})
-    assert result == toxicity_metrics(rows, 0.5)
+    assert result == attribute_metrics(rows, TOXICITY)
     assert ctx.tokens == sum(one["tokens"] for one in rows)
 
 

@@ -180,10 +180,10 @@ def test_points_are_in_order_and_compared_with_the_base(found):
     assert [point.setting for point in gentle.points] == [0.5, 1.0, 2.0, 4.0]
     assert [point.setting for point in harsh.points] == [0.5, 1.0]
     assert (fixed.over, len(fixed.points), fixed.points[0].setting) == (None, 1, None)
-    assert found.base.toxicity.value == pytest.approx(0.4)
+    assert found.base.attribute.value == pytest.approx(0.4)
     assert found.base.costs["perplexity"].value == found.base.costs["accuracy"].value == 0
     one = gentle.points[1]
-    assert one.toxicity.value == pytest.approx(0.2)
+    assert one.attribute.value == pytest.approx(0.2)
     assert one.costs["perplexity"].value == pytest.approx(0.04)
     assert one.costs["accuracy"].value == pytest.approx(0.01)  # 2 points of one task of two
     assert one.accuracy.value == pytest.approx(0.54)
@@ -260,8 +260,8 @@ def test_seeds_are_averaged(tmp_path):
     found = build(some, OVER)
     (point,) = found.curves[0].points
     assert point.seeds == (0, 1)
-    assert point.toxicity.value == pytest.approx(0.15)
-    assert found.base.toxicity.value == pytest.approx(0.45)
+    assert point.attribute.value == pytest.approx(0.15)
+    assert found.base.attribute.value == pytest.approx(0.45)
 
 
 @pytest.mark.parametrize(
