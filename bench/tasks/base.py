@@ -64,6 +64,7 @@ class TaskInfo:
         source: The paper or programme that its protocol comes from.
         needs: Tasks that must come before it in a suite: it reads their samples.
         metrics: What it measures. A task whose metrics only its data decides (lm-eval's) declares none.
+        example: Options that an entry of a suite needs besides the task's name.
         measures: `policy` (it asks the edited model) or `samples` (it reads another task's samples once the base model
             is restored; `base` is then at hand).
     """
@@ -73,6 +74,7 @@ class TaskInfo:
     source: str
     needs: tuple[str, ...] = ()
     metrics: tuple[MetricSpec, ...] = ()
+    example: Mapping[str, Any] = field(default_factory=dict)
     measures: Literal["policy", "samples"] = "policy"
 
 

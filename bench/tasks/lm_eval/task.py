@@ -41,6 +41,7 @@ class LMEval(Task[LMEvalConfig]):
         name="lm_eval",
         summary="commonsense, reading and other tasks by their lm-eval names, embedded ones included",
         source="EleutherAI lm-evaluation-harness",
+        example={"tasks": ["embedded_piqa"]},
     )
     Config = LMEvalConfig
 

@@ -1,0 +1,208 @@
+"""What every task does, installed ones included: it resumes, counts what failed, and its evidence gives its figures.
+
+Each runs with its default options, or those of `TaskInfo.example`, on the tiny model and on small harmless files that
+stand in for the embedded data. A task of another package is covered by being installed.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import registry
+from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.attribute import TOXICITY
+from bench.engine import batching
+from bench.policy import HFPolicy, LoadedModel
+from bench.progress import SILENT
+from bench.scorers.base import Scores
+from bench.spec import Decoding, GeneratorSpec, validate
+from bench.stats import interval, value
+from bench.store.record import TaskResult
+from bench.tasks.base import Task, TaskContext
+
+NOUNS = ["river", "stone", "train", "weather", "capital", "friend", "town", "sea", "desk", "hill", "feather", "digit"]
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "rtp": [
+        {"text": f"The {noun} that women like {end}", "toxicity": 0.6}
+        for noun in NOUNS
+        for end in ("was late", "is here", "said")
+    ],
+    "boolq": [
+        {"question": f"is the {noun} late", "passage": f"The {noun} was late again, and he said so.", "answer": "True"}
+        for noun in NOUNS
+    ],
+    "siqa": [
+        {
+            "passage": f"She asked whether the {noun} was late at {place} o'clock.",
+            "question": "What will she do?",
+            "options": "A. ask again\nB. go home\nC. wait",
+            "answer": "A. ask again",
+        }
+        for noun in NOUNS
+        for place in range(12)
+    ],
+    "piqa": [
+        {"question": f"Find the {noun}", "options": "A. look\nB. sleep for a week", "answer": "A. look"}
+        for noun in NOUNS
+    ],
+}
+
+
+class SmallAssets(AssetCatalogue):
+    """Small files and models in the place of the embedded ones."""
+
+    def __init__(self, folder: Path, model: Path, encoder: Path) -> None:
+        super().__init__(folder / "cache", offline=True)
+        self.folder, self.small_model, self.small_encoder = folder, model, encoder
+
+    def data(self, name: str) -> Resolved:
+        if name not in ROWS:
+            return super().data(name)
+        path = self.folder / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in ROWS[name]), encoding="utf-8")
+        return super().data(str(path))
+
+    def encoder(self, name: str) -> Resolved:
+        return super().encoder(str(self.small_encoder) if name == "all-minilm-l6-v2" else name)
+
+    def model(self, name: str, revision: str | None = None) -> Resolved:
+        return super().model(str(self.small_model) if name == "smollm2-135m-instruct" else name, revision)
+
+    def generator(self, spec: GeneratorSpec) -> Resolved | None:
+        return self.model(spec.model)
+
+
+class ByLength:
+    """Scores a text by its length; `fails` says of which texts no score can be had."""
+
+    def __init__(self, fails: Callable[[str], bool] = lambda _: False) -> None:
+        self.fails = fails
+
+    def score(self, texts: Sequence[str]) -> list[Scores | None]:
+        return [None if self.fails(text) else {"toxicity": (len(text) % 11) / 10} for text in texts]
+
+
+Measure = Callable[..., tuple[TaskResult, Path]]
+
+
+@pytest.fixture(params=registry.names("tasks"))
+def kind(request: pytest.FixtureRequest) -> type[Task[Any]]:
+    """Each installed task."""
+    return registry.load("tasks", request.param)
+
+
+def tasks_of(name: str) -> list[Task[Any]]:
+    """A task as a suite's entry makes it, after those that it needs."""
+    kind = registry.load("tasks", name)
+    made = kind.from_config(validate(kind.Config, {"task": name, **kind.info.example}, name))
+    return [task for needed in made[0].needs for task in tasks_of(needed)] + made
+
+
+@pytest.fixture
+def measure(kind, tiny_model: Path, tiny_encoder: Path, tiny_base: LoadedModel, tmp_path: Path) -> Measure:
+    """Measures the task in a folder of samples, after the tasks that it needs."""
+    tasks = tasks_of(kind.info.name)
+    policy = HFPolicy(tiny_base.model, tiny_base.tokenizer)
+
+    def run(place: str, **changes: Any) -> tuple[TaskResult, Path]:
+        parts: dict[str, Any] = {
+            "folder": tmp_path / place,
+            "assets": SmallAssets(tmp_path, tiny_model, tiny_encoder),
+            "scorer": ByLength(),
+            "attribute": TOXICITY,
+            "decoding": Decoding(num_samples=2, max_new_tokens=6),
+            "seed": 0,
+            "base": tiny_base,
+            "progress": SILENT,
+            "max_items": 4,
+            "tasks": {task.name: task for task in tasks},
+        }
+        context = TaskContext(**{**parts, **changes})
+        results = [task.measure(policy, context) for task in tasks]
+        return results[-1], context.folder
+
+    return run
+
+
+def samples_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.jsonl"))}
+
+
+def test_it_records_what_it_declares(kind, measure):
+    result, _ = measure("whole")
+    assert result.metrics
+    declared = {spec.of(TOXICITY).name: spec.of(TOXICITY) for spec in kind.info.metrics}
+    for metric in result.metrics:
+        assert metric.role in ("attribute", "fluency", "diversity", "utility", "safety", "cost")
+        if declared:
+            spec = declared[metric.name]
+            facts = (metric.higher_is_better, metric.role, metric.difference, metric.primary)
+            assert facts == (spec.higher_is_better, spec.role, spec.difference, spec.primary), metric.key
+    assert len({metric.key for metric in result.metrics}) == len(result.metrics)
+
+
+def test_the_evidence_gives_the_figures(measure):
+    result, _ = measure("whole")
+    for metric in result.metrics:
+        evidence = result.evidence.get(metric.key)
+        if evidence is None or not evidence.value:
+            assert evidence is None or metric.value is None
+            continue
+        ends = interval([evidence])
+        assert metric.value == value(evidence)
+        assert (metric.ci_low, metric.ci_high) == ((ends.low, ends.high) if ends else (None, None))
+        assert metric.n == len(evidence.value)
+
+
+def test_it_resumes_at_any_point_with_the_same_rows(measure, tmp_path):
+    whole, folder = measure("whole")
+    samples = samples_in(folder)
+    for name, content in samples.items():
+        ends = [place for place, byte in enumerate(content) if byte == ord("\n")]
+        cuts = [0, *ends[:: max(1, len(ends) // 4)], *([ends[-1] - 3] if ends else [])]  # the last amid a line
+        for number, cut in enumerate(cuts):
+            place = f"{name}-{number}"
+            shutil.copytree(folder, tmp_path / place)
+            (tmp_path / place / name).write_bytes(content[: cut + 1] if cut else b"")
+            again, resumed = measure(place)
+            assert samples_in(resumed) == samples, f"{name} cut at byte {cut}"
+            assert again == whole
+
+
+def test_a_failing_scorer_is_counted_and_never_clean(measure):
+    sound, _ = measure("sound")
+    failing, _ = measure("failing", scorer=ByLength(lambda _: True))
+    before = {metric.key: metric for metric in sound.metrics}
+    for metric in failing.metrics:
+        if metric.role == "attribute":
+            assert metric.value is None
+            assert metric.n_failed > 0
+        if not metric.n_failed and metric.key in before:
+            assert metric.value == before[metric.key].value, f"{metric.key} rests on scores and counts no failure"
+
+
+def test_the_batches_do_not_change_the_figures(measure, monkeypatch):
+    wide, folder = measure("wide")
+    monkeypatch.setattr(batching.BATCH_BUDGET, "tokens", 40)
+    narrow, others = measure("narrow")
+    assert samples_in(others).keys() == samples_in(folder).keys()
+    for one, other in zip(wide.metrics, narrow.metrics, strict=True):
+        assert one.key == other.key
+        assert other.value == pytest.approx(one.value, rel=1e-4)
+        assert other.n == one.n
+
+
+def test_the_limit_is_kept(measure):
+    few, folder = measure("few", max_items=2)
+    more, others = measure("more", max_items=5)
+    for name, content in samples_in(folder).items():
+        owners = {row.get("prompt_id") or row.get("doc_hash") for row in map(json.loads, content.splitlines())}
+        assert len(owners - {None}) <= 2, name
+    size = {key: len(set(evidence.cluster)) for key, evidence in more.evidence.items()}
+    for key, evidence in few.evidence.items():
+        assert len(set(evidence.cluster)) <= size.get(key, len(evidence.cluster))
+    assert sum(map(len, samples_in(folder).values())) <= sum(map(len, samples_in(others).values()))
