@@ -11,7 +11,12 @@ from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
 
 def plot(  # noqa: PLR0913, PLR0917 - one parameter a flag
-    figure: Annotated[str, typer.Argument(help="tradeoff, sweep, scores, groups, training or cost.", metavar="FIGURE")],
+    figure: Annotated[
+        str,
+        typer.Argument(
+            help="tradeoff, sweep, scores, groups, training, cost, or one that a package brings.", metavar="FIGURE"
+        ),
+    ],
     run: Runs = None,
     suite: OfSuite = None,
     every: AllRuns = False,

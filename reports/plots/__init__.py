@@ -1,15 +1,18 @@
 """Figures from records: `draw` makes one of `FIGURES`, `to_svg` puts it into a page, `save` writes it to a file.
 
-Nothing here loads matplotlib before a figure is drawn.
+Nothing here loads matplotlib before a figure is drawn. Other packages bring figures by the entry point group
+`bench.figures`: a name and a module that has `INFO`, a `FigureInfo`, and `draw` (docs/adding-a-figure.md).
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UsageError, did_you_mean
+from bench.errors import MissingError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +44,7 @@ class FigureInfo:
         return self.title.format(attribute=attribute.replace("_", " ").capitalize())
 
 
-FIGURES: Mapping[str, FigureInfo] = {
+_OWN: Mapping[str, FigureInfo] = {
     info.name: info
     for info in (
         FigureInfo(
@@ -64,6 +67,52 @@ FIGURES: Mapping[str, FigureInfo] = {
 }
 
 
+@cache
+def _brought() -> dict[str, EntryPoint]:
+    """Where other packages' figures are, by name; a name of ours stays ours. Nothing is imported."""
+    return {point.name: point for point in sorted(entry_points(group="bench.figures")) if point.name not in _OWN}
+
+
+class _Figures(Mapping[str, FigureInfo]):
+    """Our figures, then those of installed packages, whose modules are imported when their `FigureInfo` is read."""
+
+    def __getitem__(self, name: str) -> FigureInfo:
+        if name in _OWN:
+            return _OWN[name]
+        info: FigureInfo = _load(_brought()[name]).INFO
+        return info
+
+    def __contains__(self, name: object) -> bool:
+        return name in _OWN or name in _brought()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from _OWN
+        yield from _brought()
+
+    def __len__(self) -> int:
+        return len(_OWN) + len(_brought())
+
+
+FIGURES: Mapping[str, FigureInfo] = _Figures()
+"""What there is to draw, by name. Reading the entry of a package that is broken raises `MissingError`."""
+
+
+def _load(point: EntryPoint) -> Any:
+    """The module of another package's figure.
+
+    Raises:
+        MissingError: it cannot be imported, or is no figure.
+    """
+    try:
+        module = point.load()
+    except ImportError as error:
+        raise MissingError(f"figure '{point.name}' cannot be loaded ({error})", mend="install what it needs") from error
+    if not (isinstance(getattr(module, "INFO", None), FigureInfo) and callable(getattr(module, "draw", None))):
+        what = f"figure '{point.name}' cannot be drawn: {point.value} has no FigureInfo INFO or no function draw"
+        raise MissingError(what, mend="see docs/adding-a-figure.md")
+    return module
+
+
 def draw(name: str, runs: "Sequence[Run]", *, wide: bool = False, **options: Any) -> "Figure":
     """Draw a figure.
 
@@ -78,21 +127,22 @@ def draw(name: str, runs: "Sequence[Run]", *, wide: bool = False, **options: Any
 
     Raises:
         UsageError: there is no such figure, or it has no such option or value of one.
-        MissingError: the runs have nothing to draw, none has finished, or they are not comparable.
+        MissingError: the runs have nothing to draw, none has finished, they are not comparable, or the figure is
+            another package's and cannot be loaded.
     """
     if name not in FIGURES:
         raise UsageError(f"there is no figure '{name}'", mend=did_you_mean(name, FIGURES))
+    known = FIGURES[name].options
     given = {key: value for key, value in options.items() if value is not None}
     for key in given:
-        if key not in FIGURES[name].options:
-            raise UsageError(
-                f"the figure '{name}' has no option '{key}'",
-                mend=did_you_mean(key, FIGURES[name].options) if FIGURES[name].options else None,
-            )
+        if key not in known:
+            mend = did_you_mean(key, known) if known else None
+            raise UsageError(f"the figure '{name}' has no option '{key}'", mend=mend)
     from reports.plots.style import styled
 
+    module = importlib.import_module(f"reports.plots.{name}") if name in _OWN else _load(_brought()[name])
     with styled():
-        figure: Figure = importlib.import_module(f"reports.plots.{name}").draw(runs, wide=wide, **given)
+        figure: Figure = module.draw(runs, wide=wide, **given)
     return figure
 
 

@@ -1,9 +1,11 @@
-"""The documentation is true where a program can tell: lists, links, commands, files, the example method."""
+"""The documentation is true where a program can tell: lists, links, names, commands, files, the examples."""
 
 import importlib
 import itertools
 import re
 import shlex
+import tomllib
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -21,6 +23,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 TEXTS = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLES = {"adding-a-method.md": "plugin", "adding-a-task.md": "plugin_task", "adding-a-figure.md": "plugin_figure"}
+"""The guides that show whole packages, and the folders of `tests` that hold them."""
 MACHINE = re.compile(r"(?<![\w.])/(work|root|tmp|home|mnt|workspace)/|file://|localhost|127\.0\.0\.1")
 
 
@@ -97,6 +101,79 @@ def test_pages_that_the_code_names_are_there():
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+# --- names of the code ---
+
+DOTTED = re.compile(r"(?<![\w./-])(?:bench|methods|reports)(?:\.[A-Za-z_]\w*)+")
+PLACE = re.compile(r"(?<![\w./-])(?:bench|methods|reports|tests|docs|\.github)/[\w./-]*[\w/]")
+_FILE = re.compile(r"\.(md|py|html|json|yaml|yml|svg|pdf|tex|csv|log)$")
+"""What is a file and no dotted name."""
+PRESENT = [name for name in names(TEXTS) if name != "CHANGELOG.md"]  # which says what things were called
+
+
+def groups() -> set[str]:
+    """The entry point groups that packages may use."""
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    return {*project["entry-points"], "bench.figures"}
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module, or what is in one; a field of a class counts."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            thing = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[length:]:
+            if part in getattr(thing, "__annotations__", {}):
+                return True
+            if not hasattr(thing, part):
+                return False
+            thing = getattr(thing, part)
+        return True
+    return False
+
+
+def wrong_names(text: str) -> Iterator[str]:
+    """The dotted names and the paths in a text that are of nothing in the repository."""
+    for name in dict.fromkeys(DOTTED.findall(text)):
+        if not _FILE.search(name) and name not in groups() and not resolves(name):
+            yield name
+    for path in dict.fromkeys(PLACE.findall(text)):
+        if not (ROOT / path).exists():
+            yield path
+
+
+@pytest.mark.parametrize("name", PRESENT)
+def test_names_and_paths_of_the_code_are_there(name):
+    assert list(wrong_names(read(name))) == []
+
+
+def test_the_architecture_names_the_code():
+    """The page that follows things through the code says where, and names every room."""
+    text = read("docs/architecture.md")
+    assert len(set(DOTTED.findall(text))) > 100
+    assert len(set(PLACE.findall(text))) > 10
+    rooms = {f"{path.parent.name}.{path.stem}" for path in (ROOT / "bench").glob("*.py") if path.stem[0] != "_"}
+    rooms |= {f"{path.parts[-3]}.{path.parts[-2]}" for path in ROOT.glob("bench/*/__init__.py")}
+    rooms |= {f"{path.parts[-3]}.{path.parts[-2]}" for path in ROOT.glob("reports/*/__init__.py")}
+    assert [room for room in sorted(rooms) if room not in text] == []
+
+
+def test_a_wrong_name_is_seen():
+    text = (
+        "`bench.run.plan.split` bench.recipes, `bench.run.plan.Requests` (methods.training) reports.plots.FIGURES "
+        "`bench.run.plan.Request.methods`, `bench.tasks`, methods.md bench/tasks/rtp.py bench/tasks/harness.py. "
+        "PATH/TO/bench/nothing.py"
+    )
+    assert list(wrong_names(text)) == [
+        "bench.recipes",
+        "bench.run.plan.Requests",
+        "methods.training",
+        "bench/tasks/harness.py",
+    ]
+
+
 # --- commands ---
 
 
@@ -148,14 +225,18 @@ def plan_sweep(**asked) -> None:
     assert make_experiments(make_sweep(request(asked), asked["over"], values, asked["points"]).request)
 
 
+def files_of(page: str) -> dict[str, str]:
+    """The files that a page shows, by name: a block whose first line is `# NAME`."""
+    blocks = [(re.match(r"# ([\w-]+\.\w+)\n", block), block) for kind, block in FENCE.findall(read(page)) if kind]
+    return {first[1]: block for first, block in blocks if first}
+
+
 @pytest.fixture
 def shown_files(tmp_path, monkeypatch):
-    """The files that the documentation shows: a block whose first line is `# NAME`."""
-    for path in PAGES:
-        for kind, block in FENCE.findall(path.read_text(encoding="utf-8")):
-            first = re.match(r"# ([\w-]+\.\w+)\n", block)
-            if kind and first:
-                (tmp_path / first[1]).write_text(block, encoding="utf-8")
+    """The files that the documentation shows, in the working folder."""
+    for page in names(PAGES):
+        for name, block in files_of(page).items():
+            (tmp_path / name).write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     for variable in ("METHOD", "SUITE", "MODEL", "SEEDS", "BATCH_BUDGET", "CONFIG", "OFFLINE", "CACHE", "RUNS"):
         monkeypatch.delenv(f"BENCH_{variable}", raising=False)
@@ -164,20 +245,27 @@ def shown_files(tmp_path, monkeypatch):
 
 @pytest.fixture
 def example(shown_files, monkeypatch):
-    """The methods out of the page on adding one, as if they were installed."""
+    """The methods and tasks out of the pages on adding them, as if they were installed."""
     monkeypatch.syspath_prepend(str(shown_files))
-    targets = {"sharpen": "bench_sharpen:Sharpen", "margin": "bench_margin:Margin"}
-    points = {name: EntryPoint(name, target, "bench.methods") for name, target in targets.items()}
+    points = {}
+    for page in EXAMPLES:
+        project = tomllib.loads(files_of(f"docs/{page}")["pyproject.toml"])["project"]
+        for group, targets in project["entry-points"].items():
+            points[group] = {name: EntryPoint(name, target, group) for name, target in targets.items()}
+    assert {"sharpen", "margin"} == set(points["bench.methods"])
     real = registry._points
-    monkeypatch.setattr(registry, "_points", lambda kind: {**real(kind), **(points if kind == "methods" else {})})
+    monkeypatch.setattr(registry, "_points", lambda kind: {**real(kind), **points.get(f"bench.{kind}", {})})
     return importlib.import_module("bench_sharpen")
 
 
-def test_the_example_is_the_package_that_the_tests_install(shown_files):
+@pytest.mark.parametrize("page", EXAMPLES)
+def test_the_example_is_the_package_that_the_tests_install(page):
     """So that it is known to install, to run and to keep the contract."""
-    for path in (ROOT / "tests" / "plugin").iterdir():
-        if path.is_file():
-            assert (shown_files / path.name).read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
+    shown = files_of(f"docs/{page}")
+    held = [path for path in (ROOT / "tests" / EXAMPLES[page]).iterdir() if path.is_file()]
+    assert len(held) >= 2
+    for path in held:
+        assert shown[path.name] == path.read_text(encoding="utf-8")
 
 
 def test_there_are_commands():

@@ -1,8 +1,10 @@
 """MetricSheet: what is drawn against the statistics, what records may hold, files that are the same each time."""
 
+import html
 import json
 import re
 import xml.etree.ElementTree as ET
+from importlib.metadata import EntryPoint
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from bench.errors import MissingError, UsageError
 from bench.store.files import read_json, write_json, write_text
 from bench.store.runs import list_runs
 from bench.tasks.rtp import attribute_metrics
+from reports import plots
+from reports.page.drawings import drawings
 from reports.plots import FIGURES, draw, form_of, save, to_svg
 from reports.plots.cost import compact
 from reports.plots.output import render
@@ -482,6 +486,31 @@ def test_runs_that_have_not_finished_draw_nothing(tmp_path, name):
         draw(name, list_runs(tmp_path))
     with pytest.raises(MissingError):
         draw(name, [])
+
+
+@pytest.fixture
+def brought(monkeypatch):
+    """Figures of other packages, by name, that are broken."""
+    targets = {"absent": "no_such_module_of_figures", "odd": "json"}
+    points = {name: EntryPoint(name, target, "bench.figures") for name, target in targets.items()}
+    monkeypatch.setattr(plots, "_brought", lambda: points)
+
+
+@pytest.mark.usefixtures("brought")
+def test_a_broken_figure_of_another_package_is_one_line_and_missing_in_the_page(runs):
+    assert list(FIGURES)[-2:] == ["absent", "odd"]
+    assert len(FIGURES) == len(list(FIGURES))
+    assert "odd" in FIGURES
+    assert "odder" not in FIGURES
+    with pytest.raises(MissingError, match=r"'absent' cannot be loaded \(No module named"):
+        draw("absent", runs)
+    with pytest.raises(MissingError, match=r"'odd' cannot be drawn: json has no FigureInfo INFO"):
+        draw("odd", runs)
+    with pytest.raises(UsageError, match="did you mean 'odd'"):
+        draw("odds", runs)
+    page = drawings(runs)
+    assert "<li>absent: figure 'absent' cannot be loaded" in html.unescape(page)
+    assert page.count("<figure>") == len(FIGURES) - 2
 
 
 @pytest.mark.parametrize("name", ["tradeoff", "sweep"])
