@@ -1,9 +1,10 @@
-"""The documentation is true where a program can tell: lists, links, commands, files, the example method."""
+"""The documentation is true where a program can tell: lists, links, commands, files, the examples."""
 
 import importlib
 import itertools
 import re
 import shlex
+import tomllib
 from importlib.metadata import EntryPoint
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -21,6 +22,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 TEXTS = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLES = {"adding-a-method.md": "plugin", "adding-a-scorer.md": "plugin_scorer"}
+"""The guides that show whole packages, and the folders of `tests` that hold them."""
 MACHINE = re.compile(r"(?<![\w.])/(work|root|tmp|home|mnt|workspace)/|file://|localhost|127\.0\.0\.1")
 
 
@@ -44,7 +47,7 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("page", ["methods.md", "tasks.md"])
+@pytest.mark.parametrize("page", ["methods.md", "tasks.md", "scorers.md"])
 def test_lists_are_as_the_registry_has_them(page):
     assert (DOCS / page).read_text(encoding="utf-8") == generator().render(page), "run python docs/generate_lists.py"
 
@@ -148,14 +151,18 @@ def plan_sweep(**asked) -> None:
     assert make_experiments(make_sweep(request(asked), asked["over"], values, asked["points"]).request)
 
 
+def files_of(page: str) -> dict[str, str]:
+    """The files that a page shows, by name: a block whose first line is `# NAME`."""
+    blocks = [(re.match(r"# ([\w-]+\.\w+)\n", block), block) for kind, block in FENCE.findall(read(page)) if kind]
+    return {first[1]: block for first, block in blocks if first}
+
+
 @pytest.fixture
 def shown_files(tmp_path, monkeypatch):
-    """The files that the documentation shows: a block whose first line is `# NAME`."""
-    for path in PAGES:
-        for kind, block in FENCE.findall(path.read_text(encoding="utf-8")):
-            first = re.match(r"# ([\w-]+\.\w+)\n", block)
-            if kind and first:
-                (tmp_path / first[1]).write_text(block, encoding="utf-8")
+    """The files that the documentation shows, in the working folder."""
+    for page in names(PAGES):
+        for name, block in files_of(page).items():
+            (tmp_path / name).write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     for variable in ("METHOD", "SUITE", "MODEL", "SEEDS", "BATCH_BUDGET", "CONFIG", "OFFLINE", "CACHE", "RUNS"):
         monkeypatch.delenv(f"BENCH_{variable}", raising=False)
@@ -164,20 +171,27 @@ def shown_files(tmp_path, monkeypatch):
 
 @pytest.fixture
 def example(shown_files, monkeypatch):
-    """The methods out of the page on adding one, as if they were installed."""
+    """What the pages on adding something show, as if it were installed."""
     monkeypatch.syspath_prepend(str(shown_files))
-    targets = {"sharpen": "bench_sharpen:Sharpen", "margin": "bench_margin:Margin"}
-    points = {name: EntryPoint(name, target, "bench.methods") for name, target in targets.items()}
+    points = {}
+    for page in EXAMPLES:
+        project = tomllib.loads(files_of(f"docs/{page}")["pyproject.toml"])["project"]
+        for group, targets in project["entry-points"].items():
+            points[group] = {name: EntryPoint(name, target, group) for name, target in targets.items()}
+    assert {"sharpen", "margin"} == set(points["bench.methods"])
     real = registry._points
-    monkeypatch.setattr(registry, "_points", lambda kind: {**real(kind), **(points if kind == "methods" else {})})
+    monkeypatch.setattr(registry, "_points", lambda kind: {**real(kind), **points.get(f"bench.{kind}", {})})
     return importlib.import_module("bench_sharpen")
 
 
-def test_the_example_is_the_package_that_the_tests_install(shown_files):
+@pytest.mark.parametrize("page", EXAMPLES)
+def test_the_example_is_the_package_that_the_tests_install(page):
     """So that it is known to install, to run and to keep the contract."""
-    for path in (ROOT / "tests" / "plugin").iterdir():
-        if path.is_file():
-            assert (shown_files / path.name).read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
+    shown = files_of(f"docs/{page}")
+    held = [path for path in (ROOT / "tests" / EXAMPLES[page]).iterdir() if path.is_file()]
+    assert len(held) >= 2
+    for path in held:
+        assert shown[path.name] == path.read_text(encoding="utf-8")
 
 
 def test_there_are_commands():
