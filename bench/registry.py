@@ -24,7 +24,7 @@ def names(kind: Kind) -> list[str]:
 
 
 def load(kind: Kind, name: str) -> Any:
-    """Import and return what `name` stands for: a class (methods, tasks) or a factory (scorers).
+    """Import and return the class that `name` stands for.
 
     Raises:
         UsageError: `name` is not installed; the message suggests the closest name.

@@ -1,6 +1,6 @@
-"""Write the lists of methods and tasks, with all of their options, into the documentation.
+"""Write the lists of methods, tasks and scorers, with all of their options, into the documentation.
 
-Run `python docs/generate_lists.py` after a change of a method's or task's options; a test fails until then.
+Run `python docs/generate_lists.py` after a change of their options; a test fails until then.
 """
 
 from collections.abc import Callable
@@ -41,9 +41,23 @@ def tasks() -> str:
     return "## List\n\n" + "\n".join(parts)
 
 
+def scorers() -> str:
+    """Options of each scorer of this distribution."""
+    parts = []
+    for name, kind in _own("scorers"):
+        info = kind.info
+        facts = [f"Measures {info.measures}.", f"Source: {info.source}."]
+        facts += [f"Needs the extra `{extra}`." for extra in info.extras]
+        parts.append(
+            f"### Options of `{name}`\n\n{_sentence(info.summary)} {' '.join(facts)}\n\n{_options(kind.Config)}"
+        )
+    return "## List\n\n" + "\n".join(parts)
+
+
 PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "methods.md": ("methods", methods),
     "tasks.md": ("tasks", tasks),
+    "scorers.md": ("scorers", scorers),
 }
 """Page to the name of its marker and what stands below it."""
 

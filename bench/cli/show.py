@@ -93,8 +93,15 @@ def _task(name: str) -> Facts:
 
 
 def _scorer(name: str) -> Facts:
-    doc = (registry.load("scorers", name).__doc__ or "").strip()
-    return {"name": name, "summary": doc.split("\n")[0], "from": registry.origin("scorers", name)}
+    info = registry.load("scorers", name).info
+    return {
+        "name": name,
+        "summary": info.summary,
+        "measures": info.measures,
+        "source": info.source,
+        "extras": list(info.extras),
+        "from": registry.origin("scorers", name),
+    }
 
 
 def _with_options(kind: registry.Kind, facts: Callable[[str], Facts]) -> Callable[[str], Facts]:
@@ -176,7 +183,7 @@ def _hang(head: str, text: str) -> str:
     return fill.fill(text)
 
 
-def _page(facts: Facts, how: str = "") -> str:
+def _page(facts: Facts, how: str) -> str:
     """All facts on one choice; `how` says how its options are set."""
     lines = [_hang(facts["name"], facts["summary"]), ""]
     known = [(key, value) for key, value in facts.items() if key not in ("name", "summary", "options") and value != ""]
@@ -241,10 +248,10 @@ suites = _sub_app(
 scorers = _sub_app(
     _Choice(
         kind="scorers",
-        help="What scores a text's toxicity.",
+        help="What scores texts, for their toxicity or another attribute.",
         columns=("name", "summary"),
         ls=lambda: _rows("scorers", _scorer),
-        show=_scorer,
-        render=_page,
+        show=_with_options("scorers", _scorer),
+        render=partial(_page, how="--set suite.scorer.options.NAME=VALUE"),
     )
 )

@@ -126,7 +126,7 @@ class Environment:
             UsageError: it does not score what the suite controls.
         """
         scorer = load_scorer(self.suite.scorer, self.assets.cache, offline=self.offline, progress=self.progress)
-        name, known = self.suite.attribute.name, scorer.info.attributes
+        name, known = self.suite.attribute.name, scorer.identity.attributes
         if name not in known:
             what = f"scorer '{self.suite.scorer.name}' does not score '{name}', which the suite controls"
             raise UsageError(what, mend=did_you_mean(name, known))

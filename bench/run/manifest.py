@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def manifest_of(runner: "Runner") -> Manifest:
     """The manifest of an experiment that is about to be carried out."""
-    experiment, env, suite, scorer = runner.experiment, runner.env, runner.experiment.suite, runner.env.scorer.info
+    experiment, env, suite, scorer = runner.experiment, runner.env, runner.experiment.suite, runner.env.scorer.identity
     return Manifest(
         run_id=runner.run_id,
         key=runner.key,

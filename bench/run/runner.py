@@ -99,7 +99,7 @@ class Runner:
                     self.experiment.suite.model.quantization,
                 ],
                 "prompts": self.env.assets.data(spec.prompts).sha256,
-                "scorer": self.env.scorer.info.hash,
+                "scorer": self.env.scorer.identity.hash,
                 "attribute": self.experiment.suite.attribute.model_dump(),
                 "code": code_hash(_SETS_CODE),
                 "packages": versions([*NUMERIC, *SCORING]),
@@ -123,7 +123,7 @@ class Runner:
                 "seed": self.experiment.seed,
                 "sets": self.sets_key,
                 "inputs": {option: one.sha256 for option, one in self.inputs.items()},
-                "scorer": self.env.scorer.info.hash if self.method.info.needs_scorer else None,
+                "scorer": self.env.scorer.identity.hash if self.method.info.needs_scorer else None,
                 "model": [
                     self.env.model.sha256,
                     self.experiment.suite.model.dtype,
@@ -151,7 +151,7 @@ class Runner:
                 "seed": self.experiment.seed,
                 "model": self.env.model.sha256,
                 "data": [one["sha256"] for one in self.env.data],
-                "scorer": [self.env.scorer.info.hash, self.experiment.suite.scorer.threshold],
+                "scorer": [self.env.scorer.identity.hash, self.experiment.suite.scorer.threshold],
                 "code": self.env.code(self.experiment.method)["hash"],
                 "packages": versions([*NUMERIC, *SCORING, "lm_eval", "datasets", "bitsandbytes", "vllm"]),
             }
@@ -306,7 +306,7 @@ class Runner:
         provenance = {
             "source": "self",
             "generator": suite.model.id,
-            "scorer": self.env.scorer.info.name,
+            "scorer": self.env.scorer.identity.name,
             "seed": spec.seed,
         }
         with self.phases.phase("sets") as noted, folder(path) as made:

@@ -1,17 +1,14 @@
 """Scorers: text to attribute scores in [0, 1]."""
 
-import inspect
 from pathlib import Path
 from typing import Any
 
 from bench import registry
 from bench.errors import UsageError, did_you_mean
 from bench.progress import SILENT, Progress, notes_only
+from bench.scorers.base import Scorer, ScorerContext
 from bench.scorers.checked import CheckedScorer
-from bench.spec import ScorerSpec
-
-_AMBIENT = ("offline", "cache_dir", "progress")
-"""Parameters of a scorer's factory that the harness fills in, where the factory has them; no user sets these."""
+from bench.spec import ScorerSpec, Spec, validate
 
 
 def load_scorer(
@@ -29,20 +26,25 @@ def load_scorer(
         UsageError: the scorer or one of its options is unknown, or an option's value is not valid.
         MissingError: what the scorer needs is not here and cannot be had.
     """
-    factory = registry.load("scorers", spec.name)
-    parameters = inspect.signature(factory).parameters.values()
-    known = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
-    ambient: dict[str, Any] = {"offline": offline, "cache_dir": cache, "progress": progress}
-    options = [name for name in known if name not in _AMBIENT]
-    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    for name in spec.options:
-        if name in _AMBIENT or not (name in options or anything):
-            mend = did_you_mean(name, options) if options else "it takes none"
-            raise UsageError(f"scorer '{spec.name}' has no option '{name}'", mend=mend)
-    needed = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
-    for name in needed:
-        if name in options and name not in spec.options:
-            raise UsageError(f"scorer '{spec.name}' needs the option '{name}'", mend=f"set scorer.options.{name}")
-    scorer = factory(**spec.options, **{name: ambient[name] for name in _AMBIENT if name in known})
+    kind: type[Scorer[Any]] = registry.load("scorers", spec.name)
+    registry.check_extras("scorers", spec.name, kind.info.extras)
+    scorer = kind(configure(kind, spec), ScorerContext(cache, offline, progress))
     # A run scores batch by batch within its own bars: of scoring itself it needs the notes alone.
     return CheckedScorer(scorer, None if cache is None else cache / "scores.sqlite3", notes_only(progress))
+
+
+def configure(kind: type[Scorer[Any]], spec: ScorerSpec) -> Spec:
+    """A scorer's configuration out of a suite's options.
+
+    Raises:
+        UsageError: an option is unknown or missing, or its value is not valid.
+    """
+    known = kind.Config.model_fields
+    for name in spec.options:
+        if name not in known:
+            mend = did_you_mean(name, known) if known else "it takes none"
+            raise UsageError(f"scorer '{spec.name}' has no option '{name}'", mend=mend)
+    for name, field in known.items():
+        if field.is_required() and name not in spec.options:
+            raise UsageError(f"scorer '{spec.name}' needs the option '{name}'", mend=f"set scorer.options.{name}")
+    return validate(kind.Config, spec.options, f"scorer '{spec.name}'")

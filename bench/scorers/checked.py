@@ -6,12 +6,12 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bench.errors import BenchError
 from bench.hashing import hash_json, hash_text
 from bench.progress import SILENT, Bar, Progress
-from bench.scorers.base import Scorer, ScorerInfo, Scores
+from bench.scorers.base import Scorer, ScorerIdentity, Scores
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions
 
 _T = TypeVar("_T")
@@ -32,27 +32,27 @@ class CheckedScorer:
         progress: Where scoring reports to.
     """
 
-    def __init__(self, scorer: Scorer, cache_path: Path | None, progress: Progress = SILENT) -> None:
+    def __init__(self, scorer: Scorer[Any], cache_path: Path | None, progress: Progress = SILENT) -> None:
         self._scorer = scorer
         self._progress = progress
-        self._cache = _Cache(cache_path, _identity(scorer.info), progress) if cache_path else None
+        self._cache = _Cache(cache_path, _cache_key(scorer.identity), progress) if cache_path else None
 
     @property
-    def info(self) -> ScorerInfo:
+    def identity(self) -> ScorerIdentity:
         """What stands in the record."""
-        return self._scorer.info
+        return self._scorer.identity
 
     def score(self, texts: Sequence[str]) -> list[Scores | None]:
         """Score texts in any number: one dict a text in the same order, None where a score cannot be had.
 
-        Equal texts are scored once. Only attributes named in `info.attributes` are returned.
+        Equal texts are scored once. Only attributes named in `identity.attributes` are returned.
         """
         keys = [hash_text(text) for text in texts]
         cached = self._cache.read(list(dict.fromkeys(keys))) if self._cache else {}
         known = {key: good for key, scores in cached.items() if (good := self._checked(scores)) is not None}
         todo = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         order = sorted(todo, key=lambda key: len(todo[key]))  # texts of like length share a batch: less padding
-        with self._progress.bar(f"score ({self.info.name})", len(order), "text") as bar:
+        with self._progress.bar(f"score ({self.identity.name})", len(order), "text") as bar:
             for start in range(0, len(order), self._scorer.batch_size):
                 batch = order[start : start + self._scorer.batch_size]
                 fresh = self._score_batch({key: todo[key] for key in batch}, bar)
@@ -82,7 +82,7 @@ class CheckedScorer:
         except BenchError:
             raise  # a known cause with a remedy: trying again does not help
         except Exception as error:  # whatever a scorer may raise, its texts are retried and then missing
-            self._progress.note(f"scorer {self.info.name} failed on {len(batch)} texts ({type(error).__name__})")
+            self._progress.note(f"scorer {self.identity.name} failed on {len(batch)} texts ({type(error).__name__})")
             return {}
         if len(scores) != len(batch):
             return {}
@@ -92,7 +92,7 @@ class CheckedScorer:
         if not isinstance(scores, dict):
             return None
         good: Scores = {}
-        for name in self.info.attributes:
+        for name in self.identity.attributes:
             score = scores.get(name)
             if isinstance(score, bool) or not isinstance(score, numbers.Real):
                 return None
@@ -102,9 +102,9 @@ class CheckedScorer:
         return good
 
 
-def _identity(info: ScorerInfo) -> str:
+def _cache_key(identity: ScorerIdentity) -> str:
     """What a cached score follows from besides the text: the scorer, our code around it, the libraries under it."""
-    return hash_json([info.hash, code_hash(("bench.scorers",)), versions([*NUMERIC, *SCORING])])
+    return hash_json([identity.hash, code_hash(("bench.scorers",)), versions([*NUMERIC, *SCORING])])
 
 
 class _Cache:

@@ -4,27 +4,80 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field, field_validator
+
 from bench.assets.catalogue import AssetCatalogue
 from bench.engine.loading import length_limit, pick_device, quiet
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_json
-from bench.progress import SILENT, Progress
-from bench.scorers.base import Scorer, ScorerInfo, Scores
+from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, ScorerInfo, Scores
+from bench.spec import Spec
 
 _TOXIC = ("toxic", "toxicity", "hate", "hateful", "offensive")
 """Names that say that a label is the toxic one, the plainest first. LABEL_1 says nothing: it has to be told."""
 
 
-class SequenceClassifier(Scorer):
+class ClassifierConfig(Spec):
+    """Options of `classifier`."""
+
+    model: str = Field(description="a folder, or a hub id")
+    label: str | None = Field(
+        None,
+        description="the label whose probability is the toxicity; null: found by itself where it is called"
+        f" {', '.join(_TOXIC[:-1])} or {_TOXIC[-1]}",
+    )
+    revision: str | None = Field(None, description="the hub's commit, branch or tag")
+    device: str | None = Field(None, description="where it runs; null: CUDA where there is one")
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _any_name(cls, label: object) -> object:
+        """YAML reads some labels (`1`, `yes`) as other things than text."""
+        return label if label is None else str(label)
+
+
+class SequenceClassifier(Scorer[ClassifierConfig]):
     """A transformers sequence classifier: softmax over exclusive labels, sigmoid where several may hold.
 
     Texts beyond the model's length are cut off.
     """
 
-    def __init__(self, info: ScorerInfo, model: Any, tokenizer: Any, columns: Mapping[str, int]) -> None:
-        self.info = info
-        self._model, self._tokenizer, self._columns = model, tokenizer, columns
-        self._limit = length_limit(tokenizer, model.config)
+    Config = ClassifierConfig
+    info = ScorerInfo(
+        name="classifier",
+        summary="any sequence classifier with safetensors weights",
+        measures="what its labels say",
+        source="a classifier of yours, or the hub's",
+    )
+
+    def load(self, ctx: ScorerContext) -> ScorerIdentity:
+        """Load the classifier: safetensors weights only, and none of its own code.
+
+        Raises:
+            UsageError: no label is known to be the toxic one, or the model or device is none.
+            MissingError: the model cannot be had, or is no trained classifier.
+        """
+        model = self.config.model
+        place = pick_device(self.config.device)
+        resolved = AssetCatalogue(ctx.cache_dir, offline=ctx.offline, progress=ctx.progress).model(
+            model, self.config.revision
+        )
+        network, tokenizer = _build(resolved.path, model)
+        labels = {int(index): str(name) for index, name in network.config.id2label.items()}
+        toxic = _pick(labels, self.config.label, model)
+        columns = {"toxicity": toxic}
+        if _several(network.config):
+            columns |= {name: index for index, name in labels.items() if index != toxic and name != "toxicity"}
+        self._model, self._tokenizer, self._columns = network.to(place), tokenizer, columns
+        self._limit = length_limit(tokenizer, network.config)
+        revision = f"@{resolved.revision[:12]}" if resolved.revision else ""
+        return ScorerIdentity(
+            name=f"classifier:{model}{revision}",
+            label=f"{labels[toxic]} ({model})",
+            hash=hash_json({"model": resolved.sha256, "columns": columns}),
+            attributes=tuple(columns),
+            licence=resolved.licence or "unknown",
+        )
 
     def score(self, texts: Sequence[str]) -> list[Scores | None]:
         """Score a batch of texts."""
@@ -42,50 +95,6 @@ class SequenceClassifier(Scorer):
         return [{name: row[column] for name, column in self._columns.items()} for row in rows]
 
 
-def load(
-    model: str,
-    label: str | None = None,
-    revision: str | None = None,
-    device: str | None = None,
-    *,
-    offline: bool = False,
-    cache_dir: Path | None = None,
-    progress: Progress = SILENT,
-) -> SequenceClassifier:
-    """Load a classifier: safetensors weights only, and none of its own code.
-
-    Args:
-        model: Hub id or local folder.
-        label: The label whose probability is the toxicity; found by its name where it is a known one.
-        revision: The hub's commit, branch or tag.
-        device: Where it runs; by default CUDA where there is one.
-        offline: Fetch nothing.
-        cache_dir: The user's cache folder.
-        progress: Where fetching reports to.
-
-    Raises:
-        UsageError: no label is known to be the toxic one, or the model or device is none.
-        MissingError: the model cannot be had, or is no trained classifier.
-    """
-    place = pick_device(device)
-    found = AssetCatalogue(cache_dir, offline=offline, progress=progress).model(model, revision)
-    network, tokenizer = _build(found.path, model)
-    labels = {int(index): str(name) for index, name in network.config.id2label.items()}
-    toxic = _pick(labels, label, model)
-    columns = {"toxicity": toxic}
-    if _several(network.config):
-        columns |= {name: index for index, name in labels.items() if index != toxic and name != "toxicity"}
-    revision = f"@{found.revision[:12]}" if found.revision else ""
-    info = ScorerInfo(
-        name=f"classifier:{model}{revision}",
-        label=f"{labels[toxic]} ({model})",
-        hash=hash_json({"model": found.sha256, "columns": columns}),
-        attributes=tuple(columns),
-        licence=found.licence or "unknown",
-    )
-    return SequenceClassifier(info, network.to(place), tokenizer, columns)
-
-
 def _several(config: Any) -> bool:
     """Whether several labels may hold for one text (or there is only one)."""
     return bool(config.problem_type == "multi_label_classification" or len(config.id2label) == 1)
@@ -94,7 +103,7 @@ def _several(config: Any) -> bool:
 def _pick(labels: Mapping[int, str], told: str | None, model: str) -> int:
     """The index of the toxic label."""
     by_name = {name.casefold(): index for index, name in labels.items()}
-    for name in _TOXIC if told is None else (str(told).casefold(),):
+    for name in _TOXIC if told is None else (told.casefold(),):
         if name in by_name:
             return by_name[name]
     what = f"{model} has no label '{told}'" if told is not None else f"no label of {model} is known to be the toxic one"

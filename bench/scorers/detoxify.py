@@ -6,16 +6,18 @@ from http.client import HTTPException
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock
+from pydantic import Field, field_validator
 
 from bench.assets.catalogue import default_cache
 from bench.engine.loading import length_limit, pick_device, quiet
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.hashing import hash_file, hash_json
-from bench.progress import SILENT, Progress
-from bench.scorers.base import Scorer, ScorerInfo, Scores
+from bench.progress import Progress
+from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, ScorerInfo, Scores
+from bench.spec import Spec
 
 _RELEASES = "https://github.com/unitaryai/detoxify/releases/download/"
 _FILES = {
@@ -39,78 +41,84 @@ _LICENCE = "Apache-2.0"
 _OFFLINE_MEND = "give scorer.options.checkpoint and scorer.options.config_path (files that you have)"
 
 
-class DetoxifyScorer(Scorer):
+class DetoxifyConfig(Spec):
+    """Options of `detoxify`."""
+
+    variant: Literal["original", "unbiased", "multilingual", "original-small", "unbiased-small"] = Field(
+        "original", description="which of its models"
+    )
+    checkpoint: str | None = Field(
+        None, description="a checkpoint file of yours in detoxify's format; null: the variant's, from its release page"
+    )
+    config_path: str | None = Field(
+        None, description="a folder with the base model's configuration and tokenizer; null: the hub's"
+    )
+    device: str | None = Field(None, description="where it runs; null: CUDA where there is one")
+
+    @field_validator("variant", mode="before")
+    @classmethod
+    def _known(cls, variant: object) -> object:
+        """An unknown variant comes with a suggestion."""
+        if isinstance(variant, str) and variant not in _FILES:
+            raise UsageError(f"detoxify has no variant '{variant}'", mend=did_you_mean(variant, _FILES))
+        return variant
+
+
+class DetoxifyScorer(Scorer[DetoxifyConfig]):
     """Detoxify's own prediction over a checkpoint that was loaded without running code from it.
 
     Texts beyond the model's length (512 tokens) are cut off.
     """
 
-    def __init__(self, info: ScorerInfo, detoxify: Any, names: Mapping[str, str]) -> None:
-        self.info = info
-        self._detoxify = detoxify
-        self._names = names
+    Config = DetoxifyConfig
+    info = ScorerInfo(
+        name="detoxify",
+        summary="BERT-like classifiers of the Jigsaw challenges",
+        measures="toxicity and its kinds (insult, threat, ...)",
+        source="Hanu & Unitary team, 2020, Detoxify",
+    )
+
+    def load(self, ctx: ScorerContext) -> ScorerIdentity:
+        """Load a variant of detoxify, fetching its checkpoint once.
+
+        Raises:
+            UsageError: no such device.
+            MissingError: detoxify, the checkpoint or the configuration is not here and cannot be had, or is damaged.
+        """
+        variant, checkpoint = self.config.variant, self.config.checkpoint
+        try:
+            package = version("detoxify")
+        except PackageNotFoundError:
+            raise MissingError("scorer 'detoxify' needs the package detoxify", mend="pip install detoxify") from None
+        place = pick_device(self.config.device)
+        if checkpoint is None:
+            cache = ctx.cache_dir or default_cache()
+            path = _fetch(variant, cache, offline=ctx.offline, progress=ctx.progress)
+        else:
+            path = Path(checkpoint).expanduser()
+        weights, classes, arch = _read(path)
+        folder = _folder(self.config.config_path, arch, offline=ctx.offline, progress=ctx.progress)
+        self._names = {name: _NAMES.get(name, name) for name in classes}
+        self._detoxify = _build(path, weights, classes, arch, folder, place)
+        hashes = {file.name: hash_file(file) for pattern in _TOKENIZER for file in folder.glob(pattern)}
+        return ScorerIdentity(
+            name=f"detoxify:{variant}" if checkpoint is None else f"detoxify:{path.name}",
+            label=f"toxicity (detoxify {variant})" if checkpoint is None else f"toxicity (detoxify, {path.name})",
+            hash=hash_json({"package": package, "checkpoint": hash_file(path), "folder": hashes}),
+            attributes=tuple(sorted(self._names.values(), key=lambda name: name != "toxicity")),
+            licence=_LICENCE if checkpoint is None else "unknown",
+        )
 
     def score(self, texts: Sequence[str]) -> list[Scores | None]:
         """Score a batch of texts on all attributes."""
         if not texts:
             return []
-        found = self._detoxify.predict(list(texts))
+        predicted = self._detoxify.predict(list(texts))
         columns = {
             self._names[name]: scores if isinstance(scores, list) else [scores]  # a batch of one comes back bare
-            for name, scores in found.items()
+            for name, scores in predicted.items()
         }
         return [{name: column[index] for name, column in columns.items()} for index in range(len(texts))]
-
-
-def load(
-    variant: str = "original",
-    checkpoint: str | None = None,
-    config_path: str | None = None,
-    device: str | None = None,
-    *,
-    offline: bool = False,
-    cache_dir: Path | None = None,
-    progress: Progress = SILENT,
-) -> DetoxifyScorer:
-    """Load a variant of detoxify, fetching its checkpoint once.
-
-    Args:
-        variant: original, unbiased, multilingual, original-small or unbiased-small.
-        checkpoint: A checkpoint file of yours in detoxify's format; then `variant` is only its name.
-        config_path: A folder with the base model's configuration and tokenizer, in place of the hub's.
-        device: Where it runs; by default CUDA where there is one.
-        offline: Fetch nothing.
-        cache_dir: The user's cache folder.
-        progress: Where fetching reports to.
-
-    Raises:
-        UsageError: no such variant or device.
-        MissingError: detoxify, the checkpoint or the configuration is not here and cannot be had, or is damaged.
-    """
-    if variant not in _FILES:
-        raise UsageError(f"detoxify has no variant '{variant}'", mend=did_you_mean(variant, _FILES))
-    try:
-        package = version("detoxify")
-    except PackageNotFoundError:
-        raise MissingError("scorer 'detoxify' needs the package detoxify", mend="pip install detoxify") from None
-    place = pick_device(device)
-    if checkpoint is None:
-        path = _fetch(variant, cache_dir or default_cache(), offline=offline, progress=progress)
-    else:
-        path = Path(checkpoint).expanduser()
-    weights, classes, arch = _read(path)
-    folder = _folder(config_path, arch, offline=offline, progress=progress)
-    attributes = tuple(sorted((_NAMES.get(name, name) for name in classes), key=lambda name: name != "toxicity"))
-    detoxify = _build(path, weights, classes, arch, folder, place)
-    hashes = {file.name: hash_file(file) for pattern in _TOKENIZER for file in folder.glob(pattern)}
-    info = ScorerInfo(
-        name=f"detoxify:{variant}" if checkpoint is None else f"detoxify:{path.name}",
-        label=f"toxicity (detoxify {variant})" if checkpoint is None else f"toxicity (detoxify, {path.name})",
-        hash=hash_json({"package": package, "checkpoint": hash_file(path), "folder": hashes}),
-        attributes=attributes,
-        licence=_LICENCE if checkpoint is None else "unknown",
-    )
-    return DetoxifyScorer(info, detoxify, {name: _NAMES.get(name, name) for name in classes})
 
 
 def _fetch(variant: str, cache: Path, *, offline: bool, progress: Progress) -> Path:

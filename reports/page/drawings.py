@@ -12,17 +12,12 @@ from reports.plots import FIGURES, draw, to_svg
 def drawings(runs: Sequence[Run]) -> str:
     """The figures that the runs have the measurements for, as HTML, and why others are not there."""
     parts, absent = [], []
-<<<<<<< HEAD
     attribute = next((run.attribute for run in runs), "toxicity")
-    for name, info in FIGURES.items():
-        title = info.heading(attribute)
-=======
     for name in FIGURES:
         title = name
->>>>>>> wt-prose
         try:
             info = FIGURES[name]  # another package's may be broken: the page is made without it
-            title = info.title
+            title = info.heading(attribute)
             figure = draw(name, runs, wide=True)
         except BenchError as error:
             absent.append(f"<li>{text(title)}: {text(error.what)}.</li>")

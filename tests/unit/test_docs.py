@@ -23,7 +23,12 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 TEXTS = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-EXAMPLES = {"adding-a-method.md": "plugin", "adding-a-task.md": "plugin_task", "adding-a-figure.md": "plugin_figure"}
+EXAMPLES = {
+    "adding-a-method.md": "plugin",
+    "adding-a-task.md": "plugin_task",
+    "adding-a-scorer.md": "plugin_scorer",
+    "adding-a-figure.md": "plugin_figure",
+}
 """The guides that show whole packages, and the folders of `tests` that hold them."""
 MACHINE = re.compile(r"(?<![\w.])/(work|root|tmp|home|mnt|workspace)/|file://|localhost|127\.0\.0\.1")
 
@@ -48,7 +53,7 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("page", ["methods.md", "tasks.md"])
+@pytest.mark.parametrize("page", ["methods.md", "tasks.md", "scorers.md"])
 def test_lists_are_as_the_registry_has_them(page):
     assert (DOCS / page).read_text(encoding="utf-8") == generator().render(page), "run python docs/generate_lists.py"
 
@@ -238,14 +243,14 @@ def shown_files(tmp_path, monkeypatch):
         for name, block in files_of(page).items():
             (tmp_path / name).write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    for variable in ("METHOD", "SUITE", "MODEL", "SEEDS", "BATCH_BUDGET", "CONFIG", "OFFLINE", "CACHE", "RUNS"):
+    for variable in ("METHOD", "SUITE", "MODEL", "SEEDS", "LIMIT", "CONFIG", "OFFLINE", "CACHE", "RUNS"):
         monkeypatch.delenv(f"BENCH_{variable}", raising=False)
     return tmp_path
 
 
 @pytest.fixture
 def example(shown_files, monkeypatch):
-    """The methods and tasks out of the pages on adding them, as if they were installed."""
+    """What the pages on adding something show, as if it were installed."""
     monkeypatch.syspath_prepend(str(shown_files))
     points = {}
     for page in EXAMPLES:

@@ -6,50 +6,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+from checkpoints import tiny_classifier, tiny_detoxify
+from transformers import BertTokenizer
 
 from bench.engine.loading import length_limit, pick_device
 from bench.errors import MissingError, UsageError
 from bench.scorers import load_scorer
 from bench.spec import ScorerSpec
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "you", "idiot", "kind", "friend", "a"]
-JIGSAW = ["toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"]
 NAMES = ("toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack")
 TEXTS = ["you idiot", "kind friend", "a " * 100, "", "you"]
-
-
-def bert(folder, **config):
-    """A tiny random BERT classifier and its tokenizer, saved to `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
-    BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
-    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    made = BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, initializer_range=1.0, **shape, **config)
-    torch.manual_seed(0)
-    model = BertForSequenceClassification(made).eval()
-    made.save_pretrained(folder)
-    return model
 
 
 @pytest.fixture
 def detoxify(tmp_path):
     """Options for a tiny detoxify checkpoint, the model in it, and the checkpoint's content."""
-    folder = tmp_path / "base"
-    model = bert(folder, num_labels=6)
-    arch = {
-        "model_type": "bert-base-uncased",
-        "model_name": "BertForSequenceClassification",
-        "tokenizer_name": "BertTokenizer",
-        "num_classes": 6,
-    }
-    content = {
-        "config": {"arch": {"args": arch}, "dataset": {"args": {"classes": JIGSAW}}},
-        "state_dict": model.state_dict(),
-    }
-    path = tmp_path / "tiny.ckpt"
-    torch.save(content, path)
-    return {"checkpoint": str(path), "config_path": str(folder), "device": "cpu"}, model, content
+    return tiny_detoxify(tmp_path)
 
 
 def expected(model, folder, text):
@@ -61,7 +33,7 @@ def expected(model, folder, text):
 def test_detoxify_scores_all_attributes_as_its_model_does(detoxify, tmp_path):
     options, model, _ = detoxify
     scorer = load_scorer(ScorerSpec(name="detoxify", options=options), tmp_path / "cache", offline=True)
-    assert scorer.info.attributes == NAMES
+    assert scorer.identity.attributes == NAMES
     scores = scorer.score(TEXTS)
     for text, one in zip(TEXTS, scores, strict=True):
         wanted = expected(model, options["config_path"], text).sigmoid().tolist()
@@ -70,15 +42,15 @@ def test_detoxify_scores_all_attributes_as_its_model_does(detoxify, tmp_path):
     assert len({one["toxicity"] for one in scores}) > 2
     alone = load_scorer(ScorerSpec(name="detoxify", options=options), None)
     assert alone.score(["you idiot"])[0] == pytest.approx(scores[0], abs=1e-5)
-    assert alone.info.hash == scorer.info.hash
+    assert alone.identity.hash == scorer.identity.hash
 
 
 def test_another_checkpoint_is_another_scorer(detoxify):
     options, _, content = detoxify
-    before = load_scorer(ScorerSpec(name="detoxify", options=options), None).info.hash
+    before = load_scorer(ScorerSpec(name="detoxify", options=options), None).identity.hash
     content["state_dict"]["classifier.bias"] += 1
     torch.save(content, options["checkpoint"])
-    assert load_scorer(ScorerSpec(name="detoxify", options=options), None).info.hash != before
+    assert load_scorer(ScorerSpec(name="detoxify", options=options), None).identity.hash != before
 
 
 def test_outputs_beyond_the_classes_are_no_attributes(detoxify):
@@ -87,7 +59,7 @@ def test_outputs_beyond_the_classes_are_no_attributes(detoxify):
     torch.save(content, options["checkpoint"])
     scorer = load_scorer(ScorerSpec(name="detoxify", options=options), None)
     wanted = expected(model, options["config_path"], "you").sigmoid().tolist()
-    assert scorer.info.attributes == ("toxicity", "insult")
+    assert scorer.identity.attributes == ("toxicity", "insult")
     assert scorer.score(["you"])[0] == pytest.approx({"toxicity": wanted[1], "insult": wanted[0]})
 
 
@@ -152,40 +124,34 @@ def test_detoxify_names_its_variants():
         load_scorer(ScorerSpec(name="detoxify", options={"varient": "original"}), None)
 
 
-def classifier(folder, **config):
-    model = bert(folder, **config)
-    model.save_pretrained(folder)
-    return model
-
-
 def options(folder, **more):
     return ScorerSpec(name="classifier", options={"model": str(folder), "device": "cpu", **more})
 
 
 def test_exclusive_labels_are_a_softmax(tmp_path):
-    model = classifier(tmp_path / "m", id2label={0: "neutral", 1: "Hate"})
+    model = tiny_classifier(tmp_path / "m", id2label={0: "neutral", 1: "Hate"})
     scorer = load_scorer(options(tmp_path / "m"), tmp_path / "cache")
-    assert scorer.info.attributes == ("toxicity",)
-    assert scorer.info.label.startswith("Hate")
+    assert scorer.identity.attributes == ("toxicity",)
+    assert scorer.identity.label.startswith("Hate")
     for text, one in zip(TEXTS, scorer.score(TEXTS), strict=True):
         wanted = expected(model, tmp_path / "m", text).softmax(-1)[1].item()
         assert one == {"toxicity": pytest.approx(wanted, abs=1e-5)}
     told = load_scorer(options(tmp_path / "m", label="neutral"), None)
-    assert told.info.hash != scorer.info.hash
+    assert told.identity.hash != scorer.identity.hash
     assert told.score(["you"])[0]["toxicity"] == pytest.approx(1 - scorer.score(["you"])[0]["toxicity"], abs=1e-5)
 
 
 def test_labels_that_may_hold_together_are_sigmoids(tmp_path):
     names = {0: "obscene", 1: "toxic", 2: "insult"}
-    model = classifier(tmp_path / "m", id2label=names, problem_type="multi_label_classification")
+    model = tiny_classifier(tmp_path / "m", id2label=names, problem_type="multi_label_classification")
     scorer = load_scorer(options(tmp_path / "m"), None)
-    assert scorer.info.attributes == ("toxicity", "obscene", "insult")
+    assert scorer.identity.attributes == ("toxicity", "obscene", "insult")
     obscene, toxic, insult = expected(model, tmp_path / "m", "you idiot").sigmoid().tolist()
     assert scorer.score(["you idiot"])[0] == pytest.approx({"toxicity": toxic, "obscene": obscene, "insult": insult})
 
 
 def test_a_label_that_says_nothing_has_to_be_told(tmp_path):
-    classifier(tmp_path / "m", num_labels=2)
+    tiny_classifier(tmp_path / "m", num_labels=2)
     with pytest.raises(UsageError, match="LABEL_0, LABEL_1"):
         load_scorer(options(tmp_path / "m"), None)
     with pytest.raises(UsageError, match="no label 'rude'"):
@@ -198,7 +164,7 @@ def test_a_label_that_says_nothing_has_to_be_told(tmp_path):
 def test_a_language_model_and_pickled_weights_are_no_classifier(tmp_path, tiny_model):
     with pytest.raises(MissingError, match="no trained classifier"):
         load_scorer(options(tiny_model), tmp_path)
-    model = classifier(tmp_path / "m", num_labels=2)
+    model = tiny_classifier(tmp_path / "m", num_labels=2)
     (tmp_path / "m" / "model.safetensors").unlink()
     torch.save(model.state_dict(), tmp_path / "m" / "pytorch_model.bin")
     with pytest.raises(MissingError, match="pickled"):
@@ -234,7 +200,7 @@ def test_a_checkpoint_is_fetched_once_and_checked(detoxify, tmp_path, monkeypatc
     assert load_scorer(spec, cache).score(["you"])[0].keys() == set(NAMES)
     assert hash_file(cache / "scorers" / name).startswith(name[5:13])
     (tmp_path / name).rename(tmp_path / "tiny-00000000.ckpt")
-    assert load_scorer(spec, cache, offline=True).info.name == "detoxify:original"
+    assert load_scorer(spec, cache, offline=True).identity.name == "detoxify:original"
     other = ScorerSpec(name="detoxify", options={**spec.options, "variant": "unbiased"})
     with pytest.raises(MissingError, match="invalid hash"):
         load_scorer(other, cache)

@@ -20,9 +20,9 @@ from bench.run.environment import Environment
 from bench.run.launch.local import ExperimentOutcome, run_experiments
 from bench.run.plan import Request, make_experiments
 from bench.run.runner import Runner
-from bench.scorers.base import Scorer, ScorerInfo, Scores
+from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, Scores
 from bench.scorers.checked import CheckedScorer
-from bench.spec import SetsSpec
+from bench.spec import SetsSpec, Spec
 from bench.store import keys
 from bench.store.files import read_jsonl
 from bench.store.keys import code_hash
@@ -287,7 +287,11 @@ def test_a_failed_cell_is_tried_again(go, home, tiny_suite, monkeypatch):
 class Partly(Scorer):
     """Cannot score texts with an `e`."""
 
-    info = ScorerInfo("partly", "partly", "1" * 64, ("toxicity",), "none")
+    def __init__(self) -> None:
+        super().__init__(Spec(), ScorerContext())
+
+    def load(self, ctx: ScorerContext) -> ScorerIdentity:
+        return ScorerIdentity("partly", "partly", "1" * 64, ("toxicity",), "none")
 
     def score(self, texts: Sequence[str]) -> list[Scores | None]:
         return [None if "e" in text else {"toxicity": 0.0} for text in texts]

@@ -8,9 +8,9 @@ import pytest
 
 from bench.errors import MissingError, UsageError
 from bench.scorers import load_scorer
-from bench.scorers.base import Scorer, ScorerInfo
+from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity
 from bench.scorers.checked import CheckedScorer
-from bench.spec import ScorerSpec
+from bench.spec import ScorerSpec, Spec
 
 
 class Scripted(Scorer):
@@ -19,9 +19,13 @@ class Scripted(Scorer):
     batch_size = 4
 
     def __init__(self, bad=None, hash="h", attributes=("toxicity",)):
-        self.info = ScorerInfo("scripted", "length", hash, attributes, "none")
+        self.known = ScorerIdentity("scripted", "length", hash, attributes, "none")
         self.bad = bad or {}
         self.calls = []
+        super().__init__(Spec(), ScorerContext())
+
+    def load(self, ctx):
+        return self.known
 
     def score(self, texts):
         self.calls.append(list(texts))
@@ -173,8 +177,8 @@ def test_the_svm_tells_insults_from_greetings(tmp_path):
     assert rude["toxicity"] > 0.9
     assert kind["toxicity"] < 0.1
     assert 0 <= empty["toxicity"] < 0.1
-    assert "explicit" in scorer.info.label
-    assert len(scorer.info.hash) == 64
+    assert "explicit" in scorer.identity.label
+    assert len(scorer.identity.hash) == 64
     assert (tmp_path / "scores.sqlite3").exists()
 
 

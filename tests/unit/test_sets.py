@@ -9,11 +9,11 @@ import pytest
 from bench.data.prompts import ToxicityPrompt, assert_disjoint, load_prompts, overlap, part
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file
-from bench.scorers.base import Scorer, ScorerInfo, Scores
+from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, Scores
 from bench.scorers.checked import CheckedScorer
 from bench.sets import ContrastiveSet, Text, load_sets, save_sets
 from bench.sets.own import generate_sets
-from bench.spec import Decoding, SetsSpec
+from bench.spec import Decoding, SetsSpec, Spec
 
 LINE = {"anchor": "He said", "positives": [{"text": " hello.", "score": 0.01}], "negatives": [{"text": " oi."}]}
 
@@ -211,7 +211,11 @@ def test_texts_that_meet_are_refused_without_being_shown():
 class ByLength(Scorer):
     """Scores a text by its length; texts with a `q` cannot be scored."""
 
-    info = ScorerInfo("length", "length", "0", ("toxicity",), "none")
+    def __init__(self) -> None:
+        super().__init__(Spec(), ScorerContext())
+
+    def load(self, ctx: ScorerContext) -> ScorerIdentity:
+        return ScorerIdentity("length", "length", "0", ("toxicity",), "none")
 
     def score(self, texts: Sequence[str]) -> list[Scores | None]:
         return [None if "e" in text else {"toxicity": (len(text) % 11) / 10} for text in texts]

@@ -18,9 +18,9 @@ from bench.attribute import TOXICITY
 from bench.errors import MissingError, UsageError
 from bench.policy import HFPolicy, LoadedModel
 from bench.progress import SILENT
-from bench.scorers.base import Scorer, ScorerInfo, Scores
+from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, Scores
 from bench.scorers.checked import CheckedScorer
-from bench.spec import Decoding
+from bench.spec import Decoding, Spec
 from bench.stats import value
 from bench.store.record import Metric, TaskResult
 from bench.tasks.base import TaskContext
@@ -35,9 +35,11 @@ from bench.tasks.rtp import RealToxicityPrompts, RTPConfig, attribute_metrics
 class ByLength(Scorer):
     """Scores a text by its length; a text with a `q` cannot be scored."""
 
-    info = ScorerInfo("length", "length", "0", ("toxicity",), "none")
+    def load(self, ctx: ScorerContext) -> ScorerIdentity:
+        return ScorerIdentity("length", "length", "0", ("toxicity",), "none")
 
     def __init__(self) -> None:
+        super().__init__(Spec(), ScorerContext())
         self.asked = 0
 
     def score(self, texts: Sequence[str]) -> list[Scores | None]:

@@ -60,7 +60,7 @@ class RecipeRunner:
         return {
             "generator": generator,
             "templates": self.recipe.templates.model_dump(),
-            "scorer": {"name": self.scorer.info.name, "hash": self.scorer.info.hash},
+            "scorer": {"name": self.scorer.identity.name, "hash": self.scorer.identity.hash},
             "encoder": _named(self.encoder),
             "perplexity_model": _named(self.reader),
         }

@@ -1,0 +1,48 @@
+"""Tiny random checkpoints for neural scorers."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "you", "idiot", "kind", "friend", "a"]
+JIGSAW = ["toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"]
+
+
+def tiny_bert(folder: Path, **config: Any) -> BertForSequenceClassification:
+    """A tiny random BERT classifier that reads 30 tokens; its tokenizer and configuration are saved to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
+    BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    made = BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, initializer_range=1.0, **shape, **config)
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(made).eval()
+    made.save_pretrained(folder)
+    return model
+
+
+def tiny_classifier(folder: Path, **config: Any) -> BertForSequenceClassification:
+    """A tiny random classifier, saved to `folder` with its weights."""
+    model = tiny_bert(folder, **config)
+    model.save_pretrained(folder)
+    return model
+
+
+def tiny_detoxify(place: Path) -> tuple[dict[str, Any], BertForSequenceClassification, dict[str, Any]]:
+    """Options for a tiny detoxify checkpoint under `place`, the model in it, and the checkpoint's content."""
+    model = tiny_bert(place / "base", num_labels=6)
+    arch = {
+        "model_type": "bert-base-uncased",
+        "model_name": "BertForSequenceClassification",
+        "tokenizer_name": "BertTokenizer",
+        "num_classes": 6,
+    }
+    content = {
+        "config": {"arch": {"args": arch}, "dataset": {"args": {"classes": JIGSAW}}},
+        "state_dict": model.state_dict(),
+    }
+    torch.save(content, place / "tiny.ckpt")
+    options = {"checkpoint": str(place / "tiny.ckpt"), "config_path": str(place / "base"), "device": "cpu"}
+    return options, model, content
