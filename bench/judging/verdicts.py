@@ -6,19 +6,22 @@ asked both ways round, and how often the two verdicts disagree is part of the re
 
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from bench.errors import UsageError
 from bench.spec import Decoding, GeneratorSpec
+from bench.writers.base import Order
+from bench.writers.resume import Row, resume
 
 if TYPE_CHECKING:
     from bench.assets.catalogue import AssetCatalogue
     from bench.policy import Policy
     from bench.progress import Bar, Progress
     from bench.store.samples import SampleFile
-    from bench.writers import EndpointWriter
+    from bench.writers.endpoint import EndpointWriter
 
 Label = Literal["A", "B", "C"]
 LABELS: tuple[Label, ...] = ("A", "B", "C")
@@ -116,11 +119,11 @@ def open_judge(spec: GeneratorSpec, assets: "AssetCatalogue", progress: "Progres
     Raises:
         BenchError: it cannot be had.
     """
-    from bench.writers import EndpointWriter, load_local
+    from bench.writers.local import LocalWriter
+    from bench.writers.opening import open_writer
 
-    if spec.endpoint:
-        return _Asked(EndpointWriter(spec))
-    return _Likeliest(load_local(spec, assets, progress))
+    writer = open_writer(spec, assets, progress)
+    return _Likeliest(writer.policy) if isinstance(writer, LocalWriter) else _Asked(writer)
 
 
 class _Likeliest:
@@ -132,21 +135,22 @@ class _Likeliest:
     def answers(self, questions: Sequence[tuple[str, str]], *, known_good: bool) -> Iterator[tuple[str, Label | None]]:
         del known_good
         from bench.engine.likelihood import loglikelihood
-        from bench.writers import asked
+        from bench.writers.local import asked
 
         policy, chat = self._policy, bool(self._policy.tokenizer.chat_template)
-        labels = [policy.tokenizer(one if chat else f" {one}", add_special_tokens=False)["input_ids"] for one in LABELS]
-        if len({tuple(one) for one in labels}) < len(labels):
+        words = LABELS if chat else [f" {label}" for label in LABELS]
+        letters = [policy.tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+        if len({tuple(tokens) for tokens in letters}) < len(letters):
             raise UsageError("the judge's tokenizer does not tell A, B and C apart", mend="name another judge")
         for start in range(0, len(questions), _AT_ONCE):
-            some = questions[start : start + _AT_ONCE]
+            batch = questions[start : start + _AT_ONCE]
             requests = []
-            for _, text in some:
+            for _, text in batch:
                 tokens = asked(policy, text, f"{text}\nAnswer:")
-                requests += [(tokens, label) for label in labels]
-            found = loglikelihood(policy, requests)
-            for place, (name, _) in enumerate(some):
-                scores = [one.logprob for one in found[3 * place : 3 * place + 3]]
+                requests += [(tokens, letter_tokens) for letter_tokens in letters]
+            likelihoods = loglikelihood(policy, requests)
+            for place, (name, _) in enumerate(batch):
+                scores = [likelihood.logprob for likelihood in likelihoods[3 * place : 3 * place + 3]]
                 yield name, LABELS[scores.index(max(scores))]
 
 
@@ -157,8 +161,6 @@ class _Asked:
         self._writer = writer
 
     def answers(self, questions: Sequence[tuple[str, str]], *, known_good: bool) -> Iterator[tuple[str, Label | None]]:
-        from bench.writers import Order
-
         orders = [Order(name, text, text) for name, text in questions]
         for batch in self._writer.write(orders, _ANSWER, 0, known_good=known_good):
             for order, answers in batch:
@@ -191,31 +193,43 @@ def verdicts(
     Returns:
         A verdict for each pair, in order.
     """
-    held.keep(lambda row: row["label"] is not None)  # what had no answer is asked anew
-    have: dict[tuple[str, int], Label | None] = {(row["pair"], row["order"]): row["label"] for row in held.rows}
     equal = {pair.id for pair in pairs if pair.one.strip() == pair.two.strip()}
-    have.update({(name, order): "C" for name in equal for order in (0, 1)})
-    todo = {f"{pair.id}/{order}": (pair, order) for pair in pairs for order in (0, 1) if (pair.id, order) not in have}
-    bar.advance(2 * len(pairs) - len(todo))
-    questions = [(name, _question(template, pair, order)) for name, (pair, order) in todo.items()]
-    random.Random(seed).shuffle(questions)  # noqa: S311 - no secret
-    for name, label in judge().answers(questions, known_good=bool(held.rows)) if questions else ():
-        pair, order = todo[name]
-        held.append([{"pair": pair.id, "order": order, "label": label}])
-        have[pair.id, order] = label
-        bar.advance(1)
-    return [
-        Verdict(pair.id, (have.get((pair.id, 0)), have.get((pair.id, 1))), asked=pair.id not in equal) for pair in pairs
-    ]
+    wanted = {(pair.id, order): pair for pair in pairs for order in (0, 1) if pair.id not in equal}
+
+    def ask(missing: Mapping[tuple[str, int], AnswerPair]) -> Iterator[list[Row]]:
+        asked_as = {f"{name}/{order}": (name, order) for name, order in missing}
+        questions = [(name, _question(template, missing[key], key[1])) for name, key in asked_as.items()]
+        random.Random(seed).shuffle(questions)  # noqa: S311 - no secret
+        for name, label in judge().answers(questions, known_good=bool(held.rows)):
+            pair, order = asked_as[name]
+            yield [{"pair": pair, "order": order, "label": label}]
+
+    bar.advance(2 * len(pairs) - len(wanted))
+    resume(
+        held,
+        wanted,
+        ask,
+        nullcontext(bar),
+        key=lambda row: (row["pair"], row["order"]),
+        succeeded=lambda row: row["label"] is not None,
+    )
+    labels: dict[tuple[str, int], Label | None] = {(row["pair"], row["order"]): row["label"] for row in held.rows}
+    labels |= {(name, order): "C" for name in equal for order in (0, 1)}
+
+    def verdict(pair: AnswerPair) -> Verdict:
+        both = labels.get((pair.id, 0)), labels.get((pair.id, 1))
+        return Verdict(pair.id, both, asked=pair.id not in equal)
+
+    return [verdict(pair) for pair in pairs]
 
 
 def _question(template: str, pair: AnswerPair, order: int) -> str:
     """The template filled in at one go: an answer that holds a placeholder changes nothing."""
     first, second = (pair.one, pair.two) if order == 0 else (pair.two, pair.one)
     parts = {"{text}": pair.text, "{a}": first.strip(), "{b}": second.strip()}
-    return re.sub("|".join(map(re.escape, _PLACES)), lambda found: parts[found[0]], template)
+    return re.sub("|".join(map(re.escape, _PLACES)), lambda place: parts[place[0]], template)
 
 
-def position_bias(found: Sequence[Verdict]) -> list[tuple[str, float]]:
+def position_bias(given: Sequence[Verdict]) -> list[tuple[str, float]]:
     """Of each verdict that is no tie, in either order: whether the answer that came first won."""
-    return [(one.pair, _WON[label]) for one in found for label in one.labels if label in ("A", "B")]
+    return [(verdict.pair, _WON[label]) for verdict in given for label in verdict.labels if label in ("A", "B")]

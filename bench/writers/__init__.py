@@ -1,18 +1,4 @@
-"""Language models that write or judge: loaded here, or behind an endpoint."""
+"""Language models that write or judge: loaded here, or behind an endpoint.
 
-from bench.writers.base import Answer, Done, Order, Writer, cut
-from bench.writers.endpoint import EndpointWriter
-from bench.writers.local import LocalWriter, as_message, asked, load_local
-
-__all__ = [
-    "Answer",
-    "Done",
-    "EndpointWriter",
-    "LocalWriter",
-    "Order",
-    "Writer",
-    "as_message",
-    "asked",
-    "cut",
-    "load_local",
-]
+This package imports none of its modules, so that what needs an order alone does not load torch.
+"""

@@ -14,7 +14,7 @@ class Order:
     Attributes:
         id: Names its random streams.
         message: What a model that chats is asked.
-        prompt: What a model that does not chat goes on with.
+        prompt: What a model that does not chat continues.
         samples: The numbers of the answers that are wanted.
     """
 
@@ -25,7 +25,10 @@ class Order:
 
     @classmethod
     def of(cls, name: str, template: str, sentence: str, samples: tuple[int, ...] = (0,)) -> "Order":
-        """A template filled in; one that asks for something and ends with the sentence would have it gone on with."""
+        """Fill in a template.
+
+        Where it asks for something and ends with the sentence, a line break follows: else a model would continue that.
+        """
         message = template.replace("{sentence}", sentence)
         asks = template.endswith("{sentence}") and template != "{sentence}"
         return cls(name, message, f"{message}\n" if asks else message, samples)
@@ -61,5 +64,5 @@ class Writer(Protocol):
 
 def cut(text: str, until: str | None) -> tuple[str, bool]:
     """What stands before `until`, and whether there was one."""
-    before, found, _ = text.lstrip().partition(until) if until else (text, "", "")
-    return before, bool(found)
+    before, separator, _ = text.lstrip().partition(until) if until else (text, "", "")
+    return before, bool(separator)

@@ -1,6 +1,6 @@
 """What another model writes, asked once: all runs measure the same texts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,11 @@ from bench.progress import Progress
 from bench.spec import Decoding, GeneratorSpec
 from bench.store.lock import alone
 from bench.store.samples import SampleFile
+from bench.writers.base import Order
+from bench.writers.resume import Row, resume
 
 if TYPE_CHECKING:
     from bench.assets.catalogue import AssetCatalogue
-    from bench.writers import Order, Writer
 
 _SEED = 0
 
@@ -37,39 +38,37 @@ def cached_answers(
         progress: Where to report.
 
     Returns:
-        Of each sentence that it has answered with a text, that text under the sentence's id and groups; the others,
-        empty answers among them, are left out, for the caller to count. A failed request is asked anew by the next run.
+        Of each sentence that it has answered with a text, that text under the sentence's id and groups. The others,
+        empty answers among them, are left out, for the caller to count. The next run asks again where a request failed.
 
     Raises:
         BenchError: the model cannot be had, or answers nothing at all.
     """
-    found = assets.generator(spec)
-    weights = found.sha256 if found else None
+    model = assets.generator(spec)
+    weights = model.sha256 if model else None
     key = hash_json({"writer": spec.who, "weights": weights, "asked": template, "decoding": decoding.model_dump()})
     path = assets.cache / "written" / key / "answers.jsonl"
-    # Imported here: a run that reads what is kept needs no engine.
-    from bench.writers import EndpointWriter, LocalWriter, Order, load_local
 
-    with alone(path.parent, progress), SampleFile(path) as held:
-        held.keep(lambda row: row["text"] is not None)
-        have = {row["sentence_id"]: row["text"] for row in held.rows}
-        missing = [sentence for sentence in sentences if sentence.id not in have]
-        if missing:
-            orders = [Order.of(sentence.id, template, sentence.text) for sentence in missing]
-            writer = EndpointWriter(spec) if spec.endpoint else LocalWriter(load_local(spec, assets, progress))
-            _ask(writer, f"written by {spec.model}"[:40], orders, decoding, held, progress)
-        texts = {row["sentence_id"]: (row["text"] or "").strip() for row in held.rows}
-    return [replace(one, text=texts[one.id]) for one in sentences if texts.get(one.id)]
+    def ask(missing: Mapping[str, Sentence]) -> Iterator[list[Row]]:
+        # Imported here: a run that reads what is kept needs no engine.
+        from bench.writers.opening import open_writer
 
-
-def _ask(
-    writer: "Writer", label: str, orders: "Sequence[Order]", decoding: Decoding, held: SampleFile, progress: Progress
-) -> None:
-    """Have the orders answered, and keep each answer as it comes."""
-    with progress.bar(label, len(orders), "texts") as bar:
+        orders = [Order.of(sentence.id, template, sentence.text) for sentence in missing.values()]
+        writer = open_writer(spec, assets, progress)
         for batch in writer.write(orders, decoding, _SEED, known_good=bool(held.rows)):
-            held.append(
+            yield [
                 {"sentence_id": order.id, "text": answers[0].text, "failure": answers[0].failure}
                 for order, answers in batch
-            )
-            bar.advance(len(batch))
+            ]
+
+    with alone(path.parent, progress), SampleFile(path) as held:
+        resume(
+            held,
+            {sentence.id: sentence for sentence in sentences},
+            ask,
+            progress.bar(f"written by {spec.model}"[:40], len(sentences), "texts"),
+            key=lambda row: str(row["sentence_id"]),
+            succeeded=lambda row: row["text"] is not None,
+        )
+        texts = {row["sentence_id"]: (row["text"] or "").strip() for row in held.rows}
+    return [replace(sentence, text=texts[sentence.id]) for sentence in sentences if texts.get(sentence.id)]

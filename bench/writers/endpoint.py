@@ -57,12 +57,12 @@ class EndpointWriter:
         failed, wanted = 0, sum(len(order.samples) for order in orders)
         batch = decoding.num_samples
 
-        async def one(order: Order, sample: int) -> Answer:
+        async def answer_to(order: Order, sample: int) -> Answer:
             async with gate:
                 return await self._ask(client, order, decoding, stream(seed, order.id, sample) % (1 << 31))
 
         async def whole(order: Order) -> Done:
-            answers = await asyncio.gather(*(one(order, sample) for sample in order.samples))
+            answers = await asyncio.gather(*(answer_to(order, sample) for sample in order.samples))
             return order, dict(zip(order.samples, answers, strict=True))
 
         async with client:
@@ -84,8 +84,8 @@ class EndpointWriter:
                                 f"{spec.endpoint} has answered none of {failed} requests ({causes[-1]})",
                                 mend="check that it is up, or give it more time (timeout)",
                             )
-                    for one_done in finished:
-                        yield one_done
+                    for order_done in finished:
+                        yield order_done
             finally:
                 for task in running:
                     task.cancel()
@@ -109,8 +109,8 @@ class EndpointWriter:
         if not isinstance(text, str):
             return Answer(None, failure="the reply has no text")
         self._answers = True
-        text, found = cut(text, self._until)
-        return Answer(text, ended=found or choice.finish_reason == "stop")
+        text, was_cut = cut(text, self._until)
+        return Answer(text, ended=was_cut or choice.finish_reason == "stop")
 
     def _cause(self, error: Exception) -> str:
         """Why a request failed.

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class LocalWriter:
-    """A model that is loaded here."""
+    """A model that is loaded here.
+
+    Attributes:
+        policy: The model.
+    """
 
     def __init__(
         self, policy: Policy, chat: Literal["auto", "always", "never"] = "auto", until: str | None = None
@@ -30,7 +34,7 @@ class LocalWriter:
         Raises:
             UsageError: it is to be a chat, and the tokenizer has no chat template.
         """
-        self._policy, self._until = policy, until
+        self.policy, self._until = policy, until
         has = bool(policy.tokenizer.chat_template)
         if chat == "always" and not has:
             raise UsageError("the generator's tokenizer has no chat template", mend="set templates.chat=never")
@@ -43,7 +47,7 @@ class LocalWriter:
         del known_good
         by_id = {order.id: order for order in orders}
         count, prompts = decoding.num_samples, [self._prompt(order) for order in orders]
-        for batch in generate(self._policy, prompts, decoding, seed, until=self._until):
+        for batch in generate(self.policy, prompts, decoding, seed, until=self._until):
             yield [
                 (order, {number: self._answer(batch[start + number]) for number in order.samples})
                 for start in range(0, len(batch), count)
@@ -51,12 +55,12 @@ class LocalWriter:
             ]
 
     def _answer(self, written: Continuation) -> Answer:
-        text, found = cut(written.text, self._until)
-        return Answer(text, found or written.ended)
+        text, was_cut = cut(written.text, self._until)
+        return Answer(text, was_cut or written.ended)
 
     def _prompt(self, order: Order) -> Prompt:
         if self._chat:
-            return Prompt(order.id, order.message, as_message(self._policy, order.message))
+            return Prompt(order.id, order.message, as_message(self.policy, order.message))
         return Prompt(order.id, order.prompt)
 
 
@@ -69,7 +73,7 @@ def as_message(policy: Policy, text: str) -> tuple[int, ...]:
 
 
 def asked(policy: Policy, message: str, prompt: str) -> tuple[int, ...]:
-    """Tokens of a request: a user's message where the tokenizer has a chat template, else what is gone on with."""
+    """Tokens of a request: a user's message where the tokenizer has a chat template, else what it continues."""
     return as_message(policy, message) if policy.tokenizer.chat_template else tuple(encode_prompt(policy, prompt))
 
 
@@ -82,7 +86,7 @@ def load_local(spec: GeneratorSpec, assets: "AssetCatalogue", progress: Progress
     from bench.engine.model import load_model
     from bench.policy import HFPolicy
 
-    found = assets.model(spec.model, spec.revision)
+    resolved = assets.model(spec.model, spec.revision)
     with progress.bar(f"load {spec.model}"):
-        base = load_model(ModelSpec(id=spec.model, revision=spec.revision, dtype=spec.dtype), found)
+        base = load_model(ModelSpec(id=spec.model, revision=spec.revision, dtype=spec.dtype), resolved)
     return HFPolicy(base.model, base.tokenizer)

@@ -20,8 +20,9 @@ from bench.sets.written.recipe import Recipe, Templates
 from bench.spec import Decoding, GeneratorSpec, validate
 from bench.store.files import read_jsonl
 from bench.store.samples import SampleFile
-from bench.writers import EndpointWriter, Order
+from bench.writers.base import Order
 from bench.writers.cached_answers import cached_answers
+from bench.writers.endpoint import EndpointWriter
 
 pytestmark = pytest.mark.network
 KEY = "sk-a-secret-that-nobody-may-see"

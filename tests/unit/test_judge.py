@@ -128,7 +128,7 @@ def test_a_local_judge_says_the_likeliest_letter(chat, tiny_model, tiny_policy, 
 
     if chat:
         tiny_policy.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}|"
-    monkeypatch.setattr("bench.writers.load_local", lambda *_: tiny_policy)
+    monkeypatch.setattr("bench.writers.opening.load_local", lambda *_: tiny_policy)
     unused: Any = None
     judge = open_judge(GeneratorSpec(model=str(tiny_model)), unused, SILENT)
     questions = [(f"q{number}", f"Question {number} of the train.") for number in range(20)]
@@ -287,7 +287,7 @@ def test_a_writer_is_asked_once_and_what_it_cannot_answer_is_failed(
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert {row["prompt"] for row in context.samples("paraphrase")} == {row["text"].strip() for row in rows}
     assert str(tiny_model) in {one.id for one in task.data(context.assets)}
-    monkeypatch.setattr("bench.writers.load_local", lambda *_: pytest.fail("it is asked once"))
+    monkeypatch.setattr("bench.writers.opening.load_local", lambda *_: pytest.fail("it is asked once"))
     rows[0]["text"] = " "
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (context.folder / "paraphrase.jsonl").unlink()

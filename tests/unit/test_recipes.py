@@ -22,7 +22,7 @@ from bench.sets.written.runner import RecipeRunner
 from bench.sets.written.stats import statistics
 from bench.spec import validate
 from bench.store.files import read_jsonl
-from bench.writers import Order, cut
+from bench.writers.base import Order, cut
 
 SENTENCE = "The train was late because of the snow in the hills."
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +18,15 @@ from bench.sets.written.filters import Candidate, FilterResult, apply_filters, c
 from bench.sets.written.recipe import KINDS, Kind, Recipe
 from bench.store.files import read_json, read_jsonl, write_json, write_text
 from bench.store.samples import SampleFile
-from bench.writers import Answer, Done, Order, Writer
+from bench.writers.base import Answer, Done, Order, Writer
+from bench.writers.resume import resume
 
 if TYPE_CHECKING:
     from bench.sets.written.measure import Meter
 
 _FILES = ("recipe.json", "candidates.jsonl", "sets.jsonl", "verdicts.jsonl", "report.json")
+CandidateKey = tuple[str, str, int]
+"""Names a candidate: sentence id, kind, number of the sample."""
 _REPORTS = 10  # lines on how it goes, over the whole work
 
 
@@ -68,51 +71,57 @@ class Build:
             raise UsageError(f"{self.folder} holds something else (no recipe.json)", mend="name another by --out")
         write_json(path, told)
 
-    def _orders(self, rows: Iterable[Candidate]) -> list[Order]:
-        """What is still to be written, where these candidates are there; one whose request failed is not."""
-        have = {_name(row) for row in rows if row["text"] is not None}
-        count = self.recipe.decoding.num_samples
-        every = [
-            Order.of(
-                name,
-                getattr(self.recipe.templates, kind),
-                sentence.text,
-                tuple(n for n in range(count) if (sentence.id, kind, n) not in have),
-            )
-            for name, (sentence, kind) in self._owners.items()
-        ]
-        return [order for order in every if order.samples]
+    @cached_property
+    def _wanted(self) -> dict[CandidateKey, str]:
+        """Every candidate, with the order that it is an answer to."""
+        numbers = range(self.recipe.decoding.num_samples)
+        return {
+            (sentence.id, kind, number): name for name, (sentence, kind) in self._owners.items() for number in numbers
+        }
 
     @cached_property
     def _owners(self) -> dict[str, tuple[Sentence, Kind]]:
         """Of which sentence and kind an order is, by its id."""
         return {f"{sentence.id}/{kind}": (sentence, kind) for sentence in self.sentences for kind in KINDS}
 
+    def _orders(self, missing: Mapping[CandidateKey, str]) -> list[Order]:
+        """What must be written for these candidates."""
+        numbers: dict[str, list[int]] = {}
+        for (_, _, number), name in missing.items():
+            numbers.setdefault(name, []).append(number)
+        orders = []
+        for name, samples in numbers.items():
+            sentence, kind = self._owners[name]
+            orders.append(Order.of(name, getattr(self.recipe.templates, kind), sentence.text, tuple(samples)))
+        return orders
+
     def todo(self) -> bool:
         """Whether any candidate is not written yet."""
-        return bool(self._orders(read_jsonl(self.folder / "candidates.jsonl")))
+        have = {_key(row) for row in read_jsonl(self.folder / "candidates.jsonl") if _is_written(row)}
+        return not self._wanted.keys() <= have
 
     def sample(self, writer: Writer, meter: "Meter", *, ahead: bool) -> None:
-        """Have every candidate written and measured that is not there yet; what is whole is never written twice.
+        """Have every candidate written and measured that is not there yet; nothing that is there is written again.
 
         Args:
             writer: Writes.
             meter: Measures.
             ahead: Whether to measure while the writer goes on: it waits for others, and not for this machine.
         """
-        total = len(self.sentences) * len(KINDS) * self.recipe.decoding.num_samples
+        total = len(self._wanted)
+
+        def work(missing: Mapping[CandidateKey, str]) -> Iterator[list[Candidate]]:
+            told = len(held.rows)
+            orders, known_good = self._orders(missing), bool(held.rows)
+            for _, rows in self._written(writer, meter, orders, ahead=ahead, known_good=known_good):
+                yield rows
+                if len(held.rows) - told >= total / _REPORTS:
+                    told = len(held.rows)
+                    self._tell(held.rows)
+
         with SampleFile(self.folder / "candidates.jsonl") as held:
-            held.keep(lambda row: row["text"] is not None)  # what failed is asked anew
-            orders = self._orders(held.rows)
-            with self.progress.bar("candidates", total, "texts") as bar:
-                bar.advance(total - sum(len(order.samples) for order in orders))
-                told = len(held.rows)
-                for _, rows in self._written(writer, meter, orders, ahead=ahead, known_good=bool(held.rows)):
-                    held.append(rows)
-                    bar.advance(len(rows))
-                    if len(held.rows) - told >= total / _REPORTS:
-                        told = len(held.rows)
-                        self._tell(held.rows)
+            bar = self.progress.bar("candidates", total, "texts")
+            resume(held, self._wanted, work, bar, key=_key, succeeded=_is_written)
 
     def _written(
         self, writer: Writer, meter: "Meter", orders: list[Order], *, ahead: bool, known_good: bool
@@ -206,9 +215,14 @@ class Build:
         )
 
 
-def _name(row: Candidate) -> tuple[str, str, int]:
+def _key(row: Candidate) -> CandidateKey:
     """Which candidate a row is."""
     return row["sentence_id"], row["kind"], row["sample"]
+
+
+def _is_written(row: Candidate) -> bool:
+    """Whether the request for a candidate succeeded."""
+    return row["text"] is not None
 
 
 def _row(sentence: Sentence, kind: Kind, sample: int, answer: Answer) -> Candidate:

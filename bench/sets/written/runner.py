@@ -18,7 +18,9 @@ from bench.store.lock import alone
 if TYPE_CHECKING:
     from bench.policy import Policy
     from bench.sets.written.measure import Meter
-    from bench.writers import Writer
+    from bench.writers.base import Writer
+    from bench.writers.endpoint import EndpointWriter
+    from bench.writers.local import LocalWriter
 
 
 class RecipeRunner:
@@ -80,32 +82,32 @@ class RecipeRunner:
             return build.finish()
 
     @cached_property
-    def _base(self) -> "Policy | None":
-        """The generator in memory."""
-        return self._load(self.recipe.generator) if self.generator else None
+    def _opened(self) -> "LocalWriter | EndpointWriter":
+        """The generator, in memory or behind its endpoint."""
+        from bench.writers.opening import open_writer
 
-    def _load(self, spec: GeneratorSpec) -> "Policy":
-        from bench.writers import load_local
-
-        return load_local(spec, self.assets, self.progress)
+        spec, templates = self.recipe.generator, self.recipe.templates
+        return open_writer(spec, self.assets, self.progress, chat=templates.chat, until=templates.until)
 
     def _writer(self) -> "Writer":
-        from bench.writers import EndpointWriter, LocalWriter
+        return self._opened
 
-        templates = self.recipe.templates
-        if self._base is None:
-            return EndpointWriter(self.recipe.generator, templates.until)
-        return LocalWriter(self._base, templates.chat, templates.until)
+    def _policy(self) -> "Policy | None":
+        """Whose log-perplexity is measured: the named model's, else the generator's own; None behind an endpoint."""
+        from bench.writers.local import LocalWriter, load_local
+
+        if self.recipe.perplexity_model:
+            return load_local(GeneratorSpec(model=self.recipe.perplexity_model), self.assets, self.progress)
+        return self._opened.policy if isinstance(self._opened, LocalWriter) else None
 
     def _meter(self) -> "Meter":
         from bench.engine.encoder import SentenceEncoder
         from bench.sets.written.measure import Meter
 
-        named = self.recipe.perplexity_model
         return Meter(
             self.scorer,
             SentenceEncoder(self.encoder) if self.encoder else None,
-            self._load(GeneratorSpec(model=named)) if named else self._base,
+            self._policy(),
             after=self.recipe.anchor == "sentence",
         )
 

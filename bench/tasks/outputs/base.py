@@ -106,7 +106,8 @@ def request_for(
         template: What it is asked, with `{sentence}`: as a user's message, where its tokenizer has a chat template.
         plain: What it goes on with where there is none; None for `template`.
     """
-    from bench.writers import Order, asked
+    from bench.writers.base import Order
+    from bench.writers.local import asked
 
     message = Order.of(sentence.id, template, sentence.text).message
     prompt = Order.of(sentence.id, plain or template, sentence.text).prompt
