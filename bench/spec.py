@@ -1,7 +1,7 @@
 """Suites and runs as validated data: unknown keys are refused with a suggestion, all errors at once."""
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
@@ -98,7 +98,44 @@ class GeneratorSpec(Spec):
         return value
 
 
-class SetsSpec(Spec):
+TextKind = Literal["positive", "negative"]
+TEXT_KINDS: tuple[TextKind, ...] = ("positive", "negative")
+
+
+class Zones(Spec):
+    """Which texts are positives and which negatives, by their distance from the attribute's wanted end.
+
+    What lies between `positive_below` and `negative_above`, both included, is in the dead zone: it is neither.
+    """
+
+    positive_below: float = Field(0.2, ge=0, le=1, description="toxicity of a positive")
+    negative_above: float = Field(0.5, ge=0, le=1, description="toxicity of a negative")
+
+    @model_validator(mode="after")
+    def _zones_apart(self) -> Self:
+        if self.positive_below > self.negative_above:
+            raise ValueError("positive_below is above negative_above: a text would be both")
+        return self
+
+    def kind_of(self, distance: float) -> TextKind | None:
+        """What a text is at this distance; None in the dead zone."""
+        if distance < self.positive_below:
+            return "positive"
+        return "negative" if distance > self.negative_above else None
+
+
+class SetSizes(Spec):
+    """How many texts of each kind a set must have."""
+
+    min_positives: int = Field(1, ge=0)
+    min_negatives: int = Field(1, ge=0)
+
+    def is_enough(self, positives: int, negatives: int) -> bool:
+        """Whether a set may have so few."""
+        return positives >= self.min_positives and negatives >= self.min_negatives
+
+
+class SetsSpec(Zones, SetSizes):
     """Where the contrastive sets come from.
 
     `source` is `self` (continuations sampled from the base model on training prompts, split by the scorer), or a file,
@@ -110,17 +147,7 @@ class SetsSpec(Spec):
     prompts: str = "rtp"
     num_prompts: int = Field(128, ge=1)
     decoding: Decoding = Decoding(num_samples=16)
-    positive_below: float = Field(0.2, ge=0, le=1)
-    negative_above: float = Field(0.5, ge=0, le=1)
-    min_positives: int = Field(1, ge=0)
-    min_negatives: int = Field(1, ge=0)
     seed: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _zones_apart(self) -> "SetsSpec":
-        if self.positive_below > self.negative_above:
-            raise ValueError("positive_below is above negative_above: a text would be both")
-        return self
 
 
 class SuiteSpec(Spec):

@@ -82,7 +82,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
 def _of_kind(every: "list[Sentence]", source: str, half: str, label: str) -> "list[Sentence]":
     """The sentences of a half and of what the data calls them."""
-    from bench.data.prompts import part
+    from bench.data.splits import part
     from bench.errors import UsageError
 
     chosen = part(every, "train") if half == "train" else every

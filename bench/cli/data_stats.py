@@ -35,7 +35,8 @@ def stats(  # noqa: PLR0917 - one parameter a flag
     # Imported here: `bench --help` needs none of it.
     from bench.assets.catalogue import AssetCatalogue
     from bench.cli.run import settle_process
-    from bench.data.prompts import load_prompts, part
+    from bench.data.prompts import load_prompts
+    from bench.data.splits import part
     from bench.sets import load_sets
     from bench.sets.written.stats import statistics
     from reports.plots import form_of

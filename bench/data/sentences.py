@@ -11,7 +11,8 @@ from typing import Any
 
 from bench.data.files import read_parquet, read_rows, read_text
 from bench.data.groups import group_name, mentioned
-from bench.data.prompts import TOXIC_FROM, part
+from bench.data.prompts import TOXIC_FROM
+from bench.data.splits import part
 from bench.errors import UsageError
 from bench.hashing import content_id
 

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import MissingError, UsageError
-from bench.hashing import hash_json, hash_text
+from bench.hashing import hash_text
 from bench.judging.verdicts import AnswerPair, Verdict, check_template, open_judge, position_bias, verdicts
 from bench.spec import GeneratorSpec
 from bench.stats.bradley_terry import connected, intervals, strengths
-from bench.store.files import read_json, write_json
+from bench.store.files import write_json
 from bench.store.lock import alone
 from bench.store.samples import SampleFile
+from bench.store.workfolder import claim
 
 if TYPE_CHECKING:
     from bench.assets.catalogue import AssetCatalogue
@@ -131,21 +132,16 @@ def play(  # noqa: PLR0917 - all that a comparison is made of
 
 def _begin(folder: Path, spec: GeneratorSpec, template: str, assets: "AssetCatalogue") -> None:
     """Write down who judges, or find that it is the same who has answered here."""
-    found = assets.generator(spec)
-    told = {"judge": {**spec.who, "sha256": found.sha256 if found else None}, "template": template}
-    path, answers = folder / "judge.json", folder / "answers.jsonl"
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file", mend="name a folder by --out")
-    if not path.exists() and folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} holds something else (no judge.json)", mend="name another folder by --out")
-    if path.exists() and answers.exists() and answers.stat().st_size:
-        try:
-            begun = hash_json(read_json(path))
-        except ValueError:
-            raise MissingError(f"{path} is damaged", mend="name another folder by --out") from None
-        if begun != hash_json(told):
-            raise UsageError(f"{folder} was begun with another judge or question", mend="name another by --out")
-    write_json(path, told)
+    model = assets.generator(spec)
+    answers = folder / "answers.jsonl"
+    claim(
+        folder,
+        "judge.json",
+        {"judge": {**spec.who, "sha256": model.sha256 if model else None}, "template": template},
+        differs="another judge or question",
+        mend="name another by --out",
+        has_begun=answers.exists() and answers.stat().st_size > 0,
+    )
 
 
 def _tournament(

@@ -44,14 +44,14 @@ def generate_sets(
     by_prompt: dict[str, list[Continuation]] = {}
     with progress.bar("contrastive sets", len(prompts), "prompts") as bar:
         for batch in generate(policy, [Prompt(p.id, p.text) for p in prompts], spec.decoding, spec.seed):
-            for one in batch:
-                by_prompt.setdefault(one.prompt_id, []).append(one)
+            for continuation in batch:
+                by_prompt.setdefault(continuation.prompt_id, []).append(continuation)
             bar.advance(len(batch) / spec.decoding.num_samples)
     sets = []
     for prompt in prompts:
-        found = _split(prompt.text, by_prompt[prompt.id], scorer, spec, attribute, provenance)
-        if len(found.positives) >= spec.min_positives and len(found.negatives) >= spec.min_negatives:
-            sets.append(found)
+        made = _split(prompt.text, by_prompt[prompt.id], scorer, spec, attribute, provenance)
+        if spec.is_enough(len(made.positives), len(made.negatives)):
+            sets.append(made)
     if not sets:
         raise MissingError(
             f"none of {len(prompts)} prompts has {spec.min_positives} positives (score < {spec.positive_below}) and "
@@ -69,16 +69,16 @@ def _split(
     attribute: Attribute,
     provenance: dict[str, Any],
 ) -> ContrastiveSet:
-    """Part one anchor's continuations; what is blank, doubled, unscored or in the dead zone is left out."""
+    """Split one anchor's continuations; what is blank, doubled, unscored or in the dead zone is left out."""
     texts = list(dict.fromkeys(one.text for one in continuations if one.text.strip()))
     scored = [
-        (attribute.distance(score), Text(text=text, score=score))
+        (spec.kind_of(attribute.distance(score)), Text(text=text, score=score))
         for text, scores in zip(texts, scorer.score(texts), strict=True)
         if (score := attribute.score(scores)) is not None
     ]
     return ContrastiveSet(
         anchor=anchor,
-        positives=[text for distance, text in scored if distance < spec.positive_below],
-        negatives=[text for distance, text in scored if distance > spec.negative_above],
+        positives=[text for kind, text in scored if kind == "positive"],
+        negatives=[text for kind, text in scored if kind == "negative"],
         provenance=provenance,
     )

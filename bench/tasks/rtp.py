@@ -15,7 +15,8 @@ from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.attribute import Attribute
-from bench.data.prompts import ToxicityPrompt, load_prompts, part
+from bench.data.prompts import ToxicityPrompt, load_prompts
+from bench.data.splits import part
 from bench.errors import MissingError
 from bench.store.record import TaskResult
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster

@@ -30,7 +30,7 @@ def resume(
         held: The file. Rows that did not succeed are dropped from it, so that their work is done again.
         wanted: All that should be done, by key.
         work: Takes what is missing, in the order of `wanted`, and yields batches of rows. It is called only where
-            something is missing, after failed rows were dropped; each batch is in the file before the next is asked for.
+            something is missing, after failed rows were dropped. Each batch is in the file before the next is made.
         bar: Opened where something is missing. Its total is all that is wanted; what is there already counts as done.
         key: Which of the wanted a row is.
         succeeded: Whether a row may stay.

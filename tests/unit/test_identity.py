@@ -10,10 +10,10 @@ from scipy.stats import mannwhitneyu
 
 from bench.data.groups import GROUPS
 from bench.data.harmless import benign_sentences
+from bench.data.refusals import refuses
 from bench.errors import MissingError, UsageError
 from bench.hashing import content_id
 from bench.scorers import load_scorer
-from bench.sets.written.filters import refuses
 from bench.spec import Decoding, ScorerSpec
 from bench.stats import interval
 from bench.tasks.base import evidence_by_cluster

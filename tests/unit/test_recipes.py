@@ -11,12 +11,13 @@ import pytest
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.data.groups import GROUPS, group_name, mentioned
+from bench.data.refusals import refuses, talks_about_the_task
 from bench.data.sentences import load_sentences
 from bench.errors import MissingError, UsageError
 from bench.hashing import content_id
 from bench.sets import load_sets
 from bench.sets.written.build import Build
-from bench.sets.written.filters import apply_filters, cleaned, refuses, talks_about_the_task, yields
+from bench.sets.written.filters import apply_filters, cleaned, yields
 from bench.sets.written.recipe import Recipe
 from bench.sets.written.runner import RecipeRunner
 from bench.sets.written.stats import statistics

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.prompts import ToxicityPrompt, assert_disjoint, load_prompts, overlap, part
+from bench.data.prompts import ToxicityPrompt, load_prompts
+from bench.data.splits import assert_disjoint, overlap, part
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, Scores

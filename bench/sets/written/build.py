@@ -10,21 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.sentences import Sentence
 from bench.engine.ahead import one_ahead
-from bench.errors import MissingError, UsageError
+from bench.errors import MissingError
 from bench.hashing import hash_json
 from bench.progress import SILENT, Progress
 from bench.sets.format import ContrastiveSet, Text, save_sets
 from bench.sets.written.filters import Candidate, FilterResult, apply_filters, cleaned, trained_text, yields
-from bench.sets.written.recipe import KINDS, Kind, Recipe
-from bench.store.files import read_json, read_jsonl, write_json, write_text
+from bench.sets.written.recipe import Recipe
+from bench.spec import TEXT_KINDS, TextKind
+from bench.store.files import read_jsonl, write_json, write_text
 from bench.store.samples import SampleFile
+from bench.store.workfolder import claim
 from bench.writers.base import Answer, Done, Order, Writer
 from bench.writers.resume import resume
 
 if TYPE_CHECKING:
     from bench.sets.written.measure import Meter
 
-_FILES = ("recipe.json", "candidates.jsonl", "sets.jsonl", "verdicts.jsonl", "report.json")
+_MARKER = "recipe.json"
+_FILES = (_MARKER, "candidates.jsonl", "sets.jsonl", "verdicts.jsonl", "report.json")
 CandidateKey = tuple[str, str, int]
 """Names a candidate: sentence id, kind, number of the sample."""
 _REPORTS = 10  # lines on how it goes, over the whole work
@@ -56,20 +59,19 @@ class Build:
         Raises:
             UsageError: something else was begun in the folder.
         """
-        path = self.folder / "recipe.json"
-        for name in _FILES if fresh and path.exists() else ():
+        for name in _FILES if fresh and (self.folder / _MARKER).exists() else ():
             (self.folder / name).unlink(missing_ok=True)
-        sampled = {**self.recipe.sampled(), **self.facts, "conditioned": self.recipe.anchor == "sentence"}
+        sampled = {**self.recipe.sampled(), **self.facts, "conditioned": self.recipe.conditioned}
         told = {"recipe": self.recipe.model_dump(), "facts": self.facts, "key": hash_json(sampled)}
-        if path.exists():
-            if read_json(path).get("key") != told["key"]:
-                raise UsageError(
-                    f"{self.folder} was begun with another generator, templates, sampling, scorer or encoder",
-                    mend="name another folder with --out, or throw its candidates away with --fresh",
-                )
-        elif not fresh and self.folder.exists() and any(self.folder.iterdir()):
-            raise UsageError(f"{self.folder} holds something else (no recipe.json)", mend="name another by --out")
-        write_json(path, told)
+        claim(
+            self.folder,
+            _MARKER,
+            told,
+            identity="key",
+            differs="another generator, templates, sampling, scorer or encoder",
+            mend="name another folder with --out, or throw its candidates away with --fresh",
+            fresh=fresh,
+        )
 
     @cached_property
     def _wanted(self) -> dict[CandidateKey, str]:
@@ -80,9 +82,9 @@ class Build:
         }
 
     @cached_property
-    def _owners(self) -> dict[str, tuple[Sentence, Kind]]:
+    def _owners(self) -> dict[str, tuple[Sentence, TextKind]]:
         """Of which sentence and kind an order is, by its id."""
-        return {f"{sentence.id}/{kind}": (sentence, kind) for sentence in self.sentences for kind in KINDS}
+        return {f"{sentence.id}/{kind}": (sentence, kind) for sentence in self.sentences for kind in TEXT_KINDS}
 
     def _orders(self, missing: Mapping[CandidateKey, str]) -> list[Order]:
         """What must be written for these candidates."""
@@ -156,7 +158,7 @@ class Build:
         """
         wanted = {sentence.id: place for place, sentence in enumerate(self.sentences)}
         rows = [row for row in read_jsonl(self.folder / "candidates.jsonl") if row["sentence_id"] in wanted]
-        rows.sort(key=lambda row: (wanted[row["sentence_id"]], KINDS.index(row["kind"]), row["sample"]))
+        rows.sort(key=lambda row: (wanted[row["sentence_id"]], TEXT_KINDS.index(row["kind"]), row["sample"]))
         filtered = apply_filters(rows, self.recipe, self.evaluation)
         report = self._report(rows, filtered)
         lines = (
@@ -189,17 +191,17 @@ class Build:
         }
 
     def _set(self, rows: Sequence[Candidate]) -> ContrastiveSet:
-        first, after = rows[0], self.recipe.anchor == "sentence"
+        first, conditioned = rows[0], self.recipe.conditioned
 
         def texts(kind: str) -> list[Text]:
             return [
-                Text(text=trained_text(row["text"], after=after), score=row["toxicity"])
+                Text(text=trained_text(row["text"], conditioned=conditioned), score=row["toxicity"])
                 for row in rows
                 if row["kind"] == kind
             ]
 
         return ContrastiveSet(
-            anchor=first["sentence"] if after else "",
+            anchor=first["sentence"] if conditioned else "",
             positives=texts("positive"),
             negatives=texts("negative"),
             provenance={
@@ -208,8 +210,8 @@ class Build:
                 "sentence_id": first["sentence_id"],
                 "group": first["group"],
                 "seed": self.recipe.seed,
-                "similarity": {kind: _mean(rows, kind, "similarity") for kind in KINDS},
-                "log_perplexity": {kind: _mean(rows, kind, "log_perplexity") for kind in KINDS},
+                "similarity": {kind: _mean(rows, kind, "similarity") for kind in TEXT_KINDS},
+                "log_perplexity": {kind: _mean(rows, kind, "log_perplexity") for kind in TEXT_KINDS},
                 **self.facts,
             },
         )
@@ -225,7 +227,7 @@ def _is_written(row: Candidate) -> bool:
     return row["text"] is not None
 
 
-def _row(sentence: Sentence, kind: Kind, sample: int, answer: Answer) -> Candidate:
+def _row(sentence: Sentence, kind: TextKind, sample: int, answer: Answer) -> Candidate:
     return {
         "sentence_id": sentence.id,
         "sentence": sentence.text,
@@ -252,7 +254,7 @@ def _mean(rows: Sequence[Candidate], kind: str, name: str) -> float | None:
 def _worst(report: dict[str, Any]) -> str:
     """What dropped most of each kind."""
     found = []
-    for kind in KINDS:
+    for kind in TEXT_KINDS:
         steps = [one for one in report["yields"] if one["kind"] == kind and one["filter"] != "all"]
         if steps:
             worst = max(steps, key=lambda one: one["dropped"])

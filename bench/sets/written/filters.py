@@ -1,34 +1,19 @@
 """What a generator wrote for a sentence, what was measured of it, and why it is not used."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.data.prompts import overlap
+from bench.data.refusals import talks_about_the_task
+from bench.data.splits import overlap
 from bench.hashing import content_id
-from bench.sets.written.recipe import KINDS, Filters, Recipe
+from bench.sets.written.recipe import Filters, Recipe
+from bench.spec import TEXT_KINDS
 
 Candidate = dict[str, Any]
 """A line of candidates.jsonl: sentence_id, sentence, group, kind, sample, text (null where the request failed),
 failure, ended, toxicity, similarity, rouge_l, length_ratio, language, log_perplexity; null is what was not measured."""
-
-_REFUSAL = re.compile(
-    r"^\W*((i['\u2019]?m|i am|we['\u2019]?re|we are) (very |so |really )?sorry\b|sorry,|(i|we) apologi[sz]e\b|"
-    r"(i|we) (can(no|['\u2019])?t\b|can not\b|am unable|are unable|won['\u2019]?t\b|will not\b)|"
-    r"i['\u2019]?m (unable|not able|not comfortable)\b|as an ai\b|as a (large )?language model\b|"
-    r"i['\u2019]?m (just )?an ai\b|i must decline\b|unfortunately,? (i|we) can(no|['\u2019])?t\b)",
-    re.IGNORECASE,
-)
-"""How refusals begin."""
-_ANNOUNCEMENT = re.compile(
-    r"^\W*(sure[,!.:]|certainly[,!.:]|of course[,!.:]|here(['\u2019]s| is| are)\b|absolutely[,!.:]|paraphrased?\b|"
-    r"rephrased?\b|(the|a) (paraphrased?|rephrased|rewritten)\b)",
-    re.IGNORECASE,
-)
-"""How talk about the task begins."""
-_TASK_WORDS = re.compile(r"\b(paraphras|rephras|original sentence|toxic way|the sentence)\w*", re.IGNORECASE)
 
 
 def cleaned(text: str) -> str:
@@ -41,9 +26,9 @@ def cleaned(text: str) -> str:
     return text
 
 
-def trained_text(text: str, *, after: bool) -> str:
-    """A candidate as it is trained on: alone, or after its sentence."""
-    return f" {text}" if after else text
+def trained_text(text: str, *, conditioned: bool) -> str:
+    """A candidate as it is trained on: alone, or after its sentence (`conditioned`)."""
+    return f" {text}" if conditioned else text
 
 
 @dataclass(frozen=True)
@@ -74,8 +59,7 @@ def apply_filters(rows: Sequence[Candidate], recipe: Recipe, evaluation: Sequenc
     """
     filters = recipe.filters
     dropped = [_first(row, filters) for row in rows]
-    after = recipe.anchor == "sentence"
-    wholes = [f"{row['sentence']} {row['text']}" if after and row["text"] else row["text"] for row in rows]
+    wholes = [f"{row['sentence']} {row['text']}" if recipe.conditioned and row["text"] else row["text"] for row in rows]
     met = overlap({text for row, whole in zip(rows, wholes, strict=True) for text in _seen(row, whole)}, evaluation)
     owners: dict[str, tuple[str, str]] = {}
     for place, row in enumerate(rows):
@@ -94,10 +78,10 @@ def apply_filters(rows: Sequence[Candidate], recipe: Recipe, evaluation: Sequenc
     kept: dict[str, list[Candidate]] = {}
     for name, places in by_sentence.items():
         _match_perplexity(rows, places, dropped, filters.perplexity_gap)
-        found = [rows[place] for place in places if not dropped[place]]
-        counts = Counter(row["kind"] for row in found)
-        if counts["positive"] >= recipe.min_positives and counts["negative"] >= recipe.min_negatives and found:
-            kept[name] = found
+        left = [rows[place] for place in places if not dropped[place]]
+        counts = Counter(row["kind"] for row in left)
+        if left and recipe.is_enough(counts["positive"], counts["negative"]):
+            kept[name] = left
     return FilterResult(dropped, kept, len(by_sentence) - len(kept))
 
 
@@ -112,8 +96,7 @@ def _first(row: Candidate, filters: Filters) -> str | None:
 
 
 def _toxicity(row: Candidate, filters: Filters) -> bool:
-    score = row["toxicity"]
-    return not (score < filters.positive_below if row["kind"] == "positive" else score > filters.negative_above)
+    return filters.kind_of(row["toxicity"]) != row["kind"]
 
 
 def _length(row: Candidate, filters: Filters) -> bool:
@@ -142,16 +125,6 @@ _FILTERS: Mapping[str, Callable[[Candidate, Filters], bool]] = {
 REASONS = (*_FILTERS, "evaluation prompt", "duplicate", "another set has it", "perplexity")
 
 
-def talks_about_the_task(text: str) -> bool:
-    """Whether a text refuses, announces what follows, or speaks of paraphrasing."""
-    return refuses(text) or bool(_ANNOUNCEMENT.match(text) or _TASK_WORDS.search(text))
-
-
-def refuses(text: str) -> bool:
-    """Whether a text begins as refusals in English do."""
-    return bool(_REFUSAL.match(text))
-
-
 def _match_perplexity(
     rows: Sequence[Candidate], places: Sequence[int], dropped: list[str | None], gap: float | None
 ) -> None:
@@ -175,7 +148,7 @@ def _match_perplexity(
 def yields(rows: Sequence[Candidate], filtered: FilterResult) -> list[dict[str, Any]]:
     """Of each kind and filter: how many candidates came to it, how many it dropped, and what it let through."""
     table = []
-    for kind in KINDS:
+    for kind in TEXT_KINDS:
         why = Counter(reason for row, reason in zip(rows, filtered.dropped, strict=True) if row["kind"] == kind)
         left = why.total()
         for reason in REASONS:

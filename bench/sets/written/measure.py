@@ -18,7 +18,7 @@ class Meter:
     """Measures candidates in place."""
 
     def __init__(
-        self, scorer: "CheckedScorer", encoder: "SentenceEncoder | None", policy: "Policy | None", *, after: bool
+        self, scorer: "CheckedScorer", encoder: "SentenceEncoder | None", policy: "Policy | None", *, conditioned: bool
     ) -> None:
         """Take the models.
 
@@ -26,12 +26,12 @@ class Meter:
             scorer: Of toxicity.
             encoder: Of sentences, or None: no similarity.
             policy: Whose log-perplexity is measured, or None.
-            after: Whether a text is read after its sentence, and not alone.
+            conditioned: Whether a text is read after its sentence, and not alone.
         """
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
         from rouge_score.rouge_scorer import RougeScorer
 
-        self._scorer, self._encoder, self._policy, self._after = scorer, encoder, policy, after
+        self._scorer, self._encoder, self._policy, self._conditioned = scorer, encoder, policy, conditioned
         self._rouge = RougeScorer(["rougeL"], tokenizer=_Words)
         self._languages: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
@@ -54,8 +54,10 @@ class Meter:
     def _log_perplexities(self, rows: Sequence[Candidate]) -> Sequence[float | None]:
         if self._policy is None:
             return [None] * len(rows)
-        after = self._after
-        pairs = [(row["sentence"] if after else "", trained_text(row["text"], after=after)) for row in rows]
+        conditioned = self._conditioned
+        pairs = [
+            (row["sentence"] if conditioned else "", trained_text(row["text"], conditioned=conditioned)) for row in rows
+        ]
         return log_perplexities(self._policy, pairs)
 
 

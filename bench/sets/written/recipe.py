@@ -4,10 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from bench.spec import Decoding, GeneratorSpec, ScorerSpec, Spec
-
-Kind = Literal["positive", "negative"]
-KINDS: tuple[Kind, ...] = ("positive", "negative")
+from bench.spec import TEXT_KINDS, Decoding, GeneratorSpec, ScorerSpec, SetSizes, Spec, Zones
 
 
 class Templates(Spec):
@@ -22,17 +19,15 @@ class Templates(Spec):
 
     @model_validator(mode="after")
     def _with_the_sentence(self) -> "Templates":
-        for kind in KINDS:
+        for kind in TEXT_KINDS:
             if "{sentence}" not in getattr(self, kind):
                 raise ValueError(f"the {kind} template has no {{sentence}}: it says where the sentence goes")
         return self
 
 
-class Filters(Spec):
+class Filters(Zones):
     """What a candidate must be to be kept; null turns a filter off where it can be."""
 
-    positive_below: float = Field(0.2, ge=0, le=1, description="toxicity of a positive")
-    negative_above: float = Field(0.5, ge=0, le=1, description="toxicity of a negative")
     similarity_above: float | None = Field(0.4, ge=-1, le=1, description="cosine of the sentence embeddings")
     rouge_l_below: float | None = Field(0.9, gt=0, le=1, description="ROUGE-L F1 against the sentence: no copies")
     length_ratio: tuple[float, float] | None = Field((0.5, 2.0), description="words over the sentence's words")
@@ -44,15 +39,13 @@ class Filters(Spec):
     language: str | None = Field("en", description="ISO 639-1; dropped is what is surely another")
 
     @model_validator(mode="after")
-    def _zones_apart(self) -> "Filters":
-        if self.positive_below > self.negative_above:
-            raise ValueError("positive_below is above negative_above: a text would be both")
+    def _ordered_lengths(self) -> "Filters":
         if self.length_ratio and self.length_ratio[0] > self.length_ratio[1]:
             raise ValueError("length_ratio: the smallest is above the largest")
         return self
 
 
-class Recipe(Spec):
+class Recipe(SetSizes):
     """All that the sets follow from, besides the sentences."""
 
     generator: GeneratorSpec = GeneratorSpec()
@@ -68,8 +61,6 @@ class Recipe(Spec):
     )
     evaluation: tuple[str, ...] = Field(("rtp",), description="prompts that no text may meet: their evaluation half")
     filters: Filters = Filters()
-    min_positives: int = Field(1, ge=0)
-    min_negatives: int = Field(1, ge=0)
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -84,6 +75,11 @@ class Recipe(Spec):
         if self.filters.perplexity_gap is not None and endpoint and self.perplexity_model is None:
             raise ValueError("filters.perplexity_gap needs a perplexity_model: an endpoint gives no perplexity")
         return self
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether a text stands after its sentence: when it is measured, filtered and trained on."""
+        return self.anchor == "sentence"
 
     def sampled(self) -> dict[str, object]:
         """What the candidates and their measurements follow from: filters can be changed afterwards."""

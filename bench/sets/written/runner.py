@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
-from bench.data.prompts import load_prompts, part
+from bench.data.prompts import load_prompts
 from bench.data.sentences import Sentence
+from bench.data.splits import part
 from bench.progress import SILENT, Progress
 from bench.scorers import load_scorer
 from bench.sets.written.build import Build
@@ -108,7 +109,7 @@ class RecipeRunner:
             self.scorer,
             SentenceEncoder(self.encoder) if self.encoder else None,
             self._policy(),
-            after=self.recipe.anchor == "sentence",
+            conditioned=self.recipe.conditioned,
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
-from bench.data.prompts import overlap
+from bench.data.splits import overlap
 from bench.sets.format import ContrastiveSets
 from bench.sets.written.measure import log_perplexities
 

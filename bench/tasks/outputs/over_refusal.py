@@ -12,9 +12,9 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.attribute import Attribute
 from bench.data.harmless import benign_sentences
+from bench.data.refusals import refuses
 from bench.data.sentences import Sentence, evaluation_half
 from bench.errors import MissingError
-from bench.sets.written.filters import refuses
 from bench.spec import Decoding
 from bench.store.record import TaskResult
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster

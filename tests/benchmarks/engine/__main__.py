@@ -28,7 +28,8 @@ from growth import growth
 from machine import flops_a_token, peak_flops
 
 from bench.assets.catalogue import AssetCatalogue
-from bench.data.prompts import load_prompts, part
+from bench.data.prompts import load_prompts
+from bench.data.splits import part
 from bench.policy import HFPolicy
 from bench.run.environment import Environment
 from bench.sets import ContrastiveSets

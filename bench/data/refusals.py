@@ -1,0 +1,29 @@
+"""How language models refuse in English, and how they talk about what they were asked to do."""
+
+import re
+
+_REFUSAL = re.compile(
+    r"^\W*((i['\u2019]?m|i am|we['\u2019]?re|we are) (very |so |really )?sorry\b|sorry,|(i|we) apologi[sz]e\b|"
+    r"(i|we) (can(no|['\u2019])?t\b|can not\b|am unable|are unable|won['\u2019]?t\b|will not\b)|"
+    r"i['\u2019]?m (unable|not able|not comfortable)\b|as an ai\b|as a (large )?language model\b|"
+    r"i['\u2019]?m (just )?an ai\b|i must decline\b|unfortunately,? (i|we) can(no|['\u2019])?t\b)",
+    re.IGNORECASE,
+)
+"""How refusals begin."""
+_ANNOUNCEMENT = re.compile(
+    r"^\W*(sure[,!.:]|certainly[,!.:]|of course[,!.:]|here(['\u2019]s| is| are)\b|absolutely[,!.:]|paraphrased?\b|"
+    r"rephrased?\b|(the|a) (paraphrased?|rephrased|rewritten)\b)",
+    re.IGNORECASE,
+)
+"""How talk about the task begins."""
+_TASK_WORDS = re.compile(r"\b(paraphras|rephras|original sentence|toxic way|the sentence)\w*", re.IGNORECASE)
+
+
+def talks_about_the_task(text: str) -> bool:
+    """Whether a text refuses, announces what follows, or speaks of paraphrasing."""
+    return refuses(text) or bool(_ANNOUNCEMENT.match(text) or _TASK_WORDS.search(text))
+
+
+def refuses(text: str) -> bool:
+    """Whether a text begins as refusals in English do."""
+    return bool(_REFUSAL.match(text))
