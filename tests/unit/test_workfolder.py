@@ -37,6 +37,6 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 @pytest.mark.parametrize("text", ["{", "", "[1]", "NaN"])
 def test_a_damaged_file_is_one_line_and_not_written_over(tmp_path, text):
     (tmp_path / "work.json").write_text(text)
-    with pytest.raises((MissingError, UsageError), match="is damaged|was begun with another key"):
+    with pytest.raises((MissingError, UsageError), match=r"is damaged|was begun with another key"):
         claim(tmp_path, "work.json", WORK, identity="key", differs="another key")
     assert (tmp_path / "work.json").read_text() == text
