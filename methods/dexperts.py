@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.errors import MissingError
 from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
 from methods.learning.options import TrainingConfig
 
@@ -62,11 +61,10 @@ class DExperts(Method[DExpertsConfig]):
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Train the experts, each in a folder of its own."""
-        from methods.learning.batches import draw_items
+        from methods.learning.batches import draw_items, required_sets
         from methods.learning.trainer import train_adapter
 
-        if sets is None:
-            raise MissingError("training needs contrastive sets and got none")
+        sets = required_sets(sets, "training")
         experts = {ANTI_EXPERT: self.config.model_copy(update={"positives": 0})}
         if not self.config.anti_only:
             experts[EXPERT] = self.config.model_copy(update={"negatives": 0})

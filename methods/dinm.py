@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field, model_validator
 
-from bench.errors import MissingError, UsageError
+from bench.errors import UsageError
 from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
 from methods.learning.options import Budget
 
@@ -96,10 +96,9 @@ class DINM(Method[DINMConfig]):
 
         from bench.store.files import write_json
         from methods.anatomy.layers import layer_number
-        from methods.learning.batches import draw_items
+        from methods.learning.batches import draw_items, required_sets
 
-        if sets is None:
-            raise MissingError("dinm needs contrastive sets and got none")
+        sets = required_sets(sets, self.info.name)
         _refuse_quantised(base)
         items = draw_items(sets, self.config, ctx.seed)
         distances: list[float] = []

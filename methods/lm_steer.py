@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.errors import MissingError
 from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
 from methods.learning.options import Budget
 
@@ -65,12 +64,11 @@ class LMSteer(Method[LMSteerConfig]):
         from safetensors.torch import save_file
 
         from methods.anatomy.output import check_logits
-        from methods.learning.batches import draw_items
+        from methods.learning.batches import draw_items, required_sets
         from methods.representation.head import head_states
         from methods.representation.states import pairs_of
 
-        if sets is None:
-            raise MissingError("lm_steer needs contrastive sets and got none")
+        sets = required_sets(sets, self.info.name)
         check_logits(base)
         items = draw_items(sets, self.config, ctx.seed)
         pairs = pairs_of(items)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from bench.errors import MissingError
 from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
 from bench.spec import Spec
 
@@ -79,12 +78,11 @@ class Steering(Method[SteeringConfig]):
         from safetensors.torch import save_file
 
         from methods.anatomy.layers import layer_number
-        from methods.learning.batches import draw_items
+        from methods.learning.batches import draw_items, required_sets
         from methods.learning.options import Budget
         from methods.representation.states import differences, layer_states, pairs_of
 
-        if sets is None:
-            raise MissingError("steering needs contrastive sets and got none")
+        sets = required_sets(sets, self.info.name)
         layer_number(base, self.config.layer)
         config = self.config
         budget = Budget(

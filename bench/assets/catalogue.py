@@ -4,12 +4,11 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from bench.assets import converters, hub, stamp, wheels
@@ -17,6 +16,7 @@ from bench.assets.embedded import EMBEDDED, Asset, Catalog, Wheel, find
 from bench.assets.local import hash_folder
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.progress import SILENT, Progress
+from bench.store.lock import locked
 
 if TYPE_CHECKING:
     from bench.spec import GeneratorSpec
@@ -297,21 +297,14 @@ class AssetCatalogue:
     @contextmanager
     def _alone(self, wheel: Wheel) -> Iterator[None]:
         """Hold the wheel's lock, saying so where another run has it."""
-        place = self.cache / "locks" / f"{wheel.file}.lock"
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(place)
+        lock_file = self.cache / "locks" / f"{wheel.file}.lock"
+        waiting = f"another run is fetching {wheel.file}: waiting for it"
+        with ExitStack() as stack:
             try:
-                lock.acquire(timeout=0.1)
-            except Timeout:
-                self._progress.note(f"another run is fetching {wheel.file}: waiting for it")
-                lock.acquire()
-        except OSError as error:
-            raise MissingError(f"cannot write to {self.cache} ({error.strerror})", mend=_ELSEWHERE) from error
-        try:
+                stack.enter_context(locked(lock_file, waiting, self._progress))
+            except OSError as error:
+                raise MissingError(f"cannot write to {self.cache} ({error.strerror})", mend=_ELSEWHERE) from error
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def _scratch(self, wheel: Wheel, todo: list[Asset]) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 import fnmatch
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -32,11 +33,8 @@ def model_files(folder: Path) -> list[Path]:
         mend = "an adapter goes by the method 'adapter'" if ADAPTER[0] in names else "name the folder it is in"
         raise UsageError(f"{folder} is no model folder: it has no config.json", mend=mend)
     if not fnmatch.filter(names, "*.safetensors"):
-        if pickles := [name for pattern in _PICKLES for name in fnmatch.filter(names, pattern)]:
-            what = f"{folder} has only pickled weights ({pickles[0]}), which can run code when loaded"
-        else:
-            what = f"{folder} has no safetensors weights"
-        raise MissingError(what, mend="save it with `model.save_pretrained(FOLDER)` as safetensors")
+        pickles = [name for pattern in _PICKLES for name in fnmatch.filter(names, pattern)]
+        raise _without_weights(folder, "safetensors weights", pickles, saver="model")
     for index in fnmatch.filter(names, "*.safetensors.index.json"):
         for shard in sorted(set(read_json(folder / index)["weight_map"].values())):
             if shard not in names:
@@ -58,12 +56,16 @@ def adapter_files(folder: Path) -> list[Path]:
         mend = "a whole model goes by the method 'checkpoint'" if "config.json" in names else "name the folder it is in"
         raise UsageError(f"{folder} is no adapter folder: it has no {config}", mend=mend)
     if weights not in names:
-        if pickles := sorted(name for pattern in _PICKLES for name in fnmatch.filter(names, f"adapter{pattern}")):
-            what = f"{folder} has only pickled weights ({pickles[0]}), which can run code when loaded"
-        else:
-            what = f"{folder} has no {weights}"
-        raise MissingError(what, mend="save it with `peft_model.save_pretrained(FOLDER)` as safetensors")
+        pickles = sorted(name for pattern in _PICKLES for name in fnmatch.filter(names, f"adapter{pattern}"))
+        raise _without_weights(folder, weights, pickles, saver="peft_model")
     return [folder / name for name in ADAPTER]
+
+
+def _without_weights(folder: Path, wanted: str, pickles: Sequence[str], saver: str) -> MissingError:
+    """The error for a folder that lacks weights, or has them in a form that can run code."""
+    state = f"has only pickled weights ({pickles[0]}), which can run code when loaded" if pickles else ""
+    what = f"{folder} {state or f'has no {wanted}'}"
+    return MissingError(what, mend=f"save it with `{saver}.save_pretrained(FOLDER)` as safetensors")
 
 
 def hash_folder(folder: Path, memory: Path, kind: Literal["model", "adapter"] = "model") -> str:

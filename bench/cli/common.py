@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.engine.processes import is_main
 from bench.progress import SILENT
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ Config = Annotated[
 
 def console_progress() -> "Progress":
     """Progress on stderr: live bars on a terminal, else plain lines; silent in all but the first of several workers."""
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not is_main():
         return SILENT
     # Imported here: rich is slow to load.
     from bench.cli.progress import LineProgress, LiveProgress

@@ -13,6 +13,7 @@ from trl.trainer.grpo_config import GRPOConfig as Arguments
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from bench.engine.generation import encode_prompt, first_token, text_after
+from bench.engine.processes import processes
 from bench.errors import MissingError, UsageError
 from bench.method import TRAINING_LOG, RunContext
 from bench.policy import HFPolicy, LoadedModel
@@ -21,7 +22,7 @@ from bench.sets import ContrastiveSets
 from bench.store.files import write_json
 from methods.learning.adapter import restored, save_adapter
 from methods.learning.batches import draw_order
-from methods.learning.trainer import per_process, processes, refuse_broken, training_options, with_adapter
+from methods.learning.trainer import per_process, refuse_broken, training_options, with_adapter
 
 if TYPE_CHECKING:
     from methods.grpo import GRPOConfig

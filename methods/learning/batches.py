@@ -85,6 +85,17 @@ class Likelihoods:
 Loss = Callable[[Likelihoods], torch.Tensor]
 
 
+def required_sets(sets: ContrastiveSets | None, who: str) -> ContrastiveSets:
+    """The sets, where there are any; `who` needs them.
+
+    Raises:
+        MissingError: there are none.
+    """
+    if sets is None:
+        raise MissingError(f"{who} needs contrastive sets and got none")
+    return sets
+
+
 def draw_items(sets: ContrastiveSets, config: Budget, seed: int) -> list[Item]:
     """The items of a whole run, in order: pass after pass over the shuffled anchors, texts drawn anew each time.
 

@@ -1,7 +1,6 @@
 """The shared trainer, on `transformers.Trainer`, so that `accelerate launch` works."""
 
 import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from bench.engine.generation import encode_after
 from bench.engine.likelihood import loglikelihood
+from bench.engine.processes import processes
 from bench.errors import MissingError, UsageError
 from bench.method import TRAINING_LOG, RunContext
 from bench.policy import HFPolicy, LoadedModel
@@ -29,6 +29,7 @@ from methods.learning.batches import (
     draw_items,
     match,
     mismatch,
+    required_sets,
     score_batch,
 )
 from methods.learning.options import LoraOptions, TrainingConfig
@@ -131,8 +132,7 @@ def train_adapter(
         UsageError: the anchors cannot be shared, a target is no module, or mismatched texts are asked for and a
             micro-batch has no two anchors, or there are several processes.
     """
-    if sets is None:
-        raise MissingError("training needs contrastive sets and got none")
+    sets = required_sets(sets, "training")
     items = draw_items(sets, config, ctx.seed)
     steps = len(items) // config.anchors_per_step
     share = per_process(config.anchors_per_step, config)
@@ -273,11 +273,6 @@ def _lora(config: LoraOptions) -> LoraConfig:
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
     )
-
-
-def processes() -> int:
-    """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def per_process(rows: int, config: LoraOptions, name: str = "anchors_per_step") -> int:

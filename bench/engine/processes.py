@@ -1,0 +1,13 @@
+"""The processes that a launcher started together (`accelerate launch`, torchrun): how many, and which this one is."""
+
+import os
+
+
+def processes() -> int:
+    """How many processes work together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this process is the first: it measures, reports and writes records."""
+    return int(os.environ.get("RANK", "0")) == 0
