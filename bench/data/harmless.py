@@ -38,9 +38,9 @@ _SENTENCES = (
 
 def benign_sentences() -> list[Sentence]:
     """All of them, by content id."""
-    found = []
+    sentences = []
     for group in GROUPS:
         for template in _SENTENCES:
             text = template.replace("{people}", _PEOPLE[group])
-            found.append(Sentence(content_id(text), text, (group,), toxic=False))
-    return sorted(found, key=lambda sentence: sentence.id)
+            sentences.append(Sentence(content_id(text), text, (group,), toxic=False))
+    return sorted(sentences, key=lambda sentence: sentence.id)

@@ -1,4 +1,4 @@
-"""Sentences to write sets of or to ask about, out of the files that people have: JSON, CSV, plain text."""
+"""Sentences to write sets of or to ask about, from the files that people have: JSON, CSV, Parquet, plain text."""
 
 import csv
 import io
@@ -65,15 +65,15 @@ def load_sentences(path: Path, field: str | None = None) -> list[Sentence]:
     Raises:
         UsageError: a row has no sentence, or there is none; the message has the row's number, not its text.
     """
-    found: dict[str, Sentence] = {}
+    sentences: dict[str, Sentence] = {}
     for where, row in _rows(path):
         text = _text(row, field, where)
         if text.strip():
             sentence = Sentence(content_id(text), text.strip(), _groups(row, where), _toxic(row))
-            found.setdefault(sentence.id, sentence)
-    if not found:
+            sentences.setdefault(sentence.id, sentence)
+    if not sentences:
         raise UsageError(f"{path} holds no sentence")
-    return list(found.values())
+    return list(sentences.values())
 
 
 def _groups(row: dict[str, Any], where: str) -> tuple[str, ...]:
@@ -99,8 +99,8 @@ def _toxic(row: dict[str, Any]) -> bool | None:
 
 def evaluation_half(path: Path, field: str | None = None, *, toxic: bool | None = None) -> list[Sentence]:
     """The sentences that nothing learns from, by content id; `toxic` leaves out what the data calls the other kind."""
-    found = sorted(part(load_sentences(path, field), "eval"), key=lambda sentence: sentence.id)
-    return [one for one in found if toxic is None or one.toxic is not (not toxic)]
+    held_out = sorted(part(load_sentences(path, field), "eval"), key=lambda sentence: sentence.id)
+    return [one for one in held_out if toxic is None or one.toxic is not (not toxic)]
 
 
 def assert_apart(toxic: Iterable[Sentence], neutral: Iterable[Sentence], task: str, kinds: str) -> None:

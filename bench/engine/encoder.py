@@ -60,11 +60,11 @@ class SentenceEncoder:
         import torch
 
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        found: list[Any] = [None] * len(texts)
+        by_place: list[Any] = [None] * len(texts)
         for start in range(0, len(order), _BATCH):
-            some = order[start : start + _BATCH]
+            batch = order[start : start + _BATCH]
             inputs = self._tokenizer(
-                [texts[place] for place in some],
+                [texts[place] for place in batch],
                 return_tensors="pt",
                 padding=True,
                 truncation=True,
@@ -75,9 +75,9 @@ class SentenceEncoder:
             weights = inputs["attention_mask"][..., None].float()
             pooled = (states * weights).sum(1) / weights.sum(1).clamp(min=1)
             vectors = torch.nn.functional.normalize(pooled, dim=-1).cpu()
-            for place, vector in zip(some, vectors, strict=True):
-                found[place] = vector
-        return torch.stack(found) if found else torch.zeros(0, int(self._model.config.hidden_size))
+            for place, vector in zip(batch, vectors, strict=True):
+                by_place[place] = vector
+        return torch.stack(by_place) if by_place else torch.zeros(0, int(self._model.config.hidden_size))
 
     def similarity(self, left: Sequence[str], right: Sequence[str]) -> list[float]:
         """Cosine of each text on the left with its partner on the right, in [-1, 1]."""
@@ -90,8 +90,8 @@ def _refuse_other_pooling(folder: Path, name: str) -> None:
     path = folder / POOLING
     if not path.exists():  # plain encoders say nothing: the mean is what most of them use
         return
-    told = read_json(path)
-    if not told.get("pooling_mode_mean_tokens", told.get("pooling_mode") == "mean"):
+    pooling = read_json(path)
+    if not pooling.get("pooling_mode_mean_tokens", pooling.get("pooling_mode") == "mean"):
         raise UsageError(f"{name} does not pool its tokens by their mean", mend="name an encoder that does")
 
 

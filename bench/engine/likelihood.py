@@ -216,9 +216,9 @@ def _score(policy: Policy, batch: Sequence[_Group], *, head: _Head) -> dict[int,
     def add(logits: torch.Tensor, owners: torch.Tensor, wanted: torch.Tensor, present: torch.Tensor) -> None:
         """Add tokens [some rows, columns] where `present`; `owners` are their places in logits [.., vocabulary]."""
         gained, best = _gather(logits, owners.flatten(), wanted.flatten())
-        found, real = len(wanted), present.bool().cpu()
-        logprob[:found] += torch.where(real, gained.view(wanted.shape).double().cpu(), 0.0).sum(-1)
-        greedy[:found] &= (best.view(wanted.shape).cpu() | ~real).all(-1)
+        count, real = len(wanted), present.bool().cpu()
+        logprob[:count] += torch.where(real, gained.view(wanted.shape).double().cpu(), 0.0).sum(-1)
+        greedy[:count] &= (best.view(wanted.shape).cpu() | ~real).all(-1)
 
     some = sum(bool(row.tokens) for row in rows)
     if some:

@@ -114,15 +114,15 @@ def most_likely(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.T
     rows, places = scores.shape
     size = 1 << round(math.log2(max(1, places / count)) / 2)  # as many groups to search as places in those chosen
     if size < _SMALLEST_GROUP:
-        found = scores.topk(count, dim=-1)
-        return found.values, found.indices
+        highest = scores.topk(count, dim=-1)
+        return highest.values, highest.indices
     whole = torch.nn.functional.pad(scores, (0, -places % size), value=-torch.inf) if places % size else scores
     groups = whole.view(rows, -1, size)
     chosen = groups.amax(-1).topk(count, dim=-1).indices
     held = groups.gather(1, chosen[..., None].expand(-1, -1, size)).flatten(1)
-    found = held.topk(count, dim=-1)
-    group = chosen.gather(-1, found.indices // size)
-    return found.values, group * size + found.indices % size
+    highest = held.topk(count, dim=-1)
+    group = chosen.gather(-1, highest.indices // size)
+    return highest.values, group * size + highest.indices % size
 
 
 def _refuse_nan(values: torch.Tensor) -> None:

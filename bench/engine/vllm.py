@@ -70,10 +70,10 @@ class VLLMPolicy(HFPolicy):
             for seed in seeds
         ]
         longest = max(map(len, prompts)) + decoding.max_new_tokens
-        found = self._engine(longest).generate(
+        outputs = self._engine(longest).generate(
             [{"prompt_token_ids": list(prompt)} for prompt in prompts], asked, use_tqdm=False
         )
-        return [_tokens(one.outputs[0], end) for one in found]
+        return [_tokens(output.outputs[0], end) for output in outputs]
 
     def _engine(self, room: int) -> Any:
         """An engine of vLLM with room for sequences of so many tokens, made when it is first asked for."""

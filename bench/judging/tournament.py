@@ -83,7 +83,7 @@ def play(  # noqa: PLR0917 - all that a comparison is made of
     progress: "Progress",
     most: int | None = None,
 ) -> Tournament:
-    """Have all pairs of systems judged on what they all have, and keep every answer in `folder`: it can go on.
+    """Have all pairs of systems judged on the prompts that they share; every answer is kept in `folder`, to resume.
 
     Args:
         outputs: Of each system, by its label.
@@ -115,17 +115,17 @@ def play(  # noqa: PLR0917 - all that a comparison is made of
     pairs: list[AnswerPair] = []
     for i, j in combinations(range(len(labels)), 2):
         for key in shared:
-            (text, one), (_, two) = outputs[labels[i]][key], outputs[labels[j]][key]
-            swapped = two < one  # one question whichever system comes first
-            first, second = (two, one) if swapped else (one, two)
+            (text, first_output), (_, second_output) = outputs[labels[i]][key], outputs[labels[j]][key]
+            swapped = second_output < first_output  # one question whichever system comes first
+            first, second = (second_output, first_output) if swapped else (first_output, second_output)
             # Named by content: what was judged once is found again, whoever wrote it.
             pairs.append(AnswerPair(hash_text("\x00".join((text, first, second)))[:32], text, first, second))
             owners.append((j, i, key[1]) if swapped else (i, j, key[1]))
     with alone(folder.absolute(), progress):
         _begin(folder, spec, template, assets)
         with SampleFile(folder / "answers.jsonl") as held, progress.bar("judge", 2 * len(pairs), "verdicts") as bar:
-            found = verdicts(lambda: open_judge(spec, assets, progress), pairs, template, 0, held, bar)
-        result = _tournament(labels, prompts, found, owners)
+            given = verdicts(lambda: open_judge(spec, assets, progress), pairs, template, 0, held, bar)
+        result = _tournament(labels, prompts, given, owners)
         write_json(folder / "result.json", asdict(result))
     return result
 
@@ -147,18 +147,18 @@ def _begin(folder: Path, spec: GeneratorSpec, template: str, assets: "AssetCatal
 def _tournament(
     labels: Sequence[str],
     prompts: Sequence[str],
-    found: Sequence[Verdict],
+    given: Sequence[Verdict],
     owners: Sequence[tuple[int, int, str]],
 ) -> Tournament:
     """The figures; `owners` are the two systems and the prompt of each verdict."""
-    known = [one for one in found if one.preference is not None]
+    known = [one for one in given if one.preference is not None]
     if not known:
         raise MissingError("the judge has given no verdict", mend="another judge, or another --template")
     places = {prompt: place for place, prompt in enumerate(prompts)}
     wins = np.zeros((len(prompts), len(labels), len(labels)))
     failed = Counter[int]()
-    for one, (i, j, prompt) in zip(found, owners, strict=True):
-        if (preferred := one.preference) is None:
+    for verdict, (i, j, prompt) in zip(given, owners, strict=True):
+        if (preferred := verdict.preference) is None:
             failed.update((i, j))
             continue
         wins[places[prompt], i, j] += preferred
@@ -170,7 +170,7 @@ def _tournament(
     return Tournament(
         standings=_standings(labels, wins, shares, failed),
         pairs=len(known),
-        failed=len(found) - len(known),
+        failed=len(given) - len(known),
         equal=len(known) - len(asked),
         tie_share=sum(one.labels == ("C", "C") for one in asked) / len(asked) if asked else None,
         order_agreement=sum(one.agrees for one in asked) / len(asked) if asked else None,
@@ -183,18 +183,18 @@ def _standings(
 ) -> list[TournamentStanding]:
     """The systems by strength; those that no verdict ties to the others have none."""
     tied = connected(wins.sum(0))
-    some = wins[:, tied][:, :, tied]
-    scores, (low, high) = strengths(some.sum(0)), intervals(some)
-    found: dict[int, tuple[float, float | None, float | None]] = {
+    tied_wins = wins[:, tied][:, :, tied]
+    scores, (low, high) = strengths(tied_wins.sum(0)), intervals(tied_wins)
+    places: dict[int, tuple[float, float | None, float | None]] = {
         i: (float(score), _or_none(below), _or_none(above))
         for i, score, below, above in zip(tied, scores, low, high, strict=True)
     }
 
     def standing(i: int) -> TournamentStanding:
-        score, ci_low, ci_high = found.get(i, (None, None, None))
+        score, ci_low, ci_high = places.get(i, (None, None, None))
         return TournamentStanding(labels[i], score, ci_low, ci_high, shares[i], failed.get(i, 0))
 
-    order = sorted(range(len(labels)), key=lambda i: -found[i][0] if i in found else math.inf)
+    order = sorted(range(len(labels)), key=lambda i: -places[i][0] if i in places else math.inf)
     return [standing(i) for i in order]
 
 

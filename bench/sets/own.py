@@ -1,4 +1,4 @@
-"""Self-generation: the base model continues training prompts, the scorer parts what it wrote."""
+"""Self-generation: the base model continues training prompts, and the scorer splits what it wrote."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -47,12 +47,12 @@ def connected(wins: Array) -> list[int]:
     """
     met = (wins + wins.T) > 0
     open_ = [int(met.any(1).argmax())] if met.any() else []
-    found = set(open_)
+    reached = set(open_)
     while open_:
-        new = {int(other) for other in np.flatnonzero(met[open_.pop()])} - found
-        found |= new
+        new = {int(other) for other in np.flatnonzero(met[open_.pop()])} - reached
+        reached |= new
         open_.extend(new)
-    return sorted(found)
+    return sorted(reached)
 
 
 def intervals(wins: Array, seed: int = 0, resamples: int = RESAMPLES) -> tuple[Array, Array]:
@@ -73,5 +73,5 @@ def intervals(wins: Array, seed: int = 0, resamples: int = RESAMPLES) -> tuple[A
     total = wins.sum(0)
     drawn = strengths(np.tensordot(counts.astype(np.float64), wins, axes=1), (total + total.T) > 0)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    told = high - low > _SAME
-    return np.where(told, low, np.nan), np.where(told, high, np.nan)
+    differs = high - low > _SAME
+    return np.where(differs, low, np.nan), np.where(differs, high, np.nan)

@@ -144,10 +144,10 @@ def sums(values: Array, weights: Array, cluster: NDArray[np.int64], n_clusters: 
 
 def statistic(evidence: Evidence, clusters: Sequence[str]) -> Statistic:
     """The evidence's statistic as a function of how often each of `clusters` is counted."""
-    found = observations(evidence, clusters)
+    observed = observations(evidence, clusters)
     if evidence.statistic == "median":
-        return Median(*found, len(clusters))
-    return Ratio(sums(*found, len(clusters)), exp=evidence.statistic == "exp_mean")
+        return Median(*observed, len(clusters))
+    return Ratio(sums(*observed, len(clusters)), exp=evidence.statistic == "exp_mean")
 
 
 def once(statistic: Statistic, n_clusters: int) -> float:

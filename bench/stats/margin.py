@@ -104,8 +104,8 @@ def contrast(
         MissingError: fewer than two clusters were observed in every entry of both sides, or `relative` and a figure is
             not above 0.
     """
-    found = [present(one) for one in (*a, *b)]
-    clusters = sorted(set.intersection(*found)) if a and b else []
+    observed = [present(one) for one in (*a, *b)]
+    clusters = sorted(set.intersection(*observed)) if a and b else []
     if len(clusters) < _FEWEST:
         raise MissingError("the two sides have fewer than two prompts or questions in common")
     statistics = [statistic(one, clusters) for one in (*a, *b)]
@@ -123,7 +123,7 @@ def contrast(
         value=gap if abs(gap) > _SAME else 0.0,  # the same observations in another order
         error=error,
         n_clusters=len(clusters),
-        n_left_out=len(set.union(*found)) - len(clusters),
+        n_left_out=len(set.union(*observed)) - len(clusters),
         bounded=not relative and all(one.bounded and one.statistic == "mean" for one in (*a, *b)),
     )
 

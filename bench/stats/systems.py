@@ -89,11 +89,11 @@ class Systems:
         observed = np.concatenate([evidence.value for evidence in evidences])
         if bounded and np.ptp(observed) == 0:
             return _exact(float(observed[0]), len(clusters), (0.0, 1.0), self._level)
-        found = self._bootstrap(clusters, system)
+        drawn = self._bootstrap(clusters, system)
         if all(evidence.statistic != "mean" and _is_positive(evidence) for evidence in evidences):
-            ends = self._ends(found.log(), len(clusters))
+            ends = self._ends(drawn.log(), len(clusters))
             return ends and Interval(math.exp(ends.low), math.exp(ends.high))
-        return self._ends(found, len(clusters), (0.0, 1.0) if bounded else None)
+        return self._ends(drawn, len(clusters), (0.0, 1.0) if bounded else None)
 
     def difference(self, a: int, b: int, *, relative: bool = False) -> Difference:
         """The paired difference of two systems: see `bench.stats.difference`."""
@@ -101,19 +101,19 @@ class Systems:
         first, second = self._bootstrap(clusters, a), self._bootstrap(clusters, b)
         if relative and not (first.figure > 0 and second.figure > 0):
             raise MissingError("a relative difference needs two figures above 0", mend="compare the absolute one")
-        found = first.log() - second.log() if relative else first - second
+        gap = first.log() - second.log() if relative else first - second
         evidences = [*self._systems[a], *self._systems[b]]
         shares = not relative and all(one.bounded and one.statistic == "mean" for one in evidences)
         ends: Interval | None = None
         if len(clusters) >= _FEWEST:
-            agree = np.ptp(found.drawn) < _SAME and not any(one.variance > _SAME for one in found.seeds)
+            agree = np.ptp(gap.drawn) < _SAME and not any(one.variance > _SAME for one in gap.seeds)
             if shares and agree:
-                ends = _exact(found.figure, len(clusters), (-1.0, 1.0), self._level)
+                ends = _exact(gap.figure, len(clusters), (-1.0, 1.0), self._level)
             else:
-                ends = self._ends(found, len(clusters), (-1.0, 1.0) if shares else None)
+                ends = self._ends(gap, len(clusters), (-1.0, 1.0) if shares else None)
         if relative:
             ends = ends and Interval(math.expm1(ends.low), math.expm1(ends.high))
-        value = math.expm1(found.figure) if relative else found.figure
+        value = math.expm1(gap.figure) if relative else gap.figure
         return Difference(value, ends.low if ends else None, ends.high if ends else None, len(clusters), left_out)
 
     def significance(self, a: int, b: int) -> Significance:
@@ -129,13 +129,13 @@ class Systems:
 
     def _common(self, a: int, b: int) -> tuple[Clusters, int]:
         """The clusters with observations in every entry of both systems, and how many only some have."""
-        found = [*self._present[a], *self._present[b]]
-        clusters = sorted(set.intersection(*found)) if self._systems[a] and self._systems[b] else []
+        observed = [*self._present[a], *self._present[b]]
+        clusters = sorted(set.intersection(*observed)) if self._systems[a] and self._systems[b] else []
         if not clusters:
             raise MissingError(
                 "the two runs have no prompt or question in common", mend="compare runs on the same data"
             )
-        return tuple(clusters), len(set.union(*found)) - len(clusters)
+        return tuple(clusters), len(set.union(*observed)) - len(clusters)
 
     def _sharing(self, clusters: Clusters, *wanted: int) -> list[int]:
         """These systems and all others that were observed on all of `clusters`."""
@@ -171,15 +171,15 @@ class Systems:
     def _moved(self, clusters: Clusters, sides: Sequence[Side]) -> list[Array]:
         return exchange([side.sums for side in sides], len(clusters), self._resamples, self._seed)
 
-    def _ends(self, found: "_Drawn", n_clusters: int, support: tuple[float, float] | None = None) -> Interval | None:
+    def _ends(self, drawn: "_Drawn", n_clusters: int, support: tuple[float, float] | None = None) -> Interval | None:
         """The widened percentile interval, kept within `support`."""
-        known = found.drawn[np.isfinite(found.drawn)]  # a resample without any observation says nothing
+        known = drawn.drawn[np.isfinite(drawn.drawn)]  # a resample without any observation says nothing
         if not len(known):
             return None
         tails = np.quantile(known, [(1 - self._level) / 2, (1 + self._level) / 2])
         prompts = float(known.var()) * n_clusters / (n_clusters - 1)
         low, high = widened(
-            found.figure, (float(tails[0]), float(tails[1])), prompts, n_clusters, found.seeds, self._level
+            drawn.figure, (float(tails[0]), float(tails[1])), prompts, n_clusters, drawn.seeds, self._level
         )
         return Interval(max(low, support[0]), min(high, support[1])) if support else Interval(low, high)
 

@@ -147,11 +147,12 @@ def compare(a: Side, b: Side, moved: Callable[[], Sequence[Array]], resamples: i
         of_a, of_b = moved()
         shifts = of_b - of_a
     whole = [one.sums.sum(axis=0) for one in (a, b)]
-    found = _mean(whole[0] + shifts) - _mean(whole[1] - shifts)
+    exchanged = _mean(whole[0] + shifts) - _mean(whole[1] - shifts)
     observed = abs(float(_mean(whole[0]) - _mean(whole[1])))
-    distance = shrunk(observed, float(np.mean(found**2)), max(2, count), (a.seeds, b.seeds))
-    hits = int((np.abs(found) >= distance * (1 - 1e-9) - _ROUNDING).sum())
-    return Significance(hits / len(found) if exact else (hits + 1) / (len(found) + 1), "permutation", exact, count)
+    distance = shrunk(observed, float(np.mean(exchanged**2)), max(2, count), (a.seeds, b.seeds))
+    hits = int((np.abs(exchanged) >= distance * (1 - 1e-9) - _ROUNDING).sum())
+    p = hits / len(exchanged) if exact else (hits + 1) / (len(exchanged) + 1)
+    return Significance(p, "permutation", exact, count)
 
 
 def _is_right_or_wrong(sums: Array) -> bool:

@@ -11,7 +11,7 @@ from bench.spec import Decoding, GeneratorSpec
 from bench.writers.base import Answer, Done, Order, cut
 
 _NO_API = "the reply is none of an OpenAI-compatible API"
-_HOPELESS = 16  # requests that fail, before any has succeeded, until it is given up
+_HOPELESS = 16  # so many requests that fail, before any succeeds, end the work
 
 
 class EndpointWriter:

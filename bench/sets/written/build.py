@@ -1,4 +1,4 @@
-"""From sentences to contrastive sets: written by a generator, measured, filtered; begun once and gone on with."""
+"""From sentences to contrastive sets: a generator writes candidates, they are measured and filtered; it can resume."""
 
 import json
 from collections import Counter
@@ -41,7 +41,7 @@ class Build:
         folder: Where it lies.
         recipe: How the sets are made.
         sentences: Of what.
-        facts: What identifies the models, for the provenance and against going on with other ones.
+        facts: What identifies the models, for the provenance, and so that no other models resume the work.
         evaluation: Prompts that no text may meet.
         progress: Where to report.
     """
@@ -54,10 +54,11 @@ class Build:
     progress: Progress = field(default=SILENT)
 
     def begin(self, *, fresh: bool = False) -> None:
-        """Write down what is made here, or find that it is the same that was begun; `fresh` throws that away.
+        """Write down what is made here, or find that the same work has begun; `fresh` throws away what it made.
 
         Raises:
             UsageError: something else was begun in the folder.
+            MissingError: the file that says what was begun is damaged.
         """
         for name in _FILES if fresh and (self.folder / _MARKER).exists() else ():
             (self.folder / name).unlink(missing_ok=True)
@@ -108,7 +109,7 @@ class Build:
         Args:
             writer: Writes.
             meter: Measures.
-            ahead: Whether to measure while the writer goes on: it waits for others, and not for this machine.
+            ahead: Whether to measure while the writer writes the next: for a writer that waits for another machine.
         """
         total = len(self._wanted)
 
@@ -144,17 +145,17 @@ class Build:
 
     def _tell(self, rows: Sequence[Candidate]) -> None:
         sentences = {row["sentence_id"] for row in rows}
-        found = len(apply_filters(rows, self.recipe, self.evaluation).kept)
-        self.progress.note(f"{len(rows)} candidates of {len(sentences)} sentences so far: {found} sets")
+        count = len(apply_filters(rows, self.recipe, self.evaluation).kept)
+        self.progress.note(f"{len(rows)} candidates of {len(sentences)} sentences so far: {count} sets")
 
     def finish(self) -> dict[str, Any]:
-        """Filter what was written, and write the sets, each candidate's verdict and the report.
+        """Filter the candidates, and write the sets, each candidate's verdict and the report.
 
         Returns:
             The report: sentences, sets, sets too small, texts of each kind, failed requests, the yield of each filter.
 
         Raises:
-            MissingError: no set is left; filtered and report are there nevertheless.
+            MissingError: no set is left; verdicts and report are written nevertheless.
         """
         wanted = {sentence.id: place for place, sentence in enumerate(self.sentences)}
         rows = [row for row in read_jsonl(self.folder / "candidates.jsonl") if row["sentence_id"] in wanted]
@@ -253,13 +254,13 @@ def _mean(rows: Sequence[Candidate], kind: str, name: str) -> float | None:
 
 def _worst(report: dict[str, Any]) -> str:
     """What dropped most of each kind."""
-    found = []
+    reasons = []
     for kind in TEXT_KINDS:
         steps = [one for one in report["yields"] if one["kind"] == kind and one["filter"] != "all"]
         if steps:
             worst = max(steps, key=lambda one: one["dropped"])
-            found.append(f"{kind}s: '{worst['filter']}' dropped {worst['dropped']} of {worst['in']}")
-    return "; ".join(found)
+            reasons.append(f"{kind}s: '{worst['filter']}' dropped {worst['dropped']} of {worst['in']}")
+    return "; ".join(reasons)
 
 
 def _lines(rows: Iterable[dict[str, Any]]) -> str:

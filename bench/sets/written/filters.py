@@ -17,7 +17,7 @@ failure, ended, toxicity, similarity, rouge_l, length_ratio, language, log_perpl
 
 
 def cleaned(text: str) -> str:
-    """A candidate without what stands around it: white space, and quotes that embrace all of it."""
+    """A candidate without the white space around it, and without quotes that enclose all of it."""
     text = text.encode("utf-8", "replace").decode().strip()  # no lone surrogates: tokenizers refuse them
     for opening, closing in ('""', "''", "\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb"):
         inner = text[1:-1]
@@ -49,8 +49,9 @@ class FilterResult:
 def apply_filters(rows: Sequence[Candidate], recipe: Recipe, evaluation: Sequence[str]) -> FilterResult:
     """Which candidates are kept, and why the others are not; the first reason counts.
 
-    The filters look at one candidate after the other, in the order of the rows; then goes a text that an earlier one
-    has already, then the negatives whose perplexity is far from that of the positives that are left.
+    First each candidate is judged by itself, in the order of the rows. Then texts are dropped that meet an evaluation
+    prompt or that an earlier candidate has already. Last go the negatives whose perplexity is far from that of the
+    positives that are left.
 
     Args:
         rows: Measured candidates.
@@ -96,7 +97,7 @@ def _first(row: Candidate, filters: Filters) -> str | None:
 
 
 def _toxicity(row: Candidate, filters: Filters) -> bool:
-    return filters.kind_of(row["toxicity"]) != row["kind"]
+    return bool(filters.kind_of(row["toxicity"]) != row["kind"])
 
 
 def _length(row: Candidate, filters: Filters) -> bool:

@@ -36,7 +36,7 @@ class Meter:
         self._languages: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
     def measure(self, rows: Sequence[Candidate]) -> None:
-        """Fill in what is measured; what has no text stays null, and a score that cannot be had too."""
+        """Fill in what is measured. A candidate without a text keeps nulls, and so does a score that fails."""
         written = [row for row in rows if row["text"] and row["text"].strip()]
         texts, sentences = [row["text"] for row in written], [row["sentence"] for row in written]
         scores = self._scorer.score(texts)

@@ -1,4 +1,4 @@
-"""A recipe carried out: what it needs is found first, and loaded where something is left to write."""
+"""Carry out a recipe: find first what it needs, and load it where something is left to write."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -69,7 +69,7 @@ class RecipeRunner:
         }
 
     def carry_out(self, sentences: Sequence[Sentence], folder: Path, *, fresh: bool = False) -> dict[str, Any]:
-        """Make the sets of some sentences in a folder, or go on with them, and return the report.
+        """Make the sets of some sentences in a folder, resuming what was begun there, and return the report.
 
         Raises:
             UsageError: something else was begun in the folder.
@@ -113,5 +113,5 @@ class RecipeRunner:
         )
 
 
-def _named(found: Resolved | None) -> dict[str, Any] | None:
-    return None if found is None else {"id": found.id, "sha256": found.sha256}
+def _named(resolved: Resolved | None) -> dict[str, Any] | None:
+    return None if resolved is None else {"id": resolved.id, "sha256": resolved.sha256}

@@ -72,8 +72,8 @@ def statistics(
             pairs = [(text, sentence) for text, sentence in about if sentence.strip()]
             own["similarity"] = encoder.similarity([text for text, _ in pairs], [sentence for _, sentence in pairs])
         if policy:
-            found = log_perplexities(policy, [(one.anchor, text.text) for _, one, text in rows])
-            phis = [(number, phi) for (number, _, _), phi in zip(rows, found, strict=True) if phi is not None]
+            perplexities = log_perplexities(policy, [(one.anchor, text.text) for _, one, text in rows])
+            phis = [(number, phi) for (number, _, _), phi in zip(rows, perplexities, strict=True) if phi is not None]
             own["log_perplexity"] = [phi for _, phi in phis]
             by_set: dict[int, list[float]] = {}
             for number, phi in phis:
@@ -98,11 +98,11 @@ def _met(sets: ContrastiveSets, evaluation: Sequence[str]) -> int:
 
 def _sizes(sets: ContrastiveSets) -> dict[str, int]:
     counts = {kind: [len(getattr(one, kind)) for one in sets.sets] for kind in _KINDS}
-    found = {"anchors": len(sets)}
-    for kind, some in counts.items():
-        found |= {kind: sum(some), f"anchors_without_{kind}": some.count(0)}
-        found |= {f"least_{kind}": min(some), f"median_{kind}": int(median(some)), f"most_{kind}": max(some)}
-    return found
+    sizes = {"anchors": len(sets)}
+    for kind, counted in counts.items():
+        sizes |= {kind: sum(counted), f"anchors_without_{kind}": counted.count(0)}
+        sizes |= {f"least_{kind}": min(counted), f"median_{kind}": int(median(counted)), f"most_{kind}": max(counted)}
+    return sizes
 
 
 def _quartiles(values: Sequence[float]) -> dict[str, float]:
