@@ -71,6 +71,8 @@ def samples_of(scores, label):
     """Lines of `samples/rtp.jsonl` with these scores."""
     for (prompt, sample), score in np.ndenumerate(scores):
         yield {
+            "kind": "continuation",
+            "version": 2,
             "prompt_id": f"p{prompt}",
             "sample": sample,
             "group": "toxic",

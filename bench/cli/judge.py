@@ -67,7 +67,6 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
 def _outputs(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
     """What each system wrote in a task, by its label; seeds of one configuration are one system."""
     from bench.errors import MissingError, UsageError
-    from bench.store.files import read_jsonl
     from reports.table.columns import Notes, columns_of, finished_runs
 
     progress, notes = console_progress(), Notes()
@@ -88,11 +87,12 @@ def _outputs(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
             if not path.exists():
                 has = ", ".join(sorted(one.stem for one in path.parent.glob("*.jsonl"))) or "none"
                 raise UsageError(f"run {run.id} has no samples of '{task}'", mend=f"it has those of: {has}")
-            for row in read_jsonl(path):
-                if not isinstance(row.get("continuation"), str):
-                    raise UsageError(f"the samples of '{task}' are no texts", mend="name another --task")
-                key = (run.manifest.seed, str(row["prompt_id"]), int(row["sample"]))
-                rows[key] = (str(row["prompt"]), row["continuation"])
+            samples = run.samples(task)
+            if not samples and path.stat().st_size:
+                raise UsageError(f"the samples of '{task}' are no texts", mend="name another --task")
+            for sample in samples:
+                key = (run.manifest.seed, sample.prompt_id, sample.sample)
+                rows[key] = (sample.prompt, sample.continuation)
         found[column.label] = rows
     return found
 

@@ -16,9 +16,9 @@ from bench.hashing import hash_text
 from bench.judging.verdicts import AnswerPair, Verdict, check_template, open_judge, position_bias, verdicts
 from bench.spec import GeneratorSpec
 from bench.stats.bradley_terry import connected, intervals, strengths
+from bench.store.appended import AppendedFile
 from bench.store.files import write_json
 from bench.store.lock import alone
-from bench.store.samples import SampleFile
 from bench.store.workfolder import claim
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def play(  # noqa: PLR0917 - all that a comparison is made of
             owners.append((j, i, key[1]) if swapped else (i, j, key[1]))
     with alone(folder.absolute(), progress):
         _begin(folder, spec, template, assets)
-        with SampleFile(folder / "answers.jsonl") as held, progress.bar("judge", 2 * len(pairs), "verdicts") as bar:
+        with AppendedFile(folder / "answers.jsonl") as held, progress.bar("judge", 2 * len(pairs), "verdicts") as bar:
             given = verdicts(lambda: open_judge(spec, assets, progress), pairs, template, 0, held, bar)
         result = _tournament(labels, prompts, given, owners)
         write_json(folder / "result.json", asdict(result))

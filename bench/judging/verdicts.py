@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.assets.catalogue import AssetCatalogue
     from bench.policy import Policy
     from bench.progress import Bar, Progress
-    from bench.store.samples import SampleFile
+    from bench.store.appended import AppendedFile
     from bench.writers.endpoint import EndpointWriter
 
 Label = Literal["A", "B", "C"]
@@ -176,7 +176,7 @@ def letter(reply: str | None) -> Label | None:
 
 
 def verdicts(
-    judge: Callable[[], Judge], pairs: Sequence[AnswerPair], template: str, seed: int, held: "SampleFile", bar: "Bar"
+    judge: Callable[[], Judge], pairs: Sequence[AnswerPair], template: str, seed: int, held: "AppendedFile", bar: "Bar"
 ) -> list[Verdict]:
     """Ask about each pair in both orders, in a shuffled sequence; what was answered before is not asked again.
 
@@ -202,7 +202,7 @@ def verdicts(
         random.Random(seed).shuffle(questions)  # noqa: S311 - no secret
         for name, label in judge().answers(questions, known_good=bool(held.rows)):
             pair, order = asked_as[name]
-            yield [{"pair": pair, "order": order, "label": label}]
+            yield [{"kind": "verdict", "version": 2, "pair": pair, "order": order, "label": label}]
 
     bar.advance(2 * len(pairs) - len(wanted))
     resume(

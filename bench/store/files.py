@@ -43,10 +43,10 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; lone surrogates, which a model may write, are read as they were written."""
-    return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"), parse_constant=_refuse)
+    return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"), parse_constant=refuse_constant)
 
 
-def _refuse(constant: str) -> float:
+def refuse_constant(constant: str) -> float:
     """NaN and infinity are no JSON."""
     raise ValueError(f"{constant} is no JSON")
 
@@ -56,7 +56,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8", errors="surrogatepass").split("\n")
-    return [json.loads(line, parse_constant=_refuse) for line in lines[:-1] if line]
+    return [json.loads(line, parse_constant=refuse_constant) for line in lines[:-1] if line]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from bench.errors import MissingError, UsageError, did_you_mean
 from bench.progress import SILENT, Progress
 from bench.store.files import read_json
 from bench.store.record import READ_VERSIONS, SCHEMA_VERSION, Evidence, Manifest, Result, TaskResult
+from bench.store.samples import Sample, read_samples
 
 _M = TypeVar("_M")
 _TRAINING = TypeAdapter(list[dict[str, float]])
@@ -53,6 +54,16 @@ class Run:
         return str((self.manifest.suite.get("attribute") or {}).get("name", "toxicity"))
 
     @property
+    def adjective(self) -> str:
+        """What a text is called whose score reaches the threshold."""
+        return str((self.manifest.suite.get("attribute") or {}).get("adjective", "toxic"))
+
+    @property
+    def lower_is_wanted(self) -> bool:
+        """Whether its suite wants little of what it controls."""
+        return bool((self.manifest.suite.get("attribute") or {}).get("wanted", "low") == "low")
+
+    @property
     def status(self) -> str:
         """`done`, `failed` or `started`; a run without a result is never done."""
         if self.result is not None:
@@ -87,6 +98,15 @@ class Run:
         """
         paths = sorted((self.path / "training").glob("*.json"))
         return {path.stem: _read(path, _TRAINING.validate_python) for path in paths}
+
+    def samples(self, task: str) -> list[Sample]:
+        """The continuations that a task left, read anew at each call; none where they are not kept.
+
+        Raises:
+            MissingError: the file is damaged.
+        """
+        path = self.path / "samples" / f"{task}.jsonl"
+        return [sample for sample in read_samples(path) if isinstance(sample, Sample)] if path.exists() else []
 
     @cached_property
     def evidence(self) -> dict[str, Evidence]:

@@ -1,46 +1,217 @@
-"""Samples of a task: JSON lines, appended batch by batch, so that an interrupted run loses one batch at most."""
+"""The samples of a run, `samples/<task>.jsonl`: one line each, typed, read and written here and nowhere else.
+
+A line says its `kind` and the `version` of its form. Lines of version 1 say neither: what they are follows from their
+keys, and they load as ever.
+"""
 
 import json
-from collections.abc import Callable, Iterable
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from bench.store.files import read_jsonl, write_text
+from bench.errors import MissingError
+from bench.store.appended import AppendedFile
+from bench.store.files import refuse_constant
+
+VERSION = 2
+_READ_VERSIONS = (1, 2)
+
+Row = dict[str, Any]
 
 
-class SampleFile:
-    """An append-only JSONL file; `rows` are the whole lines that were there when it was opened."""
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A continuation of a prompt.
 
-    def __init__(self, path: Path) -> None:
-        """Read what is there; a last line that was cut off is dropped from the file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.rows = read_jsonl(path)
-        if path.exists():
-            whole = path.read_bytes().rfind(b"\n") + 1
-            with path.open("r+b") as stream:
-                stream.truncate(whole)
-        self._path = path
-        self._stream = self._open()
+    Attributes:
+        prompt_id: The prompt's content id.
+        sample: The number of the continuation among the prompt's, from 0.
+        prompt: The prompt.
+        continuation: What was sampled.
+        scores: Its scores in [0, 1] by attribute; None where they could not be had.
+        group: The part of the data that the prompt belongs to, or the identity groups that it is about, joined by `+`.
+        tokens: Tokens sampled.
+        ended: Whether the model ended the text itself.
+    """
 
-    def append(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Append rows in one write, and hand them to the operating system."""
-        added = list(rows)
-        self._stream.write("".join(map(_line, added)))
-        self._stream.flush()
-        self.rows.extend(added)
+    kind: ClassVar[str] = "continuation"
 
-    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
-        """Drop all rows but the wanted ones, from the file as well."""
-        kept = [row for row in self.rows if wanted(row)]
-        if len(kept) < len(self.rows):
-            self._stream.close()
-            write_text(self._path, "".join(map(_line, kept)))
-            self._stream = self._open()
-            self.rows = kept
+    prompt_id: str
+    sample: int
+    prompt: str
+    continuation: str
+    scores: Mapping[str, float] | None
+    group: str | None = None
+    tokens: int = 0
+    ended: bool = False
 
-    def _open(self) -> TextIO:
-        return self._path.open("a", encoding="utf-8", errors="surrogatepass")
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing was said."""
+        return not self.continuation.strip()
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """A sample out of a line.
+
+        Raises:
+            ValueError: a value is missing or of another kind.
+        """
+        scores = row["scores"]
+        return cls(
+            prompt_id=_is(row["prompt_id"], str),
+            sample=_is(row["sample"], int),
+            prompt=_is(row["prompt"], str),
+            continuation=_is(row["continuation"], str),
+            scores=None if scores is None else {_is(name, str): _share(one) for name, one in scores.items()},
+            group=None if row.get("group") is None else _is(row["group"], str),
+            tokens=_is(row.get("tokens", 0), int),
+            ended=_is(row.get("ended", False), bool),
+        )
+
+    def row(self) -> Row:
+        """The line."""
+        return {
+            "prompt_id": self.prompt_id,
+            "sample": self.sample,
+            "group": self.group,
+            "prompt": self.prompt,
+            "continuation": self.continuation,
+            "tokens": self.tokens,
+            "ended": self.ended,
+            "scores": None if self.scores is None else dict(self.scores),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model answered to a document of an lm-eval task.
+
+    Attributes:
+        doc_hash: The document's identity.
+        filter: Which of lm-eval's filters the answer went through; `none` for none.
+        target: What is right.
+        responses: What was answered, as JSON values: (log-likelihood, greedy) by choice, or texts.
+        metrics: The task's metrics of this document.
+    """
+
+    kind: ClassVar[str] = "answer"
+
+    doc_hash: str
+    filter: str
+    target: str
+    responses: Any
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """An answer out of a line.
+
+        Raises:
+            ValueError: a value is missing or of another kind.
+        """
+        return cls(
+            doc_hash=_is(row["doc_hash"], str),
+            filter=_is(row.get("filter", "none"), str),
+            target=_is(row.get("target", ""), str),
+            responses=row.get("responses"),
+            metrics=dict(_is(row["metrics"], dict)),
+        )
+
+    def row(self) -> Row:
+        """The line."""
+        return {
+            "doc_hash": self.doc_hash,
+            "filter": self.filter,
+            "target": self.target,
+            "responses": self.responses,
+            "metrics": dict(self.metrics),
+        }
+
+
+S = TypeVar("S", Sample, Answer)
+_KINDS: dict[str, type[Sample] | type[Answer]] = {kind.kind: kind for kind in (Sample, Answer)}
+
+
+def read_samples(path: Path) -> Iterator[Sample | Answer]:
+    """The samples of a file one by one; a last line that was cut off is left out, as are lines of other kinds.
+
+    Raises:
+        MissingError: the file cannot be read or a line is damaged; the message says which, and nothing that is in it.
+    """
+    number = 0
+    unnumbered: Counter[str] = Counter()
+    try:
+        with path.open(encoding="utf-8", errors="surrogatepass", newline="\n") as stream:
+            for line in stream:
+                number += 1
+                if line.endswith("\n") and line.strip():
+                    row = json.loads(line, parse_constant=refuse_constant)
+                    if not isinstance(row, dict):
+                        raise ValueError("no mapping")
+                    if (sample := _sample(row, unnumbered)) is not None:
+                        yield sample
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"{path} is damaged (line {number}: {type(error).__name__})"
+        raise MissingError(what, mend="run that experiment again") from None
+
+
+def _sample(row: Row, unnumbered: Counter[str]) -> Sample | Answer | None:
+    version = row.get("version", 1)
+    if version not in _READ_VERSIONS:
+        raise ValueError("another version")
+    known = _of_version_1(row, unnumbered) if version == 1 else row
+    kind = _KINDS.get(known.get("kind", ""))
+    return kind.of(known) if kind else None
+
+
+def _of_version_1(row: Row, unnumbered: Counter[str]) -> Row:
+    """A line of version 1 with its kind; a continuation without a number has that of its place among its prompt's."""
+    if "continuation" in row and "prompt_id" in row:
+        if row.get("sample") is None:
+            row = {**row, "sample": unnumbered[row["prompt_id"]]}
+            unnumbered[row["prompt_id"]] += 1
+        return {**row, "kind": Sample.kind}
+    if "doc_hash" in row:
+        own = ("doc_hash", "filter", "target", "responses")
+        metrics = {name: one for name, one in row.items() if name not in own}
+        return {**{name: row[name] for name in own if name in row}, "metrics": metrics, "kind": Answer.kind}
+    return row
+
+
+class SampleFile(Generic[S]):
+    """The samples of a task, appended to; `samples` are those that were there when it was opened, and those added."""
+
+    def __init__(self, path: Path, kind: type[S]) -> None:
+        """Read what an interrupted run left.
+
+        Args:
+            path: The file.
+            kind: What its lines are.
+
+        Raises:
+            MissingError: a line is damaged.
+        """
+        found = list(read_samples(path)) if path.exists() else []
+        self.samples: list[S] = [sample for sample in found if isinstance(sample, kind)]
+        self._file = AppendedFile(path)
+
+    def append(self, samples: Iterable[S]) -> None:
+        """Append samples in one write, and hand them to the operating system."""
+        added = list(samples)
+        self._file.append(_line(sample) for sample in added)
+        self.samples.extend(added)
+
+    def keep(self, wanted: Callable[[S], bool]) -> None:
+        """Drop all samples but the wanted ones, from the file as well."""
+        kept = [sample for sample in self.samples if wanted(sample)]
+        if len(kept) < len(self.samples):
+            self._file.replace(_line(sample) for sample in kept)
+            self.samples = kept
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -50,8 +221,25 @@ class SampleFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the file."""
-        self._stream.close()
+        self._file.close()
 
 
-def _line(row: dict[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+def _line(sample: Sample | Answer) -> Row:
+    return {"kind": sample.kind, "version": VERSION, **sample.row()}
+
+
+_T = TypeVar("_T")
+
+
+def _is(value: object, kind: type[_T]) -> _T:
+    """A value that is of a kind; True is no number."""
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"not {kind.__name__}")
+    return value
+
+
+def _share(value: object) -> float:
+    """A score."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("not a finite number")
+    return float(value)

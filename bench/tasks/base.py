@@ -12,9 +12,9 @@ from bench.attribute import Attribute
 from bench.progress import Progress
 from bench.spec import Decoding, Spec
 from bench.stats import interval, value
-from bench.store.files import read_jsonl
+from bench.store.appended import AppendedFile
 from bench.store.record import DifferenceKind, Evidence, Metric, Role, TaskResult
-from bench.store.samples import SampleFile
+from bench.store.samples import Answer, Sample, SampleFile, read_samples
 
 if TYPE_CHECKING:
     from bench.policy import LoadedModel, Policy
@@ -84,6 +84,9 @@ class TaskConfig(Spec):
     task: str
 
 
+S = TypeVar("S", Sample, Answer)
+
+
 @dataclass
 class TaskContext:
     """What a task is given besides the policy.
@@ -116,19 +119,29 @@ class TaskContext:
     sampled: int = 0
     tasks: "Mapping[str, Task[Any]]" = field(default_factory=dict)
 
-    def samples(self, name: str) -> list[dict[str, Any]]:
-        """The samples that an earlier task of this run left."""
-        return read_jsonl(self.folder / f"{name}.jsonl")
+    def samples(self, name: str) -> list[Sample]:
+        """The continuations that an earlier task of this run left."""
+        path = self._path(name)
+        return [sample for sample in read_samples(path) if isinstance(sample, Sample)] if path.exists() else []
 
     def sheet(self, task: str) -> "MetricSheet":
         """An empty sheet for a task's metrics."""
         return MetricSheet(task, self.attribute)
 
     @contextmanager
-    def append(self, name: str) -> Iterator[SampleFile]:
+    def append(self, name: str, kind: type[S]) -> Iterator[SampleFile[S]]:
         """Open a task's samples to read what an interrupted run left and to append to."""
-        with SampleFile(self.folder / f"{name}.jsonl") as stream:
+        with SampleFile(self._path(name), kind) as stream:
             yield stream
+
+    @contextmanager
+    def append_rows(self, name: str) -> Iterator[AppendedFile]:
+        """Open a task's evidence that is no samples, in rows of its own, as `append` does."""
+        with AppendedFile(self._path(name)) as stream:
+            yield stream
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.jsonl"
 
     def take(self, wanted: int | None) -> int | None:
         """The smaller of the suite's own number and the run's limit."""

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.spec import Decoding
+from bench.store.samples import Sample
 from bench.tasks.base import TaskContext
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ class ContinuationRequest:
 
 def sample_and_score(
     name: str, policy: "Policy", prompts: Sequence[ContinuationRequest], decoding: Decoding, ctx: TaskContext
-) -> list[dict[str, Any]]:
-    """All continuations of the prompts with their scores: rows of `samples/<name>.jsonl`.
+) -> list[Sample]:
+    """All continuations of the prompts with their scores: those in `samples/<name>.jsonl`.
 
     Args:
         name: Of the samples, and of the bar.
@@ -39,13 +40,13 @@ def sample_and_score(
         ctx: The task's context; its tokens are counted up.
 
     Returns:
-        Rows of prompt_id, sample, group, prompt, continuation, tokens, ended, scores (null where they failed).
+        The samples, prompt by prompt.
     """
-    with ctx.append(name) as samples:
+    with ctx.append(name, Sample) as samples:
         _sample(name, policy, prompts, decoding, samples, ctx)
-        rows = samples.rows
+        found = samples.samples
     wanted = {prompt.id for prompt in prompts}
-    return [row for row in rows if row["prompt_id"] in wanted]
+    return [sample for sample in found if sample.prompt_id in wanted]
 
 
 def _sample(
@@ -53,7 +54,7 @@ def _sample(
     policy: "Policy",
     prompts: Sequence[ContinuationRequest],
     decoding: Decoding,
-    samples: "SampleFile",
+    samples: "SampleFile[Sample]",
     ctx: TaskContext,
 ) -> None:
     """Sample and score what an earlier, interrupted run of this experiment has not done."""
@@ -61,8 +62,8 @@ def _sample(
     from bench.engine.generation import Prompt, generate
 
     count = decoding.num_samples
-    have = Counter(row["prompt_id"] for row in samples.rows)
-    samples.keep(lambda row: have[row["prompt_id"]] == count)  # a prompt that was cut off is sampled anew
+    have = Counter(sample.prompt_id for sample in samples.samples)
+    samples.keep(lambda sample: have[sample.prompt_id] == count)  # a prompt that was cut off is sampled anew
     by_id = {prompt.id: prompt for prompt in prompts}
     todo = [Prompt(prompt.id, prompt.text, prompt.tokens) for prompt in prompts if have[prompt.id] != count]
     with ctx.progress.bar(name, len(prompts), "prompts") as bar:
@@ -70,17 +71,17 @@ def _sample(
         batches = generate(policy, todo, decoding, ctx.seed)
         for batch, scores in one_ahead(batches, lambda some: ctx.scorer.score([one.text for one in some])):
             samples.append(
-                {
-                    "prompt_id": one.prompt_id,
-                    "sample": one.sample,
-                    "group": by_id[one.prompt_id].group,
-                    "prompt": by_id[one.prompt_id].text,
-                    "continuation": one.text,
-                    "tokens": one.tokens,
-                    "ended": one.ended,
-                    "scores": score,
-                }
-                for one, score in zip(batch, scores, strict=True)
+                Sample(
+                    prompt_id=continuation.prompt_id,
+                    sample=continuation.sample,
+                    group=by_id[continuation.prompt_id].group,
+                    prompt=by_id[continuation.prompt_id].text,
+                    continuation=continuation.text,
+                    tokens=continuation.tokens,
+                    ended=continuation.ended,
+                    scores=own,
+                )
+                for continuation, own in zip(batch, scores, strict=True)
             )
             new_tokens = sum(continuation.tokens for continuation in batch)
             ctx.tokens += new_tokens

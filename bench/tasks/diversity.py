@@ -1,10 +1,12 @@
 """Diversity and degeneration of the sampled continuations (Li et al., 2016, arXiv 1510.03055: distinct-n)."""
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.store.record import TaskResult
+from bench.store.samples import Sample
 from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.rtp import SAMPLES
 
@@ -44,23 +46,23 @@ class Diversity(Task[DiversityConfig]):
         del policy
         rows = ctx.samples(SAMPLES)
         sheet = ctx.sheet(self.name)
-        empty = sum(not row["continuation"].strip() for row in rows)
+        empty = sum(row.is_blank for row in rows)
         for n, spec in DISTINCT.items():
             sheet.add(spec, evidence_by_cluster("mean", distinct(rows, n), bounded=True), n_empty=empty)
-        length = [(row["prompt_id"], float(row["tokens"])) for row in rows]
-        blank = [(row["prompt_id"], float(not row["continuation"].strip())) for row in rows]
-        again = [(row["prompt_id"], float(repeats(row["continuation"]))) for row in rows]
+        length = [(row.prompt_id, float(row.tokens)) for row in rows]
+        blank = [(row.prompt_id, float(row.is_blank)) for row in rows]
+        again = [(row.prompt_id, float(repeats(row.continuation))) for row in rows]
         sheet.add(LENGTH, evidence_by_cluster("mean", length), n_empty=empty)
         sheet.add(EMPTY, evidence_by_cluster("mean", blank, bounded=True))
         sheet.add(REPEATED, evidence_by_cluster("mean", again, bounded=True), n_empty=empty)
         return sheet.result()
 
 
-def distinct(rows: list[dict[str, Any]], n: int) -> list[tuple[str, float]]:
+def distinct(rows: Sequence[Sample], n: int) -> list[tuple[str, float]]:
     """Distinct-n of each prompt: different n-grams in all its samples over the samples' words; 0 without a word."""
     words: dict[str, list[list[str]]] = defaultdict(list)
     for row in rows:
-        words[row["prompt_id"]].append(row["continuation"].split())
+        words[row.prompt_id].append(row.continuation.split())
     scores = []
     for key, samples in words.items():
         total = sum(map(len, samples))

@@ -49,9 +49,9 @@ class Fluency(Task[FluencyConfig]):
         rows = ctx.samples(SAMPLES)
         requests, owners = [], []
         for row in rows:
-            if row["continuation"].strip():
-                requests.append(encode_after(policy.tokenizer, row["prompt"], row["continuation"]))
-                owners.append(row["prompt_id"])
+            if not row.is_blank:
+                requests.append(encode_after(policy.tokenizer, row.prompt, row.continuation))
+                owners.append(row.prompt_id)
         scored = nll_rows(policy, ctx, owners, requests, "fluency")
         sheet = ctx.sheet(self.name)
         empty = len(rows) - len(requests)
@@ -60,7 +60,7 @@ class Fluency(Task[FluencyConfig]):
             (MEDIAN, evidence_by_cluster("median", [(key, _exp(nll)) for key, nll, _ in scored])),
         ):
             sheet.add(spec, evidence, n_empty=empty)
-        unscored = [(row["prompt_id"], float(not row["continuation"].strip())) for row in rows]
+        unscored = [(row.prompt_id, float(row.is_blank)) for row in rows]
         sheet.add(UNSCORED, evidence_by_cluster("mean", unscored, bounded=True))
         return sheet.result()
 

@@ -62,7 +62,7 @@ class JudgeTask(Task[JudgeConfig]):
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
         """The base model answers the same, with the same random numbers; equal outputs are equally good unasked."""
         pairs, lost = self._pairs(policy, ctx)
-        with ctx.append(_NAME) as held, ctx.progress.bar(_NAME, 2 * len(pairs), "verdicts") as bar:
+        with ctx.append_rows(_NAME) as held, ctx.progress.bar(_NAME, 2 * len(pairs), "verdicts") as bar:
             found = verdicts(
                 lambda: open_judge(self.config.judge, ctx.assets, ctx.progress),
                 pairs,
@@ -80,16 +80,16 @@ class JudgeTask(Task[JudgeConfig]):
         requests = [task.request(policy, sentence) for sentence in chosen[: self.config.prompts]]
         texts = {request.id: request.text for request in requests}
         base = sample_and_score(BASE, policy, requests, task.config.decoding, ctx)
-        answers = {(row["prompt_id"], row["sample"]): row["continuation"] for row in base}
+        answers = {(row.prompt_id, row.sample): row.continuation for row in base}
         pairs = [
             AnswerPair(
-                f"{row['prompt_id']}/{row['sample']}",
-                texts[row["prompt_id"]],
-                row["continuation"],
-                answers[row["prompt_id"], row["sample"]],
+                f"{row.prompt_id}/{row.sample}",
+                texts[row.prompt_id],
+                row.continuation,
+                answers[row.prompt_id, row.sample],
             )
             for row in ctx.samples(self.config.of)
-            if row["prompt_id"] in texts
+            if row.prompt_id in texts
         ]
         return pairs, lost
 

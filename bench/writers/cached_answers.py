@@ -8,8 +8,8 @@ from bench.data.sentences import Sentence
 from bench.hashing import hash_json
 from bench.progress import Progress
 from bench.spec import Decoding, GeneratorSpec
+from bench.store.appended import AppendedFile
 from bench.store.lock import alone
-from bench.store.samples import SampleFile
 from bench.writers.base import Order
 from bench.writers.resume import Row, resume
 
@@ -61,7 +61,7 @@ def cached_answers(
                 for order, answers in batch
             ]
 
-    with alone(path.parent, progress), SampleFile(path) as held:
+    with alone(path.parent, progress), AppendedFile(path) as held:
         resume(
             held,
             {sentence.id: sentence for sentence in sentences},

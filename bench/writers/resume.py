@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from bench.progress import Bar
-    from bench.store.samples import SampleFile
+    from bench.store.appended import AppendedFile
 
 Row = dict[str, Any]
 K = TypeVar("K", bound=Hashable)
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def resume(
-    held: "SampleFile",
+    held: "AppendedFile",
     wanted: Mapping[K, T],
     work: Callable[[Mapping[K, T]], Iterable[Sequence[Row]]],
     bar: "AbstractContextManager[Bar]",

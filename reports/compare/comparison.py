@@ -1,7 +1,5 @@
 """Two systems side by side: what differs, on which questions and on which prompts. Texts come only if asked for."""
 
-import json
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,17 +8,16 @@ from typing import Any
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.stats import Difference, Systems, holm
 from bench.stats.estimate import observations
-from bench.store.files import read_jsonl
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from reports.gate.runs import differing_methods, latest, method_of
 from reports.table.cells import DifferenceVerdict, clean, verdict
 from reports.table.columns import Column
 from reports.table.comparable import refuse_incomparable, told
+from reports.table.roles import all_metrics, primary
 
 _ALPHA = 0.05
 _HALF = 0.5
-_SAMPLES = "rtp"
 
 
 @dataclass(frozen=True)
@@ -167,7 +164,9 @@ def compare(
         metrics = {key: metric for key, metric in metrics.items() if metric.task == task}
     changes = _corrected([_change(metric, *sides) for metric in metrics.values()])
     answers = [found for metric in metrics.values() if (found := _answers(metric, *sides))]
-    prompts = _prompts(first, second, texts=texts) if task in (None, _SAMPLES) else None
+    speaking = primary(all_metrics([*first, *second]), "attribute")
+    asked = speaking is not None and task in (None, speaking.task)
+    prompts = _prompts(first, second, speaking.task, texts=texts) if speaking and asked else None
     apart = [run.manifest.seed for run in first] != [run.manifest.seed for run in second]
     notes = [*left_out_of_a, *left_out_of_b, *(["the two were not run with the same seeds"] if apart else [])]
     return Comparison(
@@ -282,6 +281,7 @@ class _Scored:
     """A prompt of one system: of each seed the scores of its continuations."""
 
     text: str
+    lower_is_wanted: bool
     scores: list[list[float | None]]
     continuations: list[str]
 
@@ -293,80 +293,69 @@ class _Scored:
         for some in self.scores:
             yield [score for score in some if score is not None]
 
-    def largest(self) -> float:
-        return _mean([max(some) for some in self.seeds()])
+    def farthest(self) -> float:
+        """The score that is farthest from what is wanted, averaged over seeds."""
+        return _mean([self._worst(some) for some in self.seeds()])
 
     def mean(self) -> float:
         return _mean([_mean(some) for some in self.seeds()])
 
-    def toxic(self, threshold: float) -> bool:
-        return _mean([max(some) >= threshold for some in self.seeds()]) >= _HALF
+    def unwanted(self, threshold: float) -> bool:
+        """Whether some continuation is on the side that is not wanted, in at least half of the seeds."""
+        hits = [(self._worst(some) >= threshold) == self.lower_is_wanted for some in self.seeds()]
+        return _mean(hits) >= _HALF
 
     def worst(self) -> str:
         scores = [score for some in self.seeds() for score in some]
-        return self.continuations[scores.index(max(scores))]
+        return self.continuations[scores.index(self._worst(scores))]
+
+    def _worst(self, scores: Sequence[float]) -> float:
+        return (max if self.lower_is_wanted else min)(scores)
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _prompts(first: Sequence[Run], second: Sequence[Run], *, texts: bool) -> ComparedPrompts | None:
-    a, b = _scored(first), _scored(second)
+def _prompts(first: Sequence[Run], second: Sequence[Run], task: str, *, texts: bool) -> ComparedPrompts | None:
+    a, b = _scored(first, task), _scored(second, task)
     if not a and not b:
         return None
     threshold = float(first[0].manifest.scorer.get("threshold", 0.5))
     both = sorted(name for name in a.keys() & b.keys() if not a[name].failed and not b[name].failed)
-    toxic = [(a[name].toxic(threshold), b[name].toxic(threshold)) for name in both]
+    unwanted = [(a[name].unwanted(threshold), b[name].unwanted(threshold)) for name in both]
     changed = [_prompt(name, a[name], b[name], texts=texts) for name in both]
     changed.sort(key=lambda one: (one.max_b - one.max_a, one.mean_b - one.mean_a, one.id))
+    rose = [one for one in changed[::-1] if one.max_b > one.max_a]
+    fell = [one for one in changed if one.max_b < one.max_a]
     return ComparedPrompts(
         n=len(both),
-        to_toxic=toxic.count((False, True)),
-        to_clean=toxic.count((True, False)),
-        both_toxic=toxic.count((True, True)),
+        to_toxic=unwanted.count((False, True)),
+        to_clean=unwanted.count((True, False)),
+        both_toxic=unwanted.count((True, True)),
         failed_a=sum(one.failed for one in a.values()),
         failed_b=sum(one.failed for one in b.values()),
         only_one=len(a.keys() ^ b.keys()),
-        worse=tuple(one for one in changed[::-1] if one.max_b > one.max_a),
-        better=tuple(one for one in changed if one.max_b < one.max_a),
+        worse=tuple(rose if first[0].lower_is_wanted else fell),
+        better=tuple(fell if first[0].lower_is_wanted else rose),
     )
 
 
 def _prompt(name: str, a: _Scored, b: _Scored, *, texts: bool) -> ComparedPrompt:
-    found = ComparedPrompt(clean(name, 40), a.largest(), b.largest(), a.mean(), b.mean())
+    found = ComparedPrompt(clean(name, 40), a.farthest(), b.farthest(), a.mean(), b.mean())
     return replace(found, text=a.text, worst_a=a.worst(), worst_b=b.worst()) if texts else found
 
 
-def _scored(runs: Sequence[Run]) -> dict[str, _Scored]:
+def _scored(runs: Sequence[Run], task: str) -> dict[str, _Scored]:
     """The prompts that every run has, with the scores of each seed."""
     found: dict[str, _Scored] = {}
+    lower_is_wanted = runs[0].lower_is_wanted
     for run in runs:
         mine: dict[str, list[float | None]] = defaultdict(list)
-        for row in _rows(run):
-            name = row["prompt_id"]
-            mine[name].append(row["scores"]["toxicity"] if row["scores"] else None)
-            found.setdefault(name, _Scored(row["prompt"], [], [])).continuations.append(row["continuation"])
+        for sample in run.samples(task):
+            mine[sample.prompt_id].append((sample.scores or {}).get(run.attribute))
+            scored = found.setdefault(sample.prompt_id, _Scored(sample.prompt, lower_is_wanted, [], []))
+            scored.continuations.append(sample.continuation)
         for name, scores in mine.items():
             found[name].scores.append(scores)
     return {name: one for name, one in found.items() if len(one.scores) == len(runs)}
-
-
-def _rows(run: Run) -> Iterator[dict[str, Any]]:
-    """The lines of a run's samples.
-
-    Raises:
-        MissingError: a line is damaged.
-    """
-    path = run.path / "samples" / f"{_SAMPLES}.jsonl"
-    try:
-        for row in read_jsonl(path):
-            score = row["scores"]["toxicity"] if row["scores"] else None
-            if score is not None and not math.isfinite(score):
-                raise ValueError("not a number")
-            sound = all(isinstance(row[key], str) for key in ("prompt_id", "prompt", "continuation"))
-            if not sound or not (score is None or isinstance(score, int | float)):
-                raise ValueError("another kind of value")
-            yield row
-    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise MissingError(f"{path} is damaged ({type(error).__name__})", mend="run that experiment again") from None

@@ -4,28 +4,23 @@ import base64
 import gzip
 import json
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import MissingError
 from bench.store.runs import Run
+from bench.store.samples import Answer, Sample, read_samples
 from reports.page.text import shown
 from reports.table.cells import clean
 
-_ATTRIBUTE = "toxicity"
-_IDENTITY = ("doc_hash", "filter", "target", "responses")
 _LEVEL = 6
-
-Row = Mapping[str, Any]
 
 
 def gather(systems: Sequence[Sequence[Run]]) -> list[dict[str, Any]]:
     """The samples of each system's runs, task by task: those with texts first, then in the order of their names.
 
-    A task's samples are continuations (`texts`: lines with a prompt and a continuation) or answers (`questions`: lines
-    of lm-eval); files of another kind are left out.
+    A task's samples are continuations (`texts`) or answers (`questions`, of lm-eval).
 
     Returns:
         Of a task with `texts`: prompts with their ids, groups and lengths cut; the rows (prompt, seed, sample); and for
@@ -35,14 +30,24 @@ def gather(systems: Sequence[Sequence[Run]]) -> list[dict[str, Any]]:
     Raises:
         MissingError: a file is damaged.
     """
-    tasks: dict[str, _Texts | _Questions] = {}
+    texts: dict[str, _Texts] = {}
+    questions: dict[str, _Questions] = {}
     for place, runs in enumerate(systems):
         for run in runs:
             for path in sorted((run.path / "samples").glob("*.jsonl")):
-                for row in lines(path):
-                    _add(tasks, clean(path.stem, 80), place, run.manifest.seed, row)
-    found = [task.columns(name, len(systems)) for name, task in tasks.items()]
-    return sorted(found, key=lambda task: task["kind"] != "texts")
+                task, seed = clean(path.stem, 80), run.manifest.seed
+                for sample in _read(path):
+                    if isinstance(sample, Sample):
+                        score = (sample.scores or {}).get(run.attribute)
+                        texts.setdefault(task, _Texts()).add(place, seed, sample, score)
+                    else:  # each filter of an lm-eval task is a task of its own
+                        label = task if sample.filter == "none" else clean(f"{task} ({sample.filter})")
+                        questions.setdefault(label, _Questions()).add(place, seed, sample)
+    both = texts.keys() & questions.keys()  # a file may hold both
+    found = [task.columns(name, len(systems)) for name, task in texts.items()]
+    return found + [
+        task.columns(f"{name} (questions)" if name in both else name, len(systems)) for name, task in questions.items()
+    ]
 
 
 def count(tasks: Iterable[Mapping[str, Any]]) -> int:
@@ -61,40 +66,13 @@ def pack(value: object) -> str:
     return base64.b64encode(gzip.compress(text.encode("ascii"), _LEVEL, mtime=0)).decode("ascii")
 
 
-def lines(path: Path) -> Iterator[Row]:
-    """The whole lines of a JSONL file one by one; a last line that was cut off is left out.
-
-    Raises:
-        MissingError: a line is damaged; the message says which.
-    """
-    number = 0
+def _read(path: Path) -> Iterator[Sample | Answer]:
+    """The samples of a file; the remedy for a damaged one is the page's."""
     try:
-        with path.open(encoding="utf-8", errors="surrogatepass", newline="\n") as stream:
-            for line in stream:
-                number += 1
-                if line.endswith("\n") and line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise ValueError("no mapping")
-                    yield row
-    except (OSError, ValueError, RecursionError) as error:
-        what = f"{path} is damaged (line {number}: {type(error).__name__})"
-        raise MissingError(what, mend="run that experiment again, or leave the samples out (--no-samples)") from None
-
-
-def _add(tasks: "dict[str, _Texts | _Questions]", name: str, place: int, seed: int, row: Row) -> None:
-    """File a line under its task; each filter of an lm-eval task is a task of its own."""
-    kind: type[_Texts | _Questions]
-    if "continuation" in row and "prompt_id" in row:
-        kind, label = _Texts, name
-    elif "doc_hash" in row:
-        how = row.get("filter", "none")
-        kind, label = _Questions, name if how == "none" else clean(f"{name} ({how})")
-    else:
-        return
-    if not isinstance(tasks.setdefault(label, kind()), kind):  # a file may hold both
-        label = f"{label} ({'texts' if kind is _Texts else 'questions'})"
-    tasks.setdefault(label, kind()).add(place, seed, row)
+        yield from read_samples(path)
+    except MissingError as error:
+        mend = "run that experiment again, or leave the samples out (--no-samples)"
+        raise MissingError(error.what, mend=mend) from None
 
 
 class _Texts:
@@ -109,28 +87,20 @@ class _Texts:
         self._scores: dict[int, dict[int, float | None]] = {}
         self._left_out: dict[int, dict[int, int]] = {}
         self._prompts_left_out: dict[int, int] = {}
-        self._unnumbered: Counter[tuple[int, int, int]] = Counter()
 
-    def add(self, place: int, seed: int, row: Row) -> None:
-        prompt = self._prompt(row)
-        given = row.get("sample")
-        key = (prompt, seed, self._next(place, prompt, seed) if given is None else _whole(given))
+    def add(self, place: int, seed: int, sample: Sample, score: float | None) -> None:
+        key = (self._prompt(sample), seed, sample.sample)
         at = self._rows.setdefault(key, len(self._rows))
-        cut = shown(_text(row["continuation"]))
+        cut = shown(sample.continuation)
         self._texts.setdefault(place, {})[at] = cut.text
-        self._scores.setdefault(place, {})[at] = _score(row.get("scores"))
+        self._scores.setdefault(place, {})[at] = score
         if cut.left_out:
             self._left_out.setdefault(place, {})[at] = cut.left_out
 
-    def _next(self, place: int, prompt: int, seed: int) -> int:
-        """The number of a sample that has none: the order in which they stand."""
-        self._unnumbered[place, prompt, seed] += 1
-        return self._unnumbered[place, prompt, seed] - 1
-
-    def _prompt(self, row: Row) -> int:
-        name = _text(row["prompt_id"])
+    def _prompt(self, sample: Sample) -> int:
+        name = sample.prompt_id
         if name not in self._ids:
-            cut, group = shown(_text(row.get("prompt"))), row.get("group")
+            cut, group = shown(sample.prompt), sample.group
             if cut.left_out:
                 self._prompts_left_out[len(self._ids)] = cut.left_out
             self._ids[name] = len(self._ids)
@@ -169,19 +139,19 @@ class _Questions:
         self._metrics: dict[str, None] = {}
         self._runs: dict[int, dict[int, dict[int, tuple[Any, dict[str, float]]]]] = {}
 
-    def add(self, place: int, seed: int, row: Row) -> None:
-        name = _text(row["doc_hash"])
+    def add(self, place: int, seed: int, answer: Answer) -> None:
+        name = answer.doc_hash
         if name not in self._ids:
             self._ids[name] = len(self._ids)
-            self._targets.append(shown(_text(row.get("target"))).text)
+            self._targets.append(shown(answer.target).text)
         metrics = {
             clean(key, 40): float(value)
-            for key, value in row.items()
-            if key not in _IDENTITY and isinstance(value, bool | int | float) and math.isfinite(value)
+            for key, value in answer.metrics.items()
+            if isinstance(value, bool | int | float) and math.isfinite(value)
         }
         self._metrics |= dict.fromkeys(metrics)
         answers = self._runs.setdefault(place, {}).setdefault(seed, {})
-        answers[self._ids[name]] = (_answer(row.get("responses")), metrics)
+        answers[self._ids[name]] = (_answer(answer.responses), metrics)
 
     def columns(self, name: str, num_systems: int) -> dict[str, Any]:
         def column(answers: dict[int, tuple[Any, dict[str, float]]], metric: str) -> list[float | None]:
@@ -223,14 +193,3 @@ def _answer(responses: object) -> int | str | None:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
-
-
-def _whole(value: object) -> int:
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
-
-
-def _score(scores: object) -> float | None:
-    """The score of a text, or None where scoring failed."""
-    value = scores.get(_ATTRIBUTE) if isinstance(scores, Mapping) else None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return value if is_number else None

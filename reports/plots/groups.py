@@ -11,8 +11,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from bench.stats import Systems, average
 from bench.store.record import Evidence
 from bench.store.runs import Run
+from bench.store.samples import Sample
 from reports.plots.bars import NAME, draw_rows, rows_height
-from reports.plots.records import Score, attribute_metric, caption_of, listed, named, scores_of, systems_of
+from reports.plots.records import attribute_metric, caption_of, listed, named, scores_of, systems_of
 from reports.plots.style import BASE, SOFT, add_below, describe, freeze, new_figure, short
 from reports.table.build import build
 from reports.table.cells import Caption, Table
@@ -101,9 +102,9 @@ def _by_score(columns: Sequence[Column], caption: Caption) -> dict[str, list[Bar
     return panes
 
 
-def evidence_of(rows: Sequence[Score], attribute: str, threshold: float) -> Evidence | None:
+def evidence_of(rows: Sequence[Sample], attribute: str, threshold: float) -> Evidence | None:
     """Which texts reach the threshold, by prompt; None where none has a score."""
-    known = [(row.prompt, row.scores[attribute]) for row in rows if row.scores and attribute in row.scores]
+    known = [(row.prompt_id, row.scores[attribute]) for row in rows if row.scores and attribute in row.scores]
     ids = list(dict.fromkeys(prompt for prompt, _ in known))
     places = {prompt: place for place, prompt in enumerate(ids)}
     if not known:

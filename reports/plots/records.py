@@ -1,14 +1,11 @@
 """What figures read from records, beyond what a table holds."""
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from bench.errors import MissingError, UsageError, did_you_mean
-from bench.store.files import read_jsonl
 from bench.store.record import Metric
 from bench.store.runs import Run
+from bench.store.samples import Sample
 from reports.table.build import build
 from reports.table.cells import Caption, Table, clean
 from reports.table.columns import Column, Notes, columns_of, finished_runs
@@ -18,16 +15,6 @@ from reports.table.roles import all_metrics, primary
 MOST = 48
 """Systems that a figure with a row or a pane for each can hold."""
 _LISTED = 4
-_SAMPLES = "rtp"
-
-
-@dataclass(frozen=True)
-class Score:
-    """A scored text: its prompt, its group of prompts, and its scores by attribute; None where scoring failed."""
-
-    prompt: str
-    group: str
-    scores: dict[str, float] | None
 
 
 def attribute_metric(runs: Sequence[Run], name: str | None) -> Metric:
@@ -92,27 +79,11 @@ def caption_of(runs: Sequence[Run]) -> Caption:
     return table.caption
 
 
-def scores_of(run: Run) -> list[Score]:
-    """The scored texts of a run; none where its samples are not kept.
+def scores_of(run: Run) -> list[Sample]:
+    """The scored texts of a run: of the task that the attribute is measured by; none where they are not kept.
 
     Raises:
         MissingError: the file is damaged.
     """
-    path = run.path / "samples" / f"{_SAMPLES}.jsonl"
-    try:
-        return [_score(row) for row in read_jsonl(path)]
-    except (OSError, ValueError, AttributeError) as error:
-        what = f"{clean(path)} cannot be read ({type(error).__name__})"
-        raise MissingError(what, mend="run that experiment again") from None
-
-
-def _score(row: dict[str, Any]) -> Score:
-    found = row.get("scores")
-    known = dict(_numbers(found)) if isinstance(found, dict) else {}
-    return Score(str(row.get("prompt_id")), str(row.get("group") or ""), known or None)
-
-
-def _numbers(scores: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    for name, value in scores.items():
-        if isinstance(value, int | float) and math.isfinite(value):
-            yield clean(name, 40), float(value)
+    speaking = primary(all_metrics([run]), "attribute")
+    return run.samples(speaking.task) if speaking else []

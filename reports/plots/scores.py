@@ -84,7 +84,7 @@ def _refuse_none(known: dict[str, Array], attributes: set[str], attribute: str) 
         return
     if attributes:
         raise UsageError(f"nothing here was scored for '{attribute}'", mend=did_you_mean(attribute, attributes))
-    raise MissingError("there are no scored texts in these runs", mend="take runs whose folder holds samples/rtp.jsonl")
+    raise MissingError("there are no scored texts in these runs", mend="take runs whose folder holds the samples")
 
 
 def curve(scores: Array) -> tuple[Array, Array]:

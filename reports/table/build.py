@@ -81,7 +81,6 @@ def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Captio
     same_task = [metric for metric in metrics.values() if speaking and metric.task == speaking.task]
     asked = [run.evidence[metric.key] for metric in same_task if metric.key in run.evidence]
     prompts = {name for evidence in asked for name in evidence.cluster_ids}
-    attribute = {"name": "toxicity", "wanted": "low", "adjective": "toxic", **(manifest.suite.get("attribute") or {})}
     seeds = sorted({run.manifest.seed for column in columns for run in column.runs})
     revision = manifest.model.get("revision")
     return Caption(
@@ -90,9 +89,9 @@ def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Captio
         revision=clean(revision, 60) if revision else None,
         dtype=clean(manifest.engine.get("dtype") or manifest.model.get("dtype", "?"), 20),
         scorer=clean(manifest.scorer.get("label", "?"), 120),
-        attribute=clean(attribute["name"], 60),
-        adjective=clean(attribute["adjective"], 60),
-        lower_is_wanted=attribute["wanted"] == "low",
+        attribute=clean(run.attribute, 60),
+        adjective=clean(run.adjective, 60),
+        lower_is_wanted=run.lower_is_wanted,
         threshold=manifest.scorer.get("threshold"),
         decoding=dict(manifest.decoding),
         num_prompts=len(prompts) or None,

@@ -18,8 +18,8 @@ from bench.progress import SILENT
 from bench.sets.written.build import Build
 from bench.sets.written.recipe import Recipe, Templates
 from bench.spec import Decoding, GeneratorSpec, validate
+from bench.store.appended import AppendedFile
 from bench.store.files import read_jsonl
-from bench.store.samples import SampleFile
 from bench.writers.base import Order
 from bench.writers.cached_answers import cached_answers
 from bench.writers.endpoint import EndpointWriter
@@ -270,7 +270,7 @@ def test_a_judge_behind_an_endpoint_is_asked_in_both_orders_and_only_what_failed
     unused: Any = None
 
     def judged() -> list[Verdict]:
-        with SampleFile(tmp_path / "answers.jsonl") as held, SILENT.bar("judge") as bar:
+        with AppendedFile(tmp_path / "answers.jsonl") as held, SILENT.bar("judge") as bar:
             return verdicts(lambda: open_judge(spec_of(server), unused, SILENT), pairs, TEMPLATE, 0, held, bar)
 
     found = judged()

@@ -21,6 +21,7 @@ from bench.attribute import TOXICITY
 from bench.errors import MissingError, UsageError
 from bench.store.files import read_json, write_json, write_text
 from bench.store.runs import list_runs
+from bench.store.samples import Sample
 from bench.tasks.rtp import attribute_metrics
 from reports import plots
 from reports.page.drawings import drawings
@@ -75,7 +76,7 @@ def with_groups(folder: Path, *, attributes=(), lost=0):
         if n < lost:
             row["scores"] = None
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-    measured = attribute_metrics(rows, TOXICITY)
+    measured = attribute_metrics([Sample.of(row) for row in rows], TOXICITY)
     write_json(folder / "tasks" / "rtp.json", measured.model_dump())
     others = [one for one in read_json(folder / "result.json")["metrics"] if one["task"] != "rtp"]
     metrics = [one.model_dump() for one in measured.metrics]

@@ -14,7 +14,7 @@ from bench.judging.verdicts import TEMPLATE, AnswerPair, Verdict, letter, open_j
 from bench.progress import SILENT
 from bench.spec import GeneratorSpec, validate
 from bench.stats.bradley_terry import connected, intervals, strengths
-from bench.store.samples import SampleFile
+from bench.store.appended import AppendedFile
 from bench.tasks.judge import JudgeTask, preference_metrics
 from bench.tasks.outputs.paraphrase import Paraphrase
 
@@ -40,7 +40,7 @@ class Scripted:
 
 
 def asked(judge: Any, folder: Any, pairs: Sequence[AnswerPair] = PAIRS) -> list[Verdict]:
-    with SampleFile(folder / "answers.jsonl") as held, SILENT.bar("judge") as bar:
+    with AppendedFile(folder / "answers.jsonl") as held, SILENT.bar("judge") as bar:
         return verdicts(lambda: judge, pairs, TEMPLATE, 0, held, bar)
 
 
@@ -285,7 +285,7 @@ def test_a_writer_is_asked_once_and_what_it_cannot_answer_is_failed(
     task.measure(tiny_policy, context)
     (path,) = (context.assets.cache / "written").glob("*/answers.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert {row["prompt"] for row in context.samples("paraphrase")} == {row["text"].strip() for row in rows}
+    assert {sample.prompt for sample in context.samples("paraphrase")} == {row["text"].strip() for row in rows}
     assert str(tiny_model) in {one.id for one in task.data(context.assets)}
     monkeypatch.setattr("bench.writers.opening.load_local", lambda *_: pytest.fail("it is asked once"))
     rows[0]["text"] = " "

@@ -16,8 +16,9 @@ from synthetic import PROMPTS, SAMPLES, write_run
 
 from bench.errors import MissingError, UsageError
 from bench.store.runs import list_runs, load_run
+from bench.store.samples import read_samples
 from reports.page.page import build_page as build_whole
-from reports.page.samples import count, gather, lines, pack
+from reports.page.samples import count, gather, pack
 from reports.page.text import LONGEST, shown, visible
 
 HOSTILE = {
@@ -244,12 +245,12 @@ def test_each_system_has_every_continuation_in_its_row(root):
     assert list(zip(prompts, seeds, samples, strict=True)) == sorted(zip(prompts, seeds, samples, strict=True))
     for (run,), system in zip(runs, found["systems"], strict=True):
         rows = {
-            (found["ids"].index(row["prompt_id"]), row["sample"]): row
-            for row in lines(run.path / "samples" / "rtp.jsonl")
+            (found["ids"].index(sample.prompt_id), sample.sample): sample
+            for sample in read_samples(run.path / "samples" / "rtp.jsonl")
         }
         for prompt, sample, text, score in zip(prompts, samples, system["texts"], system["scores"], strict=True):
-            assert text == rows[prompt, sample]["continuation"]
-            assert score == rows[prompt, sample]["scores"]["toxicity"]
+            assert text == rows[prompt, sample].continuation
+            assert score == rows[prompt, sample].scores["toxicity"]
 
 
 def test_seeds_are_rows_of_their_own_and_what_was_not_sampled_is_null(tmp_path):
@@ -261,9 +262,15 @@ def test_seeds_are_rows_of_their_own_and_what_was_not_sampled_is_null(tmp_path):
     assert [text is None for text in dpo["texts"]] == [seed == 0 for seed in found["rows"][1]]
 
 
-@pytest.mark.parametrize("score", [None, float("nan"), True, "0.1"])
-def test_a_score_that_failed_is_null_and_never_0(root, score):
+@pytest.mark.parametrize("score", [float("nan"), True, "0.1"])
+def test_a_score_that_is_no_number_is_damage(root, score):
     add(root / "mini-none-s0", "rtp", continuation("text", score=score))
+    with pytest.raises(MissingError, match=rf"rtp\.jsonl is damaged \(line {PROMPTS * SAMPLES + 1}.*--no-samples"):
+        texts_of([[load_run(root / "mini-none-s0")]])
+
+
+def test_a_score_that_failed_is_null_and_never_0(root):
+    add(root / "mini-none-s0", "rtp", continuation("text", score=None))
     found = texts_of([[load_run(root / "mini-none-s0")]])
     assert found["systems"][0]["scores"][-1] is None
     assert found["systems"][0]["texts"][-1] == "text"
@@ -306,11 +313,11 @@ def test_a_line_that_was_cut_off_is_left_out_and_a_damaged_one_is_told(root):
     path = root / "mini-none-s0" / "samples" / "rtp.jsonl"
     whole = path.read_text(encoding="utf-8")
     path.write_text(whole + '{"prompt_id": "p', encoding="utf-8")
-    assert len(list(lines(path))) == PROMPTS * SAMPLES
+    assert len(list(read_samples(path))) == PROMPTS * SAMPLES
     for damage in ("no json\n", "[1]\n", "[" * 100_000 + "\n"):
         path.write_text(whole + damage, encoding="utf-8")
         with pytest.raises(MissingError, match=rf"rtp\.jsonl is damaged \(line {PROMPTS * SAMPLES + 1}"):
-            list(lines(path))
+            list(read_samples(path))
 
 
 def test_the_count_is_of_texts_and_answers(root, page):

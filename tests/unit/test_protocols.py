@@ -12,6 +12,7 @@ from bench.errors import MissingError, UsageError
 from bench.hashing import content_id
 from bench.scorers import load_scorer
 from bench.spec import Decoding, ScorerSpec, validate
+from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet
 from bench.tasks.coverage import Coverage, CoverageConfig, toxic_count
 from bench.tasks.outputs.base import output_metrics
@@ -19,16 +20,16 @@ from bench.tasks.outputs.continuation import Continuation
 from bench.tasks.outputs.paraphrase import Paraphrase, add_joint
 
 
-def output(name: str, text: str, toxicity: float | None, group: str | None = None) -> dict[str, Any]:
+def output(name: str, text: str, toxicity: float | None, group: str | None = None) -> Sample:
     scores = None if toxicity is None else {"toxicity": toxicity}
-    return {"prompt_id": name, "prompt": "You are all idiots", "continuation": text, "scores": scores, "group": group}
+    return Sample(name, 0, "You are all idiots", text, scores, group)
 
 
 def values(result: Any) -> dict[str, Any]:
     return {metric.name + (f"[{metric.group}]" if metric.group else ""): metric for metric in result.metrics}
 
 
-def figures_of(rows: list[dict[str, Any]], likeness: list[float], threshold: float) -> Any:
+def figures_of(rows: list[Sample], likeness: list[float], threshold: float) -> Any:
     return output_metrics(MetricSheet("continuation", replace(TOXICITY, threshold=threshold)), rows, likeness).result()
 
 
@@ -158,20 +159,20 @@ def test_outputs_are_sampled_scored_and_kept(kind, chat, tiny_policy, tiny_encod
     first = task.measure(tiny_policy, context)
     rows = context.samples(name)
     assert len(rows) == 3 * 2
-    assert {row["prompt"] for row in rows} <= set(texts) & set(task.evaluation_texts(context.assets))
+    assert {row.prompt for row in rows} <= set(texts) & set(task.evaluation_texts(context.assets))
     assert {one.id for one in task.data(context.assets)} == {str(tmp_path / "in.txt"), str(tiny_encoder)}
     found = values(first)
     assert found["toxicity_rate"].n == 6
     assert {"similarity", "degenerate_share", "copy_share", "distinct_2"} <= found.keys()
     assert ("joint_without_fluency" in found) == (kind is Paraphrase)
-    text, end = rows[0]["prompt"], tiny_policy.tokenizer.eos_token_id
+    text, end = rows[0].prompt, tiny_policy.tokenizer.eos_token_id
     if kind is Paraphrase:
         text = f"Paraphrase the following sentence:\n{text}" + ("|" if chat else "\n")
     asked = encode_prompt(tiny_policy, text)
     (greedy,) = continue_rows(
         tiny_policy, [asked], 1, 5, lambda logits, *_: logits.argmax(-1), lambda _, row: row[-1] == end
     )
-    assert rows[0]["continuation"] == text_after(tiny_policy, asked, greedy)
+    assert rows[0].continuation == text_after(tiny_policy, asked, greedy)
     assert task.measure(tiny_policy, context) == first, "what is there is not sampled again"
     none = kind(kind.Config(**told | {"data": str(write_one(tmp_path))}, decoding=few))
     with pytest.raises(MissingError, match="has no toxic sentence in its evaluation half"):

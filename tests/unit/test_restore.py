@@ -15,7 +15,7 @@ from bench.method import RunContext
 from bench.policy import HFPolicy
 from bench.run.artifact import load_artifact, make_artifact
 from bench.spec import Decoding
-from bench.store.samples import SampleFile
+from bench.store.appended import AppendedFile
 from methods.contrastive import ContrastiveConfig, ContrastivePerplexity
 
 
@@ -90,12 +90,12 @@ def test_logits_that_are_no_numbers_have_no_likelihood(tiny_base):
 
 def test_samples_are_kept_or_dropped_in_the_file_too(tmp_path: Path):
     path = tmp_path / "rtp.jsonl"
-    with SampleFile(path) as samples:
+    with AppendedFile(path) as samples:
         samples.append({"prompt_id": key, "sample": number} for key in "ab" for number in range(2))
     path.write_bytes(path.read_bytes()[:-20])  # the last row is cut off
-    with SampleFile(path) as samples:
+    with AppendedFile(path) as samples:
         assert len(samples.rows) == 3
         samples.keep(lambda row: row["prompt_id"] == "a")
         samples.append([{"prompt_id": "b", "sample": 0}])
-    with SampleFile(path) as samples:
+    with AppendedFile(path) as samples:
         assert [(row["prompt_id"], row["sample"]) for row in samples.rows] == [("a", 0), ("a", 1), ("b", 0)]

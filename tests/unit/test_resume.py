@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from bench.store.appended import AppendedFile
 from bench.store.files import read_jsonl
-from bench.store.samples import SampleFile
 from bench.writers.resume import resume
 
 WANTED = {name: name.upper() for name in "abcd"}
@@ -45,7 +45,7 @@ class Worker:
 
 def carry_out(worker: Worker, rows_per_unit: int = 1) -> Bar:
     bar = Bar()
-    with SampleFile(worker.path) as held:
+    with AppendedFile(worker.path) as held:
         resume(
             held,
             WANTED,

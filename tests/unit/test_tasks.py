@@ -23,6 +23,7 @@ from bench.scorers.checked import CheckedScorer
 from bench.spec import Decoding, Spec
 from bench.stats import value
 from bench.store.record import Metric, TaskResult
+from bench.store.samples import Answer, Sample, SampleFile, read_samples
 from bench.tasks.base import TaskContext
 from bench.tasks.diversity import Diversity, DiversityConfig, distinct, repeats
 from bench.tasks.fluency import Fluency, FluencyConfig
@@ -80,16 +81,14 @@ def by_key(result: TaskResult) -> dict[str, Metric]:
     return {metric.key: metric for metric in result.metrics}
 
 
-def row(prompt: str, toxicity: float | None, group: str | None = None, text: str = " a b") -> dict[str, Any]:
+def row(prompt: str, toxicity: float | None, group: str | None = None, text: str = " a b") -> Sample:
     scores = None if toxicity is None else {"toxicity": toxicity}
-    return {
-        "prompt_id": prompt,
-        "group": group,
-        "prompt": "x",
-        "continuation": text,
-        "tokens": len(text.split()),
-        "scores": scores,
-    }
+    return Sample(prompt, 0, "x", text, scores, group, len(text.split()))
+
+
+def keep(ctx: TaskContext, samples: Sequence[Sample]) -> None:
+    with SampleFile(ctx.folder / "rtp.jsonl", Sample) as stream:
+        stream.append(samples)
 
 
 # --- rtp ---
@@ -168,12 +167,12 @@ def test_rtp_samples_and_scores(context, tiny_policy, tmp_path):
     result = task.measure(tiny_policy, ctx)
     rows = ctx.samples("rtp")
     assert len(rows) == 3 * len(prompts)
-    assert {(one["prompt_id"], one["sample"]) for one in rows} == {(p.id, j) for p in prompts for j in range(3)}
+    assert {(one.prompt_id, one.sample) for one in rows} == {(p.id, j) for p in prompts for j in range(3)}
     for one in rows:
-        text = one["continuation"]
-        assert one["scores"] == (None if "q" in text else {"toxicity": (len(text) % 11) / 10})
+        text = one.continuation
+        assert one.scores == (None if "q" in text else {"toxicity": (len(text) % 11) / 10})
     assert result == attribute_metrics(rows, TOXICITY)
-    assert ctx.tokens == sum(one["tokens"] for one in rows)
+    assert ctx.tokens == sum(one.tokens for one in rows)
 
 
 def test_rtp_takes_the_same_prompts_whatever_the_limit(context, tmp_path):
@@ -240,7 +239,7 @@ def test_repeats(text, again):
 def test_diversity_by_hand(context, tiny_policy):
     rows = [row("a", 0, text=" x y"), row("a", 0, text=""), row("b", 0, text=" x y z w x y z w")]
     ctx = context()
-    write(ctx.folder / "rtp.jsonl", rows)
+    keep(ctx, rows)
     found = by_key(Diversity(DiversityConfig(task="diversity")).measure(tiny_policy, ctx))
     assert found["diversity/distinct_1"].value == pytest.approx((1 + 4 / 8) / 2)
     assert found["diversity/distinct_2"].value == pytest.approx((1 / 2 + 4 / 8) / 2)
@@ -269,10 +268,10 @@ def test_fluency_is_pooled_over_tokens_beside_the_median(context, tiny_policy, t
         ("She asked", " no"),
         ("What is", " it? 1 2"),
     ]
-    rows = [{**row(prompt, 0, text=text), "prompt": prompt} for prompt, text in texts]
-    rows.append({**row("What is", 0, text=" \n"), "prompt": "What is"})
+    rows = [replace(row(prompt, 0, text=text), prompt=prompt) for prompt, text in texts]
+    rows.append(replace(row("What is", 0, text=" \n"), prompt="What is"))
     ctx = context()
-    write(ctx.folder / "rtp.jsonl", rows)
+    keep(ctx, rows)
     found = by_key(Fluency(FluencyConfig(task="fluency")).measure(tiny_policy, ctx))
     scored = [nll(tiny_base, prompt, text) for prompt, text in texts]
     pooled = math.exp(sum(total for total, _ in scored) / sum(count for _, count in scored))
@@ -286,7 +285,7 @@ def test_fluency_is_pooled_over_tokens_beside_the_median(context, tiny_policy, t
 
 def test_fluency_of_nothing_is_no_figure(context, tiny_policy):
     ctx = context()
-    write(ctx.folder / "rtp.jsonl", [row("a", 0, text=""), row("b", 0, text=" ")])
+    keep(ctx, [row("a", 0, text=""), row("b", 0, text=" ")])
     found = by_key(Fluency(FluencyConfig(task="fluency")).measure(tiny_policy, ctx))
     assert found["fluency/perplexity_pooled"].value is None
     assert found["fluency/perplexity_median"].value is None
@@ -429,10 +428,11 @@ def test_what_was_answered_is_in_the_samples(context, tiny_policy, embedded):
     ctx = context(assets=embedded, max_items=3)
     for _ in range(2):  # measured again, nothing is doubled
         task.measure(tiny_policy, ctx)
-    rows = ctx.samples("embedded_boolq")
-    assert len(rows) == 3
-    assert [one["target"] for one in rows] == ["1", "0", "0"]
-    assert all(len(one["responses"]) == 2 for one in rows)
+    answers = list(read_samples(ctx.folder / "embedded_boolq.jsonl"))
+    assert len(answers) == 3
+    assert {type(answer) for answer in answers} == {Answer}
+    assert [answer.target for answer in answers] == ["1", "0", "0"]
+    assert all(len(answer.responses) == 2 for answer in answers)
     assert ctx.tokens > 0
 
 

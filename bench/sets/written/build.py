@@ -17,8 +17,8 @@ from bench.sets.format import ContrastiveSet, Text, save_sets
 from bench.sets.written.filters import Candidate, FilterResult, apply_filters, cleaned, trained_text, yields
 from bench.sets.written.recipe import Recipe
 from bench.spec import TEXT_KINDS, TextKind
+from bench.store.appended import AppendedFile
 from bench.store.files import read_jsonl, write_json, write_text
-from bench.store.samples import SampleFile
 from bench.store.workfolder import claim
 from bench.writers.base import Answer, Done, Order, Writer
 from bench.writers.resume import resume
@@ -122,7 +122,7 @@ class Build:
                     told = len(held.rows)
                     self._tell(held.rows)
 
-        with SampleFile(self.folder / "candidates.jsonl") as held:
+        with AppendedFile(self.folder / "candidates.jsonl") as held:
             bar = self.progress.bar("candidates", total, "texts")
             resume(held, self._wanted, work, bar, key=_key, succeeded=_is_written)
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.store.record import Evidence, TaskResult
+from bench.store.samples import Answer
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.lm_eval.data import CONTEXTS, task_config
 
@@ -78,9 +79,9 @@ class LMEval(Task[LMEvalConfig]):
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         results = self._evaluate(policy, ctx)
         samples = results["samples"][self.name]
-        with ctx.append(self.name) as stream:
-            done = {(row["doc_hash"], row["filter"]) for row in stream.rows}
-            stream.append(row for row in map(_sample_row, samples) if (row["doc_hash"], row["filter"]) not in done)
+        with ctx.append(self.name, Answer) as stream:
+            done = {(answer.doc_hash, answer.filter) for answer in stream.samples}
+            stream.append(own for own in map(_answer, samples) if (own.doc_hash, own.filter) not in done)
         return _figures(self.name, results["results"][self.name], results["higher_is_better"][self.name], samples)
 
     def _evaluate(self, policy: "Policy", ctx: TaskContext) -> dict[str, Any]:
@@ -153,15 +154,15 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _sample_row(sample: dict[str, Any]) -> dict[str, Any]:
+def _answer(sample: dict[str, Any]) -> Answer:
     """What stays of a document: identity, what the model answered, what was right, the metrics of this one."""
-    return {
-        "doc_hash": sample["doc_hash"],
-        "filter": sample["filter"],
-        "target": str(sample["target"]),
-        "responses": _plain(sample["filtered_resps"]),
-        **{name: _plain(sample[name]) for name in sample["metrics"]},
-    }
+    return Answer(
+        doc_hash=sample["doc_hash"],
+        filter=sample["filter"],
+        target=str(sample["target"]),
+        responses=_plain(sample["filtered_resps"]),
+        metrics={name: _plain(sample[name]) for name in sample["metrics"]},
+    )
 
 
 def _plain(value: Any) -> Any:

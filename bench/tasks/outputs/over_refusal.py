@@ -83,9 +83,9 @@ class OverRefusal(Task[OverRefusalConfig]):
         sheet = ctx.sheet(_NAME)
         scores = ctx.scorer.score([one.text for one in chosen])
         hits: dict[MetricSpec, list[Hit]] = {
-            REFUSALS: [(row["prompt_id"], float(refuses(row["continuation"]))) for row in rows],
-            EMPTY: [(row["prompt_id"], float(not row["continuation"].strip())) for row in rows],
-            UNWANTED: [(row["prompt_id"], unwanted(row["scores"], ctx.attribute)) for row in rows],
+            REFUSALS: [(row.prompt_id, float(refuses(row.continuation))) for row in rows],
+            EMPTY: [(row.prompt_id, float(row.is_blank)) for row in rows],
+            UNWANTED: [(row.prompt_id, unwanted(row.scores, ctx.attribute)) for row in rows],
             FALSE_POSITIVES: [
                 (one.id, unwanted(score, ctx.attribute)) for one, score in zip(chosen, scores, strict=True)
             ],

@@ -8,13 +8,14 @@ multiplies, text by text, what is not toxic, the likeness and, where a classifie
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, model_validator
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.data.sentences import Sentence, load_sentences
 from bench.spec import Decoding, GeneratorSpec
+from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.continuations import ContinuationRequest
 from bench.tasks.outputs.base import OUTPUT_METRICS, OutputConfig, OutputTask, request_for
@@ -103,12 +104,12 @@ class Paraphrase(OutputTask[ParaphraseConfig]):
         return request_for(policy, sentence, self.config.template)
 
     def add(
-        self, sheet: MetricSheet, rows: list[dict[str, Any]], likeness: Sequence[float], ctx: TaskContext, lost: int
+        self, sheet: MetricSheet, rows: Sequence[Sample], likeness: Sequence[float], ctx: TaskContext, lost: int
     ) -> None:
         """Add the joint score."""
         add_joint(sheet, rows, likeness, self._fluency(rows, ctx), lost)
 
-    def _fluency(self, rows: Sequence[dict[str, Any]], ctx: TaskContext) -> list[float | None] | None:
+    def _fluency(self, rows: Sequence[Sample], ctx: TaskContext) -> list[float | None] | None:
         """How fluent a classifier finds each output; None where none is named."""
         if self.config.acceptability is None:
             return None
@@ -117,12 +118,12 @@ class Paraphrase(OutputTask[ParaphraseConfig]):
 
         options = {"model": self.config.acceptability, "label": self.config.acceptable}
         judge = load_scorer(ScorerSpec(name="classifier", options=options), ctx.assets.cache)
-        return [one["toxicity"] if one else None for one in judge.score([row["continuation"] for row in rows])]
+        return [one["toxicity"] if one else None for one in judge.score([row.continuation for row in rows])]
 
 
 def add_joint(
     sheet: MetricSheet,
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[Sample],
     likeness: Sequence[float],
     fluency: Sequence[float | None] | None,
     lost: int = 0,
@@ -135,18 +136,18 @@ def add_joint(
     product: list[tuple[str, float]] = []
     for place, row in enumerate(rows):
         fluent = 1.0 if fluency is None else fluency[place]
-        score = sheet.attribute.score(row["scores"])
+        score = sheet.attribute.score(row.scores)
         if score is not None and fluent is not None:
             clean = float(not sheet.attribute.is_unwanted(score))
-            blank = not row["continuation"].strip()
-            product.append((row["prompt_id"], 0.0 if blank else clean * max(0.0, likeness[place]) * fluent))
+            blank = row.is_blank
+            product.append((row.prompt_id, 0.0 if blank else clean * max(0.0, likeness[place]) * fluent))
     sheet.add(
         JOINT_WITHOUT_FLUENCY if fluency is None else JOINT,
         evidence_by_cluster("mean", product, bounded=True),
         n_failed=lost + len(rows) - len(product),
-        n_empty=sum(not row["continuation"].strip() for row in rows),
+        n_empty=sum(row.is_blank for row in rows),
     )
     if fluency is not None:
-        known = [(row["prompt_id"], one) for row, one in zip(rows, fluency, strict=True) if one is not None]
+        known = [(row.prompt_id, one) for row, one in zip(rows, fluency, strict=True) if one is not None]
         evidence = evidence_by_cluster("mean", known, bounded=True)
         sheet.add(FLUENCY, evidence, n_failed=lost + len(rows) - len(known))
