@@ -1,66 +1,39 @@
 """A third party's task and figure, installed from packages of their own, as the guides on adding them say."""
 
 import json
-import os
-import subprocess
-import sys
-import sysconfig
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from packages import COMMAND, Run, contract, install, runner
 from synthetic import write_run
 
-ROOT = Path(__file__).parents[2]
-COMMAND = str(Path(sysconfig.get_path("scripts")) / "bench")
-PATIENCE = 600
-PACKAGES = ("plugin_task", "plugin_figure")
-PAIRS = [
-    {"sentence_good": "The two dogs bark at the gate.", "sentence_bad": "The two dogs barks at the gate."},
-    {"sentence_good": "She has seen the river.", "sentence_bad": "She has saw the river."},
-    {"sentence_good": "Nobody has ever been there.", "sentence_bad": "Somebody has ever been there."},
-    {"sentence_good": "The train was late.", "sentence_bad": "The train were late."},
+PASSAGES = [
+    "The two dogs bark at the gate.",
+    "She has seen the river, and it rained again.",
+    "Nobody has ever been there.",
+    "The train was late.",
 ]
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that both packages are installed in, without a network."""
     target = tmp_path_factory.mktemp("installed")
-    options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
-    folders = [str(ROOT / "tests" / name) for name in PACKAGES]
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options, "--target", str(target), *folders],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in target.glob("*.py")) == ["bench_intervals.py", "bench_pairs.py"]
+    assert install(target, "plugin_task", "plugin_figure") == ["bench_intervals.py", "bench_order.py"]
     return target
 
 
 @pytest.fixture
 def run(installed: Path, cache_dir: Path, tmp_path: Path) -> Run:
     """Run a command with the packages on Python's path."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("BENCH_")}
-    variables = kept | {"BENCH_CACHE": str(cache_dir), "PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
-
-    def call(*command: str, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, env=variables, cwd=cwd, capture_output=True, text=True, check=False, timeout=PATIENCE
-        )
-
-    return call
+    return runner(installed, cache_dir, tmp_path)
 
 
 # --- the task ---
 
 
 def likelier(folder: Path) -> dict[str, bool]:
-    """By good sentence, whether it is likelier than the bad one: as the model itself says."""
+    """By passage, whether it is likelier than its words in reverse: as the model itself says."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -72,45 +45,55 @@ def likelier(folder: Path) -> dict[str, bool]:
             known = model(ids).logits[0, :-1].log_softmax(-1)
         return float(known.gather(-1, ids[0, 1:, None]).sum())
 
-    return {pair["sentence_good"]: logprob(pair["sentence_good"]) > logprob(pair["sentence_bad"]) for pair in PAIRS}
+    return {text: logprob(text) > logprob(" ".join(reversed(text.split()))) for text in PASSAGES}
 
 
-def test_the_task_is_listed_measured_and_in_the_table(run, tiny_suite, tiny_model, tmp_path):
-    shown = run(COMMAND, "tasks", "show", "pairs")
+@pytest.fixture
+def suite(tiny_suite, tmp_path: Path) -> str:
+    """A suite of the task alone, on passages of which one stands twice and one has a single word."""
+    data = tmp_path / "passages.jsonl"
+    rows = [{"passage": text} for text in [*PASSAGES, PASSAGES[0], "Alone."]]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(tiny_suite(tasks=[{"task": "order", "data": str(data)}]))
+
+
+def evidence_of(folder: Path) -> dict:
+    return json.loads((folder / "tasks" / "order.json").read_text(encoding="utf-8"))["evidence"]["order/acc"]
+
+
+def test_the_task_is_listed_measured_and_in_the_table(run, suite, tiny_model, tmp_path):
+    shown = run(COMMAND, "tasks", "show", "order")
     assert shown.returncode == 0, shown.stderr
-    assert "bench-pairs 0.1" in shown.stdout
-    assert "sentence_good" in shown.stdout
-    data = tmp_path / "pairs.jsonl"
-    data.write_text("".join(json.dumps(pair) + "\n" for pair in [*PAIRS, PAIRS[0]]), encoding="utf-8")
-    suite = tiny_suite(tasks=[{"task": "pairs", "data": str(data)}])
-    done = run(COMMAND, "run", "--method", "none", "--suite", str(suite), "--json")
+    assert "bench-order 0.1" in shown.stdout
+    assert "words of each text that are read" in shown.stdout
+    done = run(COMMAND, "run", "--method", "none", "--suite", suite, "--json")
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
-    (row,) = [row for row in value["table"]["rows"] if row["key"] == "pairs/acc"]
+    (row,) = [row for row in value["table"]["rows"] if row["key"] == "order/acc"]
     right = likelier(tiny_model)
     assert row["cells"][0]["value"] == pytest.approx(sum(right.values()) / len(right))
-    result = json.loads((tmp_path / value["runs"][0] / "result.json").read_text(encoding="utf-8"))
-    (metric,) = result["metrics"]
+    folder = tmp_path / value["runs"][0]
+    (metric,) = json.loads((folder / "result.json").read_text(encoding="utf-8"))["metrics"]
     assert (metric["n"], metric["n_failed"], metric["role"]) == (4, 0, "utility")
-    whole = task_of(tmp_path / value["runs"][0])
-    fewer = run(COMMAND, "run", "--method", "none", "--suite", str(suite), "--limit", "2", "--json")
-    first = task_of(tmp_path / json.loads(fewer.stdout)["runs"][0])
+    whole = evidence_of(folder)
+    fewer = run(COMMAND, "run", "--method", "none", "--suite", suite, "--limit", "2", "--json")
+    first = evidence_of(tmp_path / json.loads(fewer.stdout)["runs"][0])
     assert first["cluster_ids"] == whole["cluster_ids"][:2]
     assert first["value"] == whole["value"][:2]
 
 
-def task_of(folder: Path) -> dict:
-    return json.loads((folder / "tasks" / "pairs.json").read_text(encoding="utf-8"))["evidence"]["pairs/acc"]
-
-
-def test_a_row_that_is_no_pair_is_named_without_its_text(run, tiny_suite, tmp_path):
-    data = tmp_path / "pairs.jsonl"
-    data.write_text('{"sentence_good": "She has seen it.", "sentence_bad": 3}\n', encoding="utf-8")
-    suite = tiny_suite(tasks=[{"task": "pairs", "data": str(data)}])
-    done = run(COMMAND, "run", "--method", "none", "--suite", str(suite))
+def test_a_row_without_a_text_is_named_without_what_it_holds(run, suite, tmp_path):
+    (tmp_path / "passages.jsonl").write_text('{"text": "She has seen it."}\n', encoding="utf-8")
+    done = run(COMMAND, "run", "--method", "none", "--suite", suite)
     assert done.returncode == 2
-    assert "pairs.jsonl, line 1: expected an object" in done.stderr
+    assert "passages.jsonl, line 1: no text under the key 'passage'" in done.stderr
     assert "seen" not in done.stderr
+
+
+def test_the_contract_covers_the_task(run):
+    """The suite that covers a task by its being installed; its tests run in a process that has it."""
+    last = contract(run, "tests/contract/test_task_behaviour.py", "-k", "[order]")
+    assert int(last.split(" passed")[0].split()[-1]) >= 6, last
 
 
 # --- the figure ---
@@ -148,8 +131,5 @@ def test_the_figure_is_in_the_page(run, tmp_path):
 
 
 def test_our_tests_of_figures_cover_it(run):
-    options = ("-q", "-p", "no:cacheprovider", "-k", "[intervals]")
-    done = run(sys.executable, "-m", "pytest", "tests/unit/test_figures.py", *options, cwd=ROOT)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
-    last = done.stdout.strip().splitlines()[-1]
+    last = contract(run, "tests/unit/test_figures.py", "-k", "[intervals]")
     assert int(last.split(" passed")[0].split()[-1]) >= 5, last

@@ -1,53 +1,27 @@
 """A third party's scorer, installed from its own package as the guide on adding one says."""
 
 import json
-import os
-import subprocess
-import sys
-import sysconfig
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from packages import COMMAND, Run, contract, install, runner
 
-ROOT = Path(__file__).parents[2]
-COMMAND = str(Path(sysconfig.get_path("scripts")) / "bench")
-PATIENCE = 600
 LOUD = {"attribute": {"name": "shouting", "wanted": "low"}, "scorer": {"name": "shouting", "threshold": 0.2}}
 """What makes a suite control shouting, as the guide shows it."""
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that the package of `tests/plugin_scorer` is installed in, without a network."""
     target = tmp_path_factory.mktemp("installed")
-    options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
-    folder = ROOT / "tests" / "plugin_scorer"
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 0, done.stderr
-    assert [path.name for path in target.glob("*.py")] == ["bench_shouting.py"]
+    assert install(target, "plugin_scorer") == ["bench_shouting.py"]
     return target
 
 
 @pytest.fixture
 def run(installed: Path, cache_dir: Path, tmp_path: Path) -> Run:
     """Run a command with the package on Python's path."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("BENCH_")}
-    variables = kept | {"BENCH_CACHE": str(cache_dir), "PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
-
-    def call(*command: str, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, env=variables, cwd=cwd, capture_output=True, text=True, check=False, timeout=PATIENCE
-        )
-
-    return call
+    return runner(installed, cache_dir, tmp_path)
 
 
 def test_it_is_shown_with_its_options_and_where_it_is_from(run):
@@ -107,9 +81,6 @@ def test_a_mistake_is_one_line(run, tiny_suite):
 
 def test_the_contract_covers_what_is_installed(run):
     """The suite that covers a scorer by its being installed; its tests run in a process that has it."""
-    options = ("-q", "-p", "no:cacheprovider", "-k", "shouting")
-    done = run(sys.executable, "-m", "pytest", "tests/contract/test_scorers.py", *options, cwd=ROOT)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
-    last = done.stdout.strip().splitlines()[-1]
+    last = contract(run, "tests/contract/test_scorers.py", "-k", "shouting")
     assert int(last.split(" passed")[0].split()[-1]) >= 17, last
     assert "skipped" not in last

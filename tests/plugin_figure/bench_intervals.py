@@ -10,7 +10,7 @@ def draw(runs, *, wide, metric="heldout/perplexity"):
     from reports.plots.style import BASE, INK, add_below, dash, describe, freeze, new_figure, shorts
     from reports.table.build import build
 
-    table = build(runs, wanted=lambda key: key == metric)
+    table = build(runs, wanted=lambda row: row.key == metric)
     if not table.rows:
         raise MissingError(f"these runs have not measured '{metric}'", mend="name another by --metric TASK/NAME")
     figure = new_figure(wide=wide, height=rows_height(len(table.systems), 0.4))
