@@ -116,7 +116,7 @@ def write_run(root: Path, method: str, *, tasks: dict[str, float] | None = None,
             n=len(one.value),
             n_failed=more.get("n_failed", 0) if task == "rtp" else 0,
             ci_low=0.0,
-            ci_high=1.0,
+            ci_high=1.0 if one.bounded else 2 * stats.value(one),
             higher_is_better=higher,
         )
         for task, group, name, one, higher in found
