@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from bench import stats
-from bench.store.files import write_json, write_text
+from bench.store.files import read_json, write_json, write_text
 from bench.store.record import Evidence, Manifest, Metric, Phase, Result, TaskResult
 
 PROMPTS, SAMPLES = 40, 5
@@ -140,4 +140,26 @@ def write_run(root, name, seed=0, *, label=None, config=None, toxicity=0.6, nll=
             log = [{"loss": 2 / (step + 1), "phi_positives": 3.0, "phi_negatives": 3 + step / 10} for step in range(20)]
             write_json(folder / "training" / "train.json", log)
         write_json(folder / "result.json", result.model_dump())
+    return folder
+
+
+def settle(folder):
+    """Make a record sound again whose evidence was edited: figures, counts and intervals follow from it."""
+    settled = {}
+    for path in sorted((folder / "tasks").glob("*.json")):
+        record = read_json(path)
+        for one in record["metrics"]:
+            key = "/".join(part for part in (one["task"], one["group"], one["name"]) if part)
+            if key in record["evidence"]:
+                behind = Evidence.model_validate(record["evidence"][key])
+                ends = stats.interval([behind]) if behind.value else None
+                one["value"] = stats.value(behind) if behind.value else None
+                one["n"] = len(behind.value)
+                one["ci_low"], one["ci_high"] = (ends.low, ends.high) if ends else (None, None)
+            settled[key] = one
+        write_json(path, record)
+    result = read_json(folder / "result.json")
+    keys = ["/".join(part for part in (one["task"], one["group"], one["name"]) if part) for one in result["metrics"]]
+    result["metrics"] = [settled.get(key, one) for key, one in zip(keys, result["metrics"], strict=True)]
+    write_json(folder / "result.json", result)
     return folder

@@ -123,7 +123,10 @@ def play(  # noqa: PLR0917 - all that a comparison is made of
             owners.append((j, i, key[1]) if swapped else (i, j, key[1]))
     with alone(folder.absolute(), progress):
         _begin(folder, spec, template, assets)
-        with AppendedFile(folder / "answers.jsonl") as held, progress.bar("judge", 2 * len(pairs), "verdicts") as bar:
+        with (
+            AppendedFile(folder / "answers.jsonl", progress) as held,
+            progress.bar("judge", 2 * len(pairs), "verdicts") as bar,
+        ):
             given = verdicts(lambda: open_judge(spec, assets, progress), pairs, template, 0, held, bar)
         result = _tournament(labels, prompts, given, owners)
         write_json(folder / "result.json", asdict(result))

@@ -15,12 +15,13 @@ from bench.errors import MissingError
 from bench.hashing import hash_json
 from bench.method import Artifact, Method, RunContext
 from bench.run.artifact import load_artifact, make_artifact, training_logs
+from bench.run.damage import is_whole, set_damage_aside
 from bench.run.environment import Environment
 from bench.run.manifest import manifest_of
 from bench.run.phases import Phases
 from bench.run.plan import Experiment
 from bench.sets import ContrastiveSets, load_sets, save_sets
-from bench.store.files import folder, read_json, write_json
+from bench.store.files import folder, read_json, set_aside, write_json
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions
 from bench.store.lock import alone
 from bench.store.record import Manifest, Metric, Result, TaskResult
@@ -170,7 +171,7 @@ class Runner:
     @property
     def done(self) -> bool:
         """Whether the record is complete."""
-        return not self.fresh and (self.folder / "result.json").exists()
+        return not self.fresh and is_whole(self.folder)
 
     def check(self) -> None:
         """Find out before any work whether what the experiment reads is there and valid.
@@ -199,6 +200,8 @@ class Runner:
         with alone(self.folder, self.env.progress):
             if self.done:
                 return self.folder
+            if not self.fresh:
+                set_damage_aside(self.folder, self.env.progress)
             if self.fresh and self.folder.exists():
                 shutil.rmtree(self.folder)
             manifest = manifest_of(self)
@@ -339,7 +342,7 @@ class Runner:
         )
         results: dict[str, TaskResult] = {}
         asking = [task for task in tasks if task.info.measures == "policy"]
-        if any(not self._task_file(task).exists() for task in asking):
+        if any(self._finished(self._task_file(task)) is None for task in asking):
             with self.method.applied(self.env.base, artifact) as edited, self._sampler(edited) as policy:
                 for task in asking:
                     results[task.name] = self._task(task, policy, context)
@@ -362,19 +365,34 @@ class Runner:
 
     def _task(self, task: Task[Any], policy: "Policy", context: TaskContext) -> TaskResult:
         path = self._task_file(task)
-        if path.exists():
-            result = TaskResult.model_validate(read_json(path))
-            self.phases.done.extend([result.phase] if result.phase else [])
-            return result
+        if (finished := self._finished(path)) is not None:
+            self.phases.done.extend([finished.phase] if finished.phase else [])
+            return finished
+        samples = context.folder / f"{task.name}.jsonl"
+        begun = samples.exists() and samples.stat().st_size > 0
         before, sampled = context.tokens, context.sampled
         with self.phases.phase(task.name) as noted:
             result = task.measure(policy, context)
             noted["tokens"] = context.tokens - before
             if context.sampled > sampled:
                 noted["sampled_tokens"] = context.sampled - sampled
-        result = result.model_copy(update={"phase": self.phases.done[-1]})
+        phase = self.phases.done[-1] = self.phases.done[-1].model_copy(update={"partial": begun})
+        result = result.model_copy(update={"phase": phase})
         write_json(path, result.model_dump())
         return result
+
+    def _finished(self, path: Path) -> TaskResult | None:
+        """A task's result where it is there and sound; a damaged one is set aside, and told of."""
+        if not path.exists():
+            return None
+        try:
+            return TaskResult.model_validate(read_json(path))
+        except (OSError, ValueError, RecursionError) as error:
+            aside = set_aside(path).name
+            self.env.progress.note(
+                f"{path} is damaged ({type(error).__name__}): it is set aside as {aside} and made anew"
+            )
+            return None
 
     # --- record -------------------------------------------------------------------------------------------------
 

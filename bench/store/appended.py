@@ -6,22 +6,38 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from bench.store.files import read_jsonl, write_text
+from bench.progress import SILENT, Progress
+from bench.store.files import read_jsonl, set_aside, write_text
 
 
 class AppendedFile:
     """An append-only JSONL file; `rows` are the whole lines that were there when it was opened."""
 
-    def __init__(self, path: Path) -> None:
-        """Read what is there; a last line that was cut off is dropped from the file."""
+    def __init__(self, path: Path, progress: Progress = SILENT) -> None:
+        """Read what is there; a last line that was cut off is dropped from the file.
+
+        A damaged file is set aside, and told of, and a new one begun.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.rows = read_jsonl(path)
+        self.rows = self._read(path, progress)
         if path.exists():
             whole = path.read_bytes().rfind(b"\n") + 1
             with path.open("r+b") as stream:
                 stream.truncate(whole)
         self._path = path
         self._stream = self._open()
+
+    @staticmethod
+    def _read(path: Path, progress: Progress) -> list[dict[str, Any]]:
+        try:
+            rows = read_jsonl(path)
+            if not all(isinstance(row, dict) for row in rows):
+                raise ValueError("a line is no object")
+        except (OSError, ValueError, RecursionError) as error:
+            aside = set_aside(path).name
+            progress.note(f"{path} is damaged ({type(error).__name__}): it is set aside as {aside} and made anew")
+            return []
+        return rows
 
     def append(self, rows: Iterable[dict[str, Any]]) -> None:
         """Append rows in one write, and hand them to the operating system."""

@@ -1,13 +1,18 @@
 """Files that are either whole or not there."""
 
+import errno
+import itertools
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_LARGEST = 8 << 30  # bytes of a file that is read into memory
 
 
 def write_text(path: Path, text: str) -> None:
@@ -41,8 +46,22 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def check_regular(path: Path) -> None:
+    """Refuse what is no plain file, or too large to be one of ours: reading a pipe or a device may never end.
+
+    Raises:
+        OSError: it is none, it is too large, or there is nothing at the path.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    if found.st_size > _LARGEST:
+        raise OSError(errno.EFBIG, "too large to be read", str(path))
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; lone surrogates, which a model may write, are read as they were written."""
+    check_regular(path)
     return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"), parse_constant=refuse_constant)
 
 
@@ -55,8 +74,19 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read whole lines of a JSONL file; a last line that was cut off is left out, a missing file is empty."""
     if not path.exists():
         return []
+    check_regular(path)
     lines = path.read_text(encoding="utf-8", errors="surrogatepass").split("\n")
     return [json.loads(line, parse_constant=refuse_constant) for line in lines[:-1] if line]
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what is damaged, so that it is not lost and no longer in the way; its new name ends in `.damaged`."""
+    for number in itertools.count():
+        aside = path.with_name(f"{path.name}{f'.{number}' if number else ''}.damaged")
+        if not aside.exists():
+            path.rename(aside)
+            return aside
+    raise AssertionError
 
 
 @contextmanager

@@ -4,6 +4,7 @@ A run's folder holds `manifest.json` (written first), `samples/<task>.jsonl` (ap
 `tasks/<task>.json` (a finished task's metrics with their evidence) and `result.json` (written last).
 """
 
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -42,6 +43,22 @@ class Evidence(_Part):
     cluster: list[int]
     value: list[float]
     weight: list[float] | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Evidence":
+        """Refuse what no figure could rest on: it was cut, or edited."""
+        weight = self.value if self.weight is None else self.weight
+        if not len(self.cluster) == len(self.value) == len(weight):
+            raise ValueError("cluster, value and weight are of different lengths")
+        if len(set(self.cluster_ids)) < len(self.cluster_ids):
+            raise ValueError("a cluster stands there twice")
+        if self.cluster and not 0 <= min(self.cluster) <= max(self.cluster) < len(self.cluster_ids):
+            raise ValueError("an observation belongs to no cluster")
+        if not all(map(math.isfinite, self.value)):
+            raise ValueError("a value is not finite")
+        if self.weight is not None and not all(math.isfinite(one) and one >= 0 for one in self.weight):
+            raise ValueError("a weight is negative or not finite")
+        return self
 
 
 class Metric(_Part):
@@ -89,13 +106,17 @@ class Metric(_Part):
 
 
 class Phase(_Part):
-    """A named piece of a run's work: wall seconds, tokens worked on and those sampled, peak memory in bytes."""
+    """A named piece of a run's work: wall seconds, tokens worked on and those sampled, peak memory in bytes.
+
+    `partial` says that an interrupted run had begun it: seconds and tokens are then those of the rest.
+    """
 
     name: str
     seconds: float
     tokens: int | None = None
     sampled_tokens: int | None = None
     peak_memory: int | None = None
+    partial: bool = False
 
 
 class TaskResult(_Part):

@@ -72,8 +72,10 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """Wall seconds of all phases, or None where the run did not finish."""
-        return None if self.result is None else sum(phase.seconds for phase in self.result.phases)
+        """Wall seconds of all phases, or None where the run did not finish or was resumed amid a phase."""
+        if self.result is None or any(phase.partial for phase in self.result.phases):
+            return None
+        return sum(phase.seconds for phase in self.result.phases)
 
     @cached_property
     def tasks(self) -> dict[str, TaskResult]:

@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from bench.errors import MissingError
+from bench.progress import SILENT, Progress
 from bench.store.appended import AppendedFile
-from bench.store.files import refuse_constant
+from bench.store.files import check_regular, refuse_constant, set_aside
 
 VERSION = 2
 _READ_VERSIONS = (1, 2)
@@ -146,6 +147,7 @@ def read_samples(path: Path) -> Iterator[Sample | Answer]:
     number = 0
     unnumbered: Counter[str] = Counter()
     try:
+        check_regular(path)
         with path.open(encoding="utf-8", errors="surrogatepass", newline="\n") as stream:
             for line in stream:
                 number += 1
@@ -186,17 +188,19 @@ def _of_version_1(row: Row, unnumbered: Counter[str]) -> Row:
 class SampleFile(Generic[S]):
     """The samples of a task, appended to; `samples` are those that were there when it was opened, and those added."""
 
-    def __init__(self, path: Path, kind: type[S]) -> None:
-        """Read what an interrupted run left.
+    def __init__(self, path: Path, kind: type[S], progress: Progress = SILENT) -> None:
+        """Read what an interrupted run left; a damaged file is set aside, and told of, and a new one begun.
 
         Args:
             path: The file.
             kind: What its lines are.
-
-        Raises:
-            MissingError: a line is damaged.
+            progress: Where to tell.
         """
-        found = list(read_samples(path)) if path.exists() else []
+        try:
+            found = list(read_samples(path)) if path.exists() else []
+        except MissingError as error:
+            found = []
+            progress.note(f"{error.what}: it is set aside as {set_aside(path).name} and made anew")
         self.samples: list[S] = [sample for sample in found if isinstance(sample, kind)]
         self._file = AppendedFile(path)
 

@@ -131,13 +131,13 @@ class TaskContext:
     @contextmanager
     def append(self, name: str, kind: type[S]) -> Iterator[SampleFile[S]]:
         """Open a task's samples to read what an interrupted run left and to append to."""
-        with SampleFile(self._path(name), kind) as stream:
+        with SampleFile(self._path(name), kind, self.progress) as stream:
             yield stream
 
     @contextmanager
     def append_rows(self, name: str) -> Iterator[AppendedFile]:
         """Open a task's evidence that is no samples, in rows of its own, as `append` does."""
-        with AppendedFile(self._path(name)) as stream:
+        with AppendedFile(self._path(name), self.progress) as stream:
             yield stream
 
     def _path(self, name: str) -> Path:

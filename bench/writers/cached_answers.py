@@ -61,7 +61,7 @@ def cached_answers(
                 for order, answers in batch
             ]
 
-    with alone(path.parent, progress), AppendedFile(path) as held:
+    with alone(path.parent, progress), AppendedFile(path, progress) as held:
         resume(
             held,
             {sentence.id: sentence for sentence in sentences},

@@ -8,6 +8,7 @@ from typing import Any
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.stats import Difference, Systems, holm
 from bench.stats.estimate import observations
+from bench.stats.soundness import faults
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from reports.gate.runs import differing_methods, latest, method_of
@@ -192,6 +193,8 @@ def _side(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     for run in chosen:
         if run.result is None:
             raise MissingError(f"run {clean(run.id)} has not finished", mend="'bench run' goes on where it stopped")
+        if wrong := faults(run):
+            raise MissingError(f"run {clean(run.id)} is damaged: {clean(wrong[0])}", mend="run that experiment again")
         if apart := differing_methods(method_of(chosen[0]), method_of(run)):
             what = f"runs {clean(chosen[0].id)} and {clean(run.id)} are not of one method: {told(apart)}"
             raise UsageError(what, mend="a side is one run, or runs of one method that differ in their seed alone")

@@ -1,17 +1,15 @@
 """The runs of one side of a gate: what makes them one method's, and what makes them unfit to decide by."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.hashing import hash_json
-from bench.stats import value
-from bench.store.record import Evidence, Metric
+from bench.stats.soundness import faults
+from bench.store.record import Metric
 from bench.store.runs import Run
 from reports.table.cells import clean
 from reports.table.comparable import Differing, differing, flat
 
-_CLOSE = 1e-6
 _SHOWN = 3
 
 
@@ -53,31 +51,10 @@ def problems(run: Run) -> list[str]:
         found.append(f"{name} has measurements that failed or have no value ({told})")
     elif not run.result.publishable:
         found.append(f"{name} is not publishable")
-    evidence = run.evidence
-    for metric in run.result.metrics:
-        behind = evidence.get(metric.key)
-        if behind is not None and not is_sound(behind):
-            found.append(f"{name}: the evidence of {clean(metric.key, 80)} is damaged")
-        elif behind is not None and not _agrees(metric, behind):
-            found.append(f"{name}: {clean(metric.key, 80)} is not what its evidence gives")
+    found += [f"{name} is damaged: {clean(wrong)}" for wrong in faults(run)]
     return found
-
-
-def is_sound(evidence: Evidence) -> bool:
-    """Whether evidence is whole: as many clusters as values and weights, all places known, all numbers finite."""
-    weight = evidence.weight if evidence.weight is not None else evidence.value
-    numbers = all(map(math.isfinite, [*evidence.value, *(evidence.weight or [])]))
-    known = all(0 <= place < len(evidence.cluster_ids) for place in evidence.cluster)
-    return numbers and known and len(evidence.cluster) == len(evidence.value) == len(weight)
 
 
 def metrics_of(run: Run) -> dict[str, Metric]:
     """A finished run's metrics by key."""
     return {metric.key: metric for metric in run.result.metrics} if run.result else {}
-
-
-def _agrees(metric: Metric, evidence: Evidence) -> bool:
-    if metric.value is None:
-        return True
-    found = value(evidence)
-    return found is not None and abs(found - metric.value) <= _CLOSE * max(1.0, abs(metric.value))

@@ -8,7 +8,7 @@ from reports.table.accuracy import MEAN, accuracy_keys, mean_accuracy
 from reports.table.cells import Caption, MetricRow, Table, clean
 from reports.table.columns import Column, Notes, columns_of, finished_runs, reference_of
 from reports.table.comparable import refuse_incomparable
-from reports.table.cost import cost_rows
+from reports.table.cost import cost_rows, is_partial
 from reports.table.roles import primary
 from reports.table.rows import make_row
 
@@ -49,6 +49,9 @@ def build(
     shown = [metric for metric in metrics.values() if wanted is None or wanted(metric)]
     rows = [make_row(metric, columns, reference, notes) for metric in shown]
     if wanted is not None:
+        for column in columns:
+            if any(map(is_partial, column.runs)):
+                notes.add(f"{column.label}: a run was interrupted and resumed: its seconds of measuring are not whole.")
         rows += [row for row in cost_rows([column.runs for column in columns]) if wanted(row)]
     for column in columns:
         if not column.publishable and not column.n_failed:

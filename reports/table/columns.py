@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.hashing import hash_json
+from bench.stats.soundness import faults
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from reports.table.accuracy import MEAN
@@ -104,6 +105,9 @@ def finished_runs(runs: Sequence[Run], notes: Notes) -> list[Run]:
     for run in sorted({run.path.resolve(): run for run in runs}.values(), key=lambda run: run.manifest.created):
         if run.result is None:
             notes.add(f"Left out: run {run.id} has not finished ({run.status}).")
+            continue
+        if wrong := faults(run):
+            notes.add(f"Left out: run {run.id} is damaged ({wrong[0]}).")
             continue
         cell = (_identity(run), run.manifest.seed)
         if cell in latest:

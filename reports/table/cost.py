@@ -16,7 +16,15 @@ def _preparation(run: Run) -> float | None:
 
 
 def _measuring(run: Run) -> float | None:
+    """Wall seconds of measuring; nothing where an interrupted run had begun it: what it took then is not known."""
+    if is_partial(run):
+        return None
     return None if run.result is None else sum(p.seconds for p in run.result.phases if p.name not in _PREPARING)
+
+
+def is_partial(run: Run) -> bool:
+    """Whether some phase counts only what an interrupted run had left."""
+    return any(phase.partial for phase in (run.result.phases if run.result else ()))
 
 
 def _speed(run: Run) -> float | None:

@@ -5,7 +5,7 @@ import json
 import shutil
 
 import pytest
-from synthetic import PROMPTS, write_run
+from synthetic import PROMPTS, settle, write_run
 
 from bench import stats
 from bench.errors import MissingError, UsageError
@@ -123,7 +123,7 @@ def test_what_is_left_out_is_told(root, pair, tmp_path):
         kept = [n for n, place in enumerate(one["cluster"]) if place < 4]
         one["cluster"], one["value"] = ([one[name][n] for n in kept] for name in ("cluster", "value"))
 
-    fewer = edited(pair[1][0], tmp_path, "tasks/heldout.json", cut)
+    fewer = load_run(settle(edited(pair[1][0], tmp_path, "tasks/heldout.json", cut).path))
     found = compare(pair[0], [fewer])
     assert next(one for one in found.changes if one.key == "heldout/perplexity").difference.n_left_out == PROMPTS - 4
     told = io.StringIO()

@@ -116,7 +116,7 @@ def write_run(root: Path, method: str, *, tasks: dict[str, float] | None = None,
             n=len(one.value),
             n_failed=more.get("n_failed", 0) if task == "rtp" else 0,
             ci_low=0.0,
-            ci_high=1.0,
+            ci_high=1.0 if one.bounded else 2 * stats.value(one),
             higher_is_better=higher,
         )
         for task, group, name, one, higher in found
@@ -142,7 +142,7 @@ def write_run(root: Path, method: str, *, tasks: dict[str, float] | None = None,
     )
     folder = root / name
     write_json(folder / "manifest.json", manifest.model_dump())
-    result = Result(run_id=name, key=name, metrics=metrics, phases=[], artifact={}, publishable=True)
+    result = Result(run_id=name, key=name, metrics=metrics, phases=[], artifact={}, publishable=not more.get("n_failed", 0))
     write_json(folder / "result.json", result.model_dump())
     behind = {metric.key: one[3] for metric, one in zip(metrics, found, strict=True)}
     write_json(folder / "tasks" / "all.json", TaskResult(metrics=metrics, evidence=behind).model_dump())

@@ -122,7 +122,7 @@ class Build:
                     told = len(held.rows)
                     self._tell(held.rows)
 
-        with AppendedFile(self.folder / "candidates.jsonl") as held:
+        with AppendedFile(self.folder / "candidates.jsonl", self.progress) as held:
             bar = self.progress.bar("candidates", total, "texts")
             resume(held, self._wanted, work, bar, key=_key, succeeded=_is_written)
 
