@@ -60,9 +60,16 @@ def with_imports(*roots: str) -> tuple[str, ...]:
     Imports are followed within `bench` and `methods`, those in functions too, but not those that only a type checker
     sees. A third party's root stands for its whole top-level package, and what that imports from ours.
     `NOT_BEHIND_FIGURES` is left out.
+
+    Raises:
+        MissingError: a root has no source.
     """
     reached: set[str] = set()
-    waiting = [name for root in roots for name in (_ancestry(root) if _is_ours(root) else whole(root.partition(".")[0]))]
+    waiting: list[str] = []
+    for root in roots:
+        if _is_ours(root) and _file(root) is None:
+            raise _no_source(root)
+        waiting.extend(_ancestry(root) if _is_ours(root) else whole(root.partition(".")[0]))
     while waiting:
         name = waiting.pop()
         if name in reached or name in NOT_BEHIND_FIGURES or _file(name) is None:
