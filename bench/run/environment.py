@@ -6,42 +6,23 @@ import shutil
 import subprocess
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.errors import UsageError, did_you_mean
-from bench.hashing import hash_json
 from bench.progress import SILENT, Progress
+from bench.run import identity
 from bench.scorers import load_scorer
 from bench.scorers.checked import CheckedScorer
 from bench.spec import SuiteSpec
-from bench.store.keys import NUMERIC, code_hash, versions, with_imports
+from bench.store.keys import NUMERIC, versions
 
 if TYPE_CHECKING:
     from bench.engine.batching import BatchBudget
     from bench.policy import LoadedModel, Policy
 
-ENGINE_CODE = (
-    "bench.engine",
-    "bench.policy",
-    "bench.engine.model",
-    "bench.method",
-    "bench.sets",
-    "bench.scorers",
-    "bench.tasks",
-    "bench.sets.written",
-    "bench.writers",
-    "bench.engine.encoder",
-    "bench.stats",
-    "bench.hashing",
-    "bench.data.files",
-    "bench.run.runner",
-)
-"""Modules whose code can change a figure."""
 RECORDED = (
     *NUMERIC,
     "contrastive-bench",
@@ -145,19 +126,27 @@ class Environment:
 
     def code(self, method: str) -> dict[str, Any]:
         """Hash of the code behind a method's figures, and the commit that it came from."""
+        return {"hash": self.run_code(method), **_git()}
+
+    def run_code(self, method: str) -> str:
+        """Hash of the code behind a method's figures."""
         from bench.run.plan import build_tasks
 
-        tasks = tuple(sorted({type(task).__module__ for task in build_tasks(self.suite)}))
-        return {"hash": hash_json([code_hash(ENGINE_CODE), code_hash(tasks), self.method_code(method)]), **_git()}
+        tasks = [type(task).__module__ for task in build_tasks(self.suite)]
+        return identity.run_code(tasks, self._scorer_module, self.method_code(method))
 
     def method_code(self, method: str) -> str:
-        """Hash of a method's own code and of what it shares with other methods.
+        """Hash of a method's own code and of what it imports."""
+        return identity.method_code(registry.load("methods", method).__module__)
 
-        A third party's is its whole package, and all that ours share: it may build on that.
-        """
-        module = registry.load("methods", method).__module__
-        package = module.partition(".")[0]
-        return code_hash(with_imports(module) if package == "methods" else (package, *_shared()))
+    @property
+    def sets_code(self) -> str:
+        """Hash of the code that makes contrastive sets."""
+        return identity.sets_code(self._scorer_module)
+
+    @property
+    def _scorer_module(self) -> str:
+        return str(registry.load("scorers", self.suite.scorer.name).__module__)
 
     @property
     def packages(self) -> dict[str, str]:
@@ -187,13 +176,6 @@ class Environment:
         import torch
 
         return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "cpu"
-
-
-def _shared() -> list[str]:
-    """The packages that methods share."""
-    spec = find_spec("methods")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    return [f"methods.{one.name}" for one in iter_modules(folders) if one.ispkg]
 
 
 def _git() -> dict[str, Any]:

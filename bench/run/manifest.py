@@ -18,7 +18,7 @@ def manifest_of(runner: "Runner") -> Manifest:
         status="started",
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         suite={**suite.model_dump(), "limit": experiment.max_items},
-        suite_hash=runner.suite_hash,
+        suite_hash=runner.identity.suite_hash,
         method={
             "name": experiment.method,
             "label": experiment.label,
@@ -26,7 +26,7 @@ def manifest_of(runner: "Runner") -> Manifest:
             "origins": experiment.origins,
             "hash": env.method_code(experiment.method),
             "artifact_key": runner.artifact_key,
-            "sets_key": runner.sets_key,
+            "sets_key": runner.identity.sets_key,
             "inputs": {
                 option: {"id": one.id, "sha256": one.sha256, "revision": one.revision, "licence": one.licence}
                 for option, one in runner.inputs.items()

@@ -3,45 +3,33 @@
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.data.prompts import assert_disjoint, load_prompts, part
+from bench.data.splits import assert_disjoint
 from bench.errors import MissingError
-from bench.hashing import hash_json
 from bench.method import Artifact, Method, RunContext
 from bench.run.artifact import load_artifact, make_artifact, training_logs
 from bench.run.damage import is_whole, set_damage_aside
 from bench.run.environment import Environment
+from bench.run.identity import Code, Identity
+from bench.run.making import make_sets, unwanted
 from bench.run.manifest import manifest_of
+from bench.run.measuring import Measuring
 from bench.run.phases import Phases
 from bench.run.plan import Experiment
-from bench.sets import ContrastiveSets, load_sets, save_sets
-from bench.store.files import folder, read_json, set_aside, write_json
-from bench.store.keys import NUMERIC, SCORING, code_hash, versions
+from bench.sets import ContrastiveSets, load_sets
+from bench.store.files import folder, write_json
 from bench.store.lock import alone
-from bench.store.record import Manifest, Metric, Result, TaskResult
-from bench.tasks.base import Task, TaskContext
+from bench.store.record import Manifest, Metric, Result
 
 if TYPE_CHECKING:
     import accelerate
 
     from bench.assets.catalogue import Resolved
-    from bench.policy import Policy
-
-_SETS_CODE = (
-    "bench.engine",
-    "bench.policy",
-    "bench.engine.model",
-    "bench.sets",
-    "bench.scorers",
-    "bench.hashing",
-    "bench.data.files",
-)
 
 
 @dataclass
@@ -68,44 +56,34 @@ class Runner:
     # --- identity -----------------------------------------------------------------------------------------------
 
     @cached_property
-    def suite_hash(self) -> str:
-        """Hash of what makes runs comparable: everything about the measurement, nothing about the method."""
-        suite = self.experiment.suite
-        return hash_json(
-            {
-                "model": suite.model.model_dump(),
-                "scorer": suite.scorer.model_dump(),
-                "attribute": suite.attribute.model_dump(),
-                "decoding": suite.decoding.model_dump(),
-                "tasks": suite.tasks,
-                "limit": self.experiment.max_items,
-                **({} if suite.engine == "transformers" else {"engine": suite.engine}),
-            }
+    def identity(self) -> Identity:
+        """The keys of the experiment; what they hash is found or fetched first."""
+        experiment, env, info = self.experiment, self.env, self.method.info
+        sets_data = self._sets_data
+        return Identity(
+            suite=experiment.suite,
+            method=experiment.method,
+            config=experiment.config.model_dump(),
+            prepared_by=self.method.prepared_by(experiment.config),
+            needs_scorer=info.needs_scorer,
+            seed=experiment.seed,
+            max_items=experiment.max_items,
+            sets_data=sets_data,
+            inputs={option: resolved.sha256 for option, resolved in self.inputs.items()},
+            model=env.model.sha256,
+            scorer=env.scorer.identity.hash,
+            data=[entry["sha256"] for entry in env.data],
+            code=Code(env.sets_code, env.method_code(experiment.method), env.run_code(experiment.method)),
+            extras=[wanted.name for wanted in registry.requirements("methods", experiment.method, info.extras)],
         )
 
-    @cached_property
-    def sets_key(self) -> str | None:
-        """Hash of what the contrastive sets follow from, known before they are made; None where none is needed."""
+    @property
+    def _sets_data(self) -> str | None:
+        """Hash of the file that the contrastive sets are made from or read from; None where none is needed."""
         if not self.method.info.needs_sets:
             return None
         spec = self.experiment.suite.sets
-        if spec.source != "self":
-            return self.env.assets.data(spec.source).sha256
-        return hash_json(
-            {
-                "sets": spec.model_dump(),
-                "model": [
-                    self.env.model.sha256,
-                    self.experiment.suite.model.dtype,
-                    self.experiment.suite.model.quantization,
-                ],
-                "prompts": self.env.assets.data(spec.prompts).sha256,
-                "scorer": self.env.scorer.identity.hash,
-                "attribute": self.experiment.suite.attribute.model_dump(),
-                "code": code_hash(_SETS_CODE),
-                "packages": versions([*NUMERIC, *SCORING]),
-            }
-        )
+        return self.env.assets.data(spec.prompts if spec.source == "self" else spec.source).sha256
 
     @cached_property
     def inputs(self) -> "dict[str, Resolved]":
@@ -114,54 +92,20 @@ class Runner:
         find = {"model": self.env.assets.model, "adapter": self.env.assets.adapter}
         return {option: find[self.method.info.inputs[option]](ref) for option, ref in named.items() if ref}
 
-    @cached_property
+    @property
     def artifact_key(self) -> str:
-        """Hash of what the artifact follows from; options that matter only when it is applied are not in it."""
-        return hash_json(
-            {
-                "method": self.experiment.method,
-                "config": self.method.prepared_by(self.experiment.config),
-                "seed": self.experiment.seed,
-                "sets": self.sets_key,
-                "inputs": {option: one.sha256 for option, one in self.inputs.items()},
-                "scorer": self.env.scorer.identity.hash if self.method.info.needs_scorer else None,
-                "model": [
-                    self.env.model.sha256,
-                    self.experiment.suite.model.dtype,
-                    self.experiment.suite.model.quantization,
-                ],
-                "code": [code_hash(_SETS_CODE), self.env.method_code(self.experiment.method)],
-                "packages": versions([*NUMERIC, "peft", "accelerate", "bitsandbytes", *self._extra_packages]),
-            }
-        )
+        """Hash of what the artifact follows from."""
+        return self.identity.artifact_key
 
     @property
-    def _extra_packages(self) -> list[str]:
-        extras = self.method.info.extras
-        return [one.name for one in registry.requirements("methods", self.experiment.method, extras)]
-
-    @cached_property
     def key(self) -> str:
         """Hash of every field that can change the record's figures."""
-        return hash_json(
-            {
-                "suite": self.suite_hash,
-                "method": self.experiment.method,
-                "config": self.experiment.config.model_dump(),
-                "artifact": self.artifact_key,
-                "seed": self.experiment.seed,
-                "model": self.env.model.sha256,
-                "data": [one["sha256"] for one in self.env.data],
-                "scorer": [self.env.scorer.identity.hash, self.experiment.suite.scorer.threshold],
-                "code": self.env.code(self.experiment.method)["hash"],
-                "packages": versions([*NUMERIC, *SCORING, "lm_eval", "datasets", "bitsandbytes", "vllm"]),
-            }
-        )
+        return self.identity.key
 
     @property
     def run_id(self) -> str:
         """Name of the run's folder."""
-        return f"{self.experiment.suite.name}-{self.experiment.method}-s{self.experiment.seed}-{self.key[:10]}"
+        return self.identity.run_id
 
     @property
     def folder(self) -> Path:
@@ -184,7 +128,7 @@ class Runner:
             self._check_engine()
             registry.check_extras("methods", self.experiment.method, self.method.info.extras)
             self.method.check(self.env.model.path, self._input_folders)
-        if self.sets_key and (self.experiment.suite.sets.source != "self" or self._sets_path.exists()):
+        if self.identity.sets_key and (self.experiment.suite.sets.source != "self" or self._sets_path.exists()):
             self.sets()
 
     def _check_engine(self) -> None:
@@ -208,7 +152,8 @@ class Runner:
             self._write(manifest)
             try:
                 artifact = self.prepare()
-                metrics = self._measure(artifact)
+                measuring = Measuring(self.experiment, self.env, self.method, self.folder, self.phases)
+                metrics = measuring.measure(artifact)
             except Exception as error:
                 self._write(manifest.model_copy(update={"status": "failed", "error": str(error)[:1000]}))
                 raise
@@ -265,9 +210,8 @@ class Runner:
     def _make(self, made: Path, sets: ContrastiveSets | None) -> None:
         reward = self.method.info.needs_scorer
         with self.phases.phase("train" if sets else "prepare") as noted:
-            context = RunContext(
-                made, self.experiment.seed, self.env.progress, self._input_folders, self._unwanted if reward else None
-            )
+            distances = partial(unwanted, self.env) if reward else None
+            context = RunContext(made, self.experiment.seed, self.env.progress, self._input_folders, distances)
             facts = make_artifact(self.method, self.env.base, sets, context)
             noted.update({"tokens": facts["trained_tokens"]} if "trained_tokens" in facts else {})
 
@@ -275,21 +219,16 @@ class Runner:
     def _input_folders(self) -> dict[str, Path]:
         return {option: one.path for option, one in self.inputs.items()}
 
-    def _unwanted(self, texts: Sequence[str]) -> list[float | None]:
-        attribute = self.experiment.suite.controlled
-        scores = [attribute.score(found) for found in self.env.scorer.score(texts)]
-        return [None if score is None else attribute.distance(score) for score in scores]
-
     def sets(self) -> ContrastiveSets | None:
         """The contrastive sets, found or made; refused where an anchor meets an evaluation prompt."""
-        if self.sets_key is None:
+        if self.identity.sets_key is None:
             return None
         spec = self.experiment.suite.sets
         if spec.source == "self":
             path = self._sets_path
             with alone(path.parent, self.env.progress):
                 if self._stale(path.parent):
-                    self._generate_sets(path.parent)
+                    make_sets(path.parent, self.env, self.phases)
         else:
             path = self.env.assets.data(spec.source).path
         sets = load_sets(path, source=spec.source)
@@ -299,100 +238,7 @@ class Runner:
 
     @property
     def _sets_path(self) -> Path:
-        return self.env.assets.cache / "sets" / (self.sets_key or "") / "sets.jsonl"
-
-    def _generate_sets(self, path: Path) -> None:
-        from bench.sets.own import generate_sets
-
-        spec, suite = self.experiment.suite.sets, self.experiment.suite
-        prompts = part(load_prompts(self.env.assets.data(spec.prompts).path), "train")[: spec.num_prompts]
-        provenance = {
-            "source": "self",
-            "generator": suite.model.id,
-            "scorer": self.env.scorer.identity.name,
-            "seed": spec.seed,
-        }
-        with self.phases.phase("sets") as noted, folder(path) as made:
-            sets = generate_sets(
-                self.env.base_policy,
-                prompts,
-                self.env.scorer,
-                spec,
-                provenance,
-                self.env.progress,
-                attribute=suite.controlled,
-            )
-            noted["tokens"] = len(prompts) * spec.decoding.num_samples * spec.decoding.max_new_tokens
-            save_sets(made / "sets.jsonl", sets)
-
-    def _measure(self, artifact: Artifact) -> list[Metric]:
-        """All tasks: first those that ask the policy, while it is applied, then those that read samples."""
-        tasks = self.experiment.tasks()
-        context = TaskContext(
-            folder=self.folder / "samples",
-            assets=self.env.assets,
-            scorer=self.env.scorer,
-            attribute=self.experiment.suite.controlled,
-            decoding=self.experiment.suite.decoding,
-            seed=self.experiment.seed,
-            base=self.env.base,
-            progress=self.env.progress,
-            max_items=self.experiment.max_items,
-            tasks={task.name: task for task in tasks},
-        )
-        results: dict[str, TaskResult] = {}
-        asking = [task for task in tasks if task.info.measures == "policy"]
-        if any(self._finished(self._task_file(task)) is None for task in asking):
-            with self.method.applied(self.env.base, artifact) as edited, self._sampler(edited) as policy:
-                for task in asking:
-                    results[task.name] = self._task(task, policy, context)
-        base = self.env.base_policy
-        for task in sorted(tasks, key=lambda task: task.info.measures != "policy"):
-            if task.name not in results:
-                results[task.name] = self._task(task, base, context)
-        return [metric for task in tasks for metric in results[task.name].metrics]
-
-    def _sampler(self, policy: "Policy") -> "contextlib.AbstractContextManager[Policy]":
-        """The policy, sampling by the suite's engine."""
-        if self.experiment.suite.engine == "transformers":
-            return contextlib.nullcontext(policy)
-        from bench.engine.vllm import sampled_by_vllm
-
-        return sampled_by_vllm(policy, self.experiment.suite.model.dtype)
-
-    def _task_file(self, task: Task[Any]) -> Path:
-        return self.folder / "tasks" / f"{task.name}.json"
-
-    def _task(self, task: Task[Any], policy: "Policy", context: TaskContext) -> TaskResult:
-        path = self._task_file(task)
-        if (finished := self._finished(path)) is not None:
-            self.phases.done.extend([finished.phase] if finished.phase else [])
-            return finished
-        samples = context.folder / f"{task.name}.jsonl"
-        begun = samples.exists() and samples.stat().st_size > 0
-        before, sampled = context.tokens, context.sampled
-        with self.phases.phase(task.name) as noted:
-            result = task.measure(policy, context)
-            noted["tokens"] = context.tokens - before
-            if context.sampled > sampled:
-                noted["sampled_tokens"] = context.sampled - sampled
-        phase = self.phases.done[-1] = self.phases.done[-1].model_copy(update={"partial": begun})
-        result = result.model_copy(update={"phase": phase})
-        write_json(path, result.model_dump())
-        return result
-
-    def _finished(self, path: Path) -> TaskResult | None:
-        """A task's result where it is there and sound; a damaged one is set aside, and told of."""
-        if not path.exists():
-            return None
-        try:
-            return TaskResult.model_validate(read_json(path))
-        except (OSError, ValueError, RecursionError) as error:
-            aside = set_aside(path).name
-            self.env.progress.note(
-                f"{path} is damaged ({type(error).__name__}): it is set aside as {aside} and made anew"
-            )
-            return None
+        return self.env.assets.cache / "sets" / (self.identity.sets_key or "") / "sets.jsonl"
 
     # --- record -------------------------------------------------------------------------------------------------
 

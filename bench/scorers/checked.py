@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.hashing import hash_json, hash_text
 from bench.progress import SILENT, Bar, Progress
 from bench.scorers.base import Scorer, ScorerIdentity, Scores
-from bench.store.keys import NUMERIC, SCORING, code_hash, versions
+from bench.store.keys import NUMERIC, SCORING, code_hash, versions, whole
 
 _T = TypeVar("_T")
 _RETRIES = 2
@@ -104,7 +104,7 @@ class CheckedScorer:
 
 def _cache_key(identity: ScorerIdentity) -> str:
     """What a cached score follows from besides the text: the scorer, our code around it, the libraries under it."""
-    return hash_json([identity.hash, code_hash(("bench.scorers",)), versions([*NUMERIC, *SCORING])])
+    return hash_json([identity.hash, code_hash(whole("bench.scorers")), versions([*NUMERIC, *SCORING])])
 
 
 class _Cache:

@@ -142,7 +142,9 @@ def write_run(root: Path, method: str, *, tasks: dict[str, float] | None = None,
     )
     folder = root / name
     write_json(folder / "manifest.json", manifest.model_dump())
-    result = Result(run_id=name, key=name, metrics=metrics, phases=[], artifact={}, publishable=not more.get("n_failed", 0))
+    result = Result(
+        run_id=name, key=name, metrics=metrics, phases=[], artifact={}, publishable=not more.get("n_failed", 0)
+    )
     write_json(folder / "result.json", result.model_dump())
     behind = {metric.key: one[3] for metric, one in zip(metrics, found, strict=True)}
     write_json(folder / "tasks" / "all.json", TaskResult(metrics=metrics, evidence=behind).model_dump())

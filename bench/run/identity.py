@@ -1,0 +1,157 @@
+"""What an experiment is identified by: hashes of all that its sets, its artifact and its figures follow from."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bench.hashing import hash_json
+from bench.spec import SuiteSpec
+from bench.store.keys import NUMERIC, SCORING, code_hash, versions, with_imports
+
+_SETS_ROOTS = ("bench.run.making", "bench.sets.own", "bench.engine.model", "bench.scorers")
+_MEASURING_ROOTS = ("bench.run.measuring", "bench.engine.model", "bench.scorers")
+
+
+@dataclass(frozen=True)
+class Code:
+    """Hashes of the code that an experiment rests on; which code that is follows from imports.
+
+    Attributes:
+        sets: Of what makes contrastive sets.
+        method: Of the method.
+        run: Of what measures, and of the method.
+    """
+
+    sets: str
+    method: str
+    run: str
+
+
+def sets_code(scorer: str) -> str:
+    """Hash of the code that makes contrastive sets, by the scorer's module."""
+    return code_hash(with_imports(*_SETS_ROOTS, scorer))
+
+
+def method_code(method: str) -> str:
+    """Hash of the code of a method, by its module; a third party's is its whole package, and what that imports."""
+    return code_hash(with_imports(method))
+
+
+def run_code(tasks: Iterable[str], scorer: str, method: str) -> str:
+    """Hash of the code behind figures, by the modules of the tasks and the scorer, and the method's own hash."""
+    return hash_json([code_hash(with_imports(*_MEASURING_ROOTS, scorer, *sorted(set(tasks)))), method])
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The keys of one experiment; contents stand in them by their hash, never by a name alone.
+
+    Attributes:
+        suite: The suite, overrides applied.
+        method: The method's name.
+        config: All its options.
+        prepared_by: Those that decide the artifact.
+        needs_scorer: Whether the method learns from the scorer.
+        seed: Of training and sampling.
+        max_items: The most prompts and documents of each task, or None.
+        model: Hash of the base model.
+        scorer: Hash of the scorer.
+        sets_data: Hash of the prompts that sets are made from, or of a file of sets; None for a method without.
+        inputs: Hash of each model and adapter that the method's options name, by option.
+        data: Hashes of the evaluation data.
+        code: Hashes of the code.
+        extras: Packages of the method's own extras.
+    """
+
+    suite: SuiteSpec
+    method: str
+    config: Mapping[str, Any]
+    prepared_by: Mapping[str, Any]
+    needs_scorer: bool
+    seed: int
+    max_items: int | None
+    model: str
+    scorer: str
+    sets_data: str | None
+    inputs: Mapping[str, str]
+    data: Sequence[str]
+    code: Code
+    extras: Sequence[str] = ()
+
+    @cached_property
+    def suite_hash(self) -> str:
+        """Hash of what makes runs comparable: everything about the measurement, nothing about the method."""
+        suite = self.suite
+        return hash_json(
+            {
+                "model": suite.model.model_dump(),
+                "scorer": suite.scorer.model_dump(),
+                "attribute": suite.attribute.model_dump(),
+                "decoding": suite.decoding.model_dump(),
+                "tasks": suite.tasks,
+                "limit": self.max_items,
+                **({} if suite.engine == "transformers" else {"engine": suite.engine}),
+            }
+        )
+
+    @cached_property
+    def sets_key(self) -> str | None:
+        """Hash of what the contrastive sets follow from, known before they are made; None where none is needed."""
+        if self.sets_data is None or self.suite.sets.source != "self":
+            return self.sets_data
+        return hash_json(
+            {
+                "sets": self.suite.sets.model_dump(),
+                "model": self._loaded_model,
+                "prompts": self.sets_data,
+                "scorer": self.scorer,
+                "attribute": self.suite.attribute.model_dump(),
+                "code": self.code.sets,
+                "packages": versions([*NUMERIC, *SCORING]),
+            }
+        )
+
+    @cached_property
+    def artifact_key(self) -> str:
+        """Hash of what the artifact follows from; options that matter only when it is applied are not in it."""
+        return hash_json(
+            {
+                "method": self.method,
+                "config": self.prepared_by,
+                "seed": self.seed,
+                "sets": self.sets_key,
+                "inputs": self.inputs,
+                "scorer": self.scorer if self.needs_scorer else None,
+                "model": self._loaded_model,
+                "code": [self.code.sets, self.code.method],
+                "packages": versions([*NUMERIC, "peft", "accelerate", "bitsandbytes", *self.extras]),
+            }
+        )
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of every field that can change the record's figures."""
+        return hash_json(
+            {
+                "suite": self.suite_hash,
+                "method": self.method,
+                "config": self.config,
+                "artifact": self.artifact_key,
+                "seed": self.seed,
+                "model": self.model,
+                "data": self.data,
+                "scorer": [self.scorer, self.suite.scorer.threshold],
+                "code": self.code.run,
+                "packages": versions([*NUMERIC, *SCORING, "lm_eval", "datasets", "bitsandbytes", "vllm"]),
+            }
+        )
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run's folder."""
+        return f"{self.suite.name}-{self.method}-s{self.seed}-{self.key[:10]}"
+
+    @property
+    def _loaded_model(self) -> list[Any]:
+        return [self.model, self.suite.model.dtype, self.suite.model.quantization]

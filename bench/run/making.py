@@ -1,0 +1,49 @@
+"""What training reads beside the base model: contrastive sets that the model writes itself, and the scorer's reward."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.data.prompts import load_prompts
+from bench.data.splits import part
+from bench.sets import save_sets
+from bench.store.files import folder
+
+# Bundles of inputs, for the type checker alone: sets do not follow from the code of these, and keys follow imports.
+if TYPE_CHECKING:
+    from bench.run.environment import Environment
+    from bench.run.phases import Phases
+
+
+def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
+    """Let the base model write the suite's contrastive sets, into a new folder."""
+    from bench.sets.own import generate_sets
+
+    suite = env.suite
+    spec = suite.sets
+    prompts = part(load_prompts(env.assets.data(spec.prompts).path), "train")[: spec.num_prompts]
+    provenance = {
+        "source": "self",
+        "generator": suite.model.id,
+        "scorer": env.scorer.identity.name,
+        "seed": spec.seed,
+    }
+    with phases.phase("sets") as noted, folder(path) as made:
+        sets = generate_sets(
+            env.base_policy,
+            prompts,
+            env.scorer,
+            spec,
+            provenance,
+            env.progress,
+            attribute=suite.controlled,
+        )
+        noted["tokens"] = len(prompts) * spec.decoding.num_samples * spec.decoding.max_new_tokens
+        save_sets(made / "sets.jsonl", sets)
+
+
+def unwanted(env: "Environment", texts: Sequence[str]) -> list[float | None]:
+    """How far each text is on the unwanted side of the suite's attribute; None where it has no score."""
+    attribute = env.suite.controlled
+    scores = [attribute.score(scores) for scores in env.scorer.score(texts)]
+    return [None if score is None else attribute.distance(score) for score in scores]

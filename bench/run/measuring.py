@@ -1,0 +1,104 @@
+"""All tasks of one experiment: first those that ask the edited policy, then those that read samples."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.store.files import read_json, set_aside, write_json
+from bench.store.record import Metric, TaskResult
+from bench.tasks.base import Task, TaskContext
+
+# Bundles of inputs, for the type checker alone: figures do not follow from the code of these, and keys follow imports.
+if TYPE_CHECKING:
+    from bench.method import Artifact, Method
+    from bench.policy import Policy
+    from bench.run.environment import Environment
+    from bench.run.phases import Phases
+    from bench.run.plan import Experiment
+
+
+@dataclass
+class Measuring:
+    """The tasks of an experiment, carried out one after another.
+
+    Attributes:
+        experiment: What to measure.
+        env: What it shares with others.
+        method: The experiment's method.
+        folder: The run's folder.
+        phases: Where the time of each task is noted.
+    """
+
+    experiment: "Experiment"
+    env: "Environment"
+    method: "Method[Any]"
+    folder: Path
+    phases: "Phases"
+
+    def measure(self, artifact: "Artifact") -> list[Metric]:
+        """The metrics of all tasks, in the suite's order; a task that an interrupted run finished is read."""
+        tasks = self.experiment.tasks()
+        context = TaskContext(
+            folder=self.folder / "samples",
+            assets=self.env.assets,
+            scorer=self.env.scorer,
+            attribute=self.experiment.suite.controlled,
+            decoding=self.experiment.suite.decoding,
+            seed=self.experiment.seed,
+            base=self.env.base,
+            progress=self.env.progress,
+            max_items=self.experiment.max_items,
+            tasks={task.name: task for task in tasks},
+        )
+        results: dict[str, TaskResult] = {}
+        asking = [task for task in tasks if task.info.measures == "policy"]
+        if any(self._finished(self._task_file(task)) is None for task in asking):
+            with self.method.applied(self.env.base, artifact) as edited, self._sampler(edited) as policy:
+                for task in asking:
+                    results[task.name] = self._task(task, policy, context)
+        base = self.env.base_policy
+        for task in sorted(tasks, key=lambda task: task.info.measures != "policy"):
+            if task.name not in results:
+                results[task.name] = self._task(task, base, context)
+        return [metric for task in tasks for metric in results[task.name].metrics]
+
+    def _sampler(self, policy: "Policy") -> "contextlib.AbstractContextManager[Policy]":
+        """The policy, sampling by the suite's engine."""
+        if self.experiment.suite.engine == "transformers":
+            return contextlib.nullcontext(policy)
+        from bench.engine.vllm import sampled_by_vllm
+
+        return sampled_by_vllm(policy, self.experiment.suite.model.dtype)
+
+    def _task_file(self, task: Task[Any]) -> Path:
+        return self.folder / "tasks" / f"{task.name}.json"
+
+    def _task(self, task: Task[Any], policy: "Policy", context: TaskContext) -> TaskResult:
+        path = self._task_file(task)
+        if (finished := self._finished(path)) is not None:
+            self.phases.done.extend([finished.phase] if finished.phase else [])
+            return finished
+        samples = context.folder / f"{task.name}.jsonl"
+        begun = samples.exists() and samples.stat().st_size > 0
+        before, sampled = context.tokens, context.sampled
+        with self.phases.phase(task.name) as noted:
+            result = task.measure(policy, context)
+            noted["tokens"] = context.tokens - before
+            if context.sampled > sampled:
+                noted["sampled_tokens"] = context.sampled - sampled
+        phase = self.phases.done[-1] = self.phases.done[-1].model_copy(update={"partial": begun})
+        result = result.model_copy(update={"phase": phase})
+        write_json(path, result.model_dump())
+        return result
+
+    def _finished(self, path: Path) -> TaskResult | None:
+        """A task's result where it is there and whole; a damaged one is set aside, and told of."""
+        if not path.exists():
+            return None
+        try:
+            return TaskResult.model_validate(read_json(path))
+        except (OSError, ValueError, RecursionError) as error:
+            what = f"{path} is damaged ({type(error).__name__})"
+            self.env.progress.note(f"{what}: it is set aside as {set_aside(path).name} and made anew")
+            return None
