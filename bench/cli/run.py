@@ -82,7 +82,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     """
     del config, method, suite, model, seeds, settings, limit  # the context has them, with the file's values
     settle_process(offline=offline)
-    from bench.run.launch.local import is_main
+    from bench.engine.processes import is_main
 
     place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
     outcomes = carry_out(request_of(context, base=base), place)

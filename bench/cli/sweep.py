@@ -57,8 +57,8 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     """
     del config, method, suite, model, seeds, settings, limit  # the context has them, with the file's values
     settle_process(offline=offline)
+    from bench.engine.processes import is_main
     from bench.errors import UsageError
-    from bench.run.launch.local import is_main
     from bench.run.plan import split
     from bench.run.sweep import make_sweep
 

@@ -2,11 +2,11 @@
 
 import contextlib
 import datetime
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.engine.processes import go_on_alone, is_main, processes
 from bench.errors import BenchError
 from bench.run.environment import Environment
 from bench.run.plan import Experiment
@@ -32,16 +32,6 @@ class ExperimentOutcome:
     error: Exception | None = None
 
 
-def workers() -> int:
-    """Number of processes that `accelerate launch` (or torchrun) started."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_main() -> bool:
-    """Whether this process measures and writes records."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 def run_experiments(
     experiments: Sequence[Experiment], env: Environment, runs: Path, *, fresh: bool = False
 ) -> list[ExperimentOutcome]:
@@ -63,7 +53,7 @@ def run_experiments(
     runners = [Runner(experiment, env, runs, fresh and is_main()) for experiment in experiments]
     for runner in runners:
         runner.check()
-    if workers() > 1:
+    if processes() > 1:
         _prepare_together(runners)
     if not is_main():
         return []
@@ -98,4 +88,4 @@ def _prepare_together(runners: Sequence[Runner]) -> None:
         state.wait_for_everyone()
     finally:
         state.destroy_process_group()
-        os.environ["WORLD_SIZE"] = "1"
+        go_on_alone()
