@@ -64,12 +64,13 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter a flag
 def _of_method(runs: "list[Run]", reference: "Baseline") -> "list[Run]":
     """The latest of the baseline's method for each of its seeds; whether they are the same method is then decided."""
     from bench.errors import MissingError
+    from bench.store.systems import latest
 
     named = [run for run in runs if run.method == reference.method.name]
     if not named:
         raise MissingError(f"no finished run of the method '{reference.method.name}'", mend="run it, or name the runs")
-    latest = {run.manifest.seed: run for run in sorted(named, key=lambda run: run.manifest.created)}
-    return [run for seed, run in latest.items() if seed in reference.seeds] or list(latest.values())
+    counting = latest(named, lambda run: run.method).runs
+    return [run for run in counting if run.manifest.seed in reference.seeds] or list(counting)
 
 
 def _write(outcome: "CheckOutcome", junit: Path | None, markdown: Path | None, *, github: bool, json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.hashing import hash_json
 from bench.stats import value
+from bench.store import systems
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from reports.table.cells import clean
@@ -31,14 +32,13 @@ def differing_methods(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Differ
 
 def latest(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     """The latest run of each method, configuration and seed, by seed, and notes of those that are left out for it."""
-    found: dict[tuple[int, str], Run] = {}
-    notes = []
-    for run in sorted({run.path.resolve(): run for run in runs}.values(), key=lambda run: run.manifest.created):
-        cell = (run.manifest.seed, hash_json(method_of(run)))
-        if (older := found.get(cell)) is not None:
-            notes.append(clean(f"left out: {older.id}, replaced by the later {run.id}"))
-        found[cell] = run
-    return [found[cell] for cell in sorted(found)], notes
+    counting = systems.latest(runs, _system_of)
+    notes = [clean(f"left out: {one.older.id}, replaced by the later {one.later.id}") for one in counting.replaced]
+    return sorted(counting.runs, key=lambda run: (run.manifest.seed, _system_of(run))), notes
+
+
+def _system_of(run: Run) -> str:
+    return hash_json(method_of(run))
 
 
 def problems(run: Run) -> list[str]:

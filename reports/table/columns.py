@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.errors import MissingError, UsageError, did_you_mean
-from bench.hashing import hash_json
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
+from bench.store.systems import by_age, grouped, latest, settings_of
 from reports.table.accuracy import MEAN
 from reports.table.cells import System, clean
 from reports.table.comparable import flat
@@ -100,38 +100,23 @@ class Column:
 
 def finished_runs(runs: Sequence[Run], notes: Notes) -> list[Run]:
     """The finished runs, the latest of each method, configuration and seed, oldest first."""
-    latest: dict[tuple[str, int], Run] = {}
-    for run in sorted({run.path.resolve(): run for run in runs}.values(), key=lambda run: run.manifest.created):
+    ordered = by_age(runs)
+    counting = latest(run for run in ordered if run.result is not None)
+    older = {replacement.later.path: replacement.older for replacement in counting.replaced}
+    for run in ordered:
         if run.result is None:
             notes.add(f"Left out: run {run.id} has not finished ({run.status}).")
-            continue
-        cell = (_identity(run), run.manifest.seed)
-        if cell in latest:
-            notes.add(f"Left out: run {latest[cell].id}, replaced by the later {run.id}.")
-            del latest[cell]
-        latest[cell] = run
-    if not latest:
+        elif run.path in older:
+            notes.add(f"Left out: run {older[run.path].id}, replaced by the later {run.id}.")
+    if not counting.runs:
         what = f"none of these runs has finished ({', '.join(run.id for run in runs)})" if runs else "no run is given"
         raise MissingError(what, mend="'bench run' resumes an experiment where it stopped")
-    return list(latest.values())
-
-
-def _identity(run: Run) -> str:
-    return hash_json([run.method, _settings(run)])
-
-
-def _settings(run: Run) -> dict[str, Any]:
-    """What sets one column apart from another of the same label: its options and the sets that it learned from."""
-    method = run.manifest.method
-    return {**(method.get("config") or {}), "sets": str(method.get("sets_key") or "")[:10]}
+    return list(counting.runs)
 
 
 def columns_of(runs: Sequence[Run], notes: Notes) -> list[Column]:
     """Runs by method and configuration, the base first, then in order of first appearance."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(_identity(run), []).append(run)
-    ordered = sorted(groups.values(), key=lambda group: group[0].method != _BASE)
+    ordered = sorted(grouped(runs), key=lambda group: group[0].method != _BASE)
     columns = [
         Column(label, sorted(group, key=lambda run: run.manifest.seed))
         for label, group in zip(_labels(ordered), ordered, strict=True)
@@ -160,7 +145,7 @@ def reference_of(columns: Sequence[Column], against: str | None) -> int | None:
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
     """A label for each group; where two are the same, with the settings that set them apart, and at last a number."""
     labels = [clean(group[0].label, 60) for group in groups]
-    configs = [flat(_settings(group[0])) for group in groups]
+    configs = [flat(settings_of(group[0])) for group in groups]
     alike: dict[str, list[dict[str, Any]]] = {}
     for label, config in zip(labels, configs, strict=True):
         alike.setdefault(label, []).append(config)
