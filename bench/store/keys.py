@@ -22,6 +22,7 @@ OURS = ("bench", "methods")
 NOT_BEHIND_FIGURES = (
     "bench",  # the version's number, and the lazy `bench.load`, which reads finished records
     "bench.assets.catalogue",  # finds and fetches: what it hands over stands in the keys by the hash of its content
+    "bench.assets.local",  # says which files of a folder are read: that shows in the hash of its content
     "bench.errors",  # words for failures: a run that fails has no figures
     "bench.progress",  # tells how far the work is
     "bench.registry",  # looks up entry points: the modules that it loads are named to the keys themselves
@@ -165,8 +166,8 @@ def _imports(node: ast.AST, package: str) -> Iterator[str]:
         yield origin
         yield from (f"{origin}.{alias.name}" for alias in node.names)
     elif isinstance(node, ast.If) and _asks_for_type_checking(node.test):
-        for inner in node.orelse:
-            yield from _imports(inner, package)
+        for statement in node.orelse:
+            yield from _imports(statement, package)
     else:
         for inner in ast.iter_child_nodes(node):
             yield from _imports(inner, package)
