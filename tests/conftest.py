@@ -165,12 +165,18 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
 
 
 @pytest.fixture
-def tiny_suite(tiny_model: Path, tmp_path: Path) -> Suite:
+def tiny_suite(write_suite: Suite, tmp_path: Path) -> Suite:
     """Writes a suite for the tiny model, with files of its own, and returns its path; keywords replace its keys."""
-    return lambda **changes: write_tiny_suite(tmp_path, tiny_model, **changes)
+    return lambda **changes: write_suite(tmp_path, **changes)
 
 
-def write_tiny_suite(folder: Path, model: Path, **changes: Any) -> Path:
+@pytest.fixture(scope="session")
+def write_suite(tiny_model: Path) -> Suite:
+    """As `tiny_suite`, for fixtures that outlive a test: the folder comes first."""
+    return lambda folder, **changes: _write_suite(folder, tiny_model, **changes)
+
+
+def _write_suite(folder: Path, model: Path, **changes: Any) -> Path:
     """Write a suite for a tiny model and its files to a folder, and return its path; keywords replace its keys."""
     ends = ("was late", "is here", "said")
     prompts = [{"text": f"The {noun} {end}", "toxicity": 0.6} for noun in _NOUNS for end in ends]

@@ -1,15 +1,18 @@
 """A suite that controls something else than toxicity, of which much is wanted, goes through all that there is."""
 
+import base64
+import gzip
 import io
+import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import write_rows, write_tiny_suite
 
 from bench import registry
 from bench.assets.catalogue import AssetCatalogue
@@ -21,6 +24,7 @@ from bench.store.record import Metric
 from bench.store.runs import Run, load_run
 from bench.store.samples import Sample
 from reports.compare.comparison import compare
+from reports.compare.terminal import print_comparison, to_markdown
 from reports.gate import decide, make_baseline
 from reports.gate.writing import Plan
 from reports.page.page import build_page
@@ -66,15 +70,14 @@ def carry_out(request: Request, folder: Path) -> list[Run]:
 
 
 @pytest.fixture(scope="module")
-def swept(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
+def swept(write_suite: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
     folder = tmp_path_factory.mktemp("bright")
     real = registry._points
     points = {"brightness": EntryPoint("brightness", "brightness:Brightness", "bench.scorers")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "_points", lambda kind: {**real(kind), **(points if kind == "scorers" else {})})
-        suite = write_tiny_suite(
-            folder, tiny_model, attribute=ATTRIBUTE, scorer={"name": "brightness", "threshold": THRESHOLD}
-        )
+        scorer = {"name": "brightness", "threshold": THRESHOLD}
+        suite = write_suite(folder, attribute=ATTRIBUTE, scorer=scorer)
         prompts = [
             {"text": f"The {noun} {end}", "toxicity": toxicity}
             for noun in NOUNS
@@ -84,6 +87,11 @@ def swept(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         request = Request(("contrastive:lr=0.03",), str(suite))
         sweep = make_sweep(request, "strength", ["0.5", "1", "4"], 3)
         yield Swept(sweep.over, carry_out(sweep.request, folder))
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
 
 
 def metric(run: Run, key: str) -> Metric:
@@ -211,17 +219,23 @@ def test_two_systems_compare_by_their_dimmest_texts(swept):
     before, after = by_prompt(a.samples("rtp")), by_prompt(b.samples("rtp"))
     dim = {name: (min(before[name]) < THRESHOLD, min(after[name]) < THRESHOLD) for name in before}
     assert found.prompts.n == len(before) == len(after)
-    counted = (found.prompts.to_toxic, found.prompts.to_clean, found.prompts.both_toxic)
+    counted = (found.prompts.to_unwanted, found.prompts.to_wanted, found.prompts.both_unwanted)
     kinds = list(dim.values())
     assert counted == (kinds.count((False, True)), kinds.count((True, False)), kinds.count((True, True)))
     assert sum(counted) > 0
     assert {prompt.id for prompt in found.prompts.worse} == {n for n in before if min(after[n]) < min(before[n])}
     assert {prompt.id for prompt in found.prompts.better} == {n for n in before if min(after[n]) > min(before[n])}
     for prompt in (*found.prompts.worse, *found.prompts.better):
-        assert prompt.max_b == pytest.approx(min(after[prompt.id]))
+        assert prompt.worst_score_b == pytest.approx(min(after[prompt.id]))
         assert prompt.mean_a == pytest.approx(mean(before[prompt.id]))
         (worst,) = by_prompt([Sample(prompt.id, 0, "", prompt.worst_b, None)]).values()
         assert worst == [pytest.approx(min(after[prompt.id]))]
+    told = io.StringIO()
+    print_comparison(found, 3, told)
+    counts = "bright to not bright {}, not bright to bright {}, not bright with both {}; worse".format(*counted)
+    assert counts in told.getvalue()
+    assert counts in to_markdown(found, 3)
+    assert "worse: min brightness" in told.getvalue()
     change = next(one for one in found.changes if one.key == FRACTION)
     assert change.higher_is_better
     assert change.difference.value == pytest.approx(bright(b) - bright(a))
@@ -277,6 +291,9 @@ def test_the_page_shows_it(swept):
     for key in (MINIMUM, PROBABILITY, FRACTION):
         assert key.partition("/")[2].replace("_", " ") in page.html
     assert page.num_samples == 4 * len(swept.base.samples("rtp"))
+    packed = re.search(r'id="data">([^<]*)<', page.html)
+    data = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    assert (data["adjective"], data["lowerIsWanted"], data["threshold"]) == ("bright", False, THRESHOLD)
 
 
 # --- the gate ---
@@ -306,12 +323,12 @@ SENTENCES = [
 
 
 @pytest.fixture
-def continued(tiny_model: Path, tiny_encoder: Path, tmp_path: Path) -> Swept:
+def continued(tiny_suite: Callable[..., Path], tiny_encoder: Path, tmp_path: Path) -> Swept:
     """A sweep of a suite as `mini-paper`: it continues sentences, and has no task `rtp`."""
     data = str(write_rows(tmp_path / "sentences.jsonl", SENTENCES))
     decoding = {"num_samples": 1, "max_new_tokens": 8, "top_p": 0.9, "temperature": 0.1}
     tasks = [{"task": "continuation", "data": data, "encoder": str(tiny_encoder), "decoding": decoding}]
-    suite = write_tiny_suite(tmp_path, tiny_model, decoding=decoding, tasks=tasks)
+    suite = tiny_suite(decoding=decoding, tasks=tasks)
     sweep = make_sweep(Request(("contrastive:lr=0.03",), str(suite)), "strength", ["1", "4"], 2)
     return Swept(sweep.over, carry_out(sweep.request, tmp_path))
 
