@@ -165,39 +165,46 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
 
 
 @pytest.fixture
-def tiny_suite(tiny_model: Path, tmp_path: Path) -> Suite:
+def tiny_suite(write_suite: Suite, tmp_path: Path) -> Suite:
     """Writes a suite for the tiny model, with files of its own, and returns its path; keywords replace its keys."""
+    return lambda **changes: write_suite(tmp_path, **changes)
 
-    def write(**changes: Any) -> Path:
-        ends = ("was late", "is here", "said")
-        prompts = [{"text": f"The {noun} {end}", "toxicity": 0.6} for noun in _NOUNS for end in ends]
-        texts = [{"text": text} for text in _SENTENCES]
-        suite = {
-            "name": "tiny",
-            "description": "for tests",
-            "model": {"id": str(tiny_model)},
-            "scorer": {"name": "svm", "threshold": 0.1},
-            "decoding": {"num_samples": 3, "max_new_tokens": 8},
-            "sets": {"source": str(write_rows(tmp_path / "sets.jsonl", set_rows()))},
-            "methods": {"contrastive": {"steps": 2}},
-            "tasks": [
-                {"task": "rtp", "data": str(write_rows(tmp_path / "prompts.jsonl", prompts))},
-                {"task": "fluency"},
-                {"task": "diversity"},
-                {
-                    "task": "heldout",
-                    "data": str(write_rows(tmp_path / "texts.jsonl", texts)),
-                    "field": "text",
-                    "passages": 4,
-                    "max_tokens": 16,
-                },
-            ],
-        }
-        path = tmp_path / "tiny.yaml"
-        path.write_text(json.dumps(suite | changes), encoding="utf-8")  # JSON is YAML
-        return path
 
-    return write
+@pytest.fixture(scope="session")
+def write_suite(tiny_model: Path) -> Suite:
+    """As `tiny_suite`, for fixtures that outlive a test: the folder comes first."""
+    return lambda folder, **changes: _write_suite(folder, tiny_model, **changes)
+
+
+def _write_suite(folder: Path, model: Path, **changes: Any) -> Path:
+    """Write a suite for a tiny model and its files to a folder, and return its path; keywords replace its keys."""
+    ends = ("was late", "is here", "said")
+    prompts = [{"text": f"The {noun} {end}", "toxicity": 0.6} for noun in _NOUNS for end in ends]
+    texts = [{"text": text} for text in _SENTENCES]
+    suite = {
+        "name": "tiny",
+        "description": "for tests",
+        "model": {"id": str(model)},
+        "scorer": {"name": "svm", "threshold": 0.1},
+        "decoding": {"num_samples": 3, "max_new_tokens": 8},
+        "sets": {"source": str(write_rows(folder / "sets.jsonl", set_rows()))},
+        "methods": {"contrastive": {"steps": 2}},
+        "tasks": [
+            {"task": "rtp", "data": str(write_rows(folder / "prompts.jsonl", prompts))},
+            {"task": "fluency"},
+            {"task": "diversity"},
+            {
+                "task": "heldout",
+                "data": str(write_rows(folder / "texts.jsonl", texts)),
+                "field": "text",
+                "passages": 4,
+                "max_tokens": 16,
+            },
+        ],
+    }
+    path = folder / "tiny.yaml"
+    path.write_text(json.dumps(suite | changes), encoding="utf-8")  # JSON is YAML
+    return path
 
 
 def build_adapter(model: Path, folder: Path, config: Any) -> None:

@@ -15,6 +15,7 @@ _ROLES = {
 """By task; the tasks of outputs have metrics of several roles, and all others were lm-eval's."""
 _OUTPUT_ROLES = {
     "toxicity_rate": "attribute",
+    "fluency": "fluency",
     "distinct_1": "diversity",
     "distinct_2": "diversity",
     "distinct_3": "diversity",
@@ -26,7 +27,10 @@ _PRIMARY = {
     ("heldout", "perplexity"),
     ("coverage", "perplexity"),
     ("diversity", "distinct_2"),
+    ("continuation", "distinct_2"),
+    ("paraphrase", "distinct_2"),
     ("identity", "safety_score"),
+    ("over_refusal", "refusal_rate"),
 }
 
 

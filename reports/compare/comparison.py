@@ -84,11 +84,22 @@ class Answers:
 
 @dataclass(frozen=True)
 class ComparedPrompt:
-    """A prompt's continuations under both; toxicities are averaged over seeds. Texts are None unless asked for."""
+    """A prompt's continuations under both; scores are averaged over seeds. Texts are None unless asked for.
+
+    Attributes:
+        id: The prompt's content id.
+        worst_score_a: The score of a's continuation that is farthest from what is wanted (toxicity: the largest).
+        worst_score_b: The same of b.
+        mean_a: The mean score of a's continuations.
+        mean_b: The same of b.
+        text: The prompt.
+        worst_a: A's continuation with the worst score.
+        worst_b: The same of b.
+    """
 
     id: str
-    max_a: float
-    max_b: float
+    worst_score_a: float
+    worst_score_b: float
     mean_a: float
     mean_b: float
     text: str | None = None
@@ -98,24 +109,24 @@ class ComparedPrompt:
 
 @dataclass(frozen=True)
 class ComparedPrompts:
-    """The prompts of both. Toxic is a prompt of which some continuation is, in at least half of the seeds.
+    """The prompts of both. Unwanted (toxic) is a prompt of which some continuation is, in at least half of the seeds.
 
     Attributes:
         n: Prompts that both have all scores of.
-        to_toxic: Prompts that are toxic with b alone.
-        to_clean: Prompts that are toxic with a alone.
-        both_toxic: Prompts that are toxic with both.
-        failed_a: ComparedPrompts of a with a score that could not be had.
+        to_unwanted: Prompts that are unwanted with b alone.
+        to_wanted: Prompts that are unwanted with a alone.
+        both_unwanted: Prompts that are unwanted with both.
+        failed_a: Prompts of a with a score that could not be had.
         failed_b: The same of b.
         only_one: Prompts that only one of the two has.
-        worse: Those whose largest toxicity rose, the largest rise first.
-        better: Those where it fell, the largest fall first.
+        worse: Those whose worst score got worse (the largest toxicity rose), the largest change first.
+        better: Those where it got better, the largest change first.
     """
 
     n: int
-    to_toxic: int
-    to_clean: int
-    both_toxic: int
+    to_unwanted: int
+    to_wanted: int
+    both_unwanted: int
     failed_a: int
     failed_b: int
     only_one: int
@@ -125,9 +136,26 @@ class ComparedPrompts:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two systems compared; `forced` names what they differ in that makes them incomparable, where that was allowed."""
+    """Two systems compared.
+
+    Attributes:
+        suite: The suite's name.
+        attribute: What it controls (`toxicity`).
+        adjective: What a text is called whose score reaches the threshold (`toxic`).
+        lower_is_wanted: Whether little of the attribute is wanted.
+        a: The first system.
+        b: The second.
+        forced: What they differ in that makes them incomparable, where that was allowed.
+        changes: The metrics.
+        answers: What became of questions, by metric of right and wrong.
+        prompts: What became of prompts; None where no continuation was scored for the attribute.
+        notes: What a reader must know besides.
+    """
 
     suite: str
+    attribute: str
+    adjective: str
+    lower_is_wanted: bool
     a: Side
     b: Side
     forced: tuple[str, ...]
@@ -172,6 +200,9 @@ def compare(
     notes = [*left_out_of_a, *left_out_of_b, *(["the two were not run with the same seeds"] if apart else [])]
     return Comparison(
         suite=clean(first[0].manifest.suite.get("name", "?"), 60),
+        attribute=clean(first[0].attribute, 60),
+        adjective=clean(first[0].adjective, 60),
+        lower_is_wanted=first[0].lower_is_wanted,
         a=_told(first),
         b=_told(second),
         forced=forced,
@@ -328,14 +359,14 @@ def _prompts(first: Sequence[Run], second: Sequence[Run], task: str, *, texts: b
     both = sorted(name for name in a.keys() & b.keys() if not a[name].failed and not b[name].failed)
     unwanted = [(a[name].unwanted(threshold), b[name].unwanted(threshold)) for name in both]
     changed = [_prompt(name, a[name], b[name], texts=texts) for name in both]
-    changed.sort(key=lambda one: (one.max_b - one.max_a, one.mean_b - one.mean_a, one.id))
-    rose = [one for one in changed[::-1] if one.max_b > one.max_a]
-    fell = [one for one in changed if one.max_b < one.max_a]
+    changed.sort(key=lambda one: (one.worst_score_b - one.worst_score_a, one.mean_b - one.mean_a, one.id))
+    rose = [one for one in changed[::-1] if one.worst_score_b > one.worst_score_a]
+    fell = [one for one in changed if one.worst_score_b < one.worst_score_a]
     return ComparedPrompts(
         n=len(both),
-        to_toxic=unwanted.count((False, True)),
-        to_clean=unwanted.count((True, False)),
-        both_toxic=unwanted.count((True, True)),
+        to_unwanted=unwanted.count((False, True)),
+        to_wanted=unwanted.count((True, False)),
+        both_unwanted=unwanted.count((True, True)),
         failed_a=sum(one.failed for one in a.values()),
         failed_b=sum(one.failed for one in b.values()),
         only_one=len(a.keys() ^ b.keys()),

@@ -20,6 +20,8 @@ _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
 _DAGGER = "\N{DAGGER}"
 _LABEL, _WIDE = 28, 29
 _LONGEST = 400
+_OPPOSITES = {"toxic": "clean"}
+"""Words that say it shorter than "not" with the adjective."""
 _LEGEND = (
     "difference: b - a, paired, with its 95 % interval; of a perplexity, in % of a's",
     f"{_DAGGER} p ≤ 0.05 after Holm's correction over these metrics, and nothing failed",
@@ -64,7 +66,7 @@ def _lines(comparison: Comparison, limit: int) -> Iterator[Text]:
             yield from _answers(answers, limit)
         yield Text()
     if comparison.prompts:
-        yield from _prompts(comparison.prompts, limit)
+        yield from _prompts(comparison, comparison.prompts, limit)
     for line in _LEGEND:
         yield Text(line, style="dim")
     for note in comparison.notes:
@@ -122,22 +124,25 @@ def _more(found: Sequence[object], limit: int) -> str:
     return f" and {len(found) - limit} more" if len(found) > limit else ""
 
 
-def _prompts(found: ComparedPrompts, limit: int) -> Iterator[Text]:
+def _prompts(comparison: Comparison, found: ComparedPrompts, limit: int) -> Iterator[Text]:
     yield Text(f"prompts ({found.n})", style="bold")
-    for line in _counts(found):
+    worst = f"{'max' if comparison.lower_is_wanted else 'min'} {_spaced(comparison.attribute)}"
+    for line in _counts(comparison, found):
         yield Text(f"  {line}")
     for title, prompts in (("worse", found.worse), ("better", found.better)):
         if prompts and limit:
-            yield Text(f"  {title}: {'max toxicity':<30}{'mean':>4}", style="dim")
+            yield Text(f"  {title}: {worst:<30}{'mean':>4}", style="dim")
             for one in prompts[:limit]:
                 yield Text(f"    {_prompt(one)}")
                 yield from (Text(f"      {name}: {visible(text)}") for name, text in _texts(one))
     yield Text()
 
 
-def _counts(found: ComparedPrompts) -> Iterator[str]:
+def _counts(comparison: Comparison, found: ComparedPrompts) -> Iterator[str]:
+    wanted, unwanted = _sides(comparison)
     yield (
-        f"clean to toxic {found.to_toxic}, toxic to clean {found.to_clean}, toxic with both {found.both_toxic}; "
+        f"{wanted} to {unwanted} {found.to_unwanted}, {unwanted} to {wanted} {found.to_wanted}, "
+        f"{unwanted} with both {found.both_unwanted}; "
         f"worse {len(found.worse)}, better {len(found.better)}"
     )
     if found.failed_a or found.failed_b:
@@ -146,8 +151,20 @@ def _counts(found: ComparedPrompts) -> Iterator[str]:
         yield f"{found.only_one} prompts only one of the two has"
 
 
+def _sides(comparison: Comparison) -> tuple[str, str]:
+    """What a prompt is called that is as wanted, and one that is not."""
+    adjective = _spaced(comparison.adjective)
+    opposite = _OPPOSITES.get(adjective, f"not {adjective}")
+    return (opposite, adjective) if comparison.lower_is_wanted else (adjective, opposite)
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
+
+
 def _prompt(one: ComparedPrompt) -> str:
-    return f"{one.id:<18}{figure(one.max_a)} → {figure(one.max_b)}    {figure(one.mean_a)} → {figure(one.mean_b)}"
+    worst = f"{figure(one.worst_score_a)} → {figure(one.worst_score_b)}"
+    return f"{one.id:<18}{worst}    {figure(one.mean_a)} → {figure(one.mean_b)}"
 
 
 def _texts(one: ComparedPrompt) -> Iterator[tuple[str, str]]:
@@ -179,7 +196,7 @@ def _markdown(comparison: Comparison, limit: int) -> Iterator[str]:
         )
     if comparison.prompts:
         yield ""
-        yield from (f"- {line}" for line in _counts(comparison.prompts))
+        yield from (f"- {line}" for line in _counts(comparison, comparison.prompts))
         for title, prompts in (("worse", comparison.prompts.worse), ("better", comparison.prompts.better)):
             for prompt in prompts[:limit]:
                 yield f"- {title}: {escape(clean(_prompt(prompt)))}"

@@ -109,5 +109,15 @@ def _data(table: Table, tasks: Sequence[dict[str, object]]) -> str:
     """What the reader reads, in an element that a browser neither runs nor shows."""
     labels = [system.label for system in table.systems]
     reference = labels.index(table.reference) if table.reference in labels else None
-    packed = pack({"threshold": table.caption.threshold, "systems": labels, "reference": reference, "tasks": tasks})
+    caption = table.caption
+    packed = pack(
+        {
+            "threshold": caption.threshold,
+            "adjective": caption.adjective.replace("_", " "),
+            "lowerIsWanted": caption.lower_is_wanted,
+            "systems": labels,
+            "reference": reference,
+            "tasks": tasks,
+        }
+    )
     return f'<script type="application/octet-stream" id="data">{packed}</script>'

@@ -35,12 +35,14 @@ async function unpack() {
   return new Response(stream).json();
 }
 
-const ORDERS = {
-  texts: { record: "as recorded", toxic: "most toxic first", change: "largest change first", rise: "largest rise first", fall: "largest fall first" },
+/** What samples can be ordered by. */
+const orders = ({ adjective, lowerIsWanted }) => ({
+  texts: { record: "as recorded", worst: `${lowerIsWanted ? "most" : "least"} ${adjective} first`, change: "largest change first", rise: "largest rise first", fall: "largest fall first" },
   questions: { record: "as recorded", flips: "most flipped first", lost: "most lost first" },
-};
+});
 const NEEDS_REFERENCE = new Set(["change", "rise", "fall", "flips", "lost"]);
-const KIND_NAMES = { any: "all", toxic: "toxic", clean: "not toxic", failed: "not scored" };
+/** The kinds of continuations: those that reach the threshold, and those that do not. */
+const kindNames = ({ adjective }) => ({ any: "all", reaching: adjective, below: `not ${adjective}`, failed: "not scored" });
 const FLIP_NAMES = { "": "all", flipped: "flipped", lost: "lost: right before", gained: "gained: wrong before" };
 
 function fill(select, names) {
@@ -58,7 +60,7 @@ class Reader {
     fill(byId("reference"), { ...data.systems });
     byId("reference").prepend(make("option", { value: "" }, "nothing"));
     byId("reference").value = data.reference ?? "";
-    fill(byId("kind"), KIND_NAMES);
+    fill(byId("kind"), kindNames(data));
     fill(byId("flips"), FLIP_NAMES);
     byId("systems").append(...data.systems.map((name, value) =>
       make("label", {}, make("input", { type: "checkbox", value, checked: true }), " ", make("bdi", {}, name))));
@@ -89,7 +91,7 @@ class Reader {
     const task = this.task = this.data.tasks[Number(byId("task").value)];
     this.form.classList.toggle("is-texts", task.kind === "texts");
     this.form.classList.toggle("is-questions", task.kind === "questions");
-    fill(byId("order"), ORDERS[task.kind]);
+    fill(byId("order"), orders(this.data)[task.kind]);
     if (task.kind === "texts") {
       if (!task.starts) prepareTexts(task);
       const groups = [...new Set(task.groups.filter((group) => group !== null))];
@@ -137,7 +139,7 @@ class Reader {
     if (byId("order").selectedOptions[0]?.disabled) byId("order").value = "record";
     this.asked = this.read();
     const isTexts = this.task.kind === "texts";
-    this.items = isTexts ? selectTexts(this.task, this.asked, this.data.threshold) : selectQuestions(this.task, this.asked);
+    this.items = isTexts ? selectTexts(this.task, this.asked, this.data) : selectQuestions(this.task, this.asked);
     this.size = isTexts ? textsOnPage(this.asked) : QUESTIONS_ON_PAGE;
     this.page = 0;
     this.draw();

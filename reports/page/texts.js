@@ -35,8 +35,8 @@ function lowered(task) {
 
 const KINDS = {
   any: () => true,
-  toxic: (score, threshold) => score !== null && score >= threshold,
-  clean: (score, threshold) => score !== null && score < threshold,
+  reaching: (score, threshold) => score !== null && score >= threshold,
+  below: (score, threshold) => score !== null && score < threshold,
   failed: (score) => score === null,
 };
 
@@ -56,8 +56,8 @@ function textTest(task, asked, threshold) {
 }
 
 /** The prompts that have a continuation which is asked for, with the rows of these, in the order asked for. */
-function selectTexts(task, asked, threshold) {
-  const passes = textTest(task, asked, threshold), items = [];
+function selectTexts(task, asked, data) {
+  const passes = textTest(task, asked, data.threshold), items = [];
   task.ids.forEach((_, prompt) => {
     if (asked.group !== "" && String(task.groups[prompt] ?? "") !== asked.group) return;
     const promptFound = asked.query !== "" && lowered(task).prompts[prompt].includes(asked.query);
@@ -69,7 +69,7 @@ function selectTexts(task, asked, threshold) {
         if (!passes(system, row, promptFound)) continue;
         hit = true;
         found += 1;
-        worst = Math.max(worst, task.systems[system].scores[row] ?? -1);
+        worst = Math.max(worst, distance(data, task.systems[system].scores[row]));
       }
       if (hit) rows.push(row);
     }
@@ -79,10 +79,16 @@ function selectTexts(task, asked, threshold) {
   return items;
 }
 
+/** How far a score is from the wanted end; -1 for none. */
+function distance({ lowerIsWanted }, score) {
+  if (score === null) return -1;
+  return lowerIsWanted ? score : 1 - score;
+}
+
 /** What prompts are ordered by, the largest first; a prompt without a figure comes last. */
 function rank(task, asked, prompt, worst) {
   if (asked.order === "record") return 0;
-  if (asked.order === "toxic") return worst;
+  if (asked.order === "worst") return worst;
   const signs = { change: Math.abs, rise: (x) => x, fall: (x) => -x };
   let most = -Infinity;
   for (const system of asked.systems) {
@@ -132,13 +138,14 @@ function drawMeans({ data, task, asked }, prompt) {
 
 function drawSample(reader, row, isHit) {
   const { data, task, asked } = reader, [, seeds, samples] = task.rows;
+  const unwanted = `${data.lowerIsWanted ? "" : "not "}${data.adjective}`;
   const name = `Sample ${samples[row] + 1}${task.hasSeeds ? `, seed ${seeds[row]}` : ""}`;
   const sides = asked.systems.map((system) => {
     const { texts, scores, left_out: left } = task.systems[system];
-    const score = scores[row], toxic = score !== null && score >= data.threshold;
-    const is = `${toxic ? "toxic" : ""} ${isHit(system) ? "hit" : ""}`, label = data.systems[system];
+    const score = scores[row], isUnwanted = score !== null && (score >= data.threshold) === data.lowerIsWanted;
+    const is = `${isUnwanted ? "unwanted" : ""} ${isHit(system) ? "hit" : ""}`, label = data.systems[system];
     if (texts[row] === null) return side(label, "", is, "not sampled");
-    const told = score === null ? "not scored" : `${score3(score)}${toxic ? " toxic" : ""}`;
+    const told = score === null ? "not scored" : `${score3(score)}${isUnwanted ? ` ${unwanted}` : ""}`;
     return side(label, told, is, veiled(reader, `${system}.${row}`, texts[row], left[row], `of ${label}, ${name}`));
   });
   return make("div", { class: "sample" }, make("h4", {}, name), make("dl", { class: "sides" }, ...sides));

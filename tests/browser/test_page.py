@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from synthetic import PROMPTS, SAMPLES
+from synthetic import PROMPTS, SAMPLES, write_run
 
 from bench.store.runs import list_runs
 from reports.page.page import build_page
@@ -133,12 +133,12 @@ def test_the_samples_are_those_of_the_records(page, runs):
 @pytest.mark.parametrize(
     ("controls", "matches"),
     [
-        ({"kind": "toxic"}, lambda score: score >= 0.5),
-        ({"kind": "clean"}, lambda score: score < 0.5),
+        ({"kind": "reaching"}, lambda score: score >= 0.5),
+        ({"kind": "below"}, lambda score: score < 0.5),
         ({"kind": "failed"}, lambda score: False),
         ({"low": "0.7"}, lambda score: score >= 0.7),
         ({"low": "0.2", "high": "0.4"}, lambda score: 0.2 <= score <= 0.4),
-        ({"kind": "toxic", "high": "0.6"}, lambda score: 0.5 <= score <= 0.6),
+        ({"kind": "reaching", "high": "0.6"}, lambda score: 0.5 <= score <= 0.6),
     ],
 )
 def test_continuations_are_filtered_by_score(page, runs, controls, matches):
@@ -165,7 +165,7 @@ def test_systems_and_groups_are_chosen(page):
     assert page.status.startswith(f"{PROMPTS} of")
 
 
-@pytest.mark.parametrize(("order", "figure"), [("toxic", max), ("change", None), ("rise", None), ("fall", None)])
+@pytest.mark.parametrize(("order", "figure"), [("worst", max), ("change", None), ("rise", None), ("fall", None)])
 def test_prompts_are_ordered(page, runs, order, figure):
     page.read().set("order", order)
     names = page.texts("article:first-of-type .means dt")
@@ -297,3 +297,27 @@ def test_a_page_without_samples_has_no_reader(page, runs, tmp_path):
     page.open(path)
     assert page.all("#controls") == []
     assert page.browser.get_log("browser") == []
+
+
+# --- another attribute ---
+
+
+def test_where_much_is_wanted_the_least_of_it_comes_first(page, tmp_path):
+    (tmp_path / "runs").mkdir()
+    controlled = {"name": "toxicity", "wanted": "high", "adjective": "well_lit"}
+    folder = write_run(tmp_path / "runs", "none", suite__attribute=controlled)
+    file = tmp_path / "report.html"
+    file.write_text(build_page(list_runs(folder.parent), figures=False).html, encoding="utf-8")
+    page.open(file).read()
+    assert page.texts("#kind option") == ["all", "well lit", "not well lit", "not scored"]
+    assert page.texts("#order option")[1] == "least well lit first"
+    page.set("order", "worst")
+    scores = scores_of(folder)
+    worst = [min(scores[n * SAMPLES : (n + 1) * SAMPLES]) for n in range(PROMPTS)]
+    places = [int(text.split(" · ")[1].removeprefix("p")) for text in page.texts("article h3 small")]
+    assert [worst[place] for place in places] == sorted(worst)[: len(places)]
+    marked = page.texts(".unwanted b")
+    assert marked
+    assert all(text.endswith(" not well lit") and float(text.split()[0]) < 0.5 for text in marked)
+    page.set("kind", "reaching")
+    assert page.status.endswith(f"{sum(score >= 0.5 for score in scores)} continuations")

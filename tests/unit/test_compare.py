@@ -85,16 +85,16 @@ def test_which_prompts_changed(pair):
         names = {row["prompt_id"] for row in rows}
         scores.append({n: [r["scores"]["toxicity"] for r in rows if r["prompt_id"] == n] for n in names})
     toxic = {name: tuple(max(one[name]) >= 0.5 for one in scores) for name in scores[0]}
-    assert found.to_clean == sum(one == (True, False) for one in toxic.values()) > 0
-    assert found.to_toxic == sum(one == (False, True) for one in toxic.values())
-    assert found.both_toxic == sum(one == (True, True) for one in toxic.values())
+    assert found.to_wanted == sum(one == (True, False) for one in toxic.values()) > 0
+    assert found.to_unwanted == sum(one == (False, True) for one in toxic.values())
+    assert found.both_unwanted == sum(one == (True, True) for one in toxic.values())
     drops = {name: max(scores[1][name]) - max(scores[0][name]) for name in toxic}
     assert found.better[0].id == min(drops, key=drops.get)
-    assert found.better[0].max_a == max(scores[0][found.better[0].id])
+    assert found.better[0].worst_score_a == max(scores[0][found.better[0].id])
     assert found.better[0].mean_b == pytest.approx(sum(scores[1][found.better[0].id]) / 5)
     assert len(found.better) == sum(drop < 0 for drop in drops.values())
-    assert [one.max_b - one.max_a for one in found.worse] == sorted(
-        (one.max_b - one.max_a for one in found.worse), reverse=True
+    assert [one.worst_score_b - one.worst_score_a for one in found.worse] == sorted(
+        (one.worst_score_b - one.worst_score_a for one in found.worse), reverse=True
     )
 
 
