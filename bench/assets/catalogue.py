@@ -287,7 +287,7 @@ class AssetCatalogue:
             with self._progress.bar(f"convert {asset.name} to safetensors (once)"):
                 converters.convert(source, made)
             source.unlink()
-        stamp.seal(made)
+        stamp.seal(made, asset.stem)
         place = self._folder(asset)
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.exists():  # damaged: out of the way, then gone with the scratch folder
