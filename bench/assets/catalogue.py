@@ -16,6 +16,7 @@ from bench.assets.embedded import EMBEDDED, Asset, Catalog, Wheel, find
 from bench.assets.local import hash_folder
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.progress import SILENT, Progress
+from bench.store import leftovers
 from bench.store.lock import locked
 
 if TYPE_CHECKING:
@@ -185,6 +186,20 @@ class AssetCatalogue:
             raise MissingError(f"asset '{name}' is not in {self.cache}", mend=_mend(asset))
         return self._resolved(asset, full=True)
 
+    def sweep(self, *beside: Path) -> None:
+        """Remove what killed processes left in the cache and in these folders, with one line where there was any."""
+        cleared = sum(leftovers.sweep(root) for root in (self.cache, *beside))
+        half = [(path, self._lock_file(path.name)) for path in (self.cache / "tmp").glob("*")]
+        # a download of torch's is TARGET.RANDOM.partial, and a scorer holds TARGET.lock meanwhile
+        fetched = (self.cache / "scorers").glob("*.*.partial")
+        half += [(path, path.with_name(f"{path.name.rsplit('.', 2)[0]}.lock")) for path in fetched]
+        for path, lock_file in half:
+            if not leftovers.is_locked(lock_file):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+                cleared += 1
+        if cleared:
+            self._progress.note(f"removed {cleared} temporary {'files' if cleared > 1 else 'file'} of killed processes")
+
     # --- folders of the user's and of the hub's ---
 
     def _network(self, ref: str, revision: str | None, kind: Literal["model", "encoder"]) -> Resolved:
@@ -294,10 +309,13 @@ class AssetCatalogue:
             place.rename(scratch / f"{asset.stem}.old")
         made.rename(place)
 
+    def _lock_file(self, wheel_file: str) -> Path:
+        return self.cache / "locks" / f"{wheel_file}.lock"
+
     @contextmanager
     def _alone(self, wheel: Wheel) -> Iterator[None]:
         """Hold the wheel's lock, saying so where another run has it."""
-        lock_file = self.cache / "locks" / f"{wheel.file}.lock"
+        lock_file = self._lock_file(wheel.file)
         waiting = f"another run is fetching {wheel.file}: waiting for it"
         with ExitStack() as stack:
             try:

@@ -55,9 +55,9 @@ def _note(path: Path, known: Mapping[str, Any] | None = None) -> Note:
     A note that was taken within moments of the file's last change is not believed: the file may have changed again.
     """
     looked = _look(path)
-    if known and all(known.get(name) == looked[name] for name in _LOOKS):
-        if looked["ctime_ns"] + _SETTLED_NS <= known.get("read_ns", 0):
-            return cast("Note", dict(known))
+    same = known is not None and all(known.get(name) == looked[name] for name in _LOOKS)
+    if known and same and looked["ctime_ns"] + _SETTLED_NS <= known.get("read_ns", 0):
+        return cast("Note", dict(known))
     read_ns = time.time_ns()
     return cast("Note", {**looked, "read_ns": read_ns, "sha256": hash_file(path)})
 

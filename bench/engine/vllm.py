@@ -16,6 +16,7 @@ import torch
 from bench.errors import MissingError, UsageError
 from bench.method import MethodInfo
 from bench.policy import HFPolicy, Policy
+from bench.store import leftovers
 from bench.spec import Decoding
 
 BATCH_TOKENS = 1 << 20
@@ -118,7 +119,11 @@ def sampled_by_vllm(policy: Policy, dtype: str) -> Iterator[VLLMPolicy]:
         raise UsageError(f"vLLM cannot run this policy: {reason or 'it is no model of transformers'}", mend=_MEND)
     if getattr(policy.model, "is_quantized", False):
         raise UsageError("vLLM cannot run this policy: its weights are quantised", mend=_MEND)
-    with tempfile.TemporaryDirectory(prefix="bench-vllm-") as folder:
+    # As large as the model: named so that one that a killed process left is found.
+    place = Path(tempfile.gettempdir()) / "bench-vllm"
+    leftovers.sweep_beside(place)
+    prefix, suffix = leftovers.affixes(place)
+    with tempfile.TemporaryDirectory(suffix, prefix) as folder:
         made = VLLMPolicy(policy, dtype, Path(folder))
         try:
             yield made

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.store.leftovers import affixes, sweep_beside
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, in UTF-8, as `write_bytes` does."""
@@ -22,7 +24,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         path.write_bytes(data)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    sweep_beside(path)
+    prefix, suffix = affixes(path)
+    handle, name = tempfile.mkstemp(suffix, prefix, path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -66,7 +70,9 @@ def folder(path: Path) -> Iterator[Path]:
     Where another process was first, its folder stays and ours is dropped: both hold the same content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    sweep_beside(path)
+    prefix, suffix = affixes(path)
+    temporary = Path(tempfile.mkdtemp(suffix, prefix, path.parent))
     try:
         yield temporary
         temporary.chmod(0o755)

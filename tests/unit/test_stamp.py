@@ -109,7 +109,7 @@ def test_a_change_is_seen_where_notes_are_believed_at_once(
 
 @pytest.mark.parametrize("command", ["cp -p", "rsync -t", "mv -f"])
 def test_what_ordinary_tools_do_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    if not shutil.which(command.split()[0]):
+    if not shutil.which(command.split(maxsplit=1)[0]):
         pytest.skip(f"{command} is not installed")
     path, other = _dated(tmp_path / "file", b"aaaa"), _dated(tmp_path / "other", b"bbbb")
     assert stamp.hashes_of([path], tmp_path / "memory") == {"file": sha256(b"aaaa").hexdigest()}
