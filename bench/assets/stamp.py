@@ -18,6 +18,7 @@ from typing import Any, TypedDict, cast
 from bench.errors import MissingError
 from bench.hashing import hash_file, hash_json
 from bench.store.files import read_json, write_json
+from bench.store.seal import is_sound, sealed
 
 STAMP = "bench-stamp.json"
 
@@ -82,7 +83,7 @@ def seal(folder: Path, name: str | None = None) -> None:
             own name.
     """
     notes = {member: _note(folder / member) for member in _members(folder)}
-    write_json(folder / STAMP, {"name": name or folder.name, "files": notes})
+    write_json(folder / STAMP, sealed({"name": name or folder.name, "files": notes}, STAMP))
 
 
 def check(folder: Path, *, mend: str, full: bool = False) -> dict[str, str]:
@@ -102,6 +103,7 @@ def check(folder: Path, *, mend: str, full: bool = False) -> dict[str, str]:
         hashes = {name: note["sha256"] for name, note in stamped.items()}
         sizes = {name: int(note["size"]) for name, note in stamped.items()}
         sealed_as = stamp.get("name", folder.name)  # stamps of earlier versions have no name
+        full = full or not is_sound(stamp, STAMP)  # notes that were written over save no reading
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MissingError(f"{folder / STAMP} is missing or unreadable", mend=mend) from error
     if sealed_as != folder.name:
@@ -120,7 +122,7 @@ def check(folder: Path, *, mend: str, full: bool = False) -> dict[str, str]:
     if extra := [name for name in _members(folder) if name not in stamped]:
         raise MissingError(f"{folder / extra[0]} is no part of the asset", mend=f"remove it, or {mend}")
     if seen != stamped:  # touched or copied, the content is the same: spare the next run the reading
-        _remember(folder / STAMP, {"name": sealed_as, "files": seen})
+        _remember(folder / STAMP, sealed({"name": sealed_as, "files": seen}, STAMP))
     return hashes
 
 
@@ -134,12 +136,13 @@ def hashes_of(files: Iterable[Path], memory: Path) -> dict[str, str]:
     key = hashlib.sha256("\0".join(os.fspath(p) for p in paths.values()).encode("utf-8", "surrogateescape"))
     place = memory / f"{key.hexdigest()[:32]}.json"
     try:
-        known = {name: dict(note) for name, note in read_json(place)["files"].items()}
+        memory_of = read_json(place)
+        known = memory_of["files"] if is_sound(memory_of, place.stem) else {}
         notes = {name: _note(path, known.get(name)) for name, path in paths.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         known, notes = {}, {name: _note(path) for name, path in paths.items()}
     if notes != known:
-        _remember(place, {"files": notes})
+        _remember(place, sealed({"files": notes}, place.stem))
     return {name: note["sha256"] for name, note in sorted(notes.items())}
 
 

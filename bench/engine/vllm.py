@@ -16,8 +16,8 @@ import torch
 from bench.errors import MissingError, UsageError
 from bench.method import MethodInfo
 from bench.policy import HFPolicy, Policy
-from bench.store import leftovers
 from bench.spec import Decoding
+from bench.store import leftovers
 
 BATCH_TOKENS = 1 << 20
 """Tokens sampled between two reports: vLLM makes its own batches of them."""

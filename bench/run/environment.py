@@ -71,6 +71,7 @@ class Environment:
         progress: Where to report.
         offline: Whether the network is out of bounds.
         made: What this invocation has made in the cache, so that nothing is made anew twice.
+        earlier: What was in the cache and among the records when this invocation began (`bench.assets.kept`).
         batch_tokens: The most tokens that are read at once; None for the engine's own limit.
     """
 
@@ -79,6 +80,7 @@ class Environment:
     progress: Progress = SILENT
     offline: bool = False
     made: set[Path] = field(default_factory=set)
+    earlier: dict[Path, frozenset[tuple[str, int, int]]] = field(default_factory=dict)
     batch_tokens: int | None = None
 
     def resolve(self) -> None:

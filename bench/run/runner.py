@@ -1,7 +1,6 @@
 """One experiment: prepare, apply, measure, record."""
 
 import contextlib
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
+from bench.assets.kept import generation, is_kept, is_kept_or_set_aside, kept
 from bench.data.prompts import assert_disjoint, load_prompts, part
 from bench.errors import MissingError
 from bench.hashing import hash_json
@@ -20,9 +20,10 @@ from bench.run.manifest import manifest_of
 from bench.run.phases import Phases
 from bench.run.plan import Experiment
 from bench.sets import ContrastiveSets, load_sets, save_sets
-from bench.store.files import folder, read_json, write_json
+from bench.store.files import read_json, write_json
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions
-from bench.store.lock import alone
+from bench.store.leftovers import drop
+from bench.store.lock import alone, in_use, unused
 from bench.store.record import Manifest, Metric, Result, TaskResult
 from bench.tasks.base import Task, TaskContext
 
@@ -62,6 +63,7 @@ class Runner:
     def __post_init__(self) -> None:
         """Start with no phase done."""
         self.phases = Phases()
+        self._uses = contextlib.ExitStack()  # what of the cache nobody may drop until the run has ended
         self.method: Method[Any] = self.experiment.build()
 
     # --- identity -----------------------------------------------------------------------------------------------
@@ -170,7 +172,11 @@ class Runner:
     @property
     def done(self) -> bool:
         """Whether the record is complete."""
-        return not self.fresh and (self.folder / "result.json").exists()
+        return not self.fresh and self._result_path.exists()
+
+    @property
+    def _result_path(self) -> Path:
+        return self.folder / "result.json"
 
     def check(self) -> None:
         """Find out before any work whether what the experiment reads is there and valid.
@@ -179,11 +185,13 @@ class Runner:
             BenchError: it is not.
         """
         _ = self.key
+        for path in (self._result_path, self._artifact_path, *([self._sets_path.parent] if self.sets_key else [])):
+            self.env.earlier.setdefault(path, generation(path))
         if not self.done:
             self._check_engine()
             registry.check_extras("methods", self.experiment.method, self.method.info.extras)
             self.method.check(self.env.model.path, self._input_folders)
-        if self.sets_key and (self.experiment.suite.sets.source != "self" or self._sets_path.exists()):
+        if self.sets_key and (self.experiment.suite.sets.source != "self" or is_kept(self._sets_path.parent)):
             self.sets()
 
     def _check_engine(self) -> None:
@@ -196,11 +204,14 @@ class Runner:
 
     def run(self) -> Path:
         """Carry the experiment out, or go on with what an interrupted run left, and return its folder."""
-        with alone(self.folder, self.env.progress):
+        with alone(self.folder, self.env.progress), contextlib.ExitStack() as self._uses:
             if self.done:
                 return self.folder
             if self.fresh and self.folder.exists():
-                shutil.rmtree(self.folder)
+                if self._is_by_another(self._result_path):
+                    self.env.progress.note(f"{self.run_id} was finished by another process meanwhile")
+                    return self.folder
+                drop(self.folder)
             manifest = manifest_of(self)
             self._write(manifest)
             try:
@@ -217,9 +228,10 @@ class Runner:
         path = self._artifact_path
         with alone(path, self.env.progress):
             if self._stale(path):
-                with folder(path) as made:
+                with kept(path) as made:
                     self._make(made, self.sets())
-        return load_artifact(path, self._input_folders)
+            self._uses.enter_context(in_use(path))
+            return load_artifact(path, self._input_folders)
 
     def prepare_with(self, processes: "accelerate.PartialState") -> None:
         """Make the artifact with a group of processes, each of which calls this; the first one writes it."""
@@ -242,7 +254,7 @@ class Runner:
                 raise MissingError(failure)
             if not wanted:
                 return
-            temporary = folder(path) if processes.is_main_process else tempfile.TemporaryDirectory()
+            temporary = kept(path) if processes.is_main_process else tempfile.TemporaryDirectory()
             with temporary as made:
                 self._make(Path(made), self.sets())
 
@@ -251,13 +263,23 @@ class Runner:
         return self.env.assets.cache / "artifacts" / self.artifact_key
 
     def _stale(self, path: Path) -> bool:
-        """Whether something in the cache is to be made; with `fresh`, what this invocation has not made is dropped."""
-        if self.fresh and path.exists() and path not in self.env.made:
-            shutil.rmtree(path)
-        missing = not path.exists()
+        """Whether something in the cache is to be made; the caller holds its lock.
+
+        What is damaged is set aside. With `fresh`, what was there when this invocation began is dropped, once no other
+        process uses it.
+        """
+        if self.fresh and path.exists() and path not in self.env.made and not self._is_by_another(path):
+            with unused(path, self.env.progress):
+                drop(path)
+        missing = not is_kept_or_set_aside(path, self.env.progress)
         if missing:
             self.env.made.add(path)
         return missing
+
+    def _is_by_another(self, path: Path) -> bool:
+        """Whether another process has made it since this invocation began."""
+        now = generation(path)
+        return bool(now) and self.env.earlier.get(path, now) != now
 
     def _make(self, made: Path, sets: ContrastiveSets | None) -> None:
         reward = self.method.info.needs_scorer
@@ -287,9 +309,12 @@ class Runner:
             with alone(path.parent, self.env.progress):
                 if self._stale(path.parent):
                     self._generate_sets(path.parent)
+                sets = load_sets(path, source=spec.source)  # while nobody can drop them
         else:
             path = self.env.assets.data(spec.source).path
-        sets = load_sets(path, source=spec.source)
+            sets = load_sets(path, source=spec.source)
+            if sets.hash != self.sets_key:
+                raise MissingError(f"{path} was changed while this command ran", mend="run the command again")
         held_out = [text for task in self.experiment.tasks() for text in task.evaluation_texts(self.env.assets)]
         assert_disjoint([text for one in sets.sets for text in one.all_texts()], held_out)
         return sets
@@ -309,7 +334,7 @@ class Runner:
             "scorer": self.env.scorer.identity.name,
             "seed": spec.seed,
         }
-        with self.phases.phase("sets") as noted, folder(path) as made:
+        with self.phases.phase("sets") as noted, kept(path) as made:
             sets = generate_sets(
                 self.env.base_policy,
                 prompts,

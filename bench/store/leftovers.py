@@ -27,7 +27,7 @@ _DEPTH = 2  # artifacts/KEY, runs/ID/samples: nothing is written below
 
 
 def affixes(target: Path) -> tuple[str, str]:
-    """Prefix and suffix of the name of a temporary file or folder beside `target`, to go around eight random letters."""
+    """Prefix and suffix, around eight random letters, of the name of a temporary file or folder beside `target`."""
     pid = os.getpid()
     return f".{_shortened(target.name)}.{_machine()}-{pid}-{_start_of(pid)}.", ".tmp"
 
@@ -49,7 +49,7 @@ def sweep_beside(target: Path) -> None:
     """Remove what dead processes left that were writing this file or folder."""
     prefix = f".{_shortened(target.name)}."
     with contextlib.suppress(OSError):
-        _clear(target.parent, [name for name in os.listdir(target.parent) if name.startswith(prefix)])
+        _clear(target.parent, [path.name for path in target.parent.iterdir() if path.name.startswith(prefix)])
 
 
 def drop(path: Path) -> None:
