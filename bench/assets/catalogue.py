@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 
 from bench.assets import converters, hub, stamp, wheels
 from bench.assets.embedded import EMBEDDED, Asset, Catalog, Wheel, find
-from bench.assets.local import hash_folder
+from bench.assets.local import ADAPTER, hash_folder
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.progress import SILENT, Progress
 from bench.store import leftovers
@@ -186,6 +186,22 @@ class AssetCatalogue:
             raise MissingError(f"asset '{name}' is not in {self.cache}", mend=_mend(asset))
         return self._resolved(asset, full=True)
 
+    def assert_unchanged(self, found: Resolved) -> None:
+        """Find out whether what was resolved before is still there; unchanged files are not read.
+
+        Raises:
+            MissingError: It was changed meanwhile.
+        """
+        if found.source == "wheel":  # by its name: its folder is checked against its seal
+            same = self._asset(found.id, self.catalog[found.id].kind, found.revision).sha256 == found.sha256
+        elif found.path.is_dir():
+            kinds = [kind for kind, file in _TOLD_BY.items() if (found.path / file).is_file()]
+            same = any(hash_folder(found.path, self._memory, kind) == found.sha256 for kind in kinds)
+        else:
+            same = found.path.is_file() and self._hash(found.path) == found.sha256
+        if not same:
+            raise MissingError(f"{found.path} was changed while this command ran", mend="run the command again")
+
     def sweep(self, *beside: Path) -> None:
         """Remove what killed processes left in the cache and in these folders, with one line where there was any."""
         cleared = sum(leftovers.sweep(root) for root in (self.cache, *beside))
@@ -349,6 +365,7 @@ class AssetCatalogue:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
+_TOLD_BY: dict[Literal["model", "adapter"], str] = {"model": "config.json", "adapter": ADAPTER[0]}
 _ELSEWHERE = "free some or choose another folder by BENCH_CACHE"
 
 

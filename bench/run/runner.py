@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.assets.kept import generation, is_kept, is_kept_or_set_aside, kept
+from bench.assets.kept import is_kept, kept
 from bench.data.prompts import assert_disjoint, load_prompts, part
 from bench.errors import MissingError
 from bench.hashing import hash_json
@@ -23,7 +23,7 @@ from bench.sets import ContrastiveSets, load_sets, save_sets
 from bench.store.files import read_json, write_json
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions
 from bench.store.leftovers import drop
-from bench.store.lock import alone, in_use, unused
+from bench.store.lock import alone, in_use
 from bench.store.record import Manifest, Metric, Result, TaskResult
 from bench.tasks.base import Task, TaskContext
 
@@ -172,11 +172,7 @@ class Runner:
     @property
     def done(self) -> bool:
         """Whether the record is complete."""
-        return not self.fresh and self._result_path.exists()
-
-    @property
-    def _result_path(self) -> Path:
-        return self.folder / "result.json"
+        return not self.fresh and (self.folder / "result.json").exists()
 
     def check(self) -> None:
         """Find out before any work whether what the experiment reads is there and valid.
@@ -185,8 +181,8 @@ class Runner:
             BenchError: it is not.
         """
         _ = self.key
-        for path in (self._result_path, self._artifact_path, *([self._sets_path.parent] if self.sets_key else [])):
-            self.env.earlier.setdefault(path, generation(path))
+        used = [self._artifact_path, self._sets_path.parent] if self.sets_key else [self._artifact_path]
+        self.env.reuse.look([self.folder / "result.json", *used])
         if not self.done:
             self._check_engine()
             registry.check_extras("methods", self.experiment.method, self.method.info.extras)
@@ -205,12 +201,10 @@ class Runner:
     def run(self) -> Path:
         """Carry the experiment out, or go on with what an interrupted run left, and return its folder."""
         with alone(self.folder, self.env.progress), contextlib.ExitStack() as self._uses:
-            if self.done:
+            if self.done or self.env.reuse.is_by_another(self.folder / "result.json", self.env.progress):
                 return self.folder
+            self.env.assert_unchanged(self.inputs.values())
             if self.fresh and self.folder.exists():
-                if self._is_by_another(self._result_path):
-                    self.env.progress.note(f"{self.run_id} was finished by another process meanwhile")
-                    return self.folder
                 drop(self.folder)
             manifest = manifest_of(self)
             self._write(manifest)
@@ -263,23 +257,7 @@ class Runner:
         return self.env.assets.cache / "artifacts" / self.artifact_key
 
     def _stale(self, path: Path) -> bool:
-        """Whether something in the cache is to be made; the caller holds its lock.
-
-        What is damaged is set aside. With `fresh`, what was there when this invocation began is dropped, once no other
-        process uses it.
-        """
-        if self.fresh and path.exists() and path not in self.env.made and not self._is_by_another(path):
-            with unused(path, self.env.progress):
-                drop(path)
-        missing = not is_kept_or_set_aside(path, self.env.progress)
-        if missing:
-            self.env.made.add(path)
-        return missing
-
-    def _is_by_another(self, path: Path) -> bool:
-        """Whether another process has made it since this invocation began."""
-        now = generation(path)
-        return bool(now) and self.env.earlier.get(path, now) != now
+        return self.env.reuse.must_make(path, self.env.progress, fresh=self.fresh)
 
     def _make(self, made: Path, sets: ContrastiveSets | None) -> None:
         reward = self.method.info.needs_scorer

@@ -1,6 +1,7 @@
 """What lies in the cache is used as it was made, or made anew with a word: changed, cut, mixed up, or dropped."""
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -281,6 +282,37 @@ def test_changed_scores_are_made_anew(cache_dir):
         assert any("2 cached scores were changed" in note for note in spy.notes)
 
 
+@pytest.mark.parametrize("what", ["prompts", "model", "adapter"])
+def test_what_is_changed_while_the_command_runs_is_not_measured_under_the_old_key(
+    tiny_suite, tiny_model, tiny_adapter, tmp_path, what
+):
+    """The second experiment would read what the first did not, and say that it was the same."""
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    adapter = shutil.copytree(tiny_adapter, tmp_path / "adapter")
+    suite = tiny_suite(tasks=heldout(tmp_path), model={"id": str(model)})
+    changed = {
+        "prompts": tmp_path / "texts.jsonl",
+        "model": model / "generation_config.json",
+        "adapter": adapter / "adapter_config.json",
+    }[what]
+
+    class Changing(Spy):
+        def note(self, text: str) -> None:
+            if text.startswith("[1/1]"):
+                times = changed.stat()
+                changed.write_text(changed.read_text().replace("\n", " ", 1))
+                os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))
+            super().note(text)
+
+    method = f"adapter:path={adapter}" if what == "adapter" else "none"
+    experiments = make_experiments(Request((method,), str(suite), base=False))
+    env = Environment(experiments[0].suite, AssetCatalogue(tmp_path / "cache", offline=True), Changing())
+    (outcome,) = run_experiments(experiments, env, tmp_path / "runs")
+    assert outcome.error is not None
+    assert "changed while this command ran; run the command again" in str(outcome.error)
+    assert not list((tmp_path / "runs").glob("*/result.json"))
+
+
 # --- two processes ---
 
 
@@ -374,5 +406,5 @@ def test_what_another_made_meanwhile_is_not_dropped(go, tiny_suite, tmp_path):
     spy.note = other_first  # type: ignore[method-assign]
     run = go(suite, "contrastive", spy, fresh=True)
     assert run.status == "done"
-    assert any("was finished by another process meanwhile" in note for note in spy.notes)
+    assert any("was made by another process meanwhile" in note for note in spy.notes)
     assert "train contrastive" not in spy.labels
