@@ -13,9 +13,10 @@ from platformdirs import user_cache_path
 
 from bench.assets import converters, hub, stamp, wheels
 from bench.assets.embedded import EMBEDDED, Asset, Catalog, Wheel, find
-from bench.assets.local import hash_folder
+from bench.assets.local import ADAPTER, hash_folder
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.progress import SILENT, Progress
+from bench.store import leftovers
 from bench.store.lock import locked
 
 if TYPE_CHECKING:
@@ -185,6 +186,36 @@ class AssetCatalogue:
             raise MissingError(f"asset '{name}' is not in {self.cache}", mend=_mend(asset))
         return self._resolved(asset, full=True)
 
+    def assert_unchanged(self, found: Resolved) -> None:
+        """Find out whether what was resolved before is still there; unchanged files are not read.
+
+        Raises:
+            MissingError: It was changed meanwhile.
+        """
+        if found.source == "wheel":  # by its name: its folder is checked against its seal
+            same = self._asset(found.id, self.catalog[found.id].kind, found.revision).sha256 == found.sha256
+        elif found.path.is_dir():
+            kinds = [kind for kind, file in _TOLD_BY.items() if (found.path / file).is_file()]
+            same = any(hash_folder(found.path, self._memory, kind) == found.sha256 for kind in kinds)
+        else:
+            same = found.path.is_file() and self._hash(found.path) == found.sha256
+        if not same:
+            raise MissingError(f"{found.path} was changed while this command ran", mend="run the command again")
+
+    def sweep(self, *beside: Path) -> None:
+        """Remove what killed processes left in the cache and in these folders, with one line where there was any."""
+        cleared = sum(leftovers.sweep(root) for root in (self.cache, *beside))
+        half = [(path, self._lock_file(path.name)) for path in (self.cache / "tmp").glob("*")]
+        # a download of torch's is TARGET.RANDOM.partial, and a scorer holds TARGET.lock meanwhile
+        fetched = (self.cache / "scorers").glob("*.*.partial")
+        half += [(path, path.with_name(f"{path.name.rsplit('.', 2)[0]}.lock")) for path in fetched]
+        for path, lock_file in half:
+            if not leftovers.is_locked(lock_file):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+                cleared += 1
+        if cleared:
+            self._progress.note(f"removed {cleared} temporary {'files' if cleared > 1 else 'file'} of killed processes")
+
     # --- folders of the user's and of the hub's ---
 
     def _network(self, ref: str, revision: str | None, kind: Literal["model", "encoder"]) -> Resolved:
@@ -287,17 +318,20 @@ class AssetCatalogue:
             with self._progress.bar(f"convert {asset.name} to safetensors (once)"):
                 converters.convert(source, made)
             source.unlink()
-        stamp.seal(made)
+        stamp.seal(made, asset.stem)
         place = self._folder(asset)
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.exists():  # damaged: out of the way, then gone with the scratch folder
             place.rename(scratch / f"{asset.stem}.old")
         made.rename(place)
 
+    def _lock_file(self, wheel_file: str) -> Path:
+        return self.cache / "locks" / f"{wheel_file}.lock"
+
     @contextmanager
     def _alone(self, wheel: Wheel) -> Iterator[None]:
         """Hold the wheel's lock, saying so where another run has it."""
-        lock_file = self.cache / "locks" / f"{wheel.file}.lock"
+        lock_file = self._lock_file(wheel.file)
         waiting = f"another run is fetching {wheel.file}: waiting for it"
         with ExitStack() as stack:
             try:
@@ -331,6 +365,7 @@ class AssetCatalogue:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
+_TOLD_BY: dict[Literal["model", "adapter"], str] = {"model": "config.json", "adapter": ADAPTER[0]}
 _ELSEWHERE = "free some or choose another folder by BENCH_CACHE"
 
 

@@ -43,6 +43,7 @@ def ls(json: Json = False, cache: CacheDir = None) -> None:
 def fetch(names: Names = None, json: Json = False, offline: Offline = False, cache: CacheDir = None) -> None:
     """Bring assets into the cache, also in place of damaged ones."""
     store = _store(cache, offline=offline)
+    store.sweep()
     for name in _chosen(store, names):
         store.fetch(name)
     _report(store, _chosen(store, names), "ready", json=json)

@@ -67,6 +67,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     asked = _recipe(recipe, settings or [], model, endpoint)
     progress = console_progress()
     assets = AssetCatalogue(cache_dir, offline=offline, progress=progress)
+    assets.sweep(out)
     every = load_sentences(assets.data(sentences).path, field)
     chosen = _of_kind(every, sentences, half, label)
     taken = chosen[skip:][:limit]

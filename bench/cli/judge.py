@@ -55,6 +55,7 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
     outputs = _outputs(chosen(runs_dir, run, suite, every=every), task)
     progress = console_progress()
     assets = AssetCatalogue(cache_dir, offline=offline, progress=progress)
+    assets.sweep(out)
     found = play(outputs, spec, question, out, assets, progress, prompts)
     if json:
         from dataclasses import asdict

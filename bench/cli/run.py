@@ -120,12 +120,14 @@ def carry_out(request: "Request", place: Place) -> "list[ExperimentOutcome]":
     """All experiments of a request, found or made."""
     from bench.assets.catalogue import AssetCatalogue
     from bench.run.environment import Environment
-    from bench.run.launch.local import run_experiments
+    from bench.run.launch.local import is_main, run_experiments
     from bench.run.plan import make_experiments
 
     experiments = make_experiments(request)
     progress = console_progress()
     assets = AssetCatalogue(place.cache_dir, offline=place.offline, progress=progress)
+    if is_main():
+        assets.sweep(place.runs_dir)
     env = Environment(experiments[0].suite, assets, progress, place.offline, batch_tokens=place.batch_tokens)
     env.resolve()
     return run_experiments(experiments, env, place.runs_dir, fresh=place.fresh)

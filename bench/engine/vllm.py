@@ -17,6 +17,7 @@ from bench.errors import MissingError, UsageError
 from bench.method import MethodInfo
 from bench.policy import HFPolicy, Policy
 from bench.spec import Decoding
+from bench.store import leftovers
 
 BATCH_TOKENS = 1 << 20
 """Tokens sampled between two reports: vLLM makes its own batches of them."""
@@ -118,7 +119,11 @@ def sampled_by_vllm(policy: Policy, dtype: str) -> Iterator[VLLMPolicy]:
         raise UsageError(f"vLLM cannot run this policy: {reason or 'it is no model of transformers'}", mend=_MEND)
     if getattr(policy.model, "is_quantized", False):
         raise UsageError("vLLM cannot run this policy: its weights are quantised", mend=_MEND)
-    with tempfile.TemporaryDirectory(prefix="bench-vllm-") as folder:
+    # As large as the model: named so that one that a killed process left is found.
+    place = Path(tempfile.gettempdir()) / "bench-vllm"
+    leftovers.sweep_beside(place)
+    prefix, suffix = leftovers.affixes(place)
+    with tempfile.TemporaryDirectory(suffix, prefix) as folder:
         made = VLLMPolicy(policy, dtype, Path(folder))
         try:
             yield made

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.assets.stamp import STAMP
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file, hash_json
 from bench.method import TRAINING_LOG, Artifact, Method, RunContext
@@ -62,7 +63,7 @@ def load_artifact(path: Path, inputs: Mapping[str, Path] | None = None) -> Artif
     Raises:
         MissingError: its facts are missing or broken.
     """
-    files = sorted(one for one in path.rglob("*") if one.is_file() and one.name != FACTS)
+    files = sorted(one for one in path.rglob("*") if one.is_file() and one.name not in (FACTS, STAMP))
     try:
         facts = read_json(path / FACTS)
     except (OSError, ValueError) as error:

@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.errors import UsageError, did_you_mean
 from bench.progress import SILENT, Progress
 from bench.run import identity
+from bench.run.reuse import Reuse
 from bench.scorers import load_scorer
 from bench.scorers.checked import CheckedScorer
 from bench.spec import SuiteSpec
@@ -51,7 +53,7 @@ class Environment:
         assets: Where models and data come from.
         progress: Where to report.
         offline: Whether the network is out of bounds.
-        made: What this invocation has made in the cache, so that nothing is made anew twice.
+        reuse: What may be taken from the cache and the records.
         batch_tokens: The most tokens that are read at once; None for the engine's own limit.
     """
 
@@ -59,7 +61,7 @@ class Environment:
     assets: AssetCatalogue
     progress: Progress = SILENT
     offline: bool = False
-    made: set[Path] = field(default_factory=set)
+    reuse: Reuse = field(default_factory=Reuse)
     batch_tokens: int | None = None
 
     def resolve(self) -> None:
@@ -82,7 +84,21 @@ class Environment:
 
         _ = self.batch_budget
         with self.progress.bar(f"load {self.suite.model.id}"):
-            return load_model(self.suite.model, self.model)
+            loaded = load_model(self.suite.model, self.model)
+        self.assets.assert_unchanged(self.model)
+        return loaded
+
+    def assert_unchanged(self, inputs: Iterable[Resolved]) -> None:
+        """Find out whether what an experiment is about to read is still what its key says.
+
+        Args:
+            inputs: The models and adapters that its method reads.
+
+        Raises:
+            MissingError: a model, an adapter or a data file was changed since the command began.
+        """
+        for found in (*inputs, *self._evaluation_data):
+            self.assets.assert_unchanged(found)
 
     @cached_property
     def batch_budget(self) -> "BatchBudget":
@@ -116,13 +132,16 @@ class Environment:
     @cached_property
     def data(self) -> list[dict[str, Any]]:
         """The evaluation data of the suite's tasks, each once."""
-        from bench.run.plan import build_tasks
-
-        found = {one.id: one for task in build_tasks(self.suite) for one in task.data(self.assets)}
         return [
             {"id": one.id, "sha256": one.sha256, "revision": one.revision, "licence": one.licence, "source": one.source}
-            for one in found.values()
+            for one in self._evaluation_data
         ]
+
+    @cached_property
+    def _evaluation_data(self) -> list[Resolved]:
+        from bench.run.plan import build_tasks
+
+        return list({one.id: one for task in build_tasks(self.suite) for one in task.data(self.assets)}.values())
 
     def code(self, method: str) -> dict[str, Any]:
         """Hash of the code behind a method's figures, and the commit that it came from."""

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.assets.kept import kept
 from bench.data.prompts import load_prompts
 from bench.data.splits import part
 from bench.sets import save_sets
-from bench.store.files import folder
 
 # Bundles of inputs, for the type checker alone: sets do not follow from the code of these, and keys follow imports.
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
         "scorer": env.scorer.identity.name,
         "seed": spec.seed,
     }
-    with phases.phase("sets") as noted, folder(path) as made:
+    with phases.phase("sets") as noted, kept(path) as made:
         sets = generate_sets(
             env.base_policy,
             prompts,

@@ -1,7 +1,6 @@
 """One experiment: prepare, apply, measure, record."""
 
 import contextlib
-import shutil
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
+from bench.assets.kept import is_kept
 from bench.data.splits import assert_disjoint
 from bench.errors import MissingError
 from bench.method import Artifact, Method, RunContext
@@ -22,8 +22,9 @@ from bench.run.measuring import Measuring
 from bench.run.phases import Phases
 from bench.run.plan import Experiment
 from bench.sets import ContrastiveSets, load_sets
-from bench.store.files import folder, write_json
-from bench.store.lock import alone
+from bench.store.files import write_json
+from bench.store.leftovers import drop
+from bench.store.lock import alone, in_use
 from bench.store.record import Manifest, Metric, Result
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Runner:
     def __post_init__(self) -> None:
         """Start with no phase done."""
         self.phases = Phases()
+        self._uses = contextlib.ExitStack()  # what of the cache nobody may drop until the run has ended
         self.method: Method[Any] = self.experiment.build()
 
     # --- identity -----------------------------------------------------------------------------------------------
@@ -124,11 +126,13 @@ class Runner:
             BenchError: it is not.
         """
         _ = self.key
+        used = [self._artifact_path, self._sets_path.parent] if self.identity.sets_key else [self._artifact_path]
+        self.env.reuse.look([self.folder / "result.json", *used])
         if not self.done:
             self._check_engine()
             registry.check_extras("methods", self.experiment.method, self.method.info.extras)
             self.method.check(self.env.model.path, self._input_folders)
-        if self.identity.sets_key and (self.experiment.suite.sets.source != "self" or self._sets_path.exists()):
+        if self.identity.sets_key and (self.experiment.suite.sets.source != "self" or is_kept(self._sets_path.parent)):
             self.sets()
 
     def _check_engine(self) -> None:
@@ -141,13 +145,14 @@ class Runner:
 
     def run(self) -> Path:
         """Carry the experiment out, or go on with what an interrupted run left, and return its folder."""
-        with alone(self.folder, self.env.progress):
-            if self.done:
+        with alone(self.folder, self.env.progress), contextlib.ExitStack() as self._uses:
+            if self.done or self.env.reuse.is_by_another(self.folder / "result.json", self.env.progress):
                 return self.folder
             if not self.fresh:
                 set_damage_aside(self.folder, self.env.progress)
+            self.env.assert_unchanged(self.inputs.values())
             if self.fresh and self.folder.exists():
-                shutil.rmtree(self.folder)
+                drop(self.folder)
             manifest = manifest_of(self)
             self._write(manifest)
             try:
@@ -165,9 +170,10 @@ class Runner:
         path = self._artifact_path
         with alone(path, self.env.progress):
             if self._stale(path):
-                with folder(path) as made:
+                with kept(path) as made:
                     self._make(made, self.sets())
-        return load_artifact(path, self._input_folders)
+            self._uses.enter_context(in_use(path))
+            return load_artifact(path, self._input_folders)
 
     def prepare_with(self, processes: "accelerate.PartialState") -> None:
         """Make the artifact with a group of processes, each of which calls this; the first one writes it."""
@@ -190,7 +196,7 @@ class Runner:
                 raise MissingError(failure)
             if not wanted:
                 return
-            temporary = folder(path) if processes.is_main_process else tempfile.TemporaryDirectory()
+            temporary = kept(path) if processes.is_main_process else tempfile.TemporaryDirectory()
             with temporary as made:
                 self._make(Path(made), self.sets())
 
@@ -199,13 +205,7 @@ class Runner:
         return self.env.assets.cache / "artifacts" / self.artifact_key
 
     def _stale(self, path: Path) -> bool:
-        """Whether something in the cache is to be made; with `fresh`, what this invocation has not made is dropped."""
-        if self.fresh and path.exists() and path not in self.env.made:
-            shutil.rmtree(path)
-        missing = not path.exists()
-        if missing:
-            self.env.made.add(path)
-        return missing
+        return self.env.reuse.must_make(path, self.env.progress, fresh=self.fresh)
 
     def _make(self, made: Path, sets: ContrastiveSets | None) -> None:
         reward = self.method.info.needs_scorer
@@ -229,9 +229,12 @@ class Runner:
             with alone(path.parent, self.env.progress):
                 if self._stale(path.parent):
                     make_sets(path.parent, self.env, self.phases)
+                sets = load_sets(path, source=spec.source)  # while nobody can drop them
         else:
             path = self.env.assets.data(spec.source).path
-        sets = load_sets(path, source=spec.source)
+            sets = load_sets(path, source=spec.source)
+            if sets.hash != self.identity.sets_key:
+                raise MissingError(f"{path} was changed while this command ran", mend="run the command again")
         held_out = [text for task in self.experiment.tasks() for text in task.evaluation_texts(self.env.assets)]
         assert_disjoint([text for one in sets.sets for text in one.all_texts()], held_out)
         return sets

@@ -13,6 +13,7 @@ from bench.hashing import hash_json, hash_text
 from bench.progress import SILENT, Bar, Progress
 from bench.scorers.base import Scorer, ScorerIdentity, Scores
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions, whole
+from bench.store.seal import is_sound, sealed
 
 _T = TypeVar("_T")
 _RETRIES = 2
@@ -119,14 +120,21 @@ class _Cache:
         query = "SELECT text, scores FROM scores WHERE scorer = ? AND text IN (SELECT value FROM json_each(?))"
         rows = self._run(lambda connection: connection.execute(query, (self._scorer, json.dumps(keys))).fetchall())
         found: dict[str, object] = {}
-        for key, scores in rows or ():
-            with suppress(ValueError, TypeError):
-                found[key] = json.loads(scores)
+        for key, text in rows or ():
+            with suppress(ValueError, TypeError, RecursionError):
+                kept = json.loads(text)
+                if is_sound(kept, self._scorer + key):
+                    found[key] = kept["scores"]
+        if damaged := len(rows or ()) - len(found):
+            self._progress.note(f"{damaged} cached scores were changed since they were written: scored anew")
         return found
 
     def write(self, scores: dict[str, Scores]) -> None:
         """Add scores; another process's for the same text are the same."""
-        rows = [(self._scorer, key, json.dumps(one)) for key, one in scores.items()]
+        rows = [
+            (self._scorer, key, json.dumps(sealed({"scores": good}, self._scorer + key)))
+            for key, good in scores.items()
+        ]
         self._run(lambda connection: connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", rows))
 
     def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T | None:

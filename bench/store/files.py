@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.store.leftovers import affixes, sweep_beside
+
 _LARGEST = 8 << 30  # bytes of a file that is read into memory
 
 
@@ -27,7 +29,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         path.write_bytes(data)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    sweep_beside(path)
+    prefix, suffix = affixes(path)
+    handle, name = tempfile.mkstemp(suffix, prefix, path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -96,7 +100,9 @@ def folder(path: Path) -> Iterator[Path]:
     Where another process was first, its folder stays and ours is dropped: both hold the same content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    sweep_beside(path)
+    prefix, suffix = affixes(path)
+    temporary = Path(tempfile.mkdtemp(suffix, prefix, path.parent))
     try:
         yield temporary
         temporary.chmod(0o755)

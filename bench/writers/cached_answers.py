@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.data.sentences import Sentence
@@ -10,6 +11,7 @@ from bench.progress import Progress
 from bench.spec import Decoding, GeneratorSpec
 from bench.store.appended import AppendedFile
 from bench.store.lock import alone
+from bench.store.seal import is_sound, sealed
 from bench.writers.base import Order
 from bench.writers.resume import Row, resume
 
@@ -57,11 +59,11 @@ def cached_answers(
         writer = open_writer(spec, assets, progress)
         for batch in writer.write(orders, decoding, _SEED, known_good=bool(held.rows)):
             yield [
-                {"sentence_id": order.id, "text": answers[0].text, "failure": answers[0].failure}
+                sealed({"sentence_id": order.id, "text": answers[0].text, "failure": answers[0].failure}, key)
                 for order, answers in batch
             ]
 
-    with alone(path.parent, progress), AppendedFile(path, progress) as held:
+    with alone(path.parent, progress), _opened(path, key, progress) as held:
         resume(
             held,
             {sentence.id: sentence for sentence in sentences},
@@ -72,3 +74,13 @@ def cached_answers(
         )
         texts = {row["sentence_id"]: (row["text"] or "").strip() for row in held.rows}
     return [replace(sentence, text=texts[sentence.id]) for sentence in sentences if texts.get(sentence.id)]
+
+
+def _opened(path: Path, key: str, progress: Progress) -> AppendedFile:
+    """The file of answers, without those that fail their seal; one that cannot be read is set aside."""
+    held = AppendedFile(path, progress)
+    before = len(held.rows)
+    held.keep(lambda row: is_sound(row, key))
+    if dropped := before - len(held.rows):
+        progress.note(f"{dropped} of {before} answers in {path} were changed since they were written: asked for anew")
+    return held

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -154,15 +155,24 @@ def test_a_forged_stamp_does_not_help(cache_dir: Path, tiny: dict[str, Asset]) -
         store.data("rows")
 
 
-def test_same_size_and_time_is_found_by_verify_only(cache_dir: Path, tiny: dict[str, Asset]) -> None:
+def test_same_size_and_time_is_found_by_every_use(cache_dir: Path, tiny: dict[str, Asset]) -> None:
     store = AssetCatalogue(cache_dir, catalog=tiny)
     path = store.data("rows").path
     times = path.stat()
     path.write_bytes(ROWS.replace(b"one", b"eno"))
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert store.data("rows").path == path
-    with pytest.raises(MissingError, match="was changed"):
-        store.verify("rows")
+    for use in (store.data, store.verify):
+        with pytest.raises(MissingError, match="was changed"):
+            use("rows")
+
+
+def test_another_assets_folder_is_not_taken_for_it(cache_dir: Path, tiny: dict[str, Asset]) -> None:
+    store = AssetCatalogue(cache_dir, catalog=tiny)
+    rows, more = store.data("rows").path.parent, store.data("more").path.parent
+    shutil.rmtree(rows)
+    shutil.copytree(more, rows)
+    with pytest.raises(MissingError, match="holds what was sealed as 'more-"):
+        store.data("rows")
 
 
 def test_a_touched_file_is_read_once_more_and_then_known(cache_dir: Path, tiny: dict[str, Asset]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.assets import converters
+from bench.assets import converters, stamp
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.embedded import Asset, Wheel, catalog
 from bench.errors import MissingError, UsageError
@@ -33,17 +33,19 @@ def test_a_local_folder_is_hashed_by_content(cache_dir: Path, folder: Path, tmp_
     assert store.model(str(copy)).sha256 == found.sha256
 
 
-def test_unchanged_weights_are_not_read_again(cache_dir: Path, folder: Path) -> None:
+def test_unchanged_weights_are_not_read_again(cache_dir: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stamp, "_SETTLED_NS", 0)
     store = AssetCatalogue(cache_dir)
     first = store.model(str(folder)).sha256
+    with monkeypatch.context() as patch:
+        patch.setattr(stamp, "hash_file", lambda path: pytest.fail(f"{path} was read"))
+        assert store.model(str(folder)).sha256 == first
     weights = folder / "model.safetensors"
     times, content = weights.stat(), bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
     os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert store.model(str(folder)).sha256 == first, "same size and time: the remembered hash"
-    os.utime(weights)
-    assert store.model(str(folder)).sha256 != first
+    assert store.model(str(folder)).sha256 != first, "same size and time, other content"
 
 
 def test_a_memory_that_is_damaged_is_ignored(cache_dir: Path, folder: Path) -> None:

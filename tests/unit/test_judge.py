@@ -15,6 +15,7 @@ from bench.progress import SILENT
 from bench.spec import GeneratorSpec, validate
 from bench.stats.bradley_terry import connected, intervals, strengths
 from bench.store.appended import AppendedFile
+from bench.store.seal import sealed
 from bench.tasks.judge import JudgeTask, preference_metrics
 from bench.tasks.outputs.paraphrase import Paraphrase
 
@@ -288,7 +289,7 @@ def test_a_writer_is_asked_once_and_what_it_cannot_answer_is_failed(
     assert {sample.prompt for sample in context.samples("paraphrase")} == {row["text"].strip() for row in rows}
     assert str(tiny_model) in {one.id for one in task.data(context.assets)}
     monkeypatch.setattr("bench.writers.opening.load_local", lambda *_: pytest.fail("it is asked once"))
-    rows[0]["text"] = " "
+    rows[0] = sealed({**rows[0], "text": " "}, path.parent.name)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (context.folder / "paraphrase.jsonl").unlink()
     found = {metric.name: metric for metric in task.measure(tiny_policy, context).metrics if metric.group is None}

@@ -268,18 +268,23 @@ def test_a_cell_that_fails_does_not_keep_others_from_running(go, home, tiny_suit
     assert not list((home / "a" / "cache" / "artifacts").glob(".*-*"))
 
 
-def test_a_failed_cell_is_tried_again(go, home, tiny_suite, monkeypatch):
+class Failing(Spy):
+    """Fails where training begins."""
+
+    @contextmanager
+    def bar(self, label: str, total: float | None = None, unit: str = "") -> Iterator[Spy]:
+        if label == "train contrastive":
+            raise MissingError("the disk is full")
+        with super().bar(label, total, unit) as bar:
+            yield bar
+
+
+def test_a_failed_cell_is_tried_again(go, home, tiny_suite):
     """What failed once is no record: the same command carries it out."""
     suite = tiny_suite()
-    artifacts = home / "a" / "cache" / "artifacts"
-    (first,) = go(suite, base=False)
-    shutil.rmtree(first.folder)
-    broken = next(path for path in artifacts.iterdir() if path.is_dir())
-    facts = (broken / "facts.json").read_text()
-    (broken / "facts.json").unlink()
-    (failed,) = go(suite, base=False)
-    assert "is broken" in str(failed.error)
-    (broken / "facts.json").write_text(facts)
+    (failed,) = go(suite, base=False, progress=Failing())
+    assert "the disk is full" in str(failed.error)
+    assert [run.status for run in list_runs(home / "a" / "runs")] == ["failed"]
     (run,) = records(go(suite, base=False))
     assert run.status == "done"
 
