@@ -147,8 +147,7 @@ class DINM(Method[DINMConfig]):
     @contextmanager
     def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
         """Yield the base model with the edited matrix; it holds its own again afterwards."""
-        from safetensors.torch import load_file
-
+        from bench.engine.loading import read_tensors
         from bench.policy import HFPolicy
         from bench.store.files import read_json
 
@@ -157,7 +156,7 @@ class DINM(Method[DINMConfig]):
         own = parameter.data
         try:
             if self.config.scale:
-                delta = load_file(artifact.path / DELTA)["delta"].to(own.device)
+                delta = read_tensors(artifact.path / DELTA)["delta"].to(own.device)
                 parameter.data = _edited(own, self.config.scale * delta)
             yield HFPolicy(base.model, base.tokenizer)
         finally:
