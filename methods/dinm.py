@@ -96,11 +96,12 @@ class DINM(Method[DINMConfig]):
 
         from bench.store.files import write_json
         from methods.anatomy.layers import layer_number
-        from methods.learning.batches import draw_items, required_sets
+        from methods.learning.batches import draw_items, match, refuse_long, required_sets
 
         sets = required_sets(sets, self.info.name)
         _refuse_quantised(base)
         items = draw_items(sets, self.config, ctx.seed)
+        refuse_long(base, (row[:2] for row in match(items)))
         distances: list[float] = []
         if self.config.layer is None:
             distances = layer_distances(base, items, ctx)

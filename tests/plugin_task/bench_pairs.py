@@ -32,8 +32,8 @@ class Pairs(Task[PairsConfig]):
         return [text for pair in self._pairs(assets).values() for text in pair]
 
     def measure(self, policy, ctx):
-        from bench.engine.generation import first_token
         from bench.engine.likelihood import loglikelihood
+        from bench.engine.tokens import first_token
 
         pairs = self._pairs(ctx.assets)
         ids = sorted(pairs)[: ctx.take(self.config.pairs)]
