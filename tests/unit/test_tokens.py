@@ -317,3 +317,55 @@ def test_nothing_is_ever_read_past_the_end(lengths: list[tuple[int, int]], new: 
     decoding = Decoding(num_samples=1, max_new_tokens=new)
     prompts = [Prompt(str(number), "a " * before) for number, (before, _) in enumerate(lengths)]
     assert sum(len(batch) for batch in generate(policy, prompts, decoding, 0)) == len(prompts)
+
+
+# --- those who use them ---
+
+
+def test_lm_eval_reads_no_end_before_a_continuation(tiny_base: Any, context: Any) -> None:
+    from lm_eval.api.instance import Instance
+
+    from bench.tasks.lm_eval.model import PolicyLM
+
+    pairs = [("The weather is", " here"), ("She asked", " whether")]
+    requests = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
+    policies = [HFPolicy(tiny_base.model, made("bytes", template)) for template in ("none", "end")]
+    plain, ended = (PolicyLM(policy, context, "test").loglikelihood(requests) for policy in policies)
+    assert plain == ended
+    rolling = [Instance("loglikelihood_rolling", {}, ("The weather is here",), 0)]
+    plain, ended = (PolicyLM(policy, context, "test").loglikelihood_rolling(rolling) for policy in policies)
+    assert plain == ended
+
+
+def test_grpo_continues_no_prompt_after_its_end(tiny_base: Any) -> None:
+    from methods.grpo.training import _Trainer
+
+    trainer = _Trainer.__new__(_Trainer)
+    trainer.processing_class = made("llama", "both")
+    ids, *_ = trainer._tokenize_prompts(["The weather is here", "She heard"])
+    assert [said(trainer.processing_class, row) for row in ids] == ["The weather is here", "She heard"]
+    assert all(trainer.processing_class.eos_token_id not in row for row in ids)
+
+
+@pytest.mark.parametrize("name", ["contrastive", "sft", "steering", "dinm", "lm_steer", "grpo"])
+def test_sets_that_are_longer_than_what_the_model_reads_are_refused_before_any_work(
+    tiny_base: Any, tiny_sets: Any, tmp_path: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model with rotations would read past its end without a word."""
+    from bench import registry
+    from bench.method import RunContext
+
+    tiny_base.model.config.max_position_embeddings = 6
+    forward, read = type(tiny_base.model).forward, list[int]()
+
+    def watched(model: Any, input_ids: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        read.append(input_ids.numel())
+        return forward(model, input_ids, *arguments, **options)
+
+    monkeypatch.setattr(type(tiny_base.model), "forward", watched)
+    kind = registry.load("methods", name)
+    method = kind(kind.Config())
+    context = RunContext(tmp_path, unwanted=lambda texts: [0.0] * len(texts))
+    with pytest.raises(UsageError, match=r"has \d+ tokens, and the model reads 6; (shorten|lower)"):
+        method.prepare(tiny_base, tiny_sets, context)
+    assert read in ([], [1])  # one token, to see what the logits are made of
