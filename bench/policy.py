@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.engine.cache import buffered
+from bench.engine.tokens import context_length, end_tokens
 
 
 class Cache(Protocol):
@@ -82,6 +83,11 @@ class Policy(ABC):
             Unnormalised log-probabilities of the next token, [rows, kept, vocabulary], and the cache.
         """
 
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """The tokens that end a text; a policy around another one has that one's."""
+        return end_tokens(self.tokenizer)
+
     def not_exportable(self) -> str | None:
         """Why this policy cannot be written as plain weights, or None where it can."""
         return "its logits are not those of one set of weights"
@@ -100,7 +106,12 @@ class HFPolicy(Policy):
         self.model = model
         self.tokenizer = tokenizer
         self.device = model.device
-        self.max_length = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 20)
+        self.max_length = context_length(model)
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """The tokens that end a text: the tokenizer's and those that the model's configurations name."""
+        return end_tokens(self.tokenizer, self.model)
 
     @torch.inference_mode()
     def forward(  # noqa: D102

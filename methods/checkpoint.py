@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.errors import MissingError, UsageError
+from bench.errors import UsageError
 from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
 from bench.spec import Spec
 
@@ -148,26 +148,20 @@ class Checkpoint(Method[CheckpointConfig]):
         """The other model, in the base's dtype and on its device, frozen."""
         from transformers import AutoModelForCausalLM
 
+        from bench.engine.loading import loading, quiet, refuse_unfit
+
         model = base.model
         options: dict[str, Any] = {}
         if getattr(model, "is_quantized", False):
             options = {"quantization_config": model.config.quantization_config, "device_map": model.device}
         options |= {"dtype": model.dtype, "use_safetensors": True, "trust_remote_code": False}
-        try:
+        name = f"checkpoint '{self.config.path}'"
+        with loading(f"{name} cannot be loaded", "name a causal LM"), quiet():
             loaded: Any = AutoModelForCausalLM.from_pretrained(str(folder), output_loading_info=True, **options)
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            what = f"checkpoint '{self.config.path}' cannot be loaded ({' '.join(str(error).split())[:200]})"
-            raise MissingError(what, mend="name a causal LM") from error
         other: PreTrainedModel = loaded[0]
-        broken = [
-            *loaded[1]["missing_keys"],
-            *(name for name, one in other.named_parameters() if not one.isfinite().all()),
-        ]
-        if broken:
-            what = f"checkpoint '{self.config.path}' has no numbers for {len(broken)} of its weights ({broken[0]})"
-            raise MissingError(what, mend="save the whole model with `model.save_pretrained(FOLDER)`")
+        refuse_unfit(name, other, loaded[1])
         if (outputs := other.get_output_embeddings().weight.shape[0]) < len(base.tokenizer):
-            what = f"checkpoint '{self.config.path}' has logits for {outputs} tokens, and the tokenizer has more"
+            what = f"{name} has logits for {outputs} tokens, and the tokenizer has more"
             raise UsageError(f"{what} ({len(base.tokenizer)})", mend="name a model of the same family")
         if "device_map" not in options:
             other.to(model.device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
@@ -192,9 +186,9 @@ def _plain(value: Any) -> Any:
 def _tokenizer(folder: "Path") -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
-    try:
+    from bench.engine.loading import loading
+
+    mend = "save it there with `tokenizer.save_pretrained(FOLDER)`"
+    with loading(f"the tokenizer of {folder} cannot be read", mend):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        what = f"the tokenizer of {folder} cannot be read ({' '.join(str(error).split())[:120]})"
-        raise MissingError(what, mend="save it there with `tokenizer.save_pretrained(FOLDER)`") from error
     return tokenizer

@@ -96,11 +96,12 @@ class DINM(Method[DINMConfig]):
 
         from bench.store.files import write_json
         from methods.anatomy.layers import layer_number
-        from methods.learning.batches import draw_items, required_sets
+        from methods.learning.batches import draw_items, match, refuse_long, required_sets
 
         sets = required_sets(sets, self.info.name)
         _refuse_quantised(base)
         items = draw_items(sets, self.config, ctx.seed)
+        refuse_long(base, (row[:2] for row in match(items)))
         distances: list[float] = []
         if self.config.layer is None:
             distances = layer_distances(base, items, ctx)
@@ -147,8 +148,7 @@ class DINM(Method[DINMConfig]):
     @contextmanager
     def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
         """Yield the base model with the edited matrix; it holds its own again afterwards."""
-        from safetensors.torch import load_file
-
+        from bench.engine.loading import read_tensors
         from bench.policy import HFPolicy
         from bench.store.files import read_json
 
@@ -157,7 +157,7 @@ class DINM(Method[DINMConfig]):
         own = parameter.data
         try:
             if self.config.scale:
-                delta = load_file(artifact.path / DELTA)["delta"].to(own.device)
+                delta = read_tensors(artifact.path / DELTA)["delta"].to(own.device)
                 parameter.data = _edited(own, self.config.scale * delta)
             yield HFPolicy(base.model, base.tokenizer)
         finally:

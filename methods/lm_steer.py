@@ -119,8 +119,7 @@ class LMSteer(Method[LMSteerConfig]):
     @contextmanager
     def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
         """Yield the base model with the change before its output layer."""
-        from safetensors.torch import load_file
-
+        from bench.engine.loading import read_tensors
         from bench.policy import HFPolicy
         from methods.anatomy.layers import HookedPolicy, before
         from methods.anatomy.output import output_layer
@@ -128,7 +127,7 @@ class LMSteer(Method[LMSteerConfig]):
         if not self.config.steer:
             yield HFPolicy(base.model, base.tokenizer)
             return
-        kept = {name: part.to(base.model.device) for name, part in load_file(artifact.path / STEER).items()}
+        kept = {name: part.to(base.model.device) for name, part in read_tensors(artifact.path / STEER).items()}
         factor = self.config.epsilon * self.config.steer
         with before(output_layer(base), lambda state: steered(state, kept["read"], kept["write"], factor)):
             yield HookedPolicy(base.model, base.tokenizer)

@@ -117,9 +117,9 @@ class Steering(Method[SteeringConfig]):
 
     def vector(self, artifact: Artifact, layer: int) -> "torch.Tensor":
         """What is added after a layer, float32 [hidden]."""
-        from safetensors.torch import load_file
+        from bench.engine.loading import read_tensors
 
-        kept = load_file(artifact.path / VECTORS)
+        kept = read_tensors(artifact.path / VECTORS)
         vector, length = kept["vectors"][layer], kept["lengths"][layer]
         if self.config.normalise:
             vector = vector * (length / vector.norm().clamp(min=1e-12))

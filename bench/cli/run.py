@@ -119,8 +119,9 @@ class Place(NamedTuple):
 def carry_out(request: "Request", place: Place) -> "list[ExperimentOutcome]":
     """All experiments of a request, found or made."""
     from bench.assets.catalogue import AssetCatalogue
+    from bench.engine.processes import is_main
     from bench.run.environment import Environment
-    from bench.run.launch.local import is_main, run_experiments
+    from bench.run.launch.local import run_experiments
     from bench.run.plan import make_experiments
 
     experiments = make_experiments(request)

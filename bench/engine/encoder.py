@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.assets.local import POOLING
-from bench.engine.loading import length_limit, pick_device, quiet
-from bench.errors import MissingError, UsageError
+from bench.engine.loading import length_limit, loading, pick_device, quiet, refuse_larger_tokenizer, refuse_unfit
+from bench.errors import UsageError
 from bench.store.files import read_json
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class SentenceEncoder:
             device: Where it runs; by default CUDA where there is one.
 
         Raises:
-            MissingError: the folder holds no encoder.
+            MissingError: the folder holds no encoder, or one that does not fit its weights or its tokenizer.
             UsageError: it is known to pool in another way than by the mean.
         """
         import torch
@@ -43,17 +43,21 @@ class SentenceEncoder:
         self.id, self.sha256, self.licence = resolved.id, resolved.sha256, resolved.licence
         _refuse_other_pooling(resolved.path, self.id)
         place = pick_device(device)
-        try:
-            with quiet():
-                self._model: Any = AutoModel.from_pretrained(
-                    resolved.path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-                )
-                self._tokenizer = AutoTokenizer.from_pretrained(resolved.path, trust_remote_code=False)
-        except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-            cause = (str(error).splitlines() or [""])[0][:120]
-            raise MissingError(f"{self.id} cannot be loaded as an encoder ({cause})", mend="name another") from None
+        with loading(f"{self.id} cannot be loaded as an encoder", "name another"), quiet():
+            loaded: Any = AutoModel.from_pretrained(
+                resolved.path,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+            self._tokenizer = AutoTokenizer.from_pretrained(resolved.path, trust_remote_code=False)
+        self._model: Any = loaded[0]
+        refuse_unfit(f"encoder '{self.id}'", self._model, loaded[1], unused="pooler.")  # the mean needs no pooler
+        refuse_larger_tokenizer(f"encoder '{self.id}'", self._model, self._tokenizer)
         self._model.to(place).eval()
-        self._limit = min(_told_limit(resolved.path), length_limit(self._tokenizer, self._model.config))
+        limit = length_limit(self._tokenizer, self._model.config, self._model)
+        self._limit = min(_told_limit(resolved.path), limit)
 
     def encode(self, texts: Sequence[str]) -> "torch.Tensor":
         """Unit vectors of the texts, float32 [texts, size]; what is beyond the model's length is cut off."""

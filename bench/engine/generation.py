@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from bench.engine.batching import in_batches, pad
 from bench.engine.sampling import sample, stream, uniforms
+from bench.engine.tokens import encode, first_token, refuse_beyond
 from bench.engine.vllm import BATCH_TOKENS as VLLM_TOKENS
 from bench.engine.vllm import VLLMPolicy
 from bench.policy import Policy
@@ -53,31 +52,20 @@ Stop = Callable[[int, list[int]], bool]
 
 
 def encode_prompt(policy: Policy, text: str, new: int = 0) -> list[int]:
-    """Tokens of a prompt as the tokenizer gives them; an empty prompt becomes the begin (or end) token.
+    """Tokens of a prompt that is to be continued; an empty prompt becomes the begin (or end) token.
 
-    A prompt that leaves no room for `new` tokens is cut on the left.
+    They are what the tokenizer gives, without what it puts after a text. A prompt that leaves no room for `new` tokens
+    is cut on the left.
+
+    Raises:
+        UsageError: the model does not read so many new tokens.
     """
-    ids: list[int] = policy.tokenizer(text)["input_ids"]
-    return _cut(policy, ids or [first_token(policy.tokenizer)], new)
+    return _cut(policy, encode(policy.tokenizer, text) or [first_token(policy.tokenizer)], new)
 
 
 def _cut(policy: Policy, ids: Sequence[int], new: int) -> list[int]:
+    refuse_beyond(policy.max_length, new, "a continuation", "lower max_new_tokens (or the task's max_tokens)")
     return list(ids[-max(policy.max_length - new, 1) :])
-
-
-def encode_after(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str) -> tuple[list[int], list[int]]:
-    """Tokens of a prompt and of the text after it: those of both together, where the tokenizer keeps the seam."""
-    before = list(tokenizer(prompt)["input_ids"]) or [first_token(tokenizer)]
-    whole = list(tokenizer(prompt + text)["input_ids"])
-    if whole[: len(before)] == before and len(whole) > len(before):
-        return before, whole[len(before) :]
-    return before, list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def first_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that stands before a text with nothing before it: begin, or end where there is none."""
-    token: Any = tokenizer.bos_token_id
-    return int(tokenizer.eos_token_id if token is None else token)
 
 
 def continue_rows(
@@ -158,7 +146,7 @@ def generate(
     """
     if policy.truncates:
         decoding = decoding.model_copy(update={"top_k": 0, "top_p": 1.0})
-    count, length, end = decoding.num_samples, decoding.max_new_tokens, policy.tokenizer.eos_token_id
+    count, length, ends = decoding.num_samples, decoding.max_new_tokens, policy.end_tokens
     encoded = [
         (one, _cut(policy, one.tokens, length) if one.tokens else encode_prompt(policy, one.text, length))
         for one in prompts
@@ -177,7 +165,7 @@ def generate(
         most=VLLM_TOKENS if isinstance(policy, VLLMPolicy) else batch_tokens,
     ):
         yield [
-            Continuation(prompt.id, j, text_after(policy, ids, row), len(row), row[-1] == end)
+            Continuation(prompt.id, j, text_after(policy, ids, row), len(row), row[-1] in ends)
             for i, (prompt, ids) in enumerate(batch)
             for j, row in enumerate(rows[i * count : (i + 1) * count])
         ]
@@ -187,7 +175,7 @@ def _sample_rows(
     policy: Policy, batch: Sequence[tuple[Prompt, list[int]]], decoding: Decoding, seed: int, until: str | None
 ) -> list[list[int]]:
     """The new tokens of all samples of all prompts, the samples of a prompt together."""
-    count, length, end = decoding.num_samples, decoding.max_new_tokens, policy.tokenizer.eos_token_id
+    count, length, ends = decoding.num_samples, decoding.max_new_tokens, policy.end_tokens
     noise = np.stack([uniforms(seed, prompt.id, j, length) for prompt, _ in batch for j in range(count)])
     random = torch.from_numpy(noise).to(policy.device)
 
@@ -195,7 +183,7 @@ def _sample_rows(
         return sample(logits, random[list(active), step], decoding)
 
     def stop(_: int, row: list[int]) -> bool:
-        return row[-1] == end or (until is not None and until in text_after(policy, [], row).lstrip())
+        return row[-1] in ends or (until is not None and until in text_after(policy, [], row).lstrip())
 
     prompts = [ids for _, ids in batch]
     return continue_rows(policy, prompts, count, length, pick, stop, sampling=True)
@@ -210,7 +198,12 @@ def _vllm_rows(
 
 
 def text_after(policy: Policy, prompt: Sequence[int], row: Sequence[int]) -> str:
-    """The text that `row` adds to `prompt`; decoding both together keeps a leading space that one alone may lose."""
+    """The text that `row` adds to `prompt`, without the token that ended it.
+
+    Decoding both together keeps a leading space that one alone may lose.
+    """
+    if row and row[-1] in policy.end_tokens:  # it need not be special to the tokenizer
+        row = row[:-1]
     whole = str(policy.tokenizer.decode([*prompt, *row], skip_special_tokens=True))
     before = str(policy.tokenizer.decode(list(prompt), skip_special_tokens=True))
     if whole.startswith(before):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from bench.engine.batching import BATCH_BUDGET, in_batches, pad
+from bench.engine.tokens import refuse_beyond
 from bench.errors import MissingError
 from bench.policy import Cache, Policy
 
@@ -76,9 +77,12 @@ def loglikelihood(
 
     Returns:
         One `Likelihood` a request, in order; an empty continuation has log-likelihood 0.
+
+    Raises:
+        UsageError: a continuation is longer than what the model reads.
     """
     results: dict[int, Likelihood] = {}
-    longest = max((len(continuation) for _, continuation in requests), default=0)
+    longest = _longest(requests)
     for shared, groups in _alike(_grouped(policy, requests)):
         head = _Head(policy, groups[0].context[:shared])
         most = min(batch_tokens or BATCH_BUDGET.tokens, BATCH_BUDGET.tokens)  # it may have shrunk since
@@ -97,10 +101,15 @@ def loglikelihood(
     return [results[number] for number in range(len(requests))]
 
 
+def _longest(requests: Sequence[tuple[Sequence[int], Sequence[int]]]) -> int:
+    return max((len(continuation) for _, continuation in requests), default=0)
+
+
 def _grouped(policy: Policy, requests: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[_Group]:
     groups: dict[tuple[int, ...], _Group] = {}
+    refuse_beyond(policy.max_length, _longest(requests), "a text", "lower max_tokens, or take shorter texts")
     for number, (context, continuation) in enumerate(requests):
-        room = max(policy.max_length - len(continuation) + 1, 1)
+        room = max(policy.max_length - max(len(continuation), 1) + 1, 1)  # the last token is not read
         kept = tuple(context)[-room:]
         group = groups.setdefault(kept, _Group(kept, [], []))
         group.continuations.append(tuple(continuation))

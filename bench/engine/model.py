@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.assets.catalogue import Resolved
+from bench.engine.loading import loading, quiet, refuse_larger_tokenizer, refuse_unfit
 from bench.errors import MissingError
 from bench.policy import LoadedModel
 from bench.spec import ModelSpec
@@ -16,21 +16,22 @@ def load_model(spec: ModelSpec, resolved: Resolved) -> LoadedModel:
     """Load the model that a suite names, frozen and in evaluation mode, on the CUDA device where there is one.
 
     Raises:
-        MissingError: the folder holds no causal language model in safetensors, or 4-bit weights are asked for without
-            bitsandbytes and a CUDA device.
+        MissingError: the folder holds no causal language model in safetensors, or one that does not fit its weights or
+            its tokenizer, or 4-bit weights are asked for without bitsandbytes and a CUDA device.
     """
     options: dict[str, Any] = {"dtype": getattr(torch, spec.dtype), "use_safetensors": True, "trust_remote_code": False}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if spec.quantization == "4bit":
         options["quantization_config"] = _four_bits(spec)
         options["device_map"] = device
-    transformers_logging.disable_progress_bar()
-    try:
-        model = AutoModelForCausalLM.from_pretrained(str(resolved.path), **options)
+    name = f"model '{spec.id}'"
+    with loading(f"{name} cannot be loaded", "name a causal LM"), quiet():
+        loaded: Any = AutoModelForCausalLM.from_pretrained(str(resolved.path), output_loading_info=True, **options)
+    with loading(f"the tokenizer of {name} cannot be loaded", "copy the model again, its tokenizer with it"), quiet():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(resolved.path), trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        cause = " ".join(str(error).split())[:200]
-        raise MissingError(f"model '{spec.id}' cannot be loaded ({cause})", mend="name a causal LM") from error
+    model: PreTrainedModel = loaded[0]
+    refuse_unfit(name, model, loaded[1])
+    refuse_larger_tokenizer(name, model, tokenizer)
     if tokenizer.eos_token_id is None:
         raise MissingError(f"the tokenizer of '{spec.id}' has no end token", mend="set eos_token in its configuration")
     if tokenizer.pad_token_id is None:

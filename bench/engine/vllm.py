@@ -56,7 +56,7 @@ class VLLMPolicy(HFPolicy):
         """
         from vllm import SamplingParams
 
-        end = self.tokenizer.eos_token_id
+        ends = sorted(self.end_tokens)
         asked = [
             SamplingParams(
                 temperature=decoding.temperature,
@@ -64,8 +64,8 @@ class VLLMPolicy(HFPolicy):
                 top_k=decoding.top_k,
                 max_tokens=decoding.max_new_tokens,
                 seed=seed % (1 << 63),
-                stop_token_ids=[end],
-                ignore_eos=True,  # the tokenizer's end token alone ends a text, as in the project's own engine
+                stop_token_ids=ends,
+                ignore_eos=True,  # these tokens alone end a text, as in the project's own engine
                 detokenize=False,
             )
             for seed in seeds
@@ -74,7 +74,7 @@ class VLLMPolicy(HFPolicy):
         outputs = self._engine(longest).generate(
             [{"prompt_token_ids": list(prompt)} for prompt in prompts], asked, use_tqdm=False
         )
-        return [_tokens(output.outputs[0], end) for output in outputs]
+        return [_tokens(output.outputs[0], ends) for output in outputs]
 
     def _engine(self, room: int) -> Any:
         """An engine of vLLM with room for sequences of so many tokens, made when it is first asked for."""
@@ -102,9 +102,13 @@ class VLLMPolicy(HFPolicy):
         self._llm, self._room = None, 0
 
 
-def _tokens(output: Any, end: int) -> list[int]:
+def _tokens(output: Any, ends: Sequence[int]) -> list[int]:
+    """The tokens of an output, with the one that ended it."""
     row = list(output.token_ids)
-    return [*row, end] if output.finish_reason == "stop" and row[-1:] != [end] else row
+    if output.finish_reason != "stop" or (row and row[-1] in ends):
+        return row
+    ended = getattr(output, "stop_reason", None)  # the token, where vLLM names it
+    return [*row, ended if ended in ends else ends[0]]
 
 
 @contextmanager

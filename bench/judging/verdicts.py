@@ -135,11 +135,14 @@ class _Likeliest:
     def answers(self, questions: Sequence[tuple[str, str]], *, known_good: bool) -> Iterator[tuple[str, Label | None]]:
         del known_good
         from bench.engine.likelihood import loglikelihood
+        from bench.engine.tokens import encode_after
         from bench.writers.local import asked
 
         policy, chat = self._policy, bool(self._policy.tokenizer.chat_template)
-        words = LABELS if chat else [f" {label}" for label in LABELS]
-        letters = [policy.tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+        if chat:
+            letters = [policy.tokenizer(label, add_special_tokens=False)["input_ids"] for label in LABELS]
+        else:
+            letters = [encode_after(policy.tokenizer, "Answer:", f" {label}")[1] for label in LABELS]
         if len({tuple(tokens) for tokens in letters}) < len(letters):
             raise UsageError("the judge's tokenizer does not tell A, B and C apart", mend="name another judge")
         for start in range(0, len(questions), _AT_ONCE):

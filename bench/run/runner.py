@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.assets.kept import is_kept
+from bench.assets.kept import is_kept, kept
 from bench.data.splits import assert_disjoint
 from bench.errors import MissingError
 from bench.method import Artifact, Method, RunContext

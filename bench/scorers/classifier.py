@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from bench.assets.catalogue import AssetCatalogue
-from bench.engine.loading import length_limit, pick_device, quiet
+from bench.engine.loading import length_limit, loading, pick_device, quiet, refuse_larger_tokenizer, refuse_unfit
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_json
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, ScorerInfo, Scores
@@ -69,7 +69,7 @@ class SequenceClassifier(Scorer[ClassifierConfig]):
         if _several(network.config):
             columns |= {name: index for index, name in labels.items() if index != toxic and name != "toxicity"}
         self._model, self._tokenizer, self._columns = network.to(place), tokenizer, columns
-        self._limit = length_limit(tokenizer, network.config)
+        self._limit = length_limit(tokenizer, network.config, network)
         revision = f"@{resolved.revision[:12]}" if resolved.revision else ""
         return ScorerIdentity(
             name=f"classifier:{model}{revision}",
@@ -115,18 +115,16 @@ def _build(folder: Path, model: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    try:
-        with quiet():
-            network, loading = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-            )
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-        cause = (str(error).splitlines() or [""])[0][:120]
-        raise MissingError(f"{model} cannot be loaded as a classifier ({cause})", mend="name another model") from None
-    missing = sorted(loading["missing_keys"])
+    with loading(f"{model} cannot be loaded as a classifier", "name another model"), quiet():
+        network, info = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    missing = sorted(info["missing_keys"])
     if missing:  # they would be random
         raise MissingError(f"{model} is no trained classifier: it has no {missing[0]}", mend="name another model")
+    refuse_unfit(f"classifier '{model}'", network, info)
+    refuse_larger_tokenizer(f"classifier '{model}'", network, tokenizer)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if network.config.pad_token_id is None:

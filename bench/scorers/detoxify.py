@@ -12,7 +12,7 @@ from filelock import FileLock
 from pydantic import Field, field_validator
 
 from bench.assets.catalogue import default_cache
-from bench.engine.loading import length_limit, pick_device, quiet
+from bench.engine.loading import length_limit, pick_device, quiet, refuse_larger_tokenizer
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.hashing import hash_file, hash_json
 from bench.progress import Progress
@@ -214,7 +214,8 @@ def _build(
         known = weights.get(name, weights.get(f"model.{name}"))
         if known is None or not torch.equal(parameter.detach().float().cpu(), known.float()):
             raise MissingError(f"{path} has no sound weights for {name}", mend="delete it: it is fetched again")
-    tokenizer.model_max_length = length_limit(tokenizer, model.config)
+    refuse_larger_tokenizer(f"detoxify checkpoint {path}", model, tokenizer)
+    tokenizer.model_max_length = length_limit(tokenizer, model.config, model)
     detoxify = module.Detoxify.__new__(module.Detoxify)  # its constructor would unpickle the checkpoint
     detoxify.model, detoxify.tokenizer, detoxify.class_names = model.float().to(device), tokenizer, classes
     detoxify.device = device

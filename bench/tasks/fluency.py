@@ -44,7 +44,7 @@ class Fluency(Task[FluencyConfig]):
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
         """An empty continuation has no token to score: it is counted as empty and in the share of unscored ones."""
-        from bench.engine.generation import encode_after
+        from bench.engine.tokens import encode_after
 
         rows = ctx.samples(SAMPLES)
         requests, owners = [], []

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def unprompted(policy: "Policy", texts: Iterable[str], most: int | None = None) -> list[tuple[list[int], list[int]]]:
     """Requests for `nll_rows`: at most so many tokens of each text, after the token that stands before a text."""
-    from bench.engine.generation import first_token
+    from bench.engine.tokens import first_token
 
     first = [first_token(policy.tokenizer)]
     return [(first, policy.tokenizer(text, add_special_tokens=False)["input_ids"][:most]) for text in texts]

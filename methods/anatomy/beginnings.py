@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from bench.engine.generation import first_token
+from bench.engine.tokens import first_token
 
 
 def after_prefix(tokenizer: PreTrainedTokenizerBase, prefix: Sequence[int], row: Sequence[int]) -> list[int]:

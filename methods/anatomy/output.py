@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from bench.engine.generation import first_token
+from bench.engine.tokens import first_token
 from bench.errors import UsageError
 from bench.policy import LoadedModel
 from methods.anatomy.layers import before

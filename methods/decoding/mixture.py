@@ -31,6 +31,10 @@ class MixturePolicy(Policy):
         self.tokenizer, self.device = policies[0].tokenizer, policies[0].device
         self.max_length = min(policy.max_length for policy in policies)
 
+    @property
+    def end_tokens(self) -> frozenset[int]:  # noqa: D102
+        return self.policies[0].end_tokens
+
     @torch.inference_mode()
     def forward(  # noqa: D102
         self,

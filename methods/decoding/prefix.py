@@ -8,7 +8,7 @@ import torch
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from bench.engine.generation import first_token
+from bench.engine.tokens import context_length, encode, first_token
 from bench.errors import UsageError
 from bench.policy import Cache, LoadedModel, Policy
 from methods.anatomy.beginnings import begins_by_itself
@@ -17,8 +17,7 @@ from methods.decoding.cache import JointCache, Rows, parts_of
 
 def plain_prefix(base: LoadedModel, text: str) -> list[int]:
     """Tokens of a text that stands before the prompt, on a line of its own."""
-    ids: list[int] = base.tokenizer(text if text.endswith("\n") else f"{text}\n")["input_ids"]
-    return fitting(base, ids)
+    return fitting(base, encode(base.tokenizer, text if text.endswith("\n") else f"{text}\n"))
 
 
 def chat_prefix(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -47,8 +46,8 @@ def fitting(base: LoadedModel, ids: list[int]) -> list[int]:
     Raises:
         UsageError: they take more than half of what the model reads.
     """
-    limit = getattr(base.model.config.get_text_config(), "max_position_embeddings", None)
-    if limit and len(ids) > limit // 2:
+    limit = context_length(base.model)
+    if len(ids) > limit // 2:
         raise UsageError(
             f"the text before the prompt has {len(ids)} tokens and '{base.id}' reads {limit}", mend="shorten it"
         )
@@ -70,6 +69,10 @@ class PrefixPolicy(Policy):
         self.max_length = inner.max_length - len(self.prefix)
         self._begin, self._begins = first_token(self.tokenizer), begins_by_itself(self.tokenizer)
         self._read: tuple[torch.Tensor, Cache] | None = None
+
+    @property
+    def end_tokens(self) -> frozenset[int]:  # noqa: D102
+        return self.inner.end_tokens
 
     @torch.inference_mode()
     def forward(  # noqa: D102

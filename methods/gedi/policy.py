@@ -41,6 +41,10 @@ class GediPolicy(Policy):
         self.tokenizer, self.device, self.truncates = base.tokenizer, base.device, guidance.filter_p > 0
         self.max_length = min(policy.max_length for policy in (base, desired, undesired))
 
+    @property
+    def end_tokens(self) -> frozenset[int]:  # noqa: D102
+        return self.base.end_tokens
+
     @torch.inference_mode()
     def forward(  # noqa: D102
         self,

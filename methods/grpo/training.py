@@ -12,8 +12,9 @@ from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl.trainer.grpo_config import GRPOConfig as Arguments
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from bench.engine.generation import encode_prompt, first_token, text_after
+from bench.engine.generation import encode_prompt, text_after
 from bench.engine.processes import processes
+from bench.engine.tokens import context_length, encode, first_token, refuse_beyond
 from bench.errors import MissingError, UsageError
 from bench.method import TRAINING_LOG, RunContext
 from bench.policy import HFPolicy, LoadedModel
@@ -39,10 +40,14 @@ _KEPT = {
 
 
 class _Trainer(GRPOTrainer):
-    """TRL's trainer, which reports to nobody."""
+    """TRL's trainer, which reports to nobody and reads prompts as the engine does."""
 
     def _send_telemetry(self) -> None:
         """Nothing leaves the machine."""
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        """Without what the tokenizer puts after a text: a prompt is not continued after its end."""
+        return [encode(self.processing_class, prompt) for prompt in prompts], None, {}
 
 
 class _Reward:
@@ -113,6 +118,13 @@ def train_on_reward(
     if processes() > 1:
         raise UsageError("what is sampled differs with the number of processes", mend="use one process")
     prompts = _prompts(base, sets, config, ctx.seed)
+    longest = max(len(encode(base.tokenizer, prompt)) for prompt in set(prompts))
+    refuse_beyond(
+        context_length(base.model),
+        longest + config.max_new_tokens,
+        "an anchor with its continuation",
+        "lower the method's max_new_tokens, or shorten the anchors",
+    )
     steps = len(prompts) // config.anchors_per_step
     share = per_process(config.anchors_per_step * config.generations, config, "anchors_per_step * generations")
     arguments = Arguments(**_options(config, steps, share, ctx))

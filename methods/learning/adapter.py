@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel, PeftType, get_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from bench.errors import MissingError, UsageError
@@ -38,11 +39,15 @@ def adapted(model: PreTrainedModel, folder: Path, scale: float) -> Iterator[None
 
     Raises:
         UsageError: the model is quantised and the adapter is none that can be scaled while it is worn.
-        MissingError: the adapter, or what it makes of the weights, holds numbers that are not finite.
+        MissingError: the adapter is damaged, or it, or what it makes of the weights, holds numbers that are not finite.
     """
     own = [(parameter, parameter.data) for parameter in model.parameters()]
     try:
-        wrapped = PeftModel.from_pretrained(model, str(folder))
+        try:
+            wrapped = PeftModel.from_pretrained(model, str(folder))
+        except SafetensorError as error:
+            what = f"the adapter in {folder} is damaged ({error})"
+            raise MissingError(what, mend="delete the folder: it is made anew") from error
         _refuse_broken(wrapped)
         config = wrapped.peft_config["default"]
         has_factor = config.peft_type == PeftType.LORA and not getattr(config, "use_dora", False)

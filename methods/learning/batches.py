@@ -1,6 +1,6 @@
 """From contrastive sets to the likelihoods that a loss sees."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from bench.engine.generation import encode_after
+from bench.engine.tokens import context_length, encode_after, refuse_beyond
 from bench.errors import MissingError
 from bench.policy import LoadedModel
 from bench.sets import ContrastiveSet, ContrastiveSets
@@ -191,6 +191,17 @@ class Collator:
             reference = torch.tensor([self.reference[anchor, text] for anchor, text, _, _ in named])
             batch["reference"] = reference.repeat(len(rows) // len(named))
         return batch
+
+
+def refuse_long(base: LoadedModel, pairs: Iterable[tuple[str, str]], prefixes: Sequence[Sequence[int]] = ()) -> None:
+    """Refuse anchors with texts that are longer, after the longest prefix, than what the base model reads.
+
+    Raises:
+        UsageError: one is.
+    """
+    rows = [encode_after(base.tokenizer, *pair) for pair in dict.fromkeys(pairs)]
+    longest = max(map(len, prefixes), default=0) + max((len(anchor) + len(text) for anchor, text in rows), default=0)
+    refuse_beyond(context_length(base.model), longest, "an anchor with its text", "shorten the texts of the sets")
 
 
 def pad_texts(rows: Sequence[tuple[list[int], list[int]]]) -> dict[str, torch.Tensor]:

@@ -10,9 +10,9 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
-from bench.engine.generation import encode_after
 from bench.engine.likelihood import loglikelihood
 from bench.engine.processes import processes
+from bench.engine.tokens import encode_after
 from bench.errors import MissingError, UsageError
 from bench.method import TRAINING_LOG, RunContext
 from bench.policy import HFPolicy, LoadedModel
@@ -29,6 +29,7 @@ from methods.learning.batches import (
     draw_items,
     match,
     mismatch,
+    refuse_long,
     required_sets,
     score_batch,
 )
@@ -139,6 +140,7 @@ def train_adapter(
     if asks.mismatched:
         _refuse_unmismatched(items, share)
     arguments = _arguments(config, steps, share, ctx)
+    refuse_long(base, _pairs(items, share, asks), asks.prefixes)
     reference = _reference(base, items, share, asks, ctx.progress)
     collator = _collator(base, items[0], reference, asks)
     set_seed(ctx.seed)
@@ -187,16 +189,21 @@ def _save(
     return {"trained_tokens": _sum(trainer.tokens), "trainable_parameters": trainable}
 
 
+def _pairs(items: list[Item], share: int, asks: Asks) -> list[tuple[str, str]]:
+    """Every (anchor, text) of the training, once."""
+    rows = match(items)
+    if asks.mismatched:
+        rows += [row for start in range(0, len(items), share) for row in mismatch(items[start : start + share])]
+    return list(dict.fromkeys(row[:2] for row in rows))
+
+
 def _reference(
     base: LoadedModel, items: list[Item], share: int, asks: Asks, progress: Progress
 ) -> dict[tuple[str, str], float] | None:
     """Log-likelihood under the base model of every (anchor, text) that the loss asks it for."""
-    rows = match(items) if asks.reference or asks.mismatched else []
-    if asks.mismatched:
-        rows += [row for start in range(0, len(items), share) for row in mismatch(items[start : start + share])]
-    if not rows:
+    if not (asks.reference or asks.mismatched):
         return None
-    pairs = list(dict.fromkeys(row[:2] for row in rows))
+    pairs = _pairs(items, share, asks)
     with progress.bar("reference", len(pairs), "texts") as bar:
         scored = loglikelihood(
             HFPolicy(base.model, base.tokenizer),

@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 
 from bench.engine.batching import batches, pad
-from bench.engine.generation import encode_after
+from bench.engine.tokens import encode_after
 from bench.errors import MissingError
 from bench.policy import LoadedModel
 from bench.progress import Progress
 from methods.anatomy.layers import after, decoder_layers
-from methods.learning.batches import Item, match
+from methods.learning.batches import Item, match, refuse_long
 
 PromptAndText = tuple[str, str]
 """An anchor and a text after it."""
@@ -60,6 +60,7 @@ def pairs_of(items: Sequence[Item]) -> list[PromptAndText]:
 
 def text_batches(base: LoadedModel, pairs: Sequence[PromptAndText]) -> Iterator[TextBatch]:
     """Batches of anchors and texts of similar length."""
+    refuse_long(base, pairs)
     rows = [(place, *encode_after(base.tokenizer, *pair)) for place, pair in enumerate(pairs)]
     for batch in batches(rows, lambda row: len(row[1]) + len(row[2]), lambda _: 1):
         ids, mask = pad([anchor + text for _, anchor, text in batch], 0, "right", base.model.device)

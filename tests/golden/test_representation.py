@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.engine.generation import encode_after
+from bench.engine.tokens import encode_after
 from bench.method import Artifact, Method, RunContext
 from bench.policy import LoadedModel, Policy
 from bench.run.artifact import load_artifact, make_artifact

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bench import registry
 from bench.assets.catalogue import AssetCatalogue
 from bench.engine.generation import Prompt, generate
-from bench.engine.vllm import check_vllm, sampled_by_vllm
+from bench.engine.vllm import _tokens, check_vllm, sampled_by_vllm
 from bench.errors import MissingError, UsageError
 from bench.policy import HFPolicy
 from bench.run.environment import Environment
@@ -145,6 +145,23 @@ def test_each_sample_has_a_random_stream_of_its_own(tiny_policy, stand_in):
     assert seeds(PROMPTS[:1], 0) < found
     assert not seeds(PROMPTS, 1) & found
     assert all(0 <= one < 1 << 63 for one in found)
+
+
+def test_any_end_token_of_the_model_ends_a_text(tiny_base, stand_in):
+    tiny_base.model.generation_config.eos_token_id = [2, *range(100, 400)]
+    policy = HFPolicy(tiny_base.model, tiny_base.tokenizer)
+    expected = flat(generate(policy, PROMPTS, GREEDY, 0))
+    assert any(one.ended and one.tokens < GREEDY.max_new_tokens for one in expected)
+    with sampled_by_vllm(policy, "float32") as sampler:
+        assert flat(generate(sampler, PROMPTS, GREEDY, 0)) == expected
+    assert {tuple(one.stop_token_ids) for llm in stand_in.made for one in llm.asked} == {(2, *range(100, 400))}
+
+
+@pytest.mark.parametrize(("row", "reason", "expected"), [((5, 7), 7, [5, 7]), ((5,), 7, [5, 7]), ((5,), None, [5, 2])])
+def test_the_token_that_ended_a_text_is_in_its_row(row, reason, expected):
+    """Some versions leave it out, and say which it was."""
+    output = SimpleNamespace(token_ids=row, finish_reason="stop", stop_reason=reason)
+    assert _tokens(output, [2, 7]) == expected
 
 
 def test_longer_prompts_get_a_roomier_engine_and_shorter_ones_the_same(tiny_policy, stand_in):

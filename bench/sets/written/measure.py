@@ -63,8 +63,8 @@ class Meter:
 
 def log_perplexities(policy: "Policy", pairs: Sequence[tuple[str, str]]) -> list[float | None]:
     """Mean negative log-likelihood of each text's tokens after its anchor, of (anchor, text); None without a token."""
-    from bench.engine.generation import encode_after
     from bench.engine.likelihood import loglikelihood
+    from bench.engine.tokens import encode_after
 
     scored = loglikelihood(policy, [encode_after(policy.tokenizer, anchor, text) for anchor, text in pairs])
     return [-one.logprob / one.tokens if one.tokens else None for one in scored]

@@ -11,9 +11,10 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from bench.engine.batching import in_batches
-from bench.engine.generation import continue_rows, encode_prompt, first_token, text_after
+from bench.engine.generation import continue_rows, encode_prompt, text_after
 from bench.engine.likelihood import loglikelihood
 from bench.engine.sampling import sample, uniforms
+from bench.engine.tokens import encode, first_token
 from bench.hashing import hash_text
 from bench.policy import Policy
 from bench.spec import Decoding
@@ -48,10 +49,14 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         return str(self.tokenizer.name_or_path).replace("/", "__")
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
-        """Tokens of a text; with the tokenizer's own special tokens unless told otherwise, as lm-eval's HFLM does."""
+        """Tokens of a text; with the tokenizer's own special tokens unless told otherwise, as lm-eval's HFLM does.
+
+        What the tokenizer puts after a text is left out: a continuation would be read after the end.
+        """
         del kwargs
-        options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
-        return list(self.tokenizer(string, **options)["input_ids"])
+        if add_special_tokens is False:
+            return list(self.tokenizer(string, add_special_tokens=False)["input_ids"])
+        return encode(self.tokenizer, string)
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """A conversation as the tokenizer's template writes it."""
@@ -138,9 +143,11 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         def pick(logits: torch.Tensor, active: Any, step: int) -> torch.Tensor:
             return sample(logits, noise[list(active), step], decoding) if sampled else logits.argmax(-1)
 
+        ends = self.policy.end_tokens
+
         def stop(row: int, tokens: list[int]) -> bool:
             del row
-            return tokens[-1] == self.eot_token_id or any(text in self.tokenizer.decode(tokens) for text in until)
+            return tokens[-1] in ends or any(text in self.tokenizer.decode(tokens) for text in until)
 
         rows = continue_rows(self.policy, [ids for _, ids in batch], 1, length, pick, stop)
         self.ctx.tokens += sum(map(len, rows))

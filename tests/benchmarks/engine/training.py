@@ -12,8 +12,8 @@ from machine import peak_memory
 from trl import DPOConfig as TheirConfig
 from trl import DPOTrainer
 
-from bench.engine.generation import encode_after
 from bench.engine.likelihood import loglikelihood
+from bench.engine.tokens import encode_after
 from bench.policy import HFPolicy, LoadedModel
 from bench.sets import ContrastiveSets
 from methods.contrastive import ContrastiveConfig, objective
