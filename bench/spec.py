@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.attribute import Attribute
 from bench.errors import UsageError, did_you_mean
+from bench.parsing import parse_yaml
 
 
 class Spec(BaseModel):
@@ -218,10 +218,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UsageError: the file is missing, is not YAML, or is not a mapping.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = parse_yaml(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise UsageError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(value, dict):
         raise UsageError(f"{path} does not hold a mapping of keys to values")

@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.parsing import parse_json, refuse_constant
+
+__all__ = ["folder", "read_json", "read_jsonl", "refuse_constant", "write_bytes", "write_json", "write_text"]
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, in UTF-8, as `write_bytes` does."""
@@ -43,12 +47,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; lone surrogates, which a model may write, are read as they were written."""
-    return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"), parse_constant=refuse_constant)
-
-
-def refuse_constant(constant: str) -> float:
-    """NaN and infinity are no JSON."""
-    raise ValueError(f"{constant} is no JSON")
+    return parse_json(path.read_text(encoding="utf-8", errors="surrogatepass"))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -56,7 +55,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8", errors="surrogatepass").split("\n")
-    return [json.loads(line, parse_constant=refuse_constant) for line in lines[:-1] if line]
+    return [parse_json(line) for line in lines[:-1] if line]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
-from bench.data.files import read_parquet, read_text
+from bench.data.files import read_rows, read_text
 from bench.data.sentences import Sentence, assert_apart, evaluation_half
 from bench.errors import MissingError, UsageError
 from bench.store.record import TaskResult
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bench.policy import Policy
 
 _NAME = "coverage"
+_FORMS = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
+"""Endings of files of rows; anything else is running text as it stands."""
 PERPLEXITY = MetricSpec("perplexity", higher_is_better=False, role="fluency", difference="ratio", primary=True)
 TOKEN_PERPLEXITY = MetricSpec("token_perplexity", higher_is_better=False, role="fluency", difference="ratio")
 WORD_PERPLEXITY = MetricSpec("word_perplexity", higher_is_better=False, role="fluency", difference="ratio")
@@ -114,13 +116,14 @@ class Coverage(Task[CoverageConfig]):
 
 
 def _read(path: Path) -> str:
-    """A text file, or the rows of a parquet file's `text`, joined by blank lines as for WikiText-2 everywhere."""
-    if path.suffix == ".parquet":
-        texts = [row.get("text") for row in read_parquet(path)]
-        if not all(isinstance(text, str) for text in texts):
-            raise UsageError(f"{path} is no parquet file with a column 'text'")
-        return "\n\n".join(map(str, texts))
-    return read_text(path)
+    """A text file, or the rows of another form's `text`, joined by blank lines as for WikiText-2 everywhere."""
+    if path.suffix.casefold() not in _FORMS:
+        return read_text(path)
+    texts = [row.get("text") for _, row in read_rows(path)]
+    if not all(isinstance(text, str) for text in texts):
+        form = path.suffix.casefold().removeprefix(".")
+        raise UsageError(f"{path} is no {form} file with a column 'text'")
+    return "\n\n".join(map(str, texts))
 
 
 def _words(policy: "Policy", windows: list[Any]) -> list[float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
-from bench.data.files import read_rows
+from bench.data.files import TEXT, read_rows
 from bench.errors import UsageError
 from bench.hashing import content_id
 from bench.store.record import TaskResult
@@ -24,8 +24,8 @@ PERPLEXITY = MetricSpec("perplexity", higher_is_better=False, role="fluency", di
 class HeldOutConfig(TaskConfig):
     """Options of `heldout`."""
 
-    data: str = Field("boolq", description="JSONL with a text in each row: an asset, a file, or hub:ID:FILE")
-    field: str = Field("passage", description="the key of the text")
+    data: str = Field("boolq", description="a text in each row: an asset, a file, or hub:ID:FILE")
+    field: str = Field("passage", description="the key of the text (a .txt file needs none)")
     passages: int = Field(24, ge=1, description="texts to take, the first by content id")
     skip: int = Field(0, ge=0, description="texts to pass over first")
     max_tokens: int = Field(128, ge=2, description="tokens of each text that are scored")
@@ -64,10 +64,12 @@ class HeldOutPerplexity(Task[HeldOutConfig]):
     def _all(self, assets: AssetCatalogue) -> dict[str, str]:
         """Every text once, by its content id."""
         texts: dict[str, str] = {}
-        for where, row in read_rows(assets.data(self.config.data).path):
-            text = row.get(self.config.field)
+        path = assets.data(self.config.data).path
+        field = TEXT if path.suffix.casefold() == ".txt" else self.config.field
+        for where, row in read_rows(path):
+            text = row.get(field)
             if not isinstance(text, str):
-                raise UsageError(f"{where}: no text under the key '{self.config.field}'")
+                raise UsageError(f"{where}: no text under the key '{field}'")
             if text.strip():
                 texts.setdefault(content_id(text), text)
         return texts
