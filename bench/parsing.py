@@ -9,9 +9,10 @@ import yaml
 
 _DIGITS = 300
 """Digits of the longest number that is read: more are no number of anything, and no float holds them."""
-_MOST_YAML = 200_000
-"""Bytes of the longest YAML text; and how many values one may stand for, its aliases written out."""
+_LONGEST, _MOST = 50_000, 20_000
+"""Characters of the longest YAML text, and how many values one may stand for, its aliases written out."""
 _DEEPEST = 60
+_TOO_DEEP = "it is nested too deeply"
 _HALF = re.compile("[\ud800-\udfff]")
 _CAN_HALVE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
@@ -35,7 +36,7 @@ def parse_json(text: str, *, nan: bool = False, halves: bool = True) -> Any:
             parse_float=_finite,
         )
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
     if not halves and _CAN_HALVE.search(text):
         _refuse_halves(value)
     return value
@@ -69,7 +70,24 @@ def _refuse_halves(value: Any) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML whose dates stay texts: nothing that is configured here is a date."""
+    """Safe YAML of a bounded depth, whose dates stay texts: nothing that is configured here is a date."""
+
+    _depth = 0
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:
+        """Open a bracket; the scanner's time grows with the square of those that are open."""
+        if self.flow_level > _DEEPEST:
+            raise ValueError(_TOO_DEEP)
+        super().fetch_flow_collection_start(TokenClass)  # type: ignore[no-untyped-call]
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose one node and those within."""
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError(_TOO_DEEP)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -84,21 +102,26 @@ def parse_yaml(text: str) -> Any:
     Raises:
         ValueError: it is not YAML, is too long, is nested too deeply, or stands for too much or for something else.
     """
-    if len(text) > _MOST_YAML:
-        raise ValueError(f"it is longer than {_MOST_YAML:,} characters")
+    if len(text) > _LONGEST:
+        raise ValueError(f"it is longer than {_LONGEST:,} characters")
     loader = None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
-        _size(node, {}, 0)
+        _size(node, {})
         value = loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    except (TypeError, OverflowError, AttributeError) as error:  # PyYAML's own, of tags that do not fit their value
+        raise ValueError(_TOO_DEEP) from None
+    except (
+        TypeError,
+        LookupError,
+        OverflowError,
+        AttributeError,
+    ) as error:  # PyYAML's own, of tags that do not fit their value
         raise ValueError(f"a value does not fit its tag ({type(error).__name__})") from None
     finally:
         if loader is not None:
@@ -107,10 +130,8 @@ def parse_yaml(text: str) -> Any:
     return value
 
 
-def _size(node: yaml.Node, known: dict[int, int], depth: int) -> int:
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
     """How many values a node stands for, each alias written out; counted before anything is written out."""
-    if depth > _DEEPEST:
-        raise ValueError("it is nested too deeply")
     if id(node) in known:
         if not (size := known[id(node)]):
             raise ValueError("a value contains itself")
@@ -121,9 +142,9 @@ def _size(node: yaml.Node, known: dict[int, int], depth: int) -> int:
         parts = [part for pair in node.value for part in pair]
     elif isinstance(node, yaml.SequenceNode):
         parts = node.value
-    size = 1 + sum(_size(part, known, depth + 1) for part in parts)
-    if size > _MOST_YAML // 10:
-        raise ValueError("its aliases stand for too much")
+    size = 1 + sum(_size(part, known) for part in parts)
+    if size > _MOST:
+        raise ValueError(f"it stands for more than {_MOST:,} values, its aliases written out")
     known[id(node)] = size
     return size
 

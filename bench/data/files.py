@@ -128,10 +128,10 @@ def _table(path: Path, *, tabs: bool) -> Iterator[Row]:
     header: list[str] | None = None
     number = 0
     try:
-        for cells in rows:
+        for read in rows:
+            cells = [cell.replace(returns * 2, "\r") for cell in read]
             if not cells:
                 continue
-            cells = [cell.replace(returns * 2, "\r") for cell in cells]
             if header is None:
                 header = _header(path, cells)
                 continue
@@ -163,7 +163,7 @@ def _named(header: list[str], cells: list[str], where: str) -> dict[str, Any]:
 
 
 def _tabbed(text: str) -> Iterable[list[str]]:
-    """Rows between tabs. Where the quotes of the whole are not those of a table, they mean something in whole cells only.
+    """Rows between tabs. Where quotes are not those of a table throughout, they count in whole cells only.
 
     So what a spreadsheet writes is read as it was, and a file that knows no quoting loses no row to an open quote.
     """

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.data.counted import REPEATED, Counted
 from bench.data.files import read_rows
 from bench.data.splits import assert_disjoint, part
 from bench.errors import UsageError
@@ -38,24 +39,26 @@ class ToxicityPrompt:
         return "toxic" if self.toxicity >= TOXIC_FROM else "nontoxic"
 
 
-def load_prompts(path: Path) -> list[ToxicityPrompt]:
+def load_prompts(path: Path) -> Counted[ToxicityPrompt]:
     """Read prompts, each content once, in an order that depends on the content alone.
 
-    Rows are `{"text": ..., "toxicity": ...}`, or the hub's `{"prompt": {"text": ..., "toxicity": ...}, ...}`, in any form
-    that `read_rows` reads. A prompt that stands there with and without a toxicity, or with two, has the first one.
+    Rows are `{"text": ..., "toxicity": ...}`, or the hub's `{"prompt": {"text": ..., "toxicity": ...}, ...}`, in any
+    form that `read_rows` reads. A prompt that stands there with and without a toxicity, or with two, has the first one.
 
     Raises:
         UsageError: a row is neither, its toxicity is not between 0 and 1, or there is none.
     """
     prompts: dict[str, ToxicityPrompt] = {}
+    repeated = 0
     for where, row in read_rows(path):
         prompt = _prompt(row, where)
+        repeated += prompt.id in prompts
         known = prompts.setdefault(prompt.id, prompt)
         if known.toxicity is None and prompt.toxicity is not None:
             prompts[prompt.id] = replace(known, toxicity=prompt.toxicity)
     if not prompts:
         raise UsageError(f"{path} holds no prompt")
-    return [prompts[key] for key in sorted(prompts)]
+    return Counted((prompts[key] for key in sorted(prompts)), {REPEATED: repeated} if repeated else None)
 
 
 def stored_toxicity(value: Any) -> float | None:

@@ -2,11 +2,13 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.data.counted import OTHER_HALF, REPEATED, Counted
 from bench.data.files import read_rows
 from bench.data.groups import find_group, known_groups, mentioned
 from bench.data.prompts import TOXIC_FROM, stored_toxicity
@@ -78,7 +80,7 @@ class Words:
 USUAL = Words()
 
 
-def load_sentences(path: Path, field: str | None = None, words: Words = USUAL) -> list[Sentence]:
+def load_sentences(path: Path, field: str | None = None, words: Words = USUAL) -> Counted[Sentence]:
     """Read sentences, each content once, in the file's order.
 
     A label or a group that is not understood is no error here: it stands in the sentence, and what reads labels or
@@ -93,16 +95,20 @@ def load_sentences(path: Path, field: str | None = None, words: Words = USUAL) -
         UsageError: a row has no sentence, or there is none; the message has the row's number, not its text.
     """
     sentences: dict[str, Sentence] = {}
+    left_out: Counter[str] = Counter()
     for where, row in read_rows(path):
         text = _text(row, field, where)
-        if text.strip():
+        if not text.strip():
+            left_out["without a text"] += 1
+        else:
             groups, odd_group = _groups(row, where, words.groups)
             toxic, odd_label = _toxic(row, where, words.labels)
             sentence = Sentence(content_id(text), text.strip(), groups, toxic, odd_label, odd_group)
+            left_out[REPEATED] += sentence.id in sentences
             sentences.setdefault(sentence.id, sentence)
     if not sentences:
         raise UsageError(f"{path} holds no sentence")
-    return list(sentences.values())
+    return Counted(sentences.values(), +left_out)
 
 
 def assert_labels(sentences: Iterable[Sentence]) -> None:
@@ -126,7 +132,7 @@ def assert_groups(sentences: Iterable[Sentence]) -> None:
         UsageError: with the first place and the number of them; the names are not shown.
     """
     if odd := [one.odd_group for one in sentences if one.odd_group]:
-        mend = f"say which it is in the task's options, such as groups: {{NAME: women}}, or null for none of them "
+        mend = "say which it is in the task's options, such as groups: {NAME: women}, or null for none of them "
         raise UsageError(f"{odd[0]}{_more(odd)}", mend=f"{mend}(known: {known_groups()})")
 
 
@@ -180,12 +186,12 @@ def _toxic(row: dict[str, Any], where: str, meant: Mapping[str, Meaning]) -> tup
 
 
 def _folded(label: Any) -> str:
-    return re.sub(r"[\s_-]", "", str(label)).casefold().removesuffix(".0")
+    return re.sub(r"[\s_]|-(?!\d)", "", str(label)).casefold().removesuffix(".0")
 
 
 def evaluation_half(
     path: Path, field: str | None = None, *, toxic: bool | None = None, words: Words = USUAL
-) -> list[Sentence]:
+) -> Counted[Sentence]:
     """The sentences that nothing learns from, by content id.
 
     Args:
@@ -202,8 +208,11 @@ def evaluation_half(
     if toxic is not None:
         assert_labels(sentences)
         if any(one.toxic is not None for one in sentences):  # what has no label beside others is of neither kind
-            sentences = [one for one in sentences if one.toxic is toxic]
-    return sorted(part(sentences, "eval"), key=lambda sentence: sentence.id)
+            sentences = sentences.keep([one for one in sentences if one.toxic is not None], "without a label")
+            other = "labelled neutral" if toxic else "labelled toxic"
+            sentences = sentences.keep([one for one in sentences if one.toxic is toxic], other)
+    held_out = sorted(part(sentences, "eval"), key=lambda sentence: sentence.id)
+    return sentences.keep(held_out, OTHER_HALF["eval"])
 
 
 def assert_apart(toxic: Iterable[Sentence], neutral: Iterable[Sentence], task: str, kinds: str) -> None:

@@ -177,7 +177,9 @@ def parse_seeds(text: str) -> list[int]:
         if not numbers or (dash and int(last) < int(first)):
             raise UsageError(f"seeds '{text}' are not numbers and ranges", mend="write them as 0-2 or 0,3,5")
         if int(last or first) - int(first) + len(seeds) >= _MOST_SEEDS:
-            raise UsageError(f"seeds '{text:.{_SHOWN}}' are more than {_MOST_SEEDS:,}", mend="each is a run: name fewer")
+            raise UsageError(
+                f"seeds '{text:.{_SHOWN}}' are more than {_MOST_SEEDS:,}", mend="each is a run: name fewer"
+            )
         seeds.extend(range(int(first), int(last or first) + 1))
     return list(dict.fromkeys(seeds))
 
