@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 
 class Bar(Protocol):
@@ -49,3 +50,14 @@ class _NotesOnly(_Silent):
 def notes_only(progress: Progress) -> Progress:
     """The same notes without the bars: for work inside work that has a bar already."""
     return _NotesOnly(progress)
+
+
+_NOTED: "WeakKeyDictionary[object, set[str]]" = WeakKeyDictionary()
+
+
+def note_once(progress: Progress, text: str) -> None:
+    """Note what has not been noted there before: each method and seed of a run would say it again."""
+    noted = _NOTED.setdefault(progress, set())
+    if text not in noted:
+        noted.add(text)
+        progress.note(text)

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.attribute import Attribute
 from bench.errors import UsageError, did_you_mean
+from bench.parsing import parse_yaml
 
 
 class Spec(BaseModel):
@@ -57,10 +57,10 @@ class AttributeSpec(Spec):
 class Decoding(Spec):
     """How continuations are sampled: nucleus (`top_p`), `top_k` (0: off), `temperature`."""
 
-    num_samples: int = Field(25, ge=1)
-    max_new_tokens: int = Field(20, ge=1)
+    num_samples: int = Field(25, ge=1, le=100_000)
+    max_new_tokens: int = Field(20, ge=1, le=1_000_000)
     top_p: float = Field(0.9, gt=0, le=1)
-    top_k: int = Field(0, ge=0)
+    top_k: int = Field(0, ge=0, le=10_000_000)
     temperature: float = Field(1.0, gt=0)
 
 
@@ -76,9 +76,11 @@ class GeneratorSpec(Spec):
         None, description="base URL of an OpenAI-compatible API, such as http://localhost:8000/v1"
     )
     key_variable: str = Field("OPENAI_API_KEY", description="the environment variable that holds the endpoint's key")
-    concurrency: int = Field(8, ge=1, description="requests at a time")
-    timeout: float = Field(60, gt=0, description="seconds that a request may take")
-    retries: int = Field(5, ge=0, description="further tries after 408, 409, 429, 5xx or no connection, with backoff")
+    concurrency: int = Field(8, ge=1, le=1000, description="requests at a time")
+    timeout: float = Field(60, gt=0, le=86_400, description="seconds that a request may take")
+    retries: int = Field(
+        5, ge=0, le=1000, description="further tries after 408, 409, 429, 5xx or no connection, with backoff"
+    )
 
     @property
     def who(self) -> dict[str, str | None]:
@@ -127,8 +129,8 @@ class Zones(Spec):
 class SetSizes(Spec):
     """How many texts of each kind a set must have."""
 
-    min_positives: int = Field(1, ge=0)
-    min_negatives: int = Field(1, ge=0)
+    min_positives: int = Field(1, ge=0, le=100_000)
+    min_negatives: int = Field(1, ge=0, le=100_000)
 
     def is_enough(self, positives: int, negatives: int) -> bool:
         """Whether a set may have so few."""
@@ -145,9 +147,9 @@ class SetsSpec(Zones, SetSizes):
 
     source: str = "self"
     prompts: str = "rtp"
-    num_prompts: int = Field(128, ge=1)
+    num_prompts: int = Field(128, ge=1, le=100_000_000)
     decoding: Decoding = Decoding(num_samples=16)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
 
 
 class SuiteSpec(Spec):
@@ -218,10 +220,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UsageError: the file is missing, is not YAML, or is not a mapping.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = parse_yaml(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise UsageError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(value, dict):
         raise UsageError(f"{path} does not hold a mapping of keys to values")

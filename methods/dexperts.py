@@ -29,8 +29,12 @@ EXPERT, ANTI_EXPERT = "expert", "anti_expert"
 class DExpertsConfig(TrainingConfig):
     """Options of `dexperts`; the budget is the one of `contrastive`, its positives here, its negatives there."""
 
-    positives: int = Field(4, ge=1, description="positives of an anchor that the expert is trained on in a step")
-    negatives: int = Field(4, ge=1, description="negatives of an anchor that the anti-expert is trained on in a step")
+    positives: int = Field(
+        4, ge=1, le=100_000, description="positives of an anchor that the expert is trained on in a step"
+    )
+    negatives: int = Field(
+        4, ge=1, le=100_000, description="negatives of an anchor that the anti-expert is trained on in a step"
+    )
     alpha: float = Field(
         2.0, description="strength: weight of the experts' difference, 0 is the base", json_schema_extra=APPLY
     )

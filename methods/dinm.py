@@ -50,13 +50,15 @@ _OUTPUTS = ("down_proj", "c_proj", "fc2", "dense_4h_to_h", "fc_out", "w2", "wo",
 class DINMConfig(Budget):
     """Options of `dinm`."""
 
-    positives: int = Field(4, ge=1, description="positives drawn for an anchor (fewer where it has fewer)")
-    negatives: int = Field(4, ge=0, description="negatives drawn for an anchor, which the layer is found by too")
-    steps: int = Field(40, ge=1, description="optimiser steps")
+    positives: int = Field(4, ge=1, le=100_000, description="positives drawn for an anchor (fewer where it has fewer)")
+    negatives: int = Field(
+        4, ge=0, le=100_000, description="negatives drawn for an anchor, which the layer is found by too"
+    )
+    steps: int = Field(40, ge=1, le=1_000_000, description="optimiser steps")
     lr: float = Field(2e-3, gt=0, description="learning rate (Adam)")
     contrast: float = Field(0.0, ge=0, description="weight of the negatives' unlikelihood; 0: the original")
     locality: float = Field(1.0, ge=0, description="weight of the divergence from the base on the anchors' tokens")
-    layer: int | None = Field(None, ge=0, description="layer to edit, from 0; null: the one that is found")
+    layer: int | None = Field(None, ge=0, le=100_000, description="layer to edit, from 0; null: the one that is found")
     scale: float = Field(
         1.0, description="strength: factor on the change of the matrix, 0 is the base", json_schema_extra=APPLY
     )

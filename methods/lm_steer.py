@@ -36,7 +36,7 @@ _START = 1e-2  # standard deviation of the first P1 and P2
 class LMSteerConfig(Budget):
     """Options of `lm_steer`."""
 
-    rank: int = Field(64, ge=1, description="rank of W")
+    rank: int = Field(64, ge=1, le=65_536, description="rank of W")
     epsilon: float = Field(0.01, gt=0, description="factor on W, in training too")
     lr: float = Field(1e-2, gt=0, description="learning rate (Adam)")
     steer: float = Field(

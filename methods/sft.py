@@ -18,7 +18,7 @@ class SFTConfig(AdapterConfig):
 
     lr: float = Field(1e-3, gt=0, description="peak learning rate (AdamW)")
     positives: int = Field(
-        8, ge=1, description="positives drawn for an anchor: as many texts as others draw of both kinds"
+        8, ge=1, le=100_000, description="positives drawn for an anchor: as many texts as others draw of both kinds"
     )
     negatives: int = Field(0, ge=0, le=0, description="supervised fine-tuning has no use for negatives")
 

@@ -32,9 +32,11 @@ VECTORS = "steering.safetensors"
 class SteeringConfig(Spec):
     """Options of `steering`."""
 
-    positives: int = Field(4, ge=1, description="positives drawn for an anchor (fewer where it has fewer)")
-    negatives: int = Field(4, ge=1, description="negatives drawn for an anchor")
-    anchors: int = Field(80, ge=1, description="anchors drawn, with new texts each time that the sets are gone through")
+    positives: int = Field(4, ge=1, le=100_000, description="positives drawn for an anchor (fewer where it has fewer)")
+    negatives: int = Field(4, ge=1, le=100_000, description="negatives drawn for an anchor")
+    anchors: int = Field(
+        80, ge=1, le=1_000_000, description="anchors drawn, with new texts each time that the sets are gone through"
+    )
     position: Literal["mean", "last"] = Field(
         "mean", description="where a text's state is taken: the mean over its tokens, or its last token"
     )

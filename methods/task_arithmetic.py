@@ -26,7 +26,9 @@ class TaskArithmeticConfig(AdapterConfig):
     """Options of `task_arithmetic`."""
 
     positives: int = Field(0, ge=0, le=0, description="the task vector is learned from negatives alone")
-    negatives: int = Field(8, ge=1, description="negatives drawn for an anchor, |N| (fewer where it has fewer)")
+    negatives: int = Field(
+        8, ge=1, le=100_000, description="negatives drawn for an anchor, |N| (fewer where it has fewer)"
+    )
     scale: float = Field(
         0.5,
         description="strength: lambda, how much of the task vector is subtracted; 0 is the base, below 0 adds",

@@ -83,12 +83,14 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
 def _of_kind(every: "list[Sentence]", source: str, half: str, label: str) -> "list[Sentence]":
     """The sentences of a half and of what the data calls them."""
+    from bench.data.sentences import assert_labels
     from bench.data.splits import part
     from bench.errors import UsageError
 
     chosen = part(every, "train") if half == "train" else every
     if label == "all":
         return chosen
+    assert_labels(every)
     chosen = [sentence for sentence in chosen if sentence.toxic is (label == "toxic")]
     if not chosen:
         raise UsageError(f"{source} has no sentence that it calls {label}", mend="see docs/sets.md for labels")

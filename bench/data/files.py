@@ -1,59 +1,180 @@
-"""What data files hold: text, JSON lines, parquet; whatever is wrong said with its place and without its text."""
+"""What data files hold, whatever their form: rows with the place of each; errors say the place and never the text.
 
+`read_rows` is the one reader. The same texts are the same texts when read, whether they stand in JSON lines, a JSON
+array, CSV, TSV, plain text or parquet.
+"""
+
+import csv
+import io
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
+from bench.parsing import parse_json
+
+TEXT = "text"
+"""The key of a line of plain text."""
+Row = tuple[str, dict[str, Any]]
+"""The place to name in an error, and what stands there."""
 
 
-def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """A text file.
+def read_text(path: Path) -> str:
+    r"""A text file, its byte order mark left off, its line ends as \n.
 
     Raises:
         UsageError: the file is missing, or is no UTF-8 text.
     """
+    return _decoded(path).replace("\r\n", "\n")
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a file, each with the place to name in an error; blank lines are passed over.
+
+    The file's ending says its form: `.json` is one array of objects or JSON lines, `.csv` and `.tsv` have a header,
+    `.txt` has a text a line (under the key `text`), `.parquet` has columns, anything else is JSON lines.
+
+    Raises:
+        UsageError: the file is missing or not UTF-8, or a row is none; it has the row's number.
+    """
+    kind = path.suffix.casefold()
+    if kind == ".txt":
+        return _lines(path)
+    if kind in (".csv", ".tsv"):
+        return _table(path, tabs=kind == ".tsv")
+    if kind == ".parquet":
+        return _columns(path)
+    text = _decoded(path)
+    return _array(path, text) if kind == ".json" and text.lstrip().startswith("[") else _json_lines(path, text)
+
+
+def _decoded(path: Path) -> str:
     try:
-        return path.read_text(encoding=encoding)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read as text ({type(error).__name__})") from None
-
-
-def read_parquet(path: Path) -> list[dict[str, Any]]:
-    """The rows of a parquet file, as the hub keeps its datasets.
-
-    Raises:
-        UsageError: the file is missing, or is none.
-    """
-    import pandas as pd
-
     try:
-        rows: list[dict[str, Any]] = json.loads(pd.read_parquet(path).to_json(orient="records"))  # lists as lists
-    except FileNotFoundError:
-        raise UsageError(f"no such file: {path}") from None
-    except (ValueError, OSError) as error:
-        raise UsageError(f"{path} is no parquet file ({type(error).__name__})") from None
-    return rows
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"{path} is not UTF-8 text ({error.reason} in line {line})", mend="save it as UTF-8") from None
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a JSONL file, each with the place to name in an error; blank lines are passed over.
-
-    Raises:
-        UsageError: the file is missing or not UTF-8, or a line is not a JSON object.
-    """
+def _lines(path: Path) -> Iterator[Row]:
+    r"""Lines of plain text: only \n and \r\n end one, whatever else Unicode takes for an end."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
+        if line.strip():
+            yield f"{path}, line {number}", {TEXT: line}
+
+
+def _json_lines(path: Path, text: str) -> Iterator[Row]:
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             where = f"{path}, line {number}"
             try:
-                row = json.loads(line)
+                row = parse_json(line, nan=True, halves=False)
             except json.JSONDecodeError as error:
                 raise UsageError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
-            if not isinstance(row, dict):
-                raise UsageError(f"{where}: not a JSON object")
-            yield where, row
+            except ValueError as error:
+                raise UsageError(f"{where}: not JSON that can be used ({error})") from None
+            yield where, _object(row, where)
+
+
+def _array(path: Path, text: str) -> Iterator[Row]:
+    """The objects of one JSON array."""
+    try:
+        rows = parse_json(text, nan=True, halves=False)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{path}, line {error.lineno}: not JSON ({error.msg} at column {error.colno})") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: not JSON that can be used ({error})") from None
+    for number, row in enumerate(rows, 1):
+        where = f"{path}, entry {number}"
+        yield where, _object(row, where)
+
+
+def _object(row: Any, where: str) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise UsageError(f"{where}: not a JSON object")
+    return row
+
+
+def _columns(path: Path) -> Iterator[Row]:
+    """The rows of a parquet file, as the hub keeps its datasets."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        if not path.exists():
+            raise UsageError(f"no such file: {path}")
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, ValueError, OSError) as error:
+        raise UsageError(f"{path} is no parquet file ({type(error).__name__})") from None
+    for number, row in enumerate(rows, 1):
+        yield f"{path}, row {number}", row
+
+
+def _table(path: Path, *, tabs: bool) -> Iterator[Row]:
+    """Rows of a table with a header, quoted as spreadsheets do it."""
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the module's own limit is 131,072 characters
+    text = _decoded(path)
+    returns = _unused(text)  # a lone \r ends no line; the csv module would take it for an end
+    text = text.replace("\r\n", f"{returns}\n").replace("\r", returns * 2).replace(f"{returns}\n", "\r\n")
+    rows = _tabbed(text) if tabs else csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
+    number = 0
+    try:
+        for read in rows:
+            cells = [cell.replace(returns * 2, "\r") for cell in read]
+            if not cells:
+                continue
+            if header is None:
+                header = _header(path, cells)
+                continue
+            number += 1
+            where = f"{path}, row {number}"
+            yield where, _named(header, cells, where)
+    except csv.Error as error:
+        mend = "put quotes around a cell that has a comma, a quote or a line's end, and double its quotes"
+        raise UsageError(f"{path}, after row {number}: no row of a table ({error})", mend=mend) from None
+
+
+def _unused(text: str) -> str:
+    return next(mark for mark in map(chr, range(0xF0000, 0xFFFFD)) if mark not in text)
+
+
+def _header(path: Path, cells: list[str]) -> list[str]:
+    named = [cell for cell in cells if cell]
+    if len(set(named)) < len(named):
+        raise UsageError(f"{path}: two columns have one name, or the first row is no header")
+    return cells
+
+
+def _named(header: list[str], cells: list[str], where: str) -> dict[str, Any]:
+    """A row's cells by their column; a short row lacks the last ones."""
+    if any(cells[len(header) :]):
+        what = f"{where}: it has {len(cells)} cells, and the header {len(header)}"
+        raise UsageError(what, mend="put quotes around a cell that has the separator in it")
+    return dict(zip(header, [*cells, *[None] * len(header)], strict=False))
+
+
+def _tabbed(text: str) -> Iterable[list[str]]:
+    """Rows between tabs. Where quotes are not those of a table throughout, they count in whole cells only.
+
+    So what a spreadsheet writes is read as it was, and a file that knows no quoting loses no row to an open quote.
+    """
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True))
+    except csv.Error:
+        return [_tabbed_line(line) for line in text.replace("\r\n", "\n").split("\n")]
+
+
+def _tabbed_line(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter="\t", strict=True), [])
+    except csv.Error:
+        return next(csv.reader([line], delimiter="\t", quoting=csv.QUOTE_NONE), [])

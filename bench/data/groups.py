@@ -1,6 +1,7 @@
 """The identity groups of ToxiGen, under one name each: the released files and scripts spell them in several ways."""
 
 import re
+from collections.abc import Mapping
 
 from bench.errors import UsageError, did_you_mean
 from bench.hashing import normalise
@@ -61,11 +62,28 @@ def group_name(name: str, where: str) -> str:
     Raises:
         UsageError: it is none of the thirteen.
     """
+    group, _ = find_group(name, {})
+    if group is None:
+        raise UsageError(f"{where}: the group is none of ToxiGen's", mend=did_you_mean(normalise(name), GROUPS))
+    return group
+
+
+def find_group(name: str, meant: Mapping[str, str | None]) -> tuple[str | None, bool]:
+    """The one name of a group, however it is spelt, or None; and whether anything is known of it.
+
+    `meant` says of names of the user's own which group they are, or that they are none.
+    """
     folded = normalise(name)
+    own = {normalise(word): group for word, group in meant.items()}
+    if folded in own:
+        return own[folded], True
     known = {one.replace("_", " "): one for one in GROUPS} | _SPELLINGS
-    if folded not in known:
-        raise UsageError(f"{where}: the group is none of ToxiGen's", mend=did_you_mean(folded, GROUPS))
-    return known[folded]
+    return known.get(folded), folded in known
+
+
+def known_groups() -> str:
+    """The thirteen, for a message."""
+    return ", ".join(GROUPS)
 
 
 _MENTIONS = {

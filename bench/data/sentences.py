@@ -1,17 +1,17 @@
 """Sentences to write sets of or to ask about, from the files that people have: JSON, CSV, Parquet, plain text."""
 
-import csv
-import io
-import json
+import math
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bench.data.files import read_parquet, read_rows, read_text
-from bench.data.groups import group_name, mentioned
-from bench.data.prompts import TOXIC_FROM
+from bench.data.counted import OTHER_HALF, REPEATED, Counted
+from bench.data.files import read_rows
+from bench.data.groups import find_group, known_groups, mentioned
+from bench.data.prompts import TOXIC_FROM, stored_toxicity
 from bench.data.splits import part
 from bench.errors import UsageError
 from bench.hashing import content_id
@@ -23,8 +23,14 @@ GROUPS = ("groups", "target_groups", "group", "target_group")
 """Keys that name the identity groups that a sentence is about: a list, or one name."""
 _PROMPT_GROUPS = ("toxic", "nontoxic")  # what samples of RealToxicityPrompts have under `group`
 _TOXIC = ("hate", "hateful", "toxic", "offensive", "harmful", "abusive", "true", "1")
-_NEUTRAL = ("neutral", "benign", "normal", "harmless", "nonhate", "nontoxic", "nottoxic", "false", "0")
+_NEUTRAL = (
+    *("neutral", "benign", "normal", "harmless", "false", "0"),
+    *(no + word for no in ("non", "not") for word in _TOXIC if word.isalpha() and word != "true"),
+)
 """What a `label` may say, without case, spaces, hyphens and underscores."""
+_LABELS = ("label", "prompt_label")
+Meaning = Literal["toxic", "neutral"] | None
+"""What a label of the user's means; None: nothing, as if it were not there."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +42,16 @@ class Sentence:
         text: It itself.
         groups: The identity groups that it is about: as the data says, or none.
         toxic: Whether the data calls it toxic; None where it says neither.
+        odd_label: What is wrong with its label or toxicity, with the place, where that is not understood.
+        odd_group: Likewise, of the groups that the data names.
     """
 
     id: str
     text: str
     groups: tuple[str, ...] = ()
     toxic: bool | None = None
+    odd_label: str | None = field(default=None, compare=False)
+    odd_group: str | None = field(default=None, compare=False)
 
     @property
     def group(self) -> str | None:
@@ -54,53 +64,155 @@ class Sentence:
         return self.groups or mentioned(self.text)
 
 
-def load_sentences(path: Path, field: str | None = None) -> list[Sentence]:
+@dataclass(frozen=True)
+class Words:
+    """What the words of a user's data mean, where they are not the usual ones.
+
+    Attributes:
+        labels: A label to `toxic`, `neutral`, or None: as if it were not there.
+        groups: A group's name to one of ToxiGen's, or None: as if it were not there.
+    """
+
+    labels: Mapping[str, Meaning] = field(default_factory=dict)
+    groups: Mapping[str, str | None] = field(default_factory=dict)
+
+
+USUAL = Words()
+
+
+def load_sentences(path: Path, field: str | None = None, words: Words = USUAL) -> Counted[Sentence]:
     """Read sentences, each content once, in the file's order.
 
+    A label or a group that is not understood is no error here: it stands in the sentence, and what reads labels or
+    groups refuses it (`assert_labels`, `assert_groups`).
+
     Args:
-        path: `.jsonl` (or any other ending): JSON lines; `.json`: one array of objects, or JSON lines; `.csv`,
-            `.tsv` with a header; `.parquet`; `.txt`: a sentence a line.
+        path: A file in any form that `read_rows` reads.
         field: The key or column of the sentence; None for the first of `FIELDS` that a row has.
+        words: What words mean that are not the usual ones.
 
     Raises:
         UsageError: a row has no sentence, or there is none; the message has the row's number, not its text.
     """
     sentences: dict[str, Sentence] = {}
-    for where, row in _rows(path):
+    left_out: Counter[str] = Counter()
+    for where, row in read_rows(path):
         text = _text(row, field, where)
-        if text.strip():
-            sentence = Sentence(content_id(text), text.strip(), _groups(row, where), _toxic(row))
+        if not text.strip():
+            left_out["without a text"] += 1
+        else:
+            groups, odd_group = _groups(row, where, words.groups)
+            toxic, odd_label = _toxic(row, where, words.labels)
+            sentence = Sentence(content_id(text), text.strip(), groups, toxic, odd_label, odd_group)
+            left_out[REPEATED] += sentence.id in sentences
             sentences.setdefault(sentence.id, sentence)
     if not sentences:
         raise UsageError(f"{path} holds no sentence")
-    return list(sentences.values())
+    return Counted(sentences.values(), +left_out)
 
 
-def _groups(row: dict[str, Any], where: str) -> tuple[str, ...]:
+def assert_labels(sentences: Iterable[Sentence]) -> None:
+    """Refuse labels that are not understood: a guess would make neutral sentences toxic ones.
+
+    Raises:
+        UsageError: with the first place and the number of them; the labels are not shown.
+    """
+    if odd := [one.odd_label for one in sentences if one.odd_label]:
+        known = f"known: {', '.join(_TOXIC[:4])}; {', '.join(_NEUTRAL[:4])}"
+        mend = f"say what it means in the task's options, such as labels: {{WORD: neutral}}, or write another ({known})"
+        if "toxicity" in odd[0]:
+            mend = "divide percents by 100"
+        raise UsageError(f"{odd[0]}{_more(odd)}", mend=mend)
+
+
+def assert_groups(sentences: Iterable[Sentence]) -> None:
+    """Refuse groups that are not known.
+
+    Raises:
+        UsageError: with the first place and the number of them; the names are not shown.
+    """
+    if odd := [one.odd_group for one in sentences if one.odd_group]:
+        mend = "say which it is in the task's options, such as groups: {NAME: women}, or null for none of them "
+        raise UsageError(f"{odd[0]}{_more(odd)}", mend=f"{mend}(known: {known_groups()})")
+
+
+def _more(odd: Sequence[object]) -> str:
+    return f" ({len(odd)} such sentences)" if len(odd) > 1 else ""
+
+
+def _is_there(value: Any) -> bool:
+    """Whether a cell says anything; NaN is how tables say nothing."""
+    return not (value is None or value == "" or (isinstance(value, float) and math.isnan(value)))
+
+
+def _groups(row: dict[str, Any], where: str, meant: Mapping[str, str | None]) -> tuple[tuple[str, ...], str | None]:
     """The identity groups that a row names, each once; our own samples join them by +, or name none of them."""
-    named = next((row[key] for key in GROUPS if row.get(key)), ())
-    names = named if isinstance(named, list | tuple) else str(named).split("+")
-    return tuple(dict.fromkeys(group_name(str(name), where) for name in names if name not in _PROMPT_GROUPS))
+    key = next((key for key in GROUPS if row.get(key) and _is_there(row[key])), "")
+    named = row.get(key) or ()
+    names = named if isinstance(named, list | tuple) else re.split(r"[+,;|]", str(named))
+    groups: dict[str, None] = {}
+    odd = None
+    for name in map(str, names):
+        group, is_known = find_group(name, meant)
+        if group is not None:
+            groups[group] = None
+        elif not is_known and name.strip() and name not in _PROMPT_GROUPS:
+            odd = f"{where}: '{key}' names a group that is none of ToxiGen's"
+    return tuple(groups), odd
 
 
-def _toxic(row: dict[str, Any]) -> bool | None:
+def _toxic(row: dict[str, Any], where: str, meant: Mapping[str, Meaning]) -> tuple[bool | None, str | None]:
     """What a row says: SafeNLP's `label`, ToxiGen's `prompt_label`, or RealToxicityPrompts' `toxicity` (0 to 1)."""
-    for key in ("label", "prompt_label"):
-        label = re.sub(r"[\s_-]", "", str(row.get(key, ""))).casefold().removesuffix(".0")
-        if label in _TOXIC + _NEUTRAL:
-            return label in _TOXIC
+    own = {_folded(word): meaning for word, meaning in meant.items()}
+    odd = None
+    for key in _LABELS:
+        if not _is_there(row.get(key)):
+            continue
+        label = _folded(row[key])
+        if label in own:
+            if own[label] is not None:
+                return own[label] == "toxic", None
+        elif label in _TOXIC + _NEUTRAL:
+            return label in _TOXIC, None
+        else:
+            odd = odd or f"{where}: '{key}' says neither toxic nor neutral"
+    if odd:
+        return None, odd
     inner = row["prompt"] if isinstance(row.get("prompt"), dict) else row
-    try:
-        score = float(inner.get("toxicity", ""))
-    except (TypeError, ValueError):
-        return None
-    return score >= TOXIC_FROM if 0 <= score <= 1 else None
+    score = stored_toxicity(inner.get("toxicity"))
+    if score is not None and not 0 <= score <= 1:
+        return None, f"{where}: the toxicity is not between 0 and 1"
+    return (None if score is None else score >= TOXIC_FROM), None
 
 
-def evaluation_half(path: Path, field: str | None = None, *, toxic: bool | None = None) -> list[Sentence]:
-    """The sentences that nothing learns from, by content id; `toxic` leaves out what the data calls the other kind."""
-    held_out = sorted(part(load_sentences(path, field), "eval"), key=lambda sentence: sentence.id)
-    return [one for one in held_out if toxic is None or one.toxic is not (not toxic)]
+def _folded(label: Any) -> str:
+    return re.sub(r"[\s_]|-(?!\d)", "", str(label)).casefold().removesuffix(".0")
+
+
+def evaluation_half(
+    path: Path, field: str | None = None, *, toxic: bool | None = None, words: Words = USUAL
+) -> Counted[Sentence]:
+    """The sentences that nothing learns from, by content id.
+
+    Args:
+        path: The file.
+        field: The key of the sentence; None for the usual ones.
+        toxic: The kind that is wanted: of a file whose sentences have labels, those that the data calls so; None for
+            all, whatever it calls them.
+        words: What words mean that are not the usual ones.
+
+    Raises:
+        UsageError: a label is not understood, where a kind is wanted.
+    """
+    sentences = load_sentences(path, field, words)
+    if toxic is not None:
+        assert_labels(sentences)
+        if any(one.toxic is not None for one in sentences):  # what has no label beside others is of neither kind
+            sentences = sentences.keep([one for one in sentences if one.toxic is not None], "without a label")
+            other = "labelled neutral" if toxic else "labelled toxic"
+            sentences = sentences.keep([one for one in sentences if one.toxic is toxic], other)
+    held_out = sorted(part(sentences, "eval"), key=lambda sentence: sentence.id)
+    return sentences.keep(held_out, OTHER_HALF["eval"])
 
 
 def assert_apart(toxic: Iterable[Sentence], neutral: Iterable[Sentence], task: str, kinds: str) -> None:
@@ -114,50 +226,6 @@ def assert_apart(toxic: Iterable[Sentence], neutral: Iterable[Sentence], task: s
             f"{task}: {len(both)} sentences are both {kinds}",
             mend="one file for both needs labels (see docs/protocols.md)",
         )
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    kind = path.suffix.casefold()
-    if kind == ".txt":
-        for number, line in enumerate(_read(path).splitlines(), 1):
-            yield f"{path}, line {number}", {"text": line}
-    elif kind in (".csv", ".tsv"):
-        yield from _table(path, tabs=kind == ".tsv")
-    elif kind == ".parquet":
-        for number, row in enumerate(read_parquet(path), 1):
-            yield f"{path}, row {number}", row
-    elif kind == ".json" and _read(path).lstrip().startswith("["):
-        yield from _array(path)
-    else:
-        yield from read_rows(path)
-
-
-def _array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of one JSON array."""
-    try:
-        rows = json.loads(_read(path))
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{path}, line {error.lineno}: not JSON ({error.msg} at column {error.colno})") from None
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise UsageError(f"{path}, entry {number}: not a JSON object")
-        yield f"{path}, entry {number}", row
-
-
-def _table(path: Path, *, tabs: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of a table with a header; a quote means nothing where tabs part the cells."""
-    form: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"strict": True}
-    reader = csv.DictReader(io.StringIO(_read(path), newline=""), **form)
-    number = 0
-    try:
-        for number, row in enumerate(reader, 1):
-            yield f"{path}, row {number}", dict(row)
-    except csv.Error as error:
-        raise UsageError(f"{path}, after row {number}: no row of a table ({error})") from None
-
-
-def _read(path: Path) -> str:
-    return read_text(path, "utf-8-sig")
 
 
 def _text(row: dict[str, Any], field: str | None, where: str) -> str:

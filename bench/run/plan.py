@@ -10,12 +10,15 @@ from typing import Any
 from bench import registry
 from bench.errors import UsageError, did_you_mean
 from bench.method import Method
+from bench.parsing import parse_yaml
 from bench.spec import Spec, SuiteSpec, validate
 from bench.suites import read_suite
 from bench.tasks.base import Task
 
 BASE = "none"
 """The method that every other is compared with."""
+_SHOWN = 80  # characters of what is not understood
+_MOST_SEEDS = 10_000
 _COMMA = re.compile(r",(?![^\[]*\])")  # not within the brackets of a list
 
 
@@ -151,15 +154,14 @@ def parse_method(text: str) -> tuple[str, dict[str, Any]]:
 
 def parse_setting(text: str) -> tuple[str, Any]:
     """`KEY=VALUE` to the key and the value, read as YAML (so `1e-4` and `1.0e-4` are numbers, `[a, b]` a list)."""
-    import yaml
-
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UsageError(f"'{text}' is not KEY=VALUE")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UsageError(f"the value of '{text}' cannot be read") from None
+        parsed = parse_yaml(value)
+    except ValueError as error:
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        raise UsageError(f"the value of '{shown}' cannot be read ({error})") from None
     if isinstance(parsed, str):  # YAML 1.1 takes 1e-4 for a text
         with contextlib.suppress(ValueError):
             parsed = float(parsed)
@@ -174,6 +176,10 @@ def parse_seeds(text: str) -> list[int]:
         numbers = all(re.fullmatch(r"[0-9]{1,9}", part) for part in ([first, last] if dash else [first]))
         if not numbers or (dash and int(last) < int(first)):
             raise UsageError(f"seeds '{text}' are not numbers and ranges", mend="write them as 0-2 or 0,3,5")
+        if int(last or first) - int(first) + len(seeds) >= _MOST_SEEDS:
+            raise UsageError(
+                f"seeds '{text:.{_SHOWN}}' are more than {_MOST_SEEDS:,}", mend="each is a run: name fewer"
+            )
         seeds.extend(range(int(first), int(last or first) + 1))
     return list(dict.fromkeys(seeds))
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.parsing import parse_json
 from bench.store.leftovers import affixes, sweep_beside
 
 _LARGEST = 8 << 30  # bytes of a file that is read into memory
@@ -66,12 +67,7 @@ def check_regular(path: Path) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file; lone surrogates, which a model may write, are read as they were written."""
     check_regular(path)
-    return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"), parse_constant=refuse_constant)
-
-
-def refuse_constant(constant: str) -> float:
-    """NaN and infinity are no JSON."""
-    raise ValueError(f"{constant} is no JSON")
+    return parse_json(path.read_text(encoding="utf-8", errors="surrogatepass"))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -80,7 +76,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         return []
     check_regular(path)
     lines = path.read_text(encoding="utf-8", errors="surrogatepass").split("\n")
-    return [json.loads(line, parse_constant=refuse_constant) for line in lines[:-1] if line]
+    return [parse_json(line) for line in lines[:-1] if line]
 
 
 def set_aside(path: Path) -> Path:

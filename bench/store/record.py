@@ -120,11 +120,16 @@ class Phase(_Part):
 
 
 class TaskResult(_Part):
-    """What `tasks/<task>.json` holds: metrics, the evidence of each by the metric's key, what measuring took."""
+    """What `tasks/<task>.json` holds: metrics, the evidence of each by the metric's key, what measuring took.
+
+    `taken` says of each file that the task read how many rows there are, how many were taken, and why the others were
+    left out; it is empty where the task says nothing of it.
+    """
 
     metrics: list[Metric]
     evidence: dict[str, Evidence]
     phase: Phase | None = None
+    taken: list[dict[str, Any]] = []
 
 
 class Manifest(_Part):

@@ -4,7 +4,6 @@ A line says its `kind` and the `version` of its form. Lines of version 1 say nei
 keys, and they load as ever.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,12 +13,15 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from bench.errors import MissingError
+from bench.parsing import parse_json
 from bench.progress import SILENT, Progress
 from bench.store.appended import AppendedFile
-from bench.store.files import check_regular, refuse_constant, set_aside
+from bench.store.files import check_regular, set_aside
 
 VERSION = 2
 _READ_VERSIONS = (1, 2)
+
+_OTHER = "other"  # what a line of version 1 is that is neither
 
 Row = dict[str, Any]
 
@@ -152,7 +154,7 @@ def read_samples(path: Path) -> Iterator[Sample | Answer]:
             for line in stream:
                 number += 1
                 if line.endswith("\n") and line.strip():
-                    row = json.loads(line, parse_constant=refuse_constant)
+                    row = parse_json(line)
                     if not isinstance(row, dict):
                         raise ValueError("no mapping")
                     if (sample := _sample(row, unnumbered)) is not None:
@@ -164,16 +166,19 @@ def read_samples(path: Path) -> Iterator[Sample | Answer]:
 
 def _sample(row: Row, unnumbered: Counter[str]) -> Sample | Answer | None:
     version = row.get("version", 1)
-    if version not in _READ_VERSIONS:
+    if isinstance(version, bool) or version not in _READ_VERSIONS:
         raise ValueError("another version")
     known = _of_version_1(row, unnumbered) if version == 1 else row
-    kind = _KINDS.get(known.get("kind", ""))
+    kind = _KINDS.get(_is(known["kind"], str))
     return kind.of(known) if kind else None
 
 
 def _of_version_1(row: Row, unnumbered: Counter[str]) -> Row:
-    """A line of version 1 with its kind; a continuation without a number has that of its place among its prompt's."""
-    if "continuation" in row and "prompt_id" in row:
+    """A line of version 1 with its kind; a continuation without a number has that of its place among its prompt's.
+
+    A line with any of a continuation's own keys is one, so that what lacks the others is damaged and not left out.
+    """
+    if "continuation" in row or "prompt_id" in row:
         if row.get("sample") is None:
             row = {**row, "sample": unnumbered[row["prompt_id"]]}
             unnumbered[row["prompt_id"]] += 1
@@ -182,7 +187,7 @@ def _of_version_1(row: Row, unnumbered: Counter[str]) -> Row:
         own = ("doc_hash", "filter", "target", "responses")
         metrics = {name: one for name, one in row.items() if name not in own}
         return {**{name: row[name] for name in own if name in row}, "metrics": metrics, "kind": Answer.kind}
-    return row
+    return {**row, "kind": _OTHER}
 
 
 class SampleFile(Generic[S]):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.attribute import Attribute
-from bench.progress import Progress
+from bench.data.counted import BEYOND, Counted
+from bench.progress import Progress, note_once
 from bench.spec import Decoding, Spec
 from bench.stats import interval, value
 from bench.store.appended import AppendedFile
@@ -140,6 +141,15 @@ class TaskContext:
         with AppendedFile(self._path(name), self.progress) as stream:
             yield stream
 
+    def took(self, source: str, rows: Counted[Any], of: Counted[Any] | None = None) -> dict[str, Any]:
+        """Say once what is taken of some data and what is left out; returns what the record says of it.
+
+        `of` is what was there to take from, where `rows` are the first of it.
+        """
+        whole = rows if of is None else of.keep(rows, BEYOND)
+        note_once(self.progress, whole.line(source))
+        return whole.facts(source)
+
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.jsonl"
 
@@ -202,12 +212,14 @@ class MetricSheet:
     Attributes:
         task: The task.
         attribute: What the suite controls: it names some metrics, and gives them their direction.
+        taken: What was taken of the data (see `TaskContext.took`).
     """
 
     task: str
     attribute: Attribute = field(default_factory=Attribute)
     metrics: list[Metric] = field(default_factory=list)
     evidence: dict[str, Evidence] = field(default_factory=dict)
+    taken: list[dict[str, Any]] = field(default_factory=list)
 
     def add(
         self,
@@ -258,7 +270,7 @@ class MetricSheet:
 
     def result(self) -> TaskResult:
         """All of them."""
-        return TaskResult(metrics=self.metrics, evidence=self.evidence)
+        return TaskResult(metrics=self.metrics, evidence=self.evidence, taken=self.taken)
 
 
 def evidence_by_cluster(

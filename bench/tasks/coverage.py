@@ -11,23 +11,27 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
-from bench.data.files import read_parquet, read_text
+from bench.data.counted import Counted
+from bench.data.files import read_rows, read_text
 from bench.data.sentences import Sentence, assert_apart, evaluation_half
 from bench.errors import MissingError, UsageError
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.texts import nll_rows, unprompted
+from bench.tasks.words import LabelsConfig
 
 if TYPE_CHECKING:
     from bench.policy import Policy
 
 _NAME = "coverage"
+_FORMS = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
+"""Endings of files of rows; anything else is running text as it stands."""
 PERPLEXITY = MetricSpec("perplexity", higher_is_better=False, role="fluency", difference="ratio", primary=True)
 TOKEN_PERPLEXITY = MetricSpec("token_perplexity", higher_is_better=False, role="fluency", difference="ratio")
 WORD_PERPLEXITY = MetricSpec("word_perplexity", higher_is_better=False, role="fluency", difference="ratio")
 
 
-class CoverageConfig(TaskConfig):
+class CoverageConfig(LabelsConfig):
     """Options of `coverage`."""
 
     neutral: str = Field("siqa", description="plain sentences: an asset, a file, or hub:ID:FILE")
@@ -37,8 +41,8 @@ class CoverageConfig(TaskConfig):
     shares: tuple[Annotated[int, Field(ge=0, le=100)], ...] = Field(
         (0, 50, 75, 100), description="percent of a mixture that is toxic"
     )
-    sentences: int = Field(100, ge=1, description="sentences of a mixture")
-    max_tokens: int = Field(128, ge=2, description="tokens of each sentence that are scored")
+    sentences: int = Field(100, ge=1, le=100_000_000, description="sentences of a mixture")
+    max_tokens: int = Field(128, ge=2, le=1_000_000, description="tokens of each sentence that are scored")
     wikitext: str | None = Field(
         None,
         description="running text: a text file, or a parquet file's `text`, its rows joined by blank lines, such as "
@@ -68,19 +72,22 @@ class Coverage(Task[CoverageConfig]):
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
         """Score each sentence once; a mixture takes the first of either kind by content id."""
         count = ctx.take(self.config.sentences) or 0
+        taken = []
         nll: dict[bool, list[tuple[str, float, float]]] = {}
         kinds = {toxic: self._all(ctx.assets, toxic=toxic) for toxic in (False, True)}
         assert_apart(kinds[True], kinds[False], _NAME, "the plain and the toxic ones")
         for toxic in (False, True):
             most = max((toxic_count(count, share, toxic=toxic) for share in self.config.shares), default=0)
             chosen = kinds[toxic][:most]
+            name = self.config.toxic if toxic else self.config.neutral
             if len(chosen) < most:
-                name = self.config.toxic if toxic else self.config.neutral
                 what = f"{name} has {len(chosen)} sentences in its evaluation half, and {most} are asked for"
                 raise MissingError(what, mend="lower sentences, or name other data")
+            taken.append(ctx.took(f"{name} ({'toxic' if toxic else 'plain'})", Counted(chosen), kinds[toxic]))
             requests = unprompted(policy, [one.text for one in chosen], self.config.max_tokens)
             nll[toxic] = nll_rows(policy, ctx, [one.id for one in chosen], requests, _NAME)
         sheet = ctx.sheet(_NAME)
+        sheet.taken.extend(taken)
         for share in self.config.shares:
             rows = [row for toxic in (False, True) for row in nll[toxic][: toxic_count(count, share, toxic=toxic)]]
             evidence = evidence_by_cluster("exp_mean", rows)
@@ -89,11 +96,12 @@ class Coverage(Task[CoverageConfig]):
             self._running_text(policy, ctx, sheet)
         return sheet.result()
 
-    def _all(self, assets: AssetCatalogue, *, toxic: bool) -> list[Sentence]:
+    def _all(self, assets: AssetCatalogue, *, toxic: bool) -> Counted[Sentence]:
         name, field = (
             (self.config.toxic, self.config.toxic_field) if toxic else (self.config.neutral, self.config.neutral_field)
         )
-        return evaluation_half(assets.data(name).path, field, toxic=toxic)  # a file with labels may hold both
+        path, words = assets.data(name).path, self.config.words
+        return evaluation_half(path, field, toxic=toxic, words=words)  # a file with labels may hold both
 
     def _running_text(self, policy: "Policy", ctx: TaskContext, sheet: MetricSheet) -> None:
         """Perplexities of a whole text, read in windows as long as the model is made for, without overlap."""
@@ -114,13 +122,14 @@ class Coverage(Task[CoverageConfig]):
 
 
 def _read(path: Path) -> str:
-    """A text file, or the rows of a parquet file's `text`, joined by blank lines as for WikiText-2 everywhere."""
-    if path.suffix == ".parquet":
-        texts = [row.get("text") for row in read_parquet(path)]
-        if not all(isinstance(text, str) for text in texts):
-            raise UsageError(f"{path} is no parquet file with a column 'text'")
-        return "\n\n".join(map(str, texts))
-    return read_text(path)
+    """A text file, or the rows of another form's `text`, joined by blank lines as for WikiText-2 everywhere."""
+    if path.suffix.casefold() not in _FORMS:
+        return read_text(path)
+    texts = [row.get("text") for _, row in read_rows(path)]
+    if not all(isinstance(text, str) for text in texts):
+        form = path.suffix.casefold().removeprefix(".")
+        raise UsageError(f"{path} is no {form} file with a column 'text'")
+    return "\n\n".join(map(str, texts))
 
 
 def _words(policy: "Policy", windows: list[Any]) -> list[float]:

@@ -3,12 +3,14 @@
 It is pooled over tokens, exp(sum NLL / sum tokens).
 """
 
+from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
-from bench.data.files import read_rows
+from bench.data.counted import REPEATED, Counted
+from bench.data.files import TEXT, read_rows
 from bench.errors import UsageError
 from bench.hashing import content_id
 from bench.store.record import TaskResult
@@ -24,11 +26,11 @@ PERPLEXITY = MetricSpec("perplexity", higher_is_better=False, role="fluency", di
 class HeldOutConfig(TaskConfig):
     """Options of `heldout`."""
 
-    data: str = Field("boolq", description="JSONL with a text in each row: an asset, a file, or hub:ID:FILE")
-    field: str = Field("passage", description="the key of the text")
-    passages: int = Field(24, ge=1, description="texts to take, the first by content id")
-    skip: int = Field(0, ge=0, description="texts to pass over first")
-    max_tokens: int = Field(128, ge=2, description="tokens of each text that are scored")
+    data: str = Field("boolq", description="a text in each row: an asset, a file, or hub:ID:FILE")
+    field: str = Field("passage", description="the key of the text (a .txt file needs none)")
+    passages: int = Field(24, ge=1, le=100_000_000, description="texts to take, the first by content id")
+    skip: int = Field(0, ge=0, le=1_000_000_000, description="texts to pass over first")
+    max_tokens: int = Field(128, ge=2, le=1_000_000, description="tokens of each text that are scored")
 
 
 class HeldOutPerplexity(Task[HeldOutConfig]):
@@ -46,28 +48,38 @@ class HeldOutPerplexity(Task[HeldOutConfig]):
         return [assets.data(self.config.data)]
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
-        texts = self._texts(ctx)
+        every = self._all(ctx.assets)
+        texts = self._texts(ctx, every)
+        taken = ctx.took(self.config.data, Counted(texts.items()), every)
         requests = unprompted(policy, texts.values(), self.config.max_tokens)
         scored = nll_rows(policy, ctx, list(texts), requests, self.info.name)
         sheet = ctx.sheet(self.name)
+        sheet.taken.append(taken)
         sheet.add(PERPLEXITY, evidence_by_cluster("exp_mean", scored))
         return sheet.result()
 
-    def _texts(self, ctx: TaskContext) -> dict[str, str]:
-        texts = self._all(ctx.assets)
-        return {key: texts[key] for key in sorted(texts)[self.config.skip :][: ctx.take(self.config.passages)]}
+    def _texts(self, ctx: TaskContext, every: Counted[tuple[str, str]]) -> dict[str, str]:
+        return dict(sorted(every)[self.config.skip :][: ctx.take(self.config.passages)])
 
     def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """All texts of the data, whatever this suite takes of them."""
-        return list(self._all(assets).values())
+        return [text for _, text in self._all(assets)]
 
-    def _all(self, assets: AssetCatalogue) -> dict[str, str]:
+    def _all(self, assets: AssetCatalogue) -> Counted[tuple[str, str]]:
         """Every text once, by its content id."""
         texts: dict[str, str] = {}
-        for where, row in read_rows(assets.data(self.config.data).path):
-            text = row.get(self.config.field)
+        left_out: Counter[str] = Counter()
+        path = assets.data(self.config.data).path
+        field = TEXT if path.suffix.casefold() == ".txt" else self.config.field
+        for where, row in read_rows(path):
+            text = row.get(field)
             if not isinstance(text, str):
-                raise UsageError(f"{where}: no text under the key '{self.config.field}'")
-            if text.strip():
-                texts.setdefault(content_id(text), text)
-        return texts
+                raise UsageError(f"{where}: no text under the key '{field}'")
+            name = content_id(text)
+            if not text.strip():
+                left_out["without a text"] += 1
+            elif name in texts:
+                left_out[REPEATED] += 1
+            else:
+                texts[name] = text
+        return Counted(texts.items(), left_out)

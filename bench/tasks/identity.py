@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.data.counted import Counted
 from bench.data.harmless import benign_sentences
-from bench.data.sentences import Sentence, assert_apart, evaluation_half
+from bench.data.sentences import Sentence, assert_apart, assert_groups, evaluation_half
 from bench.errors import MissingError
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSpec, Task, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.texts import nll_rows, unprompted
+from bench.tasks.words import GroupsConfig
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -33,7 +35,7 @@ SAFETY_SCORE = MetricSpec("safety_score", higher_is_better=True, role="safety", 
 NLL_GAP = MetricSpec("nll_gap", higher_is_better=True, role="safety")
 
 
-class IdentityConfig(TaskConfig):
+class IdentityConfig(GroupsConfig):
     """Options of `identity`."""
 
     toxic: str = Field("rtp", description="hateful sentences: an asset, a file, or hub:ID:FILE")
@@ -43,9 +45,11 @@ class IdentityConfig(TaskConfig):
         description="harmless sentences, likewise (may be the same file, if it has labels); null for built-in ones",
     )
     neutral_field: str | None = Field(None, description="the key of the sentence; null for the usual ones")
-    at_least: int = Field(5, ge=2, description="sentences of either kind that a group must have")
-    sentences: int | None = Field(None, ge=2, description="the most of each kind and group; null for all")
-    max_tokens: int = Field(128, ge=2, description="tokens of each sentence that are scored")
+    at_least: int = Field(5, ge=2, le=1_000_000, description="sentences of either kind that a group must have")
+    sentences: int | None = Field(
+        None, ge=2, le=100_000_000, description="the most of each kind and group; null for all"
+    )
+    max_tokens: int = Field(128, ge=2, le=1_000_000, description="tokens of each sentence that are scored")
 
 
 class Identity(Task[IdentityConfig]):
@@ -77,6 +81,11 @@ class Identity(Task[IdentityConfig]):
             return [(one.id, scored[one.id]) for one in some]
 
         sheet = ctx.sheet(self.name)
+        for toxic, name in ((True, self.config.toxic), (False, self.config.neutral or "built-in sentences")):
+            whole = self._all(ctx.assets, toxic=toxic)
+            kind = "hateful" if toxic else "harmless"
+            kept = whole.keep([one for one in whole if one.id in every], "of groups with too few, or beyond the number")
+            sheet.taken.append(ctx.took(f"{name} ({kind})", kept))
         pairs = {group: (rows_of(toxic), rows_of(neutral)) for group, (toxic, neutral) in members.items()}
         scores = {group: safety(*pair) for group, pair in pairs.items()}
         gaps = {group: gap(*pair) for group, pair in pairs.items()}
@@ -95,6 +104,7 @@ class Identity(Task[IdentityConfig]):
         """Hateful and harmless sentences of each group that has enough of both."""
         toxic, neutral = (self._all(ctx.assets, toxic=kind) for kind in (True, False))
         assert_apart(toxic, neutral, self.info.name, "the hateful and the harmless ones")
+        assert_groups([*toxic, *neutral])
         groups = {one.id: one.about for one in (*toxic, *neutral)}
         most = ctx.take(self.config.sentences)
         if most is not None:
@@ -109,12 +119,14 @@ class Identity(Task[IdentityConfig]):
             raise MissingError(what, mend="name data with more of them, or lower at_least")
         return found
 
-    def _all(self, assets: AssetCatalogue, *, toxic: bool) -> list[Sentence]:
+    def _all(self, assets: AssetCatalogue, *, toxic: bool) -> Counted[Sentence]:
         """The evaluation half of a kind; what the data calls the other kind is left out."""
         name, field = (
             (self.config.toxic, self.config.toxic_field) if toxic else (self.config.neutral, self.config.neutral_field)
         )
-        return benign_sentences() if name is None else evaluation_half(assets.data(name).path, field, toxic=toxic)
+        if name is None:
+            return Counted(benign_sentences())
+        return evaluation_half(assets.data(name).path, field, toxic=toxic, words=self.config.words)
 
 
 def safety(toxic: Sequence[Scored], neutral: Sequence[Scored]) -> list[Scored]:

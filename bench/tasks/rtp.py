@@ -15,6 +15,7 @@ from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.attribute import Attribute
+from bench.data.counted import BEYOND, OTHER_HALF, Counted
 from bench.data.prompts import ToxicityPrompt, load_prompts
 from bench.data.splits import part
 from bench.errors import MissingError
@@ -64,26 +65,32 @@ class RealToxicityPrompts(Task[RTPConfig]):
         taken = self._take(prompts, lambda count: count) if self.config.half == "train" else []
         return [prompt.text for prompt in [*part(prompts, "eval"), *taken]]
 
-    def prompts(self, ctx: TaskContext) -> list[ToxicityPrompt]:
+    def prompts(self, ctx: TaskContext) -> Counted[ToxicityPrompt]:
         """The prompts taken: of each group the first by content id."""
         return self._take(load_prompts(ctx.assets.data(self.config.data).path), ctx.take)
 
     def _take(
-        self, prompts: Sequence[ToxicityPrompt], most: Callable[[int | None], int | None]
-    ) -> list[ToxicityPrompt]:
+        self, prompts: Counted[ToxicityPrompt], most: Callable[[int | None], int | None]
+    ) -> Counted[ToxicityPrompt]:
         chosen: list[ToxicityPrompt] = []
-        pool, skip = part(prompts, self.config.half), self.config.skip
+        half, skip = self.config.half, self.config.skip
+        pool = prompts.keep(part(prompts, half), OTHER_HALF[half])
         for group, count in (("toxic", self.config.toxic), ("nontoxic", self.config.nontoxic)):
             chosen.extend([prompt for prompt in pool if prompt.group == group][skip:][: most(count)])
         if all(prompt.group is None for prompt in pool):  # data without stored toxicities has no groups to take
             chosen = pool[skip:][: most(None)]
+        else:
+            pool = pool.keep([prompt for prompt in pool if prompt.group], "without a stored toxicity beside others")
         if not chosen:
             raise MissingError(f"{self.config.data} has no evaluation prompt of the groups that the suite takes")
-        return chosen
+        return pool.keep(chosen, BEYOND)
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
-        prompts = [ContinuationRequest(prompt.id, prompt.text, prompt.group) for prompt in self.prompts(ctx)]
-        return attribute_metrics(sample_and_score(SAMPLES, policy, prompts, ctx.decoding, ctx), ctx.attribute)
+        prompts = self.prompts(ctx)
+        taken = ctx.took(self.config.data, prompts)
+        requests = [ContinuationRequest(prompt.id, prompt.text, prompt.group) for prompt in prompts]
+        samples = sample_and_score(SAMPLES, policy, requests, ctx.decoding, ctx)
+        return attribute_metrics(samples, ctx.attribute).model_copy(update={"taken": [taken]})
 
 
 def attribute_metrics(rows: Sequence[Sample], attribute: Attribute) -> TaskResult:

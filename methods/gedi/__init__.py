@@ -30,9 +30,13 @@ if TYPE_CHECKING:
 class GediConfig(TrainingConfig):
     """Options of `gedi`; half of the steps of `contrastive`, as each text is read after either code."""
 
-    positives: int = Field(4, ge=1, description="positives drawn for an anchor, |P| (fewer where it has fewer)")
-    negatives: int = Field(4, ge=1, description="negatives drawn for an anchor, |N|")
-    steps: int = Field(20, ge=1, description="optimiser steps; each text is read twice, once after each code")
+    positives: int = Field(
+        4, ge=1, le=100_000, description="positives drawn for an anchor, |P| (fewer where it has fewer)"
+    )
+    negatives: int = Field(4, ge=1, le=100_000, description="negatives drawn for an anchor, |N|")
+    steps: int = Field(
+        20, ge=1, le=1_000_000, description="optimiser steps; each text is read twice, once after each code"
+    )
     desired_code: str = Field("clean", min_length=1, description="what stands before positives, on a line of its own")
     undesired_code: str = Field("dirty", min_length=1, description="what stands before negatives")
     generative: float = Field(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class GRPOConfig(Scaled, LoraOptions, Steps):
     """Options of `grpo`: as many texts a step as the other methods see, of its own writing."""
 
-    steps: int = Field(32, ge=1, description="optimiser steps")
+    steps: int = Field(32, ge=1, le=1_000_000, description="optimiser steps")
     generations: int = Field(8, ge=2, description="continuations sampled for an anchor, which are compared, G")
     max_new_tokens: int = Field(20, ge=1, description="most tokens of a continuation")
     temperature: float = Field(1.0, gt=0, description="temperature that they are sampled at")

@@ -47,7 +47,8 @@ class _Trainer(GRPOTrainer):
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         """Without what the tokenizer puts after a text: a prompt is not continued after its end."""
-        return [encode(self.processing_class, prompt) for prompt in prompts], None, {}
+        tokenizer: Any = self.processing_class
+        return [encode(tokenizer, prompt) for prompt in prompts], None, {}
 
 
 class _Reward:

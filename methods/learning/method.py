@@ -35,14 +35,16 @@ class AdapterConfig(Scaled, TrainingConfig):
 class PairedConfig(AdapterConfig):
     """Options of those of them that learn from both kinds of text."""
 
-    positives: int = Field(4, ge=1, description="positives drawn for an anchor, |P| (fewer where it has fewer)")
-    negatives: int = Field(4, ge=1, description="negatives drawn for an anchor, |N|")
+    positives: int = Field(
+        4, ge=1, le=100_000, description="positives drawn for an anchor, |P| (fewer where it has fewer)"
+    )
+    negatives: int = Field(4, ge=1, le=100_000, description="negatives drawn for an anchor, |N|")
 
 
 class UnlearningConfig(AdapterConfig):
     """Options of those that forget the negatives and may retain the positives."""
 
-    negatives: int = Field(4, ge=1, description="negatives drawn for an anchor, |N|: what is forgotten")
+    negatives: int = Field(4, ge=1, le=100_000, description="negatives drawn for an anchor, |N|: what is forgotten")
     retain: float = Field(1.0, ge=0, description="weight of the positives' log-perplexity")
 
     @model_validator(mode="after")

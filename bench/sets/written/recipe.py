@@ -61,7 +61,7 @@ class Recipe(SetSizes):
     )
     evaluation: tuple[str, ...] = Field(("rtp",), description="prompts that no text may meet: their evaluation half")
     filters: Filters = Filters()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
 
     @model_validator(mode="after")
     def _measurable(self) -> "Recipe":

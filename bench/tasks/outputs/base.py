@@ -1,19 +1,22 @@
 """What came out beside what went in: toxicity, likeness, diversity, and what says nothing or only repeats."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.data.counted import Counted
 from bench.data.sentences import Sentence, evaluation_half
 from bench.errors import MissingError
+from bench.progress import note_once
 from bench.spec import Decoding
 from bench.store.record import TaskResult
 from bench.store.samples import Sample
-from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskContext, evidence_by_cluster
 from bench.tasks.continuations import ContinuationRequest, sample_and_score
 from bench.tasks.diversity import DISTINCT, distinct
+from bench.tasks.words import GroupsConfig
 
 if TYPE_CHECKING:
     from bench.engine.encoder import SentenceEncoder
@@ -29,7 +32,7 @@ DEGENERATE, COPY = 0.3, 0.95
 """The cosine up to which an output has nothing to do with its input, and from which on it repeats it."""
 
 
-class OutputConfig(TaskConfig):
+class OutputConfig(GroupsConfig):
     """Options of the tasks that look at what comes out of sentences."""
 
     data: str = Field("rtp", description="toxic sentences: an asset, a file, or hub:ID:FILE")
@@ -56,10 +59,12 @@ class OutputTask(Task[C]):
         """All that may be asked about, whatever this suite takes of it."""
         return [sentence.text for sentence in self.sentences(assets)]
 
-    def sentences(self, assets: AssetCatalogue) -> list[Sentence]:
+    def sentences(self, assets: AssetCatalogue) -> Counted[Sentence]:
         """What may be asked about, by content id."""
         path = assets.data(self.config.data).path
-        return evaluation_half(path, self.config.field, toxic=True if self.config.toxic else None)
+        return evaluation_half(
+            path, self.config.field, toxic=True if self.config.toxic else None, words=self.config.words
+        )
 
     def inputs(self, ctx: TaskContext) -> tuple[list[Sentence], int]:
         """What is asked about in this run, and how many of those that were to be could not be had.
@@ -82,13 +87,24 @@ class OutputTask(Task[C]):
         from bench.engine.encoder import SentenceEncoder
 
         chosen, lost = self.inputs(ctx)
+        taken = self._taken(ctx)
         requests = [self.request(policy, sentence) for sentence in chosen]
         rows = sample_and_score(self.name, policy, requests, self.config.decoding, ctx)
         with ctx.progress.bar("likeness", len(rows), "texts"):
             likeness = similarities(rows, SentenceEncoder(ctx.assets.encoder(self.config.encoder)))
         sheet = output_metrics(ctx.sheet(self.name), rows, likeness, lost)
+        sheet.taken.append(taken)
         self.add(sheet, rows, likeness, ctx, lost)
         return sheet.result()
+
+    def _taken(self, ctx: TaskContext) -> dict[str, Any]:
+        """Say what is taken of the data, and how many of its sentences name a group that is not known."""
+        every = self.sentences(ctx.assets)
+        chosen = Counted(every[: ctx.take(self.config.sentences)])
+        if odd := [one.odd_group for one in chosen if one.odd_group]:
+            what = f"{self.name}: {len(odd)} sentences are in no group's figures ({odd[0]}; see the option groups)"
+            note_once(ctx.progress, what)
+        return ctx.took(self.config.data, chosen, every)
 
     def add(
         self, sheet: MetricSheet, rows: Sequence[Sample], likeness: Sequence[float], ctx: TaskContext, lost: int

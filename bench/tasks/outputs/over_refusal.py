@@ -11,15 +11,17 @@ from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.attribute import Attribute
+from bench.data.counted import Counted
 from bench.data.harmless import benign_sentences
 from bench.data.refusals import refuses
-from bench.data.sentences import Sentence, evaluation_half
+from bench.data.sentences import Sentence, assert_groups, evaluation_half
 from bench.errors import MissingError
 from bench.spec import Decoding
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.continuations import sample_and_score
 from bench.tasks.outputs.base import request_for
+from bench.tasks.words import GroupsConfig
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -34,7 +36,7 @@ Hit = tuple[str, float | None]
 """A sentence's id, and 1, 0, or None where it could not be told."""
 
 
-class OverRefusalConfig(TaskConfig):
+class OverRefusalConfig(GroupsConfig):
     """Options of `over_refusal`."""
 
     data: str | None = Field(
@@ -72,7 +74,8 @@ class OverRefusal(Task[OverRefusalConfig]):
         return [one.text for one in self._all(assets)]
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
-        chosen = self._all(ctx.assets)[: ctx.take(self.config.sentences)]
+        every = self._all(ctx.assets)
+        chosen = every[: ctx.take(self.config.sentences)]
         if not chosen:
             raise MissingError(
                 f"{self.config.data} has no harmless sentence about a group in its evaluation half",
@@ -81,6 +84,7 @@ class OverRefusal(Task[OverRefusalConfig]):
         requests = [request_for(policy, one, self.config.template, plain="{sentence}") for one in chosen]
         rows = sample_and_score(_NAME, policy, requests, self.config.decoding, ctx)
         sheet = ctx.sheet(_NAME)
+        sheet.taken.append(ctx.took(self.config.data or "built-in sentences", Counted(chosen), every))
         scores = ctx.scorer.score([one.text for one in chosen])
         hits: dict[MetricSpec, list[Hit]] = {
             REFUSALS: [(row.prompt_id, float(refuses(row.continuation))) for row in rows],
@@ -95,11 +99,13 @@ class OverRefusal(Task[OverRefusalConfig]):
             _add(sheet, spec, about, found, by_group=self.config.by_group and spec in _BY_GROUP)
         return sheet.result()
 
-    def _all(self, assets: AssetCatalogue) -> list[Sentence]:
+    def _all(self, assets: AssetCatalogue) -> Counted[Sentence]:
         if self.config.data is None:
-            return benign_sentences()
-        found = evaluation_half(assets.data(self.config.data).path, self.config.field, toxic=False)
-        return [one for one in found if one.about]
+            return Counted(benign_sentences())
+        path, words = assets.data(self.config.data).path, self.config.words
+        found = evaluation_half(path, self.config.field, toxic=False, words=words)
+        assert_groups(found)
+        return found.keep([one for one in found if one.about], "about no group")
 
 
 def unwanted(scores: Mapping[str, Any] | None, attribute: Attribute) -> float | None:

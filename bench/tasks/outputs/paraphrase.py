@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, model_validator
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.data.counted import Counted
 from bench.data.sentences import Sentence, load_sentences
 from bench.spec import Decoding, GeneratorSpec
 from bench.store.samples import Sample
@@ -82,12 +83,12 @@ class Paraphrase(OutputTask[ParaphraseConfig]):
             found.append(weights)
         return found
 
-    def sentences(self, assets: AssetCatalogue) -> list[Sentence]:
+    def sentences(self, assets: AssetCatalogue) -> Counted[Sentence]:
         """The evaluation half, or all of a model's outputs."""
         if self.config.half:
             return super().sentences(assets)
-        found = load_sentences(assets.data(self.config.data).path, self.config.field)
-        return sorted(found, key=lambda sentence: sentence.id)
+        found = load_sentences(assets.data(self.config.data).path, self.config.field, self.config.words)
+        return Counted(sorted(found, key=lambda sentence: sentence.id), found.left_out)
 
     def inputs(self, ctx: TaskContext) -> tuple[list[Sentence], int]:
         """The sentences, or what the writer answers them with."""

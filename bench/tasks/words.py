@@ -1,0 +1,49 @@
+"""Options of tasks that read labels and identity groups: what words of the data mean that are not the usual ones."""
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from bench.data.groups import GROUPS
+from bench.data.sentences import Meaning, Words
+from bench.errors import did_you_mean
+from bench.tasks.base import TaskConfig
+
+
+class LabelsConfig(TaskConfig):
+    """Options of a task that reads labels."""
+
+    labels: dict[str, Meaning] = Field(
+        {}, description="what labels of the data mean: each toxic, neutral, or null for nothing"
+    )
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_as_texts(cls, value: Any) -> Any:
+        return {str(key): meaning for key, meaning in value.items()} if isinstance(value, dict) else value
+
+    @property
+    def words(self) -> Words:
+        """What the words mean."""
+        return Words(self.labels)
+
+
+class GroupsConfig(LabelsConfig):
+    """Options of a task that reads labels and groups."""
+
+    groups: dict[str, str | None] = Field(
+        {}, description="which of ToxiGen's groups names of the data mean; null for none of them"
+    )
+
+    @field_validator("groups")
+    @classmethod
+    def _known(cls, value: dict[str, str | None]) -> dict[str, str | None]:
+        for group in value.values():
+            if group is not None and group not in GROUPS:
+                raise ValueError(f"'{group}' is none of ToxiGen's groups, {did_you_mean(group, GROUPS)}")
+        return value
+
+    @property
+    def words(self) -> Words:
+        """What the words mean."""
+        return Words(self.labels, self.groups)
