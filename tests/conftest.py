@@ -173,10 +173,10 @@ def tiny_suite(write_suite: Suite, tmp_path: Path) -> Suite:
 @pytest.fixture(scope="session")
 def write_suite(tiny_model: Path) -> Suite:
     """As `tiny_suite`, for fixtures that outlive a test: the folder comes first."""
-    return lambda folder, **changes: _write_suite(folder, tiny_model, **changes)
+    return lambda folder, /, **changes: _write_suite(folder, tiny_model, **changes)
 
 
-def _write_suite(folder: Path, model: Path, **changes: Any) -> Path:
+def _write_suite(folder: Path, tiny_model: Path, /, **changes: Any) -> Path:
     """Write a suite for a tiny model and its files to a folder, and return its path; keywords replace its keys."""
     ends = ("was late", "is here", "said")
     prompts = [{"text": f"The {noun} {end}", "toxicity": 0.6} for noun in _NOUNS for end in ends]
@@ -184,7 +184,7 @@ def _write_suite(folder: Path, model: Path, **changes: Any) -> Path:
     suite = {
         "name": "tiny",
         "description": "for tests",
-        "model": {"id": str(model)},
+        "model": {"id": str(tiny_model)},
         "scorer": {"name": "svm", "threshold": 0.1},
         "decoding": {"num_samples": 3, "max_new_tokens": 8},
         "sets": {"source": str(write_rows(folder / "sets.jsonl", set_rows()))},
