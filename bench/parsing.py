@@ -78,7 +78,7 @@ class _Loader(yaml.SafeLoader):
         """Open a bracket; the scanner's time grows with the square of those that are open."""
         if self.flow_level > _DEEPEST:
             raise ValueError(_TOO_DEEP)
-        super().fetch_flow_collection_start(TokenClass)  # type: ignore[no-untyped-call]
+        super().fetch_flow_collection_start(TokenClass)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose one node and those within."""
