@@ -15,13 +15,12 @@ NUMERIC = ("torch", "transformers", "numpy", "tokenizers")
 """Packages whose version can change any figure."""
 SCORING = ("scikit-learn", "alt-profanity-check", "detoxify")
 """Packages whose version can change a score."""
-
-
 OURS = ("bench", "methods")
 """The packages whose imports are followed module by module."""
 NOT_BEHIND_FIGURES = (
     "bench",  # the version's number, and the lazy `bench.load`, which reads finished records
     "bench.assets.catalogue",  # finds and fetches: what it hands over stands in the keys by the hash of its content
+    "bench.assets.local",  # says which files of a folder are read: that shows in the hash of its content
     "bench.errors",  # words for failures: a run that fails has no figures
     "bench.progress",  # tells how far the work is
     "bench.registry",  # looks up entry points: the modules that it loads are named to the keys themselves
