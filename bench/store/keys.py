@@ -26,8 +26,10 @@ NOT_BEHIND_FIGURES = (
     "bench.registry",  # looks up entry points: the modules that it loads are named to the keys themselves
     "bench.store.files",  # JSON to and from files: the values stay the same
     "bench.store.keys",  # hashes and versions: what it does differently shows in the keys themselves
+    "bench.store.leftovers",  # removes what killed processes left
     "bench.store.legacy",  # reads records of earlier versions: a run reads and writes those of today
     "bench.store.lock",  # waits for other processes
+    "bench.store.seal",  # refuses what was changed in the cache: what is made anew in its place is the same
 )
 """Modules that figures do not follow from, though what computes them imports these; they are not followed further."""
 
