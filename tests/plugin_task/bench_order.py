@@ -34,8 +34,8 @@ class Order(Task[OrderConfig]):
         return list(self._texts(assets).values())
 
     def measure(self, policy, ctx):
-        from bench.engine.generation import first_token
         from bench.engine.likelihood import loglikelihood
+        from bench.engine.tokens import first_token
 
         texts = self._texts(ctx.assets)
         ids = sorted(texts)[: ctx.take(self.config.texts)]
