@@ -171,7 +171,9 @@ def test_rtp_samples_and_scores(context, tiny_policy, tmp_path):
     for one in rows:
         text = one.continuation
         assert one.scores == (None if "q" in text else {"toxicity": (len(text) % 11) / 10})
-    assert result == attribute_metrics(rows, TOXICITY)
+    (taken,) = result.taken
+    assert taken["taken"] == len(prompts)
+    assert result.model_copy(update={"taken": []}) == attribute_metrics(rows, TOXICITY)
     assert ctx.tokens == sum(one.tokens for one in rows)
 
 
