@@ -115,6 +115,7 @@ class Identity:
     @cached_property
     def artifact_key(self) -> str:
         """Hash of what the artifact follows from; options that matter only when it is applied are not in it."""
+        reward = [self.scorer, self.suite.attribute.model_dump()]  # which of its scores, and which side is wanted
         return hash_json(
             {
                 "method": self.method,
@@ -122,7 +123,7 @@ class Identity:
                 "seed": self.seed,
                 "sets": self.sets_key,
                 "inputs": self.inputs,
-                "scorer": self.scorer if self.needs_scorer else None,
+                "reward": reward if self.needs_scorer else None,
                 "model": self._loaded_model,
                 "code": [self.code.sets, self.code.method],
                 "packages": versions([*NUMERIC, "peft", "accelerate", "bitsandbytes", *self.extras]),

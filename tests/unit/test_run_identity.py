@@ -110,6 +110,15 @@ def test_the_scorer_is_behind_an_artifact_only_where_it_is_the_reward():
     assert replace(reward, scorer="S" * 64).artifact_key != reward.artifact_key
 
 
+def test_an_artifact_follows_which_side_of_the_scorer_is_wanted_only_where_it_is_the_reward():
+    """Sets of a file say nothing of the attribute: without it, the artifact of the other side would be taken."""
+    given = replace(BEFORE, suite=sets(source="sets.jsonl"))
+    other = suite(sets={**SUITE["sets"], "source": "sets.jsonl"}, attribute={"name": "toxicity", "wanted": "high"})
+    assert replace(given, suite=other).artifact_key == given.artifact_key
+    reward = replace(given, needs_scorer=True)
+    assert replace(reward, suite=other).artifact_key != reward.artifact_key
+
+
 def test_the_run_is_named_for_people_and_by_its_key():
     assert BEFORE.run_id == f"some-contrastive-s0-{BEFORE.key[:10]}"
 
