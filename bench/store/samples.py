@@ -168,6 +168,8 @@ def _sample(row: Row, unnumbered: Counter[str]) -> Sample | Answer | None:
     version = row.get("version", 1)
     if isinstance(version, bool) or version not in _READ_VERSIONS:
         raise ValueError("another version")
+    if version == 1 and row.get("kind") in _KINDS:
+        raise ValueError("a kind without a version")
     known = _of_version_1(row, unnumbered) if version == 1 else row
     kind = _KINDS.get(_is(known["kind"], str))
     return kind.of(known) if kind else None

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from importlib.metadata import EntryPoint
 from itertools import combinations, pairwise
@@ -180,9 +181,11 @@ def test_what_was_not_measured_is_left_out_and_told(tmp_path):
     def drop(record):
         for one in record["metrics"]:
             if one["name"] == "toxic_fraction":
-                one["value"] = None
+                one |= {"value": None, "ci_low": None, "ci_high": None}
+        record.get("evidence", {}).pop("rtp/toxic/toxic_fraction", None)
 
     edit(gone / "result.json", drop)
+    edit(gone / "tasks" / "rtp.json", drop)
     figure = draw("tradeoff", list_runs(tmp_path))
     (axes,) = figure.axes
     assert not lines(axes, "kto")
@@ -551,6 +554,7 @@ def test_figures_with_a_row_for_each_system_say_how_many_they_leave_out(tmp_path
         manifest = source.manifest.model_dump() | {"run_id": f"r{n}", "method": {"name": "dpo", "config": {"n": n}}}
         write_json(folder / "manifest.json", manifest)
         write_json(folder / "result.json", source.result.model_dump() | {"run_id": f"r{n}"})
+        shutil.copytree(source.path / "tasks", folder / "tasks")
     figure = draw("cost", list_runs(tmp_path))
     assert "The first 48 of 61 systems." in notes_of(figure)
     assert len(figure.axes[0].get_yticklabels()) == 48

@@ -179,7 +179,7 @@ def test_a_pipe_among_the_records_does_not_hang(root):
             if part.startswith("samples"):
                 run.samples("rtp")
             else:
-                assert faults(run)
+                assert faults(run) or run.result is None
         except MissingError as error:
             assert part.rpartition("/")[2] in str(error)
         else:
