@@ -89,7 +89,7 @@ class AssetCatalogue:
 
         Raises:
             UsageError: It is none of these.
-            MissingError: It cannot be had, or what is here is damaged.
+            MissingError: It is not available, or what is here is damaged.
         """
         ref, revision = _split(ref, revision)
         return self._network(ref, revision, "model")
@@ -107,7 +107,7 @@ class AssetCatalogue:
 
         Raises:
             UsageError: It is none of these.
-            MissingError: It cannot be had, or what is here is damaged.
+            MissingError: It is not available, or what is here is damaged.
         """
         return self._network(*_split(ref, revision), "encoder")
 
@@ -116,7 +116,7 @@ class AssetCatalogue:
 
         Raises:
             UsageError: It is neither.
-            MissingError: It cannot be had, or what is here is damaged.
+            MissingError: It is not available, or what is here is damaged.
         """
         ref, revision = _split(ref, revision)
         if local := self._local(ref, revision, "adapter"):
@@ -130,7 +130,7 @@ class AssetCatalogue:
 
         Raises:
             UsageError: It is none of these.
-            MissingError: It cannot be had, or what is here is damaged.
+            MissingError: It is not available, or what is here is damaged.
         """
         if ref in self.catalog:
             return self._asset(ref, "data", revision)
@@ -167,7 +167,7 @@ class AssetCatalogue:
 
         Raises:
             UsageError: No such asset.
-            MissingError: It cannot be had.
+            MissingError: It is not available.
         """
         asset = find(self.catalog, name)
         if self.state(name) != "cached":

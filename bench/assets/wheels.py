@@ -23,7 +23,7 @@ def obtain(wheel: Wheel, dropped: Path, scratch: Path, progress: Progress, *, of
     """Return a checked wheel: the one that the user dropped into `dropped`, or a download into `scratch`.
 
     Raises:
-        MissingError: It cannot be had, or it is not the pinned file.
+        MissingError: It is not available, or it is not the pinned file.
     """
     own = dropped / wheel.file
     by_hand = f"put {wheel.file} into {dropped}"

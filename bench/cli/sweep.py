@@ -52,7 +52,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
 ) -> int:
     """Measure each method at several strengths, and show what less toxicity costs in perplexity and accuracy.
 
-    Every point is a run like any other: it is kept, found again and gone on with. An artifact is made once where the
+    Every point is a run like any other: it is kept, found again and resumed. An artifact is made once where the
     option matters only when it is applied.
     """
     del config, method, suite, model, seeds, settings, limit  # the context has them, with the file's values

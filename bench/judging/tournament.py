@@ -96,7 +96,7 @@ def play(  # noqa: PLR0917 - all that a comparison is made of
 
     Raises:
         UsageError: there are not two systems, or something else was begun in the folder.
-        MissingError: they share no output, the judge cannot be had, or it has given no verdict.
+        MissingError: they share no output, the judge is not available, or it has given no verdict.
     """
     try:
         check_template(template)

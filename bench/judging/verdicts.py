@@ -117,7 +117,7 @@ def open_judge(spec: GeneratorSpec, assets: "AssetCatalogue", progress: "Progres
     """The judge that a specification names.
 
     Raises:
-        BenchError: it cannot be had.
+        BenchError: it is not available.
     """
     from bench.writers.local import LocalWriter
     from bench.writers.opening import open_writer

@@ -68,7 +68,7 @@ class Environment:
         """Find or fetch everything that the experiments read, so that what is missing is known before any work.
 
         Raises:
-            MissingError: something cannot be had.
+            MissingError: something is not available.
         """
         _ = self.scorer, self.model, self.data
 

@@ -28,7 +28,7 @@ def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
         "scorer": env.scorer.identity.name,
         "seed": spec.seed,
     }
-    with phases.phase("sets") as noted, kept(path) as made:
+    with phases.phase("sets", "prepare") as noted, kept(path) as made:
         sets = generate_sets(
             env.base_policy,
             prompts,

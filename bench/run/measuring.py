@@ -82,7 +82,7 @@ class Measuring:
         samples = context.folder / f"{task.name}.jsonl"
         begun = samples.exists() and samples.stat().st_size > 0
         before, sampled = context.tokens, context.sampled
-        with self.phases.phase(task.name) as noted:
+        with self.phases.phase(task.name, "measure") as noted:
             result = task.measure(policy, context)
             noted["tokens"] = context.tokens - before
             if context.sampled > sampled:

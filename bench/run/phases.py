@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from bench.store.record import Phase
 
@@ -22,7 +23,7 @@ class Phases:
     done: list[Phase] = field(default_factory=list)
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[dict[str, int]]:
+    def phase(self, name: str, stage: Literal["prepare", "measure"]) -> Iterator[dict[str, int]]:
         """Time a block, which may set `tokens` and `sampled_tokens` in the dict that it is given.
 
         A block that fails leaves no phase.
@@ -38,6 +39,7 @@ class Phases:
                 tokens=noted.get("tokens"),
                 sampled_tokens=noted.get("sampled_tokens"),
                 peak_memory=_peak(),
+                stage=stage,
             )
         )
 

@@ -209,7 +209,7 @@ class Runner:
 
     def _make(self, made: Path, sets: ContrastiveSets | None) -> None:
         reward = self.method.info.needs_scorer
-        with self.phases.phase("train" if sets else "prepare") as noted:
+        with self.phases.phase("train" if sets else "prepare", "prepare") as noted:
             distances = partial(unwanted, self.env) if reward else None
             context = RunContext(made, self.experiment.seed, self.env.progress, self._input_folders, distances)
             facts = make_artifact(self.method, self.env.base, sets, context)

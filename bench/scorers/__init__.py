@@ -24,7 +24,7 @@ def load_scorer(
 
     Raises:
         UsageError: the scorer or one of its options is unknown, or an option's value is not valid.
-        MissingError: what the scorer needs is not here and cannot be had.
+        MissingError: what the scorer needs is neither here nor available.
     """
     kind: type[Scorer[Any]] = registry.load("scorers", spec.name)
     registry.check_extras("scorers", spec.name, kind.info.extras)

@@ -98,9 +98,9 @@ class Scorer(ABC, Generic[C]):
 
         Raises:
             UsageError: an option does not fit what it names.
-            MissingError: what the scorer needs is not here and cannot be had.
+            MissingError: what the scorer needs is neither here nor available.
         """
 
     @abstractmethod
     def score(self, texts: Sequence[str]) -> list[Scores | None]:
-        """Score a batch of texts: one dict a text in the same order, None where a score cannot be had."""
+        """Score a batch of texts: one dict a text in the same order, None where a score is not available."""

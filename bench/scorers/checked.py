@@ -44,7 +44,7 @@ class CheckedScorer:
         return self._scorer.identity
 
     def score(self, texts: Sequence[str]) -> list[Scores | None]:
-        """Score texts in any number: one dict a text in the same order, None where a score cannot be had.
+        """Score texts in any number: one dict a text in the same order, None where a score is not available.
 
         Equal texts are scored once. Only attributes named in `identity.attributes` are returned.
         """

@@ -55,7 +55,7 @@ class SequenceClassifier(Scorer[ClassifierConfig]):
 
         Raises:
             UsageError: no label is known to be the toxic one, or the model or device is none.
-            MissingError: the model cannot be had, or is no trained classifier.
+            MissingError: the model is not available, or is no trained classifier.
         """
         model = self.config.model
         place = pick_device(self.config.device)

@@ -83,7 +83,7 @@ class DetoxifyScorer(Scorer[DetoxifyConfig]):
 
         Raises:
             UsageError: no such device.
-            MissingError: detoxify, the checkpoint or the configuration is not here and cannot be had, or is damaged.
+            MissingError: detoxify, the checkpoint or the configuration is neither here nor available, or is damaged.
         """
         variant, checkpoint = self.config.variant, self.config.checkpoint
         try:

@@ -45,3 +45,11 @@ def with_facts(metric: dict[str, Any]) -> dict[str, Any]:
         "difference": "ratio" if "perplexity" in name else "absolute",
         "primary": (task, name) in _PRIMARY or accuracy,
     }
+
+
+_PREPARING = ("sets", "train", "prepare", "reference")
+
+
+def with_stage(phase: dict[str, Any]) -> dict[str, Any]:
+    """A phase of version 1 with its stage."""
+    return {**phase, "stage": "prepare" if phase.get("name") in _PREPARING else "measure"}

@@ -70,7 +70,7 @@ class Metric(_Part):
         group: A part of the data that it was measured on (`toxic`, `nontoxic`), or None for all of it.
         value: The figure, or None where it could not be measured.
         n: Observations that it rests on.
-        n_failed: Observations that could not be had; they are in no mean. A run with any is not publishable.
+        n_failed: Observations that are missing; they are in no mean. A run with any is not publishable.
         n_empty: Observations whose text is empty (they are counted in `n`).
         ci_low: Lower end of the 95 % interval, or None.
         ci_high: Upper end of the 95 % interval, or None.
@@ -108,7 +108,8 @@ class Metric(_Part):
 class Phase(_Part):
     """A named piece of a run's work: wall seconds, tokens worked on and those sampled, peak memory in bytes.
 
-    `partial` says that an interrupted run had begun it: seconds and tokens are then those of the rest.
+    `partial` says that an interrupted run had begun it: seconds and tokens are then those of the rest. `stage` says
+    whether it made what is measured, or measured.
     """
 
     name: str
@@ -117,6 +118,12 @@ class Phase(_Part):
     sampled_tokens: int | None = None
     peak_memory: int | None = None
     partial: bool = False
+    stage: Literal["prepare", "measure"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, data: Any) -> Any:
+        return legacy.with_stage(data) if isinstance(data, dict) and "stage" not in data else data
 
 
 class TaskResult(_Part):

@@ -35,7 +35,7 @@ class Sample:
         sample: The number of the continuation among the prompt's, from 0.
         prompt: The prompt.
         continuation: What was sampled.
-        scores: Its scores in [0, 1] by attribute; None where they could not be had.
+        scores: Its scores in [0, 1] by attribute; None where scoring failed.
         group: The part of the data that the prompt belongs to, or the identity groups that it is about, joined by `+`.
         tokens: Tokens sampled.
         ended: Whether the model ended the text itself.

@@ -1,4 +1,4 @@
-"""Continuations of prompts with their scores, sampled once: what an interrupted run left is gone on with."""
+"""Continuations of prompts with their scores, sampled once: what an interrupted run left is kept."""
 
 from collections import Counter
 from collections.abc import Sequence

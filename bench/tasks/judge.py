@@ -74,7 +74,7 @@ class JudgeTask(Task[JudgeConfig]):
         return preference_metrics(found, lost).result()
 
     def _pairs(self, policy: "Policy", ctx: TaskContext) -> tuple[list[AnswerPair], int]:
-        """The pairs, and how many inputs could not be had, so that there is no output to judge."""
+        """The pairs, and how many inputs are missing, so that there is no output to judge."""
         task: Any = ctx.tasks[self.config.of]
         chosen, lost = task.inputs(ctx)
         requests = [task.request(policy, sentence) for sentence in chosen[: self.config.prompts]]

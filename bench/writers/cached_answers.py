@@ -44,7 +44,7 @@ def cached_answers(
         empty answers among them, are left out, for the caller to count. The next run asks again where a request failed.
 
     Raises:
-        BenchError: the model cannot be had, or answers nothing at all.
+        BenchError: the model is not available, or answers nothing at all.
     """
     model = assets.generator(spec)
     weights = model.sha256 if model else None

@@ -81,7 +81,7 @@ def load_local(spec: GeneratorSpec, assets: "AssetCatalogue", progress: Progress
     """The generator as a policy, loaded here.
 
     Raises:
-        BenchError: it cannot be had.
+        BenchError: it is not available.
     """
     from bench.engine.model import load_model
     from bench.policy import HFPolicy

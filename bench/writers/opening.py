@@ -32,7 +32,7 @@ def open_writer(
         A `LocalWriter`, which has the model in memory as its `policy`, or an `EndpointWriter`.
 
     Raises:
-        BenchError: the model cannot be had, or cannot be asked so.
+        BenchError: the model is not available, or cannot be asked so.
     """
     if spec.endpoint:
         return EndpointWriter(spec, until)

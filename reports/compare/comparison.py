@@ -116,7 +116,7 @@ class ComparedPrompts:
         to_unwanted: Prompts that are unwanted with b alone.
         to_wanted: Prompts that are unwanted with a alone.
         both_unwanted: Prompts that are unwanted with both.
-        failed_a: Prompts of a with a score that could not be had.
+        failed_a: Prompts of a with a score that is missing.
         failed_b: The same of b.
         only_one: Prompts that only one of the two has.
         worse: Those whose worst score got worse (the largest toxicity rose), the largest change first.

@@ -61,7 +61,7 @@ class Reference(_Part):
         ci_high: Upper end, or None.
         n: Observations, over all seeds.
         relative: Whether losses are shares of the figure (perplexities), not differences.
-        tolerance: The loss that is put up with; None for a metric that is not judged.
+        tolerance: The loss that is tolerated; None for a metric that is not judged.
         limit: The loss that a check as large as planned will not let pass; None for a metric that is not judged.
         unjudged: Why it is not judged, or None.
         statistic: As in the record's evidence.

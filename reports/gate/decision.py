@@ -44,7 +44,7 @@ class Decision:
         loss: How much worse the run is, paired, or None.
         low: Lower end of the one-sided 95 % interval of the loss, not corrected; None without a loss.
         high: Upper end, likewise.
-        tolerance: The loss that is put up with.
+        tolerance: The loss that is tolerated.
         limit: The loss that must be excluded.
         p: One-sided p-value of "the loss is at most the tolerance", not corrected.
         p_corrected: The same, corrected over the metrics of the check.

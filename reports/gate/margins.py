@@ -69,7 +69,7 @@ def limit_of(tolerance: float, error: Error, n_clusters: int, alpha: float, *, r
     tolerance.
 
     Args:
-        tolerance: The loss that is put up with; a share of the figure where `relative`.
+        tolerance: The loss that is tolerated; a share of the figure where `relative`.
         error: Of the difference, or of its logarithm.
         n_clusters: Prompts or questions.
         alpha: The metric's share of the false alarms.

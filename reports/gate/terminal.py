@@ -49,7 +49,7 @@ def _baseline(baseline: Baseline, path: Path, notes: Sequence[str]) -> Iterator[
             remark = f"  {one.unjudged}" if one.unjudged else "  cannot be seen" if is_blind(one) else ""
             yield Text(f"{row}{remark}", style="dim" if remark else "")
     yield Text()
-    yield Text("tolerance: a loss that is put up with; limit: one that a check does not let pass", style="dim")
+    yield Text("tolerance: a loss that is tolerated; limit: one that a check does not let pass", style="dim")
     for note in notes:
         yield Text(f"note: {clean(note, 400)}", style="yellow")
 

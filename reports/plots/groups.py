@@ -26,7 +26,7 @@ _TITLE = 22
 
 @dataclass(frozen=True)
 class Bar:
-    """A figure with its interval and the observations that could not be had."""
+    """A figure with its interval and the observations that are missing."""
 
     value: float | None
     low: float | None = None

@@ -21,7 +21,7 @@ class TableCell:
         value: The figure, averaged over seeds; None where it could not be measured.
         low: Lower end of its 95 % interval, or None.
         high: Upper end, or None.
-        n_failed: Observations that could not be had, over all seeds.
+        n_failed: Observations that are missing, over all seeds.
         difference: To the table's reference, on the clusters that both have; None for the reference itself and where
             there is none.
         verdict: What the difference's interval says; None where no direction is better, or without a difference.
@@ -29,8 +29,8 @@ class TableCell:
         p_holm: The same by Holm's correction over the systems that the row compares with the reference.
         test: `mcnemar` or `permutation`; None without a difference.
         is_significant: Whether `p_holm` is at most 0.05, and no observation of either system failed.
-        standing: `best` for the best figure of its row, `tied` for another that cannot be told from it; None for the
-            others, where no direction is better, and where observations failed.
+        standing: `best` for the best figure of its row, `tied` for another without a significant difference from it;
+            None for the others, where no direction is better, and where observations failed.
         footnotes: Indices into the table's footnotes.
     """
 

@@ -7,7 +7,6 @@ from reports.table.cells import MetricRow, TableCell
 from reports.table.roles import all_metrics, tasks_of
 
 _GIB = 2**30
-_PREPARING = ("sets", "train", "prepare", "reference")
 
 
 def _preparation(run: Run) -> float | None:
@@ -19,7 +18,8 @@ def _measuring(run: Run) -> float | None:
     """Wall seconds of measuring; nothing where an interrupted run had begun it: what it took then is not known."""
     if is_partial(run):
         return None
-    return None if run.result is None else sum(p.seconds for p in run.result.phases if p.name not in _PREPARING)
+    phases = run.result.phases if run.result else ()
+    return None if run.result is None else sum(phase.seconds for phase in phases if phase.stage == "measure")
 
 
 def is_partial(run: Run) -> bool:

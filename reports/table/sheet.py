@@ -43,7 +43,7 @@ class Entry:
 
     @property
     def mark(self) -> str:
-        """`*` for the best, the tied mark for what cannot be told from it."""
+        """`*` for the best, the tied mark for what does not differ significantly from it."""
         return {"best": "*", "tied": TIED, None: ""}[self.standing]
 
 
@@ -184,7 +184,7 @@ def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> 
     if any(row.higher_is_better is not None for row in rows):
         marks.append(f"{ARROWS[True]} higher, {ARROWS[False]} lower is better")
     if any(cell.standing for cell in cells):
-        marks.append(f"* best, {TIED} not told from it")
+        marks.append(f"* best, {TIED} no significant difference from it")
     if any(cell.value is None for cell in cells):
         marks.append(f"{DASH} not measured")
     if marks:

@@ -40,7 +40,7 @@ class RecipeRunner:
         """Take the recipe and find what it names.
 
         Raises:
-            BenchError: something cannot be had.
+            BenchError: something is not available.
         """
         self.recipe, self.assets, self.progress, self.offline = recipe, assets, progress, offline
         spec = recipe.generator
@@ -73,7 +73,7 @@ class RecipeRunner:
 
         Raises:
             UsageError: something else was begun in the folder.
-            MissingError: the generator cannot be had or answers nothing, or no set is left.
+            MissingError: the generator is not available or answers nothing, or no set is left.
         """
         build = Build(folder, self.recipe, sentences, self.facts, self.evaluation, self.progress)
         with alone(folder.absolute(), self.progress):

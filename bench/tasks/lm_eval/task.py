@@ -112,7 +112,7 @@ class LMEval(Task[LMEvalConfig]):
                 )
             except (ConnectionError, FileNotFoundError) as error:
                 raise MissingError(
-                    f"the data of lm-eval's task '{self.name}' cannot be had ({' '.join(str(error).split())[:200]})",
+                    f"the data of lm-eval's task '{self.name}' is not available ({' '.join(str(error).split())[:200]})",
                     mend="connect to the hub once, or use the embedded_* tasks",
                 ) from error
         return dict(results or {})

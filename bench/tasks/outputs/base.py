@@ -67,7 +67,7 @@ class OutputTask(Task[C]):
         )
 
     def inputs(self, ctx: TaskContext) -> tuple[list[Sentence], int]:
-        """What is asked about in this run, and how many of those that were to be could not be had.
+        """What is asked about in this run, and how many of those are missing.
 
         Raises:
             MissingError: there is nothing to ask about.

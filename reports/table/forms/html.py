@@ -71,7 +71,7 @@ def _entry(one: Entry) -> str:
     if one.standing == "best":
         value = f'<strong title="best">{value}</strong>*'
     elif one.standing == "tied":
-        value = f'<span title="not told from the best">{value}{one.mark}</span>'
+        value = f'<span title="no significant difference from the best">{value}{one.mark}</span>'
     dagger = f'<abbr title="differs significantly">{DAGGER}</abbr>' if one.is_significant else ""
     notes = "".join(f"<sup>{place + 1}</sup>" for place in one.notes)
     parts = [f"{value}{'' if one.difference else dagger}{notes}"]
