@@ -33,6 +33,17 @@ class MissingError(BenchError):
     exit_code = 3
 
 
+class ForeignExitError(BenchError):
+    """Code that is not ours, such as a plug-in's, asked the whole program to end (exit 1)."""
+
+    def __init__(self, end: SystemExit) -> None:
+        """Say so; whatever exit code was asked for, the work was not done."""
+        super().__init__(
+            f"code from another package asked to end the program (exit code {end.code!r:.20})",
+            mend="a plug-in raises an error, and does not exit; BENCH_DEBUG=1 shows where",
+        )
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a remedy for an unknown name: the closest known one, or the list of all of them."""
     options = sorted(known)

@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 import bench
 from bench.cli.output import plain
-from bench.errors import BenchError
+from bench.errors import BenchError, ForeignExitError
 
 INTERRUPTED = 130
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as the shell counts it
@@ -62,7 +62,7 @@ def guard(call: Callable[[], object]) -> int:
         # Typer makes one out of a broken pipe, with a code that means something else here.
         if isinstance(end.__context__, BrokenPipeError):
             return _reader_gone()
-        raise
+        return _report(ForeignExitError(end))
     except Exception as error:
         return _report(error)
 

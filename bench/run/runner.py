@@ -159,7 +159,7 @@ class Runner:
                 artifact = self.prepare()
                 measuring = Measuring(self.experiment, self.env, self.method, self.folder, self.phases)
                 metrics = measuring.measure(artifact)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._write(manifest.model_copy(update={"status": "failed", "error": str(error)[:1000]}))
                 raise
             self._finish(manifest, artifact, metrics)

@@ -82,7 +82,7 @@ class CheckedScorer:
             scores = self._scorer.score(list(batch.values()))
         except BenchError:
             raise  # a known cause with a remedy: trying again does not help
-        except Exception as error:  # whatever a scorer may raise, its texts are retried and then missing
+        except (Exception, SystemExit) as error:  # whatever it may raise, its texts are retried and then missing
             self._progress.note(f"scorer {self.identity.name} failed on {len(batch)} texts ({type(error).__name__})")
             return {}
         if len(scores) != len(batch):

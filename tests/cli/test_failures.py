@@ -38,6 +38,8 @@ def plain_arguments(monkeypatch):
             3,
             "bench: error: no space left on the disk of /x/y",
         ),
+        (SystemExit(0), 1, "bench: error: code from another package asked to end the program (exit code 0)"),
+        (SystemExit("bye"), 1, "bench: error: code from another package asked to end the program (exit code 'bye')"),
         (MemoryError(), 3, "bench: error: not enough memory"),
         (KeyboardInterrupt(), 130, "bench: interrupted; the same command goes on"),
         (typer.Abort(), 130, "bench: interrupted; the same command goes on"),

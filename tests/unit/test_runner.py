@@ -13,7 +13,7 @@ import pytest
 from bench import registry
 from bench.assets.catalogue import AssetCatalogue
 from bench.engine.batching import BATCH_BUDGET, BATCH_TOKENS
-from bench.errors import BenchError, MissingError
+from bench.errors import BenchError, ForeignExitError, MissingError
 from bench.hashing import content_id
 from bench.progress import SILENT, Progress
 from bench.run.environment import Environment
@@ -287,6 +287,28 @@ def test_a_failed_cell_is_tried_again(go, home, tiny_suite):
     assert [run.status for run in list_runs(home / "a" / "runs")] == ["failed"]
     (run,) = records(go(suite, base=False))
     assert run.status == "done"
+
+
+class Exiting(Spy):
+    """A plug-in that ends the program, as if all were well."""
+
+    @contextmanager
+    def bar(self, label: str, total: float | None = None, unit: str = "") -> Iterator[Spy]:
+        if label == "train contrastive":
+            raise SystemExit(0)
+        with super().bar(label, total, unit) as bar:
+            yield bar
+
+
+def test_a_plug_in_that_exits_has_failed_and_others_go_on(go, home, tiny_suite):
+    base, failed = go(tiny_suite(), progress=Exiting())
+    assert base.error is None
+    assert isinstance(failed.error, ForeignExitError)
+    assert failed.error.exit_code == 1
+    assert {run.method: run.status for run in list_runs(home / "a" / "runs")} == {
+        "none": "done",
+        "contrastive": "failed",
+    }
 
 
 class Partly(Scorer):

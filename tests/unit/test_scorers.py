@@ -86,6 +86,7 @@ def test_scores_come_in_order_and_equal_texts_are_scored_once(tmp_path):
         {"toxicity": None},
         {"toxicity": True},
         RuntimeError("boom"),
+        SystemExit(0),
     ],
 )
 def test_what_is_no_score_is_missing_after_two_retries_and_never_cached(tmp_path, answer):

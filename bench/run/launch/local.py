@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.engine.processes import go_on_alone, is_main, processes
-from bench.errors import BenchError
+from bench.errors import BenchError, ForeignExitError
 from bench.run.environment import Environment
 from bench.run.plan import Experiment
 from bench.run.runner import Runner
@@ -69,9 +69,10 @@ def _run(runner: Runner, place: str, env: Environment) -> ExperimentOutcome:
         reused = runner.done
         env.progress.note(f"{name}: {'found ' if reused else ''}{runner.run_id}")
         return ExperimentOutcome(runner.experiment, runner.run(), reused)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         env.progress.note(f"{name} failed: {type(error).__name__}")
-        return ExperimentOutcome(runner.experiment, error=error)
+        cause = ForeignExitError(error) if isinstance(error, SystemExit) else error
+        return ExperimentOutcome(runner.experiment, error=cause)
 
 
 def _prepare_together(runners: Sequence[Runner]) -> None:
