@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -18,7 +19,7 @@ import bench
 from bench.cli.output import plain
 from bench.errors import BenchError, ForeignExitError
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143  # 128 + SIGINT, 128 + SIGTERM
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as the shell counts it
 _MISSING = 3
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -40,6 +41,29 @@ class Failure:
         return plain(" ".join(f"bench: error: {text}".split()))
 
 
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM: a scheduler takes the machine back. It ends the command as Ctrl-C does, with another exit code."""
+
+
+def watch_signals() -> None:
+    """Let SIGTERM end the command as Ctrl-C does, and a second signal end the process at once.
+
+    The first lets work in progress be written down; what hangs (a scorer, a server) would hold the process for ever.
+    """
+    asked: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        del frame
+        if asked:
+            os._exit(128 + number)
+        asked.append(number)
+        raise TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` and background jobs ask for
+            signal.signal(number, end)
+
+
 def guard(call: Callable[[], object]) -> int:
     """Run a command and return its exit code: what it returned where that is one, else 0.
 
@@ -54,8 +78,8 @@ def guard(call: Callable[[], object]) -> int:
         sys.stdout.flush()
         code = value if isinstance(value, int) and not isinstance(value, bool) else 0
         return _interrupted() if code == INTERRUPTED else code
-    except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
+    except (KeyboardInterrupt, typer.Abort) as end:
+        return _interrupted(TERMINATED if isinstance(end, TerminatedError) else INTERRUPTED)
     except BrokenPipeError:
         return _reader_gone()
     except SystemExit as end:
@@ -67,9 +91,9 @@ def guard(call: Callable[[], object]) -> int:
         return _report(error)
 
 
-def _interrupted() -> int:
+def _interrupted(code: int = INTERRUPTED) -> int:
     print("bench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
-    return INTERRUPTED
+    return code
 
 
 def _reader_gone() -> int:

@@ -115,3 +115,42 @@ def test_ctrl_c_ends_long_work_with_one_line_and_130():
     assert child.returncode == 130
     assert rest.splitlines()[-1] == "bench: interrupted; the same command goes on where this one stopped"
     assert "Traceback" not in rest
+
+
+_HANGING = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from bench.cli.failures import guard, watch_signals
+
+def hang():
+    with ThreadPoolExecutor(1) as thread:
+        work = thread.submit(time.sleep, 120)
+        print("begun", flush=True)
+        work.result()
+
+watch_signals()
+sys.exit(guard(hang))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals to send")
+def test_a_second_signal_ends_what_hangs_at_once():
+    with subprocess.Popen([sys.executable, "-c", _HANGING], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "begun\n"
+        child.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):  # it waits for the work to be written down
+            child.wait(1)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(5) == 130
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals to send")
+def test_a_termination_is_an_interruption_with_its_own_code():
+    script = _HANGING.replace("time.sleep, 120", "time.sleep, 0.5").replace("work.result()", "time.sleep(120)")
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with child:
+        assert child.stdout.readline() == "begun\n"
+        child.send_signal(signal.SIGTERM)
+        _, said = child.communicate(timeout=20)
+        assert child.returncode == 143
+        assert said == "bench: interrupted; the same command goes on where this one stopped\n"
