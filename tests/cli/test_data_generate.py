@@ -74,7 +74,11 @@ def test_sets_are_made_told_of_and_looked_at(data, recipe, tmp_path, tiny_model)
     more = data(*made, "--limit", "4", "--json")
     assert json.loads(more.stdout)["sentences"] == 4
     told = data("stats", "made/sets.jsonl", "--model", str(tiny_model), "--evaluation", "sentences.txt", "-o", "s.svg")
-    assert told.returncode == 2, "plain text is no file of prompts"
+    assert told.returncode == 0, told.stderr
+    assert "meet evaluation prompts" in told.stdout  # each line of plain text is a prompt
+    (tmp_path / "numbers.jsonl").write_text('{"text": 7}\n')
+    told = data("stats", "made/sets.jsonl", "--model", str(tiny_model), "--evaluation", "numbers.jsonl")
+    assert told.returncode == 2, "a number is no prompt"
     told = data("stats", "made/sets.jsonl", "--model", str(tiny_model), "--evaluation", "made/none.jsonl")
     assert told.returncode == 3
     (tmp_path / "prompts.jsonl").write_text('{"text": "The river rises in the hills and"}\n')
