@@ -111,7 +111,7 @@ def read_tensors(path: Path) -> "dict[str, torch.Tensor]":
 
 
 def refuse_unfit(name: str, model: Any, info: Mapping[str, Iterable[str]], unused: str | None = None) -> None:
-    """Refuse a network whose weights are not all there, are no numbers, or are more than it reads.
+    """Refuse a network of which weights are missing, not finite, or left over.
 
     Args:
         name: What it is called ("model 'x'").

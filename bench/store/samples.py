@@ -243,7 +243,7 @@ _T = TypeVar("_T")
 
 
 def _is(value: object, kind: type[_T]) -> _T:
-    """A value that is of a kind; True is no number."""
+    """Return a value of a kind, and refuse any other; True does not count as a number."""
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"not {kind.__name__}")
     return value

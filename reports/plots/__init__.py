@@ -94,7 +94,7 @@ class _Figures(Mapping[str, FigureInfo]):
 
 
 FIGURES: Mapping[str, FigureInfo] = _Figures()
-"""What there is to draw, by name. Reading the entry of a package that is broken raises `MissingError`."""
+"""The figures by name. Reading the entry of a package that is broken raises `MissingError`."""
 
 
 def _load(point: EntryPoint) -> Any:

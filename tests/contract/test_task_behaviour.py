@@ -77,7 +77,7 @@ class SmallAssets(AssetCatalogue):
 
 
 class ByLength:
-    """Scores a text by its length; `fails` says of which texts no score can be had."""
+    """Scores a text by its length; `fails` says which texts have no score."""
 
     def __init__(self, fails: Callable[[str], bool] = lambda _: False) -> None:
         self.fails = fails

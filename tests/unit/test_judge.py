@@ -78,7 +78,7 @@ def test_an_answer_that_is_missing_is_failed_and_asked_anew(tmp_path):
     assert again.known_good, "who has answered before is there"
     assert asked(None, tmp_path) == asked(None, tmp_path), "nothing is left to ask"
     assert preference_metrics([Verdict("x/0", (None, "A"))]).metrics[0].value is None
-    assert preference_metrics(found, 3).metrics[0].n_failed == 5, "inputs that could not be had"
+    assert preference_metrics(found, 3).metrics[0].n_failed == 5, "inputs that are missing"
 
 
 def test_an_output_that_holds_a_placeholder_changes_no_question(tmp_path):

@@ -121,7 +121,7 @@ def request_for(
         policy: The model.
         sentence: The sentence.
         template: What it is asked, with `{sentence}`: as a user's message, where its tokenizer has a chat template.
-        plain: What it goes on with where there is none; None for `template`.
+        plain: What it continues where there is no chat template; None for `template`.
     """
     from bench.writers.base import Order
     from bench.writers.local import asked
