@@ -25,6 +25,21 @@ APPLY: dict[str, Any] = {"stage": "apply"}
 
 
 @dataclass(frozen=True)
+class Departure:
+    """Where a method does not do what its authors' paper or code does.
+
+    Attributes:
+        published: What the authors do.
+        here: What is done here.
+        why: The reason.
+    """
+
+    published: str
+    here: str
+    why: str
+
+
+@dataclass(frozen=True)
 class MethodInfo:
     """What a method says of itself.
 
@@ -41,6 +56,7 @@ class MethodInfo:
         strength: The option that moves it from the base (0) to the full edit (and beyond), or None.
         strengths: Values of it worth a point on the way from the base, the most telling first; `bench sweep` takes them
             before its own choice.
+        departures: Where it does not do as published.
     """
 
     name: str
@@ -53,6 +69,7 @@ class MethodInfo:
     extras: tuple[str, ...] = ()
     strength: str | None = None
     strengths: tuple[float, ...] = ()
+    departures: tuple[Departure, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ either code, how probable each next token makes the desired class, and the base 
 that:
 
     p'(x_t) ~ p(x_t) * p(desired | x_1..t) ** omega
+
+The whole text is the prompt and what follows it. The adapter is trained on what it is asked about: an anchor with one
+of its texts, all of it after a code.
 """
 
 import math
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
 from methods.learning.options import TrainingConfig
 
 if TYPE_CHECKING:
@@ -89,6 +92,33 @@ class Gedi(Method[GediConfig]):
         needs_sets=True,
         strength="omega",
         strengths=(5.0, 10.0, 2.0, 20.0, 30.0),
+        departures=(
+            Departure(
+                "GPT-2 medium, all weights trained on Jigsaw's comments for an epoch",
+                "an adapter of the base model, trained on the sets",
+                "every method learns from the same texts within the same budget",
+            ),
+            Departure(
+                "a control code is one token before the text",
+                "a word on a line of its own",
+                "any tokenizer can write it",
+            ),
+            Departure(
+                "logit_scale is learned, and a bias for each class may be",
+                "logit_scale is fixed, there is no learned bias",
+                "few steps: the trainer learns the adapter alone",
+            ),
+            Departure(
+                "omega 30, class_bias 2 for detoxification",
+                "omega 5, class_bias 0",
+                "chosen on `tune` (see [How the defaults were chosen](settings.md)); class_bias was not searched",
+            ),
+            Departure(
+                "repetition penalty 1.2 on the base model's logits",
+                "none",
+                "all methods of a table decode alike: a penalty would be an edit of its own",
+            ),
+        ),
     )
     Config = GediConfig
 
@@ -99,7 +129,7 @@ class Gedi(Method[GediConfig]):
 
         desired, undesired = (tuple(code) for code in self._codes(base))
         return train_adapter(
-            base, sets, self.config, self.loss, ctx, "train gedi", asks=Asks(prefixes=(desired, undesired))
+            base, sets, self.config, self.loss, ctx, "train gedi", asks=Asks(prefixes=(desired, undesired), whole=True)
         )
 
     def _codes(self, base: "LoadedModel") -> tuple[list[int], list[int]]:
@@ -111,7 +141,7 @@ class Gedi(Method[GediConfig]):
         """The generative and the discriminative loss of texts that were read after both codes.
 
         Args:
-            likelihoods: All texts after the desired code, then all of them after the undesired one.
+            likelihoods: All texts, each with its anchor, after the desired code, then all of them after the other.
 
         Returns:
             0-d tensor: `generative` times the mean log-perplexity of the texts after their own code, plus

@@ -39,12 +39,14 @@ class Asks:
         mismatched: How far the model has moved on texts after another's anchor (see `mismatch`); the reference as well.
         prefixes: Tokens to read before the anchors, one prefix after the other: the rows are all texts after the first,
             then all texts after the second, and so on.
+        whole: Whether a text is its anchor and itself, as it stands after a prefix (which there has to be).
     """
 
     reference: bool = False
     prompts: bool = False
     mismatched: bool = False
     prefixes: tuple[tuple[int, ...], ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ class Collator:
         *,
         mismatched: bool = False,
         prefixes: Sequence[Sequence[int]] = (),
+        whole: bool = False,
         packed: bool = False,
     ) -> None:
         """Take the tokenizer and what the loss asks for.
@@ -151,10 +154,11 @@ class Collator:
             reference: Log-likelihood of every (anchor, text) under the base model, or None.
             mismatched: Whether to add the mismatched rows.
             prefixes: Tokens to read before the anchors, one prefix after the other.
+            whole: Whether the anchors belong to the texts; needs prefixes.
             packed: Whether the texts of an anchor share a row.
         """
         self.tokenizer, self.reference, self.mismatched = tokenizer, reference, mismatched
-        self.prefixes, self.packed = prefixes, packed
+        self.prefixes, self.whole, self.packed = prefixes, whole, packed
 
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
         """Tensors of a micro-batch.
@@ -176,7 +180,7 @@ class Collator:
         ]
         if self.prefixes:
             rows = [
-                (after_prefix(self.tokenizer, prefix, prompt), text, number, positive)
+                (*self._after(prefix, prompt, text), number, positive)
                 for prefix in self.prefixes
                 for prompt, text, number, positive in rows
             ]
@@ -191,6 +195,11 @@ class Collator:
             reference = torch.tensor([self.reference[anchor, text] for anchor, text, _, _ in named])
             batch["reference"] = reference.repeat(len(rows) // len(named))
         return batch
+
+    def _after(self, prefix: Sequence[int], prompt: list[int], text: list[int]) -> tuple[list[int], list[int]]:
+        """What is read before a text that a prefix stands before, and the text."""
+        before = after_prefix(self.tokenizer, prefix, prompt)
+        return (before[: len(prefix)], [*before[len(prefix) :], *text]) if self.whole else (before, text)
 
 
 def refuse_long(base: LoadedModel, pairs: Iterable[tuple[str, str]], prefixes: Sequence[Sequence[int]] = ()) -> None:

@@ -33,11 +33,11 @@ def pack(rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, torch
         packs.setdefault(tuple(prompt), []).append(number)
     lines: list[_Line] = []
     for prompt, numbers in packs.items():
-        texts = {number: rows[number][1] for number in numbers}
-        size = len(prompt) + sum(len(text) - 1 for text in texts.values())
-        if not lines or len(lines[-1].ids) + size > _ROW:
-            lines.append(_Line())
-        lines[-1].add(prompt, texts)
+        for texts in _within_row(len(prompt), {number: rows[number][1] for number in numbers}):
+            size = len(prompt) + sum(len(text) - 1 for text in texts.values())
+            if not lines or len(lines[-1].ids) + size > _ROW:
+                lines.append(_Line())
+            lines[-1].add(prompt, texts)
     length = max(len(line.ids) for line in lines)
     own: dict[int, list[int]] = {}
     before_own: dict[int, list[int]] = {}
@@ -51,6 +51,19 @@ def pack(rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, torch
         **_ragged("", [own[n] for n in range(len(rows))], [text for _, text in rows]),
         **_ragged("prompt_", [before_own[n] for n in range(len(rows))], [prompt[1:] for prompt, _ in rows]),
     }
+
+
+def _within_row(prompt: int, texts: Mapping[int, Sequence[int]]) -> list[dict[int, Sequence[int]]]:
+    """The texts of a prompt of so many tokens, parted where one row would be too long; a longer text stands alone."""
+    parts: list[dict[int, Sequence[int]]] = [{}]
+    size = prompt
+    for number, text in texts.items():
+        if parts[-1] and size + len(text) - 1 > _ROW:
+            parts.append({})
+            size = prompt
+        parts[-1][number] = text
+        size += len(text) - 1
+    return parts
 
 
 class _Line:

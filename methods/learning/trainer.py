@@ -168,7 +168,14 @@ def train_adapter(
 
 def _collator(base: LoadedModel, first: Item, reference: dict[tuple[str, str], float] | None, asks: Asks) -> Collator:
     packed = _packable(base, first)
-    return Collator(base.tokenizer, reference, mismatched=asks.mismatched, prefixes=asks.prefixes, packed=packed)
+    return Collator(
+        base.tokenizer,
+        reference,
+        mismatched=asks.mismatched,
+        prefixes=asks.prefixes,
+        whole=asks.whole,
+        packed=packed,
+    )
 
 
 def _arguments(config: TrainingConfig, steps: int, share: int, ctx: RunContext) -> TrainingArguments:

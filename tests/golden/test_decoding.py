@@ -223,7 +223,8 @@ def test_gedi_trains_both_losses(tiny_base, tiny_sets):
     config = GediConfig(generative=0.3, logit_scale=2.0, positives=2, negatives=1)
     items = draw_items(tiny_sets, config, 0)[:2]
     codes = [plain_prefix(tiny_base, code) for code in ("clean", "dirty")]
-    found = Gedi(config).loss(score_batch(tiny_base.model, Collator(tiny_base.tokenizer, prefixes=codes)(items)))
+    collator = Collator(tiny_base.tokenizer, prefixes=codes, whole=True)
+    found = Gedi(config).loss(score_batch(tiny_base.model, collator(items)))
     generative, discriminative = [], []
     for item in items:
         for text, own in [*((text, 0) for text in item.positives), *((text, 1) for text in item.negatives)]:
@@ -231,7 +232,7 @@ def test_gedi_trains_both_losses(tiny_base, tiny_sets):
             for code in ("clean\n", "dirty\n"):
                 logits = plain_logits(tiny_base.model, tiny_base.tokenizer, code + item.anchor + text)
                 ids = torch.tensor(tiny_base.tokenizer(code + item.anchor + text)["input_ids"])
-                start = len(tiny_base.tokenizer(code + item.anchor)["input_ids"])
+                start = len(tiny_base.tokenizer(code)["input_ids"])  # the anchor is part of what is learned
                 nll.append(torch.nn.functional.cross_entropy(logits[start - 1 : -1], ids[start:]))
             generative.append(nll[own])
             discriminative.append(torch.nn.functional.cross_entropy(-2.0 * torch.stack(nll), torch.tensor(own)))
