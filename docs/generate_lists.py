@@ -3,12 +3,13 @@
 Run `python docs/generate_lists.py` after a change of their options; a test fails until then.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import registry
 from bench.cli.show import options
+from bench.method import Departure
 
 DOCS = Path(__file__).parent
 _END = "<!-- end -->"
@@ -26,7 +27,10 @@ def methods() -> str:
         facts += ["Learns from the suite's scorer."] if info.needs_scorer else []
         facts += [f"Needs the extra `{extra}`." for extra in info.extras]
         facts += [f"Strength: `{info.strength}`."] if info.strength else []
-        parts.append(f"### `{name}`\n\n{_sentence(info.summary)} {' '.join(facts)}\n\n{_options(kind.Config)}")
+        departures = _departures(info.departures)
+        parts.append(
+            f"### `{name}`\n\n{_sentence(info.summary)} {' '.join(facts)}\n\n{_options(kind.Config)}{departures}"
+        )
     return "## List\n\n" + "\n".join(parts)
 
 
@@ -93,6 +97,15 @@ def _options(config: Any, leave_out: tuple[str, ...] = ()) -> str:
         default = "required" if row["required"] else f"`{_default(row['default'])}`"
         cells = (f"`{row['name']}`", row["type"], default, row["description"] or "")
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _departures(departures: Sequence[Departure]) -> str:
+    if not departures:
+        return ""
+    lines = ["", "| as published | here | why |", "|---|---|---|"]
+    for one in departures:
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (one.published, one.here, one.why)) + " |")
     return "\n".join(lines) + "\n"
 
 

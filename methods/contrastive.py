@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from bench.errors import UsageError
-from bench.method import MethodInfo
+from bench.method import Departure, MethodInfo
 from methods.learning.method import AdapterConfig, TrainedMethod
 
 if TYPE_CHECKING:
@@ -66,6 +66,32 @@ class ContrastivePerplexity(TrainedMethod[ContrastiveConfig]):
         paper="Klein & Nabi, ACL 2025, arXiv 2401.08491",
         needs_sets=True,
         strength="scale",
+        departures=(
+            Departure(
+                "phi is the perplexity; tau is a factor before the exponential, and cancels",
+                "phi is the log-perplexity; tau is inside the exponential",
+                "the gradient of the perplexity vanishes for texts far from c; the authors' code does the same",
+            ),
+            Departure(
+                "the symmetric form, for all negatives",
+                "`objective=signed`: a negative likelier than the positives is pushed up past them; "
+                "`objective=paper` is the symmetric form",
+                "sets that the model sampled itself have many negatives that are likelier than c, which the "
+                "symmetric form makes likelier still",
+            ),
+            Departure(
+                "no term keeps the positives likely",
+                "`anchor_weight` 0.3",
+                "the objective does not change where all perplexities move together",
+            ),
+            Departure(
+                "sets that an uncensored language model paraphrased; LoRA of rank 64 with the output layer, one "
+                "epoch, learning rate 2.2e-5, 4-bit, 7B",
+                "sets that the model sampled itself (the suite says which); rank 16 without the output layer, 40 "
+                "steps, 5e-4",
+                "what a small model and two cores allow; the settings are searched on `tune`",
+            ),
+        ),
     )
     Config = ContrastiveConfig
 

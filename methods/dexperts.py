@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
 from methods.learning.options import TrainingConfig
 
 if TYPE_CHECKING:
@@ -60,6 +60,13 @@ class DExperts(Method[DExpertsConfig]):
         needs_sets=True,
         strength="alpha",
         strengths=(2.0, 1.0, 0.5, 3.0, 1.5),
+        departures=(
+            Departure(
+                "the experts are language models of their own, all weights trained on Jigsaw's comments for an epoch",
+                "two adapters of the base model, trained on the sets' positives and negatives",
+                "every method learns from the same texts within the same budget",
+            ),
+        ),
     )
     Config = DExpertsConfig
 

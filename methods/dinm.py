@@ -9,13 +9,7 @@ is then tuned for a few steps, so that the good texts are likely and all else st
 The original knows good texts alone (`contrast` = 0, the default). Its good text is a refusal, which the model would
 never have given: to make it likely is to change the model. Sets that the model wrote itself hold good texts that it
 gives anyway, and learning these alone does little. With `contrast` the negatives' tokens are made unlikely as well
-(Welleck et al., 2020, arXiv 1908.04319); the method is then another one. What else differs:
-
-- The original makes an edit for each harmful question, with one safe answer, and undoes it. Here one edit is made over
-  all sets: the question is how the model fares afterwards.
-- Locality is measured on the anchors' own tokens, as sets bring no unrelated questions.
-- In the authors' code the locality term has no gradient (the edited model's logits are computed without), so that the
-  likelihood alone is learned. Here it has one. Theirs is KL(base || edited), weighted 1 to the likelihood's 0.1.
+(Welleck et al., 2020, arXiv 1908.04319); the method is then another one.
 """
 
 from contextlib import contextmanager
@@ -25,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import Field, model_validator
 
 from bench.errors import UsageError
-from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
 from methods.learning.options import Budget
 
 if TYPE_CHECKING:
@@ -58,6 +52,12 @@ class DINMConfig(Budget):
     lr: float = Field(2e-3, gt=0, description="learning rate (Adam)")
     contrast: float = Field(0.0, ge=0, description="weight of the negatives' unlikelihood; 0: the original")
     locality: float = Field(1.0, ge=0, description="weight of the divergence from the base on the anchors' tokens")
+    norm_constraint: float | None = Field(
+        None,
+        gt=0,
+        description="most that any weight may change by, after each step (the authors' option, which their released "
+        "settings leave off); null: no bound",
+    )
     layer: int | None = Field(None, ge=0, le=100_000, description="layer to edit, from 0; null: the one that is found")
     scale: float = Field(
         1.0, description="strength: factor on the change of the matrix, 0 is the base", json_schema_extra=APPLY
@@ -82,6 +82,24 @@ class DINM(Method[DINMConfig]):
         paper="Wang et al., ACL 2024, arXiv 2403.14472",
         needs_sets=True,
         strength="scale",
+        departures=(
+            Departure(
+                "one edit for each harmful question, with a refusal as the good text, undone afterwards",
+                "one edit over all sets",
+                "the question is how the model fares afterwards, on all prompts",
+            ),
+            Departure(
+                "the locality term has no gradient in the authors' code; KL(base || edited), with weight 1 to the "
+                "likelihood's 0.1",
+                "KL(edited || base) with its gradient, on the anchors' own tokens, weight 1 to 1",
+                "without a gradient nothing holds the edit back; sets bring no unrelated questions",
+            ),
+            Departure(
+                "10 steps, learning rate 1e-5 to 5e-4",
+                "40 steps, 2e-3",
+                "all sets instead of one question: chosen on `tune`",
+            ),
+        ),
     )
     Config = DINMConfig
 
@@ -143,8 +161,14 @@ class DINM(Method[DINMConfig]):
             total = terms.likelihood + config.contrast * terms.contrast + config.locality * terms.locality
             return total, int(batch["attention_mask"].sum())
 
+        def bounded() -> None:
+            if config.norm_constraint is not None:
+                delta.clamp_(-config.norm_constraint, config.norm_constraint)
+
         share = config.anchors_per_step
-        tokens = descend([delta], config.lr, items, share, loss, progress=ctx.progress, name="train dinm")
+        tokens = descend(
+            [delta], config.lr, items, share, loss, after_step=bounded, progress=ctx.progress, name="train dinm"
+        )
         return delta.detach().cpu().contiguous(), tokens
 
     @contextmanager

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import MethodInfo
-from methods.learning.method import PairedConfig, TrainedMethod, required
+from bench.method import Departure, MethodInfo
+from methods.learning.method import SAME_BUDGET, PairedConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,14 @@ class DPO(TrainedMethod[DPOConfig]):
         paper="Rafailov et al., 2023, arXiv 2305.18290",
         needs_sets=True,
         strength="scale",
+        departures=(
+            SAME_BUDGET,
+            Departure(
+                "pairs that people chose between, one a prompt",
+                "the j-th positive drawn with the j-th negative drawn of an anchor",
+                "sets hold several texts of both kinds",
+            ),
+        ),
     )
     Config = DPOConfig
 

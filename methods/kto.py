@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, model_validator
 
 from bench.method import MethodInfo
-from methods.learning.method import PairedConfig, TrainedMethod, required
+from methods.learning.method import SAME_BUDGET, PairedConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,7 @@ class KTO(TrainedMethod[KTOConfig]):
         paper="Ethayarajh et al., 2024, arXiv 2402.01306",
         needs_sets=True,
         strength="scale",
+        departures=(SAME_BUDGET,),
     )
     Config = KTOConfig
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
 from methods.learning.options import Budget
 
 if TYPE_CHECKING:
@@ -56,6 +56,19 @@ class LMSteer(Method[LMSteerConfig]):
         paper="Han et al., 2024, arXiv 2305.12798",
         needs_sets=True,
         strength="steer",
+        departures=(
+            Departure(
+                "a second matrix, switched on for all texts, takes up what sets the corpus apart from the model's "
+                "own writing",
+                "none",
+                "sets that the model wrote itself do not differ so",
+            ),
+            Departure(
+                "1,000 steps of 32 texts",
+                "40 steps of up to 16 texts",
+                "all methods of a table have the same budget",
+            ),
+        ),
     )
     Config = LMSteerConfig
 

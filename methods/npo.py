@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import MethodInfo
-from methods.learning.method import UnlearningConfig, UnlearningMethod, required
+from bench.method import Departure, MethodInfo
+from methods.learning.method import SAME_BUDGET, UnlearningConfig, UnlearningMethod, required
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,14 @@ class NPO(UnlearningMethod[NPOConfig]):
         paper="Zhang et al., 2024, arXiv 2404.05868",
         needs_sets=True,
         strength="scale",
+        departures=(
+            SAME_BUDGET,
+            Departure(
+                "the retain term is over data that has nothing to do with what is forgotten",
+                "the log-perplexity of the positives",
+                "sets bring no other texts",
+            ),
+        ),
     )
     Config = NPOConfig
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from bench.method import MethodInfo
-from methods.learning.method import PairedConfig, TrainedMethod, required
+from bench.method import Departure, MethodInfo
+from methods.learning.method import SAME_BUDGET, PairedConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +36,19 @@ class ORPO(TrainedMethod[ORPOConfig]):
         paper="Hong et al., 2024, arXiv 2403.07691",
         needs_sets=True,
         strength="scale",
+        departures=(
+            SAME_BUDGET,
+            Departure(
+                "weight 0.1",
+                "weight 1",
+                "chosen on `tune`",
+            ),
+            Departure(
+                "the authors' code counts the anchor's tokens in the likelihood term",
+                "the text's alone, as the paper's equation; `likelihood=all` is the code's",
+                "on toxic anchors the code's form teaches toxicity",
+            ),
+        ),
     )
     Config = ORPOConfig
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -54,6 +54,23 @@ class Preadd(Method[PreaddConfig]):
         paper="Pei et al., 2023, arXiv 2307.03214",
         strength="alpha",
         strengths=(-0.2, -1.0, -0.5, -0.1, -1.5),
+        departures=(
+            Departure(
+                "the prefix ends in a line break and a space, and prefix and prompt are tokenised as one text",
+                "the prompt's own tokens follow the prefix",
+                "both readings see the same tokens, without which a text would have no likelihood",
+            ),
+            Departure(
+                "nucleus or top-k of the base model before mixing, where any",
+                "the suite's nucleus of the mixed distribution; `filter_p` filters before mixing",
+                "all methods of a table decode alike",
+            ),
+            Departure(
+                "alpha -1",
+                "alpha -0.2",
+                "-1 nearly doubles the perplexity of plain text of a small model: chosen on `tune`",
+            ),
+        ),
     )
     Config = PreaddConfig
 

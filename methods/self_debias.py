@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -74,6 +74,23 @@ class SelfDebias(Method[SelfDebiasConfig]):
         paper="Schick et al., 2021, arXiv 2103.00453",
         strength="decay",
         strengths=(10.0, 50.0, 5.0, 20.0, 2.0),
+        departures=(
+            Departure(
+                "beam search with 3 beams",
+                "sampling, as the suite decodes",
+                "all methods of a table decode alike, and beams give one continuation a prompt",
+            ),
+            Departure(
+                "six announcements",
+                "two (toxicity, profanity)",
+                "each costs a reading of every token; `attributes` takes all six",
+            ),
+            Departure(
+                "decay 50",
+                "decay 10",
+                "50 raises the perplexity of plain text by half: chosen on `tune`",
+            ),
+        ),
     )
     Config = SelfDebiasConfig
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.learning.method import AdapterConfig, TrainedMethod
+from methods.learning.method import SAME_BUDGET, AdapterConfig, TrainedMethod
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +33,7 @@ class SFT(TrainedMethod[SFTConfig]):
         paper="maximum likelihood",
         needs_sets=True,
         strength="scale",
+        departures=(SAME_BUDGET,),
     )
     Config = SFTConfig
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import MethodInfo
-from methods.learning.method import UnlearningConfig, UnlearningMethod
+from bench.method import Departure, MethodInfo
+from methods.learning.method import SAME_BUDGET, UnlearningConfig, UnlearningMethod
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,19 @@ class SimNPO(UnlearningMethod[SimNPOConfig]):
         paper="Fan et al., 2024, arXiv 2410.07163",
         needs_sets=True,
         strength="scale",
+        departures=(
+            SAME_BUDGET,
+            Departure(
+                "beta 4.5 with a margin (in the benchmarks that use it)",
+                "beta 0.5, no margin",
+                "at 4.5 the gradient is 0 at the base model: chosen on `tune`",
+            ),
+            Departure(
+                "the retain term is over data that has nothing to do with what is forgotten",
+                "the log-perplexity of the positives",
+                "sets bring no other texts",
+            ),
+        ),
     )
     Config = SimNPOConfig
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import MethodInfo
-from methods.learning.method import PairedConfig, TrainedMethod
+from methods.learning.method import SAME_BUDGET, PairedConfig, TrainedMethod
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,7 @@ class SimPO(TrainedMethod[SimPOConfig]):
         paper="Meng et al., 2024, arXiv 2405.14734",
         needs_sets=True,
         strength="scale",
+        departures=(SAME_BUDGET,),
     )
     Config = SimPOConfig
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -65,6 +65,23 @@ class Steering(Method[SteeringConfig]):
         paper="Rimsky et al., 2024, arXiv 2312.06681",
         needs_sets=True,
         strength="multiplier",
+        departures=(
+            Departure(
+                "pairs of answers that differ in one letter; the state at that letter",
+                "free texts; the mean state over a text's tokens (`position=last`: at its last token)",
+                "sets hold texts that differ all along",
+            ),
+            Departure(
+                "the layer is searched; the vector is added after the prompt's end",
+                "the middle layer; the vector is added at every position",
+                "one setting for every model; a likelihood needs the same edit at all positions",
+            ),
+            Departure(
+                "multiplier 1 (of 7B, at the searched layer)",
+                "multiplier 3",
+                "chosen on `tune`",
+            ),
+        ),
     )
     Config = SteeringConfig
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import APPLY, MethodInfo
+from bench.method import APPLY, Departure, MethodInfo
 from methods.learning.method import AdapterConfig, TrainedMethod
 
 if TYPE_CHECKING:
@@ -46,6 +46,18 @@ class TaskArithmetic(TrainedMethod[TaskArithmeticConfig]):
         paper="Ilharco et al., 2023, arXiv 2212.04089",
         needs_sets=True,
         strength="scale",
+        departures=(
+            Departure(
+                "all weights are trained on toxic comments",
+                "a LoRA adapter is trained on the sets' negatives",
+                "every method learns from the same texts with an adapter of the same shape",
+            ),
+            Departure(
+                "the scale is searched for each model",
+                "scale 0.5",
+                "chosen on `tune`",
+            ),
+        ),
     )
     Config = TaskArithmeticConfig
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import MethodInfo
-from methods.learning.method import PairedConfig, TrainedMethod, required
+from bench.method import Departure, MethodInfo
+from methods.learning.method import SAME_BUDGET, PairedConfig, TrainedMethod, required
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,14 @@ class Unlikelihood(TrainedMethod[UnlikelihoodConfig]):
         paper="Welleck et al., 2020, arXiv 1908.04319",
         needs_sets=True,
         strength="scale",
+        departures=(
+            SAME_BUDGET,
+            Departure(
+                "the tokens made unlikely are those that the model repeats",
+                "all tokens of the negatives",
+                "the question is toxicity, not repetition",
+            ),
+        ),
     )
     Config = UnlikelihoodConfig
 

@@ -3,7 +3,7 @@
 import shutil
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 _MAX_WIDTH = 100
+_APART = ("name", "summary", "options", "departures")
+"""Facts that a page does not show as a line of `key  value`."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,12 @@ def _method(name: str) -> Facts:
         "inputs": dict(info.inputs),
         "from": registry.origin("methods", name),
     }
+
+
+def _method_page(name: str) -> Facts:
+    """Facts on a method with its options and where it departs from what was published."""
+    departures = [asdict(departure) for departure in registry.load("methods", name).info.departures]
+    return _with_options("methods", _method)(name) | {"departures": departures}
 
 
 def _task(name: str) -> Facts:
@@ -186,7 +194,7 @@ def _hang(head: str, text: str) -> str:
 def _page(facts: Facts, how: str) -> str:
     """All facts on one choice; `how` says how its options are set."""
     lines = [_hang(facts["name"], facts["summary"]), ""]
-    known = [(key, value) for key, value in facts.items() if key not in ("name", "summary", "options") and value != ""]
+    known = [(key, value) for key, value in facts.items() if key not in _APART and value != ""]
     width = max(len(key) for key, _ in known)
     lines += [_hang(f"  {key.replace('_', ' '):<{width}}", _value(value)) for key, value in known]
     options = facts.get("options", [])
@@ -196,6 +204,12 @@ def _page(facts: Facts, how: str) -> str:
         lines.append(_hang(f"  {option['name']}", f"{option['type']}; {default}"))
         if option["description"]:
             lines.append(_hang("     ", option["description"]))
+    departures = facts.get("departures", [])
+    lines += ["", "Where it departs from its authors' paper or code:"] if departures else []
+    for departure in departures:
+        lines.append(_hang("  published", departure["published"]))
+        lines.append(_hang("  here     ", departure["here"]))
+        lines.append(_hang("  why      ", departure["why"]))
     return "\n".join(lines)
 
 
@@ -221,7 +235,7 @@ methods = _sub_app(
         help="Ways to edit a model or its decoding.",
         columns=("name", "kind", "strength", "summary"),
         ls=lambda: _rows("methods", _method),
-        show=_with_options("methods", _method),
+        show=_method_page,
         render=partial(_page, how="--set NAME=VALUE"),
     )
 )

@@ -111,7 +111,7 @@ class Gedi(Method[GediConfig]):
             Departure(
                 "omega 30, class_bias 2 for detoxification",
                 "omega 5, class_bias 0",
-                "chosen on `tune` (see [How the defaults were chosen](settings.md)); class_bias was not searched",
+                "chosen on `tune`; class_bias was not searched",
             ),
             Departure(
                 "repetition penalty 1.2 on the base model's logits",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from bench.errors import MissingError
-from bench.method import MethodInfo, RunContext
+from bench.method import Departure, MethodInfo, RunContext
 from methods.learning.method import AdaptedMethod, Scaled
 from methods.learning.options import LoraOptions, Steps
 
@@ -39,6 +39,23 @@ class GRPO(AdaptedMethod[GRPOConfig]):
         needs_scorer=True,
         extras=("rl",),
         strength="scale",
+        departures=(
+            Departure(
+                "a divergence from the base model is in the loss (beta above 0)",
+                "beta 0",
+                "TRL's default",
+            ),
+            Departure(
+                "the reward is a model's that was trained for it",
+                "the suite's scorer, of the continuation alone",
+                "it is the attribute that the suite measures: so the scorer is learned directly",
+            ),
+            Departure(
+                "all weights, thousands of prompts",
+                "an adapter of the shape that all have, 32 steps",
+                "all methods of a table have the same budget",
+            ),
+        ),
     )
     Config = GRPOConfig
 

@@ -17,6 +17,7 @@ def descend(
     share: int,
     loss: Callable[[Sequence[Item]], tuple[torch.Tensor, int]],
     *,
+    after_step: Callable[[], None] | None = None,
     progress: Progress,
     name: str,
 ) -> int:
@@ -28,6 +29,7 @@ def descend(
         items: What is learned from.
         share: Items of one step.
         loss: From a step's items to the loss, 0-d, and the number of tokens learned from.
+        after_step: Called without gradients after each step, to keep the parameters within bounds.
         progress: Where to report.
         name: What the bar says.
 
@@ -48,6 +50,9 @@ def descend(
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
+            if after_step:
+                with torch.no_grad():
+                    after_step()
             tokens += seen
             bar.advance()
     return tokens

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import Field, model_validator
 
-from bench.method import APPLY, Artifact, Method, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, RunContext
 from bench.spec import Spec
 from methods.learning.options import TrainingConfig
 
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
     from methods.learning.batches import Likelihoods
+
+
+SAME_BUDGET = Departure(
+    "all weights, or an adapter of the authors' own shape, for epochs over their data, with a learning rate for it",
+    "a LoRA adapter of one shape, 40 steps on the sets, with a learning rate chosen on `tune`",
+    "all methods of a table learn from the same texts with the same adapter, so that the loss is what differs",
+)
+"""What sets every loss of this table apart from its paper."""
 
 
 class Scaled(Spec):

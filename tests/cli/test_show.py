@@ -96,6 +96,15 @@ def test_a_method_shows_every_option(call):
     assert max(map(len, page.splitlines())) <= 80
 
 
+def test_a_method_shows_where_it_departs_from_what_was_published(call):
+    facts = json.loads(call("methods", "show", "gedi", "--json"))
+    assert all(set(one) == {"published", "here", "why"} for one in facts["departures"])
+    page = " ".join(call("methods", "show", "gedi").split())
+    assert facts["departures"]
+    assert all(one[key] in page for one in facts["departures"] for key in one)
+    assert "departs" not in call("methods", "show", "none")
+
+
 def test_a_task_shows_its_options(call):
     facts = json.loads(call("tasks", "show", "rtp", "--json"))
     assert facts["options"]

@@ -177,6 +177,12 @@ def test_it_says_what_it_is(kind, request):
     assert "\n" not in info.summary
     assert info.paper or info.kind == "none"
     assert kind.__doc__
+    for departure in info.departures:
+        assert departure.published and departure.here and departure.why
+        assert "\n" not in departure.published + departure.here + departure.why
+    # Somebody's paper names data, a budget and a decoding that cannot all be those of a table of many methods.
+    if "arXiv" in info.paper and info.name != "prompt" and kind.__module__.startswith("methods."):
+        assert info.departures
 
 
 def test_every_option_is_described_and_has_a_default_unless_it_names_an_input(kind, inputs):

@@ -54,6 +54,28 @@ def policy_logits(policy: Policy, text: str = TEXT, *, sampling: bool = False) -
     return policy.forward(ids, torch.ones_like(ids), sampling=sampling)[0][0]
 
 
+def test_rules_hold_over_a_prompt_and_the_text_that_follows(apply, tiny_base, tiny_sets):
+    """What is sampled token by token after a prompt has the logits that the rule gives the whole text."""
+    methods: list[tuple[Method[Any], Any]] = [
+        (Preadd(PreaddConfig(alpha=-0.7)), None),
+        (SelfDebias(SelfDebiasConfig(decay=20.0)), None),
+        (PromptMethod(PromptConfig(text="She asked", strength=2.0)), None),
+        (DExperts(DExpertsConfig(**TRAINING)), tiny_sets),
+        (Gedi(GediConfig(omega=10.0, **TRAINING)), tiny_sets),
+    ]
+    for method, sets in methods:
+        policy = apply(method, sets, folder=method.info.name)
+        ids = tiny_base.tokenizer(TEXT)["input_ids"]
+        whole = policy_logits(policy)
+        prompt = torch.tensor([ids[:5]])
+        logits, cache = policy.forward(prompt, torch.ones_like(prompt), logits_to_keep=1)
+        assert torch.allclose(logits[0, -1], whole[4], atol=1e-4), method.info.name
+        for place in range(5, len(ids)):
+            mask = torch.ones(1, place + 1, dtype=torch.int64)
+            logits, cache = policy.forward(torch.tensor([[ids[place]]]), mask, cache)
+            assert torch.allclose(logits[0, -1], whole[place], atol=1e-4), method.info.name
+
+
 def old_nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
     """What remains of one position's logits, by sorting all of them: everything after the mass is reached goes."""
     order = logits.argsort(descending=True)

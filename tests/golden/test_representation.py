@@ -338,6 +338,18 @@ def test_dinm_edits_one_matrix(tiny_base, tiny_sets, tmp_path):
             assert torch.equal(value, own[name] + 0.5 * delta if name == MATRIX else own[name])
 
 
+@pytest.mark.parametrize("bound", [1e-3, 4e-3])
+def test_dinm_keeps_every_weight_within_the_bound(tiny_base, tiny_sets, tmp_path, bound):
+    """The authors clamp each weight to within so much of its own value, after each step."""
+    largest = []
+    for limit in (None, bound):
+        (folder := tmp_path / str(limit)).mkdir()
+        made(DINM(DINMConfig(steps=4, layer=1, lr=2e-3, norm_constraint=limit)), tiny_base, tiny_sets, folder)
+        largest.append(float(load_file(folder / "dinm.safetensors")["delta"].abs().max()))
+    assert largest[0] > bound
+    assert largest[1] == pytest.approx(bound)
+
+
 # --- task arithmetic ---
 
 

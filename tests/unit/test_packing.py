@@ -96,6 +96,26 @@ def test_prefixes_and_mismatched_texts_are_packed_too(tiny_base):
     assert torch.allclose(ours.mismatched, plain.mismatched, atol=1e-4)
 
 
+@pytest.mark.parametrize("row", [12, 512])
+def test_whole_texts_stand_after_the_prefixes(tiny_base, monkeypatch, row):
+    """The anchor is then part of the text, and of its likelihood; a long pack is parted."""
+    monkeypatch.setattr(packing, "_ROW", row)
+    prefixes = ((5, 6, 7), (8, 9))
+    with torch.no_grad():
+        ours, plain = (
+            scored(tiny_base, packed=packed, prefixes=prefixes, whole=True, prompts=False) for packed in (True, False)
+        )
+        apart = scored(tiny_base, packed=False, prefixes=prefixes, prompts=True)
+    assert torch.allclose(ours.logprob, plain.logprob, atol=1e-4)
+    assert ours.tokens.tolist() == plain.tokens.tolist()
+    assert apart.prompt_logprob is not None and apart.prompt_tokens is not None
+    inside = torch.tensor([len(prefixes[n // 11]) - 1 for n in range(22)])  # of the prefix, which is no text
+    assert (plain.tokens - apart.tokens == apart.prompt_tokens - inside).all()
+    anchored = apart.prompt_tokens > inside
+    assert (plain.logprob < apart.logprob)[anchored].all()
+    assert torch.allclose(plain.logprob[~anchored], apart.logprob[~anchored], atol=1e-4)
+
+
 def test_a_prompt_is_read_once():
     """And a text's last token is not read at all, as it predicts nothing."""
     rows = [([1, 2, 3], [4, 5]), ([1, 2, 3], [6, 7, 8]), ([1, 2], [9]), ([1, 2, 3], [4])]
