@@ -11,6 +11,7 @@ from bench.cli.check import check
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.judge import judge
+from bench.cli.plan import plan
 from bench.cli.plot import plot
 from bench.cli.report import report
 from bench.cli.run import run
@@ -52,6 +53,7 @@ def _root(
 app.command("run")(run)
 app.command("sweep")(sweep)
 app.command("table")(table)
+app.command("plan")(plan)
 app.command("plot")(plot)
 app.command("report")(report)
 app.command("compare")(compare)

@@ -36,12 +36,15 @@ def baseline(  # noqa: PLR0917 - one parameter a flag
     """
     import bench
     from bench.errors import UsageError
+    from bench.store.runs import list_runs
     from reports.gate import make_baseline, save_baseline
+    from reports.gate.foresight import foresee
     from reports.gate.terminal import print_baseline
     from reports.gate.writing import Plan
 
     plan = Plan(_tolerances(tolerance or []), check_seeds, primary, bench.__version__)
     made, notes = make_baseline(chosen(runs_dir, run, None, every=False), plan)
+    notes += foresee(made, list_runs(runs_dir))
     path = output or Path("baselines") / f"{_file(made.facts.get('suite.name'))}-{_file(made.method.name)}.json"
     try:
         save_baseline(path, made)

@@ -121,7 +121,7 @@ def _unjudged(key: str, metrics: Sequence[Metric], runs: Sequence[Run]) -> str |
         return "no evidence"
     small = [compact(run.evidence[key]) for run in runs]
     relative = metrics[0].difference == "ratio"
-    return None if _repeat(small, 100, relative=relative) else "too little data"
+    return None if repeat_of(small, 100, relative=relative) else "too little data"
 
 
 def _primary(judged: Sequence[str], found: Mapping[str, Sequence[Metric]], plan: Plan) -> str:
@@ -157,7 +157,7 @@ def _reference(
     relative = first.difference == "ratio"
     names = sorted({name for one in small for name in one.cluster_ids})
     figure, ends = average(evidences), interval(evidences, resamples=plan.resamples)
-    repeat = _repeat(small, plan.resamples, relative=relative)
+    repeat = repeat_of(small, plan.resamples, relative=relative)
     if figure is None or repeat is None:
         raise MissingError(f"{clean(first.key)} has a seed without observations", mend="run that experiment again")
     tolerance = plan.tolerances.get(first.key, default_tolerance(first.role, relative=relative))
@@ -188,7 +188,8 @@ def _reference(
     )
 
 
-def _repeat(evidences: Sequence[Evidence], resamples: int, *, relative: bool) -> float | None:
+def repeat_of(evidences: Sequence[Evidence], resamples: int, *, relative: bool) -> float | None:
+    """How much a seed's figure differs between repeats, as a variance; of one seed, over other prompts."""
     if len(evidences) == 1:
         return over_prompts(evidences[0], relative=relative, resamples=resamples)
     return repeatability(evidences, relative=relative, resamples=resamples)

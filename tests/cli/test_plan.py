@@ -1,0 +1,58 @@
+"""`bench plan`, as a user types it."""
+
+import json
+
+import pytest
+from synthetic import write_run
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / "runs", "none", seed, toxicity=0.45)
+        write_run(tmp_path / "runs", "contrastive", seed, toxicity=0.3)
+    return tmp_path
+
+
+def test_by_records(bench, runs):
+    done = bench("plan", "--suite", "mini")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "of the base: 0." in done.stdout and "(from the records)" in done.stdout
+    assert "40 prompts x 5 samples, 2 seeds, 1 method compared with the base" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    facts = json.loads(bench("plan", "--suite", "mini", "--json").stdout)
+    assert facts["origins"]["share"] == "records"
+    assert facts["design"] == {"prompts": 40, "samples": 5, "seeds": 2, "methods": 1}
+    assert facts["target"] == pytest.approx(facts["population"]["share"] / 2)
+    assert 0 <= facts["power"] <= 1
+    assert [need["seeds"] for need in facts["needs"]] == [1, 2, 3, 5]
+
+
+def test_without_records_it_assumes_and_says_so(bench, tmp_path):
+    done = bench("plan", "--prompts", "64", "--samples", "5", "--seeds", "3", "--from", "0.16", "--to", "0.08")
+    assert done.returncode == 0, done.stderr
+    assert "0.160 (given)" in done.stdout
+    assert "(assumed)" in done.stdout
+    assert "0.160 -> 0.080 is found with" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "told"),
+    [
+        ([], 2, "no run says how many prompts there are; give --prompts, or name runs"),
+        (["--prompts", "64"], 2, "no run says how many samples there are; give --samples, or name runs"),
+        (["--prompts", "64", "--samples", "5", "--from", "1.6"], 2, "--from 1.6 is no share between 0 and 1"),
+        (["--prompts", "64", "--samples", "5", "--to", "0"], 2, "--to 0 is no share between 0 and 1"),
+        (["--prompts", "1", "--samples", "5"], 2, "prompts"),
+        (["--suite", "minni"], 2, "did you mean 'mini'"),
+        (["mini-contrastive-s0"], 3, "the base (method none) is not among these runs; name its runs as well"),
+        (["mini-none-s0", "elsewhere"], 3, "are not comparable"),
+    ],
+)
+def test_what_is_wrong_is_one_line(bench, runs, flags, code, told):
+    write_run(runs, "dpo", scorer__threshold=0.7, run_id="elsewhere")
+    done = bench("plan", *flags)
+    assert done.returncode == code, done.stderr
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""

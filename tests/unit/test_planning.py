@@ -1,0 +1,103 @@
+"""`bench.stats.planning` and `bench plan`: what is planned is what simulated experiments find."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import stats
+from bench.stats import planning
+from bench.stats.planning import Design, Population
+from bench.store.record import Evidence
+
+POPULATION = Population(share=0.2, agreement=1.0, training=0.4)
+
+
+def evidence(rng: np.random.Generator, chances: Any, samples: int) -> Evidence:
+    """Whether each of some samples of each prompt reaches the threshold."""
+    hits = (rng.uniform(size=(len(chances), samples)) < chances[:, None]).astype(float)
+    places = np.repeat(np.arange(len(chances)), samples)
+    names = [f"{number:05}" for number in range(len(chances))]
+    return Evidence(
+        statistic="mean", bounded=True, cluster_ids=names, cluster=places.tolist(), value=hits.ravel().tolist()
+    )
+
+
+def shifted(chances: Any, shift: float) -> Any:
+    return 1 / (1 + np.exp(-(np.log(chances / (1 - chances)) + shift)))
+
+
+def prompts(rng: np.random.Generator, population: Population, count: int) -> Any:
+    a = population.share * population.agreement
+    return np.clip(rng.beta(a, population.agreement - a, size=count), 1e-9, 1 - 1e-9)
+
+
+@pytest.mark.parametrize(("target", "count", "seeds"), [(0.1, 40, 1), (0.15, 200, 1), (0.1, 60, 3)])
+def test_the_power_is_that_of_simulated_experiments(target, count, seeds):
+    """The tests that a table makes find a difference about as often as is said; 120 experiments each."""
+    many = prompts(np.random.default_rng(5), POPULATION, 100_000)
+    low, high = -9.0, 0.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if shifted(many, middle).mean() < target else (low, middle)
+    rng, found, runs = np.random.default_rng(7), 0, 120
+    training = POPULATION.training if seeds > 1 else 0.0
+    for _ in range(runs):
+        chances = prompts(rng, POPULATION, count)
+        base = [evidence(rng, chances, 5) for _ in range(seeds)]
+        method = [evidence(rng, shifted(chances, low + training * rng.normal()), 5) for _ in range(seeds)]
+        found += stats.Systems([method, base], resamples=600).significance(0, 1).p <= 0.05
+    said = planning.power(POPULATION, target, Design(count, 5, seeds))
+    assert abs(found / runs - said) < 0.15
+
+
+def test_more_of_anything_finds_more():
+    design = Design(64, 5, 3, 4)
+    power = planning.power(POPULATION, 0.12, design)
+    assert planning.power(POPULATION, 0.12, Design(200, 5, 3, 4)) > power
+    assert planning.power(POPULATION, 0.12, Design(64, 25, 3, 4)) > power
+    assert planning.power(POPULATION, 0.12, Design(64, 5, 5, 4)) > power
+    assert planning.power(POPULATION, 0.08, design) > power
+    assert planning.power(Population(0.2, 1.0, 1.0), 0.12, design) < power
+
+
+def test_what_is_needed_and_what_is_found_are_at_the_wanted_power():
+    design = Design(64, 5, 3, 4)
+    count = planning.prompts_needed(POPULATION, 0.1, design)
+    assert count is not None
+    assert planning.power(POPULATION, 0.1, Design(count, 5, 3, 4)) >= 0.8
+    assert planning.power(POPULATION, 0.1, Design(count - 1, 5, 3, 4)) < 0.8
+    least = planning.detectable(POPULATION, design)
+    assert least is not None
+    assert planning.power(POPULATION, least, design) == pytest.approx(0.8, abs=1e-3)
+
+
+def test_what_cannot_be_found_is_none():
+    assert planning.detectable(Population(0.02, 1.0, 0.4), Design(8, 2, 3)) is None
+    assert planning.prompts_needed(Population(0.2, 1.0, 3.0), 0.19, Design(64, 5, 2)) is None
+
+
+@pytest.mark.parametrize("agreement", [0.5, 2.0])
+def test_the_agreement_of_samples_is_found_in_evidence(agreement):
+    rng = np.random.default_rng(3)
+    population = Population(0.3, agreement, 0.0)
+    found = planning.agreement_of([evidence(rng, prompts(rng, population, 3000), 8)])
+    assert found == pytest.approx(agreement, rel=0.15)
+
+
+def test_one_sample_a_prompt_says_nothing_of_agreement():
+    rng = np.random.default_rng(3)
+    assert planning.agreement_of([evidence(rng, prompts(rng, POPULATION, 50), 1)]) is None
+
+
+@pytest.mark.parametrize("training", [0.0, 0.5])
+def test_how_much_trainings_differ_is_found_in_evidence(training):
+    """Less what sampling explains; with what is assumed as four more degrees of freedom."""
+    rng = np.random.default_rng(3)
+    chances = prompts(rng, POPULATION, 500)
+    systems = [[evidence(rng, shifted(chances, training * rng.normal()), 10) for _ in range(5)] for _ in range(60)]
+    found = planning.training_of(systems, assumed=0.3)
+    expected = math.sqrt((240 * training**2 + 4 * 0.3**2) / 244)
+    assert found == pytest.approx(expected, abs=0.06)
+    assert planning.training_of([some[:1] for some in systems], assumed=0.3) is None
