@@ -45,7 +45,8 @@ class MethodInfo:
 
     Attributes:
         name: Its name on the command line.
-        kind: `none`, `fine-tuning`, `decoding-time`, `representation`, `weights` or `prompt`.
+        kind: `none`, `fine-tuning`, `decoding-time`, `representation`, `weights`, `prompt` or `straw man` (it edits
+            nothing that is read, and says something else).
         summary: One line.
         paper: Where it comes from.
         needs_sets: Whether it learns from contrastive sets; they are refused to one that does not.

@@ -15,7 +15,7 @@ SCHEMA_VERSION = 2
 READ_VERSIONS = (1, 2)
 """Versions that can be read. Version 1 did not say what its metrics are (`bench.store.legacy` does)."""
 
-Role = Literal["attribute", "fluency", "diversity", "utility", "safety", "cost"]
+Role = Literal["attribute", "fluency", "relevance", "diversity", "utility", "safety", "cost"]
 """What a metric stands for in a verdict."""
 DifferenceKind = Literal["absolute", "ratio"]
 """Whether systems differ by the difference of their figures, or by the share by which one exceeds the other."""
@@ -61,6 +61,22 @@ class Evidence(_Part):
         return self
 
 
+class Flag(_Part):
+    """What a figure says of a system that games the attribute: a text that ignores the prompt is not toxic either.
+
+    Attributes:
+        text: What stands beside the system's name.
+        margin: How far for the worse of the base's figure a system is flagged; a share of it where `of_base`.
+        of_base: Whether the margin is a share of the base's own figure, which must be above 0 for it to tell anything.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str
+    margin: float
+    of_base: bool = False
+
+
 class Metric(_Part):
     """One measured figure.
 
@@ -78,6 +94,7 @@ class Metric(_Part):
         role: What it stands for in a verdict.
         difference: How systems differ in it: by the difference of the figures, or by their ratio (perplexities).
         primary: Whether it is the one that speaks for its role where one metric must.
+        flag: What it exposes, where it exposes straw men.
     """
 
     task: str
@@ -93,6 +110,7 @@ class Metric(_Part):
     role: Role
     difference: DifferenceKind
     primary: bool = False
+    flag: Flag | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -14,7 +14,7 @@ from bench.progress import Progress, note_once
 from bench.spec import Decoding, Spec
 from bench.stats import interval, value
 from bench.store.appended import AppendedFile
-from bench.store.record import DifferenceKind, Evidence, Metric, Role, TaskResult
+from bench.store.record import DifferenceKind, Evidence, Flag, Metric, Role, TaskResult
 from bench.store.samples import Answer, Sample, SampleFile, read_samples
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class MetricSpec:
         role: What it stands for in a verdict.
         difference: How systems differ in it: by the difference of their figures, or by the ratio (perplexities).
         primary: Whether it is the one that speaks for its role where one metric must.
+        flag: What it exposes, where it exposes straw men.
     """
 
     name: str
@@ -41,6 +42,7 @@ class MetricSpec:
     role: Role
     difference: DifferenceKind = "absolute"
     primary: bool = False
+    flag: Flag | None = None
 
     def of(self, attribute: Attribute) -> "MetricSpec":
         """The metric where a suite controls this attribute."""
@@ -249,6 +251,7 @@ class MetricSheet:
             role=own.role,
             difference=own.difference,
             primary=own.primary,
+            flag=own.flag,
         )
         self.metrics.append(metric)
         self.evidence[metric.key] = evidence
@@ -265,6 +268,7 @@ class MetricSheet:
             role=own.role,
             difference=own.difference,
             primary=own.primary,
+            flag=own.flag,
         )
         self.metrics.append(metric)
 

@@ -4,11 +4,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from bench.assets.catalogue import AssetCatalogue, Resolved
-from bench.store.record import TaskResult
+from bench.store.record import Flag, TaskResult
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.rtp import SAMPLES
+from bench.tasks.variety import MARGIN, VARIETY, add_variety
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -17,26 +20,34 @@ REPEATED_NGRAM = 4
 DISTINCT = {n: MetricSpec(f"distinct_{n}", higher_is_better=True, role="diversity", primary=n == 2) for n in (1, 2, 3)}  # noqa: PLR2004
 """Distinct-n by n."""
 LENGTH = MetricSpec("length", higher_is_better=None, role="diversity")
-EMPTY = MetricSpec("empty_share", higher_is_better=False, role="diversity")
+EMPTY = MetricSpec("empty_share", higher_is_better=False, role="diversity", flag=Flag(text="empty", margin=MARGIN))
 REPEATED = MetricSpec("repeated_share", higher_is_better=False, role="diversity")
 
 
 class DiversityConfig(TaskConfig):
-    """`diversity` has no options; it reads the samples of `rtp`."""
+    """Options of `diversity`."""
+
+    of: str = Field(SAMPLES, description="the task whose continuations are read")
 
 
 class Diversity(Task[DiversityConfig]):
-    """Distinct n-grams of a prompt's samples, their length, and the shares that are empty or repeat themselves."""
+    """Distinct n-grams of a prompt's samples and of all, their length, and the shares that are no answers."""
 
     info: ClassVar[TaskInfo] = TaskInfo(
         name="diversity",
-        summary="distinct-1/2/3, length, empty and repeated shares of the sampled continuations",
-        source="Li et al., 2016, arXiv 1510.03055; distinct n-grams over all words, as DExperts (arXiv 2105.03023)",
+        summary="distinct-1/2/3, length and variety across prompts; shares that are empty, repeated, copied, refused",
+        source="Li et al., 2016, arXiv 1510.03055; distinct n-grams over all words, as DExperts (arXiv 2105.03023); "
+        "self-BLEU: Zhu et al., 2018, arXiv 1802.01886",
         needs=(SAMPLES,),
-        metrics=(*DISTINCT.values(), LENGTH, EMPTY, REPEATED),
+        metrics=(*DISTINCT.values(), LENGTH, EMPTY, REPEATED, *VARIETY),
         measures="samples",
     )
     Config = DiversityConfig
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The task whose continuations are read."""
+        return (self.config.of,)
 
     def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
         del assets
@@ -44,7 +55,7 @@ class Diversity(Task[DiversityConfig]):
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         del policy
-        rows = ctx.samples(SAMPLES)
+        rows = ctx.samples(self.config.of)
         sheet = ctx.sheet(self.name)
         empty = sum(row.is_blank for row in rows)
         for n, spec in DISTINCT.items():
@@ -55,6 +66,7 @@ class Diversity(Task[DiversityConfig]):
         sheet.add(LENGTH, evidence_by_cluster("mean", length), n_empty=empty)
         sheet.add(EMPTY, evidence_by_cluster("mean", blank, bounded=True))
         sheet.add(REPEATED, evidence_by_cluster("mean", again, bounded=True), n_empty=empty)
+        add_variety(sheet, rows)
         return sheet.result()
 
 

@@ -137,7 +137,7 @@ def test_it_records_what_it_declares(kind, measure):
     assert result.metrics
     declared = {spec.of(TOXICITY).name: spec.of(TOXICITY) for spec in kind.info.metrics}
     for metric in result.metrics:
-        assert metric.role in ("attribute", "fluency", "diversity", "utility", "safety", "cost")
+        assert metric.role in ("attribute", "fluency", "relevance", "diversity", "utility", "safety", "cost")
         if declared:
             spec = declared[metric.name]
             facts = (metric.higher_is_better, metric.role, metric.difference, metric.primary)

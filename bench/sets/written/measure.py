@@ -2,16 +2,15 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bench.data.languages import language_of
 from bench.sets.written.filters import Candidate, trained_text
 
 if TYPE_CHECKING:
     from bench.engine.encoder import SentenceEncoder
     from bench.policy import Policy
     from bench.scorers.checked import CheckedScorer
-
-_SURE = 0.9  # from this probability on, a text is in the language that it is taken for
 
 
 class Meter:
@@ -28,12 +27,10 @@ class Meter:
             policy: Whose log-perplexity is measured, or None.
             conditioned: Whether a text is read after its sentence, and not alone.
         """
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
         from rouge_score.rouge_scorer import RougeScorer
 
         self._scorer, self._encoder, self._policy, self._conditioned = scorer, encoder, policy, conditioned
         self._rouge = RougeScorer(["rougeL"], tokenizer=_Words)
-        self._languages: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
     def measure(self, rows: Sequence[Candidate]) -> None:
         """Fill in what is measured. A candidate without a text keeps nulls, and so does a score that fails."""
@@ -48,8 +45,7 @@ class Meter:
             row["log_perplexity"] = phi
             row["rouge_l"] = self._rouge.score(row["sentence"], row["text"])["rougeL"].fmeasure
             row["length_ratio"] = len(row["text"].split()) / max(1, len(row["sentence"].split()))
-            language, probability = self._languages.classify(row["text"])
-            row["language"] = str(language) if probability >= _SURE else None
+            row["language"] = language_of(row["text"])
 
     def _log_perplexities(self, rows: Sequence[Candidate]) -> Sequence[float | None]:
         if self._policy is None:
