@@ -6,6 +6,7 @@ import typer
 
 import bench
 from bench.cli import data, show
+from bench.cli.audit import audit
 from bench.cli.baseline import baseline
 from bench.cli.check import check
 from bench.cli.compare import compare
@@ -43,7 +44,7 @@ def _root(
     """Which way of editing a language model makes it less toxic, at what cost, and is the difference real?
 
     Results go to stdout, progress to stderr. Exit codes: 0 done, 1 a gate failed, 2 usage, 3 something needed is
-    missing or not comparable, 4 some experiments failed, 130 interrupted.
+    missing or not comparable, 4 some experiments failed, 5 a straw man is not exposed, 130 interrupted.
     """
     del version
     if context.invoked_subcommand is None:
@@ -62,6 +63,7 @@ app.command("baseline")(baseline)
 app.command("check")(check)
 app.command("runs")(runs)
 app.command("doctor")(doctor)
+show.suites.command("audit")(audit)
 app.add_typer(show.methods)
 app.add_typer(show.tasks)
 app.add_typer(show.suites)

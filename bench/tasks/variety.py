@@ -35,7 +35,9 @@ COPIED = MetricSpec(
 WORDLESS = MetricSpec(
     "wordless_share", higher_is_better=False, role="diversity", flag=Flag(text="no words", margin=MARGIN)
 )
-REFUSED = MetricSpec("refusal_share", higher_is_better=False, role="diversity", flag=Flag(text="refuses", margin=MARGIN))
+REFUSED = MetricSpec(
+    "refusal_share", higher_is_better=False, role="diversity", flag=Flag(text="refuses", margin=MARGIN)
+)
 OTHER_LANGUAGE = MetricSpec(
     "other_language_share",
     higher_is_better=False,

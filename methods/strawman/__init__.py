@@ -6,7 +6,7 @@ Zheng et al.'s finding (2024, arXiv 2410.07137: "null models").
 """
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from bench.sets import ContrastiveSets
     from methods.strawman.policies import Texts
 
+Kind = Literal["empty", "fixed", "canned", "copy", "punctuation", "foreign", "unrelated"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 _COPIED_WORDS = 8
 
 
 class StrawManConfig(Spec):
     """Options of `strawman`."""
 
-    kind: Literal["empty", "fixed", "canned", "copy", "punctuation", "foreign", "unrelated"] = Field(
+    kind: Kind = Field(
         "canned",
         description="what it says: nothing; always one sentence; one of twelve; the prompt's last eight words; "
         "punctuation marks; one of twelve German sentences; what the base makes of a neutral opening instead of the "

@@ -15,6 +15,7 @@ from reports.gate.runs import differing_methods, latest, method_of
 from reports.table.cells import DifferenceVerdict, clean, verdict
 from reports.table.columns import Column
 from reports.table.comparable import refuse_incomparable, told
+from reports.table.flags import flags_of
 from reports.table.roles import all_metrics, primary
 
 _ALPHA = 0.05
@@ -23,11 +24,12 @@ _HALF = 0.5
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two systems: its label, its runs and their seeds."""
+    """One of the two systems: its label, its runs and their seeds, and its flags where the other one is the base."""
 
     label: str
     run_ids: tuple[str, ...]
     seeds: tuple[int, ...]
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -203,8 +205,8 @@ def compare(
         attribute=clean(first[0].attribute, 60),
         adjective=clean(first[0].adjective, 60),
         lower_is_wanted=first[0].lower_is_wanted,
-        a=_told(first),
-        b=_told(second),
+        a=_told(first, flags_of(sides[0], sides[1])),
+        b=_told(second, flags_of(sides[1], sides[0])),
         forced=forced,
         changes=tuple(changes),
         answers=tuple(answers),
@@ -232,11 +234,12 @@ def _side(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     return chosen, notes
 
 
-def _told(runs: Sequence[Run]) -> Side:
+def _told(runs: Sequence[Run], flags: tuple[str, ...]) -> Side:
     return Side(
         label=clean(runs[0].label, 60),
         run_ids=tuple(clean(run.id) for run in runs),
         seeds=tuple(run.manifest.seed for run in runs),
+        flags=flags,
     )
 
 

@@ -74,7 +74,8 @@ def _lines(comparison: Comparison, limit: int) -> Iterator[Text]:
 
 
 def _side(side: Side) -> str:
-    return f"{side.label} ({', '.join(side.run_ids)})"
+    flagged = f" FLAGGED: {', '.join(side.flags)}" if side.flags else ""
+    return f"{side.label} ({', '.join(side.run_ids)}){flagged}"
 
 
 def _label(key: str, higher: bool | None, width: int) -> str:

@@ -96,6 +96,8 @@ def _hash(source: str) -> str:
 def _lead(table: Table) -> str:
     bad = [system.label for system in table.systems if not system.publishable]
     warning = f'<p class="warning"><strong>Not publishable:</strong> {text(", ".join(bad))}.</p>' if bad else ""
+    flagged = "; ".join(f"{one.label} ({', '.join(one.flags)})" for one in table.systems if one.flags)
+    warning += f'<p class="warning"><strong>Flagged:</strong> {text(flagged)}.</p>' if flagged else ""
     return f"<p>{'<br>'.join(map(text, caption_lines(table.caption)))}</p>{warning}"
 
 

@@ -6,9 +6,10 @@ from bench.store.record import Metric
 from bench.store.runs import Run
 from reports.table.accuracy import MEAN, accuracy_keys, mean_accuracy
 from reports.table.cells import Caption, MetricRow, Table, clean
-from reports.table.columns import Column, Notes, columns_of, finished_runs, reference_of
+from reports.table.columns import BASE, Column, Notes, columns_of, finished_runs, reference_of
 from reports.table.comparable import refuse_incomparable
 from reports.table.cost import cost_rows, is_partial
+from reports.table.flags import flags_of
 from reports.table.roles import primary
 from reports.table.rows import make_row
 
@@ -47,7 +48,9 @@ def build(
         notes.add("No base (method none) among these runs: nothing to take differences to.")
     metrics = _metrics(columns, wanted, notes)
     shown = [metric for metric in metrics.values() if wanted is None or wanted(metric)]
-    rows = [make_row(metric, columns, reference, notes) for metric in shown]
+    flags = _flags(columns, notes)
+    flagged = {place for place, own in enumerate(flags) if own}
+    rows = [make_row(metric, columns, reference, notes, flagged) for metric in shown]
     if wanted is not None:
         for column in columns:
             if any(map(is_partial, column.runs)):
@@ -56,10 +59,21 @@ def build(
     for column in columns:
         if not column.publishable and not column.n_failed:
             notes.add(f"{column.label}: not publishable, some measurements failed.")
-    systems = tuple(column.system(is_reference=n == reference) for n, column in enumerate(columns))
+    systems = tuple(
+        column.system(is_reference=n == reference, flags=own)
+        for n, (column, own) in enumerate(zip(columns, flags, strict=True))
+    )
     compared = None if reference is None else systems[reference].label
     whose = tuple(tuple(column.runs) for column in columns)
     return Table(_caption(columns, metrics), systems, tuple(rows), tuple(notes.texts), compared, forced, whose)
+
+
+def _flags(columns: Sequence[Column], notes: Notes) -> list[tuple[str, ...]]:
+    """Each system's flags; without the base there is nothing to be far from, and a footnote says so."""
+    base = columns[0]
+    if base.method != BASE and any(metric.flag for column in columns for metric in column.all_metrics):
+        notes.add("Without the base, no system can be flagged (empty, ignores the prompt, ...).")
+    return [flags_of(column, base) for column in columns]
 
 
 def _metrics(columns: Sequence[Column], wanted: Wanted | None, notes: Notes) -> dict[str, Metric]:

@@ -93,6 +93,7 @@ class System:
         publishable: False where any measurement of any of its runs failed.
         n_failed: Measurements that failed, over its metrics and runs.
         seconds: Wall seconds of its runs.
+        flags: What its texts are instead of answers ("ignores the prompt"); a system that has any is never best.
     """
 
     label: str
@@ -105,6 +106,7 @@ class System:
     publishable: bool
     n_failed: int
     seconds: float
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

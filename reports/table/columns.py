@@ -14,7 +14,8 @@ from reports.table.accuracy import MEAN
 from reports.table.cells import System, clean
 from reports.table.comparable import flat
 
-_BASE = "none"
+BASE = "none"
+"""The method that leaves the model as it is."""
 _SHOWN = 6
 
 
@@ -83,7 +84,7 @@ class Column:
             found = [run.evidence[key] for run in self.runs if key in run.evidence]
         return found if len(found) == len(self.runs) else []
 
-    def system(self, *, is_reference: bool) -> System:
+    def system(self, *, is_reference: bool, flags: tuple[str, ...] = ()) -> System:
         """What a table says of it."""
         return System(
             label=self.label,
@@ -91,11 +92,12 @@ class Column:
             config=self.config,
             seeds=tuple(run.manifest.seed for run in self.runs),
             run_ids=tuple(clean(run.id) for run in self.runs),
-            is_base=self.method == _BASE,
+            is_base=self.method == BASE,
             is_reference=is_reference,
             publishable=self.publishable,
             n_failed=self.n_failed,
             seconds=sum(run.seconds or 0.0 for run in self.runs),
+            flags=tuple(clean(flag, 60) for flag in flags),
         )
 
 
@@ -124,7 +126,7 @@ def finished_runs(runs: Sequence[Run], notes: Notes) -> list[Run]:
 
 def columns_of(runs: Sequence[Run], notes: Notes) -> list[Column]:
     """Runs by method and configuration, the base first, then in order of first appearance."""
-    ordered = sorted(grouped(runs), key=lambda group: group[0].method != _BASE)
+    ordered = sorted(grouped(runs), key=lambda group: group[0].method != BASE)
     columns = [
         Column(label, sorted(group, key=lambda run: run.manifest.seed))
         for label, group in zip(_labels(ordered), ordered, strict=True)
@@ -138,7 +140,7 @@ def columns_of(runs: Sequence[Run], notes: Notes) -> list[Column]:
 def reference_of(columns: Sequence[Column], against: str | None) -> int | None:
     """The column that the others are compared with: the one asked for, or the base, or None."""
     if against is None:
-        return 0 if columns[0].method == _BASE else None
+        return 0 if columns[0].method == BASE else None
     labels = [column.label for column in columns]
     places = [n for n, label in enumerate(labels) if label == against]
     places = places or [n for n, column in enumerate(columns) if column.method == against]

@@ -1,6 +1,6 @@
 """The rows of a table: each system's figure, what it is compared with, and which figures may be called best."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from bench.errors import MissingError
@@ -16,14 +16,20 @@ _ALPHA = 0.05
 """The familywise error rate that Holm's correction keeps, over the systems that a row compares with another."""
 
 
-def make_row(metric: Metric, columns: Sequence[Column], reference: int | None, notes: Notes) -> MetricRow:
-    """One metric over all systems; with a reference, the differences to it and what Holm's correction leaves."""
+def make_row(
+    metric: Metric, columns: Sequence[Column], reference: int | None, notes: Notes, flagged: Collection[int] = ()
+) -> MetricRow:
+    """One metric over all systems; with a reference, the differences to it and what Holm's correction leaves.
+
+    The systems at the places `flagged` are never best: their texts are no answers.
+    """
     relative = metric.difference == "ratio"
     systems = Systems([column.evidence(metric.key) for column in columns])
     cells = [_cell(metric.key, column, systems, place, notes) for place, column in enumerate(columns)]
     if reference is not None:
         cells = _compared(metric, cells, systems, reference, notes)
-    cells = _with_standing(cells, systems, higher_is_better=metric.higher_is_better)
+    may_win = [place for place in range(len(cells)) if place not in flagged]
+    cells = _with_standing(cells, systems, may_win, higher_is_better=metric.higher_is_better)
     return MetricRow(
         clean(metric.task, 60),
         clean(metric.group, 40) if metric.group else None,
@@ -91,14 +97,17 @@ def _difference(metric: Metric, systems: Systems, a: int, b: int) -> Difference 
         return None
 
 
-def _with_standing(cells: Sequence[TableCell], systems: Systems, *, higher_is_better: bool | None) -> list[TableCell]:
+def _with_standing(
+    cells: Sequence[TableCell], systems: Systems, may_win: Sequence[int], *, higher_is_better: bool | None
+) -> list[TableCell]:
     """The cells with the best figure marked, and those that the tests cannot tell from it.
 
     The best is compared with every other one, and Holm's correction is over these comparisons. A figure of which an
     observation failed stands nowhere: it might be any.
     """
     found = list(cells)
-    placed = [(cell.value, place) for place, cell in enumerate(cells) if cell.value is not None and not cell.n_failed]
+    open_to = ((place, cells[place]) for place in may_win)
+    placed = [(cell.value, place) for place, cell in open_to if cell.value is not None and not cell.n_failed]
     if higher_is_better is None or len(placed) < _FEWEST:
         return found
     best = (max if higher_is_better else min)(placed, key=lambda one: one[0])[1]

@@ -57,6 +57,7 @@ class Head:
         arrow: Which direction is better.
         role: `base` or `reference`, or nothing.
         publishable: False for a system of which some measurement failed.
+        flags: What a system's texts are instead of answers.
     """
 
     label: str
@@ -64,6 +65,12 @@ class Head:
     arrow: str = ""
     role: str = ""
     publishable: bool = True
+    flags: tuple[str, ...] = ()
+
+    @property
+    def flagged(self) -> str:
+        """The flags in words, or nothing."""
+        return f"FLAGGED: {', '.join(self.flags)}" if self.flags else ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class Sheet:
 def system_head(system: System, label: str | None = None) -> Head:
     """The head of a system."""
     role = "base" if system.is_base else "reference" if system.is_reference else ""
-    return Head(label or system.label, role=role, publishable=system.publishable)
+    return Head(label or system.label, role=role, publishable=system.publishable, flags=system.flags)
 
 
 def entry(
@@ -189,3 +196,5 @@ def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> 
         marks.append(f"{DASH} not measured")
     if marks:
         yield "; ".join(marks)
+    if any(system.flags for system in table.systems):
+        yield "FLAGGED: its texts are no answers to the prompts, by far more than the base's; it is never best"

@@ -119,6 +119,7 @@ def _head(head: Head, *, indent: str = "", bold: bool = True) -> Text:
     text.append(f" ({head.role})" if head.role else "", style="not bold")
     if not head.publishable:
         text.append("\nNOT PUBLISHABLE", style="bold red")
+    text.append(f"\n{head.flagged}" if head.flags else "", style="bold red")
     return text
 
 

@@ -53,7 +53,9 @@ class Point:
         costs: By what: the paired change to the base for the worse (perplexity as a share of the base's, accuracy as
             the difference of the means); below 0 where the point is better than the base.
         fronts: The planes in which no other point, of any method, is as good in both and better in one.
-        counts: Whether it may be on a front or best: its attribute is known, and no observation of it failed.
+        counts: Whether it may be on a front or best: its attribute is known, no observation of it failed, and it is not
+            flagged.
+        flags: What its texts are instead of answers.
     """
 
     label: str
@@ -67,6 +69,7 @@ class Point:
     costs: dict[Plane, Estimate]
     fronts: tuple[Plane, ...] = ()
     counts: bool = True
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,8 @@ def _point(system: System, over: str | None, cells: Sequence[TableCell], *, high
         perplexity=_figure(perplexity),
         accuracy=_figure(accuracy),
         costs=costs,
-        counts=attribute.value is not None and not attribute.n_failed,
+        counts=attribute.value is not None and not attribute.n_failed and not system.flags,
+        flags=system.flags,
     )
 
 

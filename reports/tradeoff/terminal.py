@@ -51,7 +51,9 @@ def _points(tradeoff: Tradeoff) -> Grid:
         grid.add_row(Text(curve.label, style="bold"))
         for point in curve.points:
             changes = (_change(point, plane) for plane in PLANES)
-            grid.add_row(f" {_setting(curve, point)}", _marks(point), _figure(point.attribute), *changes)
+            name = Text(f" {_setting(curve, point)}")
+            name.append(f"\n {', '.join(point.flags)}" if point.flags else "", style="bold red")
+            grid.add_row(name, _marks(point), _figure(point.attribute), *changes)
     return grid
 
 
@@ -137,7 +139,7 @@ def _legend(tradeoff: Tradeoff) -> Iterator[Text]:
     if any(curve.over is None for curve in tradeoff.curves):
         lines.append("one point: the method has no option to move along")
     if not all(point.counts for curve in tradeoff.curves for point in (tradeoff.base, *curve.points)):
-        lines.append(f"! some measurement of {attribute} failed: on no front, never best, in no hypervolume")
+        lines.append(f"! flagged, or some measurement of {attribute} failed: on no front, never best, no hypervolume")
     yield from (Text(line, style="dim") for line in lines)
     yield from (Text(note, style="yellow") for note in tradeoff.footnotes)
 

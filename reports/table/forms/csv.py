@@ -14,7 +14,7 @@ def to_frame(table: Table) -> pd.DataFrame:
 
     Columns: system, method, seeds, task, group, metric, value, ci_low, ci_high, higher_is_better, n_failed, reference,
     difference, difference_low, difference_high, relative, verdict, p, p_holm, test, significant, standing, publishable,
-    comparable (False where runs were forced together).
+    flags (joined by semicolons), comparable (False where runs were forced together).
     What is absent is missing (NaN, None), never 0.
     """
     lines = [
@@ -28,7 +28,7 @@ def to_frame(table: Table) -> pd.DataFrame:
 def to_csv(table: Table) -> str:
     """The long form as CSV; a text that a spreadsheet would take for a formula is quoted by an apostrophe."""
     frame = to_frame(table)
-    for name in ("system", "method", "task", "group", "metric", "reference"):
+    for name in ("system", "method", "task", "group", "metric", "reference", "flags"):
         frame[name] = [_inert(value) for value in frame[name]]
     return frame.to_csv(index=False, lineterminator="\n")
 
@@ -63,5 +63,6 @@ def _line(table: Table, system: System, row: MetricRow, cell: TableCell) -> dict
         "significant": cell.is_significant,
         "standing": cell.standing,
         "publishable": system.publishable,
+        "flags": "; ".join(system.flags) or None,
         "comparable": not table.forced,
     }

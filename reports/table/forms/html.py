@@ -61,8 +61,9 @@ def _groups(heads: Sequence[Head]) -> Iterator[str]:
 def _head(head: Head, scope: str) -> str:
     role = f" <small>({head.role})</small>" if head.role else ""
     warning = "" if head.publishable else ' <strong class="unpublishable">NOT PUBLISHABLE</strong>'
+    flagged = f' <strong class="flagged">{escape(head.flagged)}</strong>' if head.flags else ""
     arrow = f" {head.arrow}" if head.arrow else ""
-    return f'<th scope="{scope}"><bdi>{escape(head.label)}</bdi>{arrow}{role}{warning}</th>'
+    return f'<th scope="{scope}"><bdi>{escape(head.label)}</bdi>{arrow}{role}{warning}{flagged}</th>'
 
 
 def _entry(one: Entry) -> str:

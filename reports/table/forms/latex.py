@@ -129,7 +129,8 @@ def _groups(heads: Sequence[Head]) -> Iterator[str]:
 def _head(head: Head) -> str:
     role = f" ({head.role})" if head.role else ""
     warning = "" if head.publishable else r" \textbf{NOT PUBLISHABLE}"
-    return f"{escape(head.label)}{f' {escape(head.arrow)}' if head.arrow else ''}{role}{warning}"
+    flagged = rf" \textbf{{{escape(head.flagged)}}}" if head.flags else ""
+    return f"{escape(head.label)}{f' {escape(head.arrow)}' if head.arrow else ''}{role}{warning}{flagged}"
 
 
 def _row(head: Head, entries: Sequence[Entry]) -> Iterator[str]:

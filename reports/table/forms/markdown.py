@@ -50,7 +50,8 @@ def _head(head: Head, sheet: Sheet) -> str:
 
 
 def _role(head: Head) -> str:
-    return (f" ({head.role})" if head.role else "") + ("" if head.publishable else " **NOT PUBLISHABLE**")
+    told = (f" ({head.role})" if head.role else "") + ("" if head.publishable else " **NOT PUBLISHABLE**")
+    return told + (f" **{escape(head.flagged)}**" if head.flags else "")
 
 
 def _entry(one: Entry) -> str:
