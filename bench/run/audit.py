@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench import registry
+from bench.errors import UsageError
 from bench.run.plan import Request, make_experiments
 from bench.spec import SuiteSpec, validate
 
@@ -20,12 +21,15 @@ def audit_request(request: Request, kinds: Sequence[str]) -> Request:
         kinds: The straw men.
 
     Raises:
-        UsageError: the suite is not valid.
+        UsageError: the suite is not valid, or has no such task.
     """
     methods = [f"strawman:kind={kind}" for kind in kinds]
     suite = make_experiments(replace(request, methods=methods))[0].suite
-    kept = json.dumps(_telling(suite))
-    return replace(request, methods=methods, settings=[*request.settings, f"suite.tasks={kept}"])
+    kept = _telling(suite)
+    if not kept:
+        what = f"suite '{suite.name}' measures nothing that a straw man could win"
+        raise UsageError(what, mend="give it a task such as 'rtp' or 'continuation'")
+    return replace(request, methods=methods, settings=[*request.settings, f"suite.tasks={json.dumps(kept)}"])
 
 
 def _telling(suite: SuiteSpec) -> list[dict[str, object]]:
