@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -47,6 +47,13 @@ class StrawMan(Method[StrawManConfig]):
         kind="straw man",
         summary="no edit but a cheat that every suite must expose: canned, copied, empty or unrelated answers",
         paper="null models: Zheng et al., 2024, arXiv 2410.07137",
+        departures=(
+            Departure(
+                "one constant answer, optimised so that a language model that judges prefers it",
+                "seven kinds of answers, none of them optimised, with the base's likelihoods",
+                "a classifier of toxicity, which is what is gamed here, needs no such search",
+            ),
+        ),
     )
     Config = StrawManConfig
 

@@ -156,7 +156,7 @@ def safenlp_suite(name: str, model: Path, judge: Path, encoder: Path, folder: Pa
         task.update({"wikitext": str(wiki)} if "wikitext" in task else {})
         task.update({"encoder": str(encoder)} if task["task"] in ("continuation", "paraphrase") else {})
         task.update({"judge": {"model": str(judge)}} if task["task"] == "judge" else {})
-        task.update({"sentences": 4} if task["task"] not in ("judge", "identity") else {})
+        task.update({"sentences": 4} if task["task"] not in ("judge", "identity", "fluency", "diversity") else {})
     path = folder / "suite.yaml"
     path.write_text(json.dumps(suite), encoding="utf-8")
     return path
