@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+_LISTED, _NEAR = 40, 3  # as many names can be read in a line; of more, the nearest few
+_LONGEST = 200  # characters: no name is longer, and a comparison takes the square of them
+
 
 class BenchError(Exception):
     """A failure with a known cause.
@@ -45,9 +48,12 @@ class ForeignExitError(BenchError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a remedy for an unknown name: the closest known one, or the list of all of them."""
+    """Return a remedy for an unknown name: the closest known one, else all of them, or the nearest of very many."""
     options = sorted(known)
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
-    if close:
+    name = name[:_LONGEST]
+    if close := difflib.get_close_matches(name, options, n=1, cutoff=0.6):
         return f"did you mean '{close[0]}'?"
+    if len(options) > _LISTED:
+        near = difflib.get_close_matches(name, options, n=_NEAR, cutoff=0)
+        return f"the nearest of {len(options):,} are {', '.join(near)}"
     return f"known: {', '.join(options)}" if options else "none is installed"

@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, v
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import MissingError, UsageError, did_you_mean
+from bench.packages import load_point
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -33,10 +34,7 @@ def load(kind: Kind, name: str) -> Any:
     points = _points(kind)
     if name not in points:
         raise UsageError(f"unknown {kind[:-1]} '{name}'", mend=did_you_mean(name, points))
-    try:
-        return points[name].load()
-    except ImportError as error:
-        raise MissingError(f"{kind[:-1]} '{name}' cannot be loaded ({error})", mend="install what it needs") from error
+    return load_point(points[name], kind[:-1])
 
 
 def requirements(kind: Kind, name: str, extras: Iterable[str]) -> "list[Requirement]":

@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 
 from bench.assets import converters, hub, stamp, wheels
 from bench.assets.embedded import EMBEDDED, Asset, Catalog, Wheel, find
-from bench.assets.local import ADAPTER, hash_folder
+from bench.assets.local import ADAPTER, expanded, hash_folder
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.progress import SILENT, Progress
 from bench.store import leftovers
@@ -49,7 +49,7 @@ class Resolved:
 def default_cache() -> Path:
     """BENCH_CACHE, or the user's cache folder."""
     chosen = os.environ.get("BENCH_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("contrastive-bench", appauthor=False)
+    return expanded(chosen) if chosen else user_cache_path("contrastive-bench", appauthor=False)
 
 
 class AssetCatalogue:
@@ -74,7 +74,7 @@ class AssetCatalogue:
             progress: Where downloads and conversions report to.
             catalog: The embedded assets by name.
         """
-        self.cache = (cache.expanduser() if cache else default_cache()).absolute()
+        self.cache = (expanded(cache) if cache else default_cache()).absolute()
         self.catalog = catalog
         self._offline = offline
         self._progress = progress
@@ -138,7 +138,7 @@ class AssetCatalogue:
             repo, name, revision = hub.split_data(ref, revision)
             folder, path = hub.data_file(repo, name, revision, offline=self._offline, progress=self._progress)
             return Resolved(f"hub:{repo}:{name}", path, self._hash(path), folder.name, hub.licence(folder), "hub")
-        path = Path(ref).expanduser()
+        path = expanded(ref)
         if path.is_file():
             _no_revision(ref, revision)
             path = path.resolve()
@@ -232,7 +232,7 @@ class AssetCatalogue:
 
     def _local(self, ref: str, revision: str | None, kind: Literal["model", "adapter"]) -> Resolved | None:
         """A folder on the disk; None where the name may be the hub's."""
-        folder = Path(ref).expanduser()
+        folder = expanded(ref)
         if folder.is_dir():
             _no_revision(ref, revision)
             folder = folder.resolve()
@@ -358,7 +358,7 @@ class AssetCatalogue:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise MissingError(f"no disk left at {self.cache}", mend=_ELSEWHERE) from error
-            if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            if error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(self.cache):
                 raise MissingError(f"cannot write to {self.cache} ({error.strerror})", mend=_ELSEWHERE) from error
             raise
         finally:
@@ -376,7 +376,7 @@ def _mend(asset: Asset) -> str:
 def _split(ref: str, revision: str | None) -> tuple[str, str | None]:
     """Take `ID@REV` apart, unless it is a path."""
     name, at, rev = ref.rpartition("@")
-    if not at or _looks_local(ref) or Path(ref).expanduser().exists():
+    if not at or _looks_local(ref) or expanded(ref).exists():
         return ref, revision
     if revision not in (None, rev):
         raise UsageError(f"'{ref}' and the revision '{revision}' disagree")

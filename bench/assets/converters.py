@@ -1,8 +1,6 @@
 """From a GGUF file to a folder that `from_pretrained` loads in a second: float32 safetensors and the tokenizer."""
 
-import errno
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from bench.errors import MissingError
+from bench.store.files import writing
 
 # What transformers writes about the machine, not about the model: dropped, so that the same GGUF gives the same bytes.
 _VOLATILE = ("transformers_version", "name_or_path", "is_local", "local_files_only")
@@ -26,24 +25,18 @@ def convert(source: Path, target: Path) -> None:
     Raises:
         MissingError: The file cannot be read as a model.
     """
-    # Imported here: half of `bench` must work without loading torch.
-    from safetensors import SafetensorError
-
     try:
-        with _quiet():
+        with writing(target), _quiet():
             _convert(source, target)
     except (OSError, MemoryError):
         raise
     except Exception as error:
         # A damaged header ends in whatever its reader stumbles on (struct.error, KeyError, ...).
-        if isinstance(error, SafetensorError) and "No space left" in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
         cause = " ".join(str(error).split())[:200]
         raise MissingError(f"{source.name} cannot be converted ({cause})", mend=_MEND) from error
     for path in target.iterdir():
         if path.suffix == ".json":
             _settle(path)
-        path.chmod(0o644)  # safetensors writes for the owner alone; a cache may be shared
 
 
 def _convert(source: Path, target: Path) -> None:

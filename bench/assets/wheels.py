@@ -78,9 +78,14 @@ def _download(wheel: Wheel, scratch: Path, progress: Progress, by_hand: str) -> 
 @contextmanager
 def _running(command: list[str], environment: dict[str, str], log: int) -> Iterator[subprocess.Popen[bytes]]:
     """A child that does not outlive the block, however it is left."""
-    with subprocess.Popen(  # noqa: S603 - our own arguments, no shell
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-    ) as process:
+    try:
+        started = subprocess.Popen(  # noqa: S603 - our own arguments, no shell
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    except OSError as error:
+        mend = "reinstall Python, or the environment that it is in"
+        raise MissingError(f"{command[0]} cannot be started ({error.strerror})", mend=mend) from error
+    with started as process:
         try:
             yield process
         finally:

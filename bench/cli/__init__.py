@@ -6,10 +6,25 @@ import sys
 def main() -> None:
     """Run `bench` on the process's arguments and exit with its code; see `bench.cli.failures` for what it may be."""
     # Imported here: `import bench.cli` stays cheap for those who want a part of it.
-    from bench.cli.failures import guard, watch_signals
+    try:
+        from bench.cli.failures import guard, watch_signals
+    except Exception as error:
+        sys.exit(_cannot_start(error))
 
     watch_signals()
     sys.exit(guard(_call))
+
+
+def _cannot_start(error: Exception) -> int:
+    """Say which package the command line itself lacks."""
+    from bench.packages import broken_package
+
+    blamed = broken_package(error)
+    if blamed is None:
+        raise error
+    what = f"bench: error: the package {blamed.name} cannot be loaded ({blamed.why}); {blamed.mend}"
+    print(what, file=sys.stderr)
+    return 3
 
 
 def _call() -> object:

@@ -19,6 +19,7 @@ from bench.cli.run import run
 from bench.cli.runs import runs
 from bench.cli.sweep import sweep
 from bench.cli.table import table
+from bench.printed import echo
 
 app = typer.Typer(
     # Plain help: loading rich would double the time that help takes.
@@ -30,7 +31,7 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"bench {bench.__version__}")
+        echo(f"bench {bench.__version__}")
         raise typer.Exit
 
 
@@ -48,7 +49,7 @@ def _root(
     """
     del version
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        echo(context.get_help())
 
 
 app.command("run")(run)

@@ -1,6 +1,5 @@
 """`bench check`: a gate that holds runs against a baseline."""
 
-import json as jsonlib
 import os
 import secrets
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.common import RUNS, Json, RunsDir
-from bench.cli.output import write_output
+from bench.cli.output import print_json, write_output
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
 if TYPE_CHECKING:
@@ -95,8 +94,7 @@ def _tell(outcome: "CheckOutcome", *, github: bool, json: bool) -> None:
     from reports.gate.terminal import print_outcome
 
     if json:
-        text = jsonlib.dumps(to_json(outcome), indent=1, allow_nan=False)
-        typer.echo(text.replace("##[", "##\\u005b"))
+        print_json(to_json(outcome))
         return
     token = secrets.token_hex(16)
     if github:

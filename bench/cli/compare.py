@@ -6,6 +6,7 @@ import typer
 
 from bench.cli.common import RUNS, Json, RunsDir
 from bench.cli.output import print_json
+from bench.printed import echo
 
 _FORMS = ("terminal", "markdown", "json")
 _Side = "A run, or the runs of one method, comma-separated: ids, beginnings of ids, or folders."
@@ -44,6 +45,6 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if form == "json":
         print_json(to_json(found))
     elif form == "markdown":
-        typer.echo(to_markdown(found, limit), nl=False)
+        echo(to_markdown(found, limit), end="")
     else:
         print_comparison(found, limit)

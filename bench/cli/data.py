@@ -7,8 +7,9 @@ import typer
 from bench.cli.common import CacheDir, Json, Offline, console_progress
 from bench.cli.data_generate import generate
 from bench.cli.data_stats import stats
-from bench.cli.output import print_json
+from bench.cli.output import print_grid, print_json
 from bench.errors import MissingError
+from bench.printed import echo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +65,7 @@ def verify(names: Names = None, json: Json = False, offline: Offline = False, ca
         _report(store, chosen, "verified", json=json)
         return
     for name, cause in bad.items():
-        typer.echo(f"{name}: {cause.what}", err=True)
+        echo(f"{name}: {cause.what}", err=True)
     what = f"{len(bad)} of {len(chosen)} assets missing or broken: {', '.join(bad)}"
     raise MissingError(what, mend=f"run `bench data fetch {' '.join(bad)}`")
 
@@ -102,7 +103,6 @@ def _facts(store: "AssetCatalogue", name: str) -> Facts:
 
 def _print_list(rows: list[Facts], cache: "Path") -> None:
     """A table on stdout, and where it all lies."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
@@ -113,9 +113,8 @@ def _print_list(rows: list[Facts], cache: "Path") -> None:
         state = f"[{colours[row['state']]}]{row['state']}[/]"
         package = row["package"].partition("==")[0]  # the version is for JSON: 80 columns are few
         table.add_row(row["name"], row["kind"], package, _size(row["size"]), row["licence"], state)
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"cache: {cache}", markup=False, soft_wrap=True)
+    print_grid(table)
+    echo(f"cache: {cache}")
 
 
 def _report(store: "AssetCatalogue", names: list[str], word: str, *, json: bool) -> None:
@@ -125,7 +124,7 @@ def _report(store: "AssetCatalogue", names: list[str], word: str, *, json: bool)
         print_json([vars(each) | {"path": str(each.path)} for each in found])
         return
     for each in found:
-        typer.echo(f"{each.id}: {word}, sha256 {each.sha256[:12]}, {each.path}")
+        echo(f"{each.id}: {word}, sha256 {each.sha256[:12]}, {each.path}")
 
 
 def _size(size: int) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.common import CacheDir, Json, Offline, console_progress
-from bench.cli.output import print_json
+from bench.cli.output import print_grid, print_json
+from bench.printed import echo
 
 if TYPE_CHECKING:
     from bench.data.sentences import Sentence
@@ -116,7 +117,6 @@ def _recipe(name: str | None, settings: list[str], model: str | None, endpoint: 
 
 
 def _print(report: dict[str, Any], out: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -126,15 +126,11 @@ def _print(report: dict[str, Any], out: Path) -> None:
         share = "" if row["yield"] is None else f"{row['yield']:.1%}"
         style = "bold" if row["filter"] == "all" else None
         table.add_row(row["kind"], row["filter"], f"{row['in']:,}", f"{row['dropped']:,}", share, style=style)
-    console = Console(highlight=False)
-    console.print(table)
+    print_grid(table)
     texts = ", ".join(f"{count} {kind}s" for kind, count in sorted(report["texts"].items(), reverse=True))
-    console.print(
-        f"{report['sets']} sets ({texts}) of {report['sentences']} sentences; {report['too_small']} have too few",
-        soft_wrap=True,
-    )
+    echo(f"{report['sets']} sets ({texts}) of {report['sentences']} sentences; {report['too_small']} have too few")
     for cause, count in report["failed_requests"].items():
-        console.print(f"{count} requests failed: {cause}; run it again to ask them anew", markup=False, soft_wrap=True)
+        echo(f"{count} requests failed: {cause}; run it again to ask them anew")
     if report["unscored"]:
-        console.print(f"{report['unscored']} candidates have no score: they are dropped", soft_wrap=True)
-    console.print(f"written: {out / 'sets.jsonl'}", markup=False, soft_wrap=True)
+        echo(f"{report['unscored']} candidates have no score: they are dropped")
+    echo(f"written: {out / 'sets.jsonl'}")

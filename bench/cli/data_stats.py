@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.common import CacheDir, Json, Offline, console_progress
-from bench.cli.output import print_json
+from bench.cli.output import print_grid, print_json
+from bench.printed import echo
 
 if TYPE_CHECKING:
     from bench.sets.written.stats import SetStats
@@ -93,18 +94,16 @@ def _facts(found: "SetStats") -> dict[str, Any]:
 
 
 def _print(found: "SetStats", output: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    sizes, console = found.sizes, Console(highlight=False)
+    sizes = found.sizes
     for kind in ("positives", "negatives"):
         least, middle, most, without = (
             sizes[f"{name}_{kind}"] for name in ("least", "median", "most", "anchors_without")
         )
-        console.print(
+        echo(
             f"{sizes[kind]:,} {kind} of {sizes['anchors']:,} anchors: {least} to {most} each, median {middle}; "
-            f"{without} without",
-            soft_wrap=True,
+            f"{without} without"
         )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     columns = ("kind", "measure", "texts", "mean", "lower_quartile", "median", "upper_quartile")
@@ -114,15 +113,15 @@ def _print(found: "SetStats", output: Path | None) -> None:
     for row in found.table():
         numbers = [f"{row[column]:.3g}" for column in columns[3:]]
         table.add_row(row["kind"], row["measure"].replace("_", "-"), f"{row['texts']:,}", *numbers)
-    console.print(table)
+    print_grid(table)
     if found.gaps:
         gap = sum(found.gaps) / len(found.gaps)
-        console.print(f"log-perplexity of negatives less that of positives: {gap:+.3f}, mean of {len(found.gaps)} sets")
+        echo(f"log-perplexity of negatives less that of positives: {gap:+.3f}, mean of {len(found.gaps)} sets")
     if found.unscored:
-        console.print(f"{found.unscored} texts have no score")
+        echo(f"{found.unscored} texts have no score")
     if found.doubled:
-        console.print(f"{found.doubled} texts are there already")
+        echo(f"{found.doubled} texts are there already")
     if found.met is not None:
-        console.print(f"{found.met} anchors and texts meet evaluation prompts")
+        echo(f"{found.met} anchors and texts meet evaluation prompts")
     if output:
-        console.print(f"written: {output}", markup=False, soft_wrap=True)
+        echo(f"written: {output}")

@@ -10,10 +10,9 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Literal
 
-import typer
-
 from bench.cli.common import CacheDir, Json
 from bench.cli.output import print_json
+from bench.printed import echo
 
 State = Literal["ok", "warn", "fail"]
 
@@ -59,9 +58,9 @@ def doctor(json: Json = False, cache_dir: CacheDir = None) -> int:
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:
-            typer.echo(f"{check.state:<4}  {check.name:<{width}}  {check.found}")
+            echo(f"{check.state:<4}  {check.name:<{width}}  {check.found}")
             if check.mend is not None:
-                typer.echo(f"{'':<4}  {'':<{width}}  -> {check.mend}")
+                echo(f"{'':<4}  {'':<{width}}  -> {check.mend}")
     return 3 if any(check.state == "fail" for check in checks) else 0
 
 

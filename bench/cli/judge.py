@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.common import RUNS, CacheDir, Json, Offline, RunsDir, console_progress
-from bench.cli.output import print_json
+from bench.cli.output import print_grid, print_json
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
+from bench.printed import echo, plain
 
 _DASH = "\N{EN DASH}"
 if TYPE_CHECKING:
@@ -99,11 +100,8 @@ def _outputs(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
 
 
 def _print(found: "Tournament", out: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-
-    from bench.cli.output import plain
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("system", "Bradley-Terry", "95 % interval", "preferred", *(["failed"] if found.failed else [])):
@@ -114,8 +112,7 @@ def _print(found: "Tournament", out: Path) -> None:
         share = _DASH if one.preferred is None else f"{one.preferred:.1%}"
         cells = [plain(one.system), score, bounds, share, *([str(one.failed)] if found.failed else [])]
         table.add_row(*map(Text, cells))
-    console = Console(highlight=False)
-    console.print(table)
+    print_grid(table)
     told = [f"{found.pairs:,} pairs, {found.equal:,} of them of the same text"]
     for part, what in (
         (found.order_agreement, "of the others have the same verdict in both orders"),
@@ -123,8 +120,8 @@ def _print(found: "Tournament", out: Path) -> None:
         (found.first_position_share, "of the verdicts that are no tie went to the answer shown first"),
     ):
         told += [] if part is None else [f"{part:.0%} {what}"]
-    console.print("; ".join(told), markup=False)
+    echo("; ".join(told))
     if found.failed:
         left = f"{found.failed:,} pairs have no verdict and are in no figure; the same command asks about them anew"
-        console.print(left, markup=False)
-    console.print(f"written: {out / 'result.json'}", markup=False, soft_wrap=True)
+        echo(left)
+    echo(f"written: {out / 'result.json'}")

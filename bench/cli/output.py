@@ -1,9 +1,14 @@
-"""What verbs write: JSON on stdout, files that the user named, text that does not steer a terminal."""
+"""What verbs write: JSON and tables on stdout, files that the user named."""
 
 import json
-import unicodedata
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from bench.printed import inert_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 def print_json(value: Any) -> None:
@@ -11,7 +16,15 @@ def print_json(value: Any) -> None:
 
     In ASCII: what steers a terminal or turns a text's direction is escaped, like all that lies beyond.
     """
-    print(json.dumps(value, indent=1, allow_nan=False))
+    print(inert_json(json.dumps(value, indent=1, allow_nan=False)))
+
+
+def print_grid(grid: "RenderableType") -> None:
+    """Print what rich draws, such as a table, on stdout."""
+    # Imported here: rich is slow to load.
+    from reports.table.terminal import print_drawn
+
+    print_drawn(lambda _: grid, sys.stdout)
 
 
 def write_output(path: Path, text: str) -> None:
@@ -27,8 +40,3 @@ def write_output(path: Path, text: str) -> None:
         write_text(path, text)
     except (FileExistsError, IsADirectoryError, NotADirectoryError):
         raise UsageError(f"no file can be written at {path}", mend="it, or a part of it, is something else") from None
-
-
-def plain(text: str) -> str:
-    """A text without control characters: what a model, a record or a file holds must not steer a terminal."""
-    return "".join(c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -8,6 +8,7 @@ import typer
 from bench.cli.common import RUNS, Json, RunsDir
 from bench.cli.output import print_json
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
+from bench.printed import echo
 
 
 def plot(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -58,4 +59,4 @@ def plot(  # noqa: PLR0913, PLR0917 - one parameter a flag
         print_json({"written": [str(path) for path in paths]})
     else:
         for path in paths:
-            print(f"written: {path}")
+            echo(f"written: {path}")

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from bench.cli.output import plain
+from bench.printed import inert, plain
 
 _LABEL_WIDTH = 30
 _BAR_WIDTH = 16
@@ -62,7 +62,7 @@ class LiveProgress:
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(inert(plain(text)), markup=False, highlight=False, soft_wrap=True)
 
     def _start(self) -> Progress:
         live = Progress(
@@ -129,4 +129,4 @@ class LineProgress:
 
     def note(self, text: str) -> None:
         """Write a line."""
-        print(plain(text), file=self._stream, flush=True)
+        print(inert(plain(text)), file=self._stream, flush=True)

@@ -8,6 +8,7 @@ import typer
 from bench.cli.common import RUNS, Json, RunsDir
 from bench.cli.output import print_json, write_output
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
+from bench.printed import echo
 
 _STDOUT = "-"
 
@@ -45,13 +46,13 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter a flag
     found = chosen(runs_dir, run, suite, every=every)
     page = build_page(found, title=title, against=against, samples=samples, figures=figures)
     if output == _STDOUT:
-        typer.echo(page.html, nl=False)
+        print(page.html, end="")  # for a browser, and inert as the page makes it
     else:
         write_output(Path(output), page.html)
     if page.num_samples:
         what = f"{'the page' if output == _STDOUT else output} holds {page.num_samples:,} samples word by word"
-        typer.echo(f"bench: warning: {what}, offensive ones included; --no-samples leaves them out", err=True)
+        echo(f"bench: warning: {what}, offensive ones included; --no-samples leaves them out", err=True)
     if json:
         print_json({"written": output, "samples": page.num_samples, "systems": list(page.systems)})
     elif output != _STDOUT:
-        typer.echo(f"written: {output}")
+        echo(f"written: {output}")

@@ -8,6 +8,7 @@ import typer
 
 from bench.cli.common import RUNS, CacheDir, Config, Json, Offline, RunsDir, console_progress
 from bench.cli.output import print_json
+from bench.printed import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
 ) -> int:
     """Edit the model by each method, measure everything, and compare in a table.
 
-    What is finished is reused; what was interrupted goes on where it stopped.
+    What is finished is reused; what was interrupted is resumed.
     """
     del config, method, suite, model, seeds, settings, limit  # the context has them, with the file's values
     settle_process(offline=offline)
@@ -175,7 +176,7 @@ def _report(outcomes: "Sequence[ExperimentOutcome]", *, json: bool) -> int:
 
 def told(outcomes: "Sequence[ExperimentOutcome]") -> dict[str, Any]:
     """What became of the experiments, as JSON values."""
-    from bench.cli.failures import explain
+    from bench.cli.explaining import explain
 
     failed = [(one.experiment, explain(one.error)) for one in outcomes if one.error]
     return {
@@ -189,11 +190,11 @@ def told(outcomes: "Sequence[ExperimentOutcome]") -> dict[str, Any]:
 
 def close(outcomes: "Sequence[ExperimentOutcome]") -> int:
     """Tell of the experiments that failed on stderr, a line each, and return the exit code."""
-    from bench.cli.failures import explain
+    from bench.cli.explaining import explain
 
     failed = [(one.experiment, explain(one.error)) for one in outcomes if one.error]
     for experiment, failure in failed:
-        typer.echo(f"{failure.line()} (experiment: {experiment.label}, seed {experiment.seed})", err=True)
+        echo(f"{failure.line()} (experiment: {experiment.label}, seed {experiment.seed})", err=True)
     if not failed:
         return 0
     return _SOME_FAILED if len(failed) < len(outcomes) else failed[0][1].exit_code
@@ -201,6 +202,6 @@ def close(outcomes: "Sequence[ExperimentOutcome]") -> int:
 
 def print_records(folders: "Sequence[Path]") -> None:
     """Say where the records lie."""
-    typer.echo("records:" if len(folders) > 1 else "record:")
+    echo("records:" if len(folders) > 1 else "record:")
     for folder in folders:
-        typer.echo(f"  {folder}")
+        echo(f"  {folder}")

@@ -13,6 +13,7 @@ from bench import registry
 from bench.cli.common import Json
 from bench.cli.output import print_json
 from bench.errors import BenchError
+from bench.printed import echo
 
 if TYPE_CHECKING:
     from bench.spec import Spec
@@ -43,14 +44,14 @@ def _sub_app(choice: _Choice) -> typer.Typer:
         if json:
             print_json(rows)
         else:
-            typer.echo(_table(rows, choice.columns))
+            echo(_table(rows, choice.columns))
 
     def show(name: Annotated[str, typer.Argument(help="A name out of the list.")], json: Json = False) -> None:
         facts = choice.show(name)
         if json:
             print_json(facts)
         else:
-            typer.echo(choice.render(facts))
+            echo(choice.render(facts))
 
     def root(context: typer.Context, json: Json = False) -> None:
         if context.invoked_subcommand is None:

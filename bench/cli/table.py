@@ -8,6 +8,7 @@ import typer
 from bench.cli.common import RUNS, Json, RunsDir
 from bench.cli.output import write_output
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
+from bench.printed import echo
 
 _SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".html": "html", ".txt": "terminal"}
 
@@ -62,6 +63,6 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
         return
     text = text_of(sheet) if wanted == "terminal" else FORMS[wanted](built, sheet, bare)
     if output is None:
-        print(text, end="")
+        echo(text, end="")
     else:
         write_output(output, text)

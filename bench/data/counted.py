@@ -7,6 +7,7 @@ T = TypeVar("T")
 REPEATED = "that say what an earlier one does (but for case, spaces and punctuation)"
 OTHER_HALF = {"eval": "of the training half", "train": "of the evaluation half"}
 BEYOND = "beyond the number asked for"
+TOO_FEW = "with too few positives or negatives among their continuations"
 """Why rows are left out, in words that follow their number."""
 
 

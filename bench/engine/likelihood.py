@@ -279,7 +279,9 @@ def _gather(logits: torch.Tensor, owners: torch.Tensor, tokens: torch.Tensor) ->
     """
     normaliser = log_normaliser(logits)
     if not normaliser.isfinite().all():
-        raise MissingError("the model's logits are not numbers", mend="lower the strength, or use dtype=float32")
+        raise MissingError(
+            "the model's logits are not numbers", mend="lower the strength, or --set suite.model.dtype=float32"
+        )
     best = torch.cat([block.argmax(-1) for block in logits.split(_LOGIT_ROWS)])
     return logits[owners, tokens].float() - normaliser[owners], best[owners] == tokens
 

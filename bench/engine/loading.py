@@ -82,14 +82,14 @@ def loading(what: str, mend: str) -> Iterator[None]:
 
     try:
         yield
-    except BenchError:
+    except (BenchError, ImportError):
         raise
     except Exception as error:  # transformers, tokenizers and safetensors have no common base for what they raise
         cause = " ".join(str(error).split())[:200] or type(error).__name__
         if isinstance(error, SafetensorError):
             mend = _COPY
         elif isinstance(error, MemoryError | torch.OutOfMemoryError):
-            mend = "take a smaller model, or dtype=bfloat16"
+            mend = "take a smaller model, or --set suite.model.dtype=bfloat16"
         elif "ignore_mismatched_sizes" in cause:
             cause, mend = "its weights have other shapes than its config.json says", _SAVE
         raise MissingError(f"{what} ({cause})", mend=mend) from error

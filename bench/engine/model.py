@@ -50,7 +50,7 @@ def _four_bits(spec: ModelSpec) -> Any:
         raise MissingError(
             "quantization = 4bit needs a CUDA device and bitsandbytes, and this machine has "
             + ("no CUDA device" if not torch.cuda.is_available() else "no bitsandbytes"),
-            mend="--set suite.model.quantization=none, or install contrastive-bench[4bit] on such a machine",
+            mend="--set suite.model.quantization=none, or pip install 'contrastive-bench[4bit]' on such a machine",
         )
     from transformers import BitsAndBytesConfig
 

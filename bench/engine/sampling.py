@@ -128,7 +128,9 @@ def most_likely(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.T
 def _refuse_nan(values: torch.Tensor) -> None:
     """A model whose logits are no numbers has no next token: it must not pass for a clean one."""
     if not values.isfinite().all():
-        raise MissingError("the model's logits are not numbers", mend="lower the strength, or use dtype=float32")
+        raise MissingError(
+            "the model's logits are not numbers", mend="lower the strength, or --set suite.model.dtype=float32"
+        )
 
 
 def _invert(mass: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

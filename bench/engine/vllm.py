@@ -150,7 +150,7 @@ def check_vllm(method: MethodInfo) -> None:
     if lacks:
         raise MissingError(
             f"engine = vllm needs a CUDA device and vllm, and this machine has {lacks}",
-            mend=f"{_MEND}, or install contrastive-bench[vllm] on such a machine",
+            mend=f"{_MEND}, or pip install 'contrastive-bench[vllm]' on such a machine",
         )
 
 

@@ -48,6 +48,7 @@ def make_artifact(
     facts = method.prepare(base, sets, ctx)
     if sets is not None:
         facts["sets"] = {"hash": sets.hash, "source": sets.source, "anchors": len(sets)}
+        facts["sets"] |= {"taken": sets.taken} if sets.taken else {}
     facts["seconds"] = round(time.perf_counter() - begin, 3)
     write_json(ctx.folder / FACTS, facts)
     return facts

@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.assets.kept import kept
+from bench.data.counted import BEYOND, OTHER_HALF, TOO_FEW
 from bench.data.prompts import load_prompts
 from bench.data.splits import part
+from bench.progress import note_once
 from bench.sets import save_sets
+from bench.sets.format import TAKEN
+from bench.store.files import write_json
 
 # Bundles of inputs, for the type checker alone: sets do not follow from the code of these, and keys follow imports.
 if TYPE_CHECKING:
@@ -21,7 +25,9 @@ def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
 
     suite = env.suite
     spec = suite.sets
-    prompts = part(load_prompts(env.assets.data(spec.prompts).path), "train")[: spec.num_prompts]
+    whole = load_prompts(env.assets.data(spec.prompts).path)
+    half = whole.keep(part(whole, "train"), OTHER_HALF["train"])
+    prompts = half.keep(half[: spec.num_prompts], BEYOND)
     provenance = {
         "source": "self",
         "generator": suite.model.id,
@@ -40,6 +46,10 @@ def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
         )
         noted["tokens"] = len(prompts) * spec.decoding.num_samples * spec.decoding.max_new_tokens
         save_sets(made / "sets.jsonl", sets)
+        anchors = {one.anchor for one in sets}
+        used = prompts.keep([prompt for prompt in prompts if prompt.text in anchors], TOO_FEW)
+        write_json(made / TAKEN, used.facts(spec.prompts))
+    note_once(env.progress, f"contrastive sets: {used.line(spec.prompts)}")
 
 
 def unwanted(env: "Environment", texts: Sequence[str]) -> list[float | None]:

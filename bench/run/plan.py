@@ -4,10 +4,10 @@ import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from bench import registry
+from bench.assets.local import expanded
 from bench.errors import UsageError, did_you_mean
 from bench.method import Method
 from bench.parsing import parse_yaml
@@ -19,7 +19,10 @@ BASE = "none"
 """The method that every other is compared with."""
 _SHOWN = 80  # characters of what is not understood
 _MOST_SEEDS = 10_000
-_COMMA = re.compile(r",(?![^\[]*\])")  # not within the brackets of a list
+_SEED_DIGITS = 9
+_KEPT = r"""(?:\[[^\]]*\]|(?<==)'[^']*'|(?<==)"[^"]*"|[^{separator}])+"""
+"""A piece between separators. One within the brackets of a list, or the quotes of a value, separates nothing."""
+_BETWEEN_COMMAS, _BETWEEN_COLONS = (re.compile(_KEPT.format(separator=one)) for one in ",:")
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ def make_experiments(request: Request) -> list[Experiment]:
     asked = [parse_method(text) for text in request.methods]
     if not asked:
         raise UsageError("no method is named", mend=f"known: {', '.join(registry.names('methods'))}")
+    _check_names(asked)
     if request.base and BASE not in [name for name, _ in asked]:
         asked.insert(0, (BASE, {}))
     _check_settings(settings, [name for name, _ in asked])
@@ -141,14 +145,34 @@ def make_experiments(request: Request) -> list[Experiment]:
     ]
 
 
+def _check_names(asked: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Refuse an unknown method; one that may be the rest of a value with a comma in it gets the remedy for that."""
+    known = registry.names("methods")
+    for (name, _), (before, options) in zip(asked, [("", {}), *asked], strict=False):
+        if name not in known:
+            mend = did_you_mean(name, known)
+            if options:
+                *_, (key, value) = options.items()
+                rest = f"{key}='{value},{name}'"
+                mend = f"{mend}; a value with a comma stands in quotes ({rest}) or in --set {before}.{key}=VALUE"
+            raise UsageError(f"unknown method '{name}'", mend=mend)
+
+
 def split(text: str) -> list[str]:
-    """The pieces of a text between its commas, but for those within the brackets of a list."""
-    return [piece.strip() for piece in _COMMA.split(text) if piece.strip()]
+    """The pieces of a text between its commas, but for those within the brackets of a list or a value's quotes."""
+    return [piece.strip() for piece in _BETWEEN_COMMAS.findall(text) if piece.strip()]
 
 
 def parse_method(text: str) -> tuple[str, dict[str, Any]]:
-    """`name:key=value:key=value` to the name and its options."""
-    name, *options = text.strip().split(":")
+    """`name:key=value:key=value` to the name and its options; a value with a colon or a comma stands in quotes."""
+    name, *options = _BETWEEN_COLONS.findall(text.strip()) or [""]
+    for option, before in zip(options, [None, *options], strict=False):
+        if "=" not in option and before is not None:
+            key, _, value = before.partition("=")
+            raise UsageError(
+                f"'{option:.{_SHOWN}}' in '{text:.{_SHOWN}}' is not KEY=VALUE",
+                mend=f"put a value with : or , in quotes ({key}='{value}:{option}'), or say --set {name}.{key}=VALUE",
+            )
     return name, dict(parse_setting(option) for option in options)
 
 
@@ -173,9 +197,13 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for piece in text.split(","):
         first, dash, last = piece.strip().partition("-")
-        numbers = all(re.fullmatch(r"[0-9]{1,9}", part) for part in ([first, last] if dash else [first]))
-        if not numbers or (dash and int(last) < int(first)):
-            raise UsageError(f"seeds '{text}' are not numbers and ranges", mend="write them as 0-2 or 0,3,5")
+        ends = [first, last] if dash else [first]
+        if not all(re.fullmatch(r"[0-9]+", end) for end in ends):
+            raise UsageError(f"seeds '{text:.{_SHOWN}}' are not numbers and ranges", mend="write them as 0-2 or 0,3,5")
+        if large := next((end for end in ends if len(end.lstrip("0")) > _SEED_DIGITS), None):
+            raise UsageError(f"seed {large:.{_SHOWN}} is too large", mend=f"seeds are 0 to {10**_SEED_DIGITS - 1:,}")
+        if dash and int(last) < int(first):
+            raise UsageError(f"the range of seeds {first}-{last} ends before it begins", mend=f"say {last}-{first}")
         if int(last or first) - int(first) + len(seeds) >= _MOST_SEEDS:
             raise UsageError(
                 f"seeds '{text:.{_SHOWN}}' are more than {_MOST_SEEDS:,}", mend="each is a run: name fewer"
@@ -189,7 +217,7 @@ def _suite(request: Request, settings: list[tuple[str, Any]]) -> tuple[SuiteSpec
     origins: dict[str, str] = {}
     if request.model:
         name, at, revision = request.model.rpartition("@")
-        if not at or Path(request.model).expanduser().is_dir():  # a folder may have an @ in its name
+        if not at or expanded(request.model).is_dir():  # a folder may have an @ in its name
             name, at, revision = request.model, "", ""
         raw["model"] = {**raw.get("model", {}), "id": name, "revision": revision if at else None}
         origins["suite.model"] = request.origin("model")

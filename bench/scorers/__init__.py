@@ -46,5 +46,7 @@ def configure(kind: type[Scorer[Any]], spec: ScorerSpec) -> Spec:
             raise UsageError(f"scorer '{spec.name}' has no option '{name}'", mend=mend)
     for name, field in known.items():
         if field.is_required() and name not in spec.options:
-            raise UsageError(f"scorer '{spec.name}' needs the option '{name}'", mend=f"set scorer.options.{name}")
+            raise UsageError(
+                f"scorer '{spec.name}' needs the option '{name}'", mend=f"--set suite.scorer.options.{name}=VALUE"
+            )
     return validate(kind.Config, spec.options, f"scorer '{spec.name}'")

@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.errors import BenchError
+from bench.errors import BenchError, MissingError
 from bench.hashing import hash_json, hash_text
 from bench.progress import SILENT, Bar, Progress
 from bench.scorers.base import Scorer, ScorerIdentity, Scores
@@ -34,6 +34,7 @@ class CheckedScorer:
     """
 
     def __init__(self, scorer: Scorer[Any], cache_path: Path | None, progress: Progress = SILENT) -> None:
+        _check_made(scorer)
         self._scorer = scorer
         self._progress = progress
         self._cache = _Cache(cache_path, _cache_key(scorer.identity), progress) if cache_path else None
@@ -79,8 +80,8 @@ class CheckedScorer:
 
     def _attempt(self, batch: dict[str, str]) -> dict[str, Scores]:
         try:
-            scores = self._scorer.score(list(batch.values()))
-        except BenchError:
+            scores = list(self._scorer.score(list(batch.values())))
+        except (BenchError, ImportError):
             raise  # a known cause with a remedy: trying again does not help
         except (Exception, SystemExit) as error:  # whatever it may raise, its texts are retried and then missing
             self._progress.note(f"scorer {self.identity.name} failed on {len(batch)} texts ({type(error).__name__})")
@@ -97,10 +98,28 @@ class CheckedScorer:
             score = scores.get(name)
             if isinstance(score, bool) or not isinstance(score, numbers.Real):
                 return None
-            good[name] = float(score)
-            if not 0 <= good[name] <= 1:  # NaN is neither
+            if not 0 <= score <= 1:  # NaN is neither; what float() cannot hold is not either
                 return None
+            good[name] = float(score)
         return good
+
+
+def _check_made(scorer: Scorer[Any]) -> None:
+    """Refuse a scorer that does not say what it is.
+
+    Raises:
+        MissingError: another package's scorer lacks what every scorer has.
+    """
+    identity, size = scorer.identity, scorer.batch_size
+    if not isinstance(identity, ScorerIdentity):
+        wrong = f"load() returned {type(identity).__name__}, not a ScorerIdentity"
+    elif not identity.attributes or not all(isinstance(name, str) for name in identity.attributes):
+        wrong = "its attributes are no names"
+    elif isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        wrong = f"its batch_size is {size!r:.40}"
+    else:
+        return
+    raise MissingError(f"scorer {type(scorer).__name__} is broken: {wrong}", mend="see docs/adding-a-scorer.md")
 
 
 def _cache_key(identity: ScorerIdentity) -> str:

@@ -107,7 +107,7 @@ def _pick(labels: Mapping[int, str], told: str | None, model: str) -> int:
         if name in by_name:
             return by_name[name]
     what = f"{model} has no label '{told}'" if told is not None else f"no label of {model} is known to be the toxic one"
-    raise UsageError(what, mend=f"set scorer.options.label to one of {', '.join(labels.values())}")
+    raise UsageError(what, mend=f"--set suite.scorer.options.label=LABEL, one of {', '.join(labels.values())}")
 
 
 def _build(folder: Path, model: str) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ from filelock import FileLock
 from pydantic import Field, field_validator
 
 from bench.assets.catalogue import default_cache
+from bench.assets.local import expanded
 from bench.engine.loading import length_limit, pick_device, quiet, refuse_larger_tokenizer
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.hashing import hash_file, hash_json
@@ -95,7 +96,7 @@ class DetoxifyScorer(Scorer[DetoxifyConfig]):
             cache = ctx.cache_dir or default_cache()
             path = _fetch(variant, cache, offline=ctx.offline, progress=ctx.progress)
         else:
-            path = Path(checkpoint).expanduser()
+            path = expanded(checkpoint)
         weights, classes, arch = _read(path)
         folder = _folder(self.config.config_path, arch, offline=ctx.offline, progress=ctx.progress)
         self._names = {name: _NAMES.get(name, name) for name in classes}
@@ -178,7 +179,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
 def _folder(config_path: str | None, arch: Mapping[str, Any], *, offline: bool, progress: Progress) -> Path:
     """The folder with the base model's configuration and tokenizer (no weights)."""
     if config_path is not None:
-        folder = Path(config_path).expanduser()
+        folder = expanded(config_path)
         if not (folder / "config.json").is_file():
             raise MissingError(f"{folder} has no config.json", mend="give a folder with configuration and tokenizer")
         return folder

@@ -21,7 +21,10 @@ from bench.data.files import read_rows
 from bench.errors import BenchError, UsageError
 from bench.hashing import content_id, hash_file
 from bench.spec import Spec, validate
-from bench.store.files import write_text
+from bench.store.files import read_json, write_text
+
+TAKEN = "taken.json"
+"""Beside the sets that a run makes: what of the prompts became sets."""
 
 
 class Text(Spec):
@@ -51,11 +54,19 @@ class ContrastiveSet(Spec):
 
 @dataclass(frozen=True)
 class ContrastiveSets:
-    """Contrastive sets with the hash (SHA-256, hex) of the file that holds them."""
+    """Contrastive sets.
+
+    Attributes:
+        sets: One an anchor.
+        hash: SHA-256 (hex) of the file that holds them.
+        source: Where they are from.
+        taken: How many prompts became sets, and why the others did not; None where nobody said.
+    """
 
     sets: list[ContrastiveSet]
     hash: str
     source: str
+    taken: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         """Number of anchors."""
@@ -71,7 +82,9 @@ def load_sets(path: Path, source: str | None = None) -> ContrastiveSets:
     sets = [_parse(row, where) for where, row in read_rows(path)]
     if not sets:
         raise UsageError(f"{path} holds no contrastive set")
-    return ContrastiveSets(sets, hash_file(path), source or str(path))
+    beside = path.with_name(TAKEN)
+    taken = read_json(beside) if source == "self" and beside.is_file() else None
+    return ContrastiveSets(sets, hash_file(path), source or str(path), taken)
 
 
 def _parse(row: dict[str, Any], where: str) -> ContrastiveSet:

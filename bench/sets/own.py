@@ -56,7 +56,7 @@ def generate_sets(
         raise MissingError(
             f"none of {len(prompts)} prompts has {spec.min_positives} positives (score < {spec.positive_below}) and "
             f"{spec.min_negatives} negatives (score > {spec.negative_above})",
-            mend="sample more continuations (sets.decoding.num_samples) or more prompts (sets.num_prompts)",
+            mend="sample more: --set suite.sets.decoding.num_samples=N or --set suite.sets.num_prompts=N",
         )
     return sets
 

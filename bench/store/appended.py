@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from bench.progress import SILENT, Progress
-from bench.store.files import read_jsonl, set_aside, write_text
+from bench.store.files import read_jsonl, set_aside, write_text, writing
 
 
 class AppendedFile:
@@ -42,8 +42,9 @@ class AppendedFile:
     def append(self, rows: Iterable[dict[str, Any]]) -> None:
         """Append rows in one write, and hand them to the operating system."""
         added = list(rows)
-        self._stream.write("".join(map(_line, added)))
-        self._stream.flush()
+        with writing(self._path):
+            self._stream.write("".join(map(_line, added)))
+            self._stream.flush()
         self.rows.extend(added)
 
     def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 from bench.parsing import parse_json
 from bench.store.leftovers import affixes, sweep_beside
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a disk that is full, or as full as a user may make it."""
 _LARGEST = 8 << 30  # bytes of a file that is read into memory
 
 
@@ -27,23 +28,54 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a file by way of a temporary one beside it: a reader sees the old bytes or all of the new."""
     path = path.resolve()  # a link stays one, and what it leads to is replaced
     if path.exists() and not path.is_file():  # a device or a pipe is written to
-        path.write_bytes(data)
+        with writing(path):
+            path.write_bytes(data)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_beside(path)
-    prefix, suffix = affixes(path)
-    handle, name = tempfile.mkstemp(suffix, prefix, path.parent)
-    temporary = Path(name)
+    temporary = _beside(path)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with writing(path), temporary.open("xb") as stream:  # with the rights that the user's umask leaves
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say of a full disk what was being written there: who writes (a stream, safetensors, torch) often does not know.
+
+    Raises:
+        OSError: no space is left; it names the path, or the file that the system named.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    except Exception as error:
+        if code := next((one for one in NO_SPACE if os.strerror(one) in str(error)), None):
+            raise OSError(code, os.strerror(code), str(path)) from error
+        raise
+
+
+def _beside(path: Path) -> Path:
+    """A name beside a path that nobody has."""
+    prefix, suffix = affixes(path)
+    return path.with_name(f"{prefix}{os.urandom(4).hex()}{suffix}")
+
+
+def _share(made: Path) -> None:
+    """Give all that lies in a folder the rights that its own making had: safetensors writes for the owner alone."""
+    rights = stat.S_IMODE(made.stat().st_mode)
+    for one in made.rglob("*"):
+        if not one.is_symlink():
+            one.chmod(rights if one.is_dir() else rights & 0o666)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -97,11 +129,12 @@ def folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_beside(path)
-    prefix, suffix = affixes(path)
-    temporary = Path(tempfile.mkdtemp(suffix, prefix, path.parent))
+    temporary = _beside(path)
+    temporary.mkdir()
     try:
-        yield temporary
-        temporary.chmod(0o755)
+        with writing(path):
+            yield temporary
+        _share(temporary)
         try:
             temporary.rename(path)
         except OSError:

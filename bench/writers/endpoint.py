@@ -27,7 +27,7 @@ class EndpointWriter:
             import openai
         except ImportError:
             raise MissingError(
-                "an endpoint needs the package openai", mend="pip install contrastive-bench[endpoint]"
+                "an endpoint needs the package openai", mend="pip install 'contrastive-bench[endpoint]'"
             ) from None
         self._openai, self._spec, self._until = openai, spec, until
         self._answers = False

@@ -115,7 +115,7 @@ def layer_states(
     order = torch.tensor(places).argsort()
     state, length = (torch.cat(parts)[order] for parts in zip(*found, strict=True))
     if not state.isfinite().all():
-        raise MissingError("the model's hidden states are not numbers", mend="use dtype=float32")
+        raise MissingError("the model's hidden states are not numbers", mend="--set suite.model.dtype=float32")
     return TextStates(state, length, tokens)
 
 

@@ -225,7 +225,9 @@ def _side(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     chosen, notes = latest(runs)
     for run in chosen:
         if run.result is None:
-            raise MissingError(f"run {clean(run.id)} has not finished", mend="'bench run' goes on where it stopped")
+            raise MissingError(
+                f"run {clean(run.id)} has not finished", mend="'bench run' resumes an experiment where it stopped"
+            )
         if wrong := faults(run):
             raise MissingError(f"run {clean(run.id)} is damaged: {clean(wrong[0])}", mend="run that experiment again")
         if apart := differing_methods(method_of(chosen[0]), method_of(run)):

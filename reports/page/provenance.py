@@ -7,6 +7,7 @@ from typing import Any
 from bench.store.runs import Run
 from reports.page.elements import DASH, code, folded, grid, pairs, text
 from reports.table.cells import Table
+from reports.table.taken import facts_of, left_out
 
 _GIB = 2**30
 
@@ -19,6 +20,7 @@ def provenance(table: Table, systems: Sequence[Sequence[Run]]) -> str:
             *_warnings(table),
             pairs(dict(_shared(table, runs[0]))),
             _data(runs),
+            _taken(runs),
             _runs(systems, table),
             folded("Settings of the methods", _settings(table, systems)),
             folded("Code, packages, hardware", _machines(runs)),
@@ -60,6 +62,12 @@ def _data(runs: Sequence[Run]) -> str:
     keys = ("revision", "licence", "source")
     rows = [[text(name), *(text(one.get(key)) for key in keys), code(one.get("sha256"))] for name, one in found.items()]
     return grid("Data", ["data", *keys, "sha256"], rows)
+
+
+def _taken(runs: Sequence[Run]) -> str:
+    keys = ("data", "rows", "taken")
+    rows = [[*(text(fact.get(key)) for key in keys), text(left_out(fact))] for fact in facts_of(runs)]
+    return grid("Rows taken", [*keys, "left out"], rows) if rows else ""
 
 
 def _runs(systems: Sequence[Sequence[Run]], table: Table) -> str:

@@ -24,15 +24,15 @@ def tables(table: Table) -> str:
         except MissingError:  # nothing of it was measured
             continue
         sheets.append(sheet)
-        parts.append(f"{_head(layout)}{_draw(layout, sheet)}")
+        parts.append(f"{_head(layout, table.caption.attribute)}{_draw(layout, sheet)}")
     layout = load_layout(_FOLDED)
     sheets.append(arrange(table, layout))
     parts.append(folded("Everything that was measured", _draw(layout, sheets[-1])))
     return "".join([*parts, *_notes(sheets)])
 
 
-def _head(layout: Layout) -> str:
-    return f"<h3>{text(layout.name.capitalize())} <small>{text(layout.description)}</small></h3>"
+def _head(layout: Layout, attribute: str) -> str:
+    return f"<h3>{text(layout.heading(attribute))} <small>{text(layout.summary(attribute))}</small></h3>"
 
 
 def _draw(layout: Layout, sheet: Sheet) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError, did_you_mean
+from bench.packages import load_point
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +51,7 @@ _OWN: Mapping[str, FigureInfo] = {
         FigureInfo(
             "tradeoff",
             "{attribute} against utility",
-            "every system by what is controlled (toxicity) and what it costs, with intervals and the Pareto front",
+            "every system by what is controlled and what it costs, with intervals and the Pareto front",
             ("metric", "utility"),
         ),
         FigureInfo("sweep", "Strength sweeps", "each method's curve of points along its option", ("utility", "over")),
@@ -103,10 +104,7 @@ def _load(point: EntryPoint) -> Any:
     Raises:
         MissingError: it cannot be imported, or is no figure.
     """
-    try:
-        module = point.load()
-    except ImportError as error:
-        raise MissingError(f"figure '{point.name}' cannot be loaded ({error})", mend="install what it needs") from error
+    module = load_point(point, "figure")
     if not (isinstance(getattr(module, "INFO", None), FigureInfo) and callable(getattr(module, "draw", None))):
         what = f"figure '{point.name}' cannot be drawn: {point.value} has no FigureInfo INFO or no function draw"
         raise MissingError(what, mend="see docs/adding-a-figure.md")
@@ -159,13 +157,16 @@ def save(figure: "Figure", path: Path) -> None:
     Raises:
         UsageError: the suffix is none of `FORMS`, or the file cannot be written.
     """
-    from bench.store.files import write_bytes
+    from bench.store.files import NO_SPACE, write_bytes
     from reports.plots.output import render
 
     form = form_of(path)
+    drawn = render(figure, form)
     try:
-        write_bytes(path, render(figure, form))
+        write_bytes(path, drawn)
     except OSError as error:
+        if error.errno in NO_SPACE:
+            raise
         raise UsageError(f"{path} cannot be written ({error.strerror or type(error).__name__})") from None
 
 

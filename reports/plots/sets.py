@@ -10,7 +10,7 @@ from bench.errors import MissingError
 from reports.plots.style import add_below, freeze, look, new_figure, styled
 
 _LABELS = {
-    "score": "toxicity score",
+    "score": "score",
     "words": "words",
     "similarity": "cosine to the sentence",
     "log_perplexity": "log-perplexity",

@@ -12,6 +12,7 @@ from reports.table.cost import cost_rows, is_partial
 from reports.table.flags import flags_of
 from reports.table.roles import primary
 from reports.table.rows import make_row
+from reports.table.taken import taken_lines
 
 Wanted = Callable[[Metric | MetricRow], bool]
 """Whether a metric, or a row that is not measured on samples (a cost), is shown."""
@@ -56,6 +57,8 @@ def build(
             if any(map(is_partial, column.runs)):
                 notes.add(f"{column.label}: a run was interrupted and resumed: its seconds of measuring are not whole.")
         rows += [row for row in cost_rows([column.runs for column in columns]) if wanted(row)]
+    for line in taken_lines([run for column in columns for run in column.runs]):
+        notes.add(line)
     for column in columns:
         if not column.publishable and not column.n_failed:
             notes.add(f"{column.label}: not publishable, some measurements failed.")

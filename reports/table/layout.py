@@ -63,12 +63,21 @@ class Layout(Spec):
     """What a table shows."""
 
     name: str
-    description: str
+    title: str | None = Field(None, description="heading on a page; {attribute} is what the suite controls")
+    description: str = Field(description="what it shows; {attribute} as in the title")
     systems: Literal["rows", "columns"] = "rows"
     show: list[Part] = Field(["interval"], description="besides the figure")
     options: bool = Field(False, description="a column for each option in which the systems differ")
     columns: list[ColumnSpec] = Field(min_length=1)
     published: Published | None = None
+
+    def heading(self, attribute: str) -> str:
+        """Its title for runs whose suite controls an attribute."""
+        return (self.title or self.name).replace("{attribute}", attribute.replace("_", " ")).capitalize()
+
+    def summary(self, attribute: str) -> str:
+        """What it shows of such runs."""
+        return self.description.replace("{attribute}", attribute.replace("_", " "))
 
     def wants(self, metric: Metric | MetricRow) -> bool:
         """Whether a metric is shown."""

@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
+from bench.printed import inert
 from bench.store.runs import Run
 from reports.table.caption import caption_lines
 from reports.table.cells import Caption, clean
@@ -68,7 +69,7 @@ def print_drawn(draw: Callable[[int], RenderableType], file: TextIO) -> None:
     text = "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
     if "utf" not in (getattr(file, "encoding", None) or "utf-8").lower():
         text = text.translate(_ASCII)
-    print(text, file=file)
+    print(inert(text), file=file)
 
 
 def _sheet(sheet: Sheet, width: int) -> RenderableType:

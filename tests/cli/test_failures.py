@@ -41,8 +41,8 @@ def plain_arguments(monkeypatch):
         (SystemExit(0), 1, "bench: error: code from another package asked to end the program (exit code 0)"),
         (SystemExit("bye"), 1, "bench: error: code from another package asked to end the program (exit code 'bye')"),
         (MemoryError(), 3, "bench: error: not enough memory"),
-        (KeyboardInterrupt(), 130, "bench: interrupted; the same command goes on"),
-        (typer.Abort(), 130, "bench: interrupted; the same command goes on"),
+        (KeyboardInterrupt(), 130, "bench: interrupted; the same command resumes it"),
+        (typer.Abort(), 130, "bench: interrupted; the same command resumes it"),
     ],
 )
 def test_each_failure_is_one_line_with_its_code(error, code, said, capsys, cache_dir):
@@ -113,7 +113,7 @@ def test_ctrl_c_ends_long_work_with_one_line_and_130():
     child.send_signal(signal.SIGINT)
     _, rest = child.communicate(timeout=30)
     assert child.returncode == 130
-    assert rest.splitlines()[-1] == "bench: interrupted; the same command goes on where this one stopped"
+    assert rest.splitlines()[-1] == "bench: interrupted; the same command resumes it"
     assert "Traceback" not in rest
 
 
@@ -153,4 +153,4 @@ def test_a_termination_is_an_interruption_with_its_own_code():
         child.send_signal(signal.SIGTERM)
         _, said = child.communicate(timeout=20)
         assert child.returncode == 143
-        assert said == "bench: interrupted; the same command goes on where this one stopped\n"
+        assert said == "bench: interrupted; the same command resumes it\n"

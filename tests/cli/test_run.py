@@ -152,7 +152,7 @@ def test_ctrl_c_is_exit_130_and_the_same_command_goes_on(run, variables, tiny_su
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert out == ""
-    assert err.strip().splitlines()[-1].startswith("bench: interrupted; the same command goes on")
+    assert err.strip().splitlines()[-1].startswith("bench: interrupted; the same command resumes it")
     assert "Traceback" not in err
     (samples,) = (tmp_path / "runs").glob("*/samples/rtp.jsonl")
     kept = samples.read_text(encoding="utf-8").split("\n")[:-1]

@@ -164,7 +164,9 @@ def test_a_required_option_and_a_value_of_the_wrong_kind_are_named(kind):
     name = kind.info.name
     required = {option: "x" for option, field in kind.Config.model_fields.items() if field.is_required()}
     for option in required:
-        with pytest.raises(UsageError, match=f"'{name}' needs the option '{option}'; set scorer.options.{option}"):
+        with pytest.raises(
+            UsageError, match=f"'{name}' needs the option '{option}'; --set suite.scorer.options.{option}=VALUE"
+        ):
             load_scorer(ScorerSpec(name=name), None)
     for option in kind.Config.model_fields.keys() - {"label"}:  # YAML reads some labels as other things than text
         with pytest.raises(UsageError, match=f"scorer '{name}': .*{option}"):

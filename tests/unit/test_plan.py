@@ -65,10 +65,26 @@ def test_seeds(text, seeds):
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "2-1", "1,,2", "1.5"])
+@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "1,,2", "1.5"])
 def test_what_are_no_seeds_is_refused(text):
     with pytest.raises(UsageError, match="are not numbers and ranges; write them as 0-2 or 0,3,5"):
         parse_seeds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("99999999999", "seed 99999999999 is too large; seeds are 0 to 999,999,999"),
+        ("0-99999999999", "seed 99999999999 is too large"),
+        ("9" * 5000, "is too large"),
+        ("2-1", "the range of seeds 2-1 ends before it begins; say 1-2"),
+    ],
+)
+def test_seeds_out_of_range_are_refused_for_that_reason(text, said):
+    with pytest.raises(UsageError) as caught:
+        parse_seeds(text)
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 # --- experiments ---

@@ -3,6 +3,7 @@
 import math
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import pytest
 
@@ -85,6 +86,9 @@ def test_scores_come_in_order_and_equal_texts_are_scored_once(tmp_path):
         {"toxicity": "0.1"},
         {"toxicity": None},
         {"toxicity": True},
+        {"toxicity": 10**400},
+        {"toxicity": Fraction(10**400, 3)},
+        {"toxicity": -(10**400)},
         RuntimeError("boom"),
         SystemExit(0),
     ],
@@ -105,6 +109,38 @@ def test_what_is_no_score_is_missing_after_two_retries_and_never_cached(tmp_path
 def test_a_text_that_comes_right_on_the_second_retry_is_scored():
     scorer = Scripted({"x": [RuntimeError(), None, {"toxicity": 0.9}]})
     assert CheckedScorer(scorer, None).score(["x", "y"]) == [{"toxicity": 0.9}, {"toxicity": 0.01}]
+
+
+@pytest.mark.parametrize("returned", [None, 0.5, object()])
+def test_what_is_no_list_of_scores_is_missing(returned):
+    class Broken(Scripted):
+        def score(self, texts):
+            return returned
+
+    progress = Notes()
+    assert CheckedScorer(Broken(), None, progress).score(["a", "b"]) == [None, None]
+    assert any("failed on 2 texts (TypeError)" in note for note in progress.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"known": None}, "load() returned NoneType"),
+        ({"attributes": ()}, "its attributes are no names"),
+        ({"batch_size": 0}, "its batch_size is 0"),
+        ({"batch_size": "8"}, "its batch_size is '8'"),
+    ],
+)
+def test_a_scorer_that_does_not_say_what_it_is_is_refused(change, said):
+    class Broken(Scripted):
+        batch_size = change.get("batch_size", 4)
+
+        def load(self, ctx):
+            return None if "known" in change else self.known
+
+    with pytest.raises(MissingError) as caught:
+        CheckedScorer(Broken(attributes=change.get("attributes", ("toxicity",))), None)
+    assert said in str(caught.value)
 
 
 def test_a_batch_of_the_wrong_length_is_not_believed():
