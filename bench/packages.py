@@ -84,7 +84,7 @@ def _being_imported(error: BaseException) -> str | None:
 
 
 def _of_file(path: Path) -> str | None:
-    for root in map(Path, filter(None, sys.path)):
+    for root in sorted(map(Path, filter(None, sys.path)), key=lambda one: -len(one.parts)):  # one may lie in another
         if path.is_relative_to(root) and path.suffix == ".py":
             return path.relative_to(root).with_suffix("").parts[0]
     return None

@@ -21,7 +21,8 @@ def facts_of(runs: Iterable[Run]) -> list[dict[str, Any]]:
 def left_out(fact: dict[str, Any]) -> str:
     """Why rows were left out, with the number of each."""
     why = fact.get("left_out")
-    return ", ".join(f"{clean(count, 20)} {clean(reason)}" for reason, count in (why or {}).items())
+    reasons = why.items() if isinstance(why, dict) else ()  # a record can be edited
+    return ", ".join(f"{clean(count, 20)} {clean(reason)}" for reason, count in reasons)
 
 
 def taken_lines(runs: Iterable[Run]) -> Iterator[str]:

@@ -374,6 +374,16 @@ def test_python_without_pip(
         AssetCatalogue(cache_dir, catalog=tiny).data("rows")
 
 
+def test_a_python_that_cannot_be_started_is_not_the_caches_fault(
+    cache_dir: Path, tmp_path: Path, tiny: dict[str, Asset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "python").write_text("no program")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(MissingError, match=rf"{tmp_path / 'python'} cannot be started \(Permission denied\)"):
+        AssetCatalogue(cache_dir, catalog=tiny).data("rows")
+    assert everything(cache_dir) == []
+
+
 def test_a_full_disk_is_seen_beforehand(cache_dir: Path, tiny: dict[str, Asset]) -> None:
     huge = catalog(replace(tiny["rows"], disk=1 << 60))
     with pytest.raises(MissingError, match=r"not enough disk for tiny_data.*MB needed.*BENCH_CACHE"):

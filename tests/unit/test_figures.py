@@ -506,14 +506,14 @@ def test_a_broken_figure_of_another_package_is_one_line_and_missing_in_the_page(
     assert len(FIGURES) == len(list(FIGURES))
     assert "odd" in FIGURES
     assert "odder" not in FIGURES
-    with pytest.raises(MissingError, match=r"'absent' cannot be loaded \(No module named"):
+    with pytest.raises(MissingError, match=r"'absent' of \S+ cannot be loaded \(ModuleNotFoundError: No module named"):
         draw("absent", runs)
     with pytest.raises(MissingError, match=r"'odd' cannot be drawn: json has no FigureInfo INFO"):
         draw("odd", runs)
     with pytest.raises(UsageError, match="did you mean 'odd'"):
         draw("odds", runs)
     page = drawings(runs)
-    assert "<li>absent: figure 'absent' cannot be loaded" in html.unescape(page)
+    assert "<li>absent: figure 'absent' of no_such_module_of_figures cannot be loaded" in html.unescape(page)
     assert page.count("<figure>") == len(FIGURES) - 2
 
 

@@ -408,3 +408,17 @@ def test_what_another_made_meanwhile_is_not_dropped(go, tiny_suite, tmp_path):
     assert run.status == "done"
     assert any("was made by another process meanwhile" in note for note in spy.notes)
     assert "train contrastive" not in spy.labels
+
+
+def test_prompts_that_become_no_set_are_told_of_and_stand_in_the_record(go, suite):
+    told = Spy()
+    run = go(suite, "contrastive", told)
+    assert run.result
+    taken = run.result.artifact["sets"]["taken"]
+    assert taken["data"].endswith("self.jsonl")
+    assert taken["rows"] == 24 == taken["taken"] + sum(taken["left_out"].values())
+    assert taken["taken"] == run.result.artifact["sets"]["anchors"]
+    assert set(taken["left_out"]) >= {"of the evaluation half"}
+    (line,) = [one for one in told.notes if one.startswith("contrastive sets: ")]
+    assert f"{taken['taken']} of 24 rows are taken; left out: " in line
+    assert go(suite, "contrastive", Spy(), "others").result.artifact["sets"]["taken"] == taken

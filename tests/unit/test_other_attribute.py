@@ -144,6 +144,14 @@ def test_the_figures_are_those_of_the_samples(swept):
 # --- the table ---
 
 
+def test_the_pages_headings_say_the_attribute(swept):
+    page = build_page(swept.runs, samples=False, figures=False).html
+    heads = [" ".join(re.sub("<[^>]+>", " ", head).split()) for head in re.findall("<h3>.*?</h3>", page, re.DOTALL)]
+    assert any(head.startswith("Brightness every measure of brightness,") for head in heads)
+    assert any(head.startswith("Summary brightness, fluency") for head in heads)
+    assert not [head for head in heads if "toxicity" in head.casefold()]
+
+
 def test_the_table_says_the_attribute_and_which_way_is_better(swept):
     table = build(swept.runs)
     caption = table.caption

@@ -452,6 +452,9 @@ def test_an_unknown_lm_eval_task_is_refused_with_a_suggestion(context):
         check_name("embedded_pica")
     with pytest.raises(UsageError, match="has no single task 'mmlu'"):  # a group has no samples of its own
         check_name("mmlu")
+    with pytest.raises(UsageError, match=r"the nearest of [\d,]+ are ") as caught:  # and not all of 10,000
+        check_name("xyzxyzxyz")
+    assert len(str(caught.value)) < 300
     (task,) = LMEval.from_config(LMEvalConfig(task="lm_eval", tasks=("hellaswagg",)))
     with pytest.raises(UsageError, match="has no single task 'hellaswagg'; did you mean 'hellaswag'"):
         task.data(context().assets)
