@@ -7,7 +7,7 @@ import typer
 
 from bench.cli.common import CacheDir, Json, Offline, console_progress
 from bench.cli.output import print_grid, print_json
-from bench.printed import echo
+from bench.printed import echo, plain
 
 if TYPE_CHECKING:
     from bench.data.sentences import Sentence
@@ -130,7 +130,7 @@ def _print(report: dict[str, Any], out: Path) -> None:
     texts = ", ".join(f"{count} {kind}s" for kind, count in sorted(report["texts"].items(), reverse=True))
     echo(f"{report['sets']} sets ({texts}) of {report['sentences']} sentences; {report['too_small']} have too few")
     for cause, count in report["failed_requests"].items():
-        echo(f"{count} requests failed: {cause}; run it again to ask them anew")
+        echo(f"{count} requests failed: {plain(cause)}; run it again to ask them anew")
     if report["unscored"]:
         echo(f"{report['unscored']} candidates have no score: they are dropped")
     echo(f"written: {out / 'sets.jsonl'}")
