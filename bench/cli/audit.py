@@ -19,6 +19,7 @@ from bench.cli.run import (
     settle_process,
     told,
 )
+from bench.printed import echo
 
 _UNEXPOSED = 5
 
@@ -73,6 +74,6 @@ def audit(  # noqa: PLR0913, PLR0917 - one parameter a flag
         print_json(told(outcomes) | {"findings": rows, "exposes_all": exposed})
     else:
         for one in findings:
-            typer.echo(one.line)
-        typer.echo(f"suite '{suite}': {'every straw man is exposed' if exposed else 'NOT every straw man is exposed'}")
+            echo(one.line)
+        echo(f"suite '{suite}': {'every straw man is exposed' if exposed else 'NOT every straw man is exposed'}")
     return 0 if exposed else _UNEXPOSED

@@ -7,6 +7,7 @@ import typer
 from bench.cli.common import RUNS, Json, RunsDir
 from bench.cli.output import print_json
 from bench.cli.selection import AllRuns, OfSuite, Runs
+from bench.printed import echo
 
 
 def plan(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -46,4 +47,4 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if json:
         print_json(to_json(outcome))
     else:
-        typer.echo("\n".join(lines(outcome)))
+        echo("\n".join(lines(outcome)))
