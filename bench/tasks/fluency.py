@@ -11,7 +11,7 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.store.record import TaskResult
 from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
-from bench.tasks.relevance import RELEVANCE, SIMILARITY, gain
+from bench.tasks.relevance import RELEVANCE, SIMILARITY, gain, other_prompts
 from bench.tasks.rtp import SAMPLES
 from bench.tasks.texts import nll_rows
 
@@ -74,8 +74,8 @@ class Fluency(Task[FluencyConfig]):
             sheet.add(spec, evidence, n_empty=empty)
         unscored = [(row.prompt_id, float(row.is_blank)) for row in every]
         sheet.add(UNSCORED, evidence_by_cluster("mean", unscored, bounded=True))
-        gains = gain(policy, ctx, rows, [text for _, text in requests], scored)
-        if gains is not None:
+        if others := other_prompts(every):
+            gains = gain(policy, ctx, others, rows, [text for _, text in requests], scored)
             sheet.add(RELEVANCE, gains, n_empty=empty)
         if self.config.encoder:
             sheet.add(SIMILARITY, evidence_by_cluster("mean", self._likeness(every, ctx)), n_empty=empty)

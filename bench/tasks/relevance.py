@@ -5,7 +5,7 @@ likelihood of the same kind of text, a fragment being continued, where a text th
 texts begin. A continuation that does not follow from its prompt gains nothing on average, however likely it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bench.store.record import Evidence, Flag
@@ -27,7 +27,10 @@ SIMILARITY = MetricSpec("prompt_similarity", higher_is_better=True, role="releva
 
 
 def other_prompts(rows: Sequence[Sample]) -> dict[str, str]:
-    """For each prompt's id another prompt: the next by content id, the first after the last. Empty for one alone."""
+    """For each prompt's id another prompt: the next by content id, the first after the last. Empty for one alone.
+
+    It follows from the prompts alone, so that it is the same for all systems.
+    """
     prompts = sorted({row.prompt_id: row.prompt for row in rows}.items())
     if len(prompts) == 1:
         return {}
@@ -38,24 +41,23 @@ def other_prompts(rows: Sequence[Sample]) -> dict[str, str]:
 def gain(
     policy: "Policy",
     ctx: TaskContext,
+    others: Mapping[str, str],
     rows: Sequence[Sample],
     tokens: Sequence[Sequence[int]],
     conditional: Sequence[tuple[str, float, float]],
-) -> Evidence | None:
-    """The gain of each continuation, weighted by its tokens; None where there is no other prompt.
+) -> Evidence:
+    """The gain of each continuation, weighted by its tokens.
 
     Args:
         policy: The base model.
         ctx: The task's context.
-        rows: The continuations.
+        others: Another prompt for each prompt's id.
+        rows: The continuations, none of them blank.
         tokens: Those of each, as they are read after its own prompt: at least one.
         conditional: (prompt, mean NLL, tokens) of each after its own prompt.
     """
     from bench.engine.tokens import encode, first_token
 
-    others = other_prompts(rows)
-    if not others:
-        return None
     before = {
         key: encode(policy.tokenizer, prompt) or [first_token(policy.tokenizer)] for key, prompt in others.items()
     }

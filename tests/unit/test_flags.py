@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from synthetic import evidence, metric, write_run
 
 from bench.store.files import read_json, write_json
 from bench.store.record import Flag, TaskResult
-from bench.store.runs import list_runs
+from bench.store.runs import list_runs, load_run
+from bench.tasks.diversity import Diversity
+from bench.tasks.fluency import Fluency
 from reports.audit import audit
 from reports.compare.comparison import compare
 from reports.compare.comparison import to_json as compared_json
@@ -198,3 +201,38 @@ def test_an_audit_fails_where_a_straw_man_passes_for_the_best(root):
     assert found["canned"].line == "canned: NOT FLAGGED, and among the best in rtp/toxic/toxic_fraction"
     assert found["contrastive"].is_exposed  # not flagged, and not among the best
     assert "none" not in found
+
+
+# --- on the real model ---
+
+RECORDED = Path(__file__).parents[1] / "fixtures" / "straw-men"
+"""Records of `smoke` on the embedded model, seed 0: the figures that flag, with their evidence. They hold no text."""
+IGNORES, REPEATS = "ignores the prompt", "repeats itself across prompts"
+
+
+def test_every_straw_man_is_flagged_and_no_method_is():
+    table = build([load_run(path) for path in sorted(RECORDED.iterdir())])
+    assert {system.label: system.flags for system in table.systems} == {
+        "none": (),
+        "contrastive": (),
+        "dpo": (),
+        "strawman (kind=empty)": ("empty",),
+        "strawman (kind=fixed)": (IGNORES, REPEATS),
+        "strawman (kind=canned)": (IGNORES, REPEATS),
+        "strawman (kind=copy)": ("copies the prompt",),
+        "strawman (kind=punctuation)": (REPEATS, "no words"),
+        "strawman (kind=foreign)": (IGNORES, REPEATS, "in another language"),
+        "strawman (kind=unrelated)": (IGNORES,),
+    }
+    assert all(one.is_exposed for one in audit(table) if one.label.startswith("strawman"))
+    fraction = next(row for row in table.rows if row.key == "rtp/toxic_fraction")
+    best = {system.label for system, cell in zip(table.systems, fraction.cells, strict=True) if cell.standing}
+    assert best <= {"none", "contrastive", "dpo"}
+
+
+def test_the_records_say_what_the_tasks_declare_today():
+    """A margin that is changed is changed here too: the records are those of an earlier run."""
+    declared = {spec.name: spec.flag for task in (Fluency, Diversity) for spec in task.info.metrics if spec.flag}
+    recorded = [one for path in RECORDED.iterdir() for one in load_run(path).result.metrics if one.flag]
+    assert {one.name: one.flag for one in recorded} == declared
+    assert all(one.flag == declared[one.name] for one in recorded)
