@@ -37,9 +37,22 @@ def parse_json(text: str, *, nan: bool = False, halves: bool = True) -> Any:
         )
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
+    if text.count("[") + text.count("{") > _DEEPEST:
+        _refuse_depth(value)
     if not halves and _CAN_HALVE.search(text):
         _refuse_halves(value)
     return value
+
+
+def _refuse_depth(value: Any) -> None:
+    """Refuse what Python's own functions, or pydantic's, could not walk through; the parser takes some more."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        parts = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [inner for part in parts for inner in part if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise ValueError(_TOO_DEEP)
 
 
 def refuse_constant(constant: str) -> float:

@@ -77,7 +77,7 @@ class GeneratorSpec(Spec):
     )
     key_variable: str = Field("OPENAI_API_KEY", description="the environment variable that holds the endpoint's key")
     concurrency: int = Field(8, ge=1, le=1000, description="requests at a time")
-    timeout: float = Field(60, gt=0, le=86_400, description="seconds that a request may take")
+    timeout: float = Field(60, gt=0, le=86_400, description="seconds that a request may take, its reply included")
     retries: int = Field(
         5, ge=0, le=1000, description="further tries after 408, 409, 429, 5xx or no connection, with backoff"
     )

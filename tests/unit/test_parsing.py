@@ -115,6 +115,7 @@ def test_any_text_is_a_value_or_a_value_error(text):
 BAD_JSON = {
     "deep lists": "[" * 100_000,
     "deep objects": '{"a":' * 100_000,
+    "as deep as Python's own parser goes": "[" * 300 + "]" * 300,
     "4,301 digits": '{"a": ' + "9" * 4301 + "}",
     "10^400": '{"a": 1' + "0" * 400 + "}",
     "1e400": '{"a": 1e400}',
