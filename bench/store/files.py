@@ -1,21 +1,17 @@
 """Files that are either whole or not there."""
 
-import errno
 import itertools
 import json
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.parsing import parse_json
+from bench.parsing import check_regular, parse_json
 from bench.store.leftovers import affixes, sweep_beside
-
-_LARGEST = 8 << 30  # bytes of a file that is read into memory
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,19 +45,6 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically; NaN and infinity are refused, what is absent is null."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def check_regular(path: Path) -> None:
-    """Refuse what is no plain file, or too large to be one of ours: reading a pipe or a device may never end.
-
-    Raises:
-        OSError: it is none, it is too large, or there is nothing at the path.
-    """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "not a plain file", str(path))
-    if found.st_size > _LARGEST:
-        raise OSError(errno.EFBIG, "too large to be read", str(path))
 
 
 def read_json(path: Path) -> Any:

@@ -15,7 +15,7 @@ from bench.writers.base import Answer, Done, Order, cut
 _NO_API = "the reply is none of an OpenAI-compatible API"
 _HOPELESS = 16  # so many requests that fail, before any succeeds, end the work
 _SURROUNDINGS, _OF_A_TOKEN = 1 << 20, 64
-"""Bytes of a reply's largest body: for what stands around the answer (ids, usage), and for each token that is asked for.
+"""Bytes of a reply's largest body: for what stands around the answer (ids, usage), and for each token that is wanted.
 Texts have some 4 bytes a token, and up to six times as many where every character is escaped."""
 
 

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench.errors import MissingError
 from bench.hashing import hash_text
-from bench.parsing import parse_json
+from bench.parsing import check_regular, parse_json
 from bench.stats import average
 from bench.stats.estimate import observations, sums
-from bench.store.files import check_regular, write_text
+from bench.store.files import write_text
 from bench.store.record import Evidence
 
 VERSION: Literal[1] = 1
