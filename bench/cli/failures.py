@@ -25,6 +25,8 @@ _MISSING = 3
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _UNEXPECTED = 1
+_BEGINNING, _END = 3_000, 900
+"""Characters of a message that are shown of its beginning and its end: somebody's key or path may be of any length."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Failure:
     def line(self) -> str:
         """The failure in one line."""
         text = self.what if self.mend is None else f"{self.what}; {self.mend}"
-        return plain(" ".join(f"bench: error: {text}".split()))
+        line = plain(" ".join(f"bench: error: {text}".split()))
+        return line if len(line) <= _BEGINNING + _END else f"{line[:_BEGINNING]} ... {line[-_END:]}"
 
 
 class TerminatedError(KeyboardInterrupt):

@@ -176,6 +176,8 @@ def _reading(chance: Random, records: _Records, baseline: Path, out: Path) -> It
     yield Call.of("compare", base, mine[0], *where, *more, "--format", form, is_text=form == "terminal")
     figure = chance.choice(list(FIGURES))
     yield Call.of("plot", figure, *ids, *where, "-o", str(out / f"figure.{chance.choice(('svg', 'png', 'pdf'))}"))
+    more = chance.choice(((), ("--json",)))
+    yield Call.of("plan", *ids, *where, *more, is_text=not more)
     yield Call("sweep", lambda: _sweep(records.root), is_text=True)
     yield Call.of("baseline", *mine, *where, "-o", str(out / "b.json"), is_text=True)
     more = chance.choice(
