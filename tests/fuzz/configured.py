@@ -111,6 +111,7 @@ def _written(chance: Random, known: list[dict[str, Any]], keys: list[str]) -> by
 
 def _suites(folder: Path) -> Case:
     known = [suites.read_suite(name)[0] for name in suites.names()]
+    known += [{**one, "extends": "standard"} for one in known]
     known += [{"extends": name, "name": "mine"} for name in ("mini", "./other.yaml", "suite.yaml")]
     keys = [key for key in dict.fromkeys(_keys(known)) if key.isidentifier()]
     (folder / "other.yaml").write_text("extends: mini\nname: other\n", encoding="utf-8")
@@ -124,7 +125,8 @@ def _suites(folder: Path) -> Case:
         if chance.random() < 0.3:
             where = ".".join(chance.choice(keys) for _ in range(chance.randrange(1, 4)))
             settings = [f"suite.{where}={chance.choice((*_SCALARS, *map(str, LEAVES)))}"]
-        request = Request([chance.choice(methods)], str(path), settings=settings)
+        model = chance.choice((None, None, "other@main"))
+        request = Request([chance.choice(methods)], str(path), model, settings=settings)
 
         def plan() -> None:
             for experiment in make_experiments(request):
