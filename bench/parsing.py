@@ -1,12 +1,16 @@
-"""JSON and YAML from people and from the net: either plain values of a bounded size, or one error with its cause."""
+"""Files, JSON and YAML from people and from the net: plain values of a bounded size, or one error with its cause."""
 
+import errno
 import json
 import math
 import re
+import stat
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+_LARGEST = 8 << 30  # bytes of a file that is read into memory
 _DIGITS = 300
 """Digits of the longest number that is read: more are no number of anything, and no float holds them."""
 _LONGEST, _MOST = 50_000, 20_000
@@ -15,6 +19,19 @@ _DEEPEST = 60
 _TOO_DEEP = "it is nested too deeply"
 _HALF = re.compile("[\ud800-\udfff]")
 _CAN_HALVE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no plain file, or too large to be one of ours: reading a pipe or a device may never end.
+
+    Raises:
+        OSError: it is none, it is too large, or there is nothing at the path.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
+    if found.st_size > _LARGEST:
+        raise OSError(errno.EFBIG, "too large to be read", str(path))
 
 
 def parse_json(text: str, *, nan: bool = False, halves: bool = True) -> Any:
@@ -37,9 +54,22 @@ def parse_json(text: str, *, nan: bool = False, halves: bool = True) -> Any:
         )
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
+    if text.count("[") + text.count("{") > _DEEPEST:
+        _refuse_depth(value)
     if not halves and _CAN_HALVE.search(text):
         _refuse_halves(value)
     return value
+
+
+def _refuse_depth(value: Any) -> None:
+    """Refuse what Python's own functions, or pydantic's, could not walk through; the parser takes some more."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        parts = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [inner for part in parts for inner in part if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise ValueError(_TOO_DEEP)
 
 
 def refuse_constant(constant: str) -> float:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.attribute import Attribute
 from bench.errors import UsageError, did_you_mean
-from bench.parsing import parse_yaml
+from bench.parsing import check_regular, parse_yaml
 
 
 class Spec(BaseModel):
@@ -77,7 +77,7 @@ class GeneratorSpec(Spec):
     )
     key_variable: str = Field("OPENAI_API_KEY", description="the environment variable that holds the endpoint's key")
     concurrency: int = Field(8, ge=1, le=1000, description="requests at a time")
-    timeout: float = Field(60, gt=0, le=86_400, description="seconds that a request may take")
+    timeout: float = Field(60, gt=0, le=86_400, description="seconds that a request may take, its reply included")
     retries: int = Field(
         5, ge=0, le=1000, description="further tries after 408, 409, 429, 5xx or no connection, with backoff"
     )
@@ -174,6 +174,8 @@ class SuiteSpec(Spec):
 
 
 S = TypeVar("S", bound=BaseModel)
+_MOST = 20  # errors that are told
+_SHOWN = 80  # characters of a name that somebody made up
 
 
 def validate(kind: type[S], data: Any, where: str, *, show_values: bool = True) -> S:
@@ -187,7 +189,9 @@ def validate(kind: type[S], data: Any, where: str, *, show_values: bool = True) 
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(kind, detail, show_values=show_values) for detail in error.errors()]
+        found = error.errors()
+        lines = [_explain(kind, detail, show_values=show_values) for detail in found[:_MOST]]
+        lines += [f"and {len(found) - _MOST} more"] if len(found) > _MOST else []
         raise UsageError(f"{where}: " + "; ".join(lines)) from None
 
 
@@ -195,7 +199,7 @@ def _explain(kind: type[BaseModel], detail: Any, *, show_values: bool) -> str:
     path = [part for part in detail["loc"] if isinstance(part, str | int)]
     if not path and detail["type"] == "value_error":  # it names the keys itself
         return str(detail["ctx"]["error"])
-    name = ".".join(map(str, path)) or "the whole"
+    name = _short(".".join(map(str, path))) or "the whole"
     if detail["type"] == "extra_forbidden":
         known = _fields(kind, path[:-1])
         return f"unknown key '{name}', " + (did_you_mean(str(path[-1]), known) if known else "there is none to set")
@@ -203,6 +207,10 @@ def _explain(kind: type[BaseModel], detail: Any, *, show_values: bool) -> str:
         return f"'{name}' is missing"
     shown = f" = {detail['input']!r:.80}" if show_values else ""
     return f"'{name}'{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
 
 
 def _fields(kind: type[BaseModel], path: list[str | int]) -> list[str]:
@@ -220,6 +228,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UsageError: the file is missing, is not YAML, or is not a mapping.
     """
     try:
+        check_regular(path)
         value = parse_yaml(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None

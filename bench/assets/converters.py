@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from bench.errors import MissingError
+from bench.parsing import parse_json
 from bench.store.files import writing
 
 # What transformers writes about the machine, not about the model: dropped, so that the same GGUF gives the same bytes.
@@ -64,7 +65,7 @@ def _convert(source: Path, target: Path) -> None:
 
 
 def _settle(path: Path) -> None:
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = parse_json(path.read_text(encoding="utf-8"))
     if dropped := [key for key in _VOLATILE if key in values]:
         for key in dropped:
             del values[key]

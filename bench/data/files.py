@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError
-from bench.parsing import parse_json
+from bench.parsing import check_regular, parse_json
 
 TEXT = "text"
 """The key of a line of plain text."""
@@ -52,11 +52,12 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 def _decoded(path: Path) -> str:
     try:
+        check_regular(path)
         data = path.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
     except OSError as error:
-        raise UsageError(f"{path} cannot be read as text ({type(error).__name__})") from None
+        raise UsageError(f"{path} cannot be read as text ({error.strerror})") from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -109,9 +110,10 @@ def _columns(path: Path) -> Iterator[Row]:
     import pyarrow.parquet
 
     try:
-        if not path.exists():
-            raise UsageError(f"no such file: {path}")
+        check_regular(path)
         rows = pyarrow.parquet.read_table(path).to_pylist()
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}") from None
     except (pyarrow.ArrowException, ValueError, OSError) as error:
         raise UsageError(f"{path} is no parquet file ({type(error).__name__})") from None
     for number, row in enumerate(rows, 1):

@@ -219,7 +219,8 @@ def _suite(request: Request, settings: list[tuple[str, Any]]) -> tuple[SuiteSpec
         name, at, revision = request.model.rpartition("@")
         if not at or expanded(request.model).is_dir():  # a folder may have an @ in its name
             name, at, revision = request.model, "", ""
-        raw["model"] = {**raw.get("model", {}), "id": name, "revision": revision if at else None}
+        if isinstance(own := raw.get("model", {}), dict):  # another value is refused below
+            raw["model"] = {**own, "id": name, "revision": revision if at else None}
         origins["suite.model"] = request.origin("model")
     for key, value in settings:
         if key.startswith("suite."):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from bench.errors import BenchError, MissingError
 from bench.hashing import hash_json, hash_text
+from bench.parsing import parse_json
 from bench.progress import SILENT, Bar, Progress
 from bench.scorers.base import Scorer, ScorerIdentity, Scores
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions, whole
@@ -140,8 +141,8 @@ class _Cache:
         rows = self._run(lambda connection: connection.execute(query, (self._scorer, json.dumps(keys))).fetchall())
         found: dict[str, object] = {}
         for key, text in rows or ():
-            with suppress(ValueError, TypeError, RecursionError):
-                kept = json.loads(text)
+            with suppress(ValueError, TypeError):
+                kept = parse_json(text)
                 if is_sound(kept, self._scorer + key):
                     found[key] = kept["scores"]
         if damaged := len(rows or ()) - len(found):

@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.parsing import parse_json
+from bench.parsing import check_regular, parse_json
 from bench.store.leftovers import affixes, sweep_beside
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """What the system says of a disk that is full, or as full as a user may make it."""
-_LARGEST = 8 << 30  # bytes of a file that is read into memory
 
 
 def write_text(path: Path, text: str) -> None:
@@ -81,19 +80,6 @@ def _share(made: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically; NaN and infinity are refused, what is absent is null."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def check_regular(path: Path) -> None:
-    """Refuse what is no plain file, or too large to be one of ours: reading a pipe or a device may never end.
-
-    Raises:
-        OSError: it is none, it is too large, or there is nothing at the path.
-    """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "not a plain file", str(path))
-    if found.st_size > _LARGEST:
-        raise OSError(errno.EFBIG, "too large to be read", str(path))
 
 
 def read_json(path: Path) -> Any:

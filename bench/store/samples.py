@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from bench.errors import MissingError
-from bench.parsing import parse_json
+from bench.parsing import check_regular, parse_json
 from bench.progress import SILENT, Progress
 from bench.store.appended import AppendedFile
-from bench.store.files import check_regular, set_aside
+from bench.store.files import set_aside
 
 VERSION = 2
 _READ_VERSIONS = (1, 2)

@@ -56,9 +56,13 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         key: _merged(below[key], value) if isinstance(value, dict) and isinstance(below.get(key), dict) else value
         for key, value in above.items()
     }
-    if "scorer" in above and above["scorer"].get("name", None) != below.get("scorer", {}).get("name"):
+    if "scorer" in above and _name(above["scorer"]) != _name(below.get("scorer")):
         both["scorer"] = above["scorer"]  # options of one scorer are not another's
     return {**below, **both}
+
+
+def _name(scorer: Any) -> Any:
+    return scorer.get("name") if isinstance(scorer, dict) else None
 
 
 def load_suite(name: str) -> SuiteSpec:

@@ -1,17 +1,22 @@
 """A language model behind an OpenAI-compatible API."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from bench.engine.sampling import stream
 from bench.errors import MissingError
+from bench.parsing import parse_json
 from bench.spec import Decoding, GeneratorSpec
 from bench.writers.base import Answer, Done, Order, cut
 
 _NO_API = "the reply is none of an OpenAI-compatible API"
 _HOPELESS = 16  # so many requests that fail, before any succeeds, end the work
+_SURROUNDINGS, _OF_A_TOKEN = 1 << 20, 64
+"""Bytes of a reply's largest body: for what stands around the answer (ids, usage), and for each token that is wanted.
+Texts have some 4 bytes a token, and up to six times as many where every character is escaped."""
 
 
 class EndpointWriter:
@@ -25,11 +30,14 @@ class EndpointWriter:
         """
         try:
             import openai
+
+            from bench.writers.bounded import BoundedClient
         except ImportError:
             raise MissingError(
                 "an endpoint needs the package openai", mend="pip install 'contrastive-bench[endpoint]'"
             ) from None
         self._openai, self._spec, self._until = openai, spec, until
+        self._client = BoundedClient
         self._answers = False
 
     def write(
@@ -48,18 +56,20 @@ class EndpointWriter:
 
     async def _all(self, orders: Sequence[Order], decoding: Decoding, seed: int) -> AsyncIterator[Done]:
         spec, gate = self._spec, asyncio.Semaphore(self._spec.concurrency)
+        most = _SURROUNDINGS + _OF_A_TOKEN * decoding.max_new_tokens
         client = self._openai.AsyncOpenAI(
             base_url=spec.endpoint,
             api_key=os.environ.get(spec.key_variable) or "none",  # servers on one's own machine ask for none
             timeout=spec.timeout,
             max_retries=spec.retries,
+            http_client=self._client(spec.timeout, most),
         )
         failed, wanted = 0, sum(len(order.samples) for order in orders)
         batch = decoding.num_samples
 
         async def answer_to(order: Order, sample: int) -> Answer:
             async with gate:
-                return await self._ask(client, order, decoding, stream(seed, order.id, sample) % (1 << 31))
+                return await self._ask(client, order, decoding, stream(seed, order.id, sample) % (1 << 31), most)
 
         async def whole(order: Order) -> Done:
             answers = await asyncio.gather(*(answer_to(order, sample) for sample in order.samples))
@@ -90,9 +100,9 @@ class EndpointWriter:
                 for task in running:
                     task.cancel()
 
-    async def _ask(self, client: Any, order: Order, decoding: Decoding, seed: int) -> Answer:
+    async def _ask(self, client: Any, order: Order, decoding: Decoding, seed: int, most: int) -> Answer:
         try:
-            reply = await client.chat.completions.create(
+            reply = await client.chat.completions.with_raw_response.create(
                 model=self._spec.model,
                 messages=[{"role": "user", "content": order.message}],
                 max_tokens=decoding.max_new_tokens,
@@ -100,17 +110,17 @@ class EndpointWriter:
                 top_p=decoding.top_p,
                 seed=seed,
             )
-            choice = reply.choices[0]
-            text = choice.message.content
         except self._openai.APIError as error:
             return Answer(None, failure=self._cause(error))
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            return Answer(None, failure=_NO_API)
-        if not isinstance(text, str):
-            return Answer(None, failure="the reply has no text")
+        except UnicodeEncodeError:  # half a character, which a model may write
+            return Answer(None, failure="the message is no text that can be sent")
+        try:
+            text, reason = _said(reply.content, most)
+        except ValueError as error:
+            return Answer(None, failure=str(error))
         self._answers = True
         text, was_cut = cut(text, self._until)
-        return Answer(text, ended=was_cut or choice.finish_reason == "stop")
+        return Answer(text, ended=was_cut or reason == "stop")
 
     def _cause(self, error: Exception) -> str:
         """Why a request failed.
@@ -137,6 +147,26 @@ class EndpointWriter:
         if isinstance(error, api.APIConnectionError):
             return "no connection"
         return f"HTTP {status}" if status else _NO_API
+
+
+def _said(body: bytes, most: int) -> tuple[str, object]:
+    """The text of a reply, and why it ended.
+
+    Raises:
+        ValueError: the reply is too large, is no JSON of the API's form, or has no text.
+    """
+    if len(body) > most:
+        raise ValueError(f"the reply is larger than {most:,} bytes")
+    try:
+        choice = parse_json(body.decode("utf-8"), halves=False)["choices"][0]
+        text, reason = choice["message"]["content"], choice.get("finish_reason")
+    except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+        raise ValueError(_NO_API) from None
+    except ValueError as error:
+        raise ValueError(f"the reply is no answer: {error}") from None
+    if not isinstance(text, str):
+        raise ValueError("the reply has no text")
+    return text, reason
 
 
 async def _next(answers: AsyncIterator[Done]) -> Done | None:

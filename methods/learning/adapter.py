@@ -1,6 +1,5 @@
 """Adapters on disk, and the base model wearing one."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from bench.errors import MissingError, UsageError
-from bench.store.files import write_json
+from bench.store.files import read_json, write_json
 
 
 def save_adapter(model: PeftModel, base_id: str, folder: Path) -> None:
@@ -21,7 +20,7 @@ def save_adapter(model: PeftModel, base_id: str, folder: Path) -> None:
     model.save_pretrained(str(folder), save_embedding_layers=False, selected_adapters=["default"])
     (folder / "README.md").unlink(missing_ok=True)
     path = folder / "adapter_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_json(path)
     config["base_model_name_or_path"] = base_id
     config = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
     write_json(path, dict(sorted(config.items())))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench.errors import MissingError
 from bench.hashing import hash_text
+from bench.parsing import check_regular, parse_json
 from bench.stats import average
 from bench.stats.estimate import observations, sums
 from bench.store.files import write_text
@@ -213,7 +214,8 @@ def load_baseline(path: Path) -> Baseline:
         MissingError: there is none, it is damaged, or another version wrote it.
     """
     try:
-        data = json.loads(path.read_bytes())
+        check_regular(path)
+        data = parse_json(path.read_text(encoding="utf-8"), halves=False)
     except FileNotFoundError:
         raise MissingError(f"there is no baseline {path}", mend=_RENEW) from None
     except (OSError, ValueError, RecursionError) as error:

@@ -1,9 +1,13 @@
 """A generator behind an endpoint: a real server on loopback that answers well, late, wrongly or not at all."""
 
+import gzip
 import json
+import resource
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -71,6 +75,10 @@ class Handler(BaseHTTPRequestHandler):
             with self.server.lock:
                 self.server.now -= 1
         if reply is None:  # a broken connection
+            return
+        if callable(reply):  # it writes for itself, until nobody listens
+            with suppress(OSError):
+                reply(self.wfile)
             return
         status, headers, content = reply
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -191,6 +199,140 @@ def test_what_no_second_try_mends_ends_at_once(serve, status, said):
         written(writer)
     assert KEY not in str(told.value)
     assert len(server.asked) <= 4
+
+
+def ok(body: str | bytes, **headers: str) -> Reply:
+    return 200, headers, body if isinstance(body, bytes) else body.encode()
+
+
+def around(text: str) -> str:
+    """The JSON of a reply, with this for its text."""
+    return f'{{"choices": [{{"finish_reason": "stop", "message": {{"content": {text}}}}}]}}'
+
+
+NO_API = "the reply is none of an OpenAI-compatible API"
+BIG = b" " * (1 << 26)  # 64 MB
+BAD_REPLIES = {
+    "brackets": (ok("[" * 200_000), "the reply is no answer: it is nested too deeply"),
+    "brackets, closed": (ok(around("[" * 200_000 + "]" * 200_000)), "the reply is no answer: it is nested too deeply"),
+    "braces": (ok('{"a":' * 100_000), "the reply is no answer: it is nested too deeply"),
+    "NaN": (ok(around("NaN")), "the reply is no answer: NaN is no JSON"),
+    "infinite": (ok(around("1e999")), "the reply is no answer: a number is too large"),
+    "digits": (ok(around("9" * 5000)), "the reply is no answer: a number has 5000 digits"),
+    "half a character": (
+        ok(around('"\\ud800 x"')),
+        "the reply is no answer: a text holds half a character (a lone surrogate)",
+    ),
+    "a number": (ok(around("3")), "the reply has no text"),
+    "a list": (ok("[]"), NO_API),
+    "a text": (ok('"choices"'), NO_API),
+    "null": (ok("null"), NO_API),
+    "nothing": (ok(""), NO_API),
+    "choices null": (ok('{"choices": null}'), NO_API),
+    "choices a mapping": (ok('{"choices": {"0": 1}}'), NO_API),
+    "a choice a text": (ok('{"choices": ["message"]}'), NO_API),
+    "a message a list": (ok('{"choices": [{"message": []}]}'), NO_API),
+    "a message a text": (ok('{"choices": [{"message": "content"}]}'), NO_API),
+    "no UTF-8": (ok(b"\xff\xfe"), NO_API),
+    "64 MB": (ok(BIG), "the reply is larger than 1,049,152 bytes"),
+    "64 MB of an error": ((400, {}, BIG), "HTTP 400"),
+    "64 MB, compressed": (ok(gzip.compress(BIG), **{"Content-Encoding": "gzip"}), NO_API),
+    "64 MB, in a codec": ((400, {"Content-Type": "text/plain; charset=zlib"}, zlib.compress(BIG)), "HTTP 400"),
+    "brackets of an error": ((422, {}, b"[" * 200_000), "HTTP 422"),
+    "redirects for ever": ((307, {"Location": "/v1/chat/completions"}, b""), "no connection"),
+    "redirects to nowhere": ((307, {"Location": "http://[::"}, b""), "no connection"),
+    "no body after all": (lambda wire: wire.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), "no connection"),
+    "no HTTP": (lambda wire: wire.write(b"hello\r\n\r\n"), "no connection"),
+    "headers for ever": (
+        lambda wire: wire.write(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 1_000_000),
+        "no connection",
+    ),
+}
+
+
+def asked_once(writer: EndpointWriter, message: str = "Say something.") -> Any:
+    """The answer to one order, and by how many bytes the process has grown at most."""
+    orders = [Order("a", message, message)]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ((_, answers),) = next(writer.write(orders, DECODING, 0, known_good=True))
+    return answers[0], (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+
+
+@pytest.mark.parametrize(("bad", "failure"), BAD_REPLIES.values(), ids=BAD_REPLIES)
+def test_a_hostile_reply_is_one_failure_and_costs_little(serve, bad, failure):
+    _, writer = serve(lambda *_: bad, retries=0)
+    start = time.monotonic()
+    answer, grown = asked_once(writer)
+    assert (answer.text, answer.failure) == (None, failure)
+    assert time.monotonic() - start < 5
+    assert grown < 60e6
+
+
+def test_a_body_without_an_end_is_left_after_its_largest_size(serve):
+    sent = 0
+
+    def pour(wire: Any) -> None:
+        nonlocal sent
+        wire.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000000\r\n\r\n")
+        for _ in range(3000):
+            wire.write(b" " * 1_000_000)
+            sent += 1_000_000
+
+    _, writer = serve(lambda *_: pour, retries=0)
+    answer, grown = asked_once(writer)
+    assert answer.failure == "the reply is larger than 1,049,152 bytes"
+    assert grown < 60e6
+    assert sent < 100e6, "the rest is not taken from the server"
+
+
+def trickle(start: bytes) -> Callable[[Any], None]:
+    def write(wire: Any) -> None:
+        wire.write(start)
+        for _ in range(100):
+            wire.write(b" ")
+            time.sleep(0.1)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b"HTTP/1.1 500 No\r\n\r\n", b"HTTP/1.1 200 OK\r\nX:"],
+    ids=["body", "error", "headers"],
+)
+def test_a_reply_that_trickles_is_given_up_in_time_and_asked_for_again(serve, start):
+    server, writer = serve(lambda *_: trickle(start), retries=1, timeout=0.5)
+    begun = time.monotonic()
+    answer, _ = asked_once(writer)
+    assert answer.failure == "timeout"
+    assert time.monotonic() - begun < 4  # twice, and openai's pause of 0.5 s between
+    assert len(server.asked) == 2
+
+
+def test_redirects_that_take_their_time_have_no_more_of_it(serve):
+    def answer(*_: Any) -> Reply:
+        time.sleep(0.2)
+        return 307, {"Location": "/v1/chat/completions"}, b""
+
+    _, writer = serve(answer, retries=0, timeout=0.7)
+    begun = time.monotonic()
+    assert asked_once(writer)[0].failure == "timeout"
+    assert time.monotonic() - begun < 2
+
+
+def test_a_long_answer_fits_where_as_many_tokens_were_asked_for(serve):
+    text = "\u4e2d" * 1_000_000  # escaped: 6 MB
+    _, writer = serve(lambda *_: said(text), retries=0)
+    many = DECODING.model_copy(update={"max_new_tokens": 100_000})
+    ((_, answers),) = next(writer.write([Order("a", "b", "b")], many, 0, known_good=True))
+    assert answers[0].text == text
+
+
+def test_a_message_that_is_no_text_fails_alone(serve):
+    server, writer = serve(lambda *_: said("fine"), retries=0)
+    assert asked_once(writer, "half: \ud800")[0].failure == "the message is no text that can be sent"
+    assert asked_once(writer)[0].text == "fine"
+    assert len(server.asked) == 1
 
 
 class Still:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import runpy
 import shutil
@@ -205,7 +206,13 @@ def test_a_damaged_baseline_is_refused(baseline, tmp_path, change):
         load_baseline(path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00", "[" * 100_000, '{"schema_version": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "null", "\x00", "[" * 100_000, "[" * 500 + "]" * 500, '{"schema_version": 1}'),
+        *('{"schema_version": NaN}', f'{{"schema_version": {"9" * 4000}}}', '{"created": "\\ud800"}'),
+    ],
+)
 def test_a_file_that_is_no_baseline_is_refused(tmp_path, text):
     path = tmp_path / "b.json"
     path.write_text(text, encoding="utf-8")
@@ -213,6 +220,12 @@ def test_a_file_that_is_no_baseline_is_refused(tmp_path, text):
         load_baseline(path)
     with pytest.raises(MissingError, match="no baseline"):
         load_baseline(tmp_path / "none.json")
+
+
+def test_a_pipe_is_no_baseline(tmp_path):
+    os.mkfifo(tmp_path / "b.json")
+    with pytest.raises(MissingError, match=r"b\.json cannot be read"):
+        load_baseline(tmp_path / "b.json")
 
 
 # --- the decision ---

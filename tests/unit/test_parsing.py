@@ -1,8 +1,10 @@
 """YAML and JSON from people and from the net: plain values of a bounded size, or one line."""
 
 import json
+import os
 import resource
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from bench.data.files import read_rows
 from bench.errors import UsageError
 from bench.parsing import parse_json, parse_yaml
 from bench.run.plan import Request, make_experiments, parse_seeds, parse_setting
-from bench.spec import read_yaml
+from bench.spec import SuiteSpec, read_yaml, validate
 from bench.store.files import read_json
 
 BOMB = "a: &a {k: v}\n" + "".join(
@@ -80,6 +82,23 @@ def test_so_it_is_in_a_setting(text, bounded):
     assert len(str(told.value)) < 600
 
 
+def test_what_somebody_made_up_is_told_in_short():
+    with pytest.raises(UsageError, match=r"and \d+ more$") as told:
+        validate(SuiteSpec, {"x" * 5000: 1, "model": {f"{n}" * 999: n for n in range(300)}}, "a suite")
+    assert len(str(told.value)) < 4000
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "a.jsonl", "a.json", "a.csv", "a.tsv", "a.txt", "a.parquet"])
+def test_a_pipe_or_a_device_is_no_file(name, tmp_path, bounded):
+    read = read_yaml if name == "a.yaml" else lambda path: list(read_rows(path))
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir, lambda path: path.symlink_to(path)):
+        path = tmp_path / name
+        make(path)
+        with pytest.raises(UsageError, match=name):
+            read(path)
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
 def test_a_date_is_a_text():
     """A revision may look like one; nothing that is configured is a date."""
     assert parse_yaml("a: 2001-99-99\nb: 2024-01-02") == {"a": "2001-99-99", "b": "2024-01-02"}
@@ -115,6 +134,7 @@ def test_any_text_is_a_value_or_a_value_error(text):
 BAD_JSON = {
     "deep lists": "[" * 100_000,
     "deep objects": '{"a":' * 100_000,
+    "as deep as Python's own parser goes": "[" * 300 + "]" * 300,
     "4,301 digits": '{"a": ' + "9" * 4301 + "}",
     "10^400": '{"a": 1' + "0" * 400 + "}",
     "1e400": '{"a": 1e400}',

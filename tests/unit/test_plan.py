@@ -1,5 +1,7 @@
 """From what a user asks for to experiments: everything validated at once, every value with its origin."""
 
+import contextlib
+import json
 from typing import Any
 
 import pytest
@@ -287,3 +289,18 @@ def test_yaml_that_is_no_suite(tmp_path):
         path.write_text(text)
         with pytest.raises(UsageError, match=r"a\.yaml"):
             read_yaml(path)
+
+
+@pytest.mark.parametrize("key", ["scorer", "model", "decoding", "sets", "methods", "tasks"])
+@pytest.mark.parametrize("value", ["x", None, 3, ["x"], {"x": {"y": 1}}])
+def test_a_key_of_another_kind_is_named_in_a_suite_and_in_one_that_extends_it(tmp_path, key, value):
+    (tmp_path / "below.yaml").write_text(
+        json.dumps({"extends": "smoke", "name": "below", key: value}), encoding="utf-8"
+    )
+    (tmp_path / "above.yaml").write_text("extends: ./below.yaml\nname: above\nscorer: {name: svm}\n", encoding="utf-8")
+    for suite in ("below", "above"):
+        for model in (None, "other"):
+            with contextlib.suppress(UsageError):  # a scorer or a model that stands above it is taken
+                make_experiments(Request(("none",), str(tmp_path / f"{suite}.yaml"), model))
+    with pytest.raises(UsageError, match=key):
+        make_experiments(Request(("none",), str(tmp_path / "below.yaml")))
