@@ -9,7 +9,8 @@ import sys
 import pytest
 import typer
 
-from bench.cli.failures import Failure, guard
+from bench.cli.explaining import Failure
+from bench.cli.failures import guard
 from bench.errors import BenchError, MissingError, UsageError
 
 
@@ -91,7 +92,8 @@ def test_debug_shows_the_traceback(capsys, monkeypatch, cache_dir):
 LONG_WORK = """
 import sys, time
 from bench.cli.common import console_progress
-from bench.cli.failures import Failure, guard
+from bench.cli.explaining import Failure
+from bench.cli.failures import guard
 
 def work():
     with console_progress().bar("long work", total=1000) as bar:
@@ -121,13 +123,13 @@ def test_a_message_of_any_length_is_shown_in_short_with_its_remedy():
     line = Failure("no such key: " + "x" * 100_000, "see 'bench --help'", 2).line()
     assert len(line) < 4_000
     assert line.startswith("bench: error: no such key: xxx")
-    assert line.endswith("xxx; see 'bench --help'")
+    assert line.endswith("xxx …; see 'bench --help'")
 
 
 _HANGING = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
-from bench.cli.failures import Failure, guard, watch_signals
+from bench.cli.failures import guard, watch_signals
 
 def hang():
     with ThreadPoolExecutor(1) as thread:
