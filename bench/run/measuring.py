@@ -1,6 +1,7 @@
 """All tasks of one experiment: first those that ask the edited policy, then those that read samples."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,10 @@ class Measuring:
         results: dict[str, TaskResult] = {}
         asking = [task for task in tasks if task.info.measures == "policy"]
         if any(self._finished(self._task_file(task)) is None for task in asking):
-            with self.method.applied(self.env.base, artifact) as edited, self._sampler(edited) as policy:
+            with contextlib.ExitStack() as held:
+                self._look_at_base(asking, context, held)
+                edited = held.enter_context(self.method.applied(self.env.base, artifact))
+                policy = held.enter_context(self._sampler(edited))
                 for task in asking:
                     results[task.name] = self._task(task, policy, context)
         base = self.env.base_policy
@@ -62,6 +66,18 @@ class Measuring:
             if task.name not in results:
                 results[task.name] = self._task(task, base, context)
         return [metric for task in tasks for metric in results[task.name].metrics]
+
+    def _look_at_base(
+        self, tasks: "Sequence[Task[Any]]", context: TaskContext, held: contextlib.ExitStack
+    ) -> None:
+        """Let the unfinished tasks that measure both models look at the base, while it is not edited."""
+        for task in tasks:
+            if task.info.measures == "both" and self._finished(self._task_file(task)) is None:
+                context.folder.mkdir(parents=True, exist_ok=True)
+                before = context.tokens
+                with self.phases.phase(f"{task.name} of the base", "measure") as noted:
+                    context.beside[task.name] = held.enter_context(task.beside(self.env.base_policy, context))
+                    noted["tokens"] = context.tokens - before
 
     def _sampler(self, policy: "Policy") -> "contextlib.AbstractContextManager[Policy]":
         """The policy, sampling by the suite's engine."""
