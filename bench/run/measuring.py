@@ -1,7 +1,6 @@
 """All tasks of one experiment: first those that ask the edited policy, then those that read samples."""
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from bench.tasks.base import Task, TaskContext
 
 # Bundles of inputs, for the type checker alone: figures do not follow from the code of these, and keys follow imports.
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.method import Artifact, Method
     from bench.policy import Policy
     from bench.run.environment import Environment
@@ -67,9 +68,7 @@ class Measuring:
                 results[task.name] = self._task(task, base, context)
         return [metric for task in tasks for metric in results[task.name].metrics]
 
-    def _look_at_base(
-        self, tasks: "Sequence[Task[Any]]", context: TaskContext, held: contextlib.ExitStack
-    ) -> None:
+    def _look_at_base(self, tasks: "Sequence[Task[Any]]", context: TaskContext, held: contextlib.ExitStack) -> None:
         """Let the unfinished tasks that measure both models look at the base, while it is not edited."""
         for task in tasks:
             if task.info.measures == "both" and self._finished(self._task_file(task)) is None:

@@ -11,12 +11,14 @@ from bench.stats.estimate import observations
 from bench.stats.soundness import faults
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
+from reports.compare.utility import judged, most_lost
 from reports.gate.runs import differing_methods, latest, method_of
 from reports.table.cells import DifferenceVerdict, clean, verdict
 from reports.table.columns import Column
 from reports.table.comparable import refuse_incomparable, told
 from reports.table.flags import flags_of
 from reports.table.roles import all_metrics, primary
+from reports.table.signal import signals
 
 _ALPHA = 0.05
 _HALF = 0.5
@@ -49,6 +51,8 @@ class Change:
         p_holm: The same, corrected over all metrics compared.
         test: `mcnemar` or `permutation`.
         is_significant: Whether `p_holm` is at most 0.05, and nothing failed.
+        loss_at_most: Of a metric of utility: the upper end of the one-sided 95 % interval of what b loses to a.
+        has_signal: Whether the base, where it is one of the two, is above what answers without a model have.
     """
 
     key: str
@@ -63,6 +67,8 @@ class Change:
     p_holm: float | None = None
     test: str | None = None
     is_significant: bool = False
+    loss_at_most: float | None = None
+    has_signal: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -193,7 +199,7 @@ def compare(
         if task not in tasks:
             raise UsageError(f"no task '{clean(task)}' in these runs", mend=did_you_mean(task, tasks))
         metrics = {key: metric for key, metric in metrics.items() if metric.task == task}
-    changes = _corrected([_change(metric, *sides) for metric in metrics.values()])
+    changes = judged(_corrected([_change(metric, *sides) for metric in metrics.values()]), signals([*first, *second]))
     answers = [found for metric in metrics.values() if (found := _answers(metric, *sides))]
     speaking = primary(all_metrics([*first, *second]), "attribute")
     asked = speaking is not None and task in (None, speaking.task)
@@ -257,11 +263,11 @@ def _change(metric: Metric, a: Column, b: Column) -> Change:
     systems = Systems(sides)
     try:
         difference = systems.difference(1, 0, relative=relative)
-        tested = systems.significance(1, 0)
+        tested, lost = systems.significance(1, 0), most_lost(metric, systems)
     except MissingError:  # nothing in common, or relative to 0
         return blank
-    judged = verdict(difference, higher_is_better=metric.higher_is_better)
-    return replace(blank, difference=difference, verdict=judged, p=tested.p, test=tested.test)
+    shown = verdict(difference, higher_is_better=metric.higher_is_better)
+    return replace(blank, difference=difference, verdict=shown, p=tested.p, test=tested.test, loss_at_most=lost)
 
 
 def _figure(metric: Metric, side: Column) -> float | None:

@@ -1,9 +1,11 @@
 """What the options of multiple-choice questions say beyond right and wrong, and what answers without a model get.
 
-Accuracy moves only where the most likely option changes. Two figures that move with every likelihood stand beside it:
+Accuracy moves only where the most likely option changes. Figures that move with every likelihood stand beside it:
 
 - the probability of the gold option among the options, p_g = exp(l_g) / sum_j exp(l_j), where l_j is the option's
   log-likelihood summed over its tokens: the model's own probability of the gold option, given that one of them follows;
+- the same normalised by length, with c l_j / c_j in place of l_j, where c_j is the option's length in characters (as in
+  `acc_norm`) and c the mean of the question's options: where all are as long, it is the former;
 - the gold option's bits per byte, -l_g / (ln 2 x bytes of the option as it was scored), which no other option enters.
 """
 
@@ -14,10 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.tasks.base import MetricSheet, MetricSpec, evidence_by_cluster
 
-GOLD_PROBABILITY, GOLD_BITS = "gold_probability", "gold_bits_per_byte"
+GOLD, GOLD_NORM, GOLD_BITS = "gold_probability", "gold_probability_norm", "gold_bits_per_byte"
+PROBABILITIES = (GOLD, GOLD_NORM)
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,18 @@ class Question:
     lengths: tuple[int, ...]
     sizes: tuple[int, ...]
 
-    @property
-    def probabilities(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Probability of each option among the options."""
-        shifted = np.exp(np.array(self.logprobs) - max(self.logprobs))
-        found: np.ndarray[Any, np.dtype[np.float64]] = shifted / shifted.sum()
+    def probabilities(self, *, by_length: bool) -> NDArray[np.float64]:
+        """Probability of each option among the options, of log-likelihoods as they are or normalised by length."""
+        scored = np.array(self.logprobs)
+        if by_length and all(self.lengths):
+            scored = scored / np.array(self.lengths) * np.mean(self.lengths)
+        shifted = np.exp(scored - scored.max())
+        found: NDArray[np.float64] = shifted / shifted.sum()
         return found
 
-    @property
-    def gold_probability(self) -> float:
+    def gold_probability(self, *, by_length: bool) -> float:
         """Of the right options together."""
-        return float(self.probabilities[sorted(self.gold)].sum())
+        return float(self.probabilities(by_length=by_length)[sorted(self.gold)].sum())
 
     @property
     def gold_bits(self) -> tuple[float, int]:
@@ -110,26 +115,27 @@ def answered_without_model(questions: Sequence[Question]) -> dict[str, float]:
     }
 
 
-def guessed_probability(questions: Sequence[Question]) -> dict[str, float]:
+def guessed_probability(questions: Sequence[Question], *, by_length: bool) -> dict[str, float]:
     """Probability of the gold option on these questions without a look at them.
 
-    `chance` is that of equally likely options; `prior` that of the model's own average over the questions, place by
-    place (a model that says yes to all of BoolQ has it), where all questions have as many options.
+    Besides what puts all probability on an option as `answered_without_model` does, `prior` is that of the model's own
+    average over the questions, place by place (a model that says yes to all of BoolQ has it), where all have as many
+    options.
     """
-    count = len(questions)
-    if not count:
-        return {}
-    found = {"chance": sum(len(one.gold) / len(one.logprobs) for one in questions) / count}
+    found = answered_without_model(questions)
     if len({len(one.logprobs) for one in questions}) == 1:
-        mean = np.mean([one.probabilities for one in questions], axis=0)
-        found["prior"] = float(sum(mean[sorted(one.gold)].sum() for one in questions)) / count
+        mean = np.mean([one.probabilities(by_length=by_length) for one in questions], axis=0)
+        found["prior"] = float(sum(mean[sorted(one.gold)].sum() for one in questions)) / len(questions)
     return found
 
 
-def add_gold(sheet: MetricSheet, questions: Sequence[Question], *, is_primary: bool) -> None:
-    """Add the probability and the bits per byte of the gold option; the former may be the task's primary metric."""
-    probability = evidence_by_cluster("mean", [(one.id, one.gold_probability) for one in questions], bounded=True)
-    spec = MetricSpec(GOLD_PROBABILITY, higher_is_better=True, role="utility", primary=is_primary)
-    sheet.add(spec, probability, baselines=guessed_probability(questions))
+def add_gold(sheet: MetricSheet, questions: Sequence[Question], primary: str) -> None:
+    """Add probabilities and bits per byte of the gold option; `primary` is the name of the task's primary metric."""
+    for name in PROBABILITIES:
+        by_length = name == GOLD_NORM
+        rows = [(one.id, one.gold_probability(by_length=by_length)) for one in questions]
+        spec = MetricSpec(name, higher_is_better=True, role="utility", primary=name == primary)
+        baselines = guessed_probability(questions, by_length=by_length)
+        sheet.add(spec, evidence_by_cluster("mean", rows, bounded=True), baselines=baselines)
     bits = evidence_by_cluster("mean", [(one.id, *one.gold_bits) for one in questions])
     sheet.add(MetricSpec(GOLD_BITS, higher_is_better=False, role="utility"), bits)

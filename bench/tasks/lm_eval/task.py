@@ -15,7 +15,7 @@ from bench.store.record import Evidence, TaskResult
 from bench.store.samples import Answer
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.lm_eval.data import CONTEXTS, task_config
-from bench.tasks.lm_eval.options import GOLD_PROBABILITY, Question, add_gold, answered_without_model, questions_of
+from bench.tasks.lm_eval.options import PROBABILITIES, Question, add_gold, answered_without_model, questions_of
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -35,7 +35,7 @@ class LMEvalConfig(TaskConfig):
     tasks: tuple[str, ...] = Field(min_length=1, description="lm-eval's task names, or embedded_* ones")
     limit: int | None = Field(None, ge=1, description="documents of each task, the first ones; null for all")
     num_fewshot: dict[str, int] = Field({}, description="shots by task; the task's own number where it is not named")
-    metric: Literal["acc", "acc_norm", "gold_probability"] = Field(
+    metric: Literal["acc", "acc_norm", "gold_probability", "gold_probability_norm"] = Field(
         "acc", description="what speaks for utility, of tasks that have it; of others, acc or exact_match"
     )
 
@@ -238,18 +238,16 @@ def _figures(
         else:
             sheet.add_alone(spec, result, len(rows))
     if questions:
-        add_gold(sheet, questions, is_primary=primary[0] == GOLD_PROBABILITY)
+        add_gold(sheet, questions, primary[0])
     return sheet.result()
 
 
 def _primary(asked: str, found: Sequence[tuple[str, str]], *, has_options: bool) -> tuple[str, str]:
     """The metric and the filter of what speaks for utility: what is asked for where the task has it."""
-    if has_options and asked == GOLD_PROBABILITY:
+    if has_options and asked in PROBABILITIES:
         return asked, "none"
     plain_first = sorted(found, key=lambda figure: figure[1] != "none")
-    return next(
-        (figure for name in (asked, *_ACCURACIES) for figure in plain_first if figure[0] == name), ("", "none")
-    )
+    return next((figure for name in (asked, *_ACCURACIES) for figure in plain_first if figure[0] == name), ("", "none"))
 
 
 def _mean_evidence(metric: str, rows: Sequence[tuple[str, Any]], result: float) -> Evidence | None:
