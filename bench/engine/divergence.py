@@ -92,8 +92,8 @@ def _length(row: _Row) -> int:
 
 
 def _read(policy: Policy, vocabulary: int, batch: Sequence[_Row]) -> list[torch.Tensor]:
-    tokens, mask = pad([row for _, row in batch], 0, "right", policy.device)
+    tokens, mask = pad([row for _, row in batch], 0, "left", policy.device)
     logits, _ = policy.forward(tokens, mask)
     return [
-        logits[place, : len(row), :vocabulary].float().log_softmax(-1).cpu() for place, (_, row) in enumerate(batch)
+        logits[place, -len(row) :, :vocabulary].float().log_softmax(-1).cpu() for place, (_, row) in enumerate(batch)
     ]

@@ -72,7 +72,6 @@ class Measuring:
         """Let the unfinished tasks that measure both models look at the base, while it is not edited."""
         for task in tasks:
             if task.info.measures == "both" and self._finished(self._task_file(task)) is None:
-                context.folder.mkdir(parents=True, exist_ok=True)
                 before = context.tokens
                 with self.phases.phase(f"{task.name} of the base", "measure") as noted:
                     context.beside[task.name] = held.enter_context(task.beside(self.env.base_policy, context))

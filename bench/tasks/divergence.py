@@ -61,6 +61,7 @@ class Divergence(Task[DivergenceConfig]):
         rows = list(self._rows(base, ctx).values())
         if not rows:
             raise UsageError("divergence has no text to read", mend="take more passages, or questions")
+        ctx.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=ctx.folder) as file, ctx.progress.bar("base", len(rows), "texts") as bar:
             ctx.tokens += sum(map(len, rows))
             yield KeptDistributions(base, rows, file, bar.advance)

@@ -199,7 +199,8 @@ def compare(
         if task not in tasks:
             raise UsageError(f"no task '{clean(task)}' in these runs", mend=did_you_mean(task, tasks))
         metrics = {key: metric for key, metric in metrics.items() if metric.task == task}
-    changes = judged(_corrected([_change(metric, *sides) for metric in metrics.values()]), signals([*first, *second]))
+    changes = _corrected([_change(metric, *sides) for metric in metrics.values()])
+    changes = judged(changes, signals([*first, *second]))
     answers = [found for metric in metrics.values() if (found := _answers(metric, *sides))]
     speaking = primary(all_metrics([*first, *second]), "attribute")
     asked = speaking is not None and task in (None, speaking.task)

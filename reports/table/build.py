@@ -13,7 +13,7 @@ from reports.table.flags import flags_of
 from reports.table.roles import primary
 from reports.table.rows import make_row
 from reports.table.signal import signals
-from reports.table.utility import judged, notes_of
+from reports.table.utility import judged, mean_note, notes_of
 
 Wanted = Callable[[Metric | MetricRow], bool]
 """Whether a metric, or a row that is not measured on samples (a cost), is shown."""
@@ -86,10 +86,12 @@ def _metrics(columns: Sequence[Column], wanted: Wanted | None, notes: Notes) -> 
     """Every metric that any run has, by its key; the mean over the tasks where there are several to take it over."""
     mean = mean_of([run for column in columns for run in column.runs])
     # Without being asked for, the mean over one task would only say its figure again.
-    if mean.keys and (len(mean.keys) > 1 if wanted is None else wanted(mean.metric)):
-        for column in columns:
+    is_shown = len(mean.keys) != 1 if wanted is None else wanted(mean.metric)
+    if is_shown:
+        for column in columns if mean.keys else ():
             column.pooled = [taken_over(run, mean) for run in column.runs]
-        notes.add(f"{mean.metric.name.replace('_', ' ').capitalize()}: over {', '.join(mean.keys)}.")
+        if note := mean_note(mean):
+            notes.add(note)
     metrics: dict[str, Metric] = {}
     for column in columns:
         for metric in column.all_metrics:

@@ -10,8 +10,12 @@ from bench.errors import MissingError
 from bench.stats import Systems
 from bench.stats.noninferiority import loss_at_most
 from bench.store.record import Metric
+from reports.table.accuracy import Mean
 from reports.table.cells import MetricRow, TableCell
 from reports.table.signal import Signal
+
+_OWN = "prior"
+"""The baseline that is a model's own: it differs from system to system, and from metric to metric."""
 
 
 def with_losses(metric: Metric, cells: Sequence[TableCell], systems: Systems, reference: int) -> list[TableCell]:
@@ -55,15 +59,32 @@ def _silent(cell: TableCell) -> TableCell:
 
 
 def notes_of(rows: Sequence[MetricRow], found: Mapping[str, Signal]) -> Iterator[str]:
-    """Footnotes: what answers without a model have, and which rows have no signal."""
+    """Footnotes: what answers without a model have on each task's questions, and which rows have no signal."""
+    by_task: dict[str, dict[str, float]] = {}
     for row in rows:
-        if row.baselines:
-            told = ", ".join(f"{name} {share:.3f}" for name, share in row.baselines.items())
-            yield f"{row.key}: without a model, on the same questions: {told}.{_silence(found.get(row.key))}"
+        alike = {name: share for name, share in row.baselines.items() if name != _OWN}
+        by_task[row.task] = {**by_task.get(row.task, {}), **alike}
+    for task, baselines in by_task.items():
+        if baselines:
+            yield f"{task}: answers without a model, on the same questions: {_told(baselines)}."
+    for row in rows:
+        own = found.get(row.key)
+        if own and not own.is_there:
+            low = "unknown" if own.low is None else f"{own.low:.3f}"
+            yield (
+                f"{row.key}: no signal, in no mean: the base's {own.value:.3f} (one-sided 95 %: from {low}) is not"
+                f" above what answers without a model have ({_told(own.baselines)})."
+            )
 
 
-def _silence(own: Signal | None) -> str:
-    if own is None or own.is_there:
-        return ""
-    low = "unknown" if own.low is None else f"{own.low:.3f}"
-    return f" No signal: the base's {own.value:.3f} is not above them (one-sided 95 %: from {low}); it is in no mean."
+def mean_note(mean: Mean) -> str | None:
+    """The footnote of the mean over the tasks, or of why there is none."""
+    name = mean.metric.name.replace("_", " ").capitalize()
+    silent = f"without signal, and so not in it: {', '.join(mean.left_out)}." if mean.left_out else ""
+    if not mean.keys:
+        return f"{name}: there is none; {silent}" if silent else None
+    return f"{name}: over {', '.join(mean.keys)}{f'; {silent}' if silent else '.'}"
+
+
+def _told(baselines: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share:.3f}" for name, share in baselines.items())

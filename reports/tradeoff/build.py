@@ -259,7 +259,8 @@ def cost_of(cell: TableCell, sign: int, *, is_base: bool) -> Estimate:
         return Estimate()
     if found.low is None or found.high is None:
         return Estimate(sign * found.value)
-    return Estimate(sign * found.value, *sorted((sign * found.low, sign * found.high)), cell.loss_at_most)
+    low, high = sorted((sign * found.low, sign * found.high))
+    return Estimate(sign * found.value, low, high, cell.loss_at_most)
 
 
 def _figure(cell: TableCell) -> Estimate:

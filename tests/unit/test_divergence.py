@@ -83,7 +83,6 @@ def test_the_task_reads_plain_text_and_the_questions_of_the_run(
 
     (questions,) = LMEval.from_config(LMEvalConfig(task="lm_eval", tasks=("embedded_boolq",)))
     ctx = context(assets=embedded, tasks={"embedded_boolq": questions})
-    ctx.folder.mkdir(parents=True, exist_ok=True)
     task = Divergence(_config(tmp_path / "plain.jsonl", questions=3, max_tokens=5))
     before = {name: value.clone() for name, value in tiny_base.model.state_dict().items()}
     with task.beside(tiny_policy, ctx) as ctx.beside[task.name]:

@@ -106,7 +106,7 @@ def with_baselines(folder: Path, key: str, baselines: dict[str, float]) -> Path:
 def at_chance(tmp_path: Path) -> Path:
     """A base and a method whose accuracy answers without a model have too."""
     for name in ("none", "contrastive"):
-        folder = write_run(tmp_path, name, accuracy=0.5 if name == "none" else 0.3)
+        folder = write_run(tmp_path, name, accuracy=0.5 if name == "none" else 0.3, whole=True)
         with_baselines(folder, "embedded_piqa/acc", {"chance": 0.5, "longest": 0.55})
     return tmp_path
 
@@ -115,7 +115,7 @@ def at_chance(tmp_path: Path) -> Path:
 def above_chance(tmp_path: Path) -> Path:
     """The same, of a base that is far above them."""
     for name in ("none", "contrastive"):
-        folder = write_run(tmp_path, name, accuracy=0.9 if name == "none" else 0.7)
+        folder = write_run(tmp_path, name, accuracy=0.9 if name == "none" else 0.7, whole=True)
         with_baselines(folder, "embedded_piqa/acc", {"chance": 0.3})
     return tmp_path
 
@@ -132,9 +132,12 @@ def test_a_task_without_signal_is_shown_and_is_in_no_mean(at_chance):
     assert [cell.standing for cell in row.cells] == [None, None]
     assert not any(cell.is_significant or cell.verdict or cell.loss_at_most is not None for cell in row.cells)
     assert row.cells[1].value < row.cells[0].value
-    text = " ".join(text_of(arrange(table, load_layout("full"))).split())
-    assert "(no signal)" in text
-    assert "embedded_piqa/acc: without a model, on the same questions: chance 0.500, longest 0.550. No signal:" in text
+    sheet = arrange(table, load_layout("full"))
+    assert [head.label for head, _ in sheet.rows if "signal" in head.label] == ["embedded piqa acc (no signal)"]
+    text = " ".join(text_of(sheet).split())
+    assert "embedded_piqa: answers without a model, on the same questions: chance 0.500, longest 0.550." in text
+    assert "embedded_piqa/acc: no signal, in no mean: the base's 0.375 (one-sided 95 %: from 0." in text
+    assert "Mean accuracy: there is none; without signal, and so not in it: embedded_piqa/acc." in text
 
 
 def test_a_task_with_signal_says_what_may_be_lost(above_chance):
