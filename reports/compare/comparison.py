@@ -7,10 +7,10 @@ from typing import Any
 
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.stats import Difference, Systems, holm
-from bench.stats.estimate import observations
 from bench.stats.soundness import faults
-from bench.store.record import Evidence, Metric
+from bench.store.record import Metric
 from bench.store.runs import Run
+from reports.compare.answers import Answers, answers_of
 from reports.compare.utility import judged, most_lost
 from reports.gate.runs import differing_methods, latest, method_of
 from reports.table.cells import DifferenceVerdict, clean, verdict
@@ -69,25 +69,6 @@ class Change:
     is_significant: bool = False
     loss_at_most: float | None = None
     has_signal: bool | None = None
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What became of one task's questions under one metric of right and wrong.
-
-    Attributes:
-        key: The metric.
-        n: Questions that both answered.
-        lost: Ids of those that a has right and b wrong; with several seeds, by the majority of them.
-        gained: Ids of those that b has right and a wrong.
-        only_one: Questions that only one of the two has.
-    """
-
-    key: str
-    n: int
-    lost: tuple[str, ...]
-    gained: tuple[str, ...]
-    only_one: int
 
 
 @dataclass(frozen=True)
@@ -201,7 +182,7 @@ def compare(
         metrics = {key: metric for key, metric in metrics.items() if metric.task == task}
     changes = _corrected([_change(metric, *sides) for metric in metrics.values()])
     changes = judged(changes, signals([*first, *second]))
-    answers = [found for metric in metrics.values() if (found := _answers(metric, *sides))]
+    answers = [found for metric in metrics.values() if (found := answers_of(metric, *sides))]
     speaking = primary(all_metrics([*first, *second]), "attribute")
     asked = speaking is not None and task in (None, speaking.task)
     prompts = _prompts(first, second, speaking.task, texts=texts) if speaking and asked else None
@@ -282,39 +263,6 @@ def _corrected(changes: Sequence[Change]) -> list[Change]:
         replace(one, p_holm=p, is_significant=p is not None and p <= _ALPHA and not one.n_failed)
         for one, p in zip(changes, corrected, strict=True)
     ]
-
-
-# --- questions ---
-
-
-def _answers(metric: Metric, a: Column, b: Column) -> Answers | None:
-    """Which questions flipped; None where the metric is not of right and wrong, one answer a question."""
-    sides = [side.evidence(metric.key) for side in (a, b)]
-    if not metric.higher_is_better or not all(sides) or not all(_is_answer(one) for side in sides for one in side):
-        return None
-    right = [_right(side) for side in sides]
-    both = sorted(right[0].keys() & right[1].keys())
-    return Answers(
-        key=clean(metric.key, 160),
-        n=len(both),
-        lost=tuple(clean(one, 80) for one in both if right[0][one] and not right[1][one]),
-        gained=tuple(clean(one, 80) for one in both if right[1][one] and not right[0][one]),
-        only_one=len(right[0].keys() ^ right[1].keys()),
-    )
-
-
-def _is_answer(evidence: Evidence) -> bool:
-    alone = len(set(evidence.cluster)) == len(evidence.cluster)
-    return evidence.statistic == "mean" and alone and set(evidence.value) <= {0.0, 1.0}
-
-
-def _right(evidences: Sequence[Evidence]) -> dict[str, bool]:
-    found: dict[str, list[float]] = defaultdict(list)
-    for one in evidences:
-        values, _, place = observations(one, one.cluster_ids)
-        for value, where in zip(values, place, strict=True):
-            found[one.cluster_ids[where]].append(float(value))
-    return {name: sum(some) / len(some) >= _HALF for name, some in found.items() if len(some) == len(evidences)}
 
 
 # --- prompts ---

@@ -9,7 +9,8 @@ from typing import TextIO
 from rich.console import Group
 from rich.text import Text
 
-from reports.compare.comparison import Answers, Change, ComparedPrompt, ComparedPrompts, Comparison, Side
+from reports.compare.answers import Answers
+from reports.compare.comparison import Change, ComparedPrompt, ComparedPrompts, Comparison, Side
 from reports.gate.wording import ARROWS, change, figure
 from reports.table.cells import clean
 from reports.table.forms.markdown import escape
