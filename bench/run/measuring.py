@@ -54,7 +54,7 @@ class Measuring:
             tasks={task.name: task for task in tasks},
         )
         results: dict[str, TaskResult] = {}
-        asking = [task for task in tasks if task.info.measures == "policy"]
+        asking = [task for task in tasks if task.info.measures != "samples"]
         if any(self._finished(self._task_file(task)) is None for task in asking):
             with contextlib.ExitStack() as held:
                 self._look_at_base(asking, context, held)
@@ -63,7 +63,7 @@ class Measuring:
                 for task in asking:
                     results[task.name] = self._task(task, policy, context)
         base = self.env.base_policy
-        for task in sorted(tasks, key=lambda task: task.info.measures != "policy"):
+        for task in sorted(tasks, key=lambda task: task.info.measures == "samples"):
             if task.name not in results:
                 results[task.name] = self._task(task, base, context)
         return [metric for task in tasks for metric in results[task.name].metrics]

@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from bench.assets.catalogue import AssetCatalogue
 from bench.engine.divergence import KeptDistributions
 from bench.errors import MissingError
 from bench.policy import HFPolicy, LoadedModel, Policy
+from bench.run.environment import Environment
+from bench.run.launch.local import run_experiments
+from bench.run.plan import Request, make_experiments
+from bench.store.runs import load_run
 from bench.tasks.base import TaskContext
 from bench.tasks.divergence import Divergence, DivergenceConfig
 from tests.unit.test_tasks import context, embedded  # noqa: F401
@@ -99,3 +104,20 @@ def test_the_task_reads_plain_text_and_the_questions_of_the_run(
     assert all(metric.value > 0.001 and metric.higher_is_better is False for metric in found.values())
     assert set(result.evidence["divergence/questions/kl_from_base"].weight or ()) == {5.0}
     assert list(ctx.folder.iterdir()) == []
+
+
+def test_a_run_measures_it_of_the_base_a_trained_model_and_a_decoding(tiny_suite: Callable[..., Path], tmp_path: Path):
+    """The base is read before it is edited in place, whatever kind of edit it is; of the base itself it is 0."""
+    entry = {"data": str(tmp_path / "texts.jsonl"), "field": "text", "passages": 4, "max_tokens": 8}
+    suite = tiny_suite(tasks=[{"task": "divergence", **entry}, {"task": "heldout", **entry}])
+    experiments = make_experiments(Request(("contrastive:lr=0.1", "preadd", "task_arithmetic"), str(suite)))
+    env = Environment(experiments[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
+    outcomes = run_experiments(experiments, env, tmp_path / "runs", fresh=False)
+    assert [outcome.error for outcome in outcomes] == [None] * 4
+    runs = [load_run(outcome.folder) for outcome in outcomes if outcome.folder]
+    found = [next(m for m in run.result.metrics if m.task == "divergence") for run in runs if run.result]
+    assert [metric.key for metric in found] == ["divergence/text/kl_from_base"] * 4
+    assert (found[0].value, found[0].ci_low, found[0].ci_high) == (0, 0, 0)
+    assert all(metric.value > 1e-6 for metric in found[1:])
+    assert all("divergence of the base" in [phase.name for phase in run.result.phases] for run in runs if run.result)
+    assert not [path for path in (tmp_path / "runs").rglob("*") if path.is_file() and path.stat().st_size > 1_000_000]
