@@ -11,6 +11,8 @@ from bench.tasks.base import Task, TaskContext
 
 # Bundles of inputs, for the type checker alone: figures do not follow from the code of these, and keys follow imports.
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.method import Artifact, Method
     from bench.policy import Policy
     from bench.run.environment import Environment
@@ -52,16 +54,28 @@ class Measuring:
             tasks={task.name: task for task in tasks},
         )
         results: dict[str, TaskResult] = {}
-        asking = [task for task in tasks if task.info.measures == "policy"]
+        asking = [task for task in tasks if task.info.measures != "samples"]
         if any(self._finished(self._task_file(task)) is None for task in asking):
-            with self.method.applied(self.env.base, artifact) as edited, self._sampler(edited) as policy:
+            with contextlib.ExitStack() as held:
+                self._look_at_base(asking, context, held)
+                edited = held.enter_context(self.method.applied(self.env.base, artifact))
+                policy = held.enter_context(self._sampler(edited))
                 for task in asking:
                     results[task.name] = self._task(task, policy, context)
         base = self.env.base_policy
-        for task in sorted(tasks, key=lambda task: task.info.measures != "policy"):
+        for task in sorted(tasks, key=lambda task: task.info.measures == "samples"):
             if task.name not in results:
                 results[task.name] = self._task(task, base, context)
         return [metric for task in tasks for metric in results[task.name].metrics]
+
+    def _look_at_base(self, tasks: "Sequence[Task[Any]]", context: TaskContext, held: contextlib.ExitStack) -> None:
+        """Let the unfinished tasks that measure both models look at the base, while it is not edited."""
+        for task in tasks:
+            if task.info.measures == "both" and self._finished(self._task_file(task)) is None:
+                before = context.tokens
+                with self.phases.phase(f"{task.name} of the base", "measure") as noted:
+                    context.beside[task.name] = held.enter_context(task.beside(self.env.base_policy, context))
+                    noted["tokens"] = context.tokens - before
 
     def _sampler(self, policy: "Policy") -> "contextlib.AbstractContextManager[Policy]":
         """The policy, sampling by the suite's engine."""

@@ -1,5 +1,6 @@
 """Intervals, paired differences and tests of several systems that were measured on the same things."""
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,6 +78,12 @@ class Systems:
         self._bootstrapped: dict[tuple[Clusters, int], _Drawn] = {}
         self._exchanged: dict[tuple[Clusters, int], Array] = {}
         self._sides: dict[tuple[Clusters, int], Side] = {}
+
+    def one_sided(self) -> "Systems":
+        """The same, with intervals of which either end alone has the level; what was resampled is shared."""
+        other = copy.copy(self)
+        other._level = 2 * self._level - 1
+        return other
 
     def interval(self, system: int) -> Interval | None:
         """The interval of a system's figure: see `bench.stats.interval`."""

@@ -95,6 +95,8 @@ class Metric(_Part):
         difference: How systems differ in it: by the difference of the figures, or by their ratio (perplexities).
         primary: Whether it is the one that speaks for its role where one metric must.
         flag: What it exposes, where it exposes straw men.
+        baselines: What answers that look at no text have on the same questions, by name (`chance`, `longest`,
+            `majority`, `prior`); empty where there are none, as in records that did not keep them.
     """
 
     task: str
@@ -111,6 +113,7 @@ class Metric(_Part):
     difference: DifferenceKind
     primary: bool = False
     flag: Flag | None = None
+    baselines: dict[str, float] = {}
 
     @model_validator(mode="before")
     @classmethod

@@ -68,8 +68,9 @@ class TaskInfo:
         needs: Tasks that must come before it in a suite: it reads their samples.
         metrics: What it measures. A task whose metrics only its data decides (lm-eval's) declares none.
         example: Options that an entry of a suite needs besides the task's name.
-        measures: `policy` (it asks the edited model) or `samples` (it reads another task's samples once the base model
-            is restored; `base` is then at hand).
+        measures: `policy` (it asks the edited model), `both` (it also looks at the base model before that is edited:
+            `Task.beside`), or `samples` (it reads another task's samples once the base model is restored; `base` is
+            then at hand).
     """
 
     name: str
@@ -78,7 +79,7 @@ class TaskInfo:
     needs: tuple[str, ...] = ()
     metrics: tuple[MetricSpec, ...] = ()
     example: Mapping[str, Any] = field(default_factory=dict)
-    measures: Literal["policy", "samples"] = "policy"
+    measures: Literal["policy", "both", "samples"] = "policy"
 
 
 class TaskConfig(Spec):
@@ -107,6 +108,7 @@ class TaskContext:
         sampled: Those of them that were sampled.
         max_items: The most prompts, documents or passages to take, or None for the suite's own number.
         tasks: The run's tasks by name.
+        beside: By task, what those that measure `both` took of the base model before it was edited.
     """
 
     folder: Path
@@ -121,6 +123,7 @@ class TaskContext:
     tokens: int = 0
     sampled: int = 0
     tasks: "Mapping[str, Task[Any]]" = field(default_factory=dict)
+    beside: dict[str, Any] = field(default_factory=dict)
 
     def samples(self, name: str) -> list[Sample]:
         """The continuations that an earlier task of this run left."""
@@ -201,6 +204,17 @@ class Task(ABC, Generic[C]):
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
         """Measure; for a task that measures samples, `policy` is the base model."""
 
+    @contextmanager
+    def beside(self, base: "Policy", ctx: TaskContext) -> Iterator[Any]:
+        """What a task that measures `both` takes of the base model before that is edited, and needs in `measure`."""
+        del base, ctx
+        yield None
+
+    def contexts(self, assets: AssetCatalogue, most: int) -> list[tuple[str, str]]:
+        """(id, text) of what it gives the model to read before its answers, of at most so many questions."""
+        del assets, most
+        return []
+
     def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """Prompts that no training text may meet."""
         del assets
@@ -232,8 +246,12 @@ class MetricSheet:
         n_failed: int = 0,
         n_empty: int = 0,
         task: str | None = None,
+        baselines: Mapping[str, float] | None = None,
     ) -> None:
-        """Add a metric: its value and interval follow from the evidence; none of it gives null."""
+        """Add a metric: its value and interval follow from the evidence; none of it gives null.
+
+        `baselines` are what answers without a model have on the same questions (see `bench.store.record.Metric`).
+        """
         own = spec.of(self.attribute)
         found = value(evidence) if evidence.value else None
         bounds = interval([evidence]) if evidence.value else None
@@ -252,6 +270,7 @@ class MetricSheet:
             difference=own.difference,
             primary=own.primary,
             flag=own.flag,
+            baselines=dict(baselines or {}),
         )
         self.metrics.append(metric)
         self.evidence[metric.key] = evidence

@@ -49,7 +49,7 @@ class HeldOutPerplexity(Task[HeldOutConfig]):
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         every = self._all(ctx.assets)
-        texts = self._texts(ctx, every)
+        texts = self._first(ctx, every)
         taken = ctx.took(self.config.data, Counted(texts.items()), every)
         requests = unprompted(policy, texts.values(), self.config.max_tokens)
         scored = nll_rows(policy, ctx, list(texts), requests, self.info.name)
@@ -58,7 +58,11 @@ class HeldOutPerplexity(Task[HeldOutConfig]):
         sheet.add(PERPLEXITY, evidence_by_cluster("exp_mean", scored))
         return sheet.result()
 
-    def _texts(self, ctx: TaskContext, every: Counted[tuple[str, str]]) -> dict[str, str]:
+    def texts(self, ctx: TaskContext) -> dict[str, str]:
+        """The texts that it takes, by content id."""
+        return self._first(ctx, self._all(ctx.assets))
+
+    def _first(self, ctx: TaskContext, every: Counted[tuple[str, str]]) -> dict[str, str]:
         return dict(sorted(every)[self.config.skip :][: ctx.take(self.config.passages)])
 
     def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:

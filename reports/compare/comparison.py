@@ -7,16 +7,18 @@ from typing import Any
 
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.stats import Difference, Systems, holm
-from bench.stats.estimate import observations
 from bench.stats.soundness import faults
-from bench.store.record import Evidence, Metric
+from bench.store.record import Metric
 from bench.store.runs import Run
+from reports.compare.answers import Answers, answers_of
+from reports.compare.utility import judged, most_lost
 from reports.gate.runs import differing_methods, latest, method_of
 from reports.table.cells import DifferenceVerdict, clean, verdict
 from reports.table.columns import Column
 from reports.table.comparable import refuse_incomparable, told
 from reports.table.flags import flags_of
 from reports.table.roles import all_metrics, primary
+from reports.table.signal import signals
 
 _ALPHA = 0.05
 _HALF = 0.5
@@ -49,6 +51,8 @@ class Change:
         p_holm: The same, corrected over all metrics compared.
         test: `mcnemar` or `permutation`.
         is_significant: Whether `p_holm` is at most 0.05, and nothing failed.
+        loss_at_most: Of a metric of utility: the upper end of the one-sided 95 % interval of what b loses to a.
+        has_signal: Whether the base, where it is one of the two, is above what answers without a model have.
     """
 
     key: str
@@ -63,25 +67,8 @@ class Change:
     p_holm: float | None = None
     test: str | None = None
     is_significant: bool = False
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What became of one task's questions under one metric of right and wrong.
-
-    Attributes:
-        key: The metric.
-        n: Questions that both answered.
-        lost: Ids of those that a has right and b wrong; with several seeds, by the majority of them.
-        gained: Ids of those that b has right and a wrong.
-        only_one: Questions that only one of the two has.
-    """
-
-    key: str
-    n: int
-    lost: tuple[str, ...]
-    gained: tuple[str, ...]
-    only_one: int
+    loss_at_most: float | None = None
+    has_signal: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -194,7 +181,8 @@ def compare(
             raise UsageError(f"no task '{clean(task)}' in these runs", mend=did_you_mean(task, tasks))
         metrics = {key: metric for key, metric in metrics.items() if metric.task == task}
     changes = _corrected([_change(metric, *sides) for metric in metrics.values()])
-    answers = [found for metric in metrics.values() if (found := _answers(metric, *sides))]
+    changes = judged(changes, signals([*first, *second]))
+    answers = [found for metric in metrics.values() if (found := answers_of(metric, *sides))]
     speaking = primary(all_metrics([*first, *second]), "attribute")
     asked = speaking is not None and task in (None, speaking.task)
     prompts = _prompts(first, second, speaking.task, texts=texts) if speaking and asked else None
@@ -259,11 +247,11 @@ def _change(metric: Metric, a: Column, b: Column) -> Change:
     systems = Systems(sides)
     try:
         difference = systems.difference(1, 0, relative=relative)
-        tested = systems.significance(1, 0)
+        tested, lost = systems.significance(1, 0), most_lost(metric, systems)
     except MissingError:  # nothing in common, or relative to 0
         return blank
-    judged = verdict(difference, higher_is_better=metric.higher_is_better)
-    return replace(blank, difference=difference, verdict=judged, p=tested.p, test=tested.test)
+    shown = verdict(difference, higher_is_better=metric.higher_is_better)
+    return replace(blank, difference=difference, verdict=shown, p=tested.p, test=tested.test, loss_at_most=lost)
 
 
 def _figure(metric: Metric, side: Column) -> float | None:
@@ -277,39 +265,6 @@ def _corrected(changes: Sequence[Change]) -> list[Change]:
         replace(one, p_holm=p, is_significant=p is not None and p <= _ALPHA and not one.n_failed)
         for one, p in zip(changes, corrected, strict=True)
     ]
-
-
-# --- questions ---
-
-
-def _answers(metric: Metric, a: Column, b: Column) -> Answers | None:
-    """Which questions flipped; None where the metric is not of right and wrong, one answer a question."""
-    sides = [side.evidence(metric.key) for side in (a, b)]
-    if not metric.higher_is_better or not all(sides) or not all(_is_answer(one) for side in sides for one in side):
-        return None
-    right = [_right(side) for side in sides]
-    both = sorted(right[0].keys() & right[1].keys())
-    return Answers(
-        key=clean(metric.key, 160),
-        n=len(both),
-        lost=tuple(clean(one, 80) for one in both if right[0][one] and not right[1][one]),
-        gained=tuple(clean(one, 80) for one in both if right[1][one] and not right[0][one]),
-        only_one=len(right[0].keys() ^ right[1].keys()),
-    )
-
-
-def _is_answer(evidence: Evidence) -> bool:
-    alone = len(set(evidence.cluster)) == len(evidence.cluster)
-    return evidence.statistic == "mean" and alone and set(evidence.value) <= {0.0, 1.0}
-
-
-def _right(evidences: Sequence[Evidence]) -> dict[str, bool]:
-    found: dict[str, list[float]] = defaultdict(list)
-    for one in evidences:
-        values, _, place = observations(one, one.cluster_ids)
-        for value, where in zip(values, place, strict=True):
-            found[one.cluster_ids[where]].append(float(value))
-    return {name: sum(some) / len(some) >= _HALF for name, some in found.items() if len(some) == len(evidences)}
 
 
 # --- prompts ---

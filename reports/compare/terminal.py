@@ -9,7 +9,8 @@ from typing import TextIO
 from rich.console import Group
 from rich.text import Text
 
-from reports.compare.comparison import Answers, Change, ComparedPrompt, ComparedPrompts, Comparison, Side
+from reports.compare.answers import Answers
+from reports.compare.comparison import Change, ComparedPrompt, ComparedPrompts, Comparison, Side
 from reports.gate.wording import ARROWS, change, figure
 from reports.table.cells import clean
 from reports.table.forms.markdown import escape
@@ -99,6 +100,11 @@ def _change(one: Change) -> Iterator[Text]:
     text.append(f"{_difference(one)}{_DAGGER if one.is_significant else ''}".ljust(_WIDE), style=_STYLES[one.verdict])
     text.append(_p(one.p))
     yield text
+    if one.has_signal is False:
+        yield Text("    no signal: the base is not above what answers without a model have", style="yellow")
+    elif one.loss_at_most is not None:
+        lost = change(max(0.0, one.loss_at_most), relative=one.relative, sign=False)
+        yield Text(f"    b loses at most {lost} (95 %)", style="dim")
     if one.difference and one.difference.n_left_out:
         yield Text(f"    on what both have: {one.difference.n_left_out} prompts or questions left out", style="yellow")
     if one.n_failed:

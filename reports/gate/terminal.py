@@ -72,6 +72,7 @@ def _lines(outcome: CheckOutcome) -> Iterator[Text]:
         for rule in RULE:
             yield Text(rule, style="dim")
         yield Text("* primary: half of the 5 %; worse by: paired difference, + is worse", style="dim")
+        yield Text("at most: a larger loss is excluded at 95 % (one-sided)", style="dim")
     for note in outcome.notes:
         yield Text(f"note: {clean(note, 400)}", style="yellow")
 

@@ -74,7 +74,7 @@ def sentence(decision: Decision) -> str:
     parts = [f"{clean(decision.key, 120)}: {figure(decision.baseline)} -> {figure(decision.value)}"]
     if decision.loss is not None:
         loss, high = (change(one, relative=decision.relative) for one in (decision.loss, decision.high))
-        parts.append(f"worse by {loss} (at most {high})")
+        parts.append(f"worse by {loss}, loses at most {high} (95 %)")
     if decision.tolerance is not None:
         allowed, limit = (
             change(one, relative=decision.relative, sign=False) for one in (decision.tolerance, decision.limit)

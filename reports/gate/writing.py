@@ -14,6 +14,7 @@ from reports.gate.margins import LEVEL, alpha_of, default_tolerance, error_of, l
 from reports.gate.runs import differing_methods, latest, method_of, metrics_of, problems
 from reports.table.cells import clean
 from reports.table.comparable import differing, facts, told
+from reports.table.signal import signal
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,9 @@ def _unjudged(key: str, metrics: Sequence[Metric], runs: Sequence[Run]) -> str |
         return "no direction"
     if any(key not in run.evidence for run in runs):
         return "no evidence"
+    own = signal(metrics[0], [run.evidence[key] for run in runs])
+    if own and not own.is_there:
+        return "no signal: not above what answers without a model have"
     small = [compact(run.evidence[key]) for run in runs]
     relative = metrics[0].difference == "ratio"
     return None if repeat_of(small, 100, relative=relative) else "too little data"

@@ -14,10 +14,6 @@ from reports.plots.style import INK, SOFT, Look
 from reports.tradeoff.build import Estimate, Plane
 
 UTILITIES: tuple[Plane, ...] = ("perplexity", "accuracy")
-LABELS: dict[Plane, str] = {
-    "perplexity": "held-out perplexity, change in % ↓",
-    "accuracy": "mean accuracy, change in points ↑",
-}
 _PERCENT = 100
 _TICKS = (-80, -50, -20, -10, -5, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000, 1_000_000)
 _APART = 0.1  # of the axis between two ticks
@@ -111,6 +107,13 @@ def draw_base(axes: Axes, spot: Spot, plane: Plane, look: Look) -> None:
     axes.plot([x], [y], marker=look.marker, color=look.colour, markersize=8, linestyle="none", zorder=4, label="base")
 
 
+def axis_label(plane: Plane, utility: str) -> str:
+    """What stands below the axis of a cost; `utility` is the metric that is the mean over the tasks."""
+    if plane == "perplexity":
+        return "held-out perplexity, change in % ↓"
+    return f"{utility.replace('_', ' ')}, change in points ↑"
+
+
 def set_scales(axes: Axes, spots: Sequence[Spot], plane: Plane) -> None:
     """Let the axes hold all points, with room for names: the attribute from 0, perplexity in steps, then in factors."""
     xs = [spot.at(plane)[0] for spot in spots] + [
@@ -138,7 +141,6 @@ def set_scales(axes: Axes, spots: Sequence[Spot], plane: Plane) -> None:
         axes.set_xlim(low - 0.06 * room, high + 0.1 * room)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _signed(x)))
-    axes.set_xlabel(LABELS[plane])
 
 
 def _bent(percent: float) -> float:

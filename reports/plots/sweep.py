@@ -12,7 +12,7 @@ from bench.errors import MissingError, UsageError, did_you_mean
 from bench.hashing import hash_json
 from bench.store.runs import Run
 from reports.plots import labels
-from reports.plots.plane import UTILITIES, Spot, draw_bars, draw_base, planes_of, set_scales
+from reports.plots.plane import UTILITIES, Spot, axis_label, draw_bars, draw_base, planes_of, set_scales
 from reports.plots.records import listed, named
 from reports.plots.style import BASE, INK, SOFT, add_below, describe, freeze, look, new_figure, short
 from reports.table.cells import clean
@@ -51,6 +51,7 @@ def draw(runs: Sequence[Run], *, wide: bool, utility: str | None = None, over: s
     panes = figure.subplots(1, len(planes), squeeze=False, sharey=True)[0]
     for axes, plane in zip(panes, planes, strict=True):
         _draw_plane(axes, tradeoff, plane)
+        axes.set_xlabel(axis_label(plane, tradeoff.utility))
     panes[0].set_ylabel(f"{named(tradeoff.attribute)} {ARROWS[tradeoff.higher_is_better]}")
     freeze(figure)
     unnamed: set[int] = set()
@@ -177,7 +178,7 @@ def _close(figure: Figure, tradeoff: Tradeoff, planes: Sequence[Plane], unnamed:
         )
         for n in unnamed
     ]
-    told = {"perplexity": f"{100 * BUDGET['perplexity']:g} % of perplexity", "accuracy": "1 point of accuracy"}
+    told = {"perplexity": f"{100 * BUDGET['perplexity']:g} % of perplexity", "accuracy": "1 point of utility"}
     notes = [f"Dashed: a loss of {' and '.join(told[plane] for plane in planes)}."]
     absent = [point.label for curve in tradeoff.curves for point in curve.points if not _drawn(point, planes)]
     if absent:

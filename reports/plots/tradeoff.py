@@ -10,10 +10,20 @@ from matplotlib.lines import Line2D
 from bench.errors import MissingError
 from bench.store.runs import Run
 from reports.plots import FIGURES, labels
-from reports.plots.plane import UTILITIES, Spot, draw_bars, draw_base, draw_front, front_stairs, planes_of, set_scales
+from reports.plots.plane import (
+    UTILITIES,
+    Spot,
+    axis_label,
+    draw_bars,
+    draw_base,
+    draw_front,
+    front_stairs,
+    planes_of,
+    set_scales,
+)
 from reports.plots.records import attribute_metric, listed, named
 from reports.plots.style import BASE, INK, Look, add_below, describe, freeze, look, new_figure, shorts
-from reports.table.accuracy import MEAN
+from reports.table.accuracy import mean_of
 from reports.table.build import build
 from reports.table.cells import MetricRow, Table
 from reports.table.roles import all_metrics, primary
@@ -36,7 +46,8 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str | None = None, utility:
         utility: `perplexity` or `accuracy`; None for what was measured.
     """
     measured = attribute_metric(runs, metric)
-    keys: dict[str, str] = {"attribute": measured.key, "accuracy": MEAN.key}
+    mean = mean_of(runs).metric
+    keys: dict[str, str] = {"attribute": measured.key, "accuracy": mean.key}
     if fluency := primary(all_metrics(runs), "fluency"):
         keys["perplexity"] = fluency.key
     table = build(runs, wanted=lambda shown: shown.key in keys.values())
@@ -51,6 +62,7 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str | None = None, utility:
     spots = {plane: _spots(table, rows[keys["attribute"]], rows[keys[plane]]) for plane in planes}
     for axes, plane in zip(panes, planes, strict=True):
         _draw_plane(axes, spots[plane], plane)
+        axes.set_xlabel(axis_label(plane, mean.name))
     panes[0].set_ylabel(f"{named(measured.key)} {ARROWS[measured.higher_is_better]}")
     freeze(figure)
     unnamed: set[int] = set()

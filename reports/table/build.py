@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench.store.record import Metric
 from bench.store.runs import Run
-from reports.table.accuracy import MEAN, accuracy_keys, mean_accuracy
+from reports.table.accuracy import mean_of, taken_over
 from reports.table.cells import Caption, MetricRow, Table, clean
 from reports.table.columns import BASE, Column, Notes, columns_of, finished_runs, reference_of
 from reports.table.comparable import refuse_incomparable
@@ -12,7 +12,9 @@ from reports.table.cost import cost_rows, is_partial
 from reports.table.flags import flags_of
 from reports.table.roles import primary
 from reports.table.rows import make_row
+from reports.table.signal import signals
 from reports.table.taken import taken_lines
+from reports.table.utility import judged, mean_note, notes_of
 
 Wanted = Callable[[Metric | MetricRow], bool]
 """Whether a metric, or a row that is not measured on samples (a cost), is shown."""
@@ -52,6 +54,10 @@ def build(
     flags = _flags(columns, notes)
     flagged = {place for place, own in enumerate(flags) if own}
     rows = [make_row(metric, columns, reference, notes, flagged) for metric in shown]
+    found = signals(run for column in columns for run in column.runs)
+    rows = judged(rows, shown, found)
+    for text in notes_of(rows, found):
+        notes.add(text)
     if wanted is not None:
         for column in columns:
             if any(map(is_partial, column.runs)):
@@ -80,13 +86,15 @@ def _flags(columns: Sequence[Column], notes: Notes) -> list[tuple[str, ...]]:
 
 
 def _metrics(columns: Sequence[Column], wanted: Wanted | None, notes: Notes) -> dict[str, Metric]:
-    """Every metric that any run has, by its key; the mean accuracy where there are several to take it over."""
-    keys = accuracy_keys([run for column in columns for run in column.runs])
+    """Every metric that any run has, by its key; the mean over the tasks where there are several to take it over."""
+    mean = mean_of([run for column in columns for run in column.runs])
     # Without being asked for, the mean over one task would only say its figure again.
-    if keys and (len(keys) > 1 if wanted is None else wanted(MEAN)):
-        for column in columns:
-            column.pooled = [mean_accuracy(run, keys) for run in column.runs]
-        notes.add(f"Mean accuracy: over {', '.join(keys)}.")
+    is_shown = len(mean.keys) != 1 if wanted is None else wanted(mean.metric)
+    if is_shown:
+        for column in columns if mean.keys else ():
+            column.pooled = [taken_over(run, mean) for run in column.runs]
+        if note := mean_note(mean):
+            notes.add(note)
     metrics: dict[str, Metric] = {}
     for column in columns:
         for metric in column.all_metrics:

@@ -32,6 +32,8 @@ class TableCell:
         standing: `best` for the best figure of its row, `tied` for another without a significant difference from it;
             None for the others, where no direction is better, and where observations failed.
         footnotes: Indices into the table's footnotes.
+        loss_at_most: Of a metric of utility that has signal: the upper end of the one-sided 95 % interval of what it
+            loses to the reference.
     """
 
     value: float | None
@@ -46,6 +48,7 @@ class TableCell:
     is_significant: bool = False
     standing: TableStanding | None = None
     footnotes: tuple[int, ...] = ()
+    loss_at_most: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class MetricRow:
         cells: One a system, in the table's order.
         role: What it stands for in a verdict.
         primary: Whether it speaks for its role.
+        baselines: What answers without a model have on the same questions, by name.
+        has_signal: Whether the base is above all of these; None where that cannot be said.
     """
 
     task: str
@@ -71,6 +76,8 @@ class MetricRow:
     cells: tuple[TableCell, ...]
     role: Role
     primary: bool = False
+    baselines: dict[str, float] = field(default_factory=dict)
+    has_signal: bool | None = None
 
     @property
     def key(self) -> str:

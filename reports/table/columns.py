@@ -10,7 +10,6 @@ from bench.stats.soundness import faults
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from bench.store.systems import by_age, grouped, latest, settings_of
-from reports.table.accuracy import MEAN
 from reports.table.cells import System, clean
 from reports.table.comparable import flat
 
@@ -35,7 +34,7 @@ class Notes:
 
 @dataclass
 class Column:
-    """A method with one configuration: its runs by seed, and the mean accuracy of each where it is taken."""
+    """A method with one configuration: its runs by seed, and the mean over the tasks of each where it is taken."""
 
     label: str
     runs: list[Run]
@@ -78,7 +77,7 @@ class Column:
 
     def evidence(self, key: str) -> list[Evidence]:
         """The evidence of every run, or nothing where one has none."""
-        if key == MEAN.key:
+        if any(metric.key == key for metric, _ in self.pooled):
             found = [evidence for _, evidence in self.pooled if evidence]
         else:
             found = [run.evidence[key] for run in self.runs if key in run.evidence]

@@ -119,7 +119,10 @@ class _Shown:
         label, under = self.spec.label, self.spec.under
         if label is None:
             label = "{name}" if under else "{task} {group} {name}"
-        return Head(_named(label, names), _named(under, names) if under else None, ARROWS[row.higher_is_better])
+        silent = " (no signal)" if row.has_signal is False else ""
+        return Head(
+            f"{_named(label, names)}{silent}", _named(under, names) if under else None, ARROWS[row.higher_is_better]
+        )
 
 
 def _named(pattern: str, names: dict[str, str]) -> str:

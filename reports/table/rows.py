@@ -8,6 +8,7 @@ from bench.stats import Difference, Systems, holm
 from bench.store.record import Metric
 from reports.table.cells import MetricRow, TableCell, clean, verdict
 from reports.table.columns import Column, Notes
+from reports.table.utility import with_losses
 
 _FEWEST = 2
 _BLANK = 0.05
@@ -27,7 +28,7 @@ def make_row(
     systems = Systems([column.evidence(metric.key) for column in columns])
     cells = [_cell(metric.key, column, systems, place, notes) for place, column in enumerate(columns)]
     if reference is not None:
-        cells = _compared(metric, cells, systems, reference, notes)
+        cells = with_losses(metric, _compared(metric, cells, systems, reference, notes), systems, reference)
     may_win = [place for place in range(len(cells)) if place not in flagged]
     cells = _with_standing(cells, systems, may_win, higher_is_better=metric.higher_is_better)
     return MetricRow(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from bench.stats import Difference
 from reports.table.cells import Caption, DifferenceVerdict, MetricRow, System, Table, TableCell, TableStanding, clean
 
+AT_MOST = "\N{LESS-THAN OR EQUAL TO}"
 MINUS, DASH, TIED, DAGGER = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{ALMOST EQUAL TO}", "\N{DAGGER}"
 ARROWS = {True: "\N{UPWARDS ARROW}", False: "\N{DOWNWARDS ARROW}", None: ""}
 _PERCENT = 100
@@ -29,6 +30,7 @@ class Entry:
         verdict: On the difference.
         is_significant: Whether the difference is, by Holm's correction.
         notes: Footnotes, from 0.
+        loss: The most that it may have lost to the reference, or nothing.
     """
 
     value: str
@@ -40,6 +42,7 @@ class Entry:
     verdict: DifferenceVerdict | None = None
     is_significant: bool = False
     notes: tuple[int, ...] = ()
+    loss: str = ""
 
     @property
     def mark(self) -> str:
@@ -133,6 +136,7 @@ def entry(
         verdict=cell.verdict,
         is_significant=cell.is_significant,
         notes=cell.footnotes,
+        loss=loss_text(row, cell) if show else "",
     )
 
 
@@ -173,6 +177,15 @@ def difference_text(difference: Difference, digits: int, *, scale: float = 1, re
     return f"{'±' if difference.value == 0 else ''}{value}{interval}{' %' if relative else ''}"
 
 
+def loss_text(row: MetricRow, cell: TableCell) -> str:
+    """The most that a system may have lost: of a share in points, of a perplexity in percent."""
+    if cell.loss_at_most is None:
+        return ""
+    unit, scale = ("%", _PERCENT) if row.relative else ("pt", _PERCENT) if row.higher_is_better else ("", 1)
+    lost = scale * max(0.0, cell.loss_at_most)
+    return f"loses {AT_MOST} {lost:.{1 if unit else 3}f} {unit}".rstrip()
+
+
 def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> Iterator[str]:
     """What the marks mean that a sheet of these rows has."""
     cells = [cell for row in rows for cell in row.cells]
@@ -184,6 +197,8 @@ def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> 
         yield "[…] 95 % interval over prompts and seeds" + (
             f"; signed: paired difference to the {to}" if differences else ""
         )
+    if any(cell.loss_at_most is not None for cell in cells):
+        yield f"loses {AT_MOST} x: a larger loss to the {to} is excluded at 95 % (one-sided, paired); pt: hundredths"
     if any(cell.p_holm is not None for cell in cells):
         it = "it" if differences else f"the {to}"
         yield f"{DAGGER} differs from {it} with p ≤ 0.05, corrected for the metric's comparisons (Holm)"

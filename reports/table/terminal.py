@@ -135,6 +135,8 @@ def _entry(one: Entry, *, side_by_side: bool) -> Text:
     text.append(notes, style="yellow")
     if one.difference:
         text.append(f"\n{one.difference}{dagger}", style=_STYLES[one.verdict])
+    if one.loss:
+        text.append(f"\n{one.loss}", style="not bold")
     return text
 
 

@@ -1,8 +1,10 @@
 """What less toxicity costs: each method along one option, its best point within a budget, the front, the hypervolume.
 
 The attribute is measured by its primary metric (toxicity by the toxic fraction of all continuations). It has two
-costs, which are never mixed: the share by which the primary perplexity rises (that of held-out text), and the mean
-accuracy over the suite's lm-eval tasks that is lost.
+costs, which are never mixed: the share by which the primary perplexity rises (that of held-out text), and what is lost
+of the mean over the suite's lm-eval tasks of their primary metric (an accuracy, or the probability of the gold option).
+A task on which the base is not above what answers without a model have is in no mean; where no other is left, this
+plane has no figures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +15,7 @@ from bench.errors import MissingError
 from bench.hashing import hash_json
 from bench.store.record import Metric
 from bench.store.runs import Run
-from reports.table.accuracy import MEAN, accuracy_keys
+from reports.table.accuracy import mean_of
 from reports.table.build import build as build_table
 from reports.table.cells import Caption, System, TableCell, clean
 from reports.table.roles import primary, shared_metrics
@@ -30,11 +32,15 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval; None where it could not be measured."""
+    """A figure with its 95 % interval; None where it could not be measured.
+
+    Of a loss, `at_most` is the upper end of its one-sided 95 % interval.
+    """
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    at_most: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,9 @@ class Point:
         attribute: How much of the attribute its texts have (toxicity: the toxic fraction).
         distance: How far that is from the wanted end: what a front and a budget look at, lower is better.
         perplexity: Held-out perplexity.
-        accuracy: Mean accuracy over the tasks.
+        accuracy: The mean over the tasks of their primary metric of utility.
         costs: By what: the paired change to the base for the worse (perplexity as a share of the base's, accuracy as
-            the difference of the means); below 0 where the point is better than the base.
+            the difference of the means, with the most that may be lost); below 0 where the point is better.
         fronts: The planes in which no other point, of any method, is as good in both and better in one.
         counts: Whether it may be on a front or best: its attribute is known, no observation of it failed, and it is not
             flagged.
@@ -105,7 +111,9 @@ class Tradeoff:
         higher_is_better: Its direction.
         base: The unedited model.
         curves: One a method and configuration.
-        accuracies: The metrics that the mean accuracy is over.
+        utility: The metric that is the mean over the tasks (`mean_accuracy`, `mean_gold_probability`).
+        accuracies: The metrics that it is over.
+        without_signal: Those that it is not over, since the base is not above what answers without a model have.
         footnotes: What a reader must know of the runs.
     """
 
@@ -114,7 +122,9 @@ class Tradeoff:
     higher_is_better: bool
     base: Point
     curves: tuple[Curve, ...]
+    utility: str
     accuracies: tuple[str, ...]
+    without_signal: tuple[str, ...]
     footnotes: tuple[str, ...]
 
 
@@ -133,7 +143,8 @@ def build(runs: Sequence[Run], over: Mapping[str, str | None]) -> Tradeoff:
         MissingError: the base is not among them, the attribute was not measured, or runs are not comparable.
     """
     attribute, fluency = _metrics(runs)
-    keys = (attribute.key, fluency.key if fluency else None, MEAN.key)
+    mean = mean_of(runs)
+    keys = (attribute.key, fluency.key if fluency else None, mean.metric.key)
     table = build_table(runs, wanted=lambda metric: metric.key in keys)
     if not table.systems[0].is_base:
         raise MissingError("there is no run of the base (method none) to compare with", mend="run it again")
@@ -162,9 +173,16 @@ def build(runs: Sequence[Run], over: Mapping[str, str | None]) -> Tradeoff:
     ]
     labels = _labels([table.systems[group[0]] for group in ordered], over)
     named = tuple(replace(curve, label=label) for curve, label in zip(curves, labels, strict=True))
-    accuracies = accuracy_keys([run for some in table.runs for run in some])
     return Tradeoff(
-        table.caption, attribute.name, bool(attribute.higher_is_better), points[0], named, accuracies, table.footnotes
+        caption=table.caption,
+        attribute=attribute.name,
+        higher_is_better=bool(attribute.higher_is_better),
+        base=points[0],
+        curves=named,
+        utility=mean.metric.name,
+        accuracies=mean.keys,
+        without_signal=mean.left_out,
+        footnotes=table.footnotes,
     )
 
 
@@ -241,7 +259,8 @@ def cost_of(cell: TableCell, sign: int, *, is_base: bool) -> Estimate:
         return Estimate()
     if found.low is None or found.high is None:
         return Estimate(sign * found.value)
-    return Estimate(sign * found.value, *sorted((sign * found.low, sign * found.high)))
+    low, high = sorted((sign * found.low, sign * found.high))
+    return Estimate(sign * found.value, low, high, cell.loss_at_most)
 
 
 def _figure(cell: TableCell) -> Estimate:

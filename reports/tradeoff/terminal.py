@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from reports.table.cells import clean
-from reports.table.sheet import ARROWS, DASH, MINUS, number, signed
+from reports.table.sheet import ARROWS, AT_MOST, DASH, MINUS, number, signed
 from reports.table.terminal import caption_of, print_drawn
 from reports.tradeoff.build import BUDGET, PLANES, REFERENCE, Curve, Estimate, Plane, Point, Tradeoff
 
@@ -41,7 +41,7 @@ def _grid(*columns: tuple[str, int]) -> Grid:
 
 def _points(tradeoff: Tradeoff) -> Grid:
     measured = f"{clean(tradeoff.attribute, 40).replace('_', ' ')} {ARROWS[tradeoff.higher_is_better]}"
-    heads = ((measured, _CELL), ("perplexity ↓ (%)", _CELL), ("accuracy ↑ (pt)", _LAST))
+    heads = ((measured, _CELL), ("perplexity ↓ (%)", _CELL), (f"{_utility(tradeoff)} ↑ (pt)", _LAST))
     grid = _grid(("", _LABEL), ("", _MARKS), *heads)
     base = tradeoff.base
     own = (number(base.perplexity.value, 1), number(base.accuracy.value, _DIGITS))
@@ -82,13 +82,14 @@ def _interval(figure: Estimate) -> str:
 
 
 def _change(point: Point, plane: Plane) -> str:
-    """The change to the base: of perplexity in percent, of accuracy in points."""
+    """The change to the base: of perplexity in percent, of utility in points with the most that may be lost."""
     cost, sign = point.costs[plane], 1 if plane == "perplexity" else -1
     if cost.value is None:
         return DASH
     ends = [] if cost.low is None or cost.high is None else sorted((sign * cost.low, sign * cost.high))
     value, *shown = (_percent(one) for one in (sign * cost.value, *ends))
-    return f"{value}{f' [{shown[0]}, {shown[1]}]' if shown else ''}"
+    lost = "" if cost.at_most is None else f"\nloses {AT_MOST} {_PERCENT * max(0.0, cost.at_most):.1f}"
+    return f"{value}{f' [{shown[0]}, {shown[1]}]' if shown else ''}{lost}"
 
 
 def _percent(share: float) -> str:
@@ -98,7 +99,7 @@ def _percent(share: float) -> str:
 def _summary(tradeoff: Tradeoff) -> RenderableType:
     cheap = {
         "perplexity": f"≤ {_PERCENT * BUDGET['perplexity']:g} % perplexity",
-        "accuracy": f"≤ {_PERCENT * BUDGET['accuracy']:g} pt accuracy",
+        "accuracy": f"≤ {_PERCENT * BUDGET['accuracy']:g} pt {_short(tradeoff)}",
     }
     heads = [(cheap[plane], _BEST) for plane in PLANES]
     volumes = [(f"HV {_LETTER[plane]}", _VOLUME) for plane in PLANES]
@@ -108,6 +109,15 @@ def _summary(tradeoff: Tradeoff) -> RenderableType:
         volume = (number(curve.hypervolume[plane], _DIGITS) for plane in PLANES)
         grid.add_row(Text(curve.label, style="bold"), *bests, *volume)
     return grid
+
+
+def _utility(tradeoff: Tradeoff) -> str:
+    """What utility is measured by, for a reader: `accuracy`, `gold probability`."""
+    return tradeoff.utility.removeprefix("mean_").replace("_", " ")
+
+
+def _short(tradeoff: Tradeoff) -> str:
+    return _utility(tradeoff).removeprefix("gold ")
 
 
 def _wanted(tradeoff: Tradeoff) -> str:
@@ -129,13 +139,17 @@ def _legend(tradeoff: Tradeoff) -> Iterator[Text]:
     most = {plane: f"{_PERCENT * REFERENCE[plane]:g}" for plane in PLANES}
     attribute, lower = tradeoff.caption.attribute.replace("_", " "), not tradeoff.higher_is_better
     lines = [
-        "[…] 95 % interval over prompts and seeds; held-out perplexity and accuracy",
+        f"[…] 95 % interval over prompts and seeds; held-out perplexity and {_utility(tradeoff)}",
         f"({mean}): paired change to the base, in % and points",
-        f"P, A on the Pareto front of {attribute} with perplexity, with accuracy (all points)",
+        f"loses {AT_MOST} x: a larger loss is excluded at 95 % (one-sided)",
+        f"P, A on the Pareto front of {attribute} with perplexity, with {_utility(tradeoff)} (all points)",
         f"{_wanted(tradeoff)}: by point estimates, intervals may reach past the loss allowed",
         f"HV hypervolume: 1 is {'no' if lower else 'full'} {attribute} at no loss, 0 nothing gained before a loss of",
-        f"{most['perplexity']} % of perplexity (P), {most['accuracy']} points of accuracy (A)",
+        f"{most['perplexity']} % of perplexity (P), {most['accuracy']} points of {_utility(tradeoff)} (A)",
     ]
+    if tradeoff.without_signal:
+        silent = [key.split("/", 1)[0].removeprefix("embedded_") for key in tradeoff.without_signal]
+        lines.append(f"no signal, in no mean: {_joined(silent)} (the base is not above answers without a model)")
     if any(curve.over is None for curve in tradeoff.curves):
         lines.append("one point: the method has no option to move along")
     if not all(point.counts for curve in tradeoff.curves for point in (tradeoff.base, *curve.points)):

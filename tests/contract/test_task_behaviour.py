@@ -4,6 +4,7 @@ Each runs with its default options, or those of `TaskInfo.example`, on the tiny 
 stand in for the embedded data. A task of another package is covered by being installed.
 """
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -122,7 +123,10 @@ def measure(kind, tiny_model: Path, tiny_encoder: Path, tiny_base: LoadedModel, 
             "tasks": {task.name: task for task in tasks},
         }
         context = TaskContext(**{**parts, **changes})
-        results = [task.measure(policy, context) for task in tasks]
+        with contextlib.ExitStack() as held:
+            for task in tasks:
+                context.beside[task.name] = held.enter_context(task.beside(policy, context))
+            results = [task.measure(policy, context) for task in tasks]
         return results[-1], context.folder
 
     return run

@@ -29,6 +29,7 @@ from bench.tasks.diversity import Diversity, DiversityConfig, distinct, repeats
 from bench.tasks.fluency import Fluency, FluencyConfig
 from bench.tasks.heldout import HeldOutConfig, HeldOutPerplexity
 from bench.tasks.lm_eval.data import CONTEXTS, load_rows, task_config
+from bench.tasks.lm_eval.options import GOLD_BITS, PROBABILITIES
 from bench.tasks.lm_eval.task import LMEval, LMEvalConfig, check_name
 from bench.tasks.rtp import RealToxicityPrompts, RTPConfig, attribute_metrics
 
@@ -415,7 +416,7 @@ def test_metrics_are_those_of_lm_eval(context, tiny_policy, tiny_model, embedded
         bootstrap_iters=0,
     )
     found = by_key(result)
-    assert found.keys() == {f"{name}/acc", f"{name}/acc_norm"}
+    assert {metric.name for metric in result.metrics} == {"acc", "acc_norm", *PROBABILITIES, GOLD_BITS}
     for metric in ("acc", "acc_norm"):
         assert found[f"{name}/{metric}"].value == pytest.approx(expected["results"][name][f"{metric},none"])
         theirs = [one[metric] for one in expected["samples"][name]]

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from bench.store.record import Evidence, TaskResult
 from bench.store.samples import Answer
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.lm_eval.data import CONTEXTS, task_config
+from bench.tasks.lm_eval.options import PROBABILITIES, Question, add_gold, answered_without_model, questions_of
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -23,7 +24,8 @@ _CLOSE = 1e-6
 _SHARES = ("acc", "acc_norm", "acc_mutual_info", "exact_match", "f1", "em", "mc1", "mc2")  # in [0, 1] by definition
 _RATIOS = ("perplexity", "word_perplexity", "byte_perplexity")
 _ACCURACIES = ("acc", "exact_match")
-"""What says how well a task is done: the first of these that it has is its primary metric."""
+"""What says how well a task is done: the metric asked for, else the first of these that it has, is its primary one."""
+_OPTIONS_ALONE = ("acc", "acc_norm")  # accuracies that answers without a model have too
 _FEWSHOT_SEED = 1234  # lm-eval's own default, so that its shots are the ones that everybody's figures have
 
 
@@ -33,6 +35,9 @@ class LMEvalConfig(TaskConfig):
     tasks: tuple[str, ...] = Field(min_length=1, description="lm-eval's task names, or embedded_* ones")
     limit: int | None = Field(None, ge=1, description="documents of each task, the first ones; null for all")
     num_fewshot: dict[str, int] = Field({}, description="shots by task; the task's own number where it is not named")
+    metric: Literal["acc", "acc_norm", "gold_probability", "gold_probability_norm"] = Field(
+        "acc", description="what speaks for utility, of tasks that have it; of others, acc or exact_match"
+    )
 
 
 class LMEval(Task[LMEvalConfig]):
@@ -77,45 +82,69 @@ class LMEval(Task[LMEvalConfig]):
         return []
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
-        results = self._evaluate(policy, ctx)
+        loaded = self._loaded(ctx.assets)
+        results = self._evaluate(policy, ctx, loaded)
         samples = results["samples"][self.name]
         with ctx.append(self.name, Answer) as stream:
             done = {(answer.doc_hash, answer.filter) for answer in stream.samples}
             stream.append(own for own in map(_answer, samples) if (own.doc_hash, own.filter) not in done)
-        return _figures(self.name, results["results"][self.name], results["higher_is_better"][self.name], samples)
+        questions = questions_of(loaded["tasks"][self.name], samples)
+        return _figures(self, results["results"][self.name], results["higher_is_better"][self.name], samples, questions)
 
-    def _evaluate(self, policy: "Policy", ctx: TaskContext) -> dict[str, Any]:
-        """What lm-eval's `evaluate` returns; its `simple_evaluate` would also seed all generators and ask git."""
-        with quiet():
-            from lm_eval.evaluator import evaluate
+    def contexts(self, assets: AssetCatalogue, most: int) -> list[tuple[str, str]]:
+        """What stands before the answers to the first documents, shots included."""
+        task = self._loaded(assets)["tasks"][self.name]
+        with self._reading():
+            task.build_all_requests(limit=most)
+        found: dict[str, str] = {}
+        for instance in task.instances:
+            found.setdefault(f"{self.name} {instance.doc_id}", instance.args[0])
+        return list(found.items())
+
+    def _loaded(self, assets: AssetCatalogue) -> dict[str, Any]:
+        """The task as lm-eval loads it, with its shots."""
+        with self._reading():
             from lm_eval.tasks import TaskManager
-
-            from bench.tasks.lm_eval.model import PolicyLM
 
             if self.name in CONTEXTS:
                 manager = TaskManager(include_defaults=False)
-                asked: Any = task_config(self.name, ctx.assets.data(CONTEXTS[self.name][0]).path)
+                asked: Any = task_config(self.name, assets.data(CONTEXTS[self.name][0]).path)
             else:
                 manager, asked = TaskManager(), self.name
-            try:
-                loaded = manager.load([asked])
-                for task in loaded["tasks"].values():
-                    shots = self.config.num_fewshot.get(self.name, task.get_config("num_fewshot") or 0)
-                    task.set_config(key="num_fewshot", value=shots)
-                    task.set_fewshot_seed(seed=_FEWSHOT_SEED)
-                results = evaluate(
-                    lm=PolicyLM(policy, ctx, self.name),
-                    task_dict=loaded,
-                    limit=ctx.take(self.config.limit),
-                    bootstrap_iters=0,
-                    log_samples=True,
-                )
-            except (ConnectionError, FileNotFoundError) as error:
-                raise MissingError(
-                    f"the data of lm-eval's task '{self.name}' is not available ({' '.join(str(error).split())[:200]})",
-                    mend="connect to the hub once, or use the embedded_* tasks",
-                ) from error
+            loaded: dict[str, Any] = manager.load([asked])
+            for task in loaded["tasks"].values():
+                shots = self.config.num_fewshot.get(self.name, task.get_config("num_fewshot") or 0)
+                task.set_config(key="num_fewshot", value=shots)
+                task.set_fewshot_seed(seed=_FEWSHOT_SEED)
+        return loaded
+
+    def _evaluate(self, policy: "Policy", ctx: TaskContext, loaded: dict[str, Any]) -> dict[str, Any]:
+        """What lm-eval's `evaluate` returns; its `simple_evaluate` would also seed all generators and ask git."""
+        with self._reading():
+            from lm_eval.evaluator import evaluate
+
+            from bench.tasks.lm_eval.model import PolicyLM
+
+            results = evaluate(
+                lm=PolicyLM(policy, ctx, self.name),
+                task_dict=loaded,
+                limit=ctx.take(self.config.limit),
+                bootstrap_iters=0,
+                log_samples=True,
+            )
         return dict(results or {})
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Keep lm-eval quiet, and say what is missing where it cannot fetch the task's data."""
+        try:
+            with quiet():
+                yield
+        except (ConnectionError, FileNotFoundError) as error:
+            raise MissingError(
+                f"the data of lm-eval's task '{self.name}' is not available ({' '.join(str(error).split())[:200]})",
+                mend="connect to the hub once, or use the embedded_* tasks",
+            ) from error
 
 
 @cache
@@ -175,10 +204,14 @@ def _plain(value: Any) -> Any:
 
 
 def _figures(
-    task: str, results: dict[str, Any], direction: dict[str, bool], samples: list[dict[str, Any]]
+    task: LMEval,
+    results: dict[str, Any],
+    direction: dict[str, bool],
+    samples: list[dict[str, Any]],
+    questions: list[Question],
 ) -> TaskResult:
     """Metrics with evidence where a figure is the mean of its documents' values, and without where it is not."""
-    sheet = MetricSheet(task)
+    sheet = MetricSheet(task.name)
     by_filter: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for sample in samples:
         by_filter[sample["filter"]].append(sample)
@@ -187,8 +220,8 @@ def _figures(
         for key, result in results.items()
         if "," in key and not key.partition(",")[0].endswith("_stderr") and isinstance(result, int | float)
     ]
-    plain_first = sorted(found, key=lambda figure: figure[1] != "none")
-    accuracy = next((figure[:2] for name in _ACCURACIES for figure in plain_first if figure[0] == name), None)
+    primary = _primary(task.config.metric, [figure[:2] for figure in found], has_options=bool(questions))
+    without_model = answered_without_model(questions)
     for metric, filtered, result in found:
         name = metric if filtered == "none" else f"{metric}_{filtered.replace('-', '_')}"
         rows = [(row["doc_hash"], row.get(metric)) for row in by_filter[filtered]]
@@ -197,14 +230,24 @@ def _figures(
             higher_is_better=direction.get(metric),
             role="utility",
             difference="ratio" if metric in _RATIOS else "absolute",
-            primary=(metric, filtered) == accuracy,
+            primary=(metric, filtered) == primary,
         )
         evidence = _mean_evidence(metric, rows, result)
         if evidence:
-            sheet.add(spec, evidence)
+            sheet.add(spec, evidence, baselines=without_model if name in _OPTIONS_ALONE else {})
         else:
             sheet.add_alone(spec, result, len(rows))
+    if questions:
+        add_gold(sheet, questions, primary[0])
     return sheet.result()
+
+
+def _primary(asked: str, found: Sequence[tuple[str, str]], *, has_options: bool) -> tuple[str, str]:
+    """The metric and the filter of what speaks for utility: what is asked for where the task has it."""
+    if has_options and asked in PROBABILITIES:
+        return asked, "none"
+    plain_first = sorted(found, key=lambda figure: figure[1] != "none")
+    return next((figure for name in (asked, *_ACCURACIES) for figure in plain_first if figure[0] == name), ("", "none"))
 
 
 def _mean_evidence(metric: str, rows: Sequence[tuple[str, Any]], result: float) -> Evidence | None:

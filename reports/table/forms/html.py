@@ -80,4 +80,6 @@ def _entry(one: Entry) -> str:
         parts.append(f'<small class="interval">{escape(one.interval)}</small>')
     if one.difference:
         parts.append(f'<span class="difference {one.verdict or ""}">{escape(one.difference)}{dagger}</span>')
+    if one.loss:
+        parts.append(f'<small class="loss">{escape(one.loss)}</small>')
     return f"<td{sort}>{'<br>'.join(parts)}</td>"

@@ -134,7 +134,7 @@ def _head(head: Head) -> str:
 
 
 def _row(head: Head, entries: Sequence[Entry]) -> Iterator[str]:
-    """A line of figures, and below it one each of intervals and differences where there are any."""
+    """A line of figures, and below it one each of intervals, differences and losses where there are any."""
     yield " & ".join([_head(head), *map(_value, entries)]) + f" {_END}"
     if any(one.interval for one in entries):
         yield " & ".join(["", *(_small(one.interval) for one in entries)]) + f" {_END}"
@@ -142,6 +142,8 @@ def _row(head: Head, entries: Sequence[Entry]) -> Iterator[str]:
         marks = (r"\textsuperscript{\textdagger}" if one.is_significant else "" for one in entries)
         cells = (_small(one.difference, mark) for one, mark in zip(entries, marks, strict=True))
         yield " & ".join(["", *cells]) + f" {_END}"
+    if any(one.loss for one in entries):
+        yield " & ".join(["", *(_small(one.loss) for one in entries)]) + f" {_END}"
 
 
 def _value(one: Entry) -> str:

@@ -63,6 +63,7 @@ def _entry(one: Entry) -> str:
     parts = [f"{value}{'' if one.difference else dagger}{notes}"]
     parts += [one.interval] if one.interval else []
     parts += [f"{one.difference}{dagger}"] if one.difference else []
+    parts += [one.loss] if one.loss else []
     return "<br>".join(parts)
 
 
