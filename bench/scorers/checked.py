@@ -99,9 +99,10 @@ class CheckedScorer:
             score = scores.get(name)
             if isinstance(score, bool) or not isinstance(score, numbers.Real):
                 return None
-            if not 0 <= score <= 1:  # NaN is neither; what float() cannot hold is not either
+            number: Any = score
+            if not 0 <= number <= 1:  # NaN is neither; what float() cannot hold is not either
                 return None
-            good[name] = float(score)
+            good[name] = float(number)
         return good
 
 
@@ -111,7 +112,8 @@ def _check_made(scorer: Scorer[Any]) -> None:
     Raises:
         MissingError: another package's scorer lacks what every scorer has.
     """
-    identity, size = scorer.identity, scorer.batch_size
+    identity: object = scorer.identity  # whatever its load() returned
+    size: object = scorer.batch_size
     if not isinstance(identity, ScorerIdentity):
         wrong = f"load() returned {type(identity).__name__}, not a ScorerIdentity"
     elif not identity.attributes or not all(isinstance(name, str) for name in identity.attributes):
