@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from reports.table.cells import clean
-from reports.table.sheet import ARROWS, AT_MOST, DASH, MINUS, number, signed
+from reports.table.sheet import ARROWS, AT_MOST, DASH, MINUS, number, resampled, signed
 from reports.table.terminal import caption_of, print_drawn
 from reports.tradeoff.build import BUDGET, PLANES, REFERENCE, Curve, Estimate, Plane, Point, Tradeoff
 
@@ -138,8 +138,9 @@ def _legend(tradeoff: Tradeoff) -> Iterator[Text]:
     mean = f"mean over {_joined(tasks)}" if tasks else "not measured"
     most = {plane: f"{_PERCENT * REFERENCE[plane]:g}" for plane in PLANES}
     attribute, lower = tradeoff.caption.attribute.replace("_", " "), not tradeoff.higher_is_better
+    points = (tradeoff.base, *(point for curve in tradeoff.curves for point in curve.points))
     lines = [
-        f"[…] 95 % interval over prompts and seeds; held-out perplexity and {_utility(tradeoff)}",
+        f"[…] 95 % interval over {resampled(len(point.seeds) for point in points)}; held-out perplexity and {_utility(tradeoff)}",
         f"({mean}): paired change to the base, in % and points",
         f"loses {AT_MOST} x: a larger loss is excluded at 95 % (one-sided)",
         f"P, A on the Pareto front of {attribute} with perplexity, with {_utility(tradeoff)} (all points)",
