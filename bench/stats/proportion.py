@@ -2,15 +2,15 @@
 
 A bootstrap knows nothing of prompts that it has not seen. Where few are toxic, and some of these very, the next one may
 be worse than all so far, and percentile intervals are too short on that side. Gaffke (2005, "Three test statistics for
-a nonparametric one-sided hypothesis on the mean of a nonnegative variable") therefore gives the upper end one cluster
-more, as far up as there can be one, and draws the weights of all from a flat Dirichlet law; the lower end likewise, from
-below. For clusters of 0 and 1 these are the ends of Clopper & Pearson (1934), and so they are where all clusters agree.
-No law for which the ends fail is known (Phan, Thomas & Learned-Miller 2021, "Towards practical mean bounds for small
-samples"), and `docs/statistics.md` has what simulations say.
+a nonparametric one-sided hypothesis on the mean of a nonnegative variable") gives the upper end one cluster more, as
+far up as there can be one, and draws the weights of all from a flat Dirichlet law; the lower end likewise, from below.
+For clusters of 0 and 1 these are the ends of Clopper & Pearson (1934), and so they are where all clusters agree. No law
+for which the ends fail is known (Phan, Thomas & Learned-Miller 2021, "Towards practical mean bounds for small
+samples"); `docs/statistics.md` has what simulations say.
 
-What another training would do is added by draws from the generalised pivot of its variance (Weerahandi 1993; Krishnamoorthy
-& Mathew 2009, ch. 5): a sampled variance (S - 1) s^2 / chi^2, less what sampling noise explains. A plain estimate is 0
-by chance where seeds happen to agree; this one is as uncertain as few seeds are.
+What another training would do is added by draws from the generalised pivot of its variance (Weerahandi 1993;
+Krishnamoorthy & Mathew 2009, ch. 5): a sampled variance (S - 1) s^2 / chi^2, less what sampling noise explains. A plain
+estimate is 0 by chance where seeds happen to agree; this one is as uncertain as few seeds are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,9 +52,7 @@ def intervals(
     """
     shares = [_shares(evidences, clusters) for evidences in systems]
     below, above = _weighted([one.mean(axis=0) for one in shares], resamples, seed)
-    return [
-        _ends(one, below[:, place], above[:, place], level=level, seed=seed) for place, one in enumerate(shares)
-    ]
+    return [_ends(one, below[:, place], above[:, place], level=level, seed=seed) for place, one in enumerate(shares)]
 
 
 def _shares(evidences: Sequence[Evidence], clusters: Sequence[str]) -> Array:
