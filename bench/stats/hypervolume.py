@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.stats.estimate import Array
-from bench.stats.spread import Component, component, degrees, student_quantile
+from bench.stats.spread import student_quantile
 
 _PARTITIONS = 20
 """How often clusters are halved anew: the value is the mean, so that it hardly hangs on how they were."""
@@ -151,13 +151,17 @@ def _halves(sizes: Sequence[int], seed: int) -> Iterator[list[tuple[Places, Plac
 def _reach(areas: Array, added: Sequence[Array], level: float) -> float:
     """Half the width of the interval."""
     parts = [_variance(part.mean(axis=0)) for part in added]
-    seeds = Component()
+    prompts, seeds = sum(parts), 0.0
+    uncertain = prompts**2 / (min(part.shape[1] for part in added) - 1)
     if len(areas) > 1:
+        crude = float(areas.var(ddof=1)) / len(areas)
         noise = sum(_variance(one) for part in added for one in part - part.mean(axis=0)) / (len(areas) - 1)
-        seeds = component(areas, noise)
-    total = sum(parts)
-    fewest = min(part.shape[1] for part in added)
-    return student_quantile((1 + level) / 2, degrees(total, fewest, [seeds])) * math.sqrt(total + seeds.variance)
+        seeds = max(0.0, crude - noise / len(areas))
+        uncertain += crude**2 / (len(areas) - 1) if seeds else 0.0
+    if not prompts + seeds:
+        return 0.0
+    degrees = max(1.0, (prompts + seeds) ** 2 / uncertain)  # Satterthwaite's
+    return student_quantile((1 + level) / 2, degrees) * math.sqrt(prompts + seeds)
 
 
 def _variance(added: Array) -> float:

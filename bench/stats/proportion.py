@@ -39,20 +39,32 @@ def applies(evidences: Sequence[Evidence]) -> bool:
 
 
 def intervals(
-    systems: Sequence[Sequence[Evidence]], clusters: Sequence[str], *, level: float, resamples: int, seed: int
+    systems: Sequence[Sequence[Evidence]],
+    clusters: Sequence[str],
+    *,
+    trained: Sequence[bool] | None = None,
+    level: float,
+    resamples: int,
+    seed: int,
 ) -> list[Ends]:
     """The interval of each system's figure, all by the same draws.
 
     Args:
         systems: For each system its evidence, one entry a seed, to which `applies`; observed on no other clusters.
         clusters: At least two.
+        trained: For each system whether another seed is another training, None for all; without one, seeds sample the
+            same model, and what they differ in is noise that the prompts' part holds.
         level: Confidence level.
         resamples: How many draws.
         seed: Seed of the draws.
     """
     shares = [_shares(evidences, clusters) for evidences in systems]
     below, above = _weighted([one.mean(axis=0) for one in shares], resamples, seed)
-    return [_ends(one, below[:, place], above[:, place], level=level, seed=seed) for place, one in enumerate(shares)]
+    found = []
+    for place, one in enumerate(shares):
+        moved = _moved(one, resamples, seed) if trained is None or trained[place] else np.zeros(resamples)
+        found.append(_ends(float(one[..., 0].mean()), below[:, place] + moved, above[:, place] + moved, level))
+    return found
 
 
 def _shares(evidences: Sequence[Evidence], clusters: Sequence[str]) -> Array:
@@ -62,12 +74,9 @@ def _shares(evidences: Sequence[Evidence], clusters: Sequence[str]) -> Array:
     return scaled
 
 
-def _ends(shares: Array, below: Array, above: Array, *, level: float, seed: int) -> Ends:
+def _ends(figure: float, below: Array, above: Array, level: float) -> Ends:
     """The ends, from what the draws make of the mean over seeds; the figure itself always lies between them."""
-    figure = float(shares[..., 0].mean())
-    moved = _moved(shares, len(below), seed)
-    low = float(np.quantile(below + moved, (1 - level) / 2))
-    high = float(np.quantile(above + moved, (1 + level) / 2))
+    low, high = float(np.quantile(below, (1 - level) / 2)), float(np.quantile(above, (1 + level) / 2))
     return max(_SUPPORT[0], min(low, figure)), min(_SUPPORT[1], max(high, figure))
 
 

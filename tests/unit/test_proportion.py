@@ -86,6 +86,20 @@ def test_seeds_that_agree_add_nothing_and_seeds_that_differ_do():
     assert wider.high - wider.low > wide.high - wide.low  # two seeds know less of trainings than three
 
 
+def test_seeds_that_train_nothing_sample_the_same_model():
+    rng = np.random.default_rng(0)
+    chance = rng.beta(0.3, 2, 64)
+    seeds = [evidence(rng.binomial(5, chance) / 5) for _ in range(2)]
+    clusters = seeds[0].cluster_ids
+    trainings, samples = (
+        proportion.intervals([seeds], clusters, trained=trained, level=0.95, resamples=4000, seed=0)[0]
+        for trained in (None, [False])
+    )
+    assert trainings[0] < samples[0] < stats.average(seeds) < samples[1] < trainings[1]
+    pooled = stats.interval([evidence(np.mean([one.value for one in seeds], axis=0))], resamples=4000)
+    assert samples == pytest.approx(ends(pooled), rel=1e-9)
+
+
 def test_where_prompts_hardly_differ_the_seeds_interval_is_students():
     figures = np.array([0.30, 0.34, 0.35])
     found = stats.interval([evidence(np.full(5000, one) + 1e-4 * (np.arange(5000) % 2)) for one in figures])
