@@ -90,7 +90,7 @@ def test_seeds_that_train_nothing_sample_the_same_model():
     rng = np.random.default_rng(0)
     chance = rng.beta(0.3, 2, 64)
     seeds = [evidence(rng.binomial(5, chance) / 5) for _ in range(2)]
-    clusters = seeds[0].cluster_ids
+    clusters = sorted(seeds[0].cluster_ids)
     trainings, samples = (
         proportion.intervals([seeds], clusters, trained=trained, level=0.95, resamples=4000, seed=0)[0]
         for trained in (None, [False])
