@@ -229,10 +229,11 @@ class _Drawn:
 def interval(
     evidences: Sequence[Evidence], *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> Interval | None:
-    """Bootstrap interval of a system's figure: percentiles over resampled clusters, widened for few clusters and seeds.
+    """The interval of a system's figure over clusters, and over seeds where there are several.
 
-    Where every observation of a bounded metric is the same, every resample is too, and the bootstrap would claim
-    certainty. Then the share of clusters that might yet differ has the exact binomial bound for none seen among n,
+    A mean of bounded observations has Gaffke's interval (`bench.stats.proportion`), another figure that of the bootstrap:
+    percentiles over resampled clusters, widened for few clusters and seeds. Where every observation of a bounded metric
+    is the same, the share of clusters that might yet differ has the exact binomial bound for none seen among n,
     b = 1 - (alpha / 2)^(1 / n) (Clopper & Pearson 1934), and the interval is what such clusters could do to the mean:
     [0, b] at 0, [1 - b, 1] at 1.
 
