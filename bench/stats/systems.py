@@ -231,7 +231,7 @@ def interval(
 ) -> Interval | None:
     """The interval of a system's figure over clusters, and over seeds where there are several.
 
-    A mean of bounded observations has Gaffke's interval (`bench.stats.proportion`), another figure that of the bootstrap:
+    A mean of bounded observations has Gaffke's interval (`bench.stats.proportion`). Other figures have the bootstrap's:
     percentiles over resampled clusters, widened for few clusters and seeds. Where every observation of a bounded metric
     is the same, the share of clusters that might yet differ has the exact binomial bound for none seen among n,
     b = 1 - (alpha / 2)^(1 / n) (Clopper & Pearson 1934), and the interval is what such clusters could do to the mean:
