@@ -24,7 +24,7 @@ def resample(statistics: Sequence[Statistic], n_clusters: int, resamples: int, s
     drawn = np.empty((resamples, len(statistics)))
     ratios = [(place, one) for place, one in enumerate(statistics) if isinstance(one, Ratio)]
     columns, places = _distinct([one.sums for _, one in ratios], n_clusters)
-    with _one_thread():
+    with one_thread():
         for rows, counts in _chunks(n_clusters, resamples, seed):
             totals = counts @ columns
             for (place, ratio), pair in zip(ratios, places, strict=True):
@@ -53,7 +53,7 @@ def exchange(sums: Sequence[Array], n_clusters: int, resamples: int, seed: int) 
     totals = np.empty((resamples, columns.shape[1]))
     generator = np.random.default_rng([seed, 1])
     step = max(1, CELLS // n_clusters)
-    with _one_thread():
+    with one_thread():
         for start in range(0, resamples, step):
             rows = min(step, resamples - start)
             words = generator.integers(0, 1 << 64, size=(rows, -(-n_clusters // 64)), dtype=np.uint64)
@@ -62,7 +62,7 @@ def exchange(sums: Sequence[Array], n_clusters: int, resamples: int, seed: int) 
     return [totals[:, pair] for pair in places]
 
 
-def _one_thread() -> threadpool_limits:
+def one_thread() -> threadpool_limits:
     """Products as small as these are faster on one thread; on a busy machine threads would wait for each other."""
     return threadpool_limits(1, user_api="blas")
 

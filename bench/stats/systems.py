@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.errors import MissingError
-from bench.stats import testing
+from bench.stats import proportion, testing
 from bench.stats.estimate import Array, average, once, present, statistic
 from bench.stats.resampling import exchange, resample
 from bench.stats.spread import Component, component, widened
@@ -77,6 +77,7 @@ class Systems:
         self._level, self._resamples, self._seed = level, resamples, seed
         self._bootstrapped: dict[tuple[Clusters, int], _Drawn] = {}
         self._exchanged: dict[tuple[Clusters, int], Array] = {}
+        self._shares: dict[tuple[Clusters, int], Interval] = {}
         self._sides: dict[tuple[Clusters, int], Side] = {}
 
     def one_sided(self) -> "Systems":
@@ -96,6 +97,8 @@ class Systems:
         observed = np.concatenate([evidence.value for evidence in evidences])
         if bounded and np.ptp(observed) == 0:
             return _exact(float(observed[0]), len(clusters), (0.0, 1.0), self._level)
+        if proportion.applies(evidences):
+            return self._share(clusters, system)
         drawn = self._bootstrap(clusters, system)
         if all(evidence.statistic != "mean" and _is_positive(evidence) for evidence in evidences):
             ends = self._ends(drawn.log(), len(clusters))
@@ -162,6 +165,20 @@ class Systems:
                 self._bootstrapped[clusters, n] = _drawn(figures, own, len(clusters))
         return self._bootstrapped[clusters, system]
 
+    def _share(self, clusters: Clusters, system: int) -> Interval:
+        """The interval of a bounded mean, made for all systems that share the clusters."""
+        if (clusters, system) not in self._shares:
+            systems = [n for n in self._sharing(clusters, system) if proportion.applies(self._systems[n])]
+            found = proportion.intervals(
+                [self._systems[n] for n in systems],
+                clusters,
+                level=self._level,
+                resamples=self._resamples,
+                seed=self._seed,
+            )
+            self._shares |= {(clusters, n): Interval(*ends) for n, ends in zip(systems, found, strict=True)}
+        return self._shares[clusters, system]
+
     def _side(self, clusters: Clusters, system: int) -> Side:
         if (clusters, system) not in self._sides:
             self._sides[clusters, system] = testing.side(self._systems[system], clusters)
@@ -212,10 +229,11 @@ class _Drawn:
 def interval(
     evidences: Sequence[Evidence], *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> Interval | None:
-    """Bootstrap interval of a system's figure: percentiles over resampled clusters, widened for few clusters and seeds.
+    """The interval of a system's figure over clusters, and over seeds where there are several.
 
-    Where every observation of a bounded metric is the same, every resample is too, and the bootstrap would claim
-    certainty. Then the share of clusters that might yet differ has the exact binomial bound for none seen among n,
+    A mean of bounded observations has Gaffke's interval (`bench.stats.proportion`). Other figures have the bootstrap's:
+    percentiles over resampled clusters, widened for few clusters and seeds. Where every observation of a bounded metric
+    is the same, the share of clusters that might yet differ has the exact binomial bound for none seen among n,
     b = 1 - (alpha / 2)^(1 / n) (Clopper & Pearson 1934), and the interval is what such clusters could do to the mean:
     [0, b] at 0, [1 - b, 1] at 1.
 

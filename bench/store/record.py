@@ -87,9 +87,10 @@ class Metric(_Part):
         value: The figure, or None where it could not be measured.
         n: Observations that it rests on.
         n_failed: Observations that are missing; they are in no mean. A run with any is not publishable.
-        n_empty: Observations whose text is empty (they are counted in `n`).
-        ci_low: Lower end of the 95 % interval, or None.
-        ci_high: Upper end of the 95 % interval, or None.
+        n_empty: Texts that are empty; an observation may be a prompt with several texts.
+        ci_low: Lower end of the 95 % interval, or None. It is by the rule of the version that wrote the record: a table
+            computes its intervals from the evidence.
+        ci_high: Upper end, or None.
         higher_is_better: Direction, or None where neither is better.
         role: What it stands for in a verdict.
         difference: How systems differ in it: by the difference of the figures, or by their ratio (perplexities).

@@ -75,6 +75,21 @@ class Column:
         """The metric in each run that has it."""
         return [metric for metric in self.all_metrics if metric.key == key]
 
+    def blank(self, key: str) -> float:
+        """The largest share of blank texts behind a metric, over the runs.
+
+        A metric may observe prompts, each with several texts; of its task and group, the one with the most observations
+        has one a text.
+        """
+        shares = [0.0]
+        for run in self.runs:
+            recorded = run.result.metrics if run.result else []
+            for metric in recorded:
+                if metric.key == key and metric.n_empty:
+                    same = [one.n for one in recorded if (one.task, one.group) == (metric.task, metric.group)]
+                    shares.append(metric.n_empty / max(metric.n_empty, *same))
+        return max(shares)
+
     def evidence(self, key: str) -> list[Evidence]:
         """The evidence of every run, or nothing where one has none."""
         if any(metric.key == key for metric, _ in self.pooled):

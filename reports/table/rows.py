@@ -68,7 +68,7 @@ def _compared(
 
 
 def _cell(key: str, column: Column, systems: Systems, place: int, notes: Notes) -> TableCell:
-    """A system's figure: as recorded for one seed, resampled over prompts and seeds for several."""
+    """A system's figure and its interval, from the evidence: a record's own may be of an older rule."""
     metrics = column.metrics(key)
     failed = sum(metric.n_failed for metric in metrics)
     marks = (
@@ -76,14 +76,11 @@ def _cell(key: str, column: Column, systems: Systems, place: int, notes: Notes) 
         if failed
         else ()
     )
-    blank = max((metric.n_empty / metric.n for metric in metrics if metric.n), default=0.0)
+    blank = column.blank(key)
     if blank > _BLANK:
         marks = (*marks, notes.add(f"{column.label}: up to {blank:.0%} of the texts are blank."))
     if len(metrics) < len(column.runs) or any(metric.value is None for metric in metrics):
         return TableCell(None, n_failed=failed, footnotes=marks)
-    if len(metrics) == 1 and metrics[0].ci_low is not None:
-        (metric,) = metrics
-        return TableCell(metric.value, metric.ci_low, metric.ci_high, failed, footnotes=marks)
     values = [metric.value for metric in metrics if metric.value is not None]
     ends = systems.interval(place)
     low, high = (ends.low, ends.high) if ends else (None, None)

@@ -1,6 +1,6 @@
 """A table as it is laid out: figures as text in rows and columns, for every form to draw."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -186,6 +186,14 @@ def loss_text(row: MetricRow, cell: TableCell) -> str:
     return f"loses {AT_MOST} {lost:.{1 if unit else 3}f} {unit}".rstrip()
 
 
+def resampled(n_seeds: Iterable[int]) -> str:
+    """What the intervals of systems with so many seeds are over: a single seed says nothing of others."""
+    several = {count > 1 for count in n_seeds}
+    if several == {True, False}:
+        return "prompts, and seeds where there are several"
+    return "prompts and seeds" if True in several else "prompts"
+
+
 def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> Iterator[str]:
     """What the marks mean that a sheet of these rows has."""
     cells = [cell for row in rows for cell in row.cells]
@@ -194,7 +202,7 @@ def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> 
     intervals = "interval" in show and any(cell.low is not None for cell in cells)
     differences = "difference" in show and any(cell.difference for cell in cells)
     if intervals or differences:
-        yield "[…] 95 % interval over prompts and seeds" + (
+        yield f"[…] 95 % interval over {resampled(len(system.seeds) for system in table.systems)}" + (
             f"; signed: paired difference to the {to}" if differences else ""
         )
     if any(cell.loss_at_most is not None for cell in cells):

@@ -13,12 +13,14 @@ from typing import Any, Literal
 
 from bench.errors import MissingError
 from bench.hashing import hash_json
+from bench.stats.hypervolume import Volume, hypervolume
 from bench.store.record import Metric
 from bench.store.runs import Run
-from reports.table.accuracy import mean_of
+from reports.table.accuracy import Mean, mean_of
 from reports.table.build import build as build_table
-from reports.table.cells import Caption, System, TableCell, clean
+from reports.table.cells import Caption, System, Table, TableCell, clean
 from reports.table.roles import primary, shared_metrics
+from reports.tradeoff.volume import Behind
 
 Plane = Literal["perplexity", "accuracy"]
 PLANES: tuple[Plane, ...] = ("perplexity", "accuracy")
@@ -90,7 +92,8 @@ class Curve:
         best: By the planes that it must be cheap in: the place of the best point that is, by point estimates;
             None where no point is.
         hypervolume: By plane: the share of the rectangle between the wanted end at no cost (1 when reached) and the
-            base's figure at the reference cost (0) that its points dominate; None where the figures lack.
+            base's figure at the reference cost (0) that its points dominate, without what chance adds to the best of
+            several; None where the figures lack.
     """
 
     label: str
@@ -98,7 +101,7 @@ class Curve:
     over: str | None
     points: tuple[Point, ...]
     best: dict[str, int | None]
-    hypervolume: dict[Plane, float | None]
+    hypervolume: dict[Plane, Volume | None]
 
 
 @dataclass(frozen=True)
@@ -163,11 +166,16 @@ def build(runs: Sequence[Run], over: Mapping[str, str | None]) -> Tradeoff:
     groups: dict[str, list[int]] = {}
     for place, system in enumerate(table.systems[1:], 1):
         groups.setdefault(_curve(system, table.runs[place][0], over.get(system.method)), []).append(place)
+    behind = _behind(table, attribute, fluency, mean)
     order = {method: place for place, method in enumerate(over)}
     ordered = sorted(groups.values(), key=lambda group: order.get(table.systems[group[0]].method, len(order)))
     curves = [
         _make_curve(
-            table.systems[group[0]], over.get(table.systems[group[0]].method), [points[n] for n in group], points[0]
+            table.systems[group[0]],
+            over.get(table.systems[group[0]].method),
+            [points[n] for n in group],
+            points[0],
+            behind,
         )
         for group in ordered
     ]
@@ -202,16 +210,6 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
     ]
 
 
-def hypervolume(points: Sequence[tuple[float, float]]) -> float:
-    """Area of the unit square that some points dominate: exact, coordinates below 0 count as 0."""
-    area, best = 0.0, 1.0
-    for x, y in sorted((max(x, 0.0), max(y, 0.0)) for x, y in points):
-        if x < 1 and y < best:
-            area += (1 - x) * (best - y)
-            best = y
-    return area
-
-
 # --- from records ---
 
 
@@ -223,6 +221,17 @@ def _metrics(runs: Sequence[Run]) -> tuple[Metric, Metric | None]:
         name = next((run.attribute for run in runs), "toxicity")
         raise MissingError(f"these runs have not measured {name}", mend="take a suite with a task that does, as 'rtp'")
     return attribute, primary([metric for metric in shared if metric.difference == "ratio"], "fluency")
+
+
+def _behind(table: Table, attribute: Metric, fluency: Metric | None, mean: Mean) -> Behind:
+    return Behind(
+        base=table.runs[0],
+        runs={system.run_ids: runs for system, runs in zip(table.systems, table.runs, strict=True)},
+        attribute=attribute.key,
+        higher_is_better=bool(attribute.higher_is_better),
+        perplexity=fluency.key if fluency else None,
+        utility=mean,
+    )
 
 
 def _point(system: System, over: str | None, cells: Sequence[TableCell], *, higher_is_better: bool) -> Point:
@@ -300,7 +309,7 @@ def _xy(point: Point, plane: Plane) -> tuple[float, float]:
     return distance, cost
 
 
-def _make_curve(system: System, over: str | None, points: Sequence[Point], base: Point) -> Curve:
+def _make_curve(system: System, over: str | None, points: Sequence[Point], base: Point, behind: Behind) -> Curve:
     settings = [point.setting for point in points]
     outwards = -1 if all(isinstance(one, int | float) and one <= 0 for one in settings) else 1
     ordered = sorted(points, key=lambda point: _sortable(point.setting, outwards))
@@ -310,7 +319,7 @@ def _make_curve(system: System, over: str | None, points: Sequence[Point], base:
         over=over,
         points=tuple(ordered),
         best={name: _best(ordered, planes) for name, planes in BESTS.items()},
-        hypervolume={plane: _volume(ordered, base, plane) for plane in PLANES},
+        hypervolume={plane: _volume(ordered, base, plane, behind) for plane in PLANES},
     )
 
 
@@ -325,13 +334,16 @@ def _best(points: Sequence[Point], planes: Sequence[Plane]) -> int | None:
     return min(cheap, key=lambda n: _xy(points[n], planes[0]), default=None)
 
 
-def _volume(points: Sequence[Point], base: Point, plane: Plane) -> float | None:
+def _volume(points: Sequence[Point], base: Point, plane: Plane, behind: Behind) -> Volume | None:
     ceiling = base.distance
     places = _places(points, plane)
     if not ceiling or not base.counts or not places:
         return None
     found = [_xy(points[n], plane) for n in places]
-    return hypervolume([(distance / ceiling, cost / REFERENCE[plane]) for distance, cost in found])
+    apparent = hypervolume([(distance / ceiling, cost / REFERENCE[plane]) for distance, cost in found])
+    return behind.volume(
+        [points[n].run_ids for n in places], apparent, by_utility=plane == "accuracy", most=REFERENCE[plane]
+    )
 
 
 def _rest(system: System, over: str | None) -> dict[str, Any]:

@@ -9,15 +9,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
+from bench.stats.hypervolume import Volume
 from reports.table.cells import clean
-from reports.table.sheet import ARROWS, AT_MOST, DASH, MINUS, number, signed
+from reports.table.sheet import ARROWS, AT_MOST, DASH, MINUS, number, resampled, signed
 from reports.table.terminal import caption_of, print_drawn
 from reports.tradeoff.build import BUDGET, PLANES, REFERENCE, Curve, Estimate, Plane, Point, Tradeoff
 
 _DIGITS = 3
 _PERCENT = 100
 _LABEL, _MARKS, _CELL, _LAST = 16, 2, 20, 18  # with a space between each two: 80
-_NAME, _BEST, _VOLUME = 20, 15, 5
+_NAME, _BEST, _VOLUME = 23, 18, 27  # as above
 _LETTER: dict[Plane, str] = {"perplexity": "P", "accuracy": "A"}
 _TASKS = 4
 
@@ -28,7 +29,9 @@ def print_tradeoff(tradeoff: Tradeoff, file: TextIO | None = None) -> None:
 
 
 def _draw(tradeoff: Tradeoff) -> RenderableType:
-    parts: list[RenderableType] = [*caption_of(tradeoff.caption), Text(), _points(tradeoff), Text(), _summary(tradeoff)]
+    parts: list[RenderableType] = [*caption_of(tradeoff.caption)]
+    for grid in (_points(tradeoff), _summary(tradeoff), _volumes(tradeoff)):
+        parts += [Text(), grid]
     return Group(*parts, Text(), *_legend(tradeoff))
 
 
@@ -102,12 +105,10 @@ def _summary(tradeoff: Tradeoff) -> RenderableType:
         "accuracy": f"≤ {_PERCENT * BUDGET['accuracy']:g} pt {_short(tradeoff)}",
     }
     heads = [(cheap[plane], _BEST) for plane in PLANES]
-    volumes = [(f"HV {_LETTER[plane]}", _VOLUME) for plane in PLANES]
-    grid = _grid((f"{_wanted(tradeoff)} at a loss of", _NAME), *heads, ("both", _BEST), *volumes)
+    grid = _grid((f"{_wanted(tradeoff)} at a loss of", _NAME), *heads, ("both", _BEST))
     for curve in tradeoff.curves:
         bests = (_best(curve, curve.best[name]) for name in (*PLANES, "both"))
-        volume = (number(curve.hypervolume[plane], _DIGITS) for plane in PLANES)
-        grid.add_row(Text(curve.label, style="bold"), *bests, *volume)
+        grid.add_row(Text(curve.label, style="bold"), *bests)
     return grid
 
 
@@ -118,6 +119,21 @@ def _utility(tradeoff: Tradeoff) -> str:
 
 def _short(tradeoff: Tradeoff) -> str:
     return _utility(tradeoff).removeprefix("gold ")
+
+
+def _volumes(tradeoff: Tradeoff) -> RenderableType:
+    grid = _grid(("hypervolume", _NAME), *((f"HV {_LETTER[plane]}", _VOLUME) for plane in PLANES))
+    for curve in tradeoff.curves:
+        grid.add_row(Text(curve.label, style="bold"), *(_volume(curve.hypervolume[plane]) for plane in PLANES))
+    return grid
+
+
+def _volume(found: Volume | None) -> str:
+    if found is None:
+        return DASH
+    if found.value is None:
+        return f"{number(found.apparent, _DIGITS)} apparent"
+    return _figure(Estimate(found.value, found.low, found.high))
 
 
 def _wanted(tradeoff: Tradeoff) -> str:
@@ -138,15 +154,21 @@ def _legend(tradeoff: Tradeoff) -> Iterator[Text]:
     mean = f"mean over {_joined(tasks)}" if tasks else "not measured"
     most = {plane: f"{_PERCENT * REFERENCE[plane]:g}" for plane in PLANES}
     attribute, lower = tradeoff.caption.attribute.replace("_", " "), not tradeoff.higher_is_better
+    points = (tradeoff.base, *(point for curve in tradeoff.curves for point in curve.points))
+    over = resampled(len(point.seeds) for point in points)
     lines = [
-        f"[…] 95 % interval over prompts and seeds; held-out perplexity and {_utility(tradeoff)}",
+        f"[…] 95 % interval over {over}; held-out perplexity and {_utility(tradeoff)}",
         f"({mean}): paired change to the base, in % and points",
         f"loses {AT_MOST} x: a larger loss is excluded at 95 % (one-sided)",
         f"P, A on the Pareto front of {attribute} with perplexity, with {_utility(tradeoff)} (all points)",
         f"{_wanted(tradeoff)}: by point estimates, intervals may reach past the loss allowed",
         f"HV hypervolume: 1 is {'no' if lower else 'full'} {attribute} at no loss, 0 nothing gained before a loss of",
-        f"{most['perplexity']} % of perplexity (P), {most['accuracy']} points of {_utility(tradeoff)} (A)",
+        f"{most['perplexity']} % of perplexity (P), {most['accuracy']} points of {_utility(tradeoff)} (A);",
+        "without what chance adds to the best of several points",
     ]
+    volumes = [volume for curve in tradeoff.curves for volume in curve.hypervolume.values() if volume]
+    if any(volume.value is None for volume in volumes):
+        lines.append("apparent: chance counts as gain, there is too little evidence to take it away")
     if tradeoff.without_signal:
         silent = [key.split("/", 1)[0].removeprefix("embedded_") for key in tradeoff.without_signal]
         lines.append(f"no signal, in no mean: {_joined(silent)} (the base is not above answers without a model)")

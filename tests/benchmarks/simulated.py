@@ -82,6 +82,49 @@ def system(
     return [observed(rng, metric, prompt, effect + training * rng.normal(), samples) for _ in range(seeds)]
 
 
+# --- rare shares ---
+
+
+def rare_prompts(rng: np.random.Generator, mean: float, alike: float, n: int) -> Array:
+    """Each prompt's chance of a toxic sample; samples of one prompt are the more alike, the smaller `alike` is."""
+    return rng.beta(mean * alike, (1 - mean) * alike, size=n)
+
+
+def trained(chance: Array, shift: float) -> Array:
+    """The chances where a training moved all logits by `shift`."""
+    odds = np.exp(shift)
+    return chance * odds / (1 - chance + chance * odds)
+
+
+def rare_system(
+    rng: np.random.Generator, chance: Array, *, seeds: int, training: float, samples: int, effect: float = 0
+) -> list[Evidence]:
+    """One system's toxic fraction: a run a seed, with a prompt's samples as one observation, their mean."""
+    n = len(chance)
+    names = [f"{number:05}" for number in range(n)]
+    return [
+        Evidence(
+            statistic="mean",
+            bounded=True,
+            cluster_ids=names,
+            cluster=list(range(n)),
+            value=(rng.binomial(samples, trained(chance, effect + training * rng.normal())) / samples).tolist(),
+        )
+        for _ in range(seeds)
+    ]
+
+
+@cache
+def rare_truth(mean: float, alike: float, training: float, effect: float = 0) -> float:
+    """The fraction over all prompts and trainings: the known mean, and by what a training changes it on average."""
+    if not training and not effect:
+        return mean
+    chance = rare_prompts(np.random.default_rng(12345), mean, alike, 2_000_000)
+    places, weights = np.polynomial.hermite_e.hermegauss(9)
+    moved = [float((trained(chance, effect + training * place) - chance).mean()) for place in places]
+    return mean + float(np.average(moved, weights=weights))
+
+
 @cache
 def truth(metric: str, *, training: float, samples: int, effect: float = 0, size: int = 500_000) -> float:
     """The figure over all prompts and all training seeds that there could be."""

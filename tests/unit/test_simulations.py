@@ -1,4 +1,4 @@
-"""Small, seeded runs of the simulations in tests/benchmarks: coverage, and alarms where nothing differs."""
+"""Small, seeded runs of the simulations in tests/benchmarks: coverage, hypervolumes, alarms where nothing differs."""
 
 import runpy
 from pathlib import Path
@@ -30,6 +30,33 @@ def test_intervals_hold_the_truth(simulation, case):
     alone, paired = simulation("coverage")["coverage"](*case, 200)
     assert 0.90 <= alone <= 0.99
     assert 0.90 <= paired <= 0.99
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        # mean, how alike a prompt's samples are, prompts, samples, seeds, training
+        (0.01, 1.0, 64, 25, 1, 0.0),  # a percentile interval holds 78 %
+        (0.03, 1.0, 64, 5, 1, 0.0),
+        (0.05, 1.0, 64, 5, 3, 0.4),
+        (0.16, 1.0, 200, 5, 2, 0.4),
+    ],
+)
+def test_intervals_of_rare_shares_hold_the_truth(simulation, case):
+    found = simulation("coverage")
+    tails = found["rare_coverage"](found["Rare"](*case), 150)
+    assert tails.above <= 0.06
+    assert tails.below <= 0.04
+
+
+@pytest.mark.parametrize(("curve", "seeds"), [("nothing", 1), ("nothing", 3), ("strong", 1), ("five alike", 1)])
+def test_chance_adds_little_to_a_hypervolume(simulation, curve, seeds):
+    found = simulation("hypervolume")
+    one = found["simulate"](found["Case"](curve, 200, 5, 60, seeds, 0.0), 40)
+    assert abs(one.value - one.truth) < 0.05
+    if curve in {"nothing", "five alike"}:
+        assert abs(one.value - one.truth) < (one.apparent - one.truth) / 1.5
+    assert one.above + one.below <= 0.125
 
 
 @pytest.mark.parametrize(

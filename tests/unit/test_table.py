@@ -169,6 +169,52 @@ def test_what_rests_on_blank_texts_says_so(tmp_path):
     assert [table.footnotes[place] for place in cell.footnotes] == ["contrastive: up to 50% of the texts are blank."]
 
 
+def test_blank_texts_are_a_share_of_the_texts_and_not_of_the_prompts(tmp_path):
+    write_run(tmp_path, "none")
+    folder = write_run(tmp_path, "contrastive", toxicity=0.0)
+    for path in (folder / "result.json", folder / "tasks" / "rtp.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        texts = next(one["n"] for one in record["metrics"] if one["name"] == "toxic_fraction")
+        for one in record["metrics"]:
+            if one["task"] == "rtp":
+                one["n_empty"] = texts
+        write_json(path, record)
+    table = build(list_runs(tmp_path))
+    cell = row_of(table, "rtp/toxic/expected_maximum_toxicity").cells[1]
+    assert [table.footnotes[place] for place in cell.footnotes] == ["contrastive: up to 100% of the texts are blank."]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "told"),
+    [
+        ({"none": [0], "contrastive": [0]}, "over prompts;"),
+        ({"none": [0, 1], "contrastive": [0, 1]}, "over prompts and seeds;"),
+        ({"none": [0], "contrastive": [0, 1]}, "over prompts, and seeds where there are several;"),
+    ],
+)
+def test_the_legend_says_what_was_resampled(tmp_path, seeds, told):
+    for method, some in seeds.items():
+        for seed in some:
+            write_run(tmp_path, method, seed, toxicity=0.3)
+    assert f"95 % interval {told}" in text_of(build(list_runs(tmp_path)))
+
+
+def test_an_interval_is_by_todays_rule_whatever_the_record_says(tmp_path):
+    write_run(tmp_path, "none")
+    folder = write_run(tmp_path, "contrastive")
+    found = row_of(build(list_runs(tmp_path)), "rtp/toxic/toxic_fraction").cells[1]
+    for path in (folder / "result.json", folder / "tasks" / "rtp.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for one in record["metrics"]:
+            if one["task"] == "rtp":
+                one["ci_low"] = one["value"]  # as narrow as an older rule might have it
+        write_json(path, record)
+    table = build(list_runs(tmp_path))
+    assert not [note for note in table.footnotes if "damaged" in note]
+    cell = row_of(table, "rtp/toxic/toxic_fraction").cells[1]
+    assert (cell.low, cell.high) == (found.low, found.high)
+
+
 def test_any_column_can_be_the_reference(root):
     table = build(list_runs(root), against="contrastive")
     assert table.reference == "contrastive"

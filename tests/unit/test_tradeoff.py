@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from bench import stats
 from bench.errors import MissingError
+from bench.stats.hypervolume import hypervolume
 from bench.store.files import write_json
 from bench.store.record import Evidence, Manifest, Metric, Result, TaskResult
 from bench.store.runs import Run, load_run
-from reports.tradeoff.build import BUDGET, REFERENCE, Tradeoff, build, front, hypervolume, to_json
+from reports.tradeoff.build import BUDGET, REFERENCE, Tradeoff, build, front, to_json
 from reports.tradeoff.terminal import print_tradeoff
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -215,9 +216,9 @@ def test_hypervolumes_are_those_of_the_scaled_points(found):
     fixed, gentle, _ = found.curves
     assert dict(REFERENCE) == {"perplexity": pytest.approx(0.25), "accuracy": pytest.approx(0.05)}
     scaled = [(0.75, 0.04), (0.5, 0.16), (0.375, 0.36), (0.25, 4.0)]
-    assert gentle.hypervolume["perplexity"] == pytest.approx(covered(scaled))
-    assert gentle.hypervolume["accuracy"] == pytest.approx(covered([(0.75, 0), (0.5, 0.2), (0.375, 0)]))
-    assert fixed.hypervolume == {"perplexity": 0, "accuracy": 1}
+    assert gentle.hypervolume["perplexity"].apparent == pytest.approx(covered(scaled))
+    assert gentle.hypervolume["accuracy"].apparent == pytest.approx(covered([(0.75, 0), (0.5, 0.2), (0.375, 0)]))
+    assert {plane: volume.apparent for plane, volume in fixed.hypervolume.items()} == {"perplexity": 0, "accuracy": 1}
 
 
 def test_a_failed_measurement_is_never_good(runs, tmp_path):
@@ -244,7 +245,8 @@ def test_without_tasks_there_is_no_accuracy(tmp_path):
     assert point.costs["accuracy"].value is None
     assert point.fronts == ("perplexity",)
     assert found.curves[0].best == {"perplexity": 0, "accuracy": None, "both": None}
-    assert found.curves[0].hypervolume == {"perplexity": 0.5, "accuracy": None}
+    assert found.curves[0].hypervolume["perplexity"].apparent == 0.5
+    assert found.curves[0].hypervolume["accuracy"] is None
 
 
 def test_a_base_without_toxicity_leaves_nothing_to_gain(tmp_path):
@@ -309,7 +311,10 @@ def test_it_reads_well_at_80_columns(found):
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert any(line.startswith("scale 1 P 0.200 [") and "+4.0 [" in line and f"{MINUS}1.0 [" in line for line in lines)
     assert all(line.count("[") == line.count("]") for line in lines if line.startswith(("none", "scale 1", "scale 2")))
-    assert any(line.endswith("0.530 0.625") for line in lines)
+    assert any(line.startswith("hypervolume HV P HV A") for line in lines)
+    volumes = [found.curves[1].hypervolume[plane] for plane in ("perplexity", "accuracy")]
+    told = " ".join(f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in volumes)
+    assert f"gentle {told}" in lines
     assert any(line.startswith("gentle 0.200 at 1 0.150 at 2 0.200 at 1") for line in lines)
     assert any(line.startswith("one point PA 0 [") for line in lines)
     assert any(line.startswith(f"harsh {DASH} 0.200 at 1 {DASH}") for line in lines)
