@@ -16,7 +16,7 @@ def kind(request: pytest.FixtureRequest) -> type[Task]:
 
 def test_it_says_what_it_is(kind, request):
     assert kind.info.name == request.node.callspec.params["kind"]
-    assert kind.info.measures in ("policy", "samples")
+    assert kind.info.measures in ("policy", "both", "samples")
     assert kind.info.summary
     assert kind.info.source
     assert "\n" not in kind.info.summary + kind.info.source
