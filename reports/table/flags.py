@@ -28,10 +28,8 @@ def _is_beyond(metric: Metric, column: Column, base: Column) -> bool:
     """Whether the difference to the base lies beyond the metric's margin, all of its interval."""
     flag, higher = metric.flag, metric.higher_is_better
     own, its = (_figure(metric, side) for side in (column, base))
-    if flag is None or higher is None or own is None or its is None:
-        return False
     relative = metric.difference == "ratio"
-    if relative and its <= 0:
+    if flag is None or higher is None or own is None or its is None or (relative and its <= 0):
         return False
     margin = flag.margin * its if flag.of_base else flag.margin
     loss = (its - own if higher else own - its) / (its if relative else 1)
@@ -45,9 +43,8 @@ def _is_beyond(metric: Metric, column: Column, base: Column) -> bool:
         gap = systems.difference(1, 0, relative=relative)
     except MissingError:  # nothing in common
         return False
-    if gap.low is None or gap.high is None:
-        return False
-    return (-gap.high if higher else gap.low) > margin
+    near = gap.high if higher else gap.low
+    return near is not None and (-near if higher else near) > margin
 
 
 def _figure(metric: Metric, column: Column) -> float | None:
