@@ -26,20 +26,28 @@ def flags_of(column: Column, base: Column) -> tuple[str, ...]:
 
 def _is_beyond(metric: Metric, column: Column, base: Column) -> bool:
     """Whether the difference to the base lies beyond the metric's margin, all of its interval."""
-    systems = Systems([base.evidence(metric.key), column.evidence(metric.key)])
-    own = systems.interval(0)
-    figures = [one.value for one in base.metrics(metric.key) if one.value is not None]
-    if metric.flag is None or metric.higher_is_better is None or own is None or not figures:
+    flag, higher = metric.flag, metric.higher_is_better
+    own, its = (_figure(metric, side) for side in (column, base))
+    relative = metric.difference == "ratio"
+    if flag is None or higher is None or own is None or its is None or (relative and its <= 0):
         return False
-    margin = metric.flag.margin
-    if metric.flag.of_base:
-        if own.low <= 0:  # the base's own figure may be none: there is nothing to have a share of
-            return False
-        margin *= sum(figures) / len(figures)
+    margin = flag.margin * its if flag.of_base else flag.margin
+    loss = (its - own if higher else own - its) / (its if relative else 1)
+    if loss <= margin:  # the interval is about the figure: there is no need to draw it
+        return False
+    systems = Systems([base.evidence(metric.key), column.evidence(metric.key)])
+    ends = systems.interval(0)
+    if flag.of_base and (ends is None or ends.low <= 0):  # the base's figure may be none: it has no share
+        return False
     try:
-        gap = systems.difference(1, 0, relative=metric.difference == "ratio")
+        gap = systems.difference(1, 0, relative=relative)
     except MissingError:  # nothing in common
         return False
-    if gap.low is None or gap.high is None:
-        return False
-    return (-gap.high if metric.higher_is_better else gap.low) > margin
+    near = gap.high if higher else gap.low
+    return near is not None and (-near if higher else near) > margin
+
+
+def _figure(metric: Metric, column: Column) -> float | None:
+    """The metric's figure, averaged over seeds; None where it is not known of each."""
+    values = [one.value for one in column.metrics(metric.key) if one.value is not None]
+    return sum(values) / len(values) if values and len(values) == len(column.runs) else None
