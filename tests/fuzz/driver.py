@@ -28,7 +28,7 @@ PATIENCE = 5
 GROWTH = 500 << 20
 """Bytes by which one call may let the process grow."""
 _COMMAND = typer.main.get_command(app)  # made once: it takes longer than many a command
-_LONGEST_LINE = 4_000
+_LONGEST_LINE = 4_100
 _WORST = ("accepted", "refused", "growth", "hang", "unexpected")
 End = Literal["accepted", "refused", "growth", "hang", "unexpected"]
 
