@@ -37,6 +37,7 @@ RECORDED = (
     "scikit-learn",
     "safetensors",
     "gguf",
+    "h5py",
     "bitsandbytes",
     "trl",
     "vllm",
