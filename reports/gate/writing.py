@@ -118,6 +118,8 @@ def _unjudged(key: str, metrics: Sequence[Metric], runs: Sequence[Run]) -> str |
         raise MissingError(f"not every run has measured {clean(key)}", mend="run that experiment again")
     if metrics[0].higher_is_better is None:
         return "no direction"
+    if metrics[0].scorer:
+        return "by a further scorer"
     if any(key not in run.evidence for run in runs):
         return "no evidence"
     own = signal(metrics[0], [run.evidence[key] for run in runs])
