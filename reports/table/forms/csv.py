@@ -14,8 +14,8 @@ def to_frame(table: Table) -> pd.DataFrame:
 
     Columns: system, method, seeds, task, group, metric, scorer (a further one, or none), value, ci_low, ci_high,
     higher_is_better, n_failed, reference, difference, difference_low, difference_high, relative, verdict, p, p_holm,
-    test, significant, loss_at_most, has_signal (False where the base is not above answers without a model), standing, publishable, flags (joined by
-    semicolons), comparable (False where runs were forced together).
+    test, significant, loss_at_most, has_signal (False where the base is not above answers without a model), standing,
+    publishable, flags (joined by semicolons), comparable (False where runs were forced together).
     What is absent is missing (NaN, None), never 0.
     """
     lines = [
