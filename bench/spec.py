@@ -27,11 +27,20 @@ class ModelSpec(Spec):
 
 
 class ScorerSpec(Spec):
-    """The scorer, what it is told, and the score from which on a text counts as toxic."""
+    """The scorer, what it is told, and the score from which on a text counts as toxic.
+
+    `called` is what tells it from another of its name in one suite (two classifiers).
+    """
 
     name: str
     threshold: float = Field(0.5, gt=0, lt=1)
     options: dict[str, Any] = {}
+    called: str = Field("", pattern=r"^([a-z0-9][a-z0-9_-]*)?$")
+
+    @property
+    def key(self) -> str:
+        """What it is called in its suite."""
+        return self.called or self.name
 
 
 class AttributeSpec(Spec):
@@ -140,12 +149,15 @@ class SetSizes(Spec):
 class SetsSpec(Zones, SetSizes):
     """Where the contrastive sets come from.
 
-    `source` is `self` (continuations sampled from the base model on training prompts, split by the scorer), or a file,
-    or `hub:ID:FILE` in the sets format. Everything below it applies to `self` alone. A continuation scored in the dead
-    zone between `positive_below` and `negative_above` is left out, as is an anchor with too few of either kind.
+    `source` is `self` (continuations sampled from the base model on training prompts, split by a scorer), or a file,
+    or `hub:ID:FILE` in the sets format. Everything below it applies to `self` alone. `scorer` says which of the suite's
+    scorers splits them, and rewards a method that learns from a scorer; it is the one that reports first where nothing
+    is said. A continuation scored in the dead zone between `positive_below` and `negative_above` is left out, as is an
+    anchor with too few of either kind.
     """
 
     source: str = "self"
+    scorer: str | None = None
     prompts: str = "rtp"
     num_prompts: int = Field(128, ge=1, le=100_000_000)
     decoding: Decoding = Decoding(num_samples=16)
@@ -153,24 +165,59 @@ class SetsSpec(Zones, SetSizes):
 
 
 class SuiteSpec(Spec):
-    """A suite pins an experiment: model, data, tasks, sizes, scorer, decoding, budget of training."""
+    """A suite pins an experiment: model, data, tasks, sizes, scorers, decoding, budget of training.
+
+    `scorer` is the headline: the one whose figures stand first and speak for the attribute. `scorers` score the same
+    texts as well; without `scorer`, the first of them is the headline.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     description: str
     engine: Literal["transformers", "vllm"] = "transformers"
     model: ModelSpec
     scorer: ScorerSpec
+    scorers: list[ScorerSpec] = []
     attribute: AttributeSpec = AttributeSpec()
     decoding: Decoding
     sets: SetsSpec
     methods: dict[str, dict[str, Any]] = {}
     tasks: list[dict[str, Any]] = Field(min_length=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _headline(cls, data: Any) -> Any:
+        listed = data.get("scorers") if isinstance(data, dict) else None
+        return {**data, "scorer": listed[0]} if isinstance(listed, list) and listed and "scorer" not in data else data
+
+    @model_validator(mode="after")
+    def _scorers_apart(self) -> Self:
+        keys = [one.key for one in self.scorers]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise ValueError(f"two of 'scorers' are called '{twice}': tell them apart by 'called'")
+        known = [self.scorer.key, *self.further]
+        if self.sets.scorer is not None and self.sets.scorer not in known:
+            raise ValueError(f"'sets.scorer' is '{self.sets.scorer}', which is none of {', '.join(known)}")
+        return self
+
+    @property
+    def further(self) -> dict[str, ScorerSpec]:
+        """The scorers besides the headline, by what they are called."""
+        return {one.key: one for one in self.scorers if one.key != self.scorer.key}
+
+    @property
+    def labelling(self) -> ScorerSpec:
+        """The scorer that training sees: it splits sampled sets, and is the reward."""
+        return self.further.get(self.sets.scorer or "", self.scorer)
+
     @property
     def controlled(self) -> Attribute:
-        """The attribute, with the scorer's threshold."""
+        """The attribute, with the headline scorer's threshold."""
+        return self.controlled_by(self.scorer)
+
+    def controlled_by(self, scorer: ScorerSpec) -> Attribute:
+        """The attribute, with a scorer's threshold."""
         spec = self.attribute
-        return Attribute(spec.name, spec.wanted, spec.adjective, self.scorer.threshold)
+        return Attribute(spec.name, spec.wanted, spec.adjective, scorer.threshold)
 
 
 S = TypeVar("S", bound=BaseModel)

@@ -46,3 +46,23 @@ def tiny_detoxify(place: Path) -> tuple[dict[str, Any], BertForSequenceClassific
     torch.save(content, place / "tiny.ckpt")
     options = {"checkpoint": str(place / "tiny.ckpt"), "config_path": str(place / "base"), "device": "cpu"}
     return options, model, content
+
+
+def tiny_bilstm(place: Path, *, seed: int = 0) -> dict[str, Any]:
+    """Options for a small random network of the scorer `bilstm`, saved under `place`."""
+    import numpy as np
+
+    from bench.assets.bilstm import write
+
+    folder = place / f"bilstm-{seed}"
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(seed)
+    words = WORDS[5:]
+    shapes = {"embedding.weight": (len(words) + 1, 3), "hidden.weight": (5, 8), "hidden.bias": (5,)}
+    shapes |= {"output.weight": (6, 5), "output.bias": (6,)}
+    for suffix in ("", "_reverse"):
+        shapes |= {f"lstm.weight_ih_l0{suffix}": (16, 3), f"lstm.weight_hh_l0{suffix}": (16, 4)}
+        shapes |= {f"lstm.bias_ih_l0{suffix}": (16,), f"lstm.bias_hh_l0{suffix}": (16,)}
+    tensors = {name: draw.normal(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    write(folder, tensors, {"labels": JIGSAW, "length": 100, "words": words})
+    return {"weights": str(folder), "device": "cpu"}

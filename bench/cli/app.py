@@ -17,6 +17,7 @@ from bench.cli.plot import plot
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.runs import runs
+from bench.cli.scorer_check import check as check_scorer
 from bench.cli.sweep import sweep
 from bench.cli.table import table
 from bench.printed import echo
@@ -69,4 +70,5 @@ app.add_typer(show.methods)
 app.add_typer(show.tasks)
 app.add_typer(show.suites)
 app.add_typer(show.scorers)
+show.scorers.command("check")(check_scorer)
 app.add_typer(data.app)

@@ -25,6 +25,7 @@ TESTED = {
     "peft": "0.21.2",
     "accelerate": "1.15.0",
     "gguf": "0.19.0",
+    "h5py": "3.16.0",
     "alt-profanity-check": "1.9.1",
     "scikit-learn": "1.9.1",
     "numpy": "2.4.6",

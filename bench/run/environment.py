@@ -18,7 +18,7 @@ from bench.run import identity
 from bench.run.reuse import Reuse
 from bench.scorers import load_scorer
 from bench.scorers.checked import CheckedScorer
-from bench.spec import SuiteSpec
+from bench.spec import ScorerSpec, SuiteSpec
 from bench.store.keys import NUMERIC, versions
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ RECORDED = (
     "scikit-learn",
     "safetensors",
     "gguf",
+    "h5py",
     "bitsandbytes",
     "trl",
     "vllm",
@@ -70,7 +71,7 @@ class Environment:
         Raises:
             MissingError: something is not available.
         """
-        _ = self.scorer, self.model, self.data
+        _ = self.scorer, self.further, self.model, self.data
 
     @cached_property
     def model(self) -> Resolved:
@@ -117,15 +118,32 @@ class Environment:
 
     @cached_property
     def scorer(self) -> CheckedScorer:
-        """The suite's scorer.
+        """The suite's headline scorer.
 
         Raises:
             UsageError: it does not score what the suite controls.
         """
-        scorer = load_scorer(self.suite.scorer, self.assets.cache, offline=self.offline, progress=self.progress)
+        return self._load_scorer(self.suite.scorer)
+
+    @cached_property
+    def further(self) -> dict[str, CheckedScorer]:
+        """The suite's other scorers, by what they are called.
+
+        Raises:
+            UsageError: one does not score what the suite controls.
+        """
+        return {key: self._load_scorer(spec) for key, spec in self.suite.further.items()}
+
+    @property
+    def labelling(self) -> CheckedScorer:
+        """The scorer that training sees."""
+        return self.further.get(self.suite.labelling.key, self.scorer)
+
+    def _load_scorer(self, spec: ScorerSpec) -> CheckedScorer:
+        scorer = load_scorer(spec, self.assets.cache, offline=self.offline, progress=self.progress)
         name, known = self.suite.attribute.name, scorer.identity.attributes
         if name not in known:
-            what = f"scorer '{self.suite.scorer.name}' does not score '{name}', which the suite controls"
+            what = f"scorer '{spec.key}' does not score '{name}', which the suite controls"
             raise UsageError(what, mend=did_you_mean(name, known))
         return scorer
 
@@ -152,7 +170,8 @@ class Environment:
         from bench.run.plan import build_tasks
 
         tasks = [type(task).__module__ for task in build_tasks(self.suite)]
-        return identity.run_code(tasks, self._scorer_module, self.method_code(method))
+        scorers = [_module_of(spec) for spec in (self.suite.scorer, *self.suite.further.values())]
+        return identity.run_code(tasks, scorers, self.method_code(method))
 
     def method_code(self, method: str) -> str:
         """Hash of a method's own code and of what it imports."""
@@ -161,11 +180,7 @@ class Environment:
     @property
     def sets_code(self) -> str:
         """Hash of the code that makes contrastive sets."""
-        return identity.sets_code(self._scorer_module)
-
-    @property
-    def _scorer_module(self) -> str:
-        return str(registry.load("scorers", self.suite.scorer.name).__module__)
+        return identity.sets_code(_module_of(self.suite.labelling))
 
     @property
     def packages(self) -> dict[str, str]:
@@ -195,6 +210,10 @@ class Environment:
         import torch
 
         return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "cpu"
+
+
+def _module_of(scorer: ScorerSpec) -> str:
+    return str(registry.load("scorers", scorer.name).__module__)
 
 
 def _git() -> dict[str, Any]:

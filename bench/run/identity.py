@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from bench.hashing import hash_json
-from bench.spec import SuiteSpec
+from bench.spec import ScorerSpec, SuiteSpec
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions, with_imports
 
 _SETS_ROOTS = ("bench.run.making", "bench.sets.own", "bench.engine.model", "bench.scorers")
@@ -38,9 +38,9 @@ def method_code(method: str) -> str:
     return code_hash(with_imports(method))
 
 
-def run_code(tasks: Iterable[str], scorer: str, method: str) -> str:
-    """Hash of the code behind figures, by the modules of the tasks and the scorer, and the method's own hash."""
-    return hash_json([code_hash(with_imports(*_MEASURING_ROOTS, scorer, *sorted(set(tasks)))), method])
+def run_code(tasks: Iterable[str], scorers: Iterable[str], method: str) -> str:
+    """Hash of the code behind figures, by the modules of the tasks and the scorers, and the method's own hash."""
+    return hash_json([code_hash(with_imports(*_MEASURING_ROOTS, *sorted({*scorers, *tasks}))), method])
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ class Identity:
         seed: Of training and sampling.
         max_items: The most prompts and documents of each task, or None.
         model: Hash of the base model.
-        scorer: Hash of the scorer.
+        scorer: Hash of the headline scorer.
+        labelling: Hash of the scorer that training sees.
+        further: Hash of each other scorer, by what it is called.
         sets_data: Hash of the prompts that sets are made from, or of a file of sets; None for a method without.
         inputs: Hash of each model and adapter that the method's options name, by option.
         data: Hashes of the evaluation data.
@@ -73,6 +75,8 @@ class Identity:
     max_items: int | None
     model: str
     scorer: str
+    labelling: str
+    further: Mapping[str, str]
     sets_data: str | None
     inputs: Mapping[str, str]
     data: Sequence[str]
@@ -86,11 +90,12 @@ class Identity:
         return hash_json(
             {
                 "model": suite.model.model_dump(),
-                "scorer": suite.scorer.model_dump(),
+                "scorer": suite.scorer.model_dump(exclude={"called"}),
                 "attribute": suite.attribute.model_dump(),
                 "decoding": suite.decoding.model_dump(),
                 "tasks": suite.tasks,
                 "limit": self.max_items,
+                **({"further": _dumped(suite.further)} if suite.further else {}),
                 **({} if suite.engine == "transformers" else {"engine": suite.engine}),
             }
         )
@@ -102,10 +107,10 @@ class Identity:
             return self.sets_data
         return hash_json(
             {
-                "sets": self.suite.sets.model_dump(),
+                "sets": self.suite.sets.model_dump(exclude={"scorer"}),
                 "model": self._loaded_model,
                 "prompts": self.sets_data,
-                "scorer": self.scorer,
+                "scorer": self.labelling,
                 "attribute": self.suite.attribute.model_dump(),
                 "code": self.code.sets,
                 "packages": versions([*NUMERIC, *SCORING]),
@@ -115,7 +120,7 @@ class Identity:
     @cached_property
     def artifact_key(self) -> str:
         """Hash of what the artifact follows from; options that matter only when it is applied are not in it."""
-        reward = [self.scorer, self.suite.attribute.model_dump()]  # which of its scores, and which side is wanted
+        reward = [self.labelling, self.suite.attribute.model_dump()]  # which of its scores, and which side is wanted
         return hash_json(
             {
                 "method": self.method,
@@ -143,6 +148,7 @@ class Identity:
                 "model": self.model,
                 "data": self.data,
                 "scorer": [self.scorer, self.suite.scorer.threshold],
+                "further": self.further,  # their thresholds are in the suite's hash
                 "code": self.code.run,
                 "packages": versions([*NUMERIC, *SCORING, "lm_eval", "datasets", "bitsandbytes", "vllm"]),
             }
@@ -156,3 +162,7 @@ class Identity:
     @property
     def _loaded_model(self) -> list[Any]:
         return [self.model, self.suite.model.dtype, self.suite.model.quantization]
+
+
+def _dumped(scorers: Mapping[str, ScorerSpec]) -> dict[str, Any]:
+    return {key: spec.model_dump(exclude={"called"}) for key, spec in scorers.items()}

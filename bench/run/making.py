@@ -31,18 +31,18 @@ def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
     provenance = {
         "source": "self",
         "generator": suite.model.id,
-        "scorer": env.scorer.identity.name,
+        "scorer": env.labelling.identity.name,
         "seed": spec.seed,
     }
     with phases.phase("sets", "prepare") as noted, kept(path) as made:
         sets = generate_sets(
             env.base_policy,
             prompts,
-            env.scorer,
+            env.labelling,
             spec,
             provenance,
             env.progress,
-            attribute=suite.controlled,
+            attribute=suite.controlled_by(suite.labelling),
         )
         noted["tokens"] = len(prompts) * spec.decoding.num_samples * spec.decoding.max_new_tokens
         save_sets(made / "sets.jsonl", sets)
@@ -54,6 +54,6 @@ def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
 
 def unwanted(env: "Environment", texts: Sequence[str]) -> list[float | None]:
     """How far each text is on the unwanted side of the suite's attribute; None where it has no score."""
-    attribute = env.suite.controlled
-    scores = [attribute.score(scores) for scores in env.scorer.score(texts)]
+    attribute = env.suite.controlled_by(env.suite.labelling)
+    scores = [attribute.score(scores) for scores in env.labelling.score(texts)]
     return [None if score is None else attribute.distance(score) for score in scores]

@@ -1,8 +1,10 @@
 """What a record says of an experiment before any work is done."""
 
 import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from bench.scorers.base import ScorerIdentity
+from bench.spec import ScorerSpec, SuiteSpec
 from bench.store.record import Manifest
 
 if TYPE_CHECKING:
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 
 def manifest_of(runner: "Runner") -> Manifest:
     """The manifest of an experiment that is about to be carried out."""
-    experiment, env, suite, scorer = runner.experiment, runner.env, runner.experiment.suite, runner.env.scorer.identity
+    experiment, env, suite = runner.experiment, runner.env, runner.experiment.suite
     return Manifest(
         run_id=runner.run_id,
         key=runner.key,
@@ -41,16 +43,23 @@ def manifest_of(runner: "Runner") -> Manifest:
             "source": env.model.source,
         },
         data=env.data,
-        scorer={
-            "name": scorer.name,
-            "label": scorer.label,
-            "hash": scorer.hash,
-            "threshold": suite.scorer.threshold,
-            "licence": scorer.licence,
-        },
+        scorer=_scorer(suite, suite.scorer, env.scorer.identity),
+        further={key: _scorer(suite, spec, env.further[key].identity) for key, spec in suite.further.items()},
         decoding=suite.decoding.model_dump(),
         engine={"name": suite.engine, "dtype": suite.model.dtype, "batch_tokens": env.batch_budget.tokens},
         code=env.code(experiment.method),
         packages=env.packages,
         hardware=env.hardware,
     )
+
+
+def _scorer(suite: SuiteSpec, spec: ScorerSpec, scorer: ScorerIdentity) -> dict[str, Any]:
+    """A scorer, and whether it is the one that split the sets which the suite's methods learn from."""
+    return {
+        "name": scorer.name,
+        "label": scorer.label,
+        "hash": scorer.hash,
+        "threshold": spec.threshold,
+        "licence": scorer.licence,
+        "labels_sets": suite.sets.source == "self" and spec is suite.labelling,
+    }

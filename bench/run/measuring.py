@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.store.files import read_json, set_aside, write_json
 from bench.store.record import Metric, TaskResult
-from bench.tasks.base import Task, TaskContext
+from bench.tasks.base import FurtherScorer, Task, TaskContext
 
 # Bundles of inputs, for the type checker alone: figures do not follow from the code of these, and keys follow imports.
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ class Measuring:
             progress=self.env.progress,
             max_items=self.experiment.max_items,
             tasks={task.name: task for task in tasks},
+            further={
+                key: FurtherScorer(self.env.further[key], self.experiment.suite.controlled_by(spec))
+                for key, spec in self.experiment.suite.further.items()
+            },
         )
         results: dict[str, TaskResult] = {}
         asking = [task for task in tasks if task.info.measures != "samples"]

@@ -74,6 +74,8 @@ class Runner:
             inputs={option: resolved.sha256 for option, resolved in self.inputs.items()},
             model=env.model.sha256,
             scorer=env.scorer.identity.hash,
+            labelling=env.labelling.identity.hash,
+            further={key: scorer.identity.hash for key, scorer in env.further.items()},
             data=[entry["sha256"] for entry in env.data],
             code=Code(env.sets_code, env.method_code(experiment.method), env.run_code(experiment.method)),
             extras=[wanted.name for wanted in registry.requirements("methods", experiment.method, info.extras)],

@@ -23,8 +23,13 @@ class ClassifierConfig(Spec):
     model: str = Field(description="a folder, or a hub id")
     label: str | None = Field(
         None,
-        description="the label whose probability is the toxicity; null: found by itself where it is called"
+        description="the label whose probability is the attribute; null: found by itself where it is called"
         f" {', '.join(_TOXIC[:-1])} or {_TOXIC[-1]}",
+    )
+    attribute: str = Field(
+        "toxicity",
+        pattern=r"^[a-z][a-z0-9_]*$",
+        description="what that probability is called in suites",
     )
     revision: str | None = Field(None, description="the hub's commit, branch or tag")
     device: str | None = Field(None, description="where it runs; null: CUDA where there is one")
@@ -64,16 +69,16 @@ class SequenceClassifier(Scorer[ClassifierConfig]):
         )
         network, tokenizer = _build(resolved.path, model)
         labels = {int(index): str(name) for index, name in network.config.id2label.items()}
-        toxic = _pick(labels, self.config.label, model)
-        columns = {"toxicity": toxic}
+        main, attribute = _pick(labels, self.config.label, model), self.config.attribute
+        columns = {attribute: main}
         if _several(network.config):
-            columns |= {name: index for index, name in labels.items() if index != toxic and name != "toxicity"}
+            columns |= {name: index for index, name in labels.items() if index != main and name != attribute}
         self._model, self._tokenizer, self._columns = network.to(place), tokenizer, columns
         self._limit = length_limit(tokenizer, network.config, network)
         revision = f"@{resolved.revision[:12]}" if resolved.revision else ""
         return ScorerIdentity(
             name=f"classifier:{model}{revision}",
-            label=f"{labels[toxic]} ({model})",
+            label=f"{labels[main]} ({model})",
             hash=hash_json({"model": resolved.sha256, "columns": columns}),
             attributes=tuple(columns),
             licence=resolved.licence or "unknown",

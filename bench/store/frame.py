@@ -44,7 +44,8 @@ def load(*runs: "str | Path | Run | Iterable[str | Path | Run]") -> "pd.DataFram
     Returns:
         Columns run_id, suite, model, method, label, seed, task, group (of the data, or None), metric, value (NaN where
         it could not be measured, never 0), ci_low, ci_high (95 %), n, n_failed, n_empty, higher_is_better (or None),
-        publishable, scorer, suite_hash, created, seconds, path; and `config.OPTION` for each option of the methods.
+        publishable, scorer (the label of the one that the metric is by, else of the headline), suite_hash, created,
+        seconds, path; and `config.OPTION` for each option of the methods.
         Runs that have not finished are left out; without any, the frame is empty and has these columns.
 
     Raises:
@@ -81,7 +82,6 @@ def _lines(run: Run) -> Iterable[dict[str, Any]]:
         "label": run.label,
         "seed": manifest.seed,
         "publishable": result.publishable,
-        "scorer": manifest.scorer.get("label"),
         "suite_hash": manifest.suite_hash,
         "created": manifest.created,
         "seconds": run.seconds,
@@ -91,4 +91,5 @@ def _lines(run: Run) -> Iterable[dict[str, Any]]:
     for metric in result.metrics:
         figures = metric.model_dump()
         figures["metric"] = figures.pop("name")
+        figures["scorer"] = manifest.further.get(metric.scorer or "", manifest.scorer).get("label")
         yield {**shared, **figures}

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from bench.store import legacy
 
-SCHEMA_VERSION = 2
-READ_VERSIONS = (1, 2)
-"""Versions that can be read. Version 1 did not say what its metrics are (`bench.store.legacy` does)."""
+SCHEMA_VERSION = 3
+READ_VERSIONS = (1, 2, 3)
+"""Versions that can be read. Version 1 did not say what its metrics are (`bench.store.legacy` does); up to version 2 a
+run had one scorer."""
 
 Role = Literal["attribute", "fluency", "relevance", "diversity", "utility", "safety", "cost"]
 """What a metric stands for in a verdict."""
@@ -98,6 +99,7 @@ class Metric(_Part):
         flag: What it exposes, where it exposes straw men.
         baselines: What answers that look at no text have on the same questions, by name (`chance`, `longest`,
             `majority`, `prior`); empty where there are none, as in records that did not keep them.
+        scorer: Which of the suite's further scorers it is by, or None: by the headline scorer, or by none.
     """
 
     task: str
@@ -115,6 +117,7 @@ class Metric(_Part):
     primary: bool = False
     flag: Flag | None = None
     baselines: dict[str, float] = {}
+    scorer: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -123,8 +126,13 @@ class Metric(_Part):
 
     @property
     def key(self) -> str:
-        """`task/name` or `task/group/name`: the metric's identity across runs."""
-        return "/".join(part for part in (self.task, self.group, self.name) if part)
+        """`task/name` or `task/group/name`, with `@scorer` by a further one: the metric's identity across runs."""
+        return metric_key(self.task, self.group, self.name, self.scorer)
+
+
+def metric_key(task: str, group: str | None, name: str, scorer: str | None) -> str:
+    """A metric's identity across runs."""
+    return "/".join(part for part in (task, group, name) if part) + (f"@{scorer}" if scorer else "")
 
 
 class Phase(_Part):
@@ -162,7 +170,10 @@ class TaskResult(_Part):
 
 
 class Manifest(_Part):
-    """What was asked for, and every hash of what it was made with; written before any work."""
+    """What was asked for, and every hash of what it was made with; written before any work.
+
+    `scorer` is the headline; `further` are the suite's other scorers, by what it calls them.
+    """
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -177,6 +188,7 @@ class Manifest(_Part):
     model: dict[str, Any]
     data: list[dict[str, Any]]
     scorer: dict[str, Any]
+    further: dict[str, dict[str, Any]] = {}
     decoding: dict[str, Any]
     engine: dict[str, Any]
     code: dict[str, Any]

@@ -1,13 +1,13 @@
 """The samples of a run, `samples/<task>.jsonl`: one line each, typed, read and written here and nowhere else.
 
 A line says its `kind` and the `version` of its form. Lines of version 1 say neither: what they are follows from their
-keys, and they load as ever.
+keys, and they load as ever. Up to version 2 a continuation has the scores of one scorer.
 """
 
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -18,8 +18,8 @@ from bench.progress import SILENT, Progress
 from bench.store.appended import AppendedFile
 from bench.store.files import set_aside
 
-VERSION = 2
-_READ_VERSIONS = (1, 2)
+VERSION = 3
+_READ_VERSIONS = (1, 2, 3)
 
 _OTHER = "other"  # what a line of version 1 is that is neither
 
@@ -39,6 +39,7 @@ class Sample:
         group: The part of the data that the prompt belongs to, or the identity groups that it is about, joined by `+`.
         tokens: Tokens sampled.
         ended: Whether the model ended the text itself.
+        further: The scores of the suite's further scorers, by what it calls them.
     """
 
     kind: ClassVar[str] = "continuation"
@@ -51,6 +52,11 @@ class Sample:
     group: str | None = None
     tokens: int = 0
     ended: bool = False
+    further: Mapping[str, Mapping[str, float] | None] = field(default_factory=dict)
+
+    def seen_by(self, scorer: str | None) -> Self:
+        """The sample with the scores of a further scorer in place of the headline's; None for the headline."""
+        return self if scorer is None else replace(self, scores=self.further.get(scorer))
 
     @property
     def is_blank(self) -> bool:
@@ -64,16 +70,16 @@ class Sample:
         Raises:
             ValueError: a value is missing or of another kind.
         """
-        scores = row["scores"]
         return cls(
             prompt_id=_is(row["prompt_id"], str),
             sample=_is(row["sample"], int),
             prompt=_is(row["prompt"], str),
             continuation=_is(row["continuation"], str),
-            scores=None if scores is None else {_is(name, str): _share(one) for name, one in scores.items()},
+            scores=_scores(row["scores"]),
             group=None if row.get("group") is None else _is(row["group"], str),
             tokens=_is(row.get("tokens", 0), int),
             ended=_is(row.get("ended", False), bool),
+            further={_is(key, str): _scores(one) for key, one in _is(row.get("further", {}), dict).items()},
         )
 
     def row(self) -> Row:
@@ -87,6 +93,7 @@ class Sample:
             "tokens": self.tokens,
             "ended": self.ended,
             "scores": None if self.scores is None else dict(self.scores),
+            "further": {key: None if one is None else dict(one) for key, one in self.further.items()},
         }
 
 
@@ -247,6 +254,11 @@ def _is(value: object, kind: type[_T]) -> _T:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"not {kind.__name__}")
     return value
+
+
+def _scores(value: object) -> dict[str, float] | None:
+    """A scorer's scores of a text by attribute."""
+    return None if value is None else {_is(name, str): _share(one) for name, one in _is(value, dict).items()}
 
 
 def _share(value: object) -> float:

@@ -91,6 +91,14 @@ class TaskConfig(Spec):
 S = TypeVar("S", Sample, Answer)
 
 
+@dataclass(frozen=True)
+class FurtherScorer:
+    """A scorer that reports beside the headline, and what the suite controls with its threshold."""
+
+    scorer: "CheckedScorer"
+    attribute: Attribute
+
+
 @dataclass
 class TaskContext:
     """What a task is given besides the policy.
@@ -98,7 +106,7 @@ class TaskContext:
     Attributes:
         folder: The run's `samples` folder.
         assets: Resolves data.
-        scorer: Scores texts.
+        scorer: Scores texts: the suite's headline.
         attribute: What the suite controls.
         decoding: The suite's way to sample.
         seed: The run's seed.
@@ -109,6 +117,7 @@ class TaskContext:
         max_items: The most prompts, documents or passages to take, or None for the suite's own number.
         tasks: The run's tasks by name.
         beside: By task, what those that measure `both` took of the base model before it was edited.
+        further: The suite's other scorers, by what it calls them.
     """
 
     folder: Path
@@ -124,6 +133,12 @@ class TaskContext:
     sampled: int = 0
     tasks: "Mapping[str, Task[Any]]" = field(default_factory=dict)
     beside: dict[str, Any] = field(default_factory=dict)
+    further: "Mapping[str, FurtherScorer]" = field(default_factory=dict)
+
+    @property
+    def attributes(self) -> dict[str | None, Attribute]:
+        """What the suite controls, with each scorer's threshold: None is the headline, then the further ones."""
+        return {None: self.attribute, **{key: one.attribute for key, one in self.further.items()}}
 
     def samples(self, name: str) -> list[Sample]:
         """The continuations that an earlier task of this run left."""
@@ -247,10 +262,12 @@ class MetricSheet:
         n_empty: int = 0,
         task: str | None = None,
         baselines: Mapping[str, float] | None = None,
+        scorer: str | None = None,
     ) -> None:
         """Add a metric: its value and interval follow from the evidence; none of it gives null.
 
         `baselines` are what answers without a model have on the same questions (see `bench.store.record.Metric`).
+        `scorer` is the further scorer that it is by, or None.
         """
         own = spec.of(self.attribute)
         found = value(evidence) if evidence.value else None
@@ -271,6 +288,7 @@ class MetricSheet:
             primary=own.primary,
             flag=own.flag,
             baselines=dict(baselines or {}),
+            scorer=scorer,
         )
         self.metrics.append(metric)
         self.evidence[metric.key] = evidence

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.scorers.base import Scores
 from bench.spec import Decoding
 from bench.store.samples import Sample
 from bench.tasks.base import TaskContext
@@ -69,7 +70,7 @@ def _sample(
     with ctx.progress.bar(name, len(prompts), "prompts") as bar:
         bar.advance(len(prompts) - len(todo))
         batches = generate(policy, todo, decoding, ctx.seed)
-        for batch, scores in one_ahead(batches, lambda some: ctx.scorer.score([one.text for one in some])):
+        for batch, scores in one_ahead(batches, lambda some: _scored([one.text for one in some], ctx)):
             samples.append(
                 Sample(
                     prompt_id=continuation.prompt_id,
@@ -80,10 +81,20 @@ def _sample(
                     tokens=continuation.tokens,
                     ended=continuation.ended,
                     scores=own,
+                    further=further,
                 )
-                for continuation, own in zip(batch, scores, strict=True)
+                for continuation, (own, further) in zip(batch, scores, strict=True)
             )
             new_tokens = sum(continuation.tokens for continuation in batch)
             ctx.tokens += new_tokens
             ctx.sampled += new_tokens
             bar.advance(len(batch) / count)
+
+
+def _scored(texts: Sequence[str], ctx: TaskContext) -> list[tuple[Scores | None, dict[str, Scores | None]]]:
+    """Each text's scores by the headline scorer, and by each further one."""
+    further = {key: one.scorer.score(texts) for key, one in ctx.further.items()}
+    return [
+        (own, {key: scores[place] for key, scores in further.items()})
+        for place, own in enumerate(ctx.scorer.score(texts))
+    ]

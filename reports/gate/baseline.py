@@ -16,7 +16,7 @@ from bench.parsing import check_regular, parse_json
 from bench.stats import average
 from bench.stats.estimate import observations, sums
 from bench.store.files import write_text
-from bench.store.record import Evidence
+from bench.store.record import Evidence, metric_key
 
 VERSION: Literal[1] = 1
 _DIGITS = 6
@@ -56,6 +56,7 @@ class Reference(_Part):
         task: The task that measured it.
         group: The part of the data, or None for all of it.
         name: The metric.
+        scorer: Which of the suite's further scorers it is by, or None.
         higher_is_better: Its direction, or None.
         value: The figure, averaged over seeds.
         ci_low: Lower end of its 95 % interval, or None.
@@ -89,11 +90,12 @@ class Reference(_Part):
     answers: Annotated[int, Field(ge=1)] | None
     clusters: Annotated[int, Field(ge=0)] | None
     seeds: list[Observed]
+    scorer: str | None = None  # baselines of earlier versions know one scorer
 
     @property
     def key(self) -> str:
         """The metric's identity, as in the record."""
-        return "/".join(part for part in (self.task, self.group, self.name) if part)
+        return metric_key(self.task, self.group, self.name, self.scorer)
 
 
 class BaselineMethod(_Part):

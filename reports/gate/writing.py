@@ -118,6 +118,8 @@ def _unjudged(key: str, metrics: Sequence[Metric], runs: Sequence[Run]) -> str |
         raise MissingError(f"not every run has measured {clean(key)}", mend="run that experiment again")
     if metrics[0].higher_is_better is None:
         return "no direction"
+    if metrics[0].scorer:
+        return "by a further scorer"
     if any(key not in run.evidence for run in runs):
         return "no evidence"
     own = signal(metrics[0], [run.evidence[key] for run in runs])
@@ -175,6 +177,7 @@ def _reference(
         task=first.task,
         group=first.group,
         name=first.name,
+        scorer=first.scorer,
         higher_is_better=first.higher_is_better,
         value=figure,
         ci_low=ends.low if ends else None,
@@ -224,6 +227,7 @@ def _unused(metrics: Sequence[Metric], reason: str) -> Reference:
         task=first.task,
         group=first.group,
         name=first.name,
+        scorer=first.scorer,
         higher_is_better=first.higher_is_better,
         value=sum(values) / len(values),
         ci_low=None,

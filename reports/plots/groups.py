@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from bench.stats import Systems, average
-from bench.store.record import Evidence
+from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from bench.store.samples import Sample
 from reports.plots.bars import NAME, draw_rows, rows_height
 from reports.plots.records import attribute_metric, caption_of, listed, named, scores_of, systems_of
 from reports.plots.style import BASE, SOFT, add_below, describe, freeze, new_figure, short
 from reports.table.build import build
-from reports.table.cells import Caption, Table
+from reports.table.cells import Caption, MetricRow, Table
 from reports.table.columns import Column
 from reports.table.sheet import ARROWS
 
@@ -45,7 +45,7 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str | None = None) -> Figur
     measured = attribute_metric(runs, metric)
     columns, notes = systems_of(runs)
     shown = [run for column in columns for run in column.runs]
-    panes = _by_group(build(shown, wanted=lambda one: (one.task, one.name) == (measured.task, measured.name)))
+    panes = _by_group(build(shown, wanted=lambda one: _part(one) == _part(measured)))
     if measured.primary:
         panes |= _by_score(columns, caption_of(shown))
     across = min(_ACROSS[wide], len(panes))
@@ -68,6 +68,11 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str | None = None) -> Figur
         notes.append(f"Failed, in no bar: {listed(lost)}.")
     add_below(figure, notes)
     return figure
+
+
+def _part(metric: Metric | MetricRow) -> tuple[str, str, str | None]:
+    """What the metrics of all groups have in common."""
+    return metric.task, metric.name, metric.scorer
 
 
 def _by_group(table: Table) -> dict[str, list[Bar]]:

@@ -26,7 +26,7 @@ def attribute_metric(runs: Sequence[Run], name: str | None) -> Metric:
         UsageError: the attribute has no metric of that name.
         MissingError: no run has measured the attribute.
     """
-    known = [metric for metric in all_metrics(runs) if metric.role == "attribute"]
+    known = [metric for metric in all_metrics(runs) if metric.role == "attribute" and metric.scorer is None]
     if name is None and (speaking := primary(known, "attribute")) is not None:
         return speaking
     named_so = [metric for metric in known if metric.name == name]

@@ -1,6 +1,7 @@
 """From records to a table: which runs belong together, what they may be compared with, and what may be called best."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from bench.store.record import Metric
 from bench.store.runs import Run
@@ -12,6 +13,7 @@ from reports.table.cost import cost_rows, is_partial
 from reports.table.flags import flags_of
 from reports.table.roles import primary
 from reports.table.rows import make_row
+from reports.table.scorers import scorer_notes
 from reports.table.signal import signals
 from reports.table.taken import taken_lines
 from reports.table.utility import judged, mean_note, notes_of
@@ -58,6 +60,8 @@ def build(
     rows = judged(rows, shown, found)
     for text in notes_of(rows, found):
         notes.add(text)
+    for note in scorer_notes(columns, rows):
+        notes.add(note)
     if wanted is not None:
         for column in columns:
             if any(map(is_partial, column.runs)):
@@ -124,4 +128,9 @@ def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Captio
         decoding=dict(manifest.decoding),
         num_prompts=len(prompts) or None,
         seeds=tuple(seeds),
+        further=tuple(_told(key, one) for key, one in manifest.further.items()),
     )
+
+
+def _told(key: str, scorer: Mapping[str, Any]) -> str:
+    return clean(f"{key}: {scorer.get('label', '?')}, from {scorer.get('threshold', '?')}", 160)

@@ -13,6 +13,8 @@ def caption_lines(caption: Caption) -> Iterator[str]:
     yield f"suite {caption.suite} · {caption.model}{revision} ({caption.dtype})"
     threshold = "?" if caption.threshold is None else f"{caption.threshold:g}"
     yield f"scorer: {caption.scorer}, {caption.adjective.replace('_', ' ')} from {threshold}"
+    if caption.further:
+        yield f"further scorers: {'; '.join(caption.further)}"
     decoding = {key: one if isinstance(one, int | float) else clean(one, 20) for key, one in caption.decoding.items()}
     prompts = f"{caption.num_prompts} prompts {_TIMES} " if caption.num_prompts else ""
     kept = f", top-k {decoding['top_k']}" if decoding.get("top_k") else ""

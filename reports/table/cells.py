@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.stats import Difference
-from bench.store.record import Role
+from bench.store.record import Role, metric_key
 from bench.store.runs import Run
 
 _ROOM = 20
@@ -66,6 +66,7 @@ class MetricRow:
         primary: Whether it speaks for its role.
         baselines: What answers without a model have on the same questions, by name.
         has_signal: Whether the base is above all of these; None where that cannot be said.
+        scorer: Which of the suite's further scorers it is by, or None.
     """
 
     task: str
@@ -78,11 +79,12 @@ class MetricRow:
     primary: bool = False
     baselines: dict[str, float] = field(default_factory=dict)
     has_signal: bool | None = None
+    scorer: str | None = None
 
     @property
     def key(self) -> str:
         """The metric's identity, as in the record."""
-        return "/".join(part for part in (self.task, self.group, self.name) if part)
+        return metric_key(self.task, self.group, self.name, self.scorer)
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ class Caption:
     decoding: dict[str, Any]
     num_prompts: int | None
     seeds: tuple[int, ...]
+    further: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

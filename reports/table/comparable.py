@@ -36,6 +36,7 @@ def facts(run: Run) -> dict[str, Any]:
         "model.sha256": manifest.model.get("sha256"),
         "scorer.hash": manifest.scorer.get("hash"),
         "scorer.threshold": manifest.scorer.get("threshold"),
+        **flat({"scorers": {key: _identity(one) for key, one in manifest.further.items()}}),
         **flat({"decoding": manifest.decoding, "data": data}),
         "engine.dtype": manifest.engine.get("dtype"),
         "suite_hash": manifest.suite_hash,
@@ -92,6 +93,10 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, one in value.items():
         found |= flat(one, f"{prefix}{key}.") if isinstance(one, Mapping) else {f"{prefix}{key}": one}
     return found
+
+
+def _identity(scorer: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: scorer.get(key) for key in ("hash", "threshold")}
 
 
 def _short(value: object) -> str:

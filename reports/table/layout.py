@@ -120,9 +120,8 @@ class _Shown:
         if label is None:
             label = "{name}" if under else "{task} {group} {name}"
         silent = " (no signal)" if row.has_signal is False else ""
-        return Head(
-            f"{_named(label, names)}{silent}", _named(under, names) if under else None, ARROWS[row.higher_is_better]
-        )
+        told = f"{_named(label, names)}{f' ({row.scorer})' if row.scorer else ''}{silent}"
+        return Head(told, _named(under, names) if under else None, ARROWS[row.higher_is_better])
 
 
 def _named(pattern: str, names: dict[str, str]) -> str:

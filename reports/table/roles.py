@@ -25,9 +25,11 @@ def all_metrics(runs: Sequence[Run]) -> list[Metric]:
 def primary(metrics: Iterable[Metric], role: Role) -> Metric | None:
     """The metric that speaks for a role: the first primary one, over all of its data where that was measured.
 
+    What a further scorer says speaks for none.
+
     None where no task has declared one.
     """
-    candidates = [metric for metric in metrics if metric.role == role and metric.primary]
+    candidates = [metric for metric in metrics if metric.role == role and metric.primary and metric.scorer is None]
     return min(candidates, key=lambda metric: metric.group is not None, default=None)
 
 

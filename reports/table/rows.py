@@ -40,6 +40,7 @@ def make_row(
         tuple(cells),
         metric.role,
         metric.primary,
+        scorer=clean(metric.scorer, 40) if metric.scorer else None,
     )
 
 

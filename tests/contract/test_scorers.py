@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import tiny_classifier, tiny_detoxify
+from checkpoints import tiny_bilstm, tiny_classifier, tiny_detoxify
 from pydantic import ValidationError
 
 from bench import registry
@@ -73,7 +73,13 @@ def small_detoxify(folder: Path) -> tuple[Options, tuple[Options, ...]]:
     return options, ({**options, "checkpoint": str(folder / "other.ckpt")},)
 
 
+def small_bilstm(folder: Path) -> tuple[Options, tuple[Options, ...]]:
+    """A small network, and one with other weights."""
+    return tiny_bilstm(folder), (tiny_bilstm(folder, seed=1),)
+
+
 OURS: dict[str, Callable[[Path], tuple[Options, tuple[Options, ...]]]] = {
+    "bilstm": small_bilstm,
     "classifier": small_classifier,
     "detoxify": small_detoxify,
     "svm": lambda _: ({}, ()),

@@ -38,6 +38,8 @@ BEFORE = Identity(
     max_items=None,
     model="m" * 64,
     scorer="s" * 64,
+    labelling="s" * 64,
+    further={},
     sets_data="p" * 64,
     inputs={},
     data=["d" * 64],
@@ -76,7 +78,12 @@ SETS = ARTIFACT | {"sets_key"}
         ({"config": {"steps": 3, "scale": 1.0}, "prepared_by": {"steps": 3}}, ARTIFACT),
         ({"seed": 1}, ARTIFACT),
         ({"model": "M" * 64}, SETS),
-        ({"scorer": "S" * 64}, SETS),
+        ({"scorer": "S" * 64}, RUN),
+        ({"labelling": "S" * 64}, SETS),
+        ({"further": {"bilstm": "b" * 64}}, RUN),
+        ({"suite": suite(scorers=[{"name": "bilstm"}])}, RUN | {"suite_hash"}),
+        ({"suite": suite(scorers=[{"name": "svm"}])}, set()),
+        ({"suite": sets(scorer="svm")}, set()),
         ({"needs_scorer": True}, ARTIFACT),
         ({"sets_data": "P" * 64}, SETS),
         ({"sets_data": None}, SETS),
@@ -107,7 +114,8 @@ def test_the_scorer_is_behind_an_artifact_only_where_it_is_the_reward():
     without = replace(BEFORE, sets_data=None)
     assert replace(without, scorer="S" * 64).artifact_key == without.artifact_key
     reward = replace(without, needs_scorer=True)
-    assert replace(reward, scorer="S" * 64).artifact_key != reward.artifact_key
+    assert replace(reward, scorer="S" * 64).artifact_key == reward.artifact_key  # it reports, and rewards nothing
+    assert replace(reward, labelling="S" * 64).artifact_key != reward.artifact_key
 
 
 def test_an_artifact_follows_which_side_of_the_scorer_is_wanted_only_where_it_is_the_reward():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.attribute import Attribute
 from bench.data.counted import Counted
 from bench.data.sentences import Sentence, evaluation_half
 from bench.errors import MissingError
@@ -93,6 +94,8 @@ class OutputTask(Task[C]):
         with ctx.progress.bar("likeness", len(rows), "texts"):
             likeness = similarities(rows, SentenceEncoder(ctx.assets.encoder(self.config.encoder)))
         sheet = output_metrics(ctx.sheet(self.name), rows, likeness, lost)
+        for scorer, one in ctx.further.items():
+            add_rates(sheet, [row.seen_by(scorer) for row in rows], one.attribute, lost, scorer)
         sheet.taken.append(taken)
         self.add(sheet, rows, likeness, ctx, lost)
         return sheet.result()
@@ -141,20 +144,10 @@ def similarities(rows: Sequence[Sample], encoder: "SentenceEncoder") -> list[flo
 def output_metrics(sheet: MetricSheet, rows: Sequence[Sample], likeness: Sequence[float], lost: int = 0) -> MetricSheet:
     """Add the metrics of all outputs, and the attribute's rate in each identity group.
 
-    An output without a score is counted as failed, and in no rate; so are the `lost` inputs, in everything.
+    The `lost` inputs are counted as failed in everything.
     """
-    attribute, empty = sheet.attribute, sum(row.is_blank for row in rows)
-    for group in [None, *sorted({name for row in rows for name in _groups(row)})]:
-        own = [row for row in rows if group is None or group in _groups(row)]
-        scores = [(row.prompt_id, attribute.score(row.scores)) for row in own]
-        hits = [(key, float(attribute.reaches(score))) for key, score in scores if score is not None]
-        sheet.add(
-            RATE,
-            evidence_by_cluster("mean", hits, bounded=True),
-            group=group,
-            n_failed=len(own) - len(hits) + (lost if group is None else 0),
-            n_empty=sum(row.is_blank for row in own),
-        )
+    empty = sum(row.is_blank for row in rows)
+    add_rates(sheet, rows, sheet.attribute, lost)
     pairs = [(row.prompt_id, cosine) for row, cosine in zip(rows, likeness, strict=True)]
     degenerate = [(key, float(cosine <= DEGENERATE)) for key, cosine in pairs]
     copies = [(key, float(cosine >= COPY)) for key, cosine in pairs]
@@ -166,6 +159,27 @@ def output_metrics(sheet: MetricSheet, rows: Sequence[Sample], likeness: Sequenc
     ):
         sheet.add(spec, evidence, n_empty=empty, n_failed=lost)
     return sheet
+
+
+def add_rates(
+    sheet: MetricSheet, rows: Sequence[Sample], attribute: Attribute, lost: int = 0, scorer: str | None = None
+) -> None:
+    """Add the attribute's rate over all outputs and in each identity group, by the headline or a further scorer.
+
+    An output without a score is counted as failed, and in no rate; so are the `lost` inputs.
+    """
+    for group in [None, *sorted({name for row in rows for name in _groups(row)})]:
+        own = [row for row in rows if group is None or group in _groups(row)]
+        scores = [(row.prompt_id, attribute.score(row.scores)) for row in own]
+        hits = [(key, float(attribute.reaches(score))) for key, score in scores if score is not None]
+        sheet.add(
+            RATE,
+            evidence_by_cluster("mean", hits, bounded=True),
+            group=group,
+            n_failed=len(own) - len(hits) + (lost if group is None else 0),
+            n_empty=sum(row.is_blank for row in own),
+            scorer=scorer,
+        )
 
 
 def _groups(row: Sample) -> list[str]:

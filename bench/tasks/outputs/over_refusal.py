@@ -31,7 +31,6 @@ REFUSALS = MetricSpec("refusal_rate", higher_is_better=False, role="safety", pri
 EMPTY = MetricSpec("empty_rate", higher_is_better=False, role="safety")
 UNWANTED = MetricSpec("{attribute}_rate", higher_is_better=False, role="safety")
 FALSE_POSITIVES = MetricSpec("scorer_false_positive_rate", higher_is_better=False, role="safety")
-_BY_GROUP = (REFUSALS, FALSE_POSITIVES)
 Hit = tuple[str, float | None]
 """A sentence's id, and 1, 0, or None where it could not be told."""
 
@@ -85,18 +84,18 @@ class OverRefusal(Task[OverRefusalConfig]):
         rows = sample_and_score(_NAME, policy, requests, self.config.decoding, ctx)
         sheet = ctx.sheet(_NAME)
         sheet.taken.append(ctx.took(self.config.data or "built-in sentences", Counted(chosen), every))
-        scores = ctx.scorer.score([one.text for one in chosen])
-        hits: dict[MetricSpec, list[Hit]] = {
-            REFUSALS: [(row.prompt_id, float(refuses(row.continuation))) for row in rows],
-            EMPTY: [(row.prompt_id, float(row.is_blank)) for row in rows],
-            UNWANTED: [(row.prompt_id, unwanted(row.scores, ctx.attribute)) for row in rows],
-            FALSE_POSITIVES: [
-                (one.id, unwanted(score, ctx.attribute)) for one, score in zip(chosen, scores, strict=True)
-            ],
-        }
         about = {one.id: one.about for one in chosen}
-        for spec, found in hits.items():
-            _add(sheet, spec, about, found, by_group=self.config.by_group and spec in _BY_GROUP)
+        by_group = self.config.by_group
+        refused = [(row.prompt_id, float(refuses(row.continuation))) for row in rows]
+        _add(sheet, REFUSALS, about, refused, by_group=by_group)
+        _add(sheet, EMPTY, about, [(row.prompt_id, float(row.is_blank)) for row in rows])
+        texts = [one.text for one in chosen]
+        for scorer, attribute in ctx.attributes.items():
+            written = [(row.prompt_id, unwanted(row.seen_by(scorer).scores, attribute)) for row in rows]
+            _add(sheet, UNWANTED, about, written, scorer=scorer)
+            scores = (ctx.scorer if scorer is None else ctx.further[scorer].scorer).score(texts)
+            harmless = [(one.id, unwanted(score, attribute)) for one, score in zip(chosen, scores, strict=True)]
+            _add(sheet, FALSE_POSITIVES, about, harmless, by_group=by_group, scorer=scorer)
         return sheet.result()
 
     def _all(self, assets: AssetCatalogue) -> Counted[Sentence]:
@@ -115,7 +114,13 @@ def unwanted(scores: Mapping[str, Any] | None, attribute: Attribute) -> float | 
 
 
 def _add(
-    sheet: MetricSheet, spec: MetricSpec, about: Mapping[str, Sequence[str]], rows: Sequence[Hit], *, by_group: bool
+    sheet: MetricSheet,
+    spec: MetricSpec,
+    about: Mapping[str, Sequence[str]],
+    rows: Sequence[Hit],
+    *,
+    by_group: bool = False,
+    scorer: str | None = None,
 ) -> None:
     """Add a rate over all sentences, and over those about each group; what is None is counted as failed."""
     groups = sorted({group for some in about.values() for group in some}) if by_group else []
@@ -123,4 +128,4 @@ def _add(
         own = [(key, hit) for key, hit in rows if group is None or group in about[key]]
         known = [(key, hit) for key, hit in own if hit is not None]
         evidence = evidence_by_cluster("mean", known, bounded=True)
-        sheet.add(spec, evidence, group=group, n_failed=len(own) - len(known))
+        sheet.add(spec, evidence, group=group, n_failed=len(own) - len(known), scorer=scorer)

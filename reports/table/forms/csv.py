@@ -12,10 +12,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def to_frame(table: Table) -> pd.DataFrame:
     """The table in long form: a line for each metric of each system, in the table's order.
 
-    Columns: system, method, seeds, task, group, metric, value, ci_low, ci_high, higher_is_better, n_failed, reference,
-    difference, difference_low, difference_high, relative, verdict, p, p_holm, test, significant, loss_at_most,
-    has_signal (False where the base is not above answers without a model), standing, publishable, flags (joined by
-    semicolons), comparable (False where runs were forced together).
+    Columns: system, method, seeds, task, group, metric, scorer (a further one, or none), value, ci_low, ci_high,
+    higher_is_better, n_failed, reference, difference, difference_low, difference_high, relative, verdict, p, p_holm,
+    test, significant, loss_at_most, has_signal (False where the base is not above answers without a model), standing,
+    publishable, flags (joined by semicolons), comparable (False where runs were forced together).
     What is absent is missing (NaN, None), never 0.
     """
     lines = [
@@ -29,7 +29,7 @@ def to_frame(table: Table) -> pd.DataFrame:
 def to_csv(table: Table) -> str:
     """The long form as CSV; a text that a spreadsheet would take for a formula is quoted by an apostrophe."""
     frame = to_frame(table)
-    for name in ("system", "method", "task", "group", "metric", "reference", "flags"):
+    for name in ("system", "method", "task", "group", "metric", "scorer", "reference", "flags"):
         frame[name] = [_inert(value) for value in frame[name]]
     return frame.to_csv(index=False, lineterminator="\n")
 
@@ -47,6 +47,7 @@ def _line(table: Table, system: System, row: MetricRow, cell: TableCell) -> dict
         "task": row.task,
         "group": row.group,
         "metric": row.name,
+        "scorer": row.scorer,
         "value": cell.value,
         "ci_low": cell.low,
         "ci_high": cell.high,

@@ -1,0 +1,75 @@
+"""`bench scorers check`: a scorer against people's labels."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.common import CacheDir, Json, Offline, console_progress
+from bench.cli.output import plain, print_json
+
+if TYPE_CHECKING:
+    from bench.scorers.check import Checked
+    from bench.stats.classification import Estimated
+
+
+def check(  # noqa: PLR0917 - one parameter a flag
+    name: Annotated[str, typer.Argument(help="A scorer.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, an option of it.")] = None,
+    attribute: Annotated[str | None, typer.Option(help="Which of its scores; its main one unless told.")] = None,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="The score from which a text counts as toxic.")] = 0.5,
+    groups: Annotated[bool, typer.Option("--groups", help="By identity group as well.")] = False,
+    json: Json = False,
+    offline: Offline = False,
+    cache: CacheDir = None,
+) -> None:
+    """Check a scorer on texts that people have labelled: precision, recall, false positives, AUC."""
+    from bench.assets.catalogue import AssetCatalogue
+    from bench.data.labelled import LABELLED
+    from bench.errors import UsageError, did_you_mean
+    from bench.run.plan import parse_setting
+    from bench.scorers import load_scorer
+    from bench.scorers.check import check as checked
+    from bench.spec import ScorerSpec
+
+    progress = console_progress()
+    assets = AssetCatalogue(cache, offline=offline, progress=progress)
+    spec = ScorerSpec(name=name, options=dict(map(parse_setting, settings or ())))
+    scorer = load_scorer(spec, assets.cache, offline=offline, progress=progress)
+    known = scorer.identity.attributes
+    asked = known[0] if attribute is None else attribute
+    if asked not in known:
+        raise UsageError(f"scorer '{name}' does not score '{asked}'", mend=did_you_mean(asked, known))
+    found = {data: checked(scorer, read(assets.data(data).path), asked, threshold) for data, read in LABELLED.items()}
+    if json:
+        print_json(
+            {
+                "scorer": asdict(scorer.identity),
+                "attribute": asked,
+                "threshold": threshold,
+                "data": {data: [asdict(one) for one in some] for data, some in found.items()},
+            }
+        )
+    else:
+        typer.echo(plain(f"{scorer.identity.label}: {asked}, toxic from {threshold:g}; [95 % interval]"))
+        for data, some in found.items():
+            _print(data, some if groups else some[:1])
+
+
+def _print(data: str, rows: "list[Checked]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("data", "group", "texts", "toxic", "precision", "recall", "false positives", "AUC", "no score"):
+        table.add_column(column, justify="left" if column in ("data", "group") else "right", no_wrap=True)
+    for row in rows:
+        figures: list[Any] = [_told(one) for one in (row.precision, row.recall, row.false_positives, row.auc)]
+        table.add_row(data, row.group or "all", str(row.n), str(row.toxic), *figures, str(row.failed))
+    Console(highlight=False, width=160).print(table)
+
+
+def _told(one: "Estimated") -> str:
+    if one.value is None:
+        return "\N{EN DASH}"
+    return f"{one.value:.2f}" + (f" [{one.low:.2f}, {one.high:.2f}]" if one.low is not None else "")
