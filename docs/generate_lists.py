@@ -25,6 +25,7 @@ def methods() -> str:
         facts += [f"Source: {info.paper}."] if info.paper else []
         facts += ["Learns from [contrastive sets](sets.md)."] if info.needs_sets else []
         facts += ["Learns from the suite's scorer."] if info.needs_scorer else []
+        facts += [] if info.seeded else ["Does not depend on the seed."]
         facts += [f"Needs the extra `{extra}`." for extra in info.extras]
         facts += [f"Strength: `{info.strength}`."] if info.strength else []
         departures = _departures(info.departures)
@@ -51,6 +52,7 @@ def scorers() -> str:
     for name, kind in _own("scorers"):
         info = kind.info
         facts = [f"Measures {info.measures}.", f"Source: {info.source}."]
+        facts += [] if info.seeded else ["Does not depend on the seed."]
         facts += [f"Needs the extra `{extra}`." for extra in info.extras]
         parts.append(
             f"### Options of `{name}`\n\n{_sentence(info.summary)} {' '.join(facts)}\n\n{_options(kind.Config)}"
