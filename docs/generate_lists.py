@@ -52,7 +52,6 @@ def scorers() -> str:
     for name, kind in _own("scorers"):
         info = kind.info
         facts = [f"Measures {info.measures}.", f"Source: {info.source}."]
-        facts += [] if info.seeded else ["Does not depend on the seed."]
         facts += [f"Needs the extra `{extra}`." for extra in info.extras]
         parts.append(
             f"### Options of `{name}`\n\n{_sentence(info.summary)} {' '.join(facts)}\n\n{_options(kind.Config)}"
