@@ -54,6 +54,9 @@ class MethodInfo:
         inputs: Options that name a model (`model`) or an adapter (`adapter`) to read: a folder, or a hub id with an
             optional revision (`OWNER/NAME@REV`). The harness finds or fetches them; their content is part of the keys.
         extras: The optional dependencies that it needs (names of this package's extras).
+        seeded: Whether preparing it depends on the seed (the order of texts, weights that begin at random). One run of
+            such a method is one training, which says nothing of how much another would differ. False only where every
+            seed leaves the same artifact.
         strength: The option that moves it from the base (0) to the full edit (and beyond), or None.
         strengths: Values of it worth a point on the way from the base, the most telling first; `bench sweep` takes them
             before its own choice.
@@ -68,6 +71,7 @@ class MethodInfo:
     needs_scorer: bool = False
     inputs: Mapping[str, Literal["model", "adapter"]] = field(default_factory=dict)
     extras: tuple[str, ...] = ()
+    seeded: bool = True
     strength: str | None = None
     strengths: tuple[float, ...] = ()
     departures: tuple[Departure, ...] = ()

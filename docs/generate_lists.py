@@ -25,6 +25,7 @@ def methods() -> str:
         facts += [f"Source: {info.paper}."] if info.paper else []
         facts += ["Learns from [contrastive sets](sets.md)."] if info.needs_sets else []
         facts += ["Learns from the suite's scorer."] if info.needs_scorer else []
+        facts += [] if info.seeded else ["Does not depend on the seed."]
         facts += [f"Needs the extra `{extra}`." for extra in info.extras]
         facts += [f"Strength: `{info.strength}`."] if info.strength else []
         departures = _departures(info.departures)

@@ -36,6 +36,7 @@ class AdapterMethod(AdaptedMethod[AdapterMethodConfig]):
         kind="weights",
         summary="any PEFT adapter, as it is: a published edit gets its row without training",
         paper="Hu et al., 2022, arXiv 2106.09685 (LoRA)",
+        seeded=False,
         inputs={"path": "adapter"},
         strength="scale",
     )

@@ -20,7 +20,7 @@ class NoEditConfig(Spec):
 class NoEdit(Method[NoEditConfig]):
     """The base model."""
 
-    info = MethodInfo(name="none", kind="none", summary="the base model, unedited", paper="")
+    info = MethodInfo(name="none", kind="none", summary="the base model, unedited", paper="", seeded=False)
     Config = NoEditConfig
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Preadd(Method[PreaddConfig]):
         kind="decoding-time",
         summary="steer away from what the model would say after a prefix that announces a toxic text",
         paper="Pei et al., 2023, arXiv 2307.03214",
+        seeded=False,
         strength="alpha",
         strengths=(-0.2, -1.0, -0.5, -0.1, -1.5),
         departures=(

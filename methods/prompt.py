@@ -46,6 +46,7 @@ class PromptMethod(Method[PromptConfig]):
         kind="prompt",
         summary="a prefix or a system message before every prompt that asks for a polite text",
         paper="prompting; strengths other than 1: Sanchez et al., 2024, arXiv 2306.17806",
+        seeded=False,
         strength="strength",
         strengths=(1.0, 2.0, 0.5, 1.5, 3.0),
     )

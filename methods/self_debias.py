@@ -72,6 +72,7 @@ class SelfDebias(Method[SelfDebiasConfig]):
         kind="decoding-time",
         summary="make tokens less likely that the model finds likelier once the text is announced as toxic",
         paper="Schick et al., 2021, arXiv 2103.00453",
+        seeded=False,
         strength="decay",
         strengths=(10.0, 50.0, 5.0, 20.0, 2.0),
         departures=(

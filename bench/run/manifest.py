@@ -24,6 +24,7 @@ def manifest_of(runner: "Runner") -> Manifest:
         method={
             "name": experiment.method,
             "label": experiment.label,
+            "seeded": runner.method.info.seeded,
             "config": experiment.config.model_dump(),
             "origins": experiment.origins,
             "hash": env.method_code(experiment.method),

@@ -8,13 +8,16 @@ Every draw depends on `seed` and on the number of clusters alone, so that a syst
 is looked at alone or among twenty others.
 """
 
+from bench.stats.alone import difference, interval, significance
 from bench.stats.estimate import average, value
-from bench.stats.systems import Difference, Interval, Systems, difference, interval, significance
+from bench.stats.ranks import Ranks
+from bench.stats.systems import Difference, Interval, Systems
 from bench.stats.testing import Significance, holm, mcnemar
 
 __all__ = [
     "Difference",
     "Interval",
+    "Ranks",
     "Significance",
     "Systems",
     "average",

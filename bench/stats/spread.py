@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
 
+import numpy as np
+
 from bench.stats.estimate import Array
 
 _NORMAL = NormalDist()
+_POINTS, _HALVINGS = 240, 30
 
 
 @dataclass(frozen=True)
@@ -23,34 +26,29 @@ class Component:
     """What seeds add to the variance of a system's figure.
 
     Attributes:
-        variance: The estimated part of the seeds: the seeds' own variance / S, less what is sampling noise; never < 0.
-        crude: The same before the noise is subtracted, from which its uncertainty follows; 0 where `variance` is.
-        degrees: Degrees of freedom, S - 1.
+        crude: The seeds' own variance / S, sampling noise included.
+        noise: The part of it that sampling noise explains.
+        degrees: Degrees of freedom of `crude`: S - 1, or more where they are borrowed from other systems.
     """
 
-    variance: float = 0.0
     crude: float = 0.0
-    degrees: int = 1
+    noise: float = 0.0
+    degrees: float = 1
+
+    @property
+    def variance(self) -> float:
+        """The estimated part of the seeds, never below 0."""
+        return max(0.0, self.crude - self.noise)
 
     def scaled(self, factor: float) -> "Component":
         """The component of `factor` times the figure."""
-        return Component(self.variance * factor**2, self.crude * factor**2, self.degrees)
-
-
-def component(figures: Array, noise: float) -> Component:
-    """The seeds' part, from the figure of each seed and the variance that sampling noise alone gives one of them."""
-    count = len(figures)
-    if count == 1:
-        return Component()  # one seed says nothing of others: the documentation says so
-    crude = float(figures.var(ddof=1)) / count
-    variance = crude - noise / count
-    return Component(variance, crude, count - 1) if variance > 0 else Component(degrees=count - 1)
+        return Component(self.crude * factor**2, self.noise * factor**2, self.degrees)
 
 
 def degrees(prompts: float, n_clusters: int, seeds: Sequence[Component]) -> float:
     """Satterthwaite's degrees of freedom of a variance with a part of the prompts and parts of the seeds."""
     total = prompts + sum(one.variance for one in seeds)
-    parts = prompts**2 / (n_clusters - 1) + sum(one.crude**2 / one.degrees for one in seeds)
+    parts = prompts**2 / (n_clusters - 1) + sum(one.crude**2 / one.degrees for one in seeds if one.variance)
     return max(1.0, total**2 / parts) if parts > 0 else n_clusters - 1.0
 
 
@@ -81,17 +79,79 @@ def widened(
     return figure - low, figure + high
 
 
-def shrunk(distance: float, prompts: float, n_clusters: int, seeds: Sequence[Component]) -> float:
+def stretched(
+    figure: float, ends: tuple[float, float], prompts: float, n_clusters: int, seeds: Sequence[Component], level: float
+) -> tuple[float, float]:
+    """A percentile interval of a difference made as wide as few clusters and the seeds ask for.
+
+    Arguments as for `widened`. Each arm is widened by t / z sqrt(n / (n - 1)) for few clusters; its square then grows
+    by what the seeds add to that of the distance that chance exceeds with probability 1 - level (`tail`).
+    """
+    normal = _NORMAL.inv_cdf((1 + level) / 2)
+    factor = student_quantile((1 + level) / 2, n_clusters - 1) / normal * math.sqrt(n_clusters / (n_clusters - 1))
+    added = _exceeded(prompts, seeds, (1 - level) / 2) ** 2 - normal**2 * prompts if _any(seeds) else 0.0
+    low, high = (
+        math.sqrt((factor * max(0.0, arm)) ** 2 + max(0.0, added)) for arm in (figure - ends[0], ends[1] - figure)
+    )
+    return figure - low, figure + high
+
+
+def shrunk(distance: float, prompts: float, seeds: Sequence[Component]) -> float:
     """A distance from 0 made as much smaller as the seeds' spread makes it less surprising.
 
-    The distance that is as improbable under a normal law with the variance `prompts` as the given one is under
-    Student's t with the seeds' variance added. A permutation over prompts can then be asked about it.
+    The distance that is as improbable under a normal law with the variance `prompts` as the given one is with what the
+    seeds add (`tail`). A permutation over prompts can then be asked about it.
     """
-    added = sum(one.variance for one in seeds)
-    if not added or not distance:
+    if not _any(seeds) or not distance:
         return distance
-    tail = student_tail(distance / math.sqrt(prompts + added), degrees(prompts, n_clusters, seeds))
-    return min(distance, -_NORMAL.inv_cdf(max(tail, 1e-300)) * math.sqrt(prompts))
+    surprise = max(tail(distance, prompts, seeds), 1e-300)
+    return max(0.0, min(distance, -_NORMAL.inv_cdf(surprise) * math.sqrt(prompts)))
+
+
+def tail(distance: float, prompts: float, seeds: Sequence[Component]) -> float:
+    """The probability of a difference of `distance` or more where there is none, with the seeds' variance uncertain.
+
+    Given the variance v between seeds, sampling noise included, the difference is normal with the variance `prompts`
+    and what of v is not noise. Of v is known that the observed one / v has a chi-squared law over its degrees of
+    freedom; the probability is averaged over it (Welch's and Satterthwaite's problem, by fiducial integration, as
+    Behrens and Fisher did). Where the noise is 0 and the prompts agree this is Student's t. A variance that happens to
+    be estimated as 0 does not count as known to be 0.
+    """
+    crude, noise = sum(one.crude for one in seeds), sum(one.noise for one in seeds)
+    free = crude**2 / sum(one.crude**2 / one.degrees for one in seeds if one.crude)
+    weights, logs = _chi_squared(round(free, 2))
+    variances = prompts + np.maximum(0.0, crude * np.exp(-logs) - noise)
+    return float(weights @ _upper(distance / np.sqrt(np.maximum(variances, 1e-300))))
+
+
+@lru_cache(maxsize=256)
+def _chi_squared(free: float) -> tuple[Array, Array]:
+    """Weights of the logarithm of a chi-squared variable over its degrees of freedom, and the places that have them."""
+    reach = 60 / free
+    logs = np.linspace(-max(reach, 12 / math.sqrt(free)), min(3.0, 12 / math.sqrt(free)), _POINTS)
+    weights = free / 2 * (logs - np.exp(logs))
+    weights = np.exp(weights - weights.max())
+    return weights / weights.sum(), logs
+
+
+def _upper(z: Array) -> Array:
+    """The upper tail of the normal law."""
+    return np.array([math.erfc(one / math.sqrt(2)) / 2 for one in z])
+
+
+def _exceeded(prompts: float, seeds: Sequence[Component], surprise: float) -> float:
+    """The distance whose `tail` is `surprise`, by bisection."""
+    low, high = 0.0, math.sqrt(prompts) + math.sqrt(sum(one.crude for one in seeds))
+    while tail(high, prompts, seeds) > surprise:
+        low, high = high, 2 * high
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if tail(middle, prompts, seeds) > surprise else (low, middle)
+    return (low + high) / 2
+
+
+def _any(seeds: Sequence[Component]) -> bool:
+    return any(one.crude > 0 for one in seeds)
 
 
 def student_tail(t: float, df: float) -> float:

@@ -2,17 +2,20 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from bench.errors import MissingError
 from bench.stats import proportion, testing
 from bench.stats.estimate import Array, average, once, present, statistic
+from bench.stats.ranks import DRAWS, Ranks, ranks_of
 from bench.stats.resampling import exchange, resample
-from bench.stats.spread import Component, component, widened
+from bench.stats.spread import Component, stretched, widened
 from bench.stats.testing import Side, Significance
+from bench.stats.training import Seeds, borrowed, seeds_of
 from bench.store.record import Evidence
 
 _FEWEST = 2
@@ -21,6 +24,8 @@ _SAME = 1e-12
 """Resamples closer to each other than this differ by rounding alone."""
 
 Clusters = tuple[str, ...]
+Kind = Literal["figure", "test"]
+"""What seeds are asked about: a figure as it is reported, or what a test looks at (a perplexity's logarithm, say)."""
 
 
 @dataclass(frozen=True)
@@ -62,23 +67,35 @@ class Systems:
     """
 
     def __init__(
-        self, systems: Sequence[Sequence[Evidence]], *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+        self,
+        systems: Sequence[Sequence[Evidence]],
+        *,
+        trained: Sequence[bool] | None = None,
+        level: float = 0.95,
+        resamples: int = 10_000,
+        seed: int = 0,
     ) -> None:
         """Take the evidence; nothing is resampled yet.
 
         Args:
             systems: For each system its evidence of the metric, one entry per seed; an empty one has none.
+            trained: For each system whether another seed is another training. Differences, tests and ranks then take
+                the variance between trainings from all that are (`bench.stats.training`), and none of the others'
+                seeds. None takes each system's seeds alone.
             level: Confidence level.
             resamples: Bootstrap resamples, and random exchanges of the tests.
             seed: Seed of the draws.
         """
         self._systems = [list(system) for system in systems]
         self._present = [[present(evidence) for evidence in system] for system in systems]
+        self._trained = None if trained is None else list(trained)
         self._level, self._resamples, self._seed = level, resamples, seed
         self._bootstrapped: dict[tuple[Clusters, int], _Drawn] = {}
         self._exchanged: dict[tuple[Clusters, int], Array] = {}
         self._shares: dict[tuple[Clusters, int], Interval] = {}
         self._sides: dict[tuple[Clusters, int], Side] = {}
+        self._cuts: dict[Clusters, float] = {}
+        self._borrowed: dict[tuple[str, Clusters], dict[int, Component]] = {}
 
     def one_sided(self) -> "Systems":
         """The same, with intervals of which either end alone has the level; what was resampled is shared."""
@@ -100,10 +117,11 @@ class Systems:
         if proportion.applies(evidences):
             return self._share(clusters, system)
         drawn = self._bootstrap(clusters, system)
-        if all(evidence.statistic != "mean" and _is_positive(evidence) for evidence in evidences):
-            ends = self._ends(drawn.log(), len(clusters))
+        if self._is_multiplied(system):
+            drawn = drawn.log()
+            ends = self._ends(drawn, len(clusters), [drawn.seeds.alone()])
             return ends and Interval(math.exp(ends.low), math.exp(ends.high))
-        return self._ends(drawn, len(clusters), (0.0, 1.0) if bounded else None)
+        return self._ends(drawn, len(clusters), [drawn.seeds.alone()], (0.0, 1.0) if bounded else None)
 
     def difference(self, a: int, b: int, *, relative: bool = False) -> Difference:
         """The paired difference of two systems: see `bench.stats.difference`."""
@@ -111,16 +129,18 @@ class Systems:
         first, second = self._bootstrap(clusters, a), self._bootstrap(clusters, b)
         if relative and not (first.figure > 0 and second.figure > 0):
             raise MissingError("a relative difference needs two figures above 0", mend="compare the absolute one")
-        gap = first.log() - second.log() if relative else first - second
+        seeds = self._parts("figure", clusters, (a, b), (first.seeds, second.seeds), relative=relative)
+        one, other = (first.log(), second.log()) if relative else (first, second)
+        gap = _Drawn(one.figure - other.figure, one.drawn - other.drawn, Seeds(0.0))
         evidences = [*self._systems[a], *self._systems[b]]
         shares = not relative and all(one.bounded and one.statistic == "mean" for one in evidences)
         ends: Interval | None = None
         if len(clusters) >= _FEWEST:
-            agree = np.ptp(gap.drawn) < _SAME and not any(one.variance > _SAME for one in gap.seeds)
+            agree = np.ptp(gap.drawn) < _SAME and not any(one.variance > _SAME for one in seeds)
             if shares and agree:
                 ends = _exact(gap.figure, len(clusters), (-1.0, 1.0), self._level)
             else:
-                ends = self._ends(gap, len(clusters), (-1.0, 1.0) if shares else None)
+                ends = self._ends(gap, len(clusters), seeds, (-1.0, 1.0) if shares else None, widen=stretched)
         if relative:
             ends = ends and Interval(math.expm1(ends.low), math.expm1(ends.high))
         value = math.expm1(gap.figure) if relative else gap.figure
@@ -129,18 +149,135 @@ class Systems:
     def significance(self, a: int, b: int) -> Significance:
         """The test that two systems do not differ: see `bench.stats.significance`."""
         clusters, _ = self._common(a, b)
-        pair = [self._systems[a], self._systems[b]]
-        if any(one.statistic == "median" for one in pair[0]):
+        if self._is_median:
+            pair = [self._systems[a], self._systems[b]]
             cut = testing.pooled_median([(one, 1 / len(side)) for side in pair for one in side], clusters)
             first, second = (testing.side(one, clusters, cut) for one in pair)
-            return testing.compare(first, second, lambda: self._moved(clusters, [first, second]), self._resamples)
-        first, second = self._side(clusters, a), self._side(clusters, b)
-        return testing.compare(first, second, lambda: self._exchange(clusters, a, b), self._resamples)
+        else:
+            first, second = self._side(clusters, a), self._side(clusters, b)
+        seeds = self._parts("test", clusters, (a, b), (first.seeds, second.seeds))
 
-    def _common(self, a: int, b: int) -> tuple[Clusters, int]:
-        """The clusters with observations in every entry of both systems, and how many only some have."""
-        observed = [*self._present[a], *self._present[b]]
-        clusters = sorted(set.intersection(*observed)) if self._systems[a] and self._systems[b] else []
+        def moved() -> Sequence[Array]:
+            if self._is_median:
+                return self._moved(clusters, [first, second])
+            return self._exchange(clusters, (a, b))
+
+        return testing.compare(first, second, seeds, moved, self._resamples)
+
+    def ranks(self, places: Sequence[int], *, higher_is_better: bool) -> list[Ranks]:
+        """The ranks that each of some systems may have among them: see `bench.stats.ranks`.
+
+        Args:
+            places: The systems, two at least.
+            higher_is_better: The direction.
+
+        Raises:
+            MissingError: they have fewer than two clusters in common.
+        """
+        clusters, _ = self._common(*places)
+        if len(clusters) < _FEWEST:
+            raise MissingError("the runs have a single prompt or question in common")
+        kind: Kind = "figure" if self._is_median else "test"
+        figures, errors = (self._bootstrap_errors if self._is_median else self._exchange_errors)(clusters, places)
+        relative = self._is_median and self._is_multiplied(*places)
+
+        def parts(first: int, second: int) -> Sequence[Component]:
+            pair = (places[first], places[second])
+            own = [self._shown(kind, clusters, n) for n in pair]
+            return self._parts(kind, clusters, pair, own, relative=relative)
+
+        return ranks_of(
+            figures,
+            errors,
+            parts,
+            higher_is_better=higher_is_better,
+            level=self._level,
+            seed=self._seed,
+        )
+
+    def _bootstrap_errors(self, clusters: Clusters, places: Sequence[int]) -> tuple[Array, Array]:
+        """Figures, and their errors in the bootstrap; both as logarithms where figures are above 0."""
+        found = [self._bootstrap(clusters, n) for n in places]
+        found = [one.log() for one in found] if self._is_multiplied(*places) else found
+        widened_by = math.sqrt(len(clusters) / (len(clusters) - 1))
+        figures = np.array([one.figure for one in found])
+        drawn = np.column_stack([one.drawn[:DRAWS] for one in found]) - figures
+        return figures, widened_by * drawn[np.isfinite(drawn).all(axis=1)]
+
+    def _exchange_errors(self, clusters: Clusters, places: Sequence[int]) -> tuple[Array, Array]:
+        """Figures, and what they would be if the sign of each prompt's part were drawn, to first order.
+
+        The difference of two systems is then what it would be if prompts were exchanged between them.
+        """
+        sides = [self._side(clusters, n) for n in places]
+        figures = np.array([side.mean for side in sides])
+        middle = float(figures.mean())
+        errors = []
+        for side, moved in zip(sides, self._exchange(clusters, places), strict=True):
+            whole = side.sums.sum(axis=0)
+            flipped = 2 * moved[:DRAWS] - whole
+            errors.append((flipped[:, 0] - middle * flipped[:, 1]) / whole[1])
+        return figures, np.column_stack(errors)
+
+    @property
+    def _is_median(self) -> bool:
+        return any(one.statistic == "median" for system in self._systems for one in system)
+
+    def _is_multiplied(self, *systems: int) -> bool:
+        """Whether figures differ by a factor: they are perplexities, or medians of what is above 0."""
+        return all(one.statistic != "mean" and _is_positive(one) for n in systems for one in self._systems[n])
+
+    # --- what another training adds ---
+
+    def _parts(
+        self,
+        kind: Kind,
+        clusters: Clusters,
+        pair: tuple[int, int],
+        own: Sequence[Seeds],
+        *,
+        relative: bool = False,
+    ) -> list[Component]:
+        """What the seeds of two systems add to the variance of their difference (of their logarithms' if relative)."""
+        if self._trained is None:
+            return [(one.scaled(1 / one.figure) if relative else one).alone() for one in own]
+        if (kind, clusters) not in self._borrowed:
+            self._borrowed[kind, clusters] = self._borrow(kind, clusters)
+        known = self._borrowed[kind, clusters]
+        middle = (own[0].figure + own[1].figure) / 2
+        slope = self._slope(kind, middle) / (middle if relative else 1)
+        return [known[n].scaled(slope) if n in known else Component() for n in pair]
+
+    def _borrow(self, kind: Kind, clusters: Clusters) -> dict[int, Component]:
+        """By system with several trainings, what they add, from all of them: on the scale where they vary alike."""
+        trained = self._trained or []
+        places = [n for n in self._sharing(clusters) if trained[n] and len(self._systems[n]) > 1]
+        shown = [self._shown(kind, clusters, n) for n in places]
+        slopes = [self._slope(kind, one.figure) for one in shown]
+        alike = [one.scaled(1 / slope if slope > 0 else math.nan) for one, slope in zip(shown, slopes, strict=True)]
+        return dict(zip(places, borrowed(alike), strict=True))
+
+    def _shown(self, kind: Kind, clusters: Clusters, system: int) -> Seeds:
+        """What a system's seeds show of its figure, or of what a test looks at."""
+        if kind == "figure":
+            return self._bootstrap(clusters, system).seeds
+        return self._side(clusters, system).seeds
+
+    def _slope(self, kind: Kind, figure: float) -> float:
+        """How fast a figure changes on the scale on which trainings vary alike: logit of shares, logarithm, or none."""
+        evidences = [one for system in self._systems for one in system]
+        shares = all(one.bounded and one.statistic == "mean" for one in evidences)
+        if shares or (kind == "test" and self._is_median):
+            return figure * (1 - figure)
+        logs = kind == "figure" and all(one.statistic != "mean" for one in evidences) and figure > 0
+        return figure if logs else 1.0
+
+    # --- draws ---
+
+    def _common(self, *systems: int) -> tuple[Clusters, int]:
+        """The clusters with observations in every entry of these systems, and how many only some have."""
+        observed = [found for n in systems for found in self._present[n]]
+        clusters = sorted(set.intersection(*observed)) if all(self._systems[n] for n in systems) else []
         if not clusters:
             raise MissingError(
                 "the two runs have no prompt or question in common", mend="compare runs on the same data"
@@ -172,6 +309,7 @@ class Systems:
             found = proportion.intervals(
                 [self._systems[n] for n in systems],
                 clusters,
+                trained=None if self._trained is None else [self._trained[n] for n in systems],
                 level=self._level,
                 resamples=self._resamples,
                 seed=self._seed,
@@ -181,131 +319,73 @@ class Systems:
 
     def _side(self, clusters: Clusters, system: int) -> Side:
         if (clusters, system) not in self._sides:
-            self._sides[clusters, system] = testing.side(self._systems[system], clusters)
+            self._sides[clusters, system] = testing.side(self._systems[system], clusters, self._cut(clusters))
         return self._sides[clusters, system]
 
-    def _exchange(self, clusters: Clusters, a: int, b: int) -> tuple[Array, Array]:
-        """The random exchanges of two systems, made for all that share the clusters."""
-        if not {(clusters, a), (clusters, b)} <= self._exchanged.keys():
-            systems = self._sharing(clusters, a, b)
+    def _cut(self, clusters: Clusters) -> float | None:
+        """The median of all observations of all systems, where figures are medians."""
+        if not self._is_median:
+            return None
+        if clusters not in self._cuts:
+            every = [self._systems[n] for n in self._sharing(clusters)]
+            self._cuts[clusters] = testing.pooled_median(
+                [(one, 1 / len(side)) for side in every for one in side], clusters
+            )
+        return self._cuts[clusters]
+
+    def _exchange(self, clusters: Clusters, wanted: Sequence[int]) -> list[Array]:
+        """The random exchanges of some systems, made for all that share the clusters."""
+        if not {(clusters, n) for n in wanted} <= self._exchanged.keys():
+            systems = self._sharing(clusters, *wanted)
             moved = self._moved(clusters, [self._side(clusters, n) for n in systems])
             self._exchanged |= {(clusters, n): one for n, one in zip(systems, moved, strict=True)}
-        return self._exchanged[clusters, a], self._exchanged[clusters, b]
+        return [self._exchanged[clusters, n] for n in wanted]
 
     def _moved(self, clusters: Clusters, sides: Sequence[Side]) -> list[Array]:
         return exchange([side.sums for side in sides], len(clusters), self._resamples, self._seed)
 
-    def _ends(self, drawn: "_Drawn", n_clusters: int, support: tuple[float, float] | None = None) -> Interval | None:
+    def _ends(
+        self,
+        drawn: "_Drawn",
+        n_clusters: int,
+        seeds: Sequence[Component],
+        support: tuple[float, float] | None = None,
+        *,
+        widen: Callable[..., tuple[float, float]] = widened,
+    ) -> Interval | None:
         """The widened percentile interval, kept within `support`."""
         known = drawn.drawn[np.isfinite(drawn.drawn)]  # a resample without any observation says nothing
         if not len(known):
             return None
         tails = np.quantile(known, [(1 - self._level) / 2, (1 + self._level) / 2])
         prompts = float(known.var()) * n_clusters / (n_clusters - 1)
-        low, high = widened(
-            drawn.figure, (float(tails[0]), float(tails[1])), prompts, n_clusters, drawn.seeds, self._level
-        )
+        low, high = widen(drawn.figure, (float(tails[0]), float(tails[1])), prompts, n_clusters, seeds, self._level)
         return Interval(max(low, support[0]), min(high, support[1])) if support else Interval(low, high)
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A figure, what the resampled prompts make of it, and what its seeds add to its variance."""
+    """A figure, what the resampled prompts make of it, and what its seeds show."""
 
     figure: float
     drawn: Array
-    seeds: tuple[Component, ...]
-
-    def __sub__(self, other: "_Drawn") -> "_Drawn":
-        return _Drawn(self.figure - other.figure, self.drawn - other.drawn, self.seeds + other.seeds)
+    seeds: Seeds
 
     def log(self) -> "_Drawn":
         """The logarithm of a figure above 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             drawn = np.log(self.drawn)
-        return _Drawn(math.log(self.figure), drawn, tuple(one.scaled(1 / self.figure) for one in self.seeds))
-
-
-def interval(
-    evidences: Sequence[Evidence], *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> Interval | None:
-    """The interval of a system's figure over clusters, and over seeds where there are several.
-
-    A mean of bounded observations has Gaffke's interval (`bench.stats.proportion`). Other figures have the bootstrap's:
-    percentiles over resampled clusters, widened for few clusters and seeds. Where every observation of a bounded metric
-    is the same, the share of clusters that might yet differ has the exact binomial bound for none seen among n,
-    b = 1 - (alpha / 2)^(1 / n) (Clopper & Pearson 1934), and the interval is what such clusters could do to the mean:
-    [0, b] at 0, [1 - b, 1] at 1.
-
-    Args:
-        evidences: The evidence of one metric of one system, one entry per seed.
-        level: Confidence level.
-        resamples: Bootstrap resamples.
-        seed: Seed of the draws.
-
-    Returns:
-        The interval, or None where there are fewer than two clusters or a seed without observations.
-    """
-    return Systems([evidences], level=level, resamples=resamples, seed=seed).interval(0)
-
-
-def difference(
-    a: Sequence[Evidence],
-    b: Sequence[Evidence],
-    *,
-    relative: bool = False,
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> Difference:
-    """Paired difference `a - b` of two systems on the same clusters.
-
-    Each resample draws one set of clusters for both sides; what each side's seeds add is estimated on its own. Where
-    the figure is a bounded mean and no cluster differs from any other in its difference, the interval is the exact one
-    of `interval`, on [-1, 1]: systems that agree on n questions may still differ on the next.
-
-    Args:
-        a: One side's evidence, one entry per seed.
-        b: The other side's, of the same metric.
-        relative: Return a / b - 1 instead (perplexity reads as +x %).
-        level: Confidence level.
-        resamples: Bootstrap resamples.
-        seed: Seed of the draws.
-
-    Raises:
-        MissingError: no cluster was observed in every entry of both sides, or `relative` and a figure is not above 0.
-    """
-    return Systems([a, b], level=level, resamples=resamples, seed=seed).difference(0, 1, relative=relative)
-
-
-def significance(
-    a: Sequence[Evidence], b: Sequence[Evidence], *, resamples: int = 10_000, seed: int = 0
-) -> Significance:
-    """Test that two systems do not differ: exact McNemar for right and wrong answers, else the exchange of clusters.
-
-    Means and perplexities are compared as such (a perplexity by its logarithm), medians by the share of observations
-    above the pooled median. With several seeds, a cluster's observations are averaged over them first.
-
-    Args:
-        a: One side's evidence, one entry per seed.
-        b: The other side's, of the same metric.
-        resamples: Random exchanges, where there are too many to look at all.
-        seed: Seed of the draws.
-
-    Raises:
-        MissingError: no cluster was observed in every entry of both sides.
-    """
-    return Systems([a, b], resamples=resamples, seed=seed).significance(0, 1)
+        return _Drawn(math.log(self.figure), drawn, self.seeds.scaled(1 / self.figure))
 
 
 def _drawn(figures: Array, drawn: Array, n_clusters: int) -> _Drawn:
     """The average over seeds, and the seeds' part: what seeds differ in by the draw of prompts alone is noise."""
     averaged = drawn.mean(axis=1)
     if len(figures) == 1 or n_clusters < _FEWEST:
-        return _Drawn(float(figures.mean()), averaged, (Component(),))
+        return _Drawn(float(figures.mean()), averaged, Seeds(float(figures.mean())))
     own = (drawn - averaged[:, None])[np.isfinite(averaged)]
     noise = float(own.var(axis=0).sum()) / (len(figures) - 1) * n_clusters / (n_clusters - 1)
-    return _Drawn(float(figures.mean()), averaged, (component(figures, noise),))
+    return _Drawn(float(figures.mean()), averaged, seeds_of(figures, noise))
 
 
 def _is_positive(evidence: Evidence) -> bool:

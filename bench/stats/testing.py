@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 
 from bench.stats.estimate import Array, Median, observations, once, sums
-from bench.stats.spread import Component, component, shrunk
+from bench.stats.spread import Component, shrunk
+from bench.stats.training import Seeds, seeds_of
 from bench.store.record import Evidence
 
 _ROUNDING = 1e-12
@@ -77,11 +78,16 @@ class Side:
 
     Attributes:
         sums: For each cluster, the sums of weight x value and of weights, averaged over seeds (clusters x 2).
-        seeds: What the seeds add to the variance of its mean.
+        seeds: What its seeds show of its mean.
     """
 
     sums: Array
-    seeds: Component
+    seeds: Seeds
+
+    @property
+    def mean(self) -> float:
+        """The mean over seeds."""
+        return float(_mean(self.sums.sum(axis=0)))
 
 
 def side(evidences: Sequence[Evidence], clusters: Sequence[str], above: float | None = None) -> Side:
@@ -106,7 +112,7 @@ def side(evidences: Sequence[Evidence], clusters: Sequence[str], above: float | 
     influence = count * (stacked[..., 0] - figures[:, None] * stacked[..., 1]) / totals[:, 1:]
     own = influence - influence.mean(axis=0)
     noise = float((own**2).sum()) / (max(1, len(per_seed) - 1) * max(1, count - 1) * count)
-    return Side(stacked.mean(axis=0), component(figures, noise))
+    return Side(stacked.mean(axis=0), seeds_of(figures, noise))
 
 
 def pooled_median(evidences: Sequence[tuple[Evidence, float]], clusters: Sequence[str]) -> float:
@@ -120,7 +126,9 @@ def pooled_median(evidences: Sequence[tuple[Evidence, float]], clusters: Sequenc
     return once(Median(values, weights, np.zeros(len(values), np.int64), 1), 1)
 
 
-def compare(a: Side, b: Side, moved: Callable[[], Sequence[Array]], resamples: int) -> Significance:
+def compare(
+    a: Side, b: Side, seeds: Sequence[Component], moved: Callable[[], Sequence[Array]], resamples: int
+) -> Significance:
     """Test that two systems do not differ.
 
     Exactly where each answers every question right or wrong and one way over its seeds (McNemar), or where at most
@@ -131,16 +139,17 @@ def compare(a: Side, b: Side, moved: Callable[[], Sequence[Array]], resamples: i
     Args:
         a: One system.
         b: The other, on the same clusters.
+        seeds: What the seeds of each add to the variance of its mean.
         moved: Gives the random exchanges of `bench.stats.resampling.exchange` for a and b.
         resamples: The number of random exchanges.
     """
     count = len(a.sums)
-    if all(_is_right_or_wrong(one.sums) for one in (a, b)):
+    if all(_is_right_or_wrong(one.sums) for one in (a, b)) and not any(one.crude for one in seeds):
         gained = a.sums[:, 0] - b.sums[:, 0]
         return Significance(mcnemar(int((gained > 0).sum()), int((gained < 0).sum())), "mcnemar", True, count)
     change = b.sums - a.sums
     change = change[(np.abs(change) > _ROUNDING * (np.abs(a.sums) + np.abs(b.sums))).any(axis=1)]
-    exact = 2.0 ** len(change) <= resamples
+    exact = len(change) < resamples.bit_length()  # 2^n exchanges are at most `resamples`
     if exact:
         shifts = _subsets(len(change)) @ change
     else:
@@ -149,7 +158,7 @@ def compare(a: Side, b: Side, moved: Callable[[], Sequence[Array]], resamples: i
     whole = [one.sums.sum(axis=0) for one in (a, b)]
     exchanged = _mean(whole[0] + shifts) - _mean(whole[1] - shifts)
     observed = abs(float(_mean(whole[0]) - _mean(whole[1])))
-    distance = shrunk(observed, float(np.mean(exchanged**2)), max(2, count), (a.seeds, b.seeds))
+    distance = shrunk(observed, float(np.mean(exchanged**2)), seeds)
     hits = int((np.abs(exchanged) >= distance * (1 - 1e-9) - _ROUNDING).sum())
     p = hits / len(exchanged) if exact else (hits + 1) / (len(exchanged) + 1)
     return Significance(p, "permutation", exact, count)

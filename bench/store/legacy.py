@@ -1,4 +1,4 @@
-"""What metrics of records of version 1 are: it kept their names and not their facts. No other code looks at a name."""
+"""What records that kept names and not facts mean by them. No other code looks at a name."""
 
 from typing import Any
 
@@ -45,6 +45,15 @@ def with_facts(metric: dict[str, Any]) -> dict[str, Any]:
         "difference": "ratio" if "perplexity" in name else "absolute",
         "primary": (task, name) in _PRIMARY or accuracy,
     }
+
+
+_SEEDLESS = ("none", "prompt", "preadd", "self_debias", "checkpoint", "adapter")
+"""Methods that prepared the same artifact with every seed, when records did not say so."""
+
+
+def add_seeded(method: dict[str, Any]) -> None:
+    """Add to the method of a manifest that does not say it whether it depends on the seed."""
+    method.setdefault("seeded", method.get("name") not in _SEEDLESS)
 
 
 _PREPARING = ("sets", "train", "prepare", "reference")

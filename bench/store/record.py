@@ -195,6 +195,12 @@ class Manifest(_Part):
     packages: dict[str, str]
     hardware: dict[str, Any]
 
+    @model_validator(mode="after")
+    def _of_before(self) -> "Manifest":
+        """Records did not always say whether their method depends on the seed."""
+        legacy.add_seeded(self.method)
+        return self
+
 
 class Result(_Part):
     """What `result.json` holds: the figures. `publishable` is False where any measurement failed."""

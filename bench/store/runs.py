@@ -49,6 +49,11 @@ class Run:
         return str(self.manifest.method.get("label") or self.method)
 
     @property
+    def is_seeded(self) -> bool:
+        """Whether another seed would prepare another artifact, as the method declares."""
+        return bool(self.manifest.method.get("seeded", True))
+
+    @property
     def attribute(self) -> str:
         """What its suite controls: the name of one of its scorer's scores."""
         return str((self.manifest.suite.get("attribute") or {}).get("name", "toxicity"))

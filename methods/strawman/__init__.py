@@ -47,6 +47,7 @@ class StrawMan(Method[StrawManConfig]):
         kind="straw man",
         summary="no edit but a cheat that every suite must expose: canned, copied, empty or unrelated answers",
         paper="null models: Zheng et al., 2024, arXiv 2410.07137",
+        seeded=False,
         departures=(
             Departure(
                 "one constant answer, optimised so that a language model that judges prefers it",

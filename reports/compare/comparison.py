@@ -13,14 +13,14 @@ from bench.store.runs import Run
 from reports.compare.answers import Answers, answers_of
 from reports.compare.utility import judged, most_lost
 from reports.gate.runs import differing_methods, latest, method_of
-from reports.table.cells import DifferenceVerdict, clean, verdict
+from reports.table.cells import Claim, DifferenceVerdict, clean, verdict
 from reports.table.columns import Column
 from reports.table.comparable import refuse_incomparable, told
 from reports.table.flags import flags_of
 from reports.table.roles import all_metrics, primary
 from reports.table.signal import signals
+from reports.table.standing import claim_of
 
-_ALPHA = 0.05
 _HALF = 0.5
 
 
@@ -50,7 +50,8 @@ class Change:
         p: Of the test that the two do not differ, not corrected.
         p_holm: The same, corrected over all metrics compared.
         test: `mcnemar` or `permutation`.
-        is_significant: Whether `p_holm` is at most 0.05, and nothing failed.
+        claim: What the test allows to be said where `p_holm` is at most 0.05 and nothing failed: that the two `method`s
+            differ, or that this `training` does (a side has one seed of a method that depends on it).
         loss_at_most: Of a metric of utility: the upper end of the one-sided 95 % interval of what b loses to a.
         has_signal: Whether the base, where it is one of the two, is above what answers without a model have.
     """
@@ -66,7 +67,7 @@ class Change:
     p: float | None = None
     p_holm: float | None = None
     test: str | None = None
-    is_significant: bool = False
+    claim: Claim | None = None
     loss_at_most: float | None = None
     has_signal: bool | None = None
 
@@ -180,7 +181,7 @@ def compare(
         if task not in tasks:
             raise UsageError(f"no task '{clean(task)}' in these runs", mend=did_you_mean(task, tasks))
         metrics = {key: metric for key, metric in metrics.items() if metric.task == task}
-    changes = _corrected([_change(metric, *sides) for metric in metrics.values()])
+    changes = _corrected([_change(metric, *sides) for metric in metrics.values()], sides)
     changes = judged(changes, signals([*first, *second]))
     answers = [found for metric in metrics.values() if (found := answers_of(metric, *sides))]
     speaking = primary(all_metrics([*first, *second]), "attribute")
@@ -244,7 +245,7 @@ def _change(metric: Metric, a: Column, b: Column) -> Change:
     blank = Change(clean(metric.key, 160), metric.higher_is_better, relative, first, second, failed)
     if not all(sides) or first is None or second is None:
         return blank
-    systems = Systems(sides)
+    systems = Systems(sides, trained=[a.is_trained, b.is_trained])
     try:
         difference = systems.difference(1, 0, relative=relative)
         tested, lost = systems.significance(1, 0), most_lost(metric, systems)
@@ -259,10 +260,10 @@ def _figure(metric: Metric, side: Column) -> float | None:
     return sum(known) / len(known) if len(known) == len(side.runs) else None
 
 
-def _corrected(changes: Sequence[Change]) -> list[Change]:
+def _corrected(changes: Sequence[Change], sides: Sequence[Column]) -> list[Change]:
     corrected = holm([one.p for one in changes])
     return [
-        replace(one, p_holm=p, is_significant=p is not None and p <= _ALPHA and not one.n_failed)
+        replace(one, p_holm=p, claim=claim_of(p, sides, failed=bool(one.n_failed)))
         for one, p in zip(changes, corrected, strict=True)
     ]
 

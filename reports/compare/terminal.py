@@ -14,19 +14,14 @@ from reports.compare.comparison import Change, ComparedPrompt, ComparedPrompts, 
 from reports.gate.wording import ARROWS, change, figure
 from reports.table.cells import clean
 from reports.table.forms.markdown import escape
-from reports.table.sheet import DASH
+from reports.table.sheet import CLAIMS, DAGGER, DASH, DOUBLE_DAGGER
 from reports.table.terminal import print_drawn
 
 _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
-_DAGGER = "\N{DAGGER}"
 _LABEL, _WIDE = 28, 29
 _LONGEST = 400
 _OPPOSITES = {"toxic": "clean"}
 """Words that say it shorter than "not" with the adjective."""
-_LEGEND = (
-    "difference: b - a, paired, with its 95 % interval; of a perplexity, in % of a's",
-    f"{_DAGGER} p ≤ 0.05 after Holm's correction over these metrics, and nothing failed",
-)
 
 
 def print_comparison(comparison: Comparison, limit: int, file: TextIO | None = None) -> None:
@@ -68,10 +63,20 @@ def _lines(comparison: Comparison, limit: int) -> Iterator[Text]:
         yield Text()
     if comparison.prompts:
         yield from _prompts(comparison, comparison.prompts, limit)
-    for line in _LEGEND:
+    for line in _legend(comparison):
         yield Text(line, style="dim")
     for note in comparison.notes:
         yield Text(f"note: {note}", style="yellow")
+
+
+def _legend(comparison: Comparison) -> Iterator[str]:
+    """What the marks mean that a comparison has."""
+    yield "difference: b - a, paired, with its 95 % interval; of a perplexity, in % of a's"
+    corrected = "p ≤ 0.05 after Holm's correction over these metrics, and nothing failed"
+    if any(one.claim == "training" for one in comparison.changes):
+        yield f"{DOUBLE_DAGGER} {corrected}: these trainings differ; of another, one seed says nothing"
+    else:
+        yield f"{DAGGER} {corrected}"
 
 
 def _side(side: Side) -> str:
@@ -97,7 +102,7 @@ def _difference(one: Change) -> str:
 def _change(one: Change) -> Iterator[Text]:
     text = Text(_label(f" {one.key.partition('/')[2]}", one.higher_is_better, _LABEL))
     text.append(f"{figure(one.a):>8}{figure(one.b):>8}  ")
-    text.append(f"{_difference(one)}{_DAGGER if one.is_significant else ''}".ljust(_WIDE), style=_STYLES[one.verdict])
+    text.append(f"{_difference(one)}{CLAIMS[one.claim]}".ljust(_WIDE), style=_STYLES[one.verdict])
     text.append(_p(one.p))
     yield text
     if one.has_signal is False:
@@ -190,11 +195,10 @@ def _markdown(comparison: Comparison, limit: int) -> Iterator[str]:
     yield from (f"\n**NOT COMPARABLE, forced: {escape(fact)}**" for fact in comparison.forced)
     yield "\n| | a | b | difference | p |\n|---|---:|---:|---:|---:|"
     for one in comparison.changes:
-        mark = _DAGGER if one.is_significant else ""
         failed = f" ({one.n_failed} failed)" if one.n_failed else ""
         yield (
             f"| {escape(one.key)}{ARROWS[one.higher_is_better]}{failed} | {figure(one.a)} | {figure(one.b)} "
-            f"| {_difference(one)}{mark} | {_p(one.p)} |"
+            f"| {_difference(one)}{CLAIMS[one.claim]} | {_p(one.p)} |"
         )
     if comparison.answers:
         yield "\n| answers | a right, b wrong | b right, a wrong | questions |\n|---|---:|---:|---:|"
@@ -209,5 +213,5 @@ def _markdown(comparison: Comparison, limit: int) -> Iterator[str]:
                 yield f"- {title}: {escape(clean(_prompt(prompt)))}"
                 yield from (f"  - {name}: {escape(visible(text))}" for name, text in _texts(prompt))
     yield ""
-    yield from (f"{escape(line)}  " for line in _LEGEND)
+    yield from (f"{escape(line)}  " for line in _legend(comparison))
     yield from (f"- {escape(note)}" for note in comparison.notes)

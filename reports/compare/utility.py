@@ -28,5 +28,5 @@ def judged(changes: "Sequence[Change]", found: Mapping[str, Signal]) -> "list[Ch
 
 def _judged(one: "Change", own: Signal | None) -> "Change":
     if own and not own.is_there:
-        return replace(one, verdict=None, is_significant=False, loss_at_most=None, has_signal=False)
+        return replace(one, verdict=None, claim=None, loss_at_most=None, has_signal=False)
     return replace(one, loss_at_most=None if one.n_failed else one.loss_at_most, has_signal=True if own else None)

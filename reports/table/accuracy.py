@@ -42,7 +42,14 @@ def mean_of(runs: Sequence[Run]) -> Mean:
     left_out = tuple(metric.key for metric in tasks.values() if metric.key in silent)
     name = _name(taken)
     found = Metric(
-        task="lm_eval", name=name, value=None, n=0, higher_is_better=True, role="utility", difference="absolute"
+        task="lm_eval",
+        name=name,
+        value=None,
+        n=0,
+        higher_is_better=True,
+        role="utility",
+        difference="absolute",
+        primary=True,
     )
     return Mean(found, tuple(metric.key for metric in taken), left_out)
 

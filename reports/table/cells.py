@@ -10,7 +10,8 @@ from bench.store.runs import Run
 
 _ROOM = 20
 DifferenceVerdict = Literal["better", "worse", "unclear"]
-TableStanding = Literal["best", "tied"]
+TableStanding = Literal["best", "may_be_best"]
+Claim = Literal["method", "training"]
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,14 @@ class TableCell:
         p_value: Of the test that the two do not differ, not corrected; None without a difference.
         p_holm: The same by Holm's correction over the systems that the row compares with the reference.
         test: `mcnemar` or `permutation`; None without a difference.
-        is_significant: Whether `p_holm` is at most 0.05, and no observation of either system failed.
-        standing: `best` for the best figure of its row, `tied` for another without a significant difference from it;
-            None for the others, where no direction is better, and where observations failed.
+        claim: What the test allows to be said where `p_holm` is at most 0.05 and no observation of either side failed:
+            that the `method` differs, or that this `training` does (one seed of a method that depends on it).
+        rank_low: The best rank that it may have in its row, 1 being the best; the ranks of a row hold together with
+            95 %. None where no direction is better, or observations failed.
+        rank_high: The worst rank that it may have.
+        n_ranked: How many figures of the row were ranked.
+        standing: `best` where it is clearly better than every other figure of its row, `may_be_best` where none is
+            clearly better than it; None for the others.
         footnotes: Indices into the table's footnotes.
         loss_at_most: Of a metric of utility that has signal: the upper end of the one-sided 95 % interval of what it
             loses to the reference.
@@ -45,10 +51,18 @@ class TableCell:
     p_value: float | None = None
     p_holm: float | None = None
     test: str | None = None
-    is_significant: bool = False
+    claim: Claim | None = None
+    rank_low: int | None = None
+    rank_high: int | None = None
+    n_ranked: int | None = None
     standing: TableStanding | None = None
     footnotes: tuple[int, ...] = ()
     loss_at_most: float | None = None
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the method differs, by the test."""
+        return self.claim == "method"
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,8 @@ class System:
         seeds: Its seeds, sorted.
         run_ids: Its runs, in the seeds' order.
         is_base: Whether it is the model without an edit.
+        is_one_training: Whether it depends on the seed and was run with one: what another training would do is not
+            known.
         is_reference: Whether the others are compared with it.
         publishable: False where any measurement of any of its runs failed.
         n_failed: Measurements that failed, over its metrics and runs.
@@ -111,6 +127,7 @@ class System:
     seeds: tuple[int, ...]
     run_ids: tuple[str, ...]
     is_base: bool
+    is_one_training: bool
     is_reference: bool
     publishable: bool
     n_failed: int

@@ -51,6 +51,16 @@ class Column:
         return dict(self.runs[0].manifest.method.get("config") or {})
 
     @property
+    def is_trained(self) -> bool:
+        """Whether another seed is another training."""
+        return any(run.is_seeded for run in self.runs)
+
+    @property
+    def is_one_training(self) -> bool:
+        """Whether it is, and there is one."""
+        return self.is_trained and len(self.runs) == 1
+
+    @property
     def n_failed(self) -> int:
         """Failed observations: the most of any metric of a task (they share observations), over tasks and runs."""
         worst: Counter[tuple[str, str]] = Counter()
@@ -107,6 +117,7 @@ class Column:
             seeds=tuple(run.manifest.seed for run in self.runs),
             run_ids=tuple(clean(run.id) for run in self.runs),
             is_base=self.method == BASE,
+            is_one_training=self.is_one_training,
             is_reference=is_reference,
             publishable=self.publishable,
             n_failed=self.n_failed,

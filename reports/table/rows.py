@@ -1,4 +1,4 @@
-"""The rows of a table: each system's figure, what it is compared with, and which figures may be called best."""
+"""The rows of a table: each system's figure, and what it is compared with."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -8,13 +8,11 @@ from bench.stats import Difference, Systems, holm
 from bench.store.record import Metric
 from reports.table.cells import MetricRow, TableCell, clean, verdict
 from reports.table.columns import Column, Notes
+from reports.table.standing import claim_of, with_ranks
 from reports.table.utility import with_losses
 
-_FEWEST = 2
 _BLANK = 0.05
 """The share of blank texts from which on a figure says that it rests on some."""
-_ALPHA = 0.05
-"""The familywise error rate that Holm's correction keeps, over the systems that a row compares with another."""
 
 
 def make_row(
@@ -25,12 +23,14 @@ def make_row(
     The systems at the places `flagged` are never best: their texts are no answers.
     """
     relative = metric.difference == "ratio"
-    systems = Systems([column.evidence(metric.key) for column in columns])
+    evidences = [column.evidence(metric.key) for column in columns]
+    systems = Systems(evidences, trained=[column.is_trained for column in columns])
     cells = [_cell(metric.key, column, systems, place, notes) for place, column in enumerate(columns)]
     if reference is not None:
-        cells = with_losses(metric, _compared(metric, cells, systems, reference, notes), systems, reference)
+        cells = _compared(metric, cells, columns, systems, reference, notes)
+        cells = with_losses(metric, cells, systems, reference)
     may_win = [place for place in range(len(cells)) if place not in flagged]
-    cells = _with_standing(cells, systems, may_win, higher_is_better=metric.higher_is_better)
+    cells = with_ranks(cells, systems, may_win, higher_is_better=metric.higher_is_better)
     return MetricRow(
         clean(metric.task, 60),
         clean(metric.group, 40) if metric.group else None,
@@ -45,7 +45,12 @@ def make_row(
 
 
 def _compared(
-    metric: Metric, cells: list[TableCell], systems: Systems, reference: int, notes: Notes
+    metric: Metric,
+    cells: list[TableCell],
+    columns: Sequence[Column],
+    systems: Systems,
+    reference: int,
+    notes: Notes,
 ) -> list[TableCell]:
     """The cells with their differences to the reference, and what Holm's correction over them leaves."""
     others = [place for place in range(len(cells)) if place != reference]
@@ -63,8 +68,9 @@ def _compared(
             cells[place], difference=found, verdict=judged, p_value=tested.p, test=tested.test, footnotes=marks
         )
     for place, p in zip(others, holm([cells[place].p_value for place in others]), strict=True):
-        failed = cells[place].n_failed or cells[reference].n_failed
-        cells[place] = replace(cells[place], p_holm=p, is_significant=p is not None and p <= _ALPHA and not failed)
+        failed = bool(cells[place].n_failed or cells[reference].n_failed)
+        claim = claim_of(p, [columns[place], columns[reference]], failed=failed)
+        cells[place] = replace(cells[place], p_holm=p, claim=claim)
     return cells
 
 
@@ -94,31 +100,3 @@ def _difference(metric: Metric, systems: Systems, a: int, b: int) -> Difference 
         return systems.difference(a, b, relative=metric.difference == "ratio")
     except MissingError:  # nothing in common, or relative to 0
         return None
-
-
-def _with_standing(
-    cells: Sequence[TableCell], systems: Systems, may_win: Sequence[int], *, higher_is_better: bool | None
-) -> list[TableCell]:
-    """The cells with the best figure marked, and those that the tests cannot tell from it.
-
-    The best is compared with every other one, and Holm's correction is over these comparisons. A figure of which an
-    observation failed stands nowhere: it might be any.
-    """
-    found = list(cells)
-    open_to = ((place, cells[place]) for place in may_win)
-    placed = [(cell.value, place) for place, cell in open_to if cell.value is not None and not cell.n_failed]
-    if higher_is_better is None or len(placed) < _FEWEST:
-        return found
-    best = (max if higher_is_better else min)(placed, key=lambda one: one[0])[1]
-    others = [place for _, place in placed if place != best]
-    try:
-        corrected = holm([systems.significance(best, place).p for place in others])
-    except MissingError:  # no evidence, or nothing in common: two figures alone do not say what is chance
-        return found
-    found[best] = replace(cells[best], standing="best")
-    for place, p in zip(others, corrected, strict=True):
-        if cells[place].value == cells[best].value:
-            found[place] = replace(cells[place], standing="best")
-        elif p is None or p > _ALPHA:
-            found[place] = replace(cells[place], standing="tied")
-    return found

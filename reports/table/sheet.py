@@ -1,19 +1,33 @@
 """A table as it is laid out: figures as text in rows and columns, for every form to draw."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.stats import Difference
-from reports.table.cells import Caption, DifferenceVerdict, MetricRow, System, Table, TableCell, TableStanding, clean
+from reports.table.cells import (
+    Caption,
+    Claim,
+    DifferenceVerdict,
+    MetricRow,
+    System,
+    Table,
+    TableCell,
+    TableStanding,
+    clean,
+)
 
 AT_MOST = "\N{LESS-THAN OR EQUAL TO}"
-MINUS, DASH, TIED, DAGGER = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{ALMOST EQUAL TO}", "\N{DAGGER}"
+MINUS, DASH, MAYBE = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{ALMOST EQUAL TO}"
+DAGGER, DOUBLE_DAGGER = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
 ARROWS = {True: "\N{UPWARDS ARROW}", False: "\N{DOWNWARDS ARROW}", None: ""}
+CLAIMS: Mapping[Claim | None, str] = {"method": DAGGER, "training": DOUBLE_DAGGER, None: ""}
 _PERCENT = 100
 _THOUSAND = 1000
+_NAMED = 4
 
-Part = Literal["interval", "difference"]
+Part = Literal["interval", "difference", "rank"]
+"""What is shown besides a figure; ranks are of the metrics that speak for their role."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +42,8 @@ class Entry:
         difference: The difference to the reference with its interval, or nothing.
         standing: Among the figures of its metric.
         verdict: On the difference.
-        is_significant: Whether the difference is, by Holm's correction.
+        rank: The ranks that it may have, as in `1st` to `6th of 21`, or nothing.
+        claim: What the corrected test of the difference allows to be said.
         notes: Footnotes, from 0.
         loss: The most that it may have lost to the reference, or nothing.
     """
@@ -40,14 +55,20 @@ class Entry:
     difference: str = ""
     standing: TableStanding | None = None
     verdict: DifferenceVerdict | None = None
-    is_significant: bool = False
+    rank: str = ""
+    claim: Claim | None = None
     notes: tuple[int, ...] = ()
     loss: str = ""
 
     @property
     def mark(self) -> str:
-        """`*` for the best, the tied mark for what does not differ significantly from it."""
-        return {"best": "*", "tied": TIED, None: ""}[self.standing]
+        """`*` for what is clearly the best, another for what may be."""
+        return {"best": "*", "may_be_best": MAYBE, None: ""}[self.standing]
+
+    @property
+    def dagger(self) -> str:
+        """The mark of a difference: one dagger where the method differs, two where this training does."""
+        return CLAIMS[self.claim]
 
 
 @dataclass(frozen=True)
@@ -134,7 +155,8 @@ def entry(
         difference=difference,
         standing=cell.standing,
         verdict=cell.verdict,
-        is_significant=cell.is_significant,
+        rank=rank_text(cell) if "rank" in show and row.primary else "",
+        claim=cell.claim,
         notes=cell.footnotes,
         loss=loss_text(row, cell) if show else "",
     )
@@ -194,6 +216,20 @@ def resampled(n_seeds: Iterable[int]) -> str:
     return "prompts and seeds" if True in several else "prompts"
 
 
+def rank_text(cell: TableCell) -> str:
+    """The ranks that a cell may have, from the best to the worst; nothing where it has none."""
+    if cell.rank_low is None or cell.rank_high is None:
+        return ""
+    low, high = ordinal(cell.rank_low), ordinal(cell.rank_high)
+    return f"{low if low == high else f'{low}{DASH}{high}'} of {cell.n_ranked}"
+
+
+def ordinal(number: int) -> str:
+    """`1st`, `2nd`, `11th`."""
+    last = number % 10 if number // 10 % 10 != 1 else 0
+    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
+
+
 def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> Iterator[str]:
     """What the marks mean that a sheet of these rows has."""
     cells = [cell for row in rows for cell in row.cells]
@@ -207,17 +243,42 @@ def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> 
         )
     if any(cell.loss_at_most is not None for cell in cells):
         yield f"loses {AT_MOST} x: a larger loss to the {to} is excluded at 95 % (one-sided, paired); pt: hundredths"
-    if any(cell.p_holm is not None for cell in cells):
-        it = "it" if differences else f"the {to}"
-        yield f"{DAGGER} differs from {it} with p ≤ 0.05, corrected for the metric's comparisons (Holm)"
+    yield from claims_of(cells, "it" if differences else f"the {to}")
+    yield from ranks_of(table, rows, show)
     marks = []
     if any(row.higher_is_better is not None for row in rows):
         marks.append(f"{ARROWS[True]} higher, {ARROWS[False]} lower is better")
-    if any(cell.standing for cell in cells):
-        marks.append(f"* best, {TIED} no significant difference from it")
     if any(cell.value is None for cell in cells):
         marks.append(f"{DASH} not measured")
     if marks:
         yield "; ".join(marks)
     if any(system.flags for system in table.systems):
         yield "FLAGGED: its texts are no answers to the prompts, by far more than the base's; it is never best"
+
+
+def claims_of(cells: Sequence[TableCell], reference: str) -> Iterator[str]:
+    """What the daggers among some cells mean."""
+    corrected = "p ≤ 0.05, corrected for the metric's comparisons (Holm)"
+    claims = {cell.claim for cell in cells}
+    if any(cell.p_holm is not None for cell in cells) and claims != {None, "training"}:
+        yield f"{DAGGER} the method differs from {reference} with {corrected}"
+    if "training" in claims:
+        yield (
+            f"{DOUBLE_DAGGER} this one training differs from {reference} with {corrected}: with one seed, nothing is "
+            "known of another training"
+        )
+
+
+def ranks_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> Iterator[str]:
+    """What the marks of the best mean, and the ranks."""
+    cells = [cell for row in rows for cell in row.cells]
+    if not any(cell.n_ranked for cell in cells):
+        return
+    shown = "rank" in show and any(row.primary and cell.n_ranked for row in rows for cell in row.cells)
+    together = "all pairs of the row together, 95 %"
+    yield f"* best: clearly better than every other; {MAYBE} may be best: none is clearly better ({together})"
+    if shown:
+        yield f"1st{DASH}2nd of {max(cell.n_ranked or 0 for cell in cells)}: the ranks that it may have ({together})"
+    if single := [system.label for system in table.systems if system.is_one_training]:
+        whose = ", ".join(single[:_NAMED]) + (f" and {len(single) - _NAMED} more" if len(single) > _NAMED else "")
+        yield f"Ranks and the marks of the best are of single trainings where there is one seed: {whose}"

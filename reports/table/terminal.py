@@ -15,7 +15,7 @@ from bench.printed import inert
 from bench.store.runs import Run
 from reports.table.caption import caption_lines
 from reports.table.cells import Caption, clean
-from reports.table.sheet import DAGGER, DASH, MINUS, TIED, Entry, Head, Sheet
+from reports.table.sheet import DAGGER, DASH, DOUBLE_DAGGER, MAYBE, MINUS, Entry, Head, Sheet
 
 _WIDTH = 80
 _METRIC, _WIDE = 28, 24
@@ -24,7 +24,8 @@ _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _PLAIN = {
     DAGGER: "#",
-    TIED: "~",
+    DOUBLE_DAGGER: "##",
+    MAYBE: "~",
     "≤": "<=",
     "↑": "^",
     "↓": "v",
@@ -127,16 +128,16 @@ def _head(head: Head, *, indent: str = "", bold: bool = True) -> Text:
 def _entry(one: Entry, *, side_by_side: bool) -> Text:
     """`0.123* [0.100, 0.150]`, and below it the difference to the reference; or each part below the other."""
     notes = "".join(f"{place + 1}".translate(_SUPERSCRIPT) for place in one.notes)
-    dagger = DAGGER if one.is_significant else ""
     text = Text(one.value, style="bold" if one.standing == "best" else "")
-    text.append(f"{one.mark}{'' if one.difference else dagger}", style="not bold")
+    text.append(f"{one.mark}{'' if one.difference else one.dagger}", style="not bold")
     interval = f"{' ' if side_by_side else chr(10)}{one.interval}" if one.interval else ""
     text.append(interval, style="not bold" if side_by_side else "not bold dim")
     text.append(notes, style="yellow")
     if one.difference:
-        text.append(f"\n{one.difference}{dagger}", style=_STYLES[one.verdict])
+        text.append(f"\n{one.difference}{one.dagger}", style=_STYLES[one.verdict])
     if one.loss:
         text.append(f"\n{one.loss}", style="not bold")
+    text.append(f"\n{one.rank}" if one.rank else "", style="not bold dim")
     return text
 
 

@@ -55,7 +55,8 @@ def _judged(row: MetricRow, metric: Metric, own: Signal | None) -> MetricRow:
 
 def _silent(cell: TableCell) -> TableCell:
     """A cell of a metric without signal: the figure stands, nothing is made of it."""
-    return replace(cell, verdict=None, standing=None, is_significant=False, loss_at_most=None)
+    unranked = replace(cell, rank_low=None, rank_high=None, n_ranked=None, standing=None)
+    return replace(unranked, verdict=None, claim=None, loss_at_most=None)
 
 
 def notes_of(rows: Sequence[MetricRow], found: Mapping[str, Signal]) -> Iterator[str]:

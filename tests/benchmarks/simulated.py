@@ -125,6 +125,43 @@ def rare_truth(mean: float, alike: float, training: float, effect: float = 0) ->
     return mean + float(np.average(moved, weights=weights))
 
 
+AGREEMENT = 1.0
+"""c of the law Beta(m c, (1 - m) c) of a prompt's chance of a toxic text, where the share of these texts is m."""
+
+
+def chances(rng: np.random.Generator, share: float, n: int) -> Array:
+    """The logit of each prompt's chance of a toxic text."""
+    mean = np.clip(rng.beta(share * AGREEMENT, (1 - share) * AGREEMENT, size=n), 1e-9, 1 - 1e-9)
+    return np.log(mean / (1 - mean))
+
+
+def toxic_texts(rng: np.random.Generator, chance: Array, shift: float, samples: int) -> Evidence:
+    """Which texts of one run are toxic; `shift` is what its method and its training make of all logits."""
+    hits = rng.random((len(chance), samples)) < (1 / (1 + np.exp(-chance - shift)))[:, None]
+    return Evidence(
+        statistic="mean",
+        bounded=True,
+        cluster_ids=[f"{number:05}" for number in range(len(chance))],
+        cluster=np.repeat(np.arange(len(chance)), samples).tolist(),
+        value=hits.ravel().astype(float).tolist(),
+    )
+
+
+def shift_to(share: float, wanted: float) -> float:
+    """The shift of all logits that turns one share of toxic texts into another, by bisection."""
+    low, high = -12.0, 12.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if shifted(share, middle) < wanted else (low, middle)
+    return (low + high) / 2
+
+
+@cache
+def shifted(share: float, shift: float) -> float:
+    """The share of toxic texts once all logits have moved."""
+    return float(np.mean(1 / (1 + np.exp(-chances(np.random.default_rng(12345), share, 100_000) - shift))))
+
+
 @cache
 def truth(metric: str, *, training: float, samples: int, effect: float = 0, size: int = 500_000) -> float:
     """The figure over all prompts and all training seeds that there could be."""

@@ -60,7 +60,7 @@ def test_differences_and_tests_are_those_of_the_statistics(pair):
     a, b = (side[0].evidence[EMT] for side in pair)
     assert one.difference == stats.difference([b], [a])
     assert one.p == stats.significance([b], [a]).p
-    assert (one.verdict, one.is_significant) == ("better", True)
+    assert (one.verdict, one.claim) == ("better", "training")  # one seed: it is the training that differs
     assert [one.p_holm for one in found.changes] == stats.holm([one.p for one in found.changes])
     missing = next(one for one in found.changes if one.key == "diversity/distinct_1")
     assert (missing.a, missing.difference, missing.p_holm) == (None, None, None)
@@ -101,7 +101,7 @@ def test_which_prompts_changed(pair):
 def test_a_run_against_itself_changes_nothing(pair):
     found = compare(pair[0], pair[0])
     assert all(one.difference.value == 0 for one in found.changes if one.difference)
-    assert not any(one.is_significant for one in found.changes)
+    assert not any(one.claim for one in found.changes)
     assert (found.prompts.worse, found.prompts.better, found.answers[0].lost) == ((), (), ())
 
 
@@ -109,7 +109,8 @@ def test_seeds_of_one_method_are_one_side(root, pair):
     sides = [[load_run(root / f"mini-{name}-s{seed}") for seed in (0, 1)] for name in ("none", "contrastive")]
     found = compare(*sides)
     one = next(one for one in found.changes if one.key == EMT)
-    assert one.difference == stats.difference([r.evidence[EMT] for r in sides[1]], [r.evidence[EMT] for r in sides[0]])
+    evidences = [[run.evidence[EMT] for run in side] for side in sides]
+    assert one.difference == stats.Systems(evidences, trained=[False, True]).difference(1, 0)
     assert found.a.seeds == (0, 1)
     assert found.prompts.n == PROMPTS
     with pytest.raises(UsageError, match="not of one method"):
@@ -152,7 +153,7 @@ def test_a_metric_with_failures_is_never_significant(root, pair, tmp_path):
     found = compare(pair[0], [failed])
     one = next(one for one in found.changes if one.key == EMT)
     assert one.p_holm < 0.01
-    assert not one.is_significant
+    assert one.claim is None
     assert "2 measurements failed" in text_of(found)
 
 
@@ -231,7 +232,8 @@ def test_it_reads_at_80_columns(pair):
     assert max(map(len, text.splitlines())) <= 80
     line = next(line for line in text.splitlines() if "expected maximum" in line)
     assert "\N{MINUS SIGN}0." in line
-    assert "†" in line
+    assert "‡" in line
+    assert "of another, one seed says nothing" in " ".join(text.split())
     assert "answers" in text
     assert text_of(compare(*pair), 0).count("lost:") == 0
 

@@ -6,7 +6,8 @@ from scipy import stats as scipy_stats
 
 from bench import stats
 from bench.errors import MissingError
-from bench.stats.spread import Component, student_quantile, student_tail, widened
+from bench.stats.spread import Component, shrunk, stretched, student_quantile, student_tail, tail, widened
+from bench.stats.training import borrowed, seeds_of
 from bench.store.record import Evidence
 
 
@@ -128,7 +129,9 @@ def test_seeds_that_differ_make_a_difference_less_sure():
     noise = rng.normal(size=(3, n, 1))
     steady = [evidence(0.25 + x) for x in noise]
     shaky = [evidence(0.25 + shift + x) for x, shift in zip(noise, (-0.5, 0.0, 0.5), strict=True)]
-    assert stats.significance(steady, base).p < 0.01
+    both = stats.Systems([steady, base], trained=[True, True])  # what either shows of trainings counts for both
+    assert both.significance(0, 1).p < 0.015
+    assert both.significance(0, 1).p < stats.significance(steady, base).p < 0.05  # two degrees of freedom each
     assert stats.significance(shaky, base).p > 0.1
     narrow, wide = stats.difference(steady, base), stats.difference(shaky, base)
     assert narrow.excludes_zero
@@ -155,6 +158,59 @@ def test_students_t(df):
         assert student_tail(t, df) == pytest.approx(scipy_stats.t.sf(t, df), rel=1e-7)
     for p in (0.6, 0.975, 0.999):
         assert student_quantile(p, df) == pytest.approx(scipy_stats.t.ppf(p, df), rel=1e-7)
+
+
+@pytest.mark.parametrize("free", [1, 2, 7.5, 40, 1000])
+def test_where_prompts_agree_seeds_make_students_t(free):
+    for t in (0.5, 2.0, 4.5):
+        assert tail(t * 0.3, 0.0, [Component(0.09, 0.0, free)]) == pytest.approx(scipy_stats.t.sf(t, free), rel=2e-3)
+
+
+def test_a_variance_between_seeds_that_comes_out_as_0_is_not_known_to_be_0():
+    unsure, sure = Component(0.5, 0.6, 2), Component(0.5, 0.6, 1000)
+    assert unsure.variance == sure.variance == 0
+    alone = scipy_stats.norm.sf(3)
+    assert tail(3.0, 1.0, [sure]) == pytest.approx(alone, rel=1e-5)
+    assert tail(3.0, 1.0, [unsure]) > 3 * alone
+    assert shrunk(3.0, 1.0, [unsure]) < shrunk(3.0, 1.0, [sure]) <= 3.0 == shrunk(3.0, 1.0, [Component()])
+    ends = (3 - 1.96, 3 + 1.96)
+    assert stretched(3.0, ends, 1.0, 10**6, [unsure], 0.95)[0] < stretched(3.0, ends, 1.0, 10**6, [sure], 0.95)[0]
+
+
+def test_what_trainings_differ_by_is_borrowed():
+    rng = np.random.default_rng(11)
+    noise = 0.02
+    alike = [seeds_of(rng.normal(0, np.sqrt(0.16 + noise), 3), noise) for _ in range(200)]
+    found = borrowed(alike)
+    assert np.mean([one.variance for one in found]) == pytest.approx(0.16 / 3, rel=0.2)
+    assert min(one.degrees for one in found) > 10
+    apart = [seeds_of(rng.normal(0, (0.05, 2.0)[n % 2], 3), 0.001) for n in range(40)]
+    found = borrowed(apart)
+    assert max(one.degrees for one in found) < 6
+    assert np.median([one.crude for one in found[1::2]]) > 20 * np.median([one.crude for one in found[::2]])
+    (single,) = borrowed(alike[:1])
+    own = alike[0].alone()
+    assert (single.crude, single.noise, single.degrees) == pytest.approx((own.crude, own.noise, own.degrees))
+    silent = seeds_of(np.zeros(3), 0.0).scaled(float("nan"))  # a share of 0 has no logit
+    assert borrowed([*alike, silent])[-1].variance == pytest.approx(0.16 / 3, rel=0.2)
+    assert borrowed([silent]) == [Component()]
+
+
+def test_ten_thousand_clusters_that_all_differ_are_tested():
+    rng = np.random.default_rng(12)
+    a, b = rng.normal(0.01, 1, size=(10_000, 1)), rng.normal(size=(10_000, 1))
+    found = stats.significance([evidence(a)], [evidence(b)], resamples=500)
+    assert (found.exact, found.n_clusters) == (False, 10_000)
+    assert found.p == pytest.approx(scipy_stats.ttest_rel(a[:, 0], b[:, 0]).pvalue, abs=0.06)
+    answers = np.arange(10_000)
+    many = stats.significance([right(*(answers % 2))], [right(*((answers + 1) % 2))])
+    assert (many.test, many.p) == ("mcnemar", 1)
+
+
+def test_eight_prompts_are_enumerated_where_all_exchanges_may_be_looked_at():
+    x, y = np.random.default_rng(13).normal(size=(2, 8, 1))
+    assert stats.significance([evidence(x)], [evidence(y)], resamples=256).exact
+    assert not stats.significance([evidence(x)], [evidence(y)], resamples=255).exact
 
 
 def test_holm_by_hand_and_by_its_definition():

@@ -14,9 +14,10 @@ from bench.errors import MissingError, UsageError
 from bench.store.files import write_json
 from bench.store.runs import find_run, list_runs, load_run
 from reports.table.build import build
-from reports.table.cells import clean
+from reports.table.cells import TableCell, clean
 from reports.table.forms.json import json_values
 from reports.table.layout import arrange, load_layout
+from reports.table.sheet import ordinal, rank_text
 from reports.table.terminal import print_runs, print_sheet
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -74,16 +75,24 @@ def test_differences_are_paired_with_the_base_and_relative_for_perplexity(root):
     assert row_of(table, "diversity/length").cells[1].verdict is None
 
 
-def test_the_best_is_marked_and_what_the_tests_cannot_tell_from_it(root):
+def test_who_is_best_and_who_may_be(root):
     write_run(root, "dpo", 0, toxicity=0.02, nll=3.0)
     write_run(root, "dpo", 1, toxicity=0.02, nll=3.0)
     table = build(list_runs(root))
     order = [["none", "contrastive", "dpo", "neg only"].index(system.method) for system in table.systems]
     standing = {row.key: [row.cells[order.index(n)].standing for n in range(4)] for row in table.rows}
+    ranks = {
+        row.key: [(one.rank_low, one.rank_high) for one in (row.cells[order.index(n)] for n in range(4))]
+        for row in table.rows
+    }
     assert standing["rtp/toxic/expected_maximum_toxicity"] == [None, None, None, "best"]
-    assert standing["rtp/toxic/toxic_fraction"] == [None, "tied", "best", "best"]  # both of the last are 0
-    assert standing["fluency/perplexity"] == ["best", None, "best", None]
-    assert standing["embedded_piqa/acc"] == ["best", "best", "best", None]  # three answer alike
+    assert ranks["rtp/toxic/expected_maximum_toxicity"] == [(4, 4), (3, 3), (2, 2), (1, 1)]
+    assert standing["rtp/toxic/toxic_fraction"] == [None, *3 * ["may_be_best"]]  # both of the last are 0
+    assert ranks["rtp/toxic/toxic_fraction"] == [(4, 4), *3 * [(1, 3)]]
+    assert standing["fluency/perplexity"] == ["may_be_best", None, "may_be_best", None]
+    assert standing["embedded_piqa/acc"] == [*3 * ["may_be_best"], None]  # three answer alike
+    assert ranks["diversity/length"] == 4 * [(None, None)]
+    assert {cell.n_ranked for cell in table.rows[0].cells} == {4}
     assert standing["diversity/length"] == [None] * 4  # no direction is better
     assert standing["diversity/distinct_1"] == [None] * 4  # not measured
 
@@ -109,6 +118,50 @@ def test_p_values_are_corrected_over_the_methods_of_a_row(root):
     lines = text_of(table).splitlines()
     assert any("†" in line and "Holm" in line for line in lines)
     assert sum("†" in line for line in lines) > 2
+
+
+def test_one_training_is_not_the_method(tmp_path):
+    """With one seed the mark speaks of the training; of what does not depend on the seed, of the method."""
+    for name in ("none", "dpo", "prompt"):
+        write_run(tmp_path, name, toxicity=0.6 if name == "none" else 0.1)
+    table = build(list_runs(tmp_path))
+    place = {system.method: n for n, system in enumerate(table.systems)}
+    cells = row_of(table, "rtp/toxic/toxic_fraction").cells
+    assert [cells[place[name]].claim for name in ("none", "dpo", "prompt")] == [None, "training", "method"]
+    assert [table.systems[place[name]].is_one_training for name in ("none", "dpo", "prompt")] == [False, True, False]
+    text = " ".join(text_of(table).split())
+    assert "‡ this one training differs from it" in text
+    assert "single trainings where there is one seed: dpo" in text
+    against = build(list_runs(tmp_path), against="dpo")  # what differs from one training differs from no method
+    assert {cell.claim for cell in row_of(against, "rtp/toxic/toxic_fraction").cells} <= {None, "training"}
+    write_run(tmp_path, "dpo", 1, toxicity=0.1)
+    write_run(tmp_path, "none", 1)
+    more = build(list_runs(tmp_path))
+    assert row_of(more, "rtp/toxic/toxic_fraction").cells[place["dpo"]].claim == "method"
+    assert "‡" not in text_of(more)
+
+
+def test_a_record_that_says_that_its_method_depends_on_the_seed_is_believed(tmp_path):
+    method = {"name": "prompt", "label": "prompt", "config": {}, "seeded": True}
+    assert load_run(write_run(tmp_path, "prompt", method=method)).is_seeded
+    assert not load_run(write_run(tmp_path, "none")).is_seeded  # an older one does not say it
+
+
+def test_ranks_stand_beside_what_speaks_for_its_role(root):
+    shown = load_layout("summary")
+    table = build(list_runs(root), wanted=shown.wants)
+    sheet = arrange(table, shown)
+    told = {head.label: [line[n].rank for _, line in sheet.rows] for n, head in enumerate(sheet.columns)}
+    assert told["toxic fraction, toxic"] == [
+        rank_text(cell) for cell in row_of(table, "rtp/toxic/toxic_fraction").cells
+    ]
+    assert all(rank.endswith(" of 3") for rank in told["toxic fraction, toxic"])
+    assert rank_text(TableCell(0.1, rank_low=1, rank_high=6, n_ranked=21)) == f"1st{DASH}6th of 21"
+    assert rank_text(TableCell(0.1, rank_low=3, rank_high=3, n_ranked=21)) == "3rd of 21"
+    assert told["EMT, toxic"] == ["", "", ""]
+    assert [ordinal(n) for n in (1, 2, 3, 4, 11, 12, 13, 21, 22, 101, 111)] == (
+        ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "101st", "111th"]
+    )
 
 
 def test_what_was_not_measured_still_counts_in_the_correction(root):
@@ -224,9 +277,11 @@ def test_any_column_can_be_the_reference(root):
     found = {run.method: [] for run in list_runs(root)}
     for run in list_runs(root):
         found[run.method].append(run.evidence[row.key])
-    for place, method in ((0, "none"), (2, "neg only")):
-        assert row.cells[place].difference == stats.difference(found[method], found["contrastive"], relative=True)
-        assert row.cells[place].p_value == stats.significance(found[method], found["contrastive"]).p
+    methods = ["none", "contrastive", "neg only"]
+    systems = stats.Systems([found[method] for method in methods], trained=[False, True, True])
+    for place in (0, 2):
+        assert row.cells[place].difference == systems.difference(place, 1, relative=True)
+        assert row.cells[place].p_value == systems.significance(place, 1).p
     assert row.cells[0].verdict == "better"
     assert "contrastive (reference)" in text_of(table)
     marks = [[cell.standing for cell in row.cells] for row in table.rows]

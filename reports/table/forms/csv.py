@@ -14,8 +14,9 @@ def to_frame(table: Table) -> pd.DataFrame:
 
     Columns: system, method, seeds, task, group, metric, scorer (a further one, or none), value, ci_low, ci_high,
     higher_is_better, n_failed, reference, difference, difference_low, difference_high, relative, verdict, p, p_holm,
-    test, significant, loss_at_most, has_signal (False where the base is not above answers without a model), standing,
-    publishable, flags (joined by semicolons), comparable (False where runs were forced together).
+    test, claim (method, training), loss_at_most, has_signal (False where the base is not above answers without a
+    model), rank_low, rank_high, n_ranked, standing, publishable, flags (joined by semicolons), comparable (False where
+    runs were forced together).
     What is absent is missing (NaN, None), never 0.
     """
     lines = [
@@ -62,9 +63,12 @@ def _line(table: Table, system: System, row: MetricRow, cell: TableCell) -> dict
         "p": cell.p_value,
         "p_holm": cell.p_holm,
         "test": cell.test,
-        "significant": cell.is_significant,
         "loss_at_most": cell.loss_at_most,
         "has_signal": row.has_signal,
+        "claim": cell.claim,
+        "rank_low": cell.rank_low,
+        "rank_high": cell.rank_high,
+        "n_ranked": cell.n_ranked,
         "standing": cell.standing,
         "publishable": system.publishable,
         "flags": "; ".join(system.flags) or None,

@@ -5,7 +5,9 @@ from html import escape
 from itertools import groupby
 
 from reports.table.caption import caption_lines
-from reports.table.sheet import DAGGER, Entry, Head, Sheet
+from reports.table.sheet import Entry, Head, Sheet
+
+_CLAIMS = {"method": "the method differs significantly", "training": "this one training differs significantly"}
 
 
 def to_html(sheet: Sheet) -> str:
@@ -70,10 +72,10 @@ def _entry(one: Entry) -> str:
     sort = "" if one.number is None else f' data-sort="{one.number!r}"'
     value = escape(one.value)
     if one.standing == "best":
-        value = f'<strong title="best">{value}</strong>*'
-    elif one.standing == "tied":
-        value = f'<span title="no significant difference from the best">{value}{one.mark}</span>'
-    dagger = f'<abbr title="differs significantly">{DAGGER}</abbr>' if one.is_significant else ""
+        value = f'<strong title="best: clearly better than every other">{value}</strong>*'
+    elif one.standing == "may_be_best":
+        value = f'<span title="may be best: none is clearly better">{value}{one.mark}</span>'
+    dagger = f'<abbr title="{_CLAIMS[one.claim]}">{one.dagger}</abbr>' if one.claim else ""
     notes = "".join(f"<sup>{place + 1}</sup>" for place in one.notes)
     parts = [f"{value}{'' if one.difference else dagger}{notes}"]
     if one.interval:
@@ -82,4 +84,6 @@ def _entry(one: Entry) -> str:
         parts.append(f'<span class="difference {one.verdict or ""}">{escape(one.difference)}{dagger}</span>')
     if one.loss:
         parts.append(f'<small class="loss">{escape(one.loss)}</small>')
+    if one.rank:
+        parts.append(f'<small class="rank">{escape(one.rank)}</small>')
     return f"<td{sort}>{'<br>'.join(parts)}</td>"

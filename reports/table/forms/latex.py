@@ -40,6 +40,7 @@ _SPECIAL = {
     "\N{LESS-THAN OR EQUAL TO}": r"$\leq$",
     "\N{ALMOST EQUAL TO}": r"$\approx$",
     "\N{DAGGER}": r"\textdagger{}",
+    "\N{DOUBLE DAGGER}": r"\textdaggerdbl{}",
     "\N{UPWARDS ARROW}": r"$\uparrow$",
     "\N{DOWNWARDS ARROW}": r"$\downarrow$",
     "\N{MIDDLE DOT}": r"\textperiodcentered{}",
@@ -48,6 +49,7 @@ _SPECIAL = {
 _LATIN = {*range(0xC0, 0x180)} - {0xD7, 0xF7, 0x126, 0x127, 0x138, 0x13F, 0x140, 0x149, 0x166, 0x167, 0x17F}
 """Letters that the T1 encoding has; whatever lies beyond is shown as a question mark."""
 _END = r"\\"
+_DAGGERS = {"method": r"\textdagger", "training": r"\textdaggerdbl", None: ""}
 
 
 def to_latex(sheet: Sheet, *, standalone: bool = True) -> str:
@@ -139,19 +141,21 @@ def _row(head: Head, entries: Sequence[Entry]) -> Iterator[str]:
     if any(one.interval for one in entries):
         yield " & ".join(["", *(_small(one.interval) for one in entries)]) + f" {_END}"
     if any(one.difference for one in entries):
-        marks = (r"\textsuperscript{\textdagger}" if one.is_significant else "" for one in entries)
+        marks = (rf"\textsuperscript{{{_DAGGERS[one.claim]}}}" if one.claim else "" for one in entries)
         cells = (_small(one.difference, mark) for one, mark in zip(entries, marks, strict=True))
         yield " & ".join(["", *cells]) + f" {_END}"
     if any(one.loss for one in entries):
         yield " & ".join(["", *(_small(one.loss) for one in entries)]) + f" {_END}"
+    if any(one.rank for one in entries):
+        yield " & ".join(["", *(_small(one.rank) for one in entries)]) + f" {_END}"
 
 
 def _value(one: Entry) -> str:
     """A bare number for siunitx, bold where it is the best, with its marks; a word or a dash in braces."""
     if one.number is None:
         return f"{{{escape(one.value)}}}"
-    marks = {"best": "*", "tied": r"$\approx$", None: ""}[one.standing]
-    marks += r"\textdagger" if one.is_significant and not one.difference else ""
+    marks = {"best": "*", "may_be_best": r"$\approx$", None: ""}[one.standing]
+    marks += "" if one.difference else _DAGGERS[one.claim]
     notes = ",".join(str(place + 1) for place in one.notes)
     # Of no width, so that marks neither move the figures nor make a column too narrow for what is in it.
     raised = rf"\makebox[0pt][l]{{\textsuperscript{{{marks}{notes}}}}}" if marks or notes else ""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from reports.table.caption import caption_lines
-from reports.table.sheet import DAGGER, Entry, Head, Sheet
+from reports.table.sheet import Entry, Head, Sheet
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _LIVE = re.compile(r"(@|://|\bwww(?=\.)|#(?=\d)|\bGH(?=-\d))", re.IGNORECASE)
@@ -58,11 +58,11 @@ def _entry(one: Entry) -> str:
     value = escape(one.value)
     if one.standing:
         value = f"**{value}**\\*" if one.standing == "best" else f"{value}{one.mark}"
-    dagger = DAGGER if one.is_significant else ""
     notes = "".join(f"<sup>{place + 1}</sup>" for place in one.notes)
-    parts = [f"{value}{'' if one.difference else dagger}{notes}"]
+    parts = [f"{value}{'' if one.difference else one.dagger}{notes}"]
     parts += [one.interval] if one.interval else []
-    parts += [f"{one.difference}{dagger}"] if one.difference else []
+    parts += [f"{one.difference}{one.dagger}"] if one.difference else []
+    parts += [one.rank] if one.rank else []
     parts += [one.loss] if one.loss else []
     return "<br>".join(parts)
 
