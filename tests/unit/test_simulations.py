@@ -74,6 +74,21 @@ def test_systems_of_one_law_seldom_differ(simulation, case):
     assert by_holm <= 0.125
 
 
+def test_trainings_alone_seldom_make_a_dagger(simulation):
+    alarms, power = simulation("false_alarms")["trained_alarms"](64, 5, 3, "0.4", 20, 30)
+    assert alarms <= 0.1
+    assert power >= 0.4
+
+
+def test_ranks_hold_the_true_ones_and_the_worse_are_told(simulation):
+    ranked = simulation("ranks")["ranked"]
+    held, _, best, near, far, *_ = ranked("graded", 200, 10, 3, 0.0, 12)
+    assert (held, best) >= (0.9, 0.9)
+    assert far <= 0.1
+    assert near <= 0.4
+    assert ranked("equal", 64, 5, 1, 0.0, 20)[0] >= 0.85
+
+
 def test_what_the_corrections_are_for(simulation):
     """Without Holm's correction, and without the seeds' variance, alarms are many."""
     found = simulation("false_alarms")
