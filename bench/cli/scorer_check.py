@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.common import CacheDir, Json, Offline, console_progress
-from bench.cli.output import plain, print_json
+from bench.cli.output import print_json
+from bench.printed import echo
 
 if TYPE_CHECKING:
     from bench.scorers.check import Checked
@@ -51,7 +52,7 @@ def check(  # noqa: PLR0917 - one parameter a flag
             }
         )
     else:
-        typer.echo(plain(f"{scorer.identity.label}: {asked}, toxic from {threshold:g}; [95 % interval]"))
+        echo(f"{scorer.identity.label}: {asked}, toxic from {threshold:g}; [95 % interval]")
         for data, some in found.items():
             _print(data, some if groups else some[:1])
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bench.errors import MissingError
 from bench.stats import Systems
-from reports.table.cells import Claim, TableCell
+from reports.table.cells import Claim, TableCell, TableStanding
 from reports.table.columns import Column
 
 ALPHA = 0.05
@@ -41,6 +41,6 @@ def with_ranks(
     except MissingError:  # no evidence, or nothing in common: two figures alone do not say what is chance
         return found
     for place, one in zip(placed, ranks, strict=True):
-        standing = "best" if one.is_best else "may_be_best" if one.may_be_best else None
+        standing: TableStanding | None = "best" if one.is_best else "may_be_best" if one.may_be_best else None
         found[place] = replace(cells[place], rank_low=one.low, rank_high=one.high, n_ranked=one.of, standing=standing)
     return found
