@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.common import CacheDir, Json, Offline, console_progress
-from bench.cli.output import plain, print_json
+from bench.cli.output import print_json
+from bench.printed import plain
 
 if TYPE_CHECKING:
     from bench.scorers.check import Checked
