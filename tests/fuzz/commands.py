@@ -122,7 +122,7 @@ def _counting(path: Path, name: str) -> bytes:
             return repr(connection.execute("SELECT * FROM scores ORDER BY scorer, text").fetchall()).encode()
     if path.parent.name == "hashes":
         return b""
-    if path.suffix != ".json" or first not in ("runs", "cache"):
+    if path.suffix != ".json" or first not in ("runs", "cache", "kept"):
         return path.read_bytes()
     value = json.loads(path.read_text(encoding="utf-8"))
     change = _WITHOUT_TIMES.get(file) or (_task if path.parent.name == "tasks" else lambda whole: whole)
@@ -136,6 +136,7 @@ def _without(*names: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
 _task = _without("phase")
 _WITHOUT_TIMES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "manifest.json": _without("created"),
+    "baseline.json": _without("created"),
     "result.json": lambda value: _without("phases")(value) | {"artifact": _without("seconds")(value["artifact"])},
     "facts.json": _without("seconds"),
     "bench-stamp.json": lambda value: {

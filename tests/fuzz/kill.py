@@ -1,6 +1,6 @@
 """Kill every command at every operation on a file, end it by signals, and go on: nothing is lost, nothing is left.
 
-python tests/fuzz/kill.py [--only run,judge] [--kills 10] [--signals 50] [--moments 50] [--seed 0] [--keep]
+`tox -e kill`, or within `tests`: python -m fuzz.kill [--only run,judge] [--kills 10] [--signals 50] [--moments 50] [--seed 0] [--keep]
 
 Of each command: SIGKILL at each of its operations on files (or at so many of them, by --kills); SIGTERM and SIGINT at
 random moments (--signals of each), and SIGKILL at random moments (--moments), which may fall within what is written by
@@ -24,12 +24,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 for name, value in {"TOKENIZERS_PARALLELISM": "false", "MKL_CBWR": "AUTO,STRICT", "OMP_NUM_THREADS": "1"}.items():
     os.environ[name] = value
 
-from commands import Command, Essence, commands, essence  # noqa: E402
-from forked import Ending, carry_out  # noqa: E402
+from fuzz.commands import Command, Essence, commands, essence  # noqa: E402
+from fuzz.forked import Ending, carry_out  # noqa: E402
 
 from bench.assets.catalogue import AssetCatalogue  # noqa: E402
 from bench.engine.batching import BATCH_BUDGET  # noqa: E402
@@ -213,7 +212,8 @@ def _print(tallies: list[Tally]) -> None:
         [one.command, one.operations, f"{one.seconds:.2f}", *(one.counts[kind] for kind in kinds), len(one.wrong)]
         for one in tallies
     ]
-    print(*("  ".join(f"{cell!s:>{len(name)}}" for name, cell in zip(columns, row, strict=True)) for row in (columns, *rows)), sep="\n")
+    for row in (columns, *rows):
+        print("  ".join(f"{cell!s:>{max(len(name), 13)}}" for name, cell in zip(columns, row, strict=True)))
 
 
 if __name__ == "__main__":
