@@ -46,7 +46,7 @@ _MODULES = (
 """What commands import, so that no fork does."""
 _BATCH_TOKENS = 512  # so that the tiny work has several batches
 _SETTLED_SECONDS = 2.1  # a file that was changed later than that is hashed again: see bench.assets.stamp
-_INTERRUPTED = "bench: interrupted; the same command goes on where this one stopped"
+_INTERRUPTED = "bench: interrupted; "
 _CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
 
 
@@ -196,7 +196,8 @@ def _wrong(command: Command, case: Case, place: Path, seconds: float, wanted: Es
 
 
 def _is_one_line(said: str) -> bool:
-    return said.count("bench: ") == 1 and said.endswith(f"{_INTERRUPTED}\n") and "Traceback" not in said
+    """Whether all that was said of the end is its last line."""
+    return said.count("bench: ") == 1 and said.splitlines()[-1].startswith(_INTERRUPTED) and "Traceback" not in said
 
 
 def _difference(left: Essence, wanted: Essence) -> str:
