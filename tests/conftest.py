@@ -94,21 +94,8 @@ def make_adapter(tmp_path: Path) -> Callable[[Path, Any], Path]:
 @pytest.fixture
 def tiny_encoder(tmp_path: Path) -> Path:
     """Folder of a tiny random encoder of sentences, in sentence-transformers' layout; a text may have 6 tokens."""
-    import torch
-    from transformers import BertConfig, BertModel, BertTokenizer
-
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "train", "was", "late", "river", "the", "friend"]
-    place = tmp_path / "encoder"
-    place.mkdir()
-    (place / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
-    BertTokenizer(vocab=str(place / "vocab.txt")).save_pretrained(place)
-    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        made = BertConfig(vocab_size=len(words), max_position_embeddings=32, initializer_range=1.0, **shape)
-        BertModel(made).save_pretrained(place)
-    (place / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 6}))
-    return place
+    build_tiny_encoder(tmp_path / "encoder")
+    return tmp_path / "encoder"
 
 
 @pytest.fixture
@@ -173,10 +160,10 @@ def tiny_suite(write_suite: Suite, tmp_path: Path) -> Suite:
 @pytest.fixture(scope="session")
 def write_suite(tiny_model: Path) -> Suite:
     """As `tiny_suite`, for fixtures that outlive a test: the folder comes first."""
-    return lambda folder, /, **changes: _write_suite(folder, tiny_model, **changes)
+    return lambda folder, /, **changes: build_suite(folder, tiny_model, **changes)
 
 
-def _write_suite(folder: Path, tiny_model: Path, /, **changes: Any) -> Path:
+def build_suite(folder: Path, tiny_model: Path, /, **changes: Any) -> Path:
     """Write a suite for a tiny model and its files to a folder, and return its path; keywords replace its keys."""
     ends = ("was late", "is here", "said")
     prompts = [{"text": f"The {noun} {end}", "toxicity": 0.6} for noun in _NOUNS for end in ends]
@@ -220,6 +207,23 @@ def build_adapter(model: Path, folder: Path, config: Any) -> None:
             if parameter.requires_grad:
                 parameter.add_(0.1 * torch.randn(parameter.shape))
     wrapped.save_pretrained(folder)
+
+
+def build_tiny_encoder(place: Path) -> None:
+    """Write a tiny random encoder of sentences to `place`."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "train", "was", "late", "river", "the", "friend"]
+    place.mkdir()
+    (place / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    BertTokenizer(vocab=str(place / "vocab.txt")).save_pretrained(place)
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = BertConfig(vocab_size=len(words), max_position_embeddings=32, initializer_range=1.0, **shape)
+        BertModel(made).save_pretrained(place)
+    (place / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 6}))
 
 
 def build_tiny_model(folder: Path, *, seed: int = 0, **changes: Any) -> None:

@@ -13,12 +13,12 @@ import typer
 from bench.cli.explaining import explain
 from bench.errors import ForeignExitError
 
-INTERRUPTED, TERMINATED = 130, 143  # 128 + SIGINT, 128 + SIGTERM
+INTERRUPTED = 130  # 128 + SIGINT; SIGTERM is 143
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as the shell counts it
 
 
-class TerminatedError(KeyboardInterrupt):
-    """SIGTERM: a scheduler takes the machine back. It ends the command as Ctrl-C does, with another exit code."""
+_ENDING_SIGNALS: list[int] = []
+"""Those that have asked this process to end: what they raise may arrive here as another's exception (Typer's)."""
 
 
 def watch_signals() -> None:
@@ -26,14 +26,13 @@ def watch_signals() -> None:
 
     The first lets work in progress be written down; what hangs (a scorer, a server) would hold the process for ever.
     """
-    asked: list[int] = []
 
     def end(number: int, frame: object) -> None:
         del frame
-        if asked:
+        if _ENDING_SIGNALS:
             os._exit(128 + number)
-        asked.append(number)
-        raise TerminatedError if number == signal.SIGTERM else KeyboardInterrupt
+        _ENDING_SIGNALS.append(number)
+        raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` and background jobs ask for
@@ -54,8 +53,8 @@ def guard(call: Callable[[], object]) -> int:
         sys.stdout.flush()
         code = value if isinstance(value, int) and not isinstance(value, bool) else 0
         return _interrupted() if code == INTERRUPTED else code
-    except (KeyboardInterrupt, typer.Abort) as end:
-        return _interrupted(TERMINATED if isinstance(end, TerminatedError) else INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
     except BrokenPipeError:
         return _reader_gone()
     except SystemExit as end:
@@ -67,9 +66,9 @@ def guard(call: Callable[[], object]) -> int:
         return _report(error)
 
 
-def _interrupted(code: int = INTERRUPTED) -> int:
+def _interrupted() -> int:
     print("bench: interrupted; the same command resumes it", file=sys.stderr)
-    return code
+    return 128 + _ENDING_SIGNALS[0] if _ENDING_SIGNALS else INTERRUPTED
 
 
 def _reader_gone() -> int:

@@ -200,9 +200,10 @@ def verdicts(
     wanted = {(pair.id, order): pair for pair in pairs for order in (0, 1) if pair.id not in equal}
 
     def ask(missing: Mapping[tuple[str, int], AnswerPair]) -> Iterator[list[Row]]:
-        asked_as = {f"{name}/{order}": (name, order) for name, order in missing}
+        sequence = list(wanted)  # that of the whole work, so that what is left of it keeps its order
+        random.Random(seed).shuffle(sequence)  # noqa: S311 - no secret
+        asked_as = {f"{name}/{order}": (name, order) for name, order in sequence if (name, order) in missing}
         questions = [(name, _question(template, missing[key], key[1])) for name, key in asked_as.items()]
-        random.Random(seed).shuffle(questions)  # noqa: S311 - no secret
         for name, label in judge().answers(questions, known_good=bool(held.rows)):
             pair, order = asked_as[name]
             yield [{"kind": "verdict", "version": 2, "pair": pair, "order": order, "label": label}]
