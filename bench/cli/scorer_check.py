@@ -1,12 +1,12 @@
 """`bench scorers check`: a scorer against people's labels."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.common import CacheDir, Json, Offline, console_progress
-from bench.cli.output import print_json
+from bench.cli.output import print_grid, print_json
 from bench.printed import echo
 
 if TYPE_CHECKING:
@@ -58,16 +58,17 @@ def check(  # noqa: PLR0917 - one parameter a flag
 
 
 def _print(data: str, rows: "list[Checked]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    whole = rows[0]
+    echo(f"\n{data}: {whole.n} texts, {whole.toxic} toxic, {whole.failed} without a score")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("data", "group", "texts", "toxic", "precision", "recall", "false positives", "AUC", "no score"):
-        table.add_column(column, justify="left" if column in ("data", "group") else "right", no_wrap=True)
+    for column in ("about", "precision", "recall", "false positives", "AUC"):
+        table.add_column(column)
     for row in rows:
-        figures: list[Any] = [_told(one) for one in (row.precision, row.recall, row.false_positives, row.auc)]
-        table.add_row(data, row.group or "all", str(row.n), str(row.toxic), *figures, str(row.failed))
-    Console(highlight=False, width=160).print(table)
+        figures = [_told(one) for one in (row.precision, row.recall, row.false_positives, row.auc)]
+        table.add_row(f"{row.group} ({row.n})" if row.group else "all", *figures)
+    print_grid(table)
 
 
 def _told(one: "Estimated") -> str:
