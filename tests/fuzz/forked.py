@@ -56,7 +56,7 @@ class Operations:
         real_open, real_fsync, real_write = io.open, os.fsync, os.write
         counted = _raw_class(self)
 
-        def open_counted(  # noqa: PLR0913, PLR0917 - as the function that it stands for
+        def open_counted(  # noqa: PLR0917 - as the function that it stands for
             file: Any,
             mode: str = "r",
             buffering: int = -1,
