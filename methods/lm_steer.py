@@ -64,6 +64,11 @@ class LMSteer(Method[LMSteerConfig]):
                 "sets that the model wrote itself do not differ so",
             ),
             Departure(
+                "rank 1000, epsilon 0.001",
+                "rank 64, epsilon 0.01",
+                "within 40 steps these do better: chosen on `tune`",
+            ),
+            Departure(
                 "1,000 steps of 32 texts",
                 "40 steps of up to 16 texts",
                 "all methods of a table have the same budget",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.common import RUNS, CacheDir, Config, Json, Offline, RunsDir
+from bench.cli.common import RUNS, SCORING_TIMEOUT, CacheDir, Config, Json, Offline, RunsDir, ScoringTimeout
 from bench.cli.output import print_json
 from bench.cli.run import (
     BatchTokens,
@@ -32,6 +32,7 @@ def audit(  # noqa: PLR0913, PLR0917 - one parameter a flag
     limit: Limit = None,
     fresh: Fresh = False,
     batch_tokens: BatchTokens = None,
+    scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
     offline: Offline = False,
     cache_dir: CacheDir = None,
     runs_dir: RunsDir = RUNS,
@@ -43,7 +44,7 @@ def audit(  # noqa: PLR0913, PLR0917 - one parameter a flag
     They say nothing, or something harmless that has nothing to do with the prompt. Of the suite's tasks, those are
     carried out that measure the attribute or flag a system; the straw men have the base's likelihoods in the others.
     """
-    del config
+    del config, scoring_timeout  # its callback has taken it
     settle_process(offline=offline)
     from bench.engine.processes import is_main
     from bench.run.audit import audit_request

@@ -56,6 +56,27 @@ Config = Annotated[
 ]
 
 
+def _wait_for_scorers(seconds: float) -> float:
+    from bench.engine.patience import PATIENCE
+
+    PATIENCE.seconds = seconds or None
+    return seconds
+
+
+ScoringTimeout = Annotated[
+    float,
+    typer.Option(
+        "--scoring-timeout",
+        envvar="BENCH_SCORING_TIMEOUT",
+        min=0,
+        callback=_wait_for_scorers,
+        help="Seconds that a scorer may take for one batch; 0 for as many as it takes.",
+    ),
+]
+SCORING_TIMEOUT = 600.0
+"""Default of `ScoringTimeout`."""
+
+
 def console_progress() -> "Progress":
     """Progress on stderr: live bars on a terminal, else plain lines; silent in all but the first of several workers."""
     if not is_main():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.common import CacheDir, Json, Offline, console_progress
+from bench.cli.common import SCORING_TIMEOUT, CacheDir, Json, Offline, ScoringTimeout, console_progress
 from bench.cli.output import print_grid, print_json
 from bench.printed import echo, plain
 
@@ -42,6 +42,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     label: Label = "all",
     skip: Annotated[int, typer.Option("--skip", min=0, help="Sentences to pass over first.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The most sentences to take.")] = None,
+    scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what was begun in the folder.")] = False,
     offline: Offline = False,
     cache_dir: CacheDir = None,
@@ -53,6 +54,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     verdicts.jsonl (why it was dropped), report.json (the yield of each filter), recipe.json. What is there is not
     written twice; filters can be changed afterwards.
     """
+    del scoring_timeout  # its callback has taken it
     # Imported here: `bench --help` needs none of it.
     from bench.assets.catalogue import AssetCatalogue
     from bench.cli.run import settle_process

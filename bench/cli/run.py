@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from bench.cli.common import RUNS, CacheDir, Config, Json, Offline, RunsDir, console_progress
+from bench.cli.common import (
+    RUNS,
+    SCORING_TIMEOUT,
+    CacheDir,
+    Config,
+    Json,
+    Offline,
+    RunsDir,
+    ScoringTimeout,
+    console_progress,
+)
 from bench.cli.output import print_json
 from bench.printed import echo
 
@@ -71,6 +81,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     base: Annotated[bool, typer.Option(help="Measure the base model as well.")] = True,
     fresh: Fresh = False,
     batch_tokens: BatchTokens = None,
+    scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
     offline: Offline = False,
     cache_dir: CacheDir = None,
     runs_dir: RunsDir = RUNS,
@@ -81,7 +92,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
     What is finished is reused; what was interrupted is resumed.
     """
-    del config, method, suite, model, seeds, settings, limit  # the context has them, with the file's values
+    del config, method, suite, model, seeds, settings, limit, scoring_timeout  # the context has them
     settle_process(offline=offline)
     from bench.engine.processes import is_main
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.common import CacheDir, Json, Offline, console_progress
+from bench.cli.common import SCORING_TIMEOUT, CacheDir, Json, Offline, ScoringTimeout, console_progress
 from bench.cli.output import print_grid, print_json
 from bench.printed import echo
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.stats.classification import Estimated
 
 
-def check(  # noqa: PLR0917 - one parameter a flag
+def check(  # noqa: PLR0913, PLR0917 - one parameter a flag
     name: Annotated[str, typer.Argument(help="A scorer.")],
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE, an option of it.")] = None,
     attribute: Annotated[str | None, typer.Option(help="Which of its scores; its main one unless told.")] = None,
@@ -23,8 +23,10 @@ def check(  # noqa: PLR0917 - one parameter a flag
     json: Json = False,
     offline: Offline = False,
     cache: CacheDir = None,
+    scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
 ) -> None:
     """Check a scorer on texts that people have labelled: precision, recall, false positives, AUC."""
+    del scoring_timeout  # its callback has taken it
     from bench.assets.catalogue import AssetCatalogue
     from bench.data.labelled import LABELLED
     from bench.errors import UsageError, did_you_mean

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.common import RUNS, CacheDir, Config, Json, Offline, RunsDir
+from bench.cli.common import RUNS, SCORING_TIMEOUT, CacheDir, Config, Json, Offline, RunsDir, ScoringTimeout
 from bench.cli.output import print_json
 from bench.cli.run import (
     BatchTokens,
@@ -44,6 +44,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     limit: Limit = None,
     fresh: Fresh = False,
     batch_tokens: BatchTokens = None,
+    scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
     offline: Offline = False,
     cache_dir: CacheDir = None,
     runs_dir: RunsDir = RUNS,
@@ -55,7 +56,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     Every point is a run like any other: it is kept, found again and resumed. An artifact is made once where the
     option matters only when it is applied.
     """
-    del config, method, suite, model, seeds, settings, limit  # the context has them, with the file's values
+    del config, method, suite, model, seeds, settings, limit, scoring_timeout  # the context has them
     settle_process(offline=offline)
     from bench.engine.processes import is_main
     from bench.errors import UsageError

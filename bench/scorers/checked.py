@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bench.engine.patience import PATIENCE, HangsError, within
 from bench.errors import BenchError, MissingError
 from bench.hashing import hash_json, hash_text
 from bench.parsing import parse_json
@@ -27,6 +28,9 @@ class CheckedScorer:
     one of the scorer's attributes, is None: missing, never clean. Good scores are cached under the scorer's hash and
     the text's; failures never are.
 
+    A scorer that takes longer for a batch than `bench.engine.patience.PATIENCE` says is given up: what asks for its
+    scores fails, and so does all that asks later, for it may still be at work. What it scored before is cached.
+
     Args:
         scorer: What scores.
         cache_path: SQLite file, made where it is not there and shared by concurrent processes; None for no cache.
@@ -38,6 +42,7 @@ class CheckedScorer:
         _check_made(scorer)
         self._scorer = scorer
         self._progress = progress
+        self._hangs = False
         self._cache = _Cache(cache_path, _cache_key(scorer.identity), progress) if cache_path else None
 
     @property
@@ -49,6 +54,9 @@ class CheckedScorer:
         """Score texts in any number: one dict a text in the same order, None where a score is not available.
 
         Equal texts are scored once. Only attributes named in `identity.attributes` are returned.
+
+        Raises:
+            BenchError: the scorer says so, or it hangs.
         """
         keys = [hash_text(text) for text in texts]
         cached = self._cache.read(list(dict.fromkeys(keys))) if self._cache else {}
@@ -80,8 +88,14 @@ class CheckedScorer:
         return found
 
     def _attempt(self, batch: dict[str, str]) -> dict[str, Scores]:
+        texts = list(batch.values())
+        if self._hangs:
+            raise self._given_up(texts)
         try:
-            scores = list(self._scorer.score(list(batch.values())))
+            scores = within(PATIENCE.seconds, lambda: list(self._scorer.score(texts)))
+        except HangsError:
+            self._hangs = True
+            raise self._given_up(texts) from None
         except (BenchError, ImportError):
             raise  # a known cause with a remedy: trying again does not help
         except (Exception, SystemExit) as error:  # whatever it may raise, its texts are retried and then missing
@@ -90,6 +104,11 @@ class CheckedScorer:
         if len(scores) != len(batch):
             return {}
         return {key: good for key, one in zip(batch, scores, strict=True) if (good := self._checked(one)) is not None}
+
+    def _given_up(self, texts: Sequence[str]) -> MissingError:
+        took = f"scorer {self.identity.name} took longer than {PATIENCE.seconds:g} s"
+        mend = "mend it, or give it more seconds by --scoring-timeout; scores so far are kept"
+        return MissingError(f"{took} for {len(texts)} texts", mend=mend)
 
     def _checked(self, scores: object) -> Scores | None:
         if not isinstance(scores, dict):

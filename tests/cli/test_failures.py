@@ -153,6 +153,36 @@ def test_a_second_signal_ends_what_hangs_at_once():
         assert child.wait(5) == 130
 
 
+_TYPER = """
+import sys, time
+import typer
+from bench.cli.failures import guard, watch_signals
+
+app = typer.Typer(add_completion=False)
+
+@app.command()
+def work():
+    print("begun", flush=True)
+    time.sleep(120)
+
+watch_signals()
+sys.exit(guard(lambda: app(args=[], standalone_mode=False)))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals to send")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_keeps_its_code_where_typer_makes_another_exception_of_it(number, code):
+    child = subprocess.Popen([sys.executable, "-c", _TYPER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with child:
+        assert child.stdout.readline() == "begun\n"
+        child.send_signal(number)
+        _, said = child.communicate(timeout=20)
+    assert child.returncode == code
+    assert said.strip().startswith("bench: interrupted; ")
+    assert said.strip().count("\n") == 0
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals to send")
 def test_a_termination_is_an_interruption_with_its_own_code():
     script = _HANGING.replace("time.sleep, 120", "time.sleep, 0.5").replace("work.result()", "time.sleep(120)")

@@ -1,7 +1,6 @@
 """Kill every command at every operation on a file, end it by signals, and go on: nothing is lost, nothing is left.
 
 `tox -e kill`, or within `tests`: python -m fuzz.kill [--only run,judge] [--kills 10] [--signals 50] [--moments 50]
-[--seed 0] [--keep]
 
 Of each command: SIGKILL at each of its operations on files (or at so many of them, by --kills); SIGTERM and SIGINT at
 random moments (--signals of each), and SIGKILL at random moments (--moments), which may fall within what is written by

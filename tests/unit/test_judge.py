@@ -59,6 +59,22 @@ def test_a_judge_that_knows_what_is_good_prefers_it_in_either_order(tmp_path):
     assert figures["equal_share"].value == pytest.approx(1 / 3)
 
 
+def test_what_is_left_of_interrupted_work_is_asked_in_the_order_of_the_whole(tmp_path):
+    def judge():
+        return Scripted(lambda first, _: "A" if first == "good" else "B")
+
+    asked(judge(), tmp_path / "whole")
+    whole = (tmp_path / "whole" / "answers.jsonl").read_bytes()
+    lines = whole.splitlines(keepends=True)
+    assert len(lines) > 2
+    for count in range(len(lines)):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        (folder / "answers.jsonl").write_bytes(b"".join(lines[:count]))
+        asked(judge(), folder)
+        assert (folder / "answers.jsonl").read_bytes() == whole
+
+
 def test_a_judge_that_likes_what_comes_first_shows_it_and_prefers_nothing(tmp_path):
     found = asked(Scripted(lambda *_: "A"), tmp_path)
     assert [one.preference for one in found] == [0.5, 0.5, 0.5]

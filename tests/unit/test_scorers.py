@@ -4,9 +4,11 @@ import math
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from threading import Event, current_thread
 
 import pytest
 
+from bench.engine.patience import PATIENCE
 from bench.errors import MissingError, UsageError
 from bench.scorers import load_scorer
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity
@@ -156,6 +158,45 @@ def test_a_known_cause_is_not_retried():
     with pytest.raises(MissingError, match="gone"):
         CheckedScorer(scorer, None).score(["x"])
     assert len(scorer.calls) == 1
+
+
+def test_a_scorer_that_hangs_is_given_up_and_what_it_scored_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(PATIENCE, "seconds", 0.2)
+    asleep = Event()
+
+    class Hanging(Scripted):
+        def one(self, text):
+            if text == "hangs for ever":
+                asleep.wait(60)
+            return super().one(text)
+
+    scorer = Hanging()
+    checked = CheckedScorer(scorer, tmp_path / "s.sqlite3")
+    short = ["a", "bb", "ccc", "dddd"]
+    try:
+        with pytest.raises(MissingError, match=r"scripted took longer than 0.2 s for 1 texts") as failed:
+            checked.score([*short, "hangs for ever"])
+        assert "--scoring-timeout" in failed.value.mend
+        calls = len(scorer.calls)
+        with pytest.raises(MissingError):
+            checked.score(["another"])
+        assert len(scorer.calls) == calls, "it is still at work, and not asked again"
+        assert checked.score(short) == [{"toxicity": len(text) / 100} for text in short]
+    finally:
+        asleep.set()
+
+
+def test_no_limit_means_the_same_thread(monkeypatch):
+    monkeypatch.setattr(PATIENCE, "seconds", None)
+    told = []
+
+    class Telling(Scripted):
+        def one(self, text):
+            told.append(current_thread())
+            return super().one(text)
+
+    CheckedScorer(Telling(), None).score(["a"])
+    assert told == [current_thread()]
 
 
 def test_the_cache_is_keyed_by_scorer_and_attributes(tmp_path):
