@@ -10,8 +10,9 @@ is looked at alone or among twenty others.
 
 from bench.stats.alone import difference, interval, significance
 from bench.stats.estimate import average, value
+from bench.stats.outcome import Difference, Interval
 from bench.stats.ranks import Ranks
-from bench.stats.systems import Difference, Interval, Systems
+from bench.stats.systems import Systems
 from bench.stats.testing import Significance, holm, mcnemar
 
 __all__ = [

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from bench.stats.systems import Difference, Interval, Systems
+from bench.stats.outcome import Difference, Interval
+from bench.stats.systems import Systems
 from bench.stats.testing import Significance
 from bench.store.record import Evidence
 

@@ -11,6 +11,7 @@ import numpy as np
 from bench.errors import MissingError
 from bench.stats import proportion, testing
 from bench.stats.estimate import Array, average, once, present, statistic
+from bench.stats.outcome import Difference, Interval
 from bench.stats.ranks import DRAWS, Ranks, ranks_of
 from bench.stats.resampling import exchange, resample
 from bench.stats.spread import Component, stretched, widened
@@ -21,43 +22,12 @@ from bench.store.record import Evidence
 _FEWEST = 2
 """Clusters below which nothing can be said of their spread."""
 _SAME = 1e-12
+_HALF = 0.5
 """Resamples closer to each other than this differ by rounding alone."""
 
 Clusters = tuple[str, ...]
 Kind = Literal["figure", "test"]
 """What seeds are asked about: a figure as it is reported, or what a test looks at (a perplexity's logarithm, say)."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A confidence interval, both ends included."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A paired difference `a - b` (or `a / b - 1`) with its interval.
-
-    Attributes:
-        value: The difference on the clusters that both sides have.
-        low: Lower end of the interval, or None where there are fewer than two clusters.
-        high: Upper end, or None.
-        n_clusters: Clusters that were compared.
-        n_left_out: Clusters that only some of the evidence has; they are in no figure here.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    n_clusters: int
-    n_left_out: int
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval is known and holds no zero."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 class Systems:
@@ -253,8 +223,10 @@ class Systems:
         trained = self._trained or []
         places = [n for n in self._sharing(clusters) if trained[n] and len(self._systems[n]) > 1]
         shown = [self._shown(kind, clusters, n) for n in places]
-        slopes = [self._slope(kind, one.figure) for one in shown]
-        alike = [one.scaled(1 / slope if slope > 0 else math.nan) for one, slope in zip(shown, slopes, strict=True)]
+        alike = []
+        for one in shown:
+            has_logit = self._slope(kind, one.figure) > 0
+            alike.append(one.scaled(1 / self._slope(kind, one.figure, len(clusters)) if has_logit else math.nan))
         return dict(zip(places, borrowed(alike), strict=True))
 
     def _shown(self, kind: Kind, clusters: Clusters, system: int) -> Seeds:
@@ -263,12 +235,17 @@ class Systems:
             return self._bootstrap(clusters, system).seeds
         return self._side(clusters, system).seeds
 
-    def _slope(self, kind: Kind, figure: float) -> float:
-        """How fast a figure changes on the scale on which trainings vary alike: logit of shares, logarithm, or none."""
+    def _slope(self, kind: Kind, figure: float, n_clusters: int = 0) -> float:
+        """How fast a figure changes on the scale on which trainings vary alike: logit of shares, logarithm, or none.
+
+        With a number of clusters, a share counts half a cluster more on either side: where hardly any text is toxic,
+        the logit is not known well enough to be taken as the figure says (Haldane 1956; Anscombe 1956).
+        """
         evidences = [one for system in self._systems for one in system]
         shares = all(one.bounded and one.statistic == "mean" for one in evidences)
         if shares or (kind == "test" and self._is_median):
-            return figure * (1 - figure)
+            inner = (figure * n_clusters + _HALF) / (n_clusters + 1) if n_clusters else figure
+            return inner * (1 - inner)
         logs = kind == "figure" and all(one.statistic != "mean" for one in evidences) and figure > 0
         return figure if logs else 1.0
 

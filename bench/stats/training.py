@@ -26,6 +26,7 @@ _CAUTION = 1.0
 """How far below the greatest log-likelihood the fewest degrees of freedom may lie that are taken."""
 _LEAST, _TINY = 1e-6, 1e-100
 _ROUNDS = 100
+_ROUNDING = 1e-24
 _MANY = 6
 
 
@@ -57,7 +58,9 @@ class Seeds:
 def seeds_of(figures: Array, noise: float) -> Seeds:
     """The seeds' figures, and the variance that sampling noise alone gives one of them."""
     count = len(figures)
-    return Seeds(float(figures.mean()), float(figures.var(ddof=1)) if count > 1 else 0.0, noise, count)
+    between = float(figures.var(ddof=1)) if count > 1 else 0.0
+    between, noise = (0.0 if one < _ROUNDING else one for one in (between, noise))
+    return Seeds(float(figures.mean()), between, noise, count)
 
 
 def borrowed(systems: Sequence[Seeds]) -> list[Component]:

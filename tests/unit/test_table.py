@@ -44,6 +44,13 @@ def root(tmp_path):
     return tmp_path
 
 
+def third_seed(root):
+    """One seed more of each: of two, trainings have one degree of freedom, which leaves next to nothing to claim."""
+    write_run(root, "none", 2)
+    write_run(root, "contrastive", 2, config={"tau": 1.0}, toxicity=0.2, nll=3.1)
+    write_run(root, "neg only", 2, toxicity=0.0, nll=5.0, accuracy=0.3)
+
+
 def test_seeds_share_a_column_and_the_base_comes_first(root):
     table = build(list_runs(root)[::-1])
     assert sorted((system.label, system.seeds) for system in table.systems[1:]) == [
@@ -63,6 +70,7 @@ def test_seeds_share_a_column_and_the_base_comes_first(root):
 
 
 def test_differences_are_paired_with_the_base_and_relative_for_perplexity(root):
+    third_seed(root)
     table = build(list_runs(root))
     row = row_of(table, "fluency/perplexity")
     assert row.relative
@@ -76,6 +84,8 @@ def test_differences_are_paired_with_the_base_and_relative_for_perplexity(root):
 
 
 def test_who_is_best_and_who_may_be(root):
+    third_seed(root)
+    write_run(root, "dpo", 2, toxicity=0.02, nll=3.0)
     write_run(root, "dpo", 0, toxicity=0.02, nll=3.0)
     write_run(root, "dpo", 1, toxicity=0.02, nll=3.0)
     table = build(list_runs(root))
@@ -98,6 +108,8 @@ def test_who_is_best_and_who_may_be(root):
 
 
 def test_p_values_are_corrected_over_the_methods_of_a_row(root):
+    third_seed(root)
+    write_run(root, "dpo", 2, toxicity=0.6)
     write_run(root, "dpo", 0, toxicity=0.6)
     write_run(root, "dpo", 1, toxicity=0.6)
     table = build(list_runs(root))
