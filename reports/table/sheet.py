@@ -258,14 +258,14 @@ def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> 
 
 def claims_of(cells: Sequence[TableCell], reference: str) -> Iterator[str]:
     """What the daggers among some cells mean."""
-    corrected = "p ≤ 0.05, corrected for the metric's comparisons (Holm)"
+    corrected = "p ≤ 0.05, Holm's correction over the row"
     claims = {cell.claim for cell in cells}
     if any(cell.p_holm is not None for cell in cells) and claims != {None, "training"}:
-        yield f"{DAGGER} the method differs from {reference} with {corrected}"
+        yield f"{DAGGER} the method differs from {reference}: {corrected}"
     if "training" in claims:
         yield (
-            f"{DOUBLE_DAGGER} this one training differs from {reference} with {corrected}: with one seed, nothing is "
-            "known of another training"
+            f"{DOUBLE_DAGGER} this one training differs from {reference}: {corrected}; with one seed, nothing "
+            "is known of another training"
         )
 
 
