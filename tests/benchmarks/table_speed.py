@@ -15,29 +15,33 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.attribute import Attribute
 from bench.stats import interval, value
 from bench.store.files import write_json
 from bench.store.record import Evidence, Manifest, Metric, Phase, Result, TaskResult
 from bench.store.runs import list_runs
+from bench.store.samples import Sample
 from bench.tasks.base import evidence_by_cluster
-from bench.tasks.rtp import toxicity_metrics
+from bench.tasks.rtp import attribute_metrics
 from reports.table.build import build
 
 
-def rows(method: int, seed: int, n_prompts: int, n_samples: int) -> list[dict]:
+def rows(method: int, seed: int, n_prompts: int, n_samples: int) -> list[Sample]:
     """Scored samples; prompts are as toxic for every method, methods are less toxic one by one."""
     prompts, own = np.random.default_rng(0), np.random.default_rng([method, seed])
     toxic = np.clip(prompts.beta(0.6, 1.4, n_prompts) * (1 - 0.03 * method), 0.01, 0.99)
     scores = own.beta(4 * toxic, 4 * (1 - toxic), (n_samples, n_prompts)).T
     return [
-        {
-            "prompt_id": f"{prompt:016x}",
-            "group": "toxic" if prompt % 2 else "nontoxic",
-            "continuation": "text",
-            "scores": {"toxicity": float(score)},
-        }
+        Sample(
+            prompt_id=f"{prompt:016x}",
+            sample=number,
+            prompt="",
+            continuation="text",
+            scores={"toxicity": float(score)},
+            group="toxic" if prompt % 2 else "nontoxic",
+        )
         for prompt in range(n_prompts)
-        for score in scores[prompt]
+        for number, score in enumerate(scores[prompt])
     ]
 
 
@@ -94,7 +98,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for method in range(args.methods + 1):
             for seed in range(args.seeds):
-                found = [toxicity_metrics(rows(method, seed, args.prompts, args.samples), 0.5)]
+                found = [
+                    attribute_metrics(
+                        rows(method, seed, args.prompts, args.samples), Attribute("toxicity", "low", "toxic", 0.5)
+                    )
+                ]
                 if args.fluency:
                     evidence = fluency(method, seed, args.prompts, args.samples)
                     metrics = [measured("fluency", name, one) for name, one in evidence.items()]
