@@ -7,8 +7,8 @@ from pathlib import Path
 from bench.assets import stamp
 from bench.errors import MissingError
 from bench.progress import Progress
+from bench.store.aside import set_aside
 from bench.store.files import folder
-from bench.store.seal import set_aside_in_cache
 
 
 @contextmanager
@@ -25,12 +25,12 @@ def is_kept(path: Path) -> bool:
 
 
 def is_kept_or_set_aside(path: Path, progress: Progress) -> bool:
-    """As `is_kept`; what is damaged is put beside its place, with one line. The caller holds the folder's lock."""
+    """As `is_kept`; what is damaged is set aside, with one line. The caller holds the folder's lock."""
     if not path.exists():
         return False
     harm = _harm(path)
     if harm is not None:
-        set_aside_in_cache(path, harm, progress)
+        set_aside(path, harm, progress)
     return harm is None
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from bench.errors import MissingError
 from bench.progress import Progress
 from bench.stats.soundness import faults, task_faults
-from bench.store.files import read_json, set_aside
+from bench.store.aside import set_aside
+from bench.store.files import read_json
 from bench.store.record import TaskResult
 from bench.store.runs import load_run
 
@@ -33,19 +34,21 @@ def set_damage_aside(folder: Path, progress: Progress) -> None:
     why = _faults(folder)
     if not why:
         return
-    _tell(result, why[0], progress)
+    set_aside(result, f"{result} is damaged ({why[0]})", progress)
     for path in sorted((folder / "tasks").glob("*.json")):
-        if reason := _task_fault(path):
-            _tell(path, reason, progress)
+        finished_task(path, progress)
 
 
-def _task_fault(path: Path) -> str | None:
-    """Why a task's figures may not be believed; None where they may."""
+def finished_task(path: Path, progress: Progress) -> TaskResult | None:
+    """A task's result, where it is there and its figures follow from its evidence; a damaged one is set aside."""
+    if not path.exists():
+        return None
     try:
-        return next(task_faults(TaskResult.model_validate(read_json(path))), None)
+        found = TaskResult.model_validate(read_json(path))
+        fault = next(task_faults(found), None)
     except (OSError, ValueError, RecursionError) as error:
-        return type(error).__name__
-
-
-def _tell(path: Path, why: str, progress: Progress) -> None:
-    progress.note(f"{path} is damaged ({why}): it is set aside as {set_aside(path).name} and made anew")
+        fault = type(error).__name__
+    if fault is None:
+        return found
+    set_aside(path, f"{path} is damaged ({fault})", progress)
+    return None

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.store.files import read_json, set_aside, write_json
+from bench.run.damage import finished_task
+from bench.store.files import write_json
 from bench.store.record import Metric, TaskResult
 from bench.tasks.base import FurtherScorer, Task, TaskContext
 
@@ -57,9 +58,9 @@ class Measuring:
                 for key, spec in self.experiment.suite.further.items()
             },
         )
-        results: dict[str, TaskResult] = {}
-        asking = [task for task in tasks if task.info.measures != "samples"]
-        if any(self._finished(self._task_file(task)) is None for task in asking):
+        results = self._finished(tasks)
+        asking = [task for task in tasks if task.info.measures != "samples" and task.name not in results]
+        if asking:
             with contextlib.ExitStack() as held:
                 self._look_at_base(asking, context, held)
                 edited = held.enter_context(self.method.applied(self.env.base, artifact))
@@ -67,15 +68,22 @@ class Measuring:
                 for task in asking:
                     results[task.name] = self._task(task, policy, context)
         base = self.env.base_policy
-        for task in sorted(tasks, key=lambda task: task.info.measures == "samples"):
+        for task in tasks:
             if task.name not in results:
                 results[task.name] = self._task(task, base, context)
         return [metric for task in tasks for metric in results[task.name].metrics]
 
+    def _finished(self, tasks: "Sequence[Task[Any]]") -> dict[str, TaskResult]:
+        """What an interrupted run has finished."""
+        found = {task.name: finished_task(self._task_file(task), self.env.progress) for task in tasks}
+        kept = {name: result for name, result in found.items() if result}
+        self.phases.done.extend(result.phase for result in kept.values() if result.phase)
+        return kept
+
     def _look_at_base(self, tasks: "Sequence[Task[Any]]", context: TaskContext, held: contextlib.ExitStack) -> None:
         """Let the unfinished tasks that measure both models look at the base, while it is not edited."""
         for task in tasks:
-            if task.info.measures == "both" and self._finished(self._task_file(task)) is None:
+            if task.info.measures == "both":
                 before = context.tokens
                 with self.phases.phase(f"{task.name} of the base", "measure") as noted:
                     context.beside[task.name] = held.enter_context(task.beside(self.env.base_policy, context))
@@ -93,10 +101,6 @@ class Measuring:
         return self.folder / "tasks" / f"{task.name}.json"
 
     def _task(self, task: Task[Any], policy: "Policy", context: TaskContext) -> TaskResult:
-        path = self._task_file(task)
-        if (finished := self._finished(path)) is not None:
-            self.phases.done.extend([finished.phase] if finished.phase else [])
-            return finished
         samples = context.folder / f"{task.name}.jsonl"
         begun = samples.exists() and samples.stat().st_size > 0
         before, sampled = context.tokens, context.sampled
@@ -107,16 +111,5 @@ class Measuring:
                 noted["sampled_tokens"] = context.sampled - sampled
         phase = self.phases.done[-1] = self.phases.done[-1].model_copy(update={"partial": begun})
         result = result.model_copy(update={"phase": phase})
-        write_json(path, result.model_dump())
+        write_json(self._task_file(task), result.model_dump())
         return result
-
-    def _finished(self, path: Path) -> TaskResult | None:
-        """A task's result where it is there and whole; a damaged one is set aside, and told of."""
-        if not path.exists():
-            return None
-        try:
-            return TaskResult.model_validate(read_json(path))
-        except (OSError, ValueError, RecursionError) as error:
-            what = f"{path} is damaged ({type(error).__name__})"
-            self.env.progress.note(f"{what}: it is set aside as {set_aside(path).name} and made anew")
-            return None

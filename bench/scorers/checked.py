@@ -14,6 +14,7 @@ from bench.hashing import hash_json, hash_text
 from bench.parsing import parse_json
 from bench.progress import SILENT, Bar, Progress
 from bench.scorers.base import Scorer, ScorerIdentity, Scores
+from bench.store.aside import set_aside
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions, whole
 from bench.store.seal import is_sound, sealed
 
@@ -34,7 +35,7 @@ class CheckedScorer:
     Args:
         scorer: What scores.
         cache_path: SQLite file, made where it is not there and shared by concurrent processes; None for no cache.
-            A broken file is put aside, and one that cannot be used costs time, not the run.
+            A damaged file is set aside, and one that cannot be used costs time, not the run.
         progress: Where scoring reports to.
     """
 
@@ -199,9 +200,8 @@ class _Cache:
         return None
 
     def _put_aside(self) -> None:
-        aside = self._path.with_name(f"{self._path.name}.broken")
         try:
-            self._path.replace(aside)
+            set_aside(self._path, f"{self._path}, the cache of scores, is damaged", self._progress)
         except OSError:
             self._usable = False
-        self._progress.note(f"the cache of scores was broken and is started anew; the old file is {aside}")
+            self._progress.note(f"scores are not cached: {self._path} is damaged and cannot be renamed")

@@ -1,17 +1,29 @@
 """JSON lines that are appended batch by batch, so that an interrupted piece of work loses one batch at most."""
 
 import json
+import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Generic, Self, TextIO, TypeVar
 
+from bench.errors import MissingError
 from bench.progress import SILENT, Progress
-from bench.store.files import read_jsonl, set_aside, write_text, writing
+from bench.store.aside import set_aside
+from bench.store.files import read_jsonl, write_text, writing
+
+Row = dict[str, Any]
+T = TypeVar("T")
+_BLOCK = 1 << 16
 
 
-class AppendedFile:
-    """An append-only JSONL file; `rows` are the whole lines that were there when it was opened."""
+class AppendedLines(ABC, Generic[T]):
+    """An append-only JSONL file.
+
+    Attributes:
+        rows: What its whole lines held when it was opened, and what was appended since.
+    """
 
     def __init__(self, path: Path, progress: Progress = SILENT) -> None:
         """Read what is there; a last line that was cut off is dropped from the file.
@@ -19,46 +31,54 @@ class AppendedFile:
         A damaged file is set aside, and told of, and a new one begun.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.rows = self._read(path, progress)
+        self.rows: list[T] = self._read(path, progress) if path.exists() else []
         if path.exists():
-            whole = path.read_bytes().rfind(b"\n") + 1
-            with path.open("r+b") as stream:
-                stream.truncate(whole)
+            _drop_cut_line(path)
         self._path = path
         self._stream = self._open()
 
-    @staticmethod
-    def _read(path: Path, progress: Progress) -> list[dict[str, Any]]:
-        try:
-            rows = read_jsonl(path)
-            if not all(isinstance(row, dict) for row in rows):
-                raise ValueError("a line is no object")
-        except (OSError, ValueError, RecursionError) as error:
-            aside = set_aside(path).name
-            progress.note(f"{path} is damaged ({type(error).__name__}): it is set aside as {aside} and made anew")
-            return []
-        return rows
+    @abstractmethod
+    def load(self, path: Path) -> list[T]:
+        """What the whole lines of a file hold.
 
-    def append(self, rows: Iterable[dict[str, Any]]) -> None:
+        Raises:
+            MissingError: it is damaged.
+            ValueError: likewise.
+        """
+
+    @abstractmethod
+    def row(self, one: T) -> Row:
+        """What a line says."""
+
+    def _read(self, path: Path, progress: Progress) -> list[T]:
+        try:
+            return self.load(path)
+        except MissingError as error:
+            cause = error.what
+        except (OSError, ValueError, RecursionError) as error:
+            cause = f"{path} is damaged ({type(error).__name__})"
+        set_aside(path, cause, progress)
+        return []
+
+    def append(self, rows: Iterable[T]) -> None:
         """Append rows in one write, and hand them to the operating system."""
         added = list(rows)
         with writing(self._path):
-            self._stream.write("".join(map(_line, added)))
+            self._stream.write(self._lines(added))
             self._stream.flush()
         self.rows.extend(added)
 
-    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+    def keep(self, wanted: Callable[[T], bool]) -> None:
         """Drop all rows but the wanted ones, from the file as well."""
         kept = [row for row in self.rows if wanted(row)]
         if len(kept) < len(self.rows):
-            self.replace(kept)
+            self._stream.close()
+            self.rows = kept
+            write_text(self._path, self._lines(kept))
+            self._stream = self._open()
 
-    def replace(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Put other rows in the place of all that are there."""
-        self._stream.close()
-        self.rows = list(rows)
-        write_text(self._path, "".join(map(_line, self.rows)))
-        self._stream = self._open()
+    def _lines(self, rows: Iterable[T]) -> str:
+        return "".join(json.dumps(self.row(one), ensure_ascii=False, allow_nan=False) + "\n" for one in rows)
 
     def close(self) -> None:
         """Close the file."""
@@ -78,5 +98,29 @@ class AppendedFile:
         self.close()
 
 
-def _line(row: dict[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+class AppendedFile(AppendedLines[Row]):
+    """An append-only file of plain rows."""
+
+    def load(self, path: Path) -> list[Row]:  # noqa: D102
+        rows = read_jsonl(path)
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a line is no object")
+        return rows
+
+    def row(self, one: Row) -> Row:  # noqa: D102
+        return one
+
+
+def _drop_cut_line(path: Path) -> None:
+    """Cut off what stands after the last line's end."""
+    with path.open("r+b") as stream:
+        end = stream.seek(0, os.SEEK_END)
+        begin = end
+        while begin > 0:
+            begin = max(begin - _BLOCK, 0)
+            stream.seek(begin)
+            if (place := stream.read(_BLOCK).rfind(b"\n")) >= 0:
+                begin += place + 1
+                break
+        if begin < end:
+            stream.truncate(begin)

@@ -1,7 +1,6 @@
 """Files that are either whole or not there."""
 
 import errno
-import itertools
 import json
 import os
 import shutil
@@ -95,16 +94,6 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     check_regular(path)
     lines = path.read_text(encoding="utf-8", errors="surrogatepass").split("\n")
     return [parse_json(line) for line in lines[:-1] if line]
-
-
-def set_aside(path: Path) -> Path:
-    """Rename what is damaged, so that it is not lost and no longer in the way; its new name ends in `.damaged`."""
-    for number in itertools.count():
-        aside = path.with_name(f"{path.name}{f'.{number}' if number else ''}.damaged")
-        if not aside.exists():
-            path.rename(aside)
-            return aside
-    raise AssertionError
 
 
 @contextmanager

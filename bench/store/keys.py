@@ -24,6 +24,7 @@ NOT_BEHIND_FIGURES = (
     "bench.errors",  # words for failures: a run that fails has no figures
     "bench.progress",  # tells how far the work is
     "bench.registry",  # looks up entry points: the modules that it loads are named to the keys themselves
+    "bench.store.aside",  # renames what is damaged
     "bench.store.files",  # JSON to and from files: the values stay the same
     "bench.store.keys",  # hashes and versions: what it does differently shows in the keys themselves
     "bench.store.leftovers",  # removes what killed processes left

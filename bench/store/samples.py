@@ -6,24 +6,20 @@ keys, and they load as ever. Up to version 2 a continuation has the scores of on
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from bench.errors import MissingError
 from bench.parsing import check_regular, parse_json
 from bench.progress import SILENT, Progress
-from bench.store.appended import AppendedFile
-from bench.store.files import set_aside
+from bench.store.appended import AppendedLines, Row
 
 VERSION = 3
 _READ_VERSIONS = (1, 2, 3)
 
 _OTHER = "other"  # what a line of version 1 is that is neither
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +195,8 @@ def _of_version_1(row: Row, unnumbered: Counter[str]) -> Row:
     return {**row, "kind": _OTHER}
 
 
-class SampleFile(Generic[S]):
-    """The samples of a task, appended to; `samples` are those that were there when it was opened, and those added."""
+class SampleFile(AppendedLines[S]):
+    """The samples of a task, appended to."""
 
     def __init__(self, path: Path, kind: type[S], progress: Progress = SILENT) -> None:
         """Read what an interrupted run left; a damaged file is set aside, and told of, and a new one begun.
@@ -210,40 +206,14 @@ class SampleFile(Generic[S]):
             kind: What its lines are.
             progress: Where to tell.
         """
-        try:
-            found = list(read_samples(path)) if path.exists() else []
-        except MissingError as error:
-            found = []
-            progress.note(f"{error.what}: it is set aside as {set_aside(path).name} and made anew")
-        self.samples: list[S] = [sample for sample in found if isinstance(sample, kind)]
-        self._file = AppendedFile(path)
+        self._kind: type[S] = kind
+        super().__init__(path, progress)
 
-    def append(self, samples: Iterable[S]) -> None:
-        """Append samples in one write, and hand them to the operating system."""
-        added = list(samples)
-        self._file.append(_line(sample) for sample in added)
-        self.samples.extend(added)
+    def load(self, path: Path) -> list[S]:  # noqa: D102
+        return [sample for sample in read_samples(path) if isinstance(sample, self._kind)]
 
-    def keep(self, wanted: Callable[[S], bool]) -> None:
-        """Drop all samples but the wanted ones, from the file as well."""
-        kept = [sample for sample in self.samples if wanted(sample)]
-        if len(kept) < len(self.samples):
-            self._file.replace(_line(sample) for sample in kept)
-            self.samples = kept
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-def _line(sample: Sample | Answer) -> Row:
-    return {"kind": sample.kind, "version": VERSION, **sample.row()}
+    def row(self, one: S) -> Row:  # noqa: D102
+        return {"kind": one.kind, "version": VERSION, **one.row()}
 
 
 _T = TypeVar("_T")

@@ -45,7 +45,7 @@ def sample_and_score(
     """
     with ctx.append(name, Sample) as samples:
         _sample(name, policy, prompts, decoding, samples, ctx)
-        found = samples.samples
+        found = samples.rows
     wanted = {prompt.id for prompt in prompts}
     return [sample for sample in found if sample.prompt_id in wanted]
 
@@ -63,7 +63,7 @@ def _sample(
     from bench.engine.generation import Prompt, generate
 
     count = decoding.num_samples
-    have = Counter(sample.prompt_id for sample in samples.samples)
+    have = Counter(sample.prompt_id for sample in samples.rows)
     samples.keep(lambda sample: have[sample.prompt_id] == count)  # a prompt that was cut off is sampled anew
     by_id = {prompt.id: prompt for prompt in prompts}
     todo = [Prompt(prompt.id, prompt.text, prompt.tokens) for prompt in prompts if have[prompt.id] != count]

@@ -126,7 +126,7 @@ def test_a_damaged_artifact_is_set_aside_and_made_anew(go, tiny_suite, tmp_path,
     assert spy.labels.count("train contrastive") == 1
     (note,) = [note for note in spy.notes if "made anew" in note]
     assert str(artifact) in note
-    assert (tmp_path / "cache" / "artifacts" / f"{artifact.name}.broken").is_dir()
+    assert (tmp_path / "cache" / "artifacts" / f"{artifact.name}.damaged").is_dir()
     assert _figures(again) == _figures(first)
     assert again.result.artifact["hash"] == first.result.artifact["hash"]
     spy = Spy()
@@ -219,7 +219,7 @@ def test_any_change_of_a_kept_folder_is_found(tmp_path_factory, files, data):
     assert not is_kept_or_set_aside(place, spy)
     assert len(spy.notes) == 1
     assert not place.exists()
-    assert place.with_name("key.broken").is_dir()
+    assert place.with_name("key.damaged").is_dir()
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=80)

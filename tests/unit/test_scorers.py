@@ -217,7 +217,7 @@ def test_a_broken_cache_is_put_aside(tmp_path, content):
     path, progress = tmp_path / "s.sqlite3", Notes()
     path.write_bytes(content)
     assert CheckedScorer(Scripted(), path, progress).score(["a"]) == [{"toxicity": 0.01}]
-    assert (tmp_path / "s.sqlite3.broken").read_bytes() == content
+    assert (tmp_path / "s.sqlite3.damaged").read_bytes() == content
     again = Scripted()
     CheckedScorer(again, path).score(["a"])
     assert again.calls == []

@@ -8,9 +8,10 @@ import pytest
 from synthetic import write_run
 
 from bench.errors import MissingError
-from bench.run.damage import is_whole, set_damage_aside
+from bench.run.damage import finished_task, is_whole, set_damage_aside
 from bench.stats.soundness import faults
 from bench.store.appended import AppendedFile
+from bench.store.aside import set_aside
 from bench.store.files import read_json, write_json
 from bench.store.record import Evidence, Phase
 from bench.store.runs import list_runs, load_run
@@ -150,11 +151,53 @@ def test_damaged_samples_are_set_aside_and_begun_anew(root, damage):
     with pytest.raises(MissingError, match=r"rtp\.jsonl is damaged \(line"):
         list(read_samples(path))
     with SampleFile(path, Sample, told) as stream:
-        assert stream.samples == []
+        assert stream.rows == []
         stream.append([Sample("p", 0, "A prompt", " text", None)])
     assert [sample.prompt_id for sample in read_samples(path)] == ["p"]
     assert path.with_name("rtp.jsonl.damaged").read_bytes().count(b"\n") == len(lines) + 1
     assert "set aside as rtp.jsonl.damaged" in told.notes[0]
+
+
+@pytest.mark.parametrize("harm", ["figures", "cut"])
+def test_an_unfinished_run_does_not_build_on_a_damaged_task(root, harm):
+    folder, told = root / "mini-contrastive-s0", Told()
+    (folder / "result.json").unlink()
+    path = folder / "tasks" / "rtp.json"
+    assert finished_task(path, told) is not None
+    if harm == "figures":
+        edit(path, EDITS["evidence"][1])
+    else:
+        path.write_bytes(path.read_bytes()[:100])
+    assert finished_task(path, told) is None
+    assert finished_task(path, told) is None, "it is gone"
+    assert path.with_name("rtp.json.damaged").exists()
+    assert len(told.notes) == 1
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_the_last_damaged_copy_is_kept(tmp_path, is_folder):
+    told = Told()
+    for content in ("first", "second"):
+        path = tmp_path / "key"
+        if is_folder:
+            path.mkdir()
+        (path / "file" if is_folder else path).write_text(content)
+        set_aside(path, f"{path} is damaged (why)", told)
+    aside = tmp_path / "key.damaged"
+    assert (aside / "file" if is_folder else aside).read_text() == "second"
+    assert [one.name for one in tmp_path.iterdir()] == ["key.damaged"]
+    assert told.notes == [f"{tmp_path / 'key'} is damaged (why): it is set aside as key.damaged and made anew"] * 2
+
+
+@pytest.mark.parametrize("cut", [0, 1, 70_000, 140_000])
+@pytest.mark.parametrize("lines", [0, 1, 3])
+def test_a_line_that_was_cut_off_is_dropped_however_long(tmp_path, cut, lines):
+    path = tmp_path / "rows.jsonl"
+    whole = b'{"a": 1}\n' * lines
+    path.write_bytes(whole + b"x" * cut)
+    with AppendedFile(path) as held:
+        assert held.rows == [{"a": 1}] * lines
+    assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("damage", [b"no json\n", b"[1]\n", b"\xff\n"])

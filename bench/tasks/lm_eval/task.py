@@ -86,7 +86,7 @@ class LMEval(Task[LMEvalConfig]):
         results = self._evaluate(policy, ctx, loaded)
         samples = results["samples"][self.name]
         with ctx.append(self.name, Answer) as stream:
-            done = {(answer.doc_hash, answer.filter) for answer in stream.samples}
+            done = {(answer.doc_hash, answer.filter) for answer in stream.rows}
             stream.append(own for own in map(_answer, samples) if (own.doc_hash, own.filter) not in done)
         questions = questions_of(loaded["tasks"][self.name], samples)
         return _figures(self, results["results"][self.name], results["higher_is_better"][self.name], samples, questions)
