@@ -42,7 +42,7 @@ class Size:
     questions: int
 
 
-SIZES = {"smoke": Size(16, 4, 6, 2, 10), "mini": Size(64, 5, 24, 6, 100)}
+SIZES = {"smoke": Size(96, 4, 6, 2, 10), "mini": Size(64, 5, 24, 6, 100)}
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ CASES = [
     ("mini", 1, 1, 0.3, "same seeds", NOTHING),
     ("mini", 3, 3, 0.3, "same seeds", NOTHING),
     ("mini", 3, 3, 0.3, "redrawn", NOTHING),
-    *(("smoke", seeds, seeds, 0.3, "same seeds", (1.0, 0.0, 0.0)) for seeds in (2, 3, 4)),
+    *(("smoke", 2, 2, 0.3, "same seeds", (lost, 0.0, 0.0)) for lost in (0.25, 0.5, 1.0)),
     ("mini", 1, 1, 0.3, "same seeds", (1.0, 0.0, 0.0)),
     *(("mini", 3, 3, 0.3, "same seeds", (lost, 0.0, 0.0)) for lost in (0.25, 0.5, 1.0)),
     ("mini", 3, 3, 0.3, "same seeds", (0.0, 0.1, 0.0)),
