@@ -5,9 +5,9 @@ A run's folder holds `manifest.json` (written first), `samples/<task>.jsonl` (ap
 """
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.store import legacy
 
@@ -169,6 +169,56 @@ class TaskResult(_Part):
     taken: list[dict[str, Any]] = []
 
 
+class _Known(BaseModel):
+    """What readers rely on in a part of the manifest that has other keys too: of its kind where it is there."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+
+
+class _KnownAttribute(_Known):
+    name: str | None = None
+    adjective: str | None = None
+    wanted: Literal["low", "high"] | None = None
+
+
+class _KnownSuite(_Known):
+    name: str | None = None
+    attribute: _KnownAttribute | None = None
+    sets: dict[str, Any] | None = None
+
+
+class _KnownMethod(_Known):
+    name: str | None = None
+    label: str | None = None
+    config: dict[str, Any] | None = None
+    origins: dict[str, Any] | None = None
+
+
+class _KnownScorer(_Known):
+    label: str | None = None
+    threshold: float | None = None
+
+
+class _KnownDecoding(_Known):
+    num_samples: int | None = Field(None, ge=1)
+
+
+def _with(known: type[_Known]) -> AfterValidator:
+    """Check the known keys of a mapping, and keep it as it is."""
+
+    def check(part: dict[str, Any]) -> dict[str, Any]:
+        try:
+            known.model_validate(part)
+        except ValidationError as error:
+            raise ValueError(f"{'.'.join(map(str, error.errors()[0]['loc']))} is of another kind") from None
+        return part
+
+    return AfterValidator(check)
+
+
+_Scorer = Annotated[dict[str, Any], _with(_KnownScorer)]
+
+
 class Manifest(_Part):
     """What was asked for, and every hash of what it was made with; written before any work.
 
@@ -181,15 +231,15 @@ class Manifest(_Part):
     status: Literal["started", "done", "failed"]
     error: str | None = None
     created: str
-    suite: dict[str, Any]
+    suite: Annotated[dict[str, Any], _with(_KnownSuite)]
     suite_hash: str
-    method: dict[str, Any]
+    method: Annotated[dict[str, Any], _with(_KnownMethod)]
     seed: int
     model: dict[str, Any]
     data: list[dict[str, Any]]
-    scorer: dict[str, Any]
-    further: dict[str, dict[str, Any]] = {}
-    decoding: dict[str, Any]
+    scorer: _Scorer
+    further: dict[str, _Scorer] = {}
+    decoding: Annotated[dict[str, Any], _with(_KnownDecoding)]
     engine: dict[str, Any]
     code: dict[str, Any]
     packages: dict[str, str]

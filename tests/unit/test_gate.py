@@ -166,6 +166,20 @@ def test_no_baseline_is_made_of_unfit_runs(runs, make, change, error, said):
         make_baseline([*runs, other], Plan({}))
 
 
+def test_no_baseline_is_made_of_runs_that_have_not_measured_the_same(runs, make, tmp_path):
+    def without(record):
+        record["metrics"] = [one for one in record["metrics"] if one["name"] != "perplexity_median"]
+        record.get("evidence", {}).pop("fluency/perplexity_median", None)
+
+    folder = edit(make(3), tmp_path, without).path
+    task = read_json(folder / "tasks" / "fluency.json")
+    without(task)
+    write_json(folder / "tasks" / "fluency.json", task)
+    for lacking in ([*runs, load_run(folder)], [load_run(folder), *runs]):
+        with pytest.raises(MissingError, match="have not measured the same: fluency/perplexity_median"):
+            make_baseline(lacking, Plan({}))
+
+
 def test_no_baseline_without_a_hash_or_of_other_seeds_twice(runs, make):
     lacking = make(model={"id": "m", "sha256": None})
     with pytest.raises(MissingError, match=r"has no model\.sha256"):

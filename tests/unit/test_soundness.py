@@ -244,3 +244,34 @@ def test_the_check_takes_a_moment(root):
     """One pass over the evidence: no bootstrap is made."""
     run = load_run(root / "mini-none-s0")
     assert json.dumps(faults(run)) == "[]"
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("method", "name", 3),
+        ("method", "label", ["x"]),
+        ("method", "config", "x"),
+        ("method", "origins", 0.5),
+        ("suite", "name", {"x": 1}),
+        ("suite", "attribute", "toxicity"),
+        ("suite", "attribute", {"name": 3}),
+        ("suite", "sets", []),
+        ("scorer", "threshold", "0.5"),
+        ("scorer", "label", {}),
+        ("decoding", "num_samples", 0),
+        ("decoding", "num_samples", 0.5),
+        ("decoding", "num_samples", "x"),
+    ],
+)
+def test_a_part_of_the_manifest_of_another_kind_is_damage_for_every_reader(root, part, key, value):
+    folder = root / "mini-contrastive-s0"
+    edit(folder / "manifest.json", lambda record: record[part].update({key: value}))
+    with pytest.raises(MissingError, match=f"manifest.json is damaged .at '{part}'"):
+        load_run(folder)
+
+
+def test_what_the_manifest_does_not_say_is_no_damage(root):
+    folder = root / "mini-contrastive-s0"
+    edit(folder / "manifest.json", lambda record: [record[part].clear() for part in ("suite", "method", "scorer")])
+    assert load_run(folder).label == "?"
