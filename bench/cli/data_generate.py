@@ -62,10 +62,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.errors import UsageError
     from bench.sets.written.runner import RecipeRunner
 
-    if half not in ("all", "train"):
-        raise UsageError(f"--half {half} is neither 'all' nor 'train'")
-    if label not in ("all", "neutral", "toxic"):
-        raise UsageError(f"--label {label} is none of 'all', 'neutral', 'toxic'")
+    _check_choices(half, label)
     settle_process(offline=offline)
     asked = _recipe(recipe, settings or [], model, endpoint)
     progress = console_progress()
@@ -82,6 +79,15 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
         print_json(report | {"written": str(out / "sets.jsonl")})
     else:
         _print(report, out)
+
+
+def _check_choices(half: str, label: str) -> None:
+    from bench.errors import UsageError
+
+    if half not in ("all", "train"):
+        raise UsageError(f"--half {half} is neither 'all' nor 'train'")
+    if label not in ("all", "neutral", "toxic"):
+        raise UsageError(f"--label {label} is none of 'all', 'neutral', 'toxic'")
 
 
 def _of_kind(every: "list[Sentence]", source: str, half: str, label: str) -> "list[Sentence]":

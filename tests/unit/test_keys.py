@@ -88,6 +88,7 @@ def test_what_is_left_out_is_this_and_no_more():
         "bench.errors",
         "bench.progress",
         "bench.registry",
+        "bench.store.aside",
         "bench.store.files",
         "bench.store.keys",
         "bench.store.leftovers",
