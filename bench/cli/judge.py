@@ -120,8 +120,8 @@ def _print(found: "Tournament", out: Path) -> None:
         (found.first_position_share, "of the verdicts that are no tie went to the answer shown first"),
     ):
         told += [] if part is None else [f"{part:.0%} {what}"]
-    echo("; ".join(told))
+    print_grid(Text("; ".join(told)))
     if found.failed:
         left = f"{found.failed:,} pairs have no verdict and are in no figure; the same command asks about them anew"
-        echo(left)
+        print_grid(Text(left))
     echo(f"written: {out / 'result.json'}")
