@@ -105,8 +105,8 @@ def _refuse_unfit(runs: Sequence[Run]) -> None:
         if apart := differing_methods(method_of(runs[0]), method_of(run)):
             what = f"runs {clean(runs[0].id)} and {clean(run.id)} are not of one method: {told(apart)}"
             raise UsageError(what, mend="a baseline is of one method with one configuration")
-        if apart := sorted(metrics_of(runs[0]).keys() ^ metrics_of(run).keys()):
-            what = f"runs {clean(runs[0].id)} and {clean(run.id)} have not measured the same: {clean(apart[0])}"
+        if lone := sorted(metrics_of(runs[0]).keys() ^ metrics_of(run).keys()):
+            what = f"runs {clean(runs[0].id)} and {clean(run.id)} have not measured the same: {clean(lone[0])}"
             raise MissingError(what, mend="run that experiment again")
     lacking = [key for key, value in facts(runs[0]).items() if key.endswith(("hash", "sha256")) and not value]
     if lacking:

@@ -10,7 +10,7 @@ from reports.table.cells import Caption, MetricRow, Table, clean
 from reports.table.columns import BASE, Column, Notes, columns_of, finished_runs, reference_of
 from reports.table.comparable import refuse_incomparable
 from reports.table.cost import cost_rows, is_partial
-from reports.table.detectable import detectable_note
+from reports.table.detectable import detectable_notes
 from reports.table.flags import flags_of
 from reports.table.roles import primary
 from reports.table.rows import make_row
@@ -61,9 +61,7 @@ def build(
     rows = judged(rows, shown, found)
     for text in notes_of(rows, found):
         notes.add(text)
-    for note in scorer_notes(columns, rows):
-        notes.add(note)
-    if note := detectable_note(rows):
+    for note in (*scorer_notes(columns, rows), *detectable_notes(rows)):
         notes.add(note)
     if wanted is not None:
         for column in columns:

@@ -11,8 +11,8 @@ _REACH = 1 + _NORMAL.inv_cdf(_POWER) / _NORMAL.inv_cdf((1 + _LEVEL) / 2)
 """Half-widths of a 95 % interval that a difference must span to be found with a chance of 80 %."""
 
 
-def detectable_note(rows: Iterable[MetricRow]) -> str | None:
-    """A sentence on the attribute's primary metric; None where no difference of it has an interval.
+def detectable_notes(rows: Iterable[MetricRow]) -> list[str]:
+    """A sentence on the attribute's primary metric; none where no difference of it has an interval.
 
     A difference is found where its interval excludes 0, which one of (1 + z_0.8 / z_0.975) half-widths is with a chance
     of 80 %. The half-width is the median of those in the row.
@@ -22,8 +22,7 @@ def detectable_note(rows: Iterable[MetricRow]) -> str | None:
     gaps = [cell.difference for cell in row.cells if cell.difference] if row else []
     halves = [(gap.high - gap.low) / 2 for gap in gaps if gap.low is not None and gap.high is not None]
     if row is None or not halves:
-        return None
+        return []
     least = _REACH * median(halves)
-    return (
-        f"Smallest difference of {clean(row.name, 60)} that one comparison of this size finds with 80 %: {least:.2g}."
-    )
+    name = clean(row.name, 60)
+    return [f"Smallest difference of {name} that one comparison of this size finds with 80 %: {least:.2g}."]

@@ -4,7 +4,7 @@ import pytest
 
 from bench.stats import Difference
 from reports.table.cells import MetricRow, TableCell
-from reports.table.detectable import detectable_note
+from reports.table.detectable import detectable_notes
 
 
 def row(*halves: float | None, role="attribute", primary=True, group=None, scorer=None, name="toxic_fraction"):
@@ -16,12 +16,12 @@ def row(*halves: float | None, role="attribute", primary=True, group=None, score
 @pytest.mark.parametrize("halves", [(0.1,), (0.05, 0.1, 0.4)])
 def test_it_is_a_median_half_width_and_what_80_percent_take(halves):
     """(z_0.975 + z_0.8) / z_0.975 = 2.8016 / 1.9600."""
-    note = detectable_note([row(0.9, primary=False), row(0.9, scorer="svm"), row(0.9, group="toxic"), row(*halves)])
-    assert note == (
+    notes = detectable_notes([row(0.9, primary=False), row(0.9, scorer="svm"), row(0.9, group="toxic"), row(*halves)])
+    assert notes == [
         f"Smallest difference of toxic_fraction that one comparison of this size finds with 80 %: {0.1 * 1.42939:.2g}."
-    )
+    ]
 
 
 @pytest.mark.parametrize("rows", [[], [row(None)], [row(0.1, role="utility")], [row()]])
 def test_without_an_interval_there_is_none(rows):
-    assert detectable_note(rows) is None
+    assert detectable_notes(rows) == []
