@@ -71,7 +71,7 @@ class Environment:
         Raises:
             MissingError: something is not available.
         """
-        _ = self.scorer, self.further, self.model, self.data
+        _ = self.model, self.scorer, self.further, self.data
 
     @cached_property
     def model(self) -> Resolved:
