@@ -14,7 +14,7 @@ from reports.compare.comparison import Change, ComparedPrompt, ComparedPrompts, 
 from reports.gate.wording import ARROWS, change, figure
 from reports.table.cells import clean
 from reports.table.forms.markdown import escape
-from reports.table.sheet import CLAIMS, DAGGER, DASH, DOUBLE_DAGGER
+from reports.table.sheet import CLAIMS, DAGGER, DASH, DOUBLE_DAGGER, cut
 from reports.table.terminal import print_drawn
 
 _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
@@ -86,7 +86,7 @@ def _side(side: Side) -> str:
 
 def _label(key: str, higher: bool | None, width: int) -> str:
     mark = ARROWS[higher]
-    return f"{key.replace('/', ' ').replace('_', ' ')[: width - len(mark)]}{mark}".ljust(width)
+    return cut(key.replace("/", " ").replace("_", " "), mark, width).ljust(width)
 
 
 def _difference(one: Change) -> str:

@@ -14,6 +14,7 @@ from reports.gate.decision import CheckOutcome, Decision
 from reports.gate.wording import ARROWS, RULE, by_task, change, figure, heading, headline, sources
 from reports.gate.writing import is_blind
 from reports.table.cells import clean
+from reports.table.sheet import cut
 from reports.table.terminal import print_drawn
 
 _STYLES = {"passed": "green", "failed": "bold red", "inconclusive": "bold yellow", "invalid": "bold red"}
@@ -21,13 +22,6 @@ _SHORT = {"passed": "ok", "failed": "FAIL", "inconclusive": "??", "invalid": "MI
 _LABEL = 28
 """Characters of a metric's name with its marks."""
 _HEAD = f"{'':<5}{'':<28}{'baseline':>8}{'run':>9}{'worse by':>10}{'at most':>9}{'limit':>9}"
-
-
-def _cut(label: str, mark: str) -> str:
-    """A metric's name and its mark, as long as the column is wide; whose scorer's it is stays."""
-    name, at, scorer = label.partition("@")
-    tail = f"{at}{scorer}{mark}"
-    return f"{name[: max(0, _LABEL - len(tail))]}{tail}"[-_LABEL:]
 
 
 def print_outcome(outcome: CheckOutcome, file: TextIO | None = None) -> None:
@@ -52,7 +46,7 @@ def _baseline(baseline: Baseline, path: Path, notes: Sequence[str]) -> Iterator[
             mark = f"{'*' if one.key == baseline.primary else ''}{ARROWS[one.higher_is_better]}"
             label = clean(one.key.rpartition("/")[2], 60).replace("_", " ")
             margins = [change(value, relative=one.relative, sign=False) for value in (one.tolerance, one.limit)]
-            row = f"{'':<5}{_cut(label, mark):<28}{figure(one.value):>8}{margins[0]:>11}{margins[1]:>9}"
+            row = f"{'':<5}{cut(label, mark, _LABEL):<28}{figure(one.value):>8}{margins[0]:>11}{margins[1]:>9}"
             remark = f"  {one.unjudged}" if one.unjudged else "  cannot be seen" if is_blind(one) else ""
             yield Text(f"{row}{remark}", style="dim" if remark else "")
     yield Text()
@@ -95,7 +89,7 @@ def _decision(one: Decision) -> Iterator[Text]:
         f"{change(one.limit, relative=one.relative, sign=False):>9}",
     ]
     text = Text(f"{_SHORT[one.status]:<5}", style=_STYLES.get(one.status, "dim"))
-    text.append(_cut(label, mark).ljust(_LABEL), style="")
+    text.append(cut(label, mark, _LABEL).ljust(_LABEL), style="")
     text.append("".join(cells), style="" if one.status in ("passed", "unjudged") else _STYLES[one.status])
     yield text
     if one.status == "failed":

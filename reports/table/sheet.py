@@ -224,6 +224,13 @@ def rank_text(cell: TableCell) -> str:
     return f"{low if low == high else f'{low}{DASH}{high}'} of {cell.n_ranked}"
 
 
+def cut(name: str, mark: str, width: int) -> str:
+    """A metric's name and its mark within a width; whose scorer's it is (`name@scorer`) stays."""
+    own, at, scorer = name.partition("@")
+    tail = f"{at}{scorer}{mark}"
+    return f"{own[: max(0, width - len(tail))]}{tail}"[-width:]
+
+
 def ordinal(number: int) -> str:
     """`1st`, `2nd`, `11th`."""
     last = number % 10 if number // 10 % 10 != 1 else 0

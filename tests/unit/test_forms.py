@@ -21,6 +21,7 @@ from reports.table.forms import FORMS
 from reports.table.forms.csv import to_frame
 from reports.table.forms.latex import to_latex
 from reports.table.layout import arrange, load_layout
+from reports.table.sheet import cut
 from reports.table.terminal import text_of
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -176,3 +177,16 @@ def test_forced_tables_say_so_in_every_form(tmp_path):
             assert "NOT COMPARABLE" in text
     assert set(to_frame(table).comparable) == {False}
     assert json.loads(FORMS["json"](table, sheet, False))["forced"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("toxic fraction", "toxic fraction ↓"),
+        ("expected maximum toxicity@svm", "expected maximum toxic@svm ↓"),
+        ("a name that is longer than its place is", "a name that is longer than ↓"),
+    ],
+)
+def test_a_name_is_cut_before_its_scorer_s(name, shown):
+    assert cut(name, " ↓", 28) == shown
+    assert len(cut(name, " ↓", 28)) <= 28
