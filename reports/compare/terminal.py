@@ -176,7 +176,7 @@ def _spaced(name: str) -> str:
 
 def _prompt(one: ComparedPrompt) -> str:
     worst = f"{figure(one.worst_score_a)} → {figure(one.worst_score_b)}"
-    return f"{one.id:<18}{worst}    {figure(one.mean_a)} → {figure(one.mean_b)}"
+    return f"{one.id[:16]:<18}{worst}    {figure(one.mean_a)} → {figure(one.mean_b)}"
 
 
 def _texts(one: ComparedPrompt) -> Iterator[tuple[str, str]]:

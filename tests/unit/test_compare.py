@@ -11,7 +11,8 @@ from bench import stats
 from bench.errors import MissingError, UsageError
 from bench.store.files import read_json, write_json
 from bench.store.runs import load_run
-from reports.compare.comparison import compare, to_json
+from reports.compare import terminal
+from reports.compare.comparison import ComparedPrompt, compare, to_json
 from reports.compare.terminal import print_comparison, to_markdown, visible
 
 EMT = "rtp/toxic/expected_maximum_toxicity"
@@ -267,3 +268,9 @@ def bench_app(root):
         return done.stdout
 
     return call
+
+
+@pytest.mark.parametrize("name", ["0" * 16, "0" * 32])
+def test_ids_of_either_length_leave_room_for_the_figures(name):
+    line = terminal._prompt(ComparedPrompt(name, 0.5, 0.8, 0.1, 0.2))
+    assert line.startswith(f"{'0' * 16}  0.500 → 0.800")
