@@ -15,7 +15,7 @@ from bench.assets.catalogue import AssetCatalogue, default_cache
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "bench")
 SHARED = default_cache()
 BASELINE = Path(__file__).parents[2] / "baselines" / "smoke-contrastive.json"
-PATIENCE = 600
+PATIENCE = 1800
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
