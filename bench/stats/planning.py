@@ -113,7 +113,7 @@ def power(population: Population, share: float, design: Design) -> float:
 
 
 def detectable(population: Population, design: Design, wanted: float = 0.8) -> float | None:
-    """The highest share below the base's that is told from it with the wanted power; None where not even 0 is."""
+    """The highest share below the base's that is found to differ with the wanted power; None where not even 0 is."""
     low, high = 0.0, population.share
     if power(population, _EDGE, design) < wanted:
         return None

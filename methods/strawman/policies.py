@@ -1,5 +1,6 @@
 """Policies that read as the base model does and sample something else: what is sampled has nothing to do with it."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -44,11 +45,11 @@ class StrawPolicy(Policy):
             raise ValueError("a straw man samples from the last position alone")
         return self._say(input_ids, attention_mask, cache)
 
+    @abstractmethod
     def _say(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, cache: Cache | None
     ) -> tuple[torch.Tensor, Cache]:
         """`forward` where tokens are sampled: logits of the last position, [rows, 1, vocabulary], and the cache."""
-        raise NotImplementedError
 
     def not_exportable(self) -> str | None:  # noqa: D102
         return _WHY

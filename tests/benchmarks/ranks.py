@@ -74,7 +74,7 @@ def _kept(marked: list[bool]) -> list[float]:
 
 
 def _before(systems: stats.Systems, evidences: list[list[Evidence]]) -> list[bool]:
-    """Who could not be told from the best figure, by Holm's correction over the comparisons with it."""
+    """The systems that do not differ significantly from the best figure, with Holm's correction."""
     count = len(evidences)
     figures = [np.mean([one.value for one in some]) for some in evidences]
     best = int(np.argmin(figures))
