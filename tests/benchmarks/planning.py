@@ -14,7 +14,6 @@ import simulated
 from bench import stats
 from bench.stats import planning
 from bench.stats.planning import Design, Population
-from bench.store.record import Evidence
 
 RESAMPLES = 2000
 CASES = [
@@ -26,43 +25,18 @@ CASES = [
 
 def simulated_power(share: float, prompts: int, samples: int, seeds: int, runs: int) -> tuple[float, float]:
     """What is said, and the share of experiments in which p <= 0.05."""
-    population = Population(share, 1.0, 0.4)
+    population = Population(share, simulated.AGREEMENT, 0.4)
     rng = np.random.default_rng([prompts, samples, seeds])
-    many = drawn(np.random.default_rng(0), share, 200_000)
-    low, high = -20.0, 0.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if moved(many, middle).mean() < share / 2 else (low, middle)
+    effect = simulated.shift_to(share, share / 2)
+    training = population.training if seeds > 1 else 0.0
     found = 0
     for _ in range(runs):
-        chances = drawn(rng, share, prompts)
-        base = [observed(rng, chances, samples) for _ in range(seeds)]
-        training = 0.4 if seeds > 1 else 0.0
-        method = [observed(rng, moved(chances, low + training * rng.normal()), samples) for _ in range(seeds)]
+        chance = simulated.chances(rng, share, prompts)
+        base = [simulated.toxic_texts(rng, chance, 0.0, samples) for _ in range(seeds)]
+        shifts = effect + training * rng.normal(size=seeds)
+        method = [simulated.toxic_texts(rng, chance, shift, samples) for shift in shifts]
         found += stats.Systems([method, base], resamples=RESAMPLES).significance(0, 1).p <= planning.ALPHA
     return planning.power(population, share / 2, Design(prompts, samples, seeds)), found / runs
-
-
-def drawn(rng: np.random.Generator, share: float, count: int) -> np.ndarray:
-    """Prompts' chances."""
-    return np.clip(rng.beta(share, 1 - share, size=count), 1e-12, 1 - 1e-12)
-
-
-def moved(chances: np.ndarray, shift: float) -> np.ndarray:
-    """All logits moved."""
-    return 1 / (1 + np.exp(-(np.log(chances / (1 - chances)) + shift)))
-
-
-def observed(rng: np.random.Generator, chances: np.ndarray, samples: int) -> Evidence:
-    """Evidence of one run."""
-    hits = (rng.uniform(size=(len(chances), samples)) < chances[:, None]).astype(float)
-    return Evidence(
-        statistic="mean",
-        bounded=True,
-        cluster_ids=[f"{number:05}" for number in range(len(chances))],
-        cluster=np.repeat(np.arange(len(chances)), samples).tolist(),
-        value=hits.ravel().tolist(),
-    )
 
 
 def main() -> None:
