@@ -8,23 +8,30 @@ Searle, Casella & McCulloch 1992, chapter 4; Miller 2024, arXiv 2411.00640)
 
     V_prompts / n + V_samples / (n k S) + V_training / S
 
-with Satterthwaite's (1946) degrees of freedom. Power is that of Student's t at these.
+With one seed, power is that of Student's t over prompts. With several it is that of the tests of a table, which know
+the variance between trainings from a few seeds only: those of all methods, moderated as in `bench.stats.training`. It is
+averaged over what the seeds may happen to show.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 
 from bench.stats.estimate import Array, observations, present
-from bench.stats.spread import student_quantile, student_tail
+from bench.stats.spread import Component, exceeded, student_quantile, student_tail
+from bench.stats.training import Seeds, borrowed
 from bench.store.record import Evidence
 
 ALPHA = 0.05
 """Two-sided level of the tests that a table makes."""
+_NORMAL = NormalDist()
 _DRAWS = 4000
+_TABLES = 16
+"""What the seeds of so many tables may happen to show is averaged over."""
 _EDGE = 1e-12
 _MOST = 100_000
 _FEWEST = 2
@@ -71,23 +78,20 @@ class Parts:
 
     Attributes:
         prompts: V_prompts.
-        samples: V_samples.
+        samples: V_samples, of both systems.
+        method: The method's part of V_samples.
         training: V_training.
     """
 
     prompts: float
     samples: float
+    method: float
     training: float
 
-    def error(self, design: Design) -> tuple[float, float]:
-        """Standard error of the difference, and its degrees of freedom."""
+    def over_prompts(self, design: Design) -> float:
+        """The variance of the difference but for what trainings add."""
         count = design.prompts
-        over_prompts = self.prompts / count + self.samples / (count * design.samples * design.seeds)
-        over_seeds = self.training / design.seeds if design.seeds > 1 else 0.0
-        total = over_prompts + over_seeds
-        free = max(1, design.methods * (design.seeds - 1))
-        spread = over_prompts**2 / (count - 1) + over_seeds**2 / free
-        return math.sqrt(total), max(1.0, total**2 / spread) if spread else count - 1.0
+        return self.prompts / count + self.samples / (count * design.samples * design.seeds)
 
 
 def parts(population: Population, share: float) -> Parts:
@@ -95,8 +99,8 @@ def parts(population: Population, share: float) -> Parts:
     base = _chances(population.share, population.agreement)
     moved = _moved(base, share)
     slope = float(np.mean(moved * (1 - moved)))
-    within = float(np.mean(base * (1 - base))) + slope
-    return Parts(float(np.var(moved - base)), within, (slope * population.training) ** 2)
+    within = float(np.mean(base * (1 - base)))
+    return Parts(float(np.var(moved - base)), within + slope, slope, (slope * population.training) ** 2)
 
 
 def power(population: Population, share: float, design: Design) -> float:
@@ -104,12 +108,55 @@ def power(population: Population, share: float, design: Design) -> float:
 
     With one seed it is the chance to find that this training differs: nothing is known of another.
     """
-    error, free = parts(population, share).error(design)
-    if not error:
-        return float(share != population.share)
-    critical = student_quantile(1 - ALPHA / 2 / design.methods, free)
-    distance = critical - abs(share - population.share) / error
-    return student_tail(distance, free) if distance >= 0 else 1 - student_tail(-distance, free)
+    split = parts(population, share)
+    over_prompts = split.over_prompts(design)
+    distance = abs(share - population.share)
+    if not over_prompts:
+        return float(distance > 0)
+    if design.seeds == 1:
+        return _of_one_training(distance / math.sqrt(over_prompts), design)
+    error = math.sqrt(over_prompts + split.training / design.seeds)
+    # The tests exchange prompts between the systems, so that a difference is part of its own yardstick.
+    yardstick = over_prompts + distance**2 / design.prompts
+    needed = (exceeded(yardstick, [one], ALPHA / 2 / design.methods) for one in _seen(split, population, share, design))
+    return float(np.mean([_NORMAL.cdf((distance - one) / error) for one in needed]))
+
+
+def _of_one_training(distance: float, design: Design) -> float:
+    """The power of Student's t over prompts; the distance is in standard errors."""
+    free = design.prompts - 1
+    short = student_quantile(1 - ALPHA / 2 / design.methods, free) - distance
+    return student_tail(short, free) if short >= 0 else 1 - student_tail(-short, free)
+
+
+def _seen(split: Parts, population: Population, share: float, design: Design) -> list[Component]:
+    """What trainings add to the variance, as tables may see it from their seeds.
+
+    A table takes trainings to vary alike in the logit of the share (of half a prompt more on either side), and sets
+    their variance at the middle of the two.
+    """
+    middle = (share + population.share) / 2
+    inner = (share * design.prompts + 0.5) / (design.prompts + 1)
+    factor = (middle * (1 - middle) / (inner * (1 - inner))) ** 2 / design.seeds
+    noise = split.method / (design.prompts * design.samples)
+    return [
+        Component(shown * (split.training + noise) * factor, noise * factor, degrees)
+        for shown, degrees in _moderated(design.methods, design.seeds)
+    ]
+
+
+@lru_cache(maxsize=64)
+def _moderated(methods: int, seeds: int) -> list[tuple[float, float]]:
+    """Of some tables: the variance between trainings that is taken for the first method, of a true one of 1.
+
+    Each with its degrees of freedom, sorted by the variance.
+    """
+    rng = np.random.default_rng([methods, seeds])
+    drawn = rng.chisquare(seeds - 1, size=(_TABLES, methods)) / (seeds - 1)
+    # The first method's chi-squared goes through its quantiles, so that few tables are enough.
+    drawn[:, 0] = np.quantile(rng.chisquare(seeds - 1, size=_DRAWS) / (seeds - 1), (np.arange(_TABLES) + 0.5) / _TABLES)
+    found = (borrowed([Seeds(0.0, float(one), 0.0, seeds) for one in table])[0] for table in drawn)
+    return sorted((one.crude * seeds, one.degrees) for one in found)
 
 
 def detectable(population: Population, design: Design, wanted: float = 0.8) -> float | None:
@@ -117,7 +164,7 @@ def detectable(population: Population, design: Design, wanted: float = 0.8) -> f
     low, high = 0.0, population.share
     if power(population, _EDGE, design) < wanted:
         return None
-    for _ in range(40):
+    for _ in range(20):
         middle = (low + high) / 2
         low, high = (middle, high) if power(population, max(middle, _EDGE), design) >= wanted else (low, middle)
     return low

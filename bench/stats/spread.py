@@ -89,7 +89,7 @@ def stretched(
     """
     normal = _NORMAL.inv_cdf((1 + level) / 2)
     factor = student_quantile((1 + level) / 2, n_clusters - 1) / normal * math.sqrt(n_clusters / (n_clusters - 1))
-    added = _exceeded(prompts, seeds, (1 - level) / 2) ** 2 - normal**2 * prompts if _any(seeds) else 0.0
+    added = exceeded(prompts, seeds, (1 - level) / 2) ** 2 - normal**2 * prompts if _any(seeds) else 0.0
     low, high = (
         math.sqrt((factor * max(0.0, arm)) ** 2 + max(0.0, added)) for arm in (figure - ends[0], ends[1] - figure)
     )
@@ -139,8 +139,8 @@ def _upper(z: Array) -> Array:
     return np.array([math.erfc(one / math.sqrt(2)) / 2 for one in z])
 
 
-def _exceeded(prompts: float, seeds: Sequence[Component], surprise: float) -> float:
-    """The distance whose `tail` is `surprise`, by bisection."""
+def exceeded(prompts: float, seeds: Sequence[Component], surprise: float) -> float:
+    """The distance whose `tail` is `surprise`, by bisection; arguments as for `tail`."""
     low, high = 0.0, math.sqrt(prompts) + math.sqrt(sum(one.crude for one in seeds))
     while tail(high, prompts, seeds) > surprise:
         low, high = high, 2 * high

@@ -47,7 +47,7 @@ def test_the_power_is_that_of_simulated_experiments(target, count, seeds):
         chances = prompts(rng, POPULATION, count)
         base = [evidence(rng, chances, 5) for _ in range(seeds)]
         method = [evidence(rng, shifted(chances, low + training * rng.normal()), 5) for _ in range(seeds)]
-        found += stats.Systems([method, base], resamples=600).significance(0, 1).p <= 0.05
+        found += stats.Systems([method, base], trained=[True, False], resamples=600).significance(0, 1).p <= 0.05
     said = planning.power(POPULATION, target, Design(count, 5, seeds))
     assert abs(found / runs - said) < 0.15
 
