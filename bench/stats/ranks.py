@@ -1,11 +1,15 @@
-"""Which ranks a system may have: simultaneous confidence sets from all pairs of a row.
+"""Which ranks a system may have, and which may be the best: simultaneous confidence sets from all pairs of a row.
 
-Every two systems are compared, and the error that any two are told apart in the wrong order is kept over all pairs
-together by the step-down method of the largest statistic (Romano & Wolf 2005): each pair's difference over its standard
-error is set against the largest that chance makes of all pairs that are still open. A system's rank is then at least
-one more than how many are clearly better, and at most as many as are not clearly worse; these sets hold the ranks of
-all systems at once (Mogstad, Romano, Shaikh & Wilhelm 2024). Where 1 is in a set, the system may be the best: that is
-Hsu's (1984) comparison with the best, for all of them at once.
+Ranks: every two systems are compared, and the error that any two are told apart in the wrong order is kept over all
+pairs together by the step-down method of the largest statistic (Romano & Wolf 2005): each pair's difference over its
+standard error is set against the largest that chance makes of all pairs that are still open. A system's rank is then at
+least one more than how many are clearly better, and at most as many as are not clearly worse; these sets hold the ranks
+of all systems at once (Mogstad, Romano, Shaikh & Wilhelm 2024).
+
+The best: who may be it asks for less than all ranks, so each system is compared with the others alone, in the one
+direction that speaks against it (Hsu 1984, "Constrained simultaneous confidence intervals for multiple comparisons with
+the best"). A system is out where another is better by more than the largest that chance makes of all others; the best
+one is then kept with the level.
 """
 
 import math
@@ -36,16 +40,13 @@ class Ranks:
         low: One more than how many systems are clearly better.
         high: How many are not clearly worse, itself among them.
         of: How many systems were compared.
+        may_be_best: Whether no other is better than it by more than chance makes, by the comparison with the best.
     """
 
     low: int
     high: int
     of: int
-
-    @property
-    def may_be_best(self) -> bool:
-        """Whether no system is clearly better."""
-        return self.low == 1
+    may_be_best: bool
 
     @property
     def is_best(self) -> bool:
@@ -56,7 +57,9 @@ class Ranks:
 def ranks_of(
     figures: Array, errors: Array, parts: Parts, *, higher_is_better: bool, level: float, seed: int
 ) -> list[Ranks]:
-    """The sets of ranks that hold all true ranks at once with probability `level`.
+    """The sets of ranks that hold all true ranks at once with probability `level`, and who may be the best.
+
+    That those who may be it hold the best has the same probability, by itself.
 
     Args:
         figures: The systems' figures [systems].
@@ -67,20 +70,52 @@ def ranks_of(
         seed: Of the draws of trainings.
     """
     count = len(figures)
-    apart = told_apart(figures, errors, parts, level=level, seed=seed)
-    is_better = figures[:, None] > figures if higher_is_better else figures[:, None] < figures
-    beats = apart & is_better
-    return [Ranks(1 + int(beats[:, n].sum()), count - int(beats[n].sum()), count) for n in range(count)]
+    own = np.array([math.sqrt(parts(n, n)[0].variance) for n in range(count)])
+    drawn = errors + np.random.default_rng([seed, 3]).standard_normal(errors.shape) * own
+    better = figures if higher_is_better else -figures
+    beats = told_apart(figures, errors, drawn, parts, level) & (better[:, None] > better)
+    candidates = may_be_best(better, errors, drawn if higher_is_better else -drawn, parts, level)
+    return [
+        Ranks(1 + int(beats[:, n].sum()), count - int(beats[n].sum()), count, bool(candidates[n])) for n in range(count)
+    ]
 
 
-def told_apart(figures: Array, errors: Array, parts: Parts, *, level: float, seed: int) -> NDArray[np.bool_]:
-    """Which two systems differ, all pairs being judged together [systems, systems]; arguments as for `ranks_of`."""
+def may_be_best(better: Array, errors: Array, drawn: Array, parts: Parts, level: float) -> NDArray[np.bool_]:
+    """Which systems no other is clearly better than [systems].
+
+    Args:
+        better: The systems' figures, larger being better.
+        errors: As for `ranks_of`.
+        drawn: The same with what trainings add, larger being better.
+        parts: As for `ranks_of`.
+        level: The confidence that the best is among them.
+    """
+    count = len(better)
+    candidates = np.ones(count, dtype=bool)
+    for n in range(count):
+        others = np.delete(np.arange(count), n)
+        itself = np.full_like(others, n)
+        spread = np.sqrt(_squares(drawn, others, itself))
+        scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+        critical = float(np.quantile(((drawn[:, others] - drawn[:, [n]]) * scale).max(axis=1), level))
+        critical = max(0.0, critical) * (1 + _CLOSE)
+        prompts = _squares(errors, others, itself)
+        for place in np.flatnonzero((better[others] - better[n] > critical * np.sqrt(prompts)) & (prompts > 0)):
+            gap = float(better[others[place]] - better[n])
+            if shrunk(gap, prompts[place], parts(int(others[place]), n)) > critical * math.sqrt(prompts[place]):
+                candidates[n] = False
+                break
+    return candidates
+
+
+def told_apart(figures: Array, errors: Array, drawn: Array, parts: Parts, level: float) -> NDArray[np.bool_]:
+    """Which two systems differ, all pairs being judged together [systems, systems].
+
+    Arguments as for `ranks_of`; `drawn` are the errors with what trainings add.
+    """
     count = len(figures)
     first, second = (np.array(places, dtype=np.int64) for places in zip(*combinations(range(count), 2), strict=True))
-    own = np.array([math.sqrt(parts(n, n)[0].variance) for n in range(count)])
-    trainings = np.random.default_rng([seed, 3]).standard_normal(errors.shape) * own
     prompts = _squares(errors, first, second)
-    drawn = errors + trainings
     spread = np.sqrt(_squares(drawn, first, second))
     distance = np.abs(figures[first] - figures[second])
     observed = np.divide(distance, np.sqrt(prompts), out=np.zeros_like(distance), where=prompts > 0)

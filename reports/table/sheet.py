@@ -283,7 +283,8 @@ def ranks_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> I
         return
     shown = "rank" in show and any(row.primary and cell.n_ranked for row in rows for cell in row.cells)
     together = "all pairs of the row together, 95 %"
-    yield f"* best: clearly better than every other; {MAYBE} may be best: none is clearly better ({together})"
+    yield f"* best: clearly better than every other ({together})"
+    yield f"{MAYBE} may be best: none is clearly better (compared with the best, 95 %)"
     if shown:
         yield f"1st{DASH}2nd of {max(cell.n_ranked or 0 for cell in cells)}: the ranks that it may have ({together})"
     if single := [system.label for system in table.systems if system.is_one_training]:

@@ -50,6 +50,32 @@ def test_step_down_finds_what_one_step_does_not():
     assert ranks([0, near, 1000, 2000], errors) == [(4, 4), (3, 3), (2, 2), (1, 1)]
 
 
+def test_who_may_be_best_is_asked_in_one_direction_and_not_of_all_pairs():
+    errors = np.random.default_rng(7).normal(size=(20_000, 20))
+    gap = 3.1 * np.sqrt(2)  # beyond what 19 comparisons with one ask for, and not beyond what 190 pairs do
+    found = ranks_of(np.array([0, gap, *18 * [gap]]), errors, nothing, higher_is_better=True, level=0.95, seed=0)
+    assert [(one.low, one.high) for one in found] == 20 * [(1, 20)]
+    assert [one.may_be_best for one in found] == [False, *19 * [True]]
+    turned = ranks_of(np.array([0, gap, *18 * [gap]]), errors, nothing, higher_is_better=False, level=0.95, seed=0)
+    assert [one.may_be_best for one in turned] == [True, *19 * [False]]
+
+
+@pytest.mark.parametrize("training", [0.0, 0.7])
+def test_the_best_may_be_best_in_19_of_20_tables(training):
+    """Eight systems that are equal: each is kept that often, which is the hardest case there is."""
+    rng = np.random.default_rng(8)
+    errors = rng.normal(size=(2000, 8))
+    spread = np.sqrt(1 + training**2)
+    known = [Component(training**2, 0.0, 14)]
+    kept = [
+        ranks_of(
+            spread * rng.normal(size=8), errors, lambda *_: 2 * known, higher_is_better=True, level=0.95, seed=one
+        )[0].may_be_best
+        for one in range(300)
+    ]
+    assert np.mean(kept) >= 0.93
+
+
 def test_what_trainings_add_joins_ranks():
     errors = np.random.default_rng(4).normal(size=(4000, 2))
     assert ranks([0, 6], errors) == [(2, 2), (1, 1)]
