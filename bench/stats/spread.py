@@ -80,19 +80,27 @@ def widened(
 
 
 def stretched(
-    figure: float, ends: tuple[float, float], prompts: float, n_clusters: int, seeds: Sequence[Component], level: float
+    figure: float,
+    ends: tuple[float, float],
+    prompts: float,
+    n_clusters: int,
+    seeds: Sequence[Component],
+    level: float,
+    *,
+    unseen: float = 0.0,
 ) -> tuple[float, float]:
     """A percentile interval of a difference made as wide as few clusters and the seeds ask for.
 
-    Arguments as for `widened`. Each arm is widened by t / z sqrt(n / (n - 1)) for few clusters; its square then grows
+    Arguments as for `widened`. A rare event may have been seen on hardly any cluster; so one more cluster counts, with a
+    difference of `unseen` either way (in the way of Agresti & Min 2005, who add half an observation to each cell of
+    matched proportions). Each arm is widened by t / z sqrt(n / (n - 1)) for few clusters; its square then grows
     by what the seeds add to that of the distance that chance exceeds with probability 1 - level (`tail`).
     """
     normal = _NORMAL.inv_cdf((1 + level) / 2)
     factor = student_quantile((1 + level) / 2, n_clusters - 1) / normal * math.sqrt(n_clusters / (n_clusters - 1))
     added = exceeded(prompts, seeds, (1 - level) / 2) ** 2 - normal**2 * prompts if _any(seeds) else 0.0
-    low, high = (
-        math.sqrt((factor * max(0.0, arm)) ** 2 + max(0.0, added)) for arm in (figure - ends[0], ends[1] - figure)
-    )
+    added = max(0.0, added) + (normal * unseen / n_clusters) ** 2
+    low, high = (math.sqrt((factor * max(0.0, arm)) ** 2 + added) for arm in (figure - ends[0], ends[1] - figure))
     return figure - low, figure + high
 
 

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,8 @@ from bench.store.record import Evidence
 
 _FEWEST = 2
 """Clusters below which nothing can be said of their spread."""
+_UNSEEN = 0.5
+"""The difference of a prompt that was not seen: halfway to the furthest that one of two shares can be."""
 _SAME = 1e-12
 _HALF = 0.5
 """Resamples closer to each other than this differ by rounding alone."""
@@ -110,7 +113,8 @@ class Systems:
             if shares and agree:
                 ends = _exact(gap.figure, len(clusters), (-1.0, 1.0), self._level)
             else:
-                ends = self._ends(gap, len(clusters), seeds, (-1.0, 1.0) if shares else None, widen=stretched)
+                support, unseen = ((-1.0, 1.0), _UNSEEN) if shares else (None, 0.0)
+                ends = self._ends(gap, len(clusters), seeds, support, widen=partial(stretched, unseen=unseen))
         if relative:
             ends = ends and Interval(math.expm1(ends.low), math.expm1(ends.high))
         value = math.expm1(gap.figure) if relative else gap.figure

@@ -47,6 +47,7 @@ def test_intervals_of_rare_shares_hold_the_truth(simulation, case):
     tails = found["rare_coverage"](found["Rare"](*case), 150)
     assert tails.above <= 0.06
     assert tails.below <= 0.04
+    assert tails.difference >= 0.91  # a percentile interval of it holds 83 % in the first case
 
 
 @pytest.mark.parametrize(("curve", "seeds"), [("nothing", 1), ("nothing", 3), ("strong", 1), ("five alike", 1)])
@@ -87,6 +88,9 @@ def test_ranks_hold_the_true_ones_and_the_worse_are_told(simulation):
     assert far <= 0.1
     assert near <= 0.4
     assert ranked("equal", 64, 5, 1, 0.0, 20)[0] >= 0.85
+    kept, _, far = ranked("graded", 64, 5, 3, 0.4, 20)[2:5]
+    assert kept >= 0.9
+    assert far <= 0.5  # 93 % by all pairs
 
 
 def test_what_the_corrections_are_for(simulation):
