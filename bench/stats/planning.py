@@ -9,8 +9,8 @@ Searle, Casella & McCulloch 1992, chapter 4; Miller 2024, arXiv 2411.00640)
     V_prompts / n + V_samples / (n k S) + V_training / S
 
 With one seed, power is that of Student's t over prompts. With several it is that of the tests of a table, which know
-the variance between trainings from a few seeds only: those of all methods, moderated as in `bench.stats.training`. It is
-averaged over what the seeds may happen to show.
+the variance between trainings from a few seeds only: those of all methods, moderated as in `bench.stats.training`. The
+power is averaged over what the seeds may happen to show.
 """
 
 import math
