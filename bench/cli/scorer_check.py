@@ -11,7 +11,6 @@ from bench.printed import echo
 
 if TYPE_CHECKING:
     from bench.scorers.check import Checked
-    from bench.stats.classification import Estimated
 
 
 def check(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -62,18 +61,14 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter a flag
 def _print(data: str, rows: "list[Checked]") -> None:
     from rich.table import Table
 
+    from bench.stats.classification import told
+
     whole = rows[0]
     echo(f"\n{data}: {whole.n} texts, {whole.toxic} toxic, {whole.failed} without a score")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("about", "precision", "recall", "false positives", "AUC"):
         table.add_column(column)
     for row in rows:
-        figures = [_told(one) for one in (row.precision, row.recall, row.false_positives, row.auc)]
+        figures = [told(one) for one in (row.precision, row.recall, row.false_positives, row.auc)]
         table.add_row(f"{row.group} ({row.n})" if row.group else "all", *figures)
     print_grid(table)
-
-
-def _told(one: "Estimated") -> str:
-    if one.value is None:
-        return "\N{EN DASH}"
-    return f"{one.value:.2f}" + (f" [{one.low:.2f}, {one.high:.2f}]" if one.low is not None else "")

@@ -1,9 +1,11 @@
 """What a record says of an experiment before any work is done."""
 
 import datetime
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bench.scorers.base import ScorerIdentity
+from bench.scorers.people import by_people
 from bench.spec import ScorerSpec, SuiteSpec
 from bench.store.record import Manifest
 
@@ -55,7 +57,7 @@ def manifest_of(runner: "Runner") -> Manifest:
 
 
 def _scorer(suite: SuiteSpec, spec: ScorerSpec, scorer: ScorerIdentity) -> dict[str, Any]:
-    """A scorer, and whether it is the one that split the sets which the suite's methods learn from."""
+    """A scorer, whether it split the sets that the suite's methods learn from, and what it makes of people's labels."""
     return {
         "name": scorer.name,
         "label": scorer.label,
@@ -63,4 +65,8 @@ def _scorer(suite: SuiteSpec, spec: ScorerSpec, scorer: ScorerIdentity) -> dict[
         "threshold": spec.threshold,
         "licence": scorer.licence,
         "labels_sets": suite.sets.source == "self" and spec is suite.labelling,
+        "by_people": {
+            data: {key: asdict(one) for key, one in figures.items()}
+            for data, figures in by_people(scorer.name, scorer.hash).items()
+        },
     }

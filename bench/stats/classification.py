@@ -24,6 +24,13 @@ class Estimated:
     n: int
 
 
+def told(one: Estimated) -> str:
+    """A figure with its interval, as it is printed; a dash where it rests on nothing."""
+    if one.value is None:
+        return "\N{EN DASH}"
+    return f"{one.value:.2f}" + (f" [{one.low:.2f}, {one.high:.2f}]" if one.low is not None else "")
+
+
 def share(hits: int, n: int) -> Estimated:
     """A share of independent texts with Wilson's (1927) score interval."""
     if not n:

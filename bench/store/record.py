@@ -194,9 +194,17 @@ class _KnownMethod(_Known):
     origins: dict[str, Any] | None = None
 
 
+class _KnownEstimate(_Known):
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
 class _KnownScorer(_Known):
     label: str | None = None
     threshold: float | None = None
+    by_people: dict[str, dict[str, _KnownEstimate]] | None = None
 
 
 class _KnownDecoding(_Known):

@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.stats.classification import Estimated, told
 from bench.store.runs import Run
 from reports.page.elements import DASH, code, folded, grid, pairs, text
 from reports.table.cells import Table
 from reports.table.taken import facts_of, left_out
 
 _GIB = 2**30
+_JUDGED = (("precision", "precision"), ("recall", "recall"), ("false_positives", "false positives"), ("auc", "AUC"))
 
 
 def provenance(table: Table, systems: Sequence[Sequence[Run]]) -> str:
@@ -21,6 +23,7 @@ def provenance(table: Table, systems: Sequence[Sequence[Run]]) -> str:
             pairs(dict(_shared(table, runs[0]))),
             _data(runs),
             _taken(runs),
+            _scorers(runs[0]),
             _runs(systems, table),
             folded("Settings of the methods", _settings(table, systems)),
             folded("Code, packages, hardware", _machines(runs)),
@@ -68,6 +71,17 @@ def _taken(runs: Sequence[Run]) -> str:
     keys = ("data", "rows", "taken")
     rows = [[*(text(fact.get(key)) for key in keys), text(left_out(fact))] for fact in facts_of(runs)]
     return grid("Rows taken", [*keys, "left out"], rows) if rows else ""
+
+
+def _scorers(run: Run) -> str:
+    """What each scorer makes of texts that people have labelled."""
+    rows = []
+    for scorer in (run.manifest.scorer, *run.manifest.further.values()):
+        found = scorer.get("by_people") or {"no figures: see 'bench scorers check'": {}}
+        for data, figures in found.items():
+            judged = (Estimated(**figures[key]) if key in figures else None for key, _ in _JUDGED)
+            rows.append([text(scorer.get("name")), text(data), *(text(told(one) if one else DASH) for one in judged)])
+    return grid("Scorers against people's labels", ["scorer", "data", *(label for _, label in _JUDGED)], rows)
 
 
 def _runs(systems: Sequence[Sequence[Run]], table: Table) -> str:

@@ -203,6 +203,15 @@ def test_it_says_where_everything_comes_from(root):
         assert value in html
 
 
+def test_each_scorer_stands_beside_what_it_makes_of_peoples_labels(tmp_path):
+    figure = {"value": 0.69, "low": 0.61, "high": 0.76, "n": 200}
+    further = {"mine": {"name": "mine", "label": "mine", "hash": "0", "threshold": 0.5}}
+    write_run(tmp_path, "none", scorer__by_people={"toxigen_200": {"auc": figure}}, further=further)
+    html = build_page(list_runs(tmp_path)).html
+    assert re.search(r'<th scope="row">svm</th><td>toxigen_200</td>.*<td>0.69 \[0.61, 0.76\]</td></tr>', html)
+    assert re.search(r'<th scope="row">mine</th><td>no figures: see .{1,6}bench scorers check', html)
+
+
 def test_code_that_differs_is_told_with_the_runs_that_it_is_of(root):
     write_run(root, "dpo", code={"commit": "0123abc"})
     html = build_page(list_runs(root)).html

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bench.errors import UsageError
 from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
 from bench.run.plan import Request, make_experiments
+from bench.scorers.people import by_people
 from bench.spec import SuiteSpec, validate
 from bench.store.files import write_json
 from bench.store.frame import load
@@ -134,6 +136,13 @@ def test_the_record_says_which_scorer_labelled_the_sets(runs: list[Run]):
     assert manifest.scorer["labels_sets"] is False
     assert manifest.further["svm"]["labels_sets"] is True
     assert manifest.further["svm"]["threshold"] == 0.1
+
+
+def test_the_record_has_the_figures_against_peoples_labels_of_this_very_scorer(runs: list[Run]):
+    known = runs[1].manifest.further["svm"]
+    figures = {data: {key: asdict(one) for key, one in each.items()} for data, each in by_people("svm").items()}
+    assert known["by_people"] == figures
+    assert by_people("svm", "0" * 64) == by_people("unknown") == {}
 
 
 def test_the_sets_are_those_of_the_labelling_scorer(runs: list[Run]):
