@@ -12,8 +12,12 @@ _ANYWHERE = re.compile(r"#(?=#\w*\[)")
 
 
 def plain(text: str) -> str:
-    """A text without control characters: what a model, a record or a file holds must not steer a terminal."""
-    return "".join(c if unicodedata.category(c)[0] != "C" else _MARK for c in text)
+    """A text without control characters or line ends: what a model, a record or a file holds steers no terminal."""
+    return "".join(_MARK if _steers(unicodedata.category(c)) else c for c in text)
+
+
+def _steers(category: str) -> bool:
+    return category[0] == "C" or category in {"Zl", "Zp"}
 
 
 def inert(text: str) -> str:
