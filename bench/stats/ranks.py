@@ -70,41 +70,50 @@ def ranks_of(
         seed: Of the draws of trainings.
     """
     count = len(figures)
-    own = np.array([math.sqrt(parts(n, n)[0].variance) for n in range(count)])
-    drawn = errors + np.random.default_rng([seed, 3]).standard_normal(errors.shape) * own
+    own = [parts(n, n)[0] for n in range(count)]
+    rng = np.random.default_rng([seed, 3])
+    normal = rng.standard_normal(errors.shape)
+    drawn = errors + normal * np.sqrt([one.variance for one in own])
     better = figures if higher_is_better else -figures
     beats = told_apart(figures, errors, drawn, parts, level) & (better[:, None] > better)
-    candidates = may_be_best(better, errors, drawn if higher_is_better else -drawn, parts, level)
+    errors = errors if higher_is_better else -errors
+    spread = drawn if higher_is_better else -drawn
+    candidates = may_be_best(better, errors + normal * _uncertain(own, rng, len(errors)), spread, level)
     return [
         Ranks(1 + int(beats[:, n].sum()), count - int(beats[n].sum()), count, bool(candidates[n])) for n in range(count)
     ]
 
 
-def may_be_best(better: Array, errors: Array, drawn: Array, parts: Parts, level: float) -> NDArray[np.bool_]:
+def _uncertain(seeds: Sequence[Component], rng: np.random.Generator, draws: int) -> Array:
+    """Standard deviations that what trainings add may have, in view of the seeds [draws, systems].
+
+    Draws from the generalised pivot of a variance of which sampling noise is part (Weerahandi 1993).
+    """
+    crude, noise, free = (np.array([getattr(one, name) for one in seeds]) for name in ("crude", "noise", "degrees"))
+    found: Array = np.sqrt(np.maximum(0.0, crude * free / rng.chisquare(free, size=(draws, len(seeds))) - noise))
+    return found
+
+
+def may_be_best(better: Array, errors: Array, drawn: Array, level: float) -> NDArray[np.bool_]:
     """Which systems no other is clearly better than [systems].
 
     Args:
         better: The systems' figures, larger being better.
-        errors: As for `ranks_of`.
-        drawn: The same with what trainings add, larger being better.
-        parts: As for `ranks_of`.
+        errors: What chance makes of each figure's error, trainings and how little is known of them included [draws,
+            systems].
+        drawn: The same with what is estimated that trainings add: the differences' standard errors.
         level: The confidence that the best is among them.
     """
     count = len(better)
     candidates = np.ones(count, dtype=bool)
     for n in range(count):
         others = np.delete(np.arange(count), n)
-        itself = np.full_like(others, n)
-        spread = np.sqrt(_squares(drawn, others, itself))
-        scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
-        critical = float(np.quantile(((drawn[:, others] - drawn[:, [n]]) * scale).max(axis=1), level))
-        critical = max(0.0, critical) * (1 + _CLOSE)
-        prompts = _squares(errors, others, itself)
-        for place in np.flatnonzero((better[others] - better[n] > critical * np.sqrt(prompts)) & (prompts > 0)):
-            gap = float(better[others[place]] - better[n])
-            if shrunk(gap, prompts[place], parts(int(others[place]), n)) > critical * math.sqrt(prompts[place]):
-                candidates[n] = False
-                break
+        spread = np.sqrt(_squares(drawn, others, np.full_like(others, n)))
+        others, spread = others[spread > 0], spread[spread > 0]
+        if len(others):
+            largest = ((errors[:, others] - errors[:, [n]]) / spread).max(axis=1)
+            critical = max(0.0, float(np.quantile(largest, level))) * (1 + _CLOSE)
+            candidates[n] = not (better[others] - better[n] > critical * spread).any()
     return candidates
 
 

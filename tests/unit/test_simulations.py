@@ -90,7 +90,7 @@ def test_ranks_hold_the_true_ones_and_the_worse_are_told(simulation):
     assert ranked("equal", 64, 5, 1, 0.0, 20)[0] >= 0.85
     kept, _, far = ranked("graded", 64, 5, 3, 0.4, 20)[2:5]
     assert kept >= 0.9
-    assert far <= 0.5  # 93 % by all pairs
+    assert far <= 0.75  # 93 % by all pairs
 
 
 def test_what_the_corrections_are_for(simulation):
