@@ -17,10 +17,10 @@ import bench
 from bench.errors import BenchError
 from bench.packages import broken_package, brought_by
 from bench.printed import inert, plain
+from bench.store.files import NO_SPACE
 
 _MISSING = 3
 _UNEXPECTED = 1
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_FOLDER = (errno.ENOTDIR, errno.EEXIST)
 _ELSEWHERE = "BENCH_RUNS (--runs-dir) and BENCH_CACHE (--cache-dir) name other folders"
@@ -68,7 +68,7 @@ def _unforeseen(error: BaseException) -> Failure:
 
 def _of_system(error: OSError) -> Failure | None:
     """What the operating system refused; None where it does not say of what."""
-    if error.errno in _NO_SPACE:
+    if error.errno in NO_SPACE:
         return _no_space(error)
     if error.filename is None or error.errno is None:
         return None
