@@ -3,8 +3,9 @@
 import json
 import numbers
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,8 @@ from bench.store.seal import is_sound, sealed
 
 _T = TypeVar("_T")
 _RETRIES = 2
+_SECONDS = 2.0
+"""How long scores wait for being written."""
 
 
 class CheckedScorer:
@@ -64,12 +67,14 @@ class CheckedScorer:
         known = {key: good for key, scores in cached.items() if (good := self._checked(scores)) is not None}
         todo = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         order = sorted(todo, key=lambda key: len(todo[key]))  # texts of like length share a batch: less padding
-        with self._progress.bar(f"score ({self.identity.name})", len(order), "text") as bar:
+        with (
+            self._progress.bar(f"score ({self.identity.name})", len(order), "text") as bar,
+            self._cache.writing() if self._cache else nullcontext(_nowhere) as keep,
+        ):
             for start in range(0, len(order), self._scorer.batch_size):
                 batch = order[start : start + self._scorer.batch_size]
                 fresh = self._score_batch({key: todo[key] for key in batch}, bar)
-                if self._cache:
-                    self._cache.write(fresh)
+                keep(fresh)
                 known |= fresh
         missing = len(todo.keys() - known.keys())
         if missing:
@@ -150,6 +155,10 @@ def _cache_key(identity: ScorerIdentity) -> str:
     return hash_json([identity.hash, code_hash(whole("bench.scorers")), versions([*NUMERIC, *SCORING])])
 
 
+def _nowhere(scores: dict[str, Scores]) -> None:
+    """Keep no scores."""
+
+
 class _Cache:
     """Scores of one scorer in a SQLite file that others read and write too."""
 
@@ -171,8 +180,32 @@ class _Cache:
             self._progress.note(f"{damaged} cached scores were changed since they were written: scored anew")
         return found
 
-    def write(self, scores: dict[str, Scores]) -> None:
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[dict[str, Scores]], None]]:
+        """Take scores batch by batch: they are written every few seconds, and at the end however that comes.
+
+        A commit waits for the disk, and one a batch would be thousands a run. What is killed loses seconds of scoring.
+        """
+        pending: dict[str, Scores] = {}
+        written = time.monotonic()
+
+        def take(scores: dict[str, Scores]) -> None:
+            nonlocal written
+            pending.update(scores)
+            if time.monotonic() - written >= _SECONDS:
+                self._write(pending)
+                pending.clear()
+                written = time.monotonic()
+
+        try:
+            yield take
+        finally:
+            self._write(pending)
+
+    def _write(self, scores: dict[str, Scores]) -> None:
         """Add scores; another process's for the same text are the same."""
+        if not scores:
+            return
         rows = [
             (self._scorer, key, json.dumps(sealed({"scores": good}, self._scorer + key)))
             for key, good in scores.items()

@@ -210,6 +210,20 @@ def test_the_cache_is_keyed_by_scorer_and_attributes(tmp_path):
     assert CheckedScorer(more, path).score(["bb"]) == [{"toxicity": 0.02, "insult": 0.5}]  # the cached one lacks insult
 
 
+def test_many_batches_are_written_together_and_kept_when_one_ends_badly(tmp_path, monkeypatch):
+    path, opened = tmp_path / "s.sqlite3", []
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **more: opened.append(args) or connect(*args, **more))
+    texts = ["a" * length for length in range(1, 91)]
+    unknown = MissingError("the model is gone")
+    with pytest.raises(MissingError, match="gone"):
+        CheckedScorer(Scripted({texts[-1]: unknown}), path).score(texts)
+    assert len(opened) <= 3  # 23 batches: read, written once, and once more if they took seconds
+    again = Scripted()
+    assert None not in CheckedScorer(again, path).score(texts)
+    assert {text for call in again.calls for text in call} == set(texts[-2:])  # the batch that failed
+
+
 @pytest.mark.parametrize(
     "content", [b"not a database at all, not even nearly" * 50, b"SQLite format 3\x00" + b"\xff" * 5000]
 )
