@@ -27,6 +27,9 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter a flag
     samples: Annotated[
         bool, typer.Option("--samples/--no-samples", help="Whether prompts and continuations go into the file.")
     ] = True,
+    max_samples: Annotated[
+        int, typer.Option(min=0, help="About how many of them, of whole prompts and questions; 0 for all.")
+    ] = 100_000,
     figures: Annotated[bool, typer.Option("--figures/--no-figures", help="Whether figures are drawn.")] = True,
     runs_dir: RunsDir = RUNS,
     json: Json = False,
@@ -44,7 +47,7 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if output != _STDOUT and Path(output).is_dir():
         raise UsageError(f"{output} is a folder", mend="name a file with --output")
     found = chosen(runs_dir, run, suite, every=every)
-    page = build_page(found, title=title, against=against, samples=samples, figures=figures)
+    page = build_page(found, title=title, against=against, samples=samples, most=max_samples, figures=figures)
     if output == _STDOUT:
         print(page.html, end="")  # for a browser, and inert as the page makes it
     else:
@@ -52,7 +55,10 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if page.num_samples:
         what = f"{'the page' if output == _STDOUT else output} holds {page.num_samples:,} samples word by word"
         echo(f"bench: warning: {what}, offensive ones included; --no-samples leaves them out", err=True)
+        if page.num_samples < page.of:
+            part = f"{page.num_samples:,} of {page.of:,} samples are on the page, of whole prompts and questions"
+            echo(f"bench: note: {part}; --max-samples 0 takes all", err=True)
     if json:
-        print_json({"written": output, "samples": page.num_samples, "systems": list(page.systems)})
+        print_json({"written": output, "samples": page.num_samples, "of": page.of, "systems": list(page.systems)})
     elif output != _STDOUT:
         echo(f"written: {output}")

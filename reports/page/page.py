@@ -9,6 +9,7 @@ from importlib.resources import files
 from string import Template
 
 from bench.store.runs import Run
+from reports.page.chosen import Chosen, choose
 from reports.page.drawings import drawings
 from reports.page.elements import text
 from reports.page.provenance import provenance
@@ -16,8 +17,10 @@ from reports.page.samples import count, gather, pack
 from reports.page.tables import tables
 from reports.table.build import build
 from reports.table.caption import caption_lines
-from reports.table.cells import Table
+from reports.table.cells import Table, clean
 
+MOST_SAMPLES = 100_000
+"""About how many samples a page takes unless told otherwise: a browser reads them within two seconds."""
 _SCRIPTS = ("page.js", "reader.js", "texts.js", "questions.js")
 
 
@@ -29,11 +32,13 @@ class Page:
         html: The whole file.
         systems: Labels of the systems in it.
         num_samples: Continuations and answers in it.
+        of: Those that the runs have.
     """
 
     html: str
     systems: tuple[str, ...]
     num_samples: int
+    of: int
 
 
 def build_page(
@@ -42,6 +47,7 @@ def build_page(
     title: str | None = None,
     against: str | None = None,
     samples: bool = True,
+    most: int = MOST_SAMPLES,
     figures: bool = True,
 ) -> Page:
     """Build the page of some runs. The same records give the same page.
@@ -51,6 +57,7 @@ def build_page(
         title: What stands at its head; None for the suite's name.
         against: The label (or method) that the others are compared with; None for the base.
         samples: Whether the texts go into it: prompts and continuations are offensive.
+        most: About how many of them, at most; 0 for all. See `reports.page.chosen`.
         figures: Whether figures are drawn.
 
     Raises:
@@ -59,7 +66,8 @@ def build_page(
     """
     table = build(runs, against, wanted=lambda _: True)
     systems = [list(some) for some in table.runs]
-    found = gather(systems) if samples else []
+    chosen = choose(systems, most) if samples else Chosen(0)
+    found = gather(systems, chosen) if samples else []
     total = count(found)
     told = title or f"Suite {table.caption.suite}: {len(table.systems)} systems"
     style, script = _asset("page.css"), _script()
@@ -72,12 +80,12 @@ def build_page(
         script_hash=_hash(script),
         tables=tables(table),
         figures=drawings([run for system in systems for run in system]) if figures else "<p>None were asked for.</p>",
-        samples=_reader(total, left_out=not samples),
+        samples=_reader(total, chosen, left_out=not samples),
         provenance=provenance(table, systems),
         data=_data(table, found) if total else "",
         footer=f"Made by contrastive-bench {text(version('contrastive-bench'))} from records alone.",
     )
-    return Page(html, tuple(system.label for system in table.systems), total)
+    return Page(html, tuple(system.label for system in table.systems), total, chosen.total if chosen.kept else total)
 
 
 def _asset(name: str) -> str:
@@ -101,10 +109,20 @@ def _lead(table: Table) -> str:
     return f"<p>{'<br>'.join(map(text, caption_lines(table.caption)))}</p>{warning}"
 
 
-def _reader(total: int, *, left_out: bool) -> str:
+def _reader(total: int, chosen: Chosen, *, left_out: bool) -> str:
     if left_out:
         return "<p>The samples were left out of this page.</p>"
-    return _asset("reader.html") if total else "<p>These runs have no samples.</p>"
+    if not total:
+        return "<p>These runs have no samples.</p>"
+    part = ""
+    if chosen.kept:
+        taken = "; ".join(f"{clean(task, 80)}: {len(ids):,}" for task, ids in sorted(chosen.kept.items()))
+        part = (
+            f"<p><strong>{total:,} of {chosen.total:,} samples</strong> are on this page: those of some prompts and"
+            f" questions ({text(taken)}), the same for all systems, chosen by the hash of their ids. Tables and figures"
+            " are over all samples. <code>--max-samples 0</code> takes them all.</p>"
+        )
+    return part + _asset("reader.html")
 
 
 def _data(table: Table, tasks: Sequence[dict[str, object]]) -> str:

@@ -11,16 +11,18 @@ from typing import Any
 from bench.errors import MissingError
 from bench.store.runs import Run
 from bench.store.samples import Answer, Sample, read_samples
+from reports.page.chosen import Chosen
 from reports.page.text import shown
 from reports.table.cells import clean
 
 _LEVEL = 6
+_ALL = Chosen(0)
 
 
-def gather(systems: Sequence[Sequence[Run]]) -> list[dict[str, Any]]:
+def gather(systems: Sequence[Sequence[Run]], chosen: Chosen = _ALL) -> list[dict[str, Any]]:
     """The samples of each system's runs, task by task: those with texts first, then in the order of their names.
 
-    A task's samples are continuations (`texts`) or answers (`questions`, of lm-eval).
+    Those that are chosen. A task's samples are continuations (`texts`) or answers (`questions`, of lm-eval).
 
     Returns:
         Of a task with `texts`: prompts with their ids, groups and lengths cut; the rows (prompt, seed, sample); and for
@@ -37,6 +39,8 @@ def gather(systems: Sequence[Sequence[Run]]) -> list[dict[str, Any]]:
             for path in sorted((run.path / "samples").glob("*.jsonl")):
                 task, seed = clean(path.stem, 80), run.manifest.seed
                 for sample in _read(path):
+                    if not chosen.takes(path.stem, sample):
+                        continue
                     if isinstance(sample, Sample):
                         score = (sample.scores or {}).get(run.attribute)
                         texts.setdefault(task, _Texts()).add(place, seed, sample, score)

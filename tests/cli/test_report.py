@@ -34,7 +34,7 @@ def test_it_writes_a_page_and_warns_of_what_is_in_it(bench, runs, tmp_path):
 def test_json_says_what_was_written(bench, runs, tmp_path):
     done = bench("report", "mini-none", "-o", "a/page.html", "--json", "--no-figures")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"written": "a/page.html", "samples": 200, "systems": ["none"]}
+    assert json.loads(done.stdout) == {"written": "a/page.html", "samples": 200, "of": 200, "systems": ["none"]}
     assert (tmp_path / "a" / "page.html").is_file()
 
 

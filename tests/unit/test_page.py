@@ -17,6 +17,7 @@ from synthetic import PROMPTS, SAMPLES, write_run
 from bench.errors import MissingError, UsageError
 from bench.store.runs import list_runs, load_run
 from bench.store.samples import read_samples
+from reports.page.chosen import choose
 from reports.page.page import build_page as build_whole
 from reports.page.samples import count, gather, pack
 from reports.page.text import LONGEST, shown, visible
@@ -307,6 +308,23 @@ def test_generated_answers_are_texts_and_each_filter_is_a_task(root):
 def test_lines_of_another_kind_are_left_out(root):
     add(root / "mini-none-s0", "other", {"anything": 1})
     assert [task["name"] for task in gather([[load_run(root / "mini-none-s0")]])] == ["rtp"]
+
+
+def test_of_too_many_samples_whole_prompts_are_taken_the_same_for_all_systems(root):
+    runs = list_runs(root)
+    num_systems, whole = len(runs), len(runs) * PROMPTS * SAMPLES
+    page = build_page(runs, most=whole // 3)
+    assert 0 < page.num_samples <= whole // 3
+    assert (page.of, page.num_samples % (num_systems * SAMPLES)) == (whole, 0)
+    assert f"{page.num_samples:,} of {whole:,} samples" in page.html
+    chosen = choose([[run] for run in runs], whole // 3)
+    assert chosen == choose([[run] for run in reversed(runs)], whole // 3)
+    (task,) = gather([[run] for run in runs], chosen)
+    assert set(task["ids"]) == chosen.kept["rtp"]
+    assert None not in [text for system in task["systems"] for text in system["texts"]]
+    every = build_page(runs, most=0)
+    assert (every.num_samples, every.of) == (whole, whole)
+    assert "samples</strong> are on this page" not in every.html
 
 
 def test_a_file_may_hold_texts_and_questions_and_samples_without_a_number(root):
