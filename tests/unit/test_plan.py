@@ -268,6 +268,24 @@ def test_the_papers_suite_is_the_papers():
     assert {name: own[name] for name, own in shots.items() if own} == {"arc_challenge": 25, "triviaqa": 8, "gsm8k": 8}
 
 
+def test_all_that_train_an_adapter_have_the_papers_budget():
+    """Once over the same sets in the same steps, with the same adapter, and as many texts a set."""
+    suite = suites.load_suite("paper")
+    budget = ("lr", "epochs", "anchors_per_step", "accumulation", "lora_r", "lora_alpha", "lora_targets")
+    kinds = {name: registry.load("methods", name) for name in registry.names("methods")}
+    own = [name for name, kind in kinds.items() if registry.origin("methods", name).startswith("contrastive-bench ")]
+    trained = [
+        name
+        for name in own
+        if kinds[name].info.needs_sets and {"lora_r", "epochs"} <= kinds[name].Config.model_fields.keys()
+    ]
+    assert {"contrastive", "dpo", "sft", "dexperts"} <= set(trained)
+    for name in trained:
+        config = validate(kinds[name].Config, suite.methods[name], name)
+        assert [getattr(config, key) for key in budget] == [getattr(one("paper").config, key) for key in budget], name
+        assert config.positives + config.negatives == 10, name
+
+
 def test_lm_eval_knows_the_papers_tasks():
     from lm_eval.tasks import TaskManager
 
