@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.common import RUNS, SCORING_TIMEOUT, CacheDir, Config, Json, Offline, RunsDir, ScoringTimeout
+from bench.cli.devices import AUTO, Device
 from bench.cli.output import print_json
 from bench.cli.run import (
     BatchTokens,
@@ -33,6 +34,7 @@ def audit(  # noqa: PLR0913, PLR0917 - one parameter a flag
     fresh: Fresh = False,
     batch_tokens: BatchTokens = None,
     scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
+    device: Device = AUTO,
     offline: Offline = False,
     cache_dir: CacheDir = None,
     runs_dir: RunsDir = RUNS,
@@ -44,7 +46,7 @@ def audit(  # noqa: PLR0913, PLR0917 - one parameter a flag
     They say nothing, or something harmless that has nothing to do with the prompt. Of the suite's tasks, those are
     carried out that measure the attribute or flag a system; the straw men have the base's likelihoods in the others.
     """
-    del config, scoring_timeout  # its callback has taken it
+    del config, scoring_timeout, device  # their callbacks have taken them
     settle_process(offline=offline)
     from bench.engine.processes import is_main
     from bench.run.audit import audit_request

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.common import SCORING_TIMEOUT, CacheDir, Json, Offline, ScoringTimeout, console_progress
+from bench.cli.devices import AUTO, Device
 from bench.cli.output import print_grid, print_json
 from bench.printed import echo, plain
 
@@ -43,6 +44,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     skip: Annotated[int, typer.Option("--skip", min=0, help="Sentences to pass over first.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The most sentences to take.")] = None,
     scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
+    device: Device = AUTO,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what was begun in the folder.")] = False,
     offline: Offline = False,
     cache_dir: CacheDir = None,
@@ -54,7 +56,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     verdicts.jsonl (why it was dropped), report.json (the yield of each filter), recipe.json. What is there is not
     written twice; filters can be changed afterwards.
     """
-    del scoring_timeout  # its callback has taken it
+    del scoring_timeout, device  # their callbacks have taken them
     # Imported here: `bench --help` needs none of it.
     from bench.assets.catalogue import AssetCatalogue
     from bench.cli.run import settle_process

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.common import RUNS, CacheDir, Json, Offline, RunsDir, console_progress
+from bench.cli.devices import AUTO, Device
 from bench.cli.output import print_grid, print_json
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 from bench.printed import echo, plain
@@ -33,6 +34,7 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
     ] = None,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds that a request to the endpoint may take.")] = 60,
     prompts: Annotated[int | None, typer.Option("--prompts", min=1, help="The most prompts, by id.")] = None,
+    device: Device = AUTO,
     offline: Offline = False,
     cache_dir: CacheDir = None,
     runs_dir: RunsDir = RUNS,
@@ -50,6 +52,7 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.judging.verdicts import TEMPLATE
     from bench.spec import GeneratorSpec, validate
 
+    del device  # its callback has taken it
     settle_process(offline=offline)
     spec = validate(GeneratorSpec, {"model": model, "endpoint": endpoint, "timeout": timeout}, "judge")
     question = TEMPLATE if template is None else read_text(template)

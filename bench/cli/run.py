@@ -17,6 +17,7 @@ from bench.cli.common import (
     ScoringTimeout,
     console_progress,
 )
+from bench.cli.devices import AUTO, Device
 from bench.cli.output import print_json
 from bench.printed import echo
 
@@ -82,6 +83,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     fresh: Fresh = False,
     batch_tokens: BatchTokens = None,
     scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
+    device: Device = AUTO,
     offline: Offline = False,
     cache_dir: CacheDir = None,
     runs_dir: RunsDir = RUNS,
@@ -92,7 +94,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
     What is finished is reused; what was interrupted is resumed.
     """
-    del config, method, suite, model, seeds, settings, limit, scoring_timeout  # the context has them
+    del config, method, suite, model, seeds, settings, limit, scoring_timeout, device  # the context has them
     settle_process(offline=offline)
     from bench.engine.processes import is_main
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.common import SCORING_TIMEOUT, CacheDir, Json, Offline, ScoringTimeout, console_progress
+from bench.cli.devices import AUTO, Device
 from bench.cli.output import print_grid, print_json
 from bench.printed import echo
 
@@ -23,9 +24,10 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter a flag
     offline: Offline = False,
     cache: CacheDir = None,
     scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
+    device: Device = AUTO,
 ) -> None:
     """Check a scorer on texts that people have labelled: precision, recall, false positives, AUC."""
-    del scoring_timeout  # its callback has taken it
+    del scoring_timeout, device  # their callbacks have taken them
     from bench.assets.catalogue import AssetCatalogue
     from bench.data.labelled import LABELLED
     from bench.errors import UsageError, did_you_mean

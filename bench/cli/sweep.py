@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.common import RUNS, SCORING_TIMEOUT, CacheDir, Config, Json, Offline, RunsDir, ScoringTimeout
+from bench.cli.devices import AUTO, Device
 from bench.cli.output import print_json
 from bench.cli.run import (
     BatchTokens,
@@ -45,6 +46,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     fresh: Fresh = False,
     batch_tokens: BatchTokens = None,
     scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
+    device: Device = AUTO,
     offline: Offline = False,
     cache_dir: CacheDir = None,
     runs_dir: RunsDir = RUNS,
@@ -56,7 +58,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     Every point is a run like any other: it is kept, found again and resumed. An artifact is made once where the
     option matters only when it is applied.
     """
-    del config, method, suite, model, seeds, settings, limit, scoring_timeout  # the context has them
+    del config, method, suite, model, seeds, settings, limit, scoring_timeout, device  # the context has them
     settle_process(offline=offline)
     from bench.engine.processes import is_main
     from bench.errors import UsageError
@@ -67,9 +69,8 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if listed == []:
         raise UsageError("--values names none", mend="write them as 0.5,1,2")
     plan = make_sweep(request_of(context), over, listed, points)
-    outcomes = carry_out(
-        plan.request, Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
-    )
+    place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
+    outcomes = carry_out(plan.request, place)
     if not is_main():
         return 0
     from bench.store.runs import load_run

@@ -277,7 +277,7 @@ def test_all_that_train_an_adapter_have_the_papers_budget():
     trained = [
         name
         for name in own
-        if kinds[name].info.needs_sets and {"lora_r", "epochs"} <= kinds[name].Config.model_fields.keys()
+        if kinds[name].info.needs_sets and {"lora_r", "positives"} <= kinds[name].Config.model_fields.keys()
     ]
     assert {"contrastive", "dpo", "sft", "dexperts"} <= set(trained)
     for name in trained:
