@@ -30,7 +30,7 @@ def hub_generate(
     tokenizer.padding_side = "left"
     done = 0
     for start in range(0, len(prompts), batch):
-        inputs = tokenizer(list(prompts[start : start + batch]), return_tensors="pt", padding=True)
+        inputs = tokenizer(list(prompts[start : start + batch]), return_tensors="pt", padding=True).to(model.device)
         with torch.inference_mode():
             found = model.generate(
                 **inputs,

@@ -6,11 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from datasets import Dataset
 from duel import Row, Work
 from machine import peak_memory
-from trl import DPOConfig as TheirConfig
-from trl import DPOTrainer
 
 from bench.engine.likelihood import loglikelihood
 from bench.engine.tokens import encode_after
@@ -119,11 +116,21 @@ def trl(base: LoadedModel, items: Sequence[Item]) -> Work:
     ]
 
     def work() -> tuple[float, float]:
+        # Imported here: the other rows are measured where these are not installed.
+        from datasets import Dataset
+        from trl import DPOConfig as TheirConfig
+        from trl import DPOTrainer
+
         model = with_adapter(base, ContrastiveConfig())
         try:
             with tempfile.TemporaryDirectory() as folder:
                 options = TheirConfig(
-                    folder, per_device_train_batch_size=8, use_cpu=True, report_to=[], bf16=False, disable_tqdm=True
+                    folder,
+                    per_device_train_batch_size=8,
+                    use_cpu=not torch.cuda.is_available(),
+                    report_to=[],
+                    bf16=False,
+                    disable_tqdm=True,
                 )
                 trainer = DPOTrainer(
                     model=model,
