@@ -44,7 +44,7 @@ class AdapterMethod(AdaptedMethod[AdapterMethodConfig]):
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
         """Find out whether the adapter fits, from the shapes of its weights and the base's configuration."""
-        from methods.anatomy.model_config import config_of
+        from bench.engine.architecture import config_of
         from methods.learning.foreign import check_adapter, skeleton
 
         check_adapter(inputs["path"], self.config.path, skeleton(config_of(base)))

@@ -78,6 +78,16 @@ class Environment:
         """The base model's folder and hash."""
         return self.assets.model(self.suite.model.id, self.suite.model.revision)
 
+    def check_model(self) -> None:
+        """Find out from its configuration whether the base model can be read; nothing is loaded.
+
+        Raises:
+            BenchError: it cannot.
+        """
+        from bench.engine.architecture import config_of, refuse_states
+
+        refuse_states(f"model '{self.suite.model.id}'", config_of(self.model.path))
+
     @cached_property
     def base(self) -> "LoadedModel":
         """The base model in memory."""

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.engine.architecture import config_of
 from bench.errors import UsageError
 from bench.policy import HFPolicy, LoadedModel
-from methods.anatomy.model_config import config_of
 
 Change = Callable[[torch.Tensor], torch.Tensor | None]
 """From a hidden state [rows, positions, hidden] to the one that takes its place, or None to leave it."""

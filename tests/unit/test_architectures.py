@@ -1,0 +1,137 @@
+"""Every common architecture is read as transformers reads each row alone, or refused in one line before any work."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from families import FAMILIES, Family
+from transformers import AutoTokenizer
+
+from bench.engine import likelihood
+from bench.engine.generation import continue_rows
+from bench.engine.likelihood import loglikelihood
+from bench.policy import HFPolicy, LoadedModel
+from methods.decoding.prefix import PrefixPolicy
+
+CLOSE = 1e-4
+Tokens = Sequence[int]
+READ = [one for one in FAMILIES if not one.refused]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model) -> Any:
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+@pytest.fixture(params=READ, ids=lambda family: family.title, scope="module")
+def base(request, tokenizer) -> LoadedModel:
+    family: Family = request.param
+    return LoadedModel(family.make(), tokenizer, family.title, "hash")
+
+
+@pytest.fixture
+def policy(base) -> HFPolicy:
+    return HFPolicy(base.model, base.tokenizer)
+
+
+def some_tokens(count: int, seed: int) -> list[int]:
+    return torch.randint(3, 400, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+def alone(base: LoadedModel, row: Tokens) -> torch.Tensor:
+    """Log-probabilities after every token of a row, from one forward pass without padding or cache."""
+    return base.model(torch.tensor([list(row)]), use_cache=False).logits[0].float().log_softmax(-1)
+
+
+def expected(base: LoadedModel, context: Tokens, continuation: Tokens) -> float:
+    logprobs = alone(base, [*context, *continuation])[len(context) - 1 : -1]
+    return float(logprobs.gather(-1, torch.tensor(list(continuation))[:, None]).sum())
+
+
+HEAD = some_tokens(12, 0)
+TAILS = [some_tokens(count, count) for count in (9, 1, 17, 9, 3)]
+REQUESTS = [
+    *[([*HEAD, *tail], some_tokens(count, 40 + count)) for tail in TAILS for count in (1, 6)],
+    *[(some_tokens(count, 60 + count), some_tokens(7, 70)) for count in (2, 21)],
+]
+"""Contexts with a common beginning and tails of several lengths, and others; some are wider than a narrow window."""
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """Even a short beginning is read once."""
+    monkeypatch.setattr(likelihood, "_WORTH_A_HEAD", 4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch_tokens", [None, 60, 1])
+def test_a_likelihood_is_that_of_the_row_alone(base, policy, shared, batch_tokens):
+    found = loglikelihood(policy, REQUESTS, batch_tokens=batch_tokens)
+    right = [expected(base, *one) for one in REQUESTS]
+    assert [one.logprob for one in found] == pytest.approx(right, abs=CLOSE)
+
+
+def greedy(logits: torch.Tensor, active: Sequence[int], step: int) -> torch.Tensor:
+    del active, step
+    return logits.argmax(-1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_greedy_rows_are_those_of_transformers(base, policy, repeats):
+    """Prompts of several lengths in one batch; a row that stops leaves it."""
+    prompts = [some_tokens(count, count) for count in (3, 14, 25)]
+    right = [
+        base.model.generate(
+            torch.tensor([ids]),
+            attention_mask=torch.ones(1, len(ids)),
+            max_new_tokens=14,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
+        )[0, len(ids) :].tolist()
+        for ids in prompts
+    ]
+    lengths = [14, 5, 9]
+    rows = continue_rows(policy, prompts, repeats, 14, greedy, lambda row, new: len(new) == lengths[row // repeats])
+    assert rows == [row[:length] for row, length in zip(right, lengths, strict=True) for _ in range(repeats)]
+
+
+@torch.no_grad()
+def test_a_text_after_a_prefix_is_that_of_both_in_one_row(base, policy, shared):
+    """The prefix of a batch is read once; a begin token at a row's head is passed over."""
+    prefix = some_tokens(6, 5)
+    found = loglikelihood(PrefixPolicy(policy, prefix), [*REQUESTS, ([1], some_tokens(9, 6))])
+    right = [expected(base, [*prefix, *context], more) for context, more in REQUESTS]
+    right.append(expected(base, prefix, some_tokens(9, 6)))
+    assert [one.logprob for one in found] == pytest.approx(right, abs=CLOSE)
+
+
+@torch.no_grad()
+def test_continuations_after_a_prefix_are_those_of_both_in_one_row(policy):
+    prefix, prompts = some_tokens(6, 5), [some_tokens(count, count) for count in (3, 14, 25)]
+    after = continue_rows(PrefixPolicy(policy, prefix), [*prompts, [1]], 2, 12, greedy, lambda *_: False)
+    whole = continue_rows(policy, [*([*prefix, *one] for one in prompts), prefix], 2, 12, greedy, lambda *_: False)
+    assert after == whole
+
+
+@torch.no_grad()
+def test_padding_between_tokens_is_seen_beyond_the_window_alone(base, policy):
+    """What a policy declares is so, to the column."""
+    widest = min(policy.window, 30)
+    start, end = some_tokens(2, 1), some_tokens(3, 2)
+
+    def difference(columns: int) -> float:
+        gap = columns - len(start) - len(end)
+        ids = torch.tensor([start])
+        _, cache = policy.forward(ids, torch.ones_like(ids))
+        mask = torch.tensor([[1] * len(start) + [0] * gap + [1] * len(end)])
+        logits, _ = policy.forward(torch.tensor([[0] * gap + end]), mask, cache)
+        found = logits[0, -len(end) :].log_softmax(-1)
+        return float((found - alone(base, [*start, *end])[len(start) :]).abs().max())
+
+    if widest >= len(start) + len(end):
+        assert difference(widest) < CLOSE
+    if policy.window < 30:
+        assert difference(max(widest, len(start) + len(end)) + 1) > 10 * CLOSE
