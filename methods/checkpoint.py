@@ -68,12 +68,12 @@ class Checkpoint(Method[CheckpointConfig]):
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
         """Find out whether the other can be read, as what the base reads, and mixed with it where that is asked for."""
-        from bench.engine.architecture import config_of, refuse_states
+        from bench.engine.architecture import config_of, refuse_unreadable
 
         other = inputs["path"]
         self._same_tokenizer(_tokenizer(base), other)
         config = config_of(other)
-        refuse_states(f"checkpoint '{self.config.path}'", config)
+        refuse_unreadable(f"checkpoint '{self.config.path}'", config)
         self._mixable(config_of(base), config)
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from transformers.cache_utils import LinearAttentionCacheLayerMixin
 
 from bench.engine.tokens import NO_LIMIT
 from bench.errors import MissingError, UsageError
+from bench.spec import ModelSpec
 
 _COLUMNS = ("mpt",)  # model types whose bias by distance counts columns, padding included, from the nearest one on
 _STATE = LinearAttentionCacheLayerMixin
@@ -27,25 +28,39 @@ def config_of(folder: Path) -> PreTrainedConfig:
     return config
 
 
-def refuse_states(name: str, config: PreTrainedConfig) -> None:
-    """Refuse a model that keeps what it has read in a state: rows of different lengths would not share a batch.
+def refuse_unreadable(name: str, config: PreTrainedConfig) -> None:
+    """Refuse a model that is no causal LM, and one that keeps what it has read in a state, which padding would spoil.
 
     Args:
         name: What it is called ("model 'x'").
         config: Its configuration.
 
     Raises:
+        MissingError: it is no causal LM.
         UsageError: a layer of it is a state space, a linear attention or another recurrence.
     """
-    kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)  # type: ignore[no-untyped-call]
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
     if kind is None:
-        return  # no causal LM at all: whoever loads it says so
+        raise MissingError(f"{name} is of the type {config.model_type}, no causal LM", mend="name a causal LM")
     if getattr(kind, "_is_stateful", False) or any(isinstance(layer, _STATE) for layer in _cache(config).layers):
         raise UsageError(
             f"{name} is of the type {config.model_type}, which keeps a state (a state space or linear attention) where "
             "others keep keys and values, and that is not supported",
             mend="name a model whose layers are all attention, such as Llama, Qwen3, Gemma 3 or Mistral",
         )
+
+
+def refuse_quantised(name: str, config: PreTrainedConfig, spec: ModelSpec, method: str) -> None:
+    """Refuse a model whose weights are quantised, or will be when it is loaded, to a method that changes them.
+
+    Raises:
+        UsageError: they are.
+    """
+    what = f"method '{method}' changes weights, and those of {name} are quantised"
+    if spec.quantization != "none":
+        raise UsageError(what, mend="--set suite.model.quantization=none")
+    if getattr(config, "quantization_config", None):
+        raise UsageError(what, mend="name the model that was quantised, with its full weights")
 
 
 def attention_window(config: PreTrainedConfig) -> int:

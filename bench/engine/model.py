@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.assets.catalogue import Resolved
-from bench.engine.architecture import config_of, refuse_states
+from bench.engine.architecture import config_of, refuse_unreadable
 from bench.engine.loading import loading, quiet, refuse_larger_tokenizer, refuse_unfit
 from bench.errors import MissingError
 from bench.policy import LoadedModel
@@ -27,7 +27,7 @@ def load_model(spec: ModelSpec, resolved: Resolved) -> LoadedModel:
         options["quantization_config"] = _four_bits(spec)
         options["device_map"] = device
     name = f"model '{spec.id}'"
-    refuse_states(name, config_of(resolved.path))
+    refuse_unreadable(name, config_of(resolved.path))
     with loading(f"{name} cannot be loaded", "name a causal LM"), quiet():
         loaded: Any = AutoModelForCausalLM.from_pretrained(str(resolved.path), output_loading_info=True, **options)
     with loading(f"the tokenizer of {name} cannot be loaded", "copy the model again, its tokenizer with it"), quiet():

@@ -19,7 +19,7 @@ from bench.policy import HFPolicy, LoadedModel
 from bench.progress import Bar, Progress
 from bench.sets import ContrastiveSets
 from bench.store.files import write_json
-from methods.learning.adapter import restored, save_adapter, unwrap
+from methods.learning.adapter import note_left_out, restored, save_adapter, unwrap
 from methods.learning.batches import (
     Asks,
     Collator,
@@ -126,7 +126,8 @@ def train_adapter(
         asks: What the loss asks for besides the texts' likelihoods.
 
     Returns:
-        steps, tokens trained on (prompts included), trainable parameters, number of anchors.
+        steps, tokens trained on (prompts included), trainable parameters, number of anchors; parameters of routed
+        experts that the adapter does not reach, where there are any.
 
     Raises:
         MissingError: the sets lack what is learned from, or the loss or the adapter is not finite.
@@ -146,6 +147,7 @@ def train_adapter(
     set_seed(ctx.seed)
     with restored(base.model):
         model = with_adapter(base, config)
+        left_out = note_left_out(model, base.id, ctx.progress)
         with ctx.progress.bar(name, steps, "steps") as bar:
             seen: list[dict[str, float]] = []
             report = _Report(bar, seen)
@@ -163,7 +165,7 @@ def train_adapter(
             trainer.remove_callback(PrinterCallback)
             trainer.train()
         facts = _save(trainer, model, base.id, report.log, ctx.folder)
-    return {"steps": steps, "anchors": len(sets), **facts, "processes": processes()}
+    return {"steps": steps, "anchors": len(sets), **facts, **left_out, "processes": processes()}
 
 
 def _collator(base: LoadedModel, first: Item, reference: dict[tuple[str, str], float] | None, asks: Asks) -> Collator:

@@ -5,18 +5,26 @@ from typing import Any
 
 import pytest
 import torch
-from families import FAMILIES, Family
-from transformers import AutoTokenizer
+from families import FAMILIES, REQUESTS, Family, likelihood_of, logprobs_alone, some_tokens
+from transformers import AutoTokenizer, T5Config
 
+from bench.assets.catalogue import AssetCatalogue
 from bench.engine import likelihood
+from bench.engine.architecture import config_of, refuse_unreadable
 from bench.engine.generation import continue_rows
 from bench.engine.likelihood import loglikelihood
+from bench.engine.model import load_model
+from bench.errors import MissingError, UsageError
 from bench.policy import HFPolicy, LoadedModel
+from bench.run.environment import Environment
+from bench.run.launch.local import run_experiments
+from bench.run.plan import Request, make_experiments
 from methods.decoding.prefix import PrefixPolicy
 
 CLOSE = 1e-4
 Tokens = Sequence[int]
-READ = [one for one in FAMILIES if not one.refused]
+READ = [one for one in FAMILIES if not one.keeps_state]
+KEEP_STATE = [one for one in FAMILIES if one.keeps_state]
 
 
 @pytest.fixture(scope="module")
@@ -35,27 +43,8 @@ def policy(base) -> HFPolicy:
     return HFPolicy(base.model, base.tokenizer)
 
 
-def some_tokens(count: int, seed: int) -> list[int]:
-    return torch.randint(3, 400, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
-
-
-def alone(base: LoadedModel, row: Tokens) -> torch.Tensor:
-    """Log-probabilities after every token of a row, from one forward pass without padding or cache."""
-    return base.model(torch.tensor([list(row)]), use_cache=False).logits[0].float().log_softmax(-1)
-
-
 def expected(base: LoadedModel, context: Tokens, continuation: Tokens) -> float:
-    logprobs = alone(base, [*context, *continuation])[len(context) - 1 : -1]
-    return float(logprobs.gather(-1, torch.tensor(list(continuation))[:, None]).sum())
-
-
-HEAD = some_tokens(12, 0)
-TAILS = [some_tokens(count, count) for count in (9, 1, 17, 9, 3)]
-REQUESTS = [
-    *[([*HEAD, *tail], some_tokens(count, 40 + count)) for tail in TAILS for count in (1, 6)],
-    *[(some_tokens(count, 60 + count), some_tokens(7, 70)) for count in (2, 21)],
-]
-"""Contexts with a common beginning and tails of several lengths, and others; some are wider than a narrow window."""
+    return likelihood_of(logprobs_alone(base.model, [*context, *continuation]), context, continuation)
 
 
 @pytest.fixture
@@ -129,9 +118,34 @@ def test_padding_between_tokens_is_seen_beyond_the_window_alone(base, policy):
         mask = torch.tensor([[1] * len(start) + [0] * gap + [1] * len(end)])
         logits, _ = policy.forward(torch.tensor([[0] * gap + end]), mask, cache)
         found = logits[0, -len(end) :].log_softmax(-1)
-        return float((found - alone(base, [*start, *end])[len(start) :]).abs().max())
+        return float((found - logprobs_alone(base.model, [*start, *end])[len(start) :]).abs().max())
 
     if widest >= len(start) + len(end):
         assert difference(widest) < CLOSE
     if policy.window < 30:
         assert difference(max(widest, len(start) + len(end)) + 1) > 10 * CLOSE
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize("family", KEEP_STATE, ids=lambda family: family.title)
+def test_a_model_that_keeps_a_state_is_refused_before_any_work(family, tokenizer, tiny_suite, tmp_path):
+    folder = tmp_path / family.kind
+    family.make().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (experiment,) = make_experiments(Request(("none",), str(tiny_suite(model={"id": str(folder)}))))
+    env = Environment(experiment.suite, AssetCatalogue(tmp_path / "cache", offline=True))
+    line = rf"^model '{folder}' is of the type {family.kind}, which keeps a state .* not supported; name a model whose"
+    with pytest.raises(UsageError, match=line):
+        run_experiments([experiment], env, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+    (folder / "model.safetensors").unlink()  # nothing is loaded
+    with pytest.raises(UsageError, match=line):
+        load_model(experiment.suite.model, env.model)
+
+
+def test_what_is_no_causal_model_is_refused_before_any_work(tmp_path):
+    T5Config(d_model=16, num_layers=1).save_pretrained(tmp_path)
+    with pytest.raises(MissingError, match="model 'x' is of the type t5, no causal LM; name a causal LM"):
+        refuse_unreadable("model 'x'", config_of(tmp_path))
