@@ -75,8 +75,9 @@ def _mean_phi(likelihoods: Likelihoods) -> dict[str, float]:
 class _Report(TrainerCallback):
     """Moves the bar and refuses to go on from a loss that is not a number."""
 
-    def __init__(self, bar: Bar, seen: list[dict[str, float]]) -> None:
-        self.bar, self.seen = bar, seen
+    def __init__(self, bar: Bar) -> None:
+        self.bar = bar
+        self.seen: list[dict[str, float]] = []  # of each micro-batch since the last step
         self.log: list[dict[str, float]] = []
 
     def on_step_end(self, *arguments: Any, **options: Any) -> None:
@@ -126,8 +127,7 @@ def train_adapter(
         asks: What the loss asks for besides the texts' likelihoods.
 
     Returns:
-        steps, tokens trained on (prompts included), trainable parameters, number of anchors; parameters of routed
-        experts that the adapter does not reach, where there are any.
+        steps, tokens trained on (prompts included), trainable parameters, number of anchors, experts left out if any.
 
     Raises:
         MissingError: the sets lack what is learned from, or the loss or the adapter is not finite.
@@ -147,14 +147,13 @@ def train_adapter(
     set_seed(ctx.seed)
     with restored(base.model):
         model = with_adapter(base, config)
-        left_out = note_left_out(model, base.id, ctx.progress)
+        facts = note_left_out(model, base.id, ctx.progress)
         with ctx.progress.bar(name, steps, "steps") as bar:
-            seen: list[dict[str, float]] = []
-            report = _Report(bar, seen)
+            report = _Report(bar)
             trainer = _SetTrainer(
                 base,
                 loss=loss,
-                seen=seen,
+                seen=report.seen,
                 prompts=asks.prompts,
                 model=model,
                 args=arguments,
@@ -164,8 +163,8 @@ def train_adapter(
             )
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-        facts = _save(trainer, model, base.id, report.log, ctx.folder)
-    return {"steps": steps, "anchors": len(sets), **facts, **left_out, "processes": processes()}
+        facts |= _save(trainer, model, base.id, report.log, ctx.folder)
+    return {"steps": steps, "anchors": len(sets), **facts, "processes": processes()}
 
 
 def _collator(base: LoadedModel, first: Item, reference: dict[tuple[str, str], float] | None, asks: Asks) -> Collator:
