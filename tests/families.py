@@ -69,11 +69,24 @@ _GEMMA: Mapping[str, Any] = {"head_dim": 8, "sliding_window": WINDOW, "query_pre
 _EXPERTS: Mapping[str, Any] = {"num_experts_per_tok": 2, "moe_intermediate_size": 24, "num_experts": 4}
 _SHARED_EXPERT: Mapping[str, Any] = {**_EXPERTS, "shared_expert_intermediate_size": 24}
 _LOCAL_EXPERTS: Mapping[str, Any] = {"num_experts_per_tok": 2, "num_local_experts": 4}
+_LATENT: Mapping[str, Any] = {
+    **{"kv_lora_rank": 8, "q_lora_rank": 8, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8},
+    **{"n_routed_experts": 4, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 0, "n_shared_experts": 1},
+    "num_key_value_heads": HEADS,
+}
 FAMILIES = (
     Family("BLOOM", "bloom", packed=False),
     Family("Cohere (Command R)", "cohere"),
+    Family(
+        "Cohere 2 (Command R7B)",
+        "cohere2",
+        {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]},
+        packed=False,
+    ),
+    Family("DeepSeek-V3", "deepseek_v3", {**_EXPERTS, **_LATENT}, experts=True),
     Family("Falcon, ALiBi", "falcon", {"alibi": True}, packed=False),
     Family("Falcon, rotary", "falcon", {"alibi": False}),
+    Family("Gemma", "gemma", {"head_dim": 8}),
     Family("Gemma 2", "gemma2", _GEMMA, packed=False),
     Family(
         "Gemma 3",
@@ -114,6 +127,7 @@ FAMILIES = (
     Family("Qwen3", "qwen3", {"head_dim": 8}),
     Family("Qwen3-MoE", "qwen3_moe", {**_EXPERTS, "head_dim": 8}, experts=True),
     Family("StableLM", "stablelm"),
+    Family("StarCoder2", "starcoder2", {"sliding_window": WINDOW}, packed=False),
     Family(
         "Jamba",
         "jamba",
@@ -127,6 +141,8 @@ FAMILIES = (
         {"state_size": 8, "num_heads": 8, "head_dim": 8, "n_groups": 2, "chunk_size": 8},
         keeps_state=True,
     ),
+    Family("LFM2", "lfm2", {"layer_types": ["conv", "full_attention"]}, keeps_state=True),
+    Family("Qwen3.5", "qwen3_5_text", {"layer_types": ["linear_attention", "full_attention"]}, keeps_state=True),
     Family(
         "Qwen3-Next",
         "qwen3_next",

@@ -19,7 +19,10 @@ from bench.policy import HFPolicy, LoadedModel
 from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
 from bench.run.plan import Request, make_experiments
+from methods.decoding.mixture import MixturePolicy
 from methods.decoding.prefix import PrefixPolicy
+from methods.gedi.policy import GediPolicy, Guidance
+from methods.self_debias import SelfDebias, SelfDebiasConfig
 
 CLOSE = 1e-4
 Tokens = Sequence[int]
@@ -103,6 +106,22 @@ def test_continuations_after_a_prefix_are_those_of_both_in_one_row(policy):
     after = continue_rows(PrefixPolicy(policy, prefix), [*prompts, [1]], 2, 12, greedy, lambda *_: False)
     whole = continue_rows(policy, [*([*prefix, *one] for one in prompts), prefix], 2, 12, greedy, lambda *_: False)
     assert after == whole
+
+
+@torch.no_grad()
+def test_policies_of_several_readings_read_as_they_read_each_row_alone(policy, shared):
+    """GeDi and self-debiasing: what they add up over a row, and their caches, follow the rows."""
+    one, other = (PrefixPolicy(policy, some_tokens(count, count)) for count in (4, 9))
+    guidance = Guidance(omega=2.0, scale=1.0, bias=0.1, filter_p=0.0, target=0.0)
+    debiased = SelfDebias(SelfDebiasConfig())
+    for mixed in (GediPolicy(policy, one, other, guidance), MixturePolicy([policy, one, other], debiased._combine)):
+        right = []
+        for context, more in REQUESTS:
+            ids = torch.tensor([[*context, *more]])
+            logits, _ = mixed.forward(ids, torch.ones_like(ids))
+            right.append(likelihood_of(logits[0].float().log_softmax(-1), context, more))
+        found = loglikelihood(mixed, REQUESTS)
+        assert [one.logprob for one in found] == pytest.approx(right, abs=CLOSE)
 
 
 @torch.no_grad()
