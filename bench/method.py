@@ -53,6 +53,7 @@ class MethodInfo:
         needs_scorer: Whether it learns from the suite's scorer (as a reward); it is given to no other.
         inputs: Options that name a model (`model`) or an adapter (`adapter`) to read: a folder, or a hub id with an
             optional revision (`OWNER/NAME@REV`). The harness finds or fetches them; their content is part of the keys.
+        quantised: Whether the base model's weights may be quantised; False where it changes them itself.
         extras: The optional dependencies that it needs (names of this package's extras).
         seeded: Whether preparing it depends on the seed (the order of texts, weights that begin at random). One run of
             such a method is one training, which says nothing of how much another would differ. False only where every
@@ -70,6 +71,7 @@ class MethodInfo:
     needs_sets: bool = False
     needs_scorer: bool = False
     inputs: Mapping[str, Literal["model", "adapter"]] = field(default_factory=dict)
+    quantised: bool = True
     extras: tuple[str, ...] = ()
     seeded: bool = True
     strength: str | None = None

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from bench.engine.architecture import attention_window
 from bench.engine.cache import buffered
 from bench.engine.tokens import context_length, end_tokens
 
@@ -49,6 +50,9 @@ class Policy(ABC):
         tokenizer: Text to tokens and back; the base model's.
         device: Where `forward` takes its tensors.
         max_length: Longest sequence in tokens that the model was made for.
+        window: Columns up to which a row may have padding between its tokens. In a wider row padding may stand before
+            and after them alone: a window of attention counts columns, whatever stands in them. 0, which is right for
+            any model: never between them.
         truncates: Whether it chooses itself which tokens may be sampled (DExperts: the base model's nucleus); then the
             decoding's `top_k` and `top_p` are not applied on top.
     """
@@ -56,6 +60,7 @@ class Policy(ABC):
     tokenizer: PreTrainedTokenizerBase
     device: torch.device
     max_length: int
+    window: int = 0
     truncates: bool = False
 
     @abstractmethod
@@ -73,7 +78,8 @@ class Policy(ABC):
         Args:
             input_ids: New tokens, int64 [rows, new].
             attention_mask: 1 for tokens, 0 for padding, int64 [rows, read before + new]; a row's tokens are those
-                under a 1, in order: padding does not move them, and may stand before a row's first new token too.
+                under a 1, in order: padding does not move them. It may stand before a row's first new token too, in
+                rows of at most `window` columns.
             cache: What was read before, or None; it may be changed in place.
             logits_to_keep: How many last positions to return logits for; 0 for all.
             sampling: Whether tokens will be sampled from these logits: a policy that `truncates` then gives -inf to
@@ -107,6 +113,7 @@ class HFPolicy(Policy):
         self.tokenizer = tokenizer
         self.device = model.device
         self.max_length = context_length(model)
+        self.window = attention_window(model.config)
 
     @property
     def end_tokens(self) -> frozenset[int]:

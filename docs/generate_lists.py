@@ -1,9 +1,10 @@
-"""Write the lists of methods, tasks and scorers, with all of their options, into the documentation.
+"""Write the lists of methods, tasks and scorers, with all of their options, and of models into the documentation.
 
 Run `python docs/generate_lists.py` after a change of their options; a test fails until then.
 """
 
 from collections.abc import Callable, Sequence
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def methods() -> str:
         facts += [f"Source: {info.paper}."] if info.paper else []
         facts += ["Learns from [contrastive sets](sets.md)."] if info.needs_sets else []
         facts += ["Learns from the suite's scorer."] if info.needs_scorer else []
+        facts += [] if info.quantised else ["Not for a base model whose weights are quantised."]
         facts += [] if info.seeded else ["Does not depend on the seed."]
         facts += [f"Needs the extra `{extra}`." for extra in info.extras]
         facts += [f"Strength: `{info.strength}`."] if info.strength else []
@@ -72,10 +74,19 @@ def people() -> str:
     return "\n".join(lines) + "\n"
 
 
+def models() -> str:
+    """What holds for each family of models, as the tests have it."""
+    spec = spec_from_file_location("families", DOCS.parent / "tests" / "families.py")
+    families = module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(families)  # type: ignore[union-attr]
+    return str(families.table())
+
+
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "methods.md": {"methods": methods},
     "tasks.md": {"tasks": tasks},
     "scorers.md": {"people": people, "scorers": scorers},
+    "models.md": {"models": models},
 }
 """Page to its markers, and what stands below each."""
 

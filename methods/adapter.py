@@ -44,14 +44,16 @@ class AdapterMethod(AdaptedMethod[AdapterMethodConfig]):
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
         """Find out whether the adapter fits, from the shapes of its weights and the base's configuration."""
-        from methods.anatomy.model_config import config_of
-        from methods.learning.foreign import check_adapter, skeleton
+        from bench.engine.architecture import config_of
+        from methods.anatomy.skeleton import skeleton
+        from methods.learning.foreign import check_adapter
 
         check_adapter(inputs["path"], self.config.path, skeleton(config_of(base)))
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Copy the adapter in its normal form; the base model is not touched."""
-        from methods.learning.foreign import check_adapter, copy_adapter, skeleton
+        from methods.anatomy.skeleton import skeleton
+        from methods.learning.foreign import check_adapter, copy_adapter
 
         del sets
         folder, name = ctx.inputs["path"], self.config.path

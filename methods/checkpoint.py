@@ -67,18 +67,20 @@ class Checkpoint(Method[CheckpointConfig]):
     Config = CheckpointConfig
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
-        """Find out whether the two have one tokenizer and, where their weights are to be mixed, one architecture."""
-        from methods.anatomy.model_config import config_of
+        """Find out whether the other can be read, as what the base reads, and mixed with it where that is asked for."""
+        from bench.engine.architecture import config_of, refuse_unreadable
 
         other = inputs["path"]
         self._same_tokenizer(_tokenizer(base), other)
-        self._mixable(config_of(base), config_of(other))
+        config = config_of(other)
+        refuse_unreadable(f"checkpoint '{self.config.path}'", config)
+        self._mixable(config_of(base), config)
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Note which model it is; its weights stay where they are."""
+        from bench.engine.architecture import config_of
         from bench.hashing import hash_file
         from bench.store.files import write_json
-        from methods.anatomy.model_config import config_of
 
         del sets
         folder = ctx.inputs["path"]
@@ -90,8 +92,8 @@ class Checkpoint(Method[CheckpointConfig]):
     @contextmanager
     def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
         """Yield the base model at 0, the other one at 1, else the base model with mixed weights."""
+        from bench.engine.architecture import config_of
         from bench.policy import HFPolicy
-        from methods.anatomy.model_config import config_of
 
         folder, scale = artifact.inputs["path"], self.config.scale
         if scale == 0:

@@ -81,6 +81,7 @@ class DINM(Method[DINMConfig]):
         summary="DINM: find the layer that tells good texts from bad, and tune one matrix of it on the good ones",
         paper="Wang et al., ACL 2024, arXiv 2403.14472",
         needs_sets=True,
+        quantised=False,
         strength="scale",
         departures=(
             Departure(
@@ -104,11 +105,13 @@ class DINM(Method[DINMConfig]):
     Config = DINMConfig
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
-        """Find out whether the model has the layer."""
+        """Find out whether the model has the layer, and a matrix to edit in each that may be chosen."""
         from methods.anatomy.layers import check_layer
 
         del inputs
-        check_layer(base, self.config.layer)
+        layers = check_layer(base, self.config.layer)
+        for number in range(len(layers)) if self.config.layer is None else [self.config.layer]:
+            _the_output(layers[number], f"layer {number} of the base model")
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Find the layer and tune its matrix."""
@@ -207,18 +210,26 @@ def output_matrix(base: "LoadedModel", layer: int) -> str:
     """
     from methods.anatomy.layers import decoder_layers
 
+    found = _the_output(decoder_layers(base)[layer], f"layer {layer} of '{base.id}' ({type(base.model).__name__})")
+    return next(name for name, parameter in base.model.named_parameters() if parameter is found)
+
+
+def _the_output(layer: "torch.nn.Module", name: str) -> "torch.Tensor":
+    """The output matrix of a layer that is called so; those of its routed experts count."""
+    from methods.anatomy.experts import matrices
+
     found = [
-        module.weight
-        for name, module in decoder_layers(base)[layer].named_modules()
-        if name.rpartition(".")[2] in _OUTPUTS and "attn" not in name and "attention" not in name
+        parameter
+        for key, parameter in layer.named_parameters()
+        if key.removesuffix(".weight").rpartition(".")[2] in _OUTPUTS and "attn" not in key and "attention" not in key
     ]
-    if len(found) != 1:
+    count = sum(map(matrices, found))
+    if count != 1:
         raise UsageError(
-            f"layer {layer} of '{base.id}' ({type(base.model).__name__}) has {len(found)} output matrices of a "
-            "feed-forward block, and dinm edits the one",
+            f"{name} has {count} output matrices of a feed-forward block, and dinm edits the one",
             mend="use a model with one a layer",
         )
-    return next(name for name, parameter in base.model.named_parameters() if parameter is found[0])
+    return found[0]
 
 
 class EditLosses(NamedTuple):

@@ -83,6 +83,7 @@ def _method(name: str) -> Facts:
         "paper": info.paper,
         "needs_sets": info.needs_sets,
         "extras": list(info.extras),
+        "quantised": info.quantised,
         "seeded": info.seeded,
         "strength": info.strength,
         "strengths": list(info.strengths),

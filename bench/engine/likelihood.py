@@ -1,7 +1,7 @@
 """Log-likelihoods from any policy: what several requests share, a context or its beginning, is read once."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -83,21 +83,22 @@ def loglikelihood(
     """
     results: dict[int, Likelihood] = {}
     longest = _longest(requests)
-    for shared, groups in _alike(_grouped(policy, requests)):
-        head = _Head(policy, groups[0].context[:shared])
-        most = min(batch_tokens or BATCH_BUDGET.tokens, BATCH_BUDGET.tokens)  # it may have shrunk since
-        for batch, scored in in_batches(
-            [part for group in groups for part in group.cut(max(1, most // max(1, group.longest)))],
-            partial(_score, policy, head=head),
-            lambda group: group.longest,
-            lambda group: len(group.numbers),
-            most=most,
-            order=lambda group: len(group.context),
-            fixed=_FIXED * min(max(longest, 1), _READINGS),  # a long continuation is read in several steps
-            halve=lambda group: group.cut(max(1, len(group.numbers) // 2)),
-        ):
-            results.update(scored)
-            done(sum(len(group.numbers) for group in batch))
+    for shared, alike in _alike(_grouped(policy, requests)):
+        head = _Head(policy, alike[0].context[:shared])
+        for groups in _beside_each_other(alike, policy.window) if shared else [alike]:
+            most = min(batch_tokens or BATCH_BUDGET.tokens, BATCH_BUDGET.tokens)  # it may have shrunk since
+            for batch, scored in in_batches(
+                [part for group in groups for part in group.cut(max(1, most // max(1, group.longest)))],
+                partial(_score, policy, head=head),
+                lambda group: group.longest,
+                lambda group: len(group.numbers),
+                most=most,
+                order=lambda group: len(group.context),
+                fixed=_FIXED * min(max(longest, 1), _READINGS),  # a long continuation is read in several steps
+                halve=lambda group: group.cut(max(1, len(group.numbers) // 2)),
+            ):
+                results.update(scored)
+                done(sum(len(group.numbers) for group in batch))
     return [results[number] for number in range(len(requests))]
 
 
@@ -145,6 +146,24 @@ class _Stretch(NamedTuple):
     first: int
     parts: list[tuple[int, int, int]]
     saved: int
+
+
+def _beside_each_other(groups: Sequence[_Group], window: int) -> list[list[_Group]]:
+    """Groups with a common beginning, parted into those that may share a batch.
+
+    Padding of a batch stands between the beginning and what follows it. Where rows are wider than the policy's window,
+    contexts of one length go together, which takes none.
+    """
+    if max(len(group.context) for group in groups) + max(map(len, _continuations(groups))) <= window:
+        return [list(groups)]
+    by_length: dict[int, list[_Group]] = {}
+    for group in groups:
+        by_length.setdefault(len(group.context), []).append(group)
+    return list(by_length.values())
+
+
+def _continuations(groups: Iterable[_Group]) -> Iterator[tuple[int, ...]]:
+    return (continuation for group in groups for continuation in group.continuations)
 
 
 def _stretches(shared: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -6,6 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.assets.catalogue import Resolved
+from bench.engine.architecture import config_of, refuse_unreadable
 from bench.engine.loading import loading, quiet, refuse_larger_tokenizer, refuse_unfit
 from bench.errors import MissingError
 from bench.policy import LoadedModel
@@ -18,6 +19,7 @@ def load_model(spec: ModelSpec, resolved: Resolved) -> LoadedModel:
     Raises:
         MissingError: the folder holds no causal language model in safetensors, or one that does not fit its weights or
             its tokenizer, or 4-bit weights are asked for without bitsandbytes and a CUDA device.
+        UsageError: it is of a kind that is not supported.
     """
     options: dict[str, Any] = {"dtype": getattr(torch, spec.dtype), "use_safetensors": True, "trust_remote_code": False}
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -25,6 +27,7 @@ def load_model(spec: ModelSpec, resolved: Resolved) -> LoadedModel:
         options["quantization_config"] = _four_bits(spec)
         options["device_map"] = device
     name = f"model '{spec.id}'"
+    refuse_unreadable(name, config_of(resolved.path))
     with loading(f"{name} cannot be loaded", "name a causal LM"), quiet():
         loaded: Any = AutoModelForCausalLM.from_pretrained(str(resolved.path), output_loading_info=True, **options)
     with loading(f"the tokenizer of {name} cannot be loaded", "copy the model again, its tokenizer with it"), quiet():

@@ -7,7 +7,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.errors import UsageError
 
-_NO_LIMIT = 1 << 20
+NO_LIMIT = 1 << 20
+"""Tokens that a model without a limit reads."""
 _PROBES = ("\n", ".", ",", "-", "0", "a", "e", "o", "t", "s", "x", "I", "A", "\t")
 """What a text is read after where reading it after nothing would begin a word."""
 
@@ -86,7 +87,7 @@ def end_tokens(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None
     for config in (model.generation_config, model.config, text_config):
         told = _listed(getattr(config, "eos_token_id", None))
         named |= told if told != default else set()
-    rows = getattr(model.get_input_embeddings(), "num_embeddings", _NO_LIMIT)
+    rows = getattr(model.get_input_embeddings(), "num_embeddings", NO_LIMIT)
     return frozenset(token for token in named if 0 <= token < rows)
 
 
@@ -99,7 +100,7 @@ def context_length(model: PreTrainedModel) -> int:
     """The longest sequence in tokens that a model was made for; a large number where it names none."""
     config: Any = model.config.get_text_config()
     told = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len"))
-    return next((int(number) for number in told if number), _NO_LIMIT)
+    return next((int(number) for number in told if number), NO_LIMIT)
 
 
 def refuse_beyond(room: int, tokens: int, what: str, mend: str) -> None:

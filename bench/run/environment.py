@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.errors import UsageError, did_you_mean
+from bench.method import MethodInfo
 from bench.progress import SILENT, Progress
 from bench.run import identity
 from bench.run.reuse import Reuse
@@ -77,6 +78,19 @@ class Environment:
     def model(self) -> Resolved:
         """The base model's folder and hash."""
         return self.assets.model(self.suite.model.id, self.suite.model.revision)
+
+    def check_model(self, method: MethodInfo) -> None:
+        """Find out from its configuration whether the base model can be read, and edited by a method.
+
+        Raises:
+            BenchError: it cannot.
+        """
+        from bench.engine.architecture import config_of, refuse_quantised, refuse_unreadable
+
+        name, config = f"model '{self.suite.model.id}'", config_of(self.model.path)
+        refuse_unreadable(name, config)
+        if not method.quantised:
+            refuse_quantised(name, config, self.suite.model, method.name)
 
     @cached_property
     def base(self) -> "LoadedModel":

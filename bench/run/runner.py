@@ -131,6 +131,7 @@ class Runner:
         used = [self._artifact_path, self._sets_path.parent] if self.identity.sets_key else [self._artifact_path]
         self.env.reuse.look([self.folder / "result.json", *used])
         if not self.done:
+            self.env.check_model(self.method.info)
             self._check_engine()
             registry.check_extras("methods", self.experiment.method, self.method.info.extras)
             self.method.check(self.env.model.path, self._input_folders)

@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
+from bench.engine.architecture import config_of
 from bench.errors import UsageError
 from bench.policy import HFPolicy, LoadedModel
-from methods.anatomy.model_config import config_of
+from methods.anatomy.skeleton import skeleton
 
 Change = Callable[[torch.Tensor], torch.Tensor | None]
 """From a hidden state [rows, positions, hidden] to the one that takes its place, or None to leave it."""
@@ -30,13 +32,22 @@ def decoder_layers(base: LoadedModel) -> list[nn.Module]:
     Raises:
         UsageError: the model is not made of a list of layers that can be told.
     """
-    count = getattr(base.model.config.get_text_config(), "num_hidden_layers", None)
-    get_decoder = getattr(base.model, "get_decoder", None)
-    decoder = get_decoder() if get_decoder else base.model
+    return layers_of(base.model, f"'{base.id}'")
+
+
+def layers_of(model: PreTrainedModel, name: str) -> list[nn.Module]:
+    """The same of a model that is called so; its weights are not looked at.
+
+    Raises:
+        UsageError: it is not made of a list of layers that can be told.
+    """
+    count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    get_decoder = getattr(model, "get_decoder", None)
+    decoder = get_decoder() if get_decoder else model
     found = [part for part in decoder.children() if isinstance(part, nn.ModuleList) and len(part) == count]
     if len(found) != 1:
         raise UsageError(
-            f"the decoder layers of '{base.id}' ({type(base.model).__name__}) cannot be told",
+            f"the decoder layers of {name} ({type(model).__name__}) cannot be told",
             mend="use a model whose decoder holds one list of layers",
         )
     return list(found[0])
@@ -55,15 +66,19 @@ def layer_number(base: LoadedModel, layer: int | None) -> int:
     return layer
 
 
-def check_layer(base: Path, layer: int | None) -> None:
+def check_layer(base: Path, layer: int | None) -> list[nn.Module]:
     """Find out from a model's folder whether it has the layer that an option names; nothing is loaded.
 
+    Returns:
+        Its layers, without weights.
+
     Raises:
-        UsageError: it has no such layer.
+        UsageError: it has no such layer, or its layers cannot be told.
     """
-    count = getattr(config_of(base).get_text_config(), "num_hidden_layers", None)
-    if layer is not None and count is not None:
-        _refuse_beyond(count, layer)
+    layers = layers_of(skeleton(config_of(base)), "the base model")
+    if layer is not None:
+        _refuse_beyond(len(layers), layer)
+    return layers
 
 
 def _refuse_beyond(count: int, layer: int) -> None:

@@ -57,6 +57,9 @@ def fitting(base: LoadedModel, ids: list[int]) -> list[int]:
 class PrefixPolicy(Policy):
     """Another policy after a prefix, which is read once and its cache repeated for the rows.
 
+    The padding of a row then stands between the prefix and its tokens. Where the inner policy has a window, in which
+    that would take up places, the prefix is read anew with each row, right before its tokens.
+
     A begin token at the head of a row marks the start of a text, which the prefix now is: it is passed over, and the
     prefix predicts what comes next. Where the tokenizer puts none there itself, it is passed over only if the row holds
     nothing else yet (an empty prompt), as in a conversation it may be the opening of a turn.
@@ -67,6 +70,7 @@ class PrefixPolicy(Policy):
         self.inner, self.prefix = inner, list(prefix)
         self.tokenizer, self.device, self.truncates = inner.tokenizer, inner.device, inner.truncates
         self.max_length = inner.max_length - len(self.prefix)
+        self.window = inner.window - len(self.prefix)
         self._begin, self._begins = first_token(self.tokenizer), begins_by_itself(self.tokenizer)
         self._read: tuple[torch.Tensor, Cache] | None = None
 
@@ -84,16 +88,49 @@ class PrefixPolicy(Policy):
         *,
         sampling: bool = False,
     ) -> tuple[torch.Tensor, Cache]:
-        parts = parts_of(cache) or self._start(input_ids, attention_mask)
-        passed = cast("Rows", parts[1]).values
-        mask = attention_mask * (torch.arange(attention_mask.shape[1], device=self.device) != passed[:, None])
-        mask = torch.cat([mask.new_ones(len(mask), len(self.prefix)), mask], -1)
+        parts = parts_of(cache)
+        if parts is None:
+            first = self._beside if self.inner.window < self.inner.max_length else self._after_one_reading
+            return first(input_ids, attention_mask, logits_to_keep, sampling=sampling)
+        opened = cast("Rows", parts[1])
+        mask = torch.cat([opened.values, attention_mask[:, opened.values.shape[1] - len(self.prefix) :]], -1)
         logits, inner = self.inner.forward(input_ids, mask, parts[0], logits_to_keep, sampling=sampling)
-        if cache is None and (passed >= 0).any():
-            place = passed - (input_ids.shape[1] - logits.shape[1])
+        return logits, JointCache([inner, opened])
+
+    def _after_one_reading(
+        self, ids: torch.Tensor, mask: torch.Tensor, logits_to_keep: int, *, sampling: bool
+    ) -> tuple[torch.Tensor, Cache]:
+        """Read rows on top of the prefix's cache."""
+        passed, mask = self._opened(ids, mask)
+        mask[:, : len(self.prefix)] = 1
+        before = copy.deepcopy(self._prefix_read()[1])
+        before.batch_repeat_interleave(len(ids))
+        logits, inner = self.inner.forward(ids, mask, before, logits_to_keep, sampling=sampling)
+        if (passed >= 0).any():
+            place = passed - (ids.shape[1] - logits.shape[1])
             rows = ((passed >= 0) & (place >= 0)).nonzero()[:, 0]
             logits[rows, place[rows]] = self.start()
-        return logits, JointCache([inner, parts[1]])
+        return logits, JointCache([inner, Rows(mask)])
+
+    def _beside(
+        self, ids: torch.Tensor, mask: torch.Tensor, logits_to_keep: int, *, sampling: bool
+    ) -> tuple[torch.Tensor, Cache]:
+        """Read rows with the prefix right before their tokens; its last one takes the place of what is passed over."""
+        new, prefix = ids.shape[1], torch.tensor(self.prefix, device=self.device)
+        passed, mask = self._opened(ids, mask)
+        own = torch.where(passed >= 0, passed + 1, mask.argmax(-1) - len(prefix))
+        places = own[:, None] + torch.arange(len(prefix), device=self.device)
+        ids = torch.cat([ids.new_zeros(len(ids), len(prefix)), ids], -1)
+        ids = ids.scatter(1, places, prefix.expand(len(ids), -1))
+        mask = mask.scatter(1, places, 1)
+        logits, inner = self.inner.forward(ids, mask, None, logits_to_keep, sampling=sampling)
+        return logits[:, -new:], JointCache([inner, Rows(mask)])
+
+    def _opened(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is passed over, and the mask without it, as many columns wider as the prefix has tokens, 0 there."""
+        passed = self.passed_over(ids, mask)
+        kept = mask * (torch.arange(mask.shape[1], device=self.device) != passed[:, None])
+        return passed, torch.cat([mask.new_zeros(len(mask), len(self.prefix)), kept], -1)
 
     def passed_over(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The column of each row's begin token that is passed over when the row is first read, or -1, int64 [rows]."""
@@ -106,12 +143,6 @@ class PrefixPolicy(Policy):
     def start(self) -> torch.Tensor:
         """Logits of the first token after the prefix, [vocabulary]."""
         return self._prefix_read()[0][0, -1]
-
-    def _start(self, ids: torch.Tensor, mask: torch.Tensor) -> list[Cache]:
-        """The prefix's cache for each row, and what of each row is passed over."""
-        read = copy.deepcopy(self._prefix_read()[1])
-        read.batch_repeat_interleave(len(ids))
-        return [read, Rows(self.passed_over(ids, mask))]
 
     def _prefix_read(self) -> tuple[torch.Tensor, Cache]:
         """The prefix's last logits [1, 1, vocabulary] and its cache."""

@@ -21,7 +21,7 @@ from bench.policy import HFPolicy, LoadedModel
 from bench.progress import Bar
 from bench.sets import ContrastiveSets
 from bench.store.files import write_json
-from methods.learning.adapter import restored, save_adapter
+from methods.learning.adapter import note_left_out, restored, save_adapter
 from methods.learning.batches import draw_order
 from methods.learning.trainer import per_process, refuse_broken, training_options, with_adapter
 
@@ -134,6 +134,7 @@ def train_on_reward(
     set_seed(ctx.seed)
     with restored(base.model), _quiet(), ctx.progress.bar("train grpo", steps, "steps") as bar:
         model, report = with_adapter(base, config), _Report(bar)
+        left_out = note_left_out(model, base.id, ctx.progress)
         trainer = _Trainer(
             model=model,
             reward_funcs=reward,
@@ -153,6 +154,7 @@ def train_on_reward(
         "anchors": len(sets),
         "trained_tokens": int(trainer.state.num_input_tokens_seen),
         "trainable_parameters": trainable,
+        **left_out,
         "processes": 1,
         "unrewarded": reward.missing,
     }

@@ -11,7 +11,9 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from bench.errors import MissingError, UsageError
+from bench.progress import Progress, note_once
 from bench.store.files import read_json, write_json
+from methods.anatomy.experts import matrices
 
 
 def save_adapter(model: PeftModel, base_id: str, folder: Path) -> None:
@@ -24,6 +26,22 @@ def save_adapter(model: PeftModel, base_id: str, folder: Path) -> None:
     config["base_model_name_or_path"] = base_id
     config = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
     write_json(path, dict(sorted(config.items())))
+
+
+def note_left_out(model: PeftModel, base_id: str, progress: Progress) -> dict[str, int]:
+    """Say that a new adapter on all linear layers leaves out routed experts, where it does: they are no linear layers.
+
+    Returns:
+        For the record: how many parameters of the base it leaves out; nothing where there are none.
+    """
+    stacked = {name: part for name, part in model.named_parameters() if matrices(part) > 1}
+    left = sum(part.numel() for name, part in stacked.items() if ".base_layer." not in name)
+    if not left:
+        return {}
+    trained, total = model.get_nb_trainable_parameters()
+    what = f"{left:,} of {total - trained:,} parameters stay as they are"
+    note_once(progress, f"the adapter does not reach the routed experts of '{base_id}': {what}")
+    return {"unreached_parameters": left}
 
 
 @contextmanager

@@ -4,7 +4,6 @@ Only what can be added to the weights, and by how much, is taken. Anything else 
 is, its author can merge it into its model, and that is then a checkpoint.
 """
 
-import copy
 import json
 import re
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from peft import PeftConfig, get_peft_model, get_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from bench.errors import MissingError, UsageError
 from bench.store.files import read_json, write_json
@@ -52,21 +51,13 @@ _SAVE = "save it with `peft_model.save_pretrained(FOLDER)`"
 _SHOWN = 120
 
 
-def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
-    """A causal LM's modules without weights (on the device `meta`): what an adapter must fit."""
-    config = copy.deepcopy(config)
-    vars(config).pop("quantization_config", None)
-    with torch.device("meta"):
-        return cast("PreTrainedModel", AutoModelForCausalLM.from_config(config, trust_remote_code=False))
-
-
 def check_adapter(folder: Path, name: str, model: PreTrainedModel) -> dict[str, Any]:
     """Find out whether an adapter is of a kind that is taken and fits a model.
 
     Args:
         folder: The adapter's folder.
         name: What the user calls it.
-        model: The model's modules (see `skeleton`); it carries the adapter's afterwards.
+        model: The model's modules (see `methods.anatomy.skeleton`); it carries the adapter's afterwards.
 
     Returns:
         The adapter's configuration in its normal form.

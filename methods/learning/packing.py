@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from bench.engine.architecture import attention_window
+from bench.engine.tokens import NO_LIMIT
 from bench.errors import UsageError
 from bench.policy import LoadedModel
 from methods.anatomy.layers import before
@@ -116,11 +118,11 @@ def _ragged(name: str, sources: Sequence[Sequence[int]], targets: Sequence[Seque
 def packable(base: LoadedModel, prompt: Sequence[int], texts: Sequence[Sequence[int]]) -> bool:
     """Whether a model reads packed texts as it reads them alone, found out on some.
 
-    It does not where its attention is not that of a mask alone (a sliding window, a bias by distance, a state space),
+    It does not where its attention is not that of a mask alone (a sliding window, a bias by distance),
     where the mask cannot be given to its kernel, or where its logits are not known from its final states.
     """
-    config = base.model.config.get_text_config()
-    if base.model.config._attn_implementation not in ("sdpa", "eager") or getattr(config, "sliding_window", None):
+    config = base.model.config
+    if config._attn_implementation not in ("sdpa", "eager") or attention_window(config) < NO_LIMIT:
         return False
     device = base.model.device
     batch = {name: one.to(device) for name, one in pack([(prompt, text) for text in texts]).items()}

@@ -19,7 +19,7 @@ from bench.policy import HFPolicy, LoadedModel
 from bench.progress import Bar, Progress
 from bench.sets import ContrastiveSets
 from bench.store.files import write_json
-from methods.learning.adapter import restored, save_adapter, unwrap
+from methods.learning.adapter import note_left_out, restored, save_adapter, unwrap
 from methods.learning.batches import (
     Asks,
     Collator,
@@ -75,8 +75,9 @@ def _mean_phi(likelihoods: Likelihoods) -> dict[str, float]:
 class _Report(TrainerCallback):
     """Moves the bar and refuses to go on from a loss that is not a number."""
 
-    def __init__(self, bar: Bar, seen: list[dict[str, float]]) -> None:
-        self.bar, self.seen = bar, seen
+    def __init__(self, bar: Bar) -> None:
+        self.bar = bar
+        self.seen: list[dict[str, float]] = []  # of each micro-batch since the last step
         self.log: list[dict[str, float]] = []
 
     def on_step_end(self, *arguments: Any, **options: Any) -> None:
@@ -126,7 +127,7 @@ def train_adapter(
         asks: What the loss asks for besides the texts' likelihoods.
 
     Returns:
-        steps, tokens trained on (prompts included), trainable parameters, number of anchors.
+        steps, tokens trained on (prompts included), trainable parameters, number of anchors, experts left out if any.
 
     Raises:
         MissingError: the sets lack what is learned from, or the loss or the adapter is not finite.
@@ -146,13 +147,13 @@ def train_adapter(
     set_seed(ctx.seed)
     with restored(base.model):
         model = with_adapter(base, config)
+        facts = note_left_out(model, base.id, ctx.progress)
         with ctx.progress.bar(name, steps, "steps") as bar:
-            seen: list[dict[str, float]] = []
-            report = _Report(bar, seen)
+            report = _Report(bar)
             trainer = _SetTrainer(
                 base,
                 loss=loss,
-                seen=seen,
+                seen=report.seen,
                 prompts=asks.prompts,
                 model=model,
                 args=arguments,
@@ -162,7 +163,7 @@ def train_adapter(
             )
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-        facts = _save(trainer, model, base.id, report.log, ctx.folder)
+        facts |= _save(trainer, model, base.id, report.log, ctx.folder)
     return {"steps": steps, "anchors": len(sets), **facts, "processes": processes()}
 
 

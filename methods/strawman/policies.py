@@ -24,7 +24,7 @@ class StrawPolicy(Policy):
     def __init__(self, inner: HFPolicy) -> None:
         """Take the base model."""
         self.inner, self.tokenizer, self.device = inner, inner.tokenizer, inner.device
-        self.max_length = inner.max_length
+        self.max_length, self.window = inner.max_length, inner.window
 
     @property
     def end_tokens(self) -> frozenset[int]:  # noqa: D102

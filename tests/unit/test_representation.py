@@ -15,12 +15,17 @@ from transformers import (
     GraniteForCausalLM,
 )
 
+from bench.assets.catalogue import AssetCatalogue
+from bench.engine.architecture import refuse_quantised
 from bench.errors import MissingError, UsageError
 from bench.method import Method, RunContext
 from bench.policy import LoadedModel
 from bench.run.artifact import load_artifact, make_artifact
+from bench.run.environment import Environment
+from bench.run.launch.local import run_experiments
+from bench.run.plan import Request, make_experiments
 from bench.sets import ContrastiveSet, ContrastiveSets, Text
-from bench.spec import validate
+from bench.spec import ModelSpec, validate
 from methods.anatomy.layers import after, before, decoder_layers, layer_number
 from methods.anatomy.output import check_logits, final_logits
 from methods.dinm import DINM, DINMConfig, output_matrix
@@ -221,6 +226,22 @@ def test_dinm_refuses_a_quantised_model(tiny_base, tiny_sets, tmp_path, monkeypa
         SHORT[2].applied(tiny_base, load_artifact(tmp_path)),
     ):
         pytest.fail("it was applied")
+
+
+def test_dinm_refuses_four_bits_before_any_work(tiny_suite, tmp_path):
+    (experiment,) = make_experiments(
+        Request(("dinm",), str(tiny_suite()), settings=("suite.model.quantization=4bit",), base=False)
+    )
+    env = Environment(experiment.suite, AssetCatalogue(tmp_path / "cache", offline=True))
+    with pytest.raises(UsageError, match=r"'dinm' changes weights, and those of .* quantised; --set suite\.model\.q"):
+        run_experiments([experiment], env, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_dinm_refuses_a_model_that_was_saved_quantised(tiny_base):
+    tiny_base.model.config.quantization_config = {"quant_method": "gptq", "bits": 4}
+    with pytest.raises(UsageError, match="name the model that was quantised, with its full weights"):
+        refuse_quantised("model 'x'", tiny_base.model.config, ModelSpec(id="x"), "dinm")
 
 
 def test_lm_steer_refuses_logits_that_it_does_not_know(tiny_base, tiny_sets, tmp_path, monkeypatch):
