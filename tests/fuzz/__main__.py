@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("kinds", nargs="*", help=f"all, or some of {', '.join(KINDS)}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cases", type=int, help="of each kind, in place of the full size")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first case")
     parser.add_argument("--only", type=int, help="the number of the one case to replay")
     parser.add_argument("--kept", type=Path, default=Path("fuzz-failures"), help="a folder for what fails")
     asked = parser.parse_args()
@@ -31,7 +32,8 @@ def main() -> int:
         os.environ["COLUMNS"] = "100"
         for name in asked.kinds or KINDS:
             kind = KINDS[name]
-            numbers = range(kind.full if asked.cases is None else asked.cases) if asked.only is None else [asked.only]
+            last = kind.full if asked.cases is None else asked.first + asked.cases
+            numbers = range(asked.first, last) if asked.only is None else [asked.only]
             kept = asked.kept.resolve()
             tallies.append(
                 fuzz(kind, numbers, asked.seed, Path(place) / name, kept, lambda line: print(line, flush=True))

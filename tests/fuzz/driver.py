@@ -24,7 +24,9 @@ from bench.cli.failures import guard
 from bench.parsing import refuse_constant
 
 PATIENCE = 5
-"""Seconds of computing after which a call hangs. Waiting counts as well, for four times as long."""
+"""Seconds of computing after which a call hangs."""
+_WAITING = 24 * PATIENCE
+"""Seconds of waiting after which it does: other processes may leave it little of the processor."""
 GROWTH = 500 << 20
 """Bytes by which one call may let the process grow."""
 _COMMAND = typer.main.get_command(app)  # made once: it takes longer than many a command
@@ -193,7 +195,7 @@ def _patience() -> Iterator[None]:
     def end(*_: Any) -> None:
         raise HangError
 
-    timers = ((signal.ITIMER_PROF, signal.SIGPROF, PATIENCE), (signal.ITIMER_REAL, signal.SIGALRM, 4 * PATIENCE))
+    timers = ((signal.ITIMER_PROF, signal.SIGPROF, PATIENCE), (signal.ITIMER_REAL, signal.SIGALRM, _WAITING))
     before = [signal.signal(number, end) for _, number, _ in timers]
     try:
         for timer, _, seconds in timers:
