@@ -93,8 +93,8 @@ def stretched(
 
     Arguments as for `widened`. Each arm is widened by t / z sqrt(n / (n - 1)) for few clusters; its square then grows
     by what the seeds add to that of the distance that chance exceeds with probability 1 - level (`tail`). A rare event
-    may have been seen on hardly any cluster, so one more counts, with a difference of `unseen` either way (as Agresti
-    & Min 2005 add half an observation to each cell of matched proportions).
+    may have been seen on hardly any cluster, so one more counts, with a difference of `unseen` either way (for the
+    reason that Agresti & Min 2005 add half an observation to each cell of matched proportions).
     """
     normal = _NORMAL.inv_cdf((1 + level) / 2)
     factor = student_quantile((1 + level) / 2, n_clusters - 1) / normal * math.sqrt(n_clusters / (n_clusters - 1))

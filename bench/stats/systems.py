@@ -22,8 +22,6 @@ from bench.store.record import Evidence
 
 _FEWEST = 2
 """Clusters below which nothing can be said of their spread."""
-_UNSEEN = 0.5
-"""The difference of a prompt that was not seen: halfway to the furthest that one of two shares can be."""
 _SAME = 1e-12
 _HALF = 0.5
 """Resamples closer to each other than this differ by rounding alone."""
@@ -113,12 +111,22 @@ class Systems:
             if shares and agree:
                 ends = _exact(gap.figure, len(clusters), (-1.0, 1.0), self._level)
             else:
-                support, unseen = ((-1.0, 1.0), _UNSEEN) if shares else (None, 0.0)
+                support = (-1.0, 1.0) if shares else None
+                unseen = self._unseen(clusters, a, b) if shares else 0.0
                 ends = self._ends(gap, len(clusters), seeds, support, widen=partial(stretched, unseen=unseen))
         if relative:
             ends = ends and Interval(math.expm1(ends.low), math.expm1(ends.high))
         value = math.expm1(gap.figure) if relative else gap.figure
         return Difference(value, ends.low if ends else None, ends.high if ends else None, len(clusters), left_out)
+
+    def _unseen(self, clusters: Clusters, a: int, b: int) -> float:
+        """The difference that a cluster may have which was not seen, where most that were seen have none.
+
+        Halfway to the furthest that two shares can be apart, times the share of clusters in which the systems agree.
+        """
+        one, other = (self._side(clusters, n).sums for n in (a, b))
+        gaps = one[:, 0] / one[:, 1] - other[:, 0] / other[:, 1]
+        return _HALF * float(np.mean(np.abs(gaps) < _SAME))
 
     def significance(self, a: int, b: int) -> Significance:
         """The test that two systems do not differ: see `bench.stats.significance`."""
