@@ -92,7 +92,8 @@ class Systems:
             drawn = drawn.log()
             ends = self._ends(drawn, len(clusters), [drawn.seeds.alone()])
             return ends and Interval(math.exp(ends.low), math.exp(ends.high))
-        return self._ends(drawn, len(clusters), [drawn.seeds.alone()], (0.0, 1.0) if bounded else None)
+        support = (0.0, 1.0) if bounded else (0.0, math.inf) if observed.min() >= 0 else None
+        return self._ends(drawn, len(clusters), [drawn.seeds.alone()], support)
 
     def difference(self, a: int, b: int, *, relative: bool = False) -> Difference:
         """The paired difference of two systems: see `bench.stats.difference`."""

@@ -199,3 +199,15 @@ def test_memory_chunks_do_not_change_the_draws(monkeypatch):
     monkeypatch.setattr(resampling, "CELLS", 37 * 7)
     resampling._kept.cache_clear()
     assert stats.interval(x, resamples=500) == whole
+
+
+def test_a_mean_of_what_is_never_below_0_is_not_either():
+    """As a KL divergence with two seeds that are far apart."""
+    seeds = [evidence(level + 0.01 * np.random.default_rng(1).random((20, 1)), bounded=False) for level in (0.01, 0.2)]
+    found = stats.interval(seeds)
+    assert found is not None
+    assert found.low == 0
+    below = [evidence(np.array(one.value)[:, None] - 0.05, bounded=False) for one in seeds]
+    shifted = stats.interval(below)
+    assert shifted is not None
+    assert shifted.low < -0.05
