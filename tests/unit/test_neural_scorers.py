@@ -150,6 +150,20 @@ def test_labels_that_may_hold_together_are_sigmoids(tmp_path):
     assert scorer.score(["you idiot"])[0] == pytest.approx({"toxicity": toxic, "obscene": obscene, "insult": insult})
 
 
+def test_the_probability_is_called_what_the_suite_controls(tmp_path):
+    """A classifier of sentiment is no scorer of toxicity: the suite's attribute names what its label means."""
+    tiny_classifier(tmp_path / "mood", id2label={0: "NEGATIVE", 1: "POSITIVE"}, label2id={"NEGATIVE": 0, "POSITIVE": 1})
+    scorer, toxic = (
+        load_scorer(options(tmp_path / "mood", label="POSITIVE", attribute=name), None)
+        for name in ("sentiment", "toxicity")
+    )
+    assert scorer.identity.attributes == ("sentiment",)
+    assert scorer.identity.hash != toxic.identity.hash
+    assert scorer.score(["kind friend"])[0]["sentiment"] == toxic.score(["kind friend"])[0]["toxicity"]
+    with pytest.raises(UsageError, match="attribute"):
+        load_scorer(options(tmp_path / "mood", label="POSITIVE", attribute="Kind ness"), None)
+
+
 def test_a_label_that_says_nothing_has_to_be_told(tmp_path):
     tiny_classifier(tmp_path / "m", num_labels=2)
     with pytest.raises(UsageError, match="LABEL_0, LABEL_1"):
