@@ -27,10 +27,14 @@ class Reuse:
         for path in paths:
             self.earlier.setdefault(path, generation(path))
 
+    def is_new(self, path: Path) -> bool:
+        """Whether it has been made since this invocation began; the caller knows that it did not make it itself."""
+        now = generation(path)
+        return bool(now) and self.earlier.get(path, now) != now
+
     def is_by_another(self, path: Path, progress: Progress) -> bool:
         """Whether another process has made it since this invocation began; says so."""
-        now = generation(path)
-        by_another = bool(now) and self.earlier.get(path, now) != now
+        by_another = self.is_new(path)
         if by_another:
             progress.note(f"{path} was made by another process meanwhile")
         return by_another
