@@ -16,7 +16,7 @@ from bench.run.artifact import load_artifact, make_artifact, training_logs
 from bench.run.damage import is_whole, set_damage_aside
 from bench.run.environment import Environment
 from bench.run.identity import Code, Identity
-from bench.run.making import make_sets, unwanted
+from bench.run.making import make_sets, parts_of, unwanted
 from bench.run.manifest import manifest_of
 from bench.run.measuring import Measuring
 from bench.run.phases import Phases
@@ -129,7 +129,8 @@ class Runner:
             BenchError: it is not.
         """
         _ = self.key
-        used = [self._artifact_path, self._sets_path.parent] if self.identity.sets_key else [self._artifact_path]
+        sets = self._sets_path.parent
+        used = [self._artifact_path, *([sets, parts_of(sets)] if self.identity.sets_key else [])]
         self.env.reuse.look([self.folder / "result.json", self._manifest_path, *used])
         if not self.done:
             self.env.check_model(self.method.info)
@@ -265,8 +266,12 @@ class Runner:
         if spec.source == "self":
             path = self._sets_path
             with alone(path.parent, self.env.progress, wait=wait):
+                parts = parts_of(path.parent)
+                if self.fresh and not self.env.reuse.is_new(parts):
+                    parts.unlink(missing_ok=True)
                 if self._stale(path.parent):
                     make_sets(path.parent, self.env, self.phases)
+                parts.unlink(missing_ok=True)
                 sets = load_sets(path, source=spec.source)  # while nobody can drop them
         else:
             path = self.env.assets.data(spec.source).path

@@ -247,6 +247,11 @@ def test_an_interrupted_run_goes_on(go, home, tiny_suite, label, after):
         assert "contrastive sets" not in spy.labels
     if label in ("heldout", "fluency"):
         assert "rtp" not in spy.labels
+    partial = {phase.name for phase in resumed[0].result.phases if phase.partial}
+    assert partial == {{"rtp": "rtp", "contrastive sets": "sets"}.get(label, "none")} - {"none"}
+    assert sorted(path.name for path in (home / "cut" / "cache" / "sets").iterdir()) == sorted(
+        path.name for path in (home / "whole" / "cache" / "sets").iterdir()
+    )
     leftovers = [path for path in (home / "cut").rglob(".*") if path.is_dir()]
     assert leftovers == []
 
