@@ -17,6 +17,7 @@ from bench.cli.run import (
     Seeds,
     Settings,
     SuiteName,
+    WorkerCount,
     carry_out,
     close,
     print_records,
@@ -44,6 +45,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     settings: Settings = None,
     limit: Limit = None,
     fresh: Fresh = False,
+    workers: WorkerCount = 1,
     batch_tokens: BatchTokens = None,
     scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
     device: Device = AUTO,
@@ -69,7 +71,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if listed == []:
         raise UsageError("--values names none", mend="write them as 0.5,1,2")
     plan = make_sweep(request_of(context), over, listed, points)
-    place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
+    place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens, workers=workers)
     outcomes = carry_out(plan.request, place)
     if not is_main():
         return 0

@@ -6,8 +6,8 @@ Under `accelerate launch`, all of its processes train.
 import contextlib
 import datetime
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.engine.processes import go_on_alone, is_main, processes
@@ -40,8 +40,35 @@ class ExperimentOutcome:
     error: Exception | None = None
 
 
+class FailedElsewhereError(MissingError):
+    """Another process has failed at an experiment."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"another process failed at it: {why}", mend="the same command tries it again")
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What whoever started several processes is told by each, and tells it.
+
+    Attributes:
+        begins: Called with the number of the experiment that is about to be carried out, from 0.
+        ended: Called with what became of it, whoever did it.
+        given_up: Why an experiment is not to be tried, by its number. It may grow while the work goes on.
+    """
+
+    begins: Callable[[int], None] = lambda number: None
+    ended: Callable[[int, ExperimentOutcome], None] = lambda number, outcome: None
+    given_up: dict[int, str] = field(default_factory=dict)
+
+
 def run_experiments(
-    experiments: Sequence[Experiment], env: Environment, runs: Path, *, fresh: bool = False
+    experiments: Sequence[Experiment],
+    env: Environment,
+    runs: Path,
+    *,
+    fresh: bool = False,
+    sharing: Sharing | None = None,
 ) -> list[ExperimentOutcome]:
     """Carry out all experiments; one that fails does not keep the others from running.
 
@@ -53,6 +80,7 @@ def run_experiments(
         env: What they share.
         runs: The folder of records.
         fresh: Reuse nothing.
+        sharing: Who started this process with others, if anybody.
 
     Returns:
         One outcome an experiment, in their order; none in the processes that only helped to train.
@@ -71,30 +99,36 @@ def run_experiments(
     outcomes: dict[int, ExperimentOutcome] = {}
     while len(outcomes) < len(runners):
         left = {number: runner for number, runner in enumerate(runners) if number not in outcomes}
-        number, outcome = _next(left, len(runners), env)
+        number, outcome = _next(left, len(runners), env, sharing or Sharing())
         outcomes[number] = outcome
     return [outcome for _, outcome in sorted(outcomes.items())]
 
 
-def _next(left: Mapping[int, Runner], total: int, env: Environment) -> tuple[int, ExperimentOutcome]:
+def _next(left: Mapping[int, Runner], total: int, env: Environment, sharing: Sharing) -> tuple[int, ExperimentOutcome]:
     """Carry out the first experiment that no other process holds, or wait for one that another has ended."""
     waits = pauses(*_PAUSES)
     while True:
         for number, runner in left.items():
-            if not runner.is_held and (outcome := _run(runner, f"[{number + 1}/{total}]", env)):
+            if runner.is_held:
+                continue
+            if outcome := _run(runner, number, total, sharing):
+                sharing.ended(number, outcome)
                 return number, outcome
         note_once(env.progress, f"other processes work on what is left ({len(left)} of {total}): waiting for them")
         time.sleep(next(waits))
 
 
-def _run(runner: Runner, place: str, env: Environment) -> ExperimentOutcome | None:
+def _run(runner: Runner, number: int, total: int, sharing: Sharing) -> ExperimentOutcome | None:
     """What becomes of an experiment; None where another process took it, or what it needs, first."""
-    name = f"{place} {runner.experiment.label}, seed {runner.experiment.seed}"
+    name = f"[{number + 1}/{total}] {runner.experiment.label}, seed {runner.experiment.seed}"
+    env = runner.env
     try:
-        if why := runner.failure:
-            env.progress.note(f"{name}: another process failed at it")
-            raise MissingError(f"another process failed at it: {why}", mend="the same command tries it again")
         reused = runner.done
+        if not reused and (why := sharing.given_up.get(number) or runner.failure):
+            env.progress.note(f"{name}: another process failed at it")
+            return ExperimentOutcome(runner.experiment, error=FailedElsewhereError(why))
+        if not reused:
+            sharing.begins(number)
         env.progress.note(f"{name}: {'found ' if reused else ''}{runner.run_id}")
         return ExperimentOutcome(runner.experiment, runner.run(wait=False), reused)
     except HeldError:
