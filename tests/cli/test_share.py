@@ -1,7 +1,9 @@
 """`bench run` several times at once: the processes share the work, and what they leave does not show who did what."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sysconfig
 import time
@@ -26,6 +28,13 @@ import errno, fcntl
 def missing(*_):
     raise OSError(errno.ENOSYS, "no such call here")
 fcntl.flock = fcntl.lockf = missing
+"""
+# Another machine, as far as leases can tell, and leases that end soon.
+_ELSEWHERE = """
+import os, platform
+from bench.store import lease
+platform.node = lambda: os.environ["NODE"]
+lease.LEASE_SECONDS, lease.BEAT_SECONDS = 4.0, 0.5
 """
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -74,6 +83,13 @@ def ended(process: "subprocess.Popen[str]") -> tuple[str, str, int]:
     return re.sub(r"(?m)^ *(.* seconds|.* per second|peak memory gib) .*$", "", out), err, process.returncode
 
 
+def patched(folder: Path, code: str) -> dict[str, str]:
+    """The environment of a Python that runs some code first."""
+    (folder / "patched").mkdir()
+    (folder / "patched" / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": str(folder / "patched")}
+
+
 def made_by(err: str) -> list[str]:
     """The experiments that a process carried out: those that it did not find."""
     return re.findall(r"^\[\d+/\d+\] (.*, seed \d+): tiny-", err, re.MULTILINE)
@@ -90,10 +106,8 @@ def wait_for(place: Path, pattern: str, processes: Sequence["subprocess.Popen[st
 def test_processes_share_the_experiments(start, suite, tmp_path, undisturbed):
     """Two at once, where there is no flock: each does its part, both print the whole table, and the bytes are those
     of one process."""
-    (tmp_path / "patched").mkdir()
-    (tmp_path / "patched" / "sitecustomize.py").write_text(_NO_FLOCK)
-    variables = {"PYTHONPATH": str(tmp_path / "patched")}
-    both = [start("shared", *ARGS, "--suite", suite, **variables) for _ in range(2)]
+    patch = patched(tmp_path, _NO_FLOCK)
+    both = [start("shared", *ARGS, "--suite", suite, **patch) for _ in range(2)]
     endings = [ended(one) for one in both]
     assert [code for _, _, code in endings] == [0, 0]
     assert [out for out, _, _ in endings] == [undisturbed[0]] * 2
@@ -116,6 +130,32 @@ def test_what_a_killed_process_held_is_gone_on_with_by_another(start, suite, tmp
     assert (out, code) == (undisturbed[0], 0)
     assert "waiting" not in err, "what is free is not waited for"
     ended(start("shared", *ARGS, "--suite", suite))  # sweeps what was half made
+    assert essence(place) == undisturbed[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "sleeps"])
+def test_a_machine_that_dies_or_sleeps_loses_its_experiment_to_another(start, suite, tmp_path, undisturbed, way):
+    """One that wakes finds out before it writes, and goes on with what is left."""
+    place, patch = tmp_path / "shared", patched(tmp_path, _ELSEWHERE)
+    first = start("shared", *ARGS, "--suite", suite, **patch, NODE="first")
+    wait_for(place, "runs/*/samples/rtp.jsonl", [first])
+    first.send_signal(way)
+    (held,) = (place / "runs").glob(".*.lease")
+    second = start("shared", *ARGS, "--suite", suite, **patch, NODE="second")
+    out, err, code = ended(second)
+    assert (out, code) == (undisturbed[0], 0)
+    assert "other processes work on what is left (1 of 6): waiting for them" in err
+    if way == signal.SIGSTOP:
+        assert not held.exists()
+        first.send_signal(signal.SIGCONT)
+        out, err, code = ended(first)
+        assert (out, code) == (undisturbed[0], 0)
+        assert re.search(r"another process has taken over .*: this one gave no sign of life for a while", err)
+    else:
+        for path in place.rglob("*.tmp"):
+            os.utime(path, (0, 0))  # of another machine: swept when it is old
+        ended(start("shared", *ARGS, "--suite", suite, **patch, NODE="second"))
     assert essence(place) == undisturbed[1]
 
 
