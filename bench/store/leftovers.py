@@ -57,7 +57,7 @@ def _clear(place: Path, names: Iterable[str]) -> int:
         path = place / name
         with contextlib.suppress(OSError):
             if name.endswith(lease.SUFFIX):
-                cleared += lease.clear(path)
+                cleared += lease.clear(path, dated=_FOREIGN_SECONDS)
             elif (match := _NAME.fullmatch(name)) and _is_dead(path, match):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                 cleared += 1

@@ -245,6 +245,10 @@ def test_leases_of_dead_processes_are_swept(tmp_path):
         assert sweep(tmp_path) == 1
         assert not lease_of(tmp_path / "cell").exists()
         assert len(list(tmp_path.glob("*.lease"))) == 2
+        for path in tmp_path.glob("*.lease"):
+            os.utime(path, (0, 0))
+        assert sweep(tmp_path) == 1, "another machine's when it is old, and a living process's never"
+        assert not lease_of(tmp_path / "foreign").exists()
 
 
 def test_what_is_set_aside_is_the_holders_too(tmp_path, monkeypatch):
