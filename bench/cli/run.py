@@ -147,7 +147,7 @@ def carry_out(request: "Request", place: Place) -> "list[ExperimentOutcome]":
     from bench.run.plan import make_experiments
 
     experiments = make_experiments(request)
-    if place.workers > 1:
+    if min(place.workers, len(experiments)) > 1:
         from bench.cli.workers import carry_out_with
 
         return carry_out_with(request, experiments, place)

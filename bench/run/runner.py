@@ -189,6 +189,7 @@ class Runner:
                 measuring = Measuring(self.experiment, self.env, self.method, self.folder, self.phases)
                 metrics = measuring.measure(artifact)
             except (HeldError, LostError):
+                self.phases = Phases()  # it is begun again, or another's
                 raise
             except (Exception, SystemExit) as error:
                 self._write(manifest.model_copy(update={"status": "failed", "error": str(error)[:1000]}))

@@ -210,6 +210,9 @@ def test_gpus_are_dealt_out_in_turn(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-0a1b")
     assert workers._gpus() == ["5", "GPU-0a1b"]
     assert workers._told(2, 8, 1, ["5", "GPU-0a1b"]) == "2 workers for 8 experiments, 1 thread each, 2 GPUs"
+    monkeypatch.undo()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as `--device cpu` sets it
+    assert workers._variables(1, 4, workers._gpus()) == {"OMP_NUM_THREADS": "4"}
     told = "3 workers for 8 experiments, 4 threads each, 1 GPU shared: each loads the model"
     assert workers._told(3, 8, 4, ["0"]) == told
 
