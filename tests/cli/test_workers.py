@@ -85,6 +85,8 @@ def is_gone(pid: int) -> bool:
 
 
 def test_two_workers_leave_what_one_process_does_also_when_one_is_killed(start, tmp_path, undisturbed):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "random.py").write_text("raise SystemExit('a module of the current folder')\n")
     command = start("shared", "--workers", "2", "--json")
     os.kill(holder_of(tmp_path / "shared", "tiny-contrastive-s1-*"), signal.SIGKILL)
     out, err, code = ended(command)
@@ -102,6 +104,7 @@ def test_two_workers_leave_what_one_process_does_also_when_one_is_killed(start, 
     again, err, code = ended(start("shared", "--workers", "2", "--json"))
     assert (json.loads(again), code) == (value, 0)
     assert err.count("found tiny-") == 4, "each is told of once"
+    (tmp_path / "shared" / "random.py").unlink()
     assert essence(tmp_path / "shared") == undisturbed
 
 

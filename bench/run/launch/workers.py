@@ -25,7 +25,7 @@ from bench.run.launch.local import ExperimentOutcome
 from bench.run.launch.replay import Replay
 from bench.run.plan import Experiment
 
-_COMMAND = (sys.executable, "-m", "bench.cli.worker")
+_COMMAND = (sys.executable, "-P", "-m", "bench.cli.worker")  # -P: no module is taken from the current folder
 _TRIES = 2  # workers that may die at an experiment before it is left alone
 _STARTS = 2  # processes that a worker may be, one after the other
 
