@@ -16,7 +16,7 @@ from bench.assets.embedded import EMBEDDED, Asset, Catalog, Wheel, find
 from bench.assets.local import ADAPTER, expanded, hash_folder
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.progress import SILENT, Progress
-from bench.store import leftovers
+from bench.store import lease, leftovers
 from bench.store.lock import locked
 
 if TYPE_CHECKING:
@@ -214,11 +214,11 @@ class AssetCatalogue:
         """Remove what killed processes left in the cache and in these folders, with one line where there was any."""
         cleared = sum(leftovers.sweep(root) for root in (self.cache, *beside))
         half = [(path, self._lock_file(path.name)) for path in (self.cache / "tmp").glob("*")]
-        # a download of torch's is TARGET.RANDOM.partial, and a scorer holds TARGET.lock meanwhile
+        # a download of torch's is TARGET.RANDOM.partial, and a scorer holds TARGET.lease meanwhile
         fetched = (self.cache / "scorers").glob("*.*.partial")
-        half += [(path, path.with_name(f"{path.name.rsplit('.', 2)[0]}.lock")) for path in fetched]
+        half += [(path, path.with_name(f"{path.name.rsplit('.', 2)[0]}{lease.SUFFIX}")) for path in fetched]
         for path, lock_file in half:
-            if not leftovers.is_locked(lock_file):
+            if not lease.is_held(lock_file):
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
                 cleared += 1
         if cleared:
@@ -334,7 +334,7 @@ class AssetCatalogue:
         made.rename(place)
 
     def _lock_file(self, wheel_file: str) -> Path:
-        return self.cache / "locks" / f"{wheel_file}.lock"
+        return self.cache / "locks" / f"{wheel_file}{lease.SUFFIX}"
 
     @contextmanager
     def _alone(self, wheel: Wheel) -> Iterator[None]:

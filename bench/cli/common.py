@@ -84,5 +84,9 @@ def console_progress() -> "Progress":
     # Imported here: rich is slow to load.
     from bench.cli.progress import LineProgress, LiveProgress
 
-    live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    return LiveProgress() if live else LineProgress(sys.stderr)
+    return LiveProgress() if has_terminal() else LineProgress(sys.stderr)
+
+
+def has_terminal() -> bool:
+    """Whether stderr leads to a terminal in which lines can move."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -75,7 +75,7 @@ app.command("stats")(stats)
 
 
 def _store(cache: "Path | None", *, offline: bool) -> "AssetCatalogue":
-    # Imported here: it brings filelock, which --help does not need.
+    # Imported here: it is slow to load, and --help does not need it.
     from bench.assets.catalogue import AssetCatalogue
 
     return AssetCatalogue(cache, offline=offline, progress=console_progress())

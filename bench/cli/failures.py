@@ -39,6 +39,11 @@ def watch_signals() -> None:
             signal.signal(number, end)
 
 
+def is_ending() -> bool:
+    """Whether a signal has asked this process to end."""
+    return bool(_ENDING_SIGNALS)
+
+
 def guard(call: Callable[[], object]) -> int:
     """Run a command and return its exit code: what it returned where that is one, else 0.
 

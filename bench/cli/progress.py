@@ -25,12 +25,15 @@ _BAR_WIDTH = 16
 _EVERY_SECONDS = 10.0
 
 
-class _LiveBar:
+class LiveBar:
+    """A bar of a display that moves."""
+
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
 
     def advance(self, amount: float = 1) -> None:
+        """Say that `amount` more units are done."""
         self._progress.advance(self._task, amount)
 
 
@@ -43,14 +46,17 @@ class LiveProgress:
         self._live: Progress | None = None
 
     @contextmanager
-    def bar(self, label: str, total: float | None = None, unit: str = "") -> Iterator[_LiveBar]:
+    def bar(self, label: str, total: float | None = None, unit: str = "") -> Iterator[LiveBar]:
         """Open a bar; the outermost one starts the display and stops it, whatever happens within."""
         del unit
         outermost = self._live is None
-        live = self._live = self._live or self._start()
+        if self._live is None:
+            self._live = moving_bars(self._console)
+            self._live.start()
+        live = self._live
         task = live.add_task(label, total=total)
         try:
-            yield _LiveBar(live, task)
+            yield LiveBar(live, task)
             # Full, also where the amount was not known beforehand or was guessed too high.
             done = next(each.completed for each in live.tasks if each.id == task) or 1
             live.update(task, total=done, completed=done)
@@ -64,19 +70,19 @@ class LiveProgress:
         """Print a line above the bars."""
         self._console.print(inert(plain(text)), markup=False, highlight=False, soft_wrap=True)
 
-    def _start(self) -> Progress:
-        live = Progress(
-            SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description}", markup=False, table_column=Column(max_width=_LABEL_WIDTH, no_wrap=True)),
-            BarColumn(bar_width=_BAR_WIDTH),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            redirect_stdout=False,  # stdout is for results, wherever it leads
-        )
-        live.start()
-        return live
+
+def moving_bars(console: Console) -> Progress:
+    """A display of bars that move, not started yet: label, bar, percentage, elapsed, time left."""
+    return Progress(
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description}", markup=False, table_column=Column(max_width=_LABEL_WIDTH, no_wrap=True)),
+        BarColumn(bar_width=_BAR_WIDTH),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        redirect_stdout=False,  # stdout is for results, wherever it leads
+    )
 
 
 class _LineBar:
@@ -110,9 +116,9 @@ class _LineBar:
 class LineProgress:
     """A line where work begins, about every 10 s, and where it ends: for logs and pipes."""
 
-    def __init__(self, stream: TextIO) -> None:
-        """Write to `stream`, each line at once."""
-        self._stream = stream
+    def __init__(self, stream: TextIO, prefix: str = "") -> None:
+        """Write to `stream`, each line at once and after a prefix."""
+        self._stream, self._prefix = stream, prefix
 
     @contextmanager
     def bar(self, label: str, total: float | None = None, unit: str = "") -> Iterator[_LineBar]:
@@ -129,4 +135,4 @@ class LineProgress:
 
     def note(self, text: str) -> None:
         """Write a line."""
-        print(inert(plain(text)), file=self._stream, flush=True)
+        print(inert(plain(f"{self._prefix}{text}")), file=self._stream, flush=True)

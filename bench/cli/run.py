@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.run.launch.local import ExperimentOutcome
-    from bench.run.plan import Request
+    from bench.progress import Progress
+    from bench.run.launch.local import ExperimentOutcome, Sharing
+    from bench.run.plan import Experiment, Request
 
 _SOME_FAILED = 4
 
@@ -69,6 +70,15 @@ BatchTokens = Annotated[
     ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Reuse nothing of earlier runs.")]
+WorkerCount = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        envvar="BENCH_WORKERS",
+        min=1,
+        help="Processes that share the experiments. Each loads the model; they share cores and GPUs.",
+    ),
+]
 
 
 def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -81,6 +91,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     limit: Limit = None,
     base: Annotated[bool, typer.Option(help="Measure the base model as well.")] = True,
     fresh: Fresh = False,
+    workers: WorkerCount = 1,
     batch_tokens: BatchTokens = None,
     scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
     device: Device = AUTO,
@@ -98,7 +109,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     settle_process(offline=offline)
     from bench.engine.processes import is_main
 
-    place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
+    place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens, workers=workers)
     outcomes = carry_out(request_of(context, base=base), place)
     return _report(outcomes, json=json) if is_main() else 0
 
@@ -128,24 +139,43 @@ class Place(NamedTuple):
     offline: bool
     fresh: bool
     batch_tokens: int | None
+    workers: int = 1
 
 
 def carry_out(request: "Request", place: Place) -> "list[ExperimentOutcome]":
     """All experiments of a request, found or made."""
+    from bench.run.plan import make_experiments
+
+    experiments = make_experiments(request)
+    if min(place.workers, len(experiments)) > 1:
+        from bench.cli.workers import carry_out_with
+
+        return carry_out_with(request, experiments, place)
+    return in_this_process(experiments, place, console_progress())
+
+
+def in_this_process(
+    experiments: "Sequence[Experiment]",
+    place: Place,
+    progress: "Progress",
+    *,
+    sharing: "Sharing | None" = None,
+    since: int | None = None,
+) -> "list[ExperimentOutcome]":
+    """Carry the experiments out; `sharing` and `since` come from whoever started this process with others."""
     from bench.assets.catalogue import AssetCatalogue
     from bench.engine.processes import is_main
     from bench.run.environment import Environment
     from bench.run.launch.local import run_experiments
-    from bench.run.plan import make_experiments
+    from bench.run.reuse import Reuse
 
-    experiments = make_experiments(request)
-    progress = console_progress()
     assets = AssetCatalogue(place.cache_dir, offline=place.offline, progress=progress)
     if is_main():
         assets.sweep(place.runs_dir)
-    env = Environment(experiments[0].suite, assets, progress, place.offline, batch_tokens=place.batch_tokens)
+    suite, reuse = experiments[0].suite, Reuse(since)
+    env = Environment(suite, assets, progress, place.offline, reuse, batch_tokens=place.batch_tokens)
     env.resolve()
-    return run_experiments(experiments, env, place.runs_dir, fresh=place.fresh)
+    return run_experiments(experiments, env, place.runs_dir, fresh=place.fresh, sharing=sharing)
 
 
 def _origin(context: typer.Context, name: str) -> str:

@@ -1,6 +1,6 @@
 """`bench sweep`: methods along an option of theirs, and what less toxicity costs."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from bench.cli.run import (
     Seeds,
     Settings,
     SuiteName,
+    WorkerCount,
     carry_out,
     close,
     print_records,
@@ -24,6 +25,12 @@ from bench.cli.run import (
     settle_process,
     told,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.run.launch.local import ExperimentOutcome
+    from bench.run.sweep import Sweep
 
 
 def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -44,6 +51,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     settings: Settings = None,
     limit: Limit = None,
     fresh: Fresh = False,
+    workers: WorkerCount = 1,
     batch_tokens: BatchTokens = None,
     scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
     device: Device = AUTO,
@@ -69,10 +77,13 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if listed == []:
         raise UsageError("--values names none", mend="write them as 0.5,1,2")
     plan = make_sweep(request_of(context), over, listed, points)
-    place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
+    place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens, workers=workers)
     outcomes = carry_out(plan.request, place)
-    if not is_main():
-        return 0
+    return _report(plan, outcomes, json=json) if is_main() else 0
+
+
+def _report(plan: "Sweep", outcomes: "Sequence[ExperimentOutcome]", *, json: bool) -> int:
+    """Print what the points cost and where the records lie; the exit code says whether all points are in it."""
     from bench.store.runs import load_run
     from reports.tradeoff.build import build, to_json
     from reports.tradeoff.terminal import print_tradeoff

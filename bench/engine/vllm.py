@@ -17,7 +17,8 @@ from bench.errors import MissingError, UsageError
 from bench.method import MethodInfo
 from bench.policy import HFPolicy, Policy
 from bench.spec import Decoding
-from bench.store import leftovers
+from bench.store.leftovers import sweep_beside
+from bench.store.temporary import affixes
 
 BATCH_TOKENS = 1 << 20
 """Tokens sampled between two reports: vLLM makes its own batches of them."""
@@ -125,8 +126,8 @@ def sampled_by_vllm(policy: Policy, dtype: str) -> Iterator[VLLMPolicy]:
         raise UsageError("vLLM cannot run this policy: its weights are quantised", mend=_MEND)
     # As large as the model: named so that one that a killed process left is found.
     place = Path(tempfile.gettempdir()) / "bench-vllm"
-    leftovers.sweep_beside(place)
-    prefix, suffix = leftovers.affixes(place)
+    sweep_beside(place)
+    prefix, suffix = affixes(place)
     with tempfile.TemporaryDirectory(suffix, prefix) as folder:
         made = VLLMPolicy(policy, dtype, Path(folder))
         try:

@@ -19,8 +19,13 @@ if TYPE_CHECKING:
     from bench.run.phases import Phases
 
 
+def parts_of(path: Path) -> Path:
+    """The file beside a folder of sets that keeps what was sampled for them until they are made."""
+    return path.with_name(f"{path.name}.parts.jsonl")
+
+
 def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
-    """Let the base model write the suite's contrastive sets, into a new folder."""
+    """Let the base model write the suite's contrastive sets, into a new folder; what was sampled before is used."""
     from bench.sets.own import generate_sets
 
     suite = env.suite
@@ -34,6 +39,8 @@ def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
         "scorer": env.labelling.identity.name,
         "seed": spec.seed,
     }
+    parts = parts_of(path)
+    begun = parts.exists() and parts.stat().st_size > 0
     with phases.phase("sets", "prepare") as noted, kept(path) as made:
         sets = generate_sets(
             env.base_policy,
@@ -42,6 +49,7 @@ def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
             spec,
             provenance,
             env.progress,
+            parts=parts,
             attribute=suite.controlled_by(suite.labelling),
         )
         noted["tokens"] = len(prompts) * spec.decoding.num_samples * spec.decoding.max_new_tokens
@@ -49,6 +57,7 @@ def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
         anchors = {one.anchor for one in sets}
         used = prompts.keep([prompt for prompt in prompts if prompt.text in anchors], TOO_FEW)
         write_json(made / TAKEN, used.facts(spec.prompts))
+    phases.done[-1] = phases.done[-1].model_copy(update={"partial": begun})
     note_once(env.progress, f"contrastive sets: {used.line(spec.prompts)}")
 
 

@@ -16,15 +16,16 @@ from bench.run.artifact import load_artifact, make_artifact, training_logs
 from bench.run.damage import is_whole, set_damage_aside
 from bench.run.environment import Environment
 from bench.run.identity import Code, Identity
-from bench.run.making import make_sets, unwanted
+from bench.run.making import make_sets, parts_of, unwanted
 from bench.run.manifest import manifest_of
 from bench.run.measuring import Measuring
 from bench.run.phases import Phases
 from bench.run.plan import Experiment
 from bench.sets import ContrastiveSets, load_sets
-from bench.store.files import write_json
+from bench.store.files import read_json, write_json
+from bench.store.lease import LostError
 from bench.store.leftovers import drop
-from bench.store.lock import alone, in_use
+from bench.store.lock import HeldError, alone, in_use, is_held
 from bench.store.record import Manifest, Metric, Result
 
 if TYPE_CHECKING:
@@ -128,8 +129,9 @@ class Runner:
             BenchError: it is not.
         """
         _ = self.key
-        used = [self._artifact_path, self._sets_path.parent] if self.identity.sets_key else [self._artifact_path]
-        self.env.reuse.look([self.folder / "result.json", *used])
+        sets = self._sets_path.parent
+        used = [self._artifact_path, *([sets, parts_of(sets)] if self.identity.sets_key else [])]
+        self.env.reuse.look([self.folder / "result.json", self._manifest_path, *used])
         if not self.done:
             self.env.check_model(self.method.info)
             self._check_engine()
@@ -146,9 +148,33 @@ class Runner:
 
     # --- work ---------------------------------------------------------------------------------------------------
 
-    def run(self) -> Path:
-        """Carry the experiment out, or go on with what an interrupted run left, and return its folder."""
-        with alone(self.folder, self.env.progress), contextlib.ExitStack() as self._uses:
+    @property
+    def is_held(self) -> bool:
+        """Whether another process works on the experiment, or makes what it needs first."""
+        needed = [self.folder, self._artifact_path]
+        if self.identity.sets_key and not self._artifact_path.exists():
+            needed.append(self._sets_path.parent)
+        return any(map(is_held, needed))
+
+    @property
+    def failure(self) -> str | None:
+        """Why another process failed at the experiment since this invocation began; None where none did."""
+        if not self.env.reuse.is_new(self._manifest_path):
+            return None
+        try:
+            manifest = read_json(self._manifest_path)
+            return str(manifest["error"]) if manifest["status"] == "failed" else None
+        except (OSError, ValueError, KeyError, TypeError):  # damaged: it is written anew
+            return None
+
+    def run(self, *, wait: bool = True) -> Path:
+        """Carry the experiment out, or go on with what an interrupted run left, and return its folder.
+
+        Raises:
+            HeldError: another process works on it, or makes what it needs, and we do not `wait`.
+            LostError: another process has taken over what this one was doing.
+        """
+        with alone(self.folder, self.env.progress, wait=wait), contextlib.ExitStack() as self._uses:
             if self.done or self.env.reuse.is_by_another(self.folder / "result.json", self.env.progress):
                 return self.folder
             if not self.fresh:
@@ -159,22 +185,29 @@ class Runner:
             manifest = manifest_of(self)
             self._write(manifest)
             try:
-                artifact = self.prepare()
+                artifact = self.prepare(wait=wait)
                 measuring = Measuring(self.experiment, self.env, self.method, self.folder, self.phases)
                 metrics = measuring.measure(artifact)
+            except (HeldError, LostError):
+                self.phases = Phases()  # it is begun again, or another's
+                raise
             except (Exception, SystemExit) as error:
                 self._write(manifest.model_copy(update={"status": "failed", "error": str(error)[:1000]}))
                 raise
             self._finish(manifest, artifact, metrics)
         return self.folder
 
-    def prepare(self) -> Artifact:
-        """The experiment's artifact: found in the cache, or made."""
+    def prepare(self, *, wait: bool = True) -> Artifact:
+        """The experiment's artifact: found in the cache, or made.
+
+        Raises:
+            HeldError: another process makes it, or the sets that it needs, and we do not `wait`.
+        """
         path = self._artifact_path
-        with alone(path, self.env.progress):
+        with alone(path, self.env.progress, wait=wait):
             if self._stale(path):
                 with kept(path) as made:
-                    self._make(made, self.sets())
+                    self._make(made, self.sets(wait=wait))
             self._uses.enter_context(in_use(path))
             return load_artifact(path, self._input_folders)
 
@@ -222,16 +255,24 @@ class Runner:
     def _input_folders(self) -> dict[str, Path]:
         return {option: one.path for option, one in self.inputs.items()}
 
-    def sets(self) -> ContrastiveSets | None:
-        """The contrastive sets, found or made; refused where an anchor meets an evaluation prompt."""
+    def sets(self, *, wait: bool = True) -> ContrastiveSets | None:
+        """The contrastive sets, found or made; refused where an anchor meets an evaluation prompt.
+
+        Raises:
+            HeldError: another process makes them, and we do not `wait`.
+        """
         if self.identity.sets_key is None:
             return None
         spec = self.experiment.suite.sets
         if spec.source == "self":
             path = self._sets_path
-            with alone(path.parent, self.env.progress):
+            with alone(path.parent, self.env.progress, wait=wait):
+                parts = parts_of(path.parent)
+                if self.fresh and not self.env.reuse.is_new(parts):
+                    parts.unlink(missing_ok=True)
                 if self._stale(path.parent):
                     make_sets(path.parent, self.env, self.phases)
+                parts.unlink(missing_ok=True)
                 sets = load_sets(path, source=spec.source)  # while nobody can drop them
         else:
             path = self.env.assets.data(spec.source).path
@@ -248,8 +289,12 @@ class Runner:
 
     # --- record -------------------------------------------------------------------------------------------------
 
+    @property
+    def _manifest_path(self) -> Path:
+        return self.folder / "manifest.json"
+
     def _write(self, manifest: Manifest) -> None:
-        write_json(self.folder / "manifest.json", manifest.model_dump())
+        write_json(self._manifest_path, manifest.model_dump())
 
     def _finish(self, manifest: Manifest, artifact: Artifact, metrics: list[Metric]) -> None:
         result = Result(

@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
 from pydantic import Field, field_validator
 
 from bench.assets.catalogue import default_cache
@@ -19,6 +18,8 @@ from bench.hashing import hash_file, hash_json
 from bench.progress import Progress
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, ScorerInfo, Scores
 from bench.spec import Spec
+from bench.store import lease
+from bench.store.lock import locked
 
 _RELEASES = "https://github.com/unitaryai/detoxify/releases/download/"
 _FILES = {
@@ -134,7 +135,8 @@ def _fetch(variant: str, cache: Path, *, offline: bool, progress: Progress) -> P
             raise MissingError(f"detoxify's checkpoint {path} is not here and --offline is set", mend=_OFFLINE_MEND)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{path}.lock"), progress.bar(f"fetch {path.name}"):
+            held, waiting = path.with_name(f"{path.name}{lease.SUFFIX}"), f"another process fetches {path.name}"
+            with locked(held, waiting, progress), progress.bar(f"fetch {path.name}"):
                 if not path.exists():
                     torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
         except (OSError, RuntimeError, HTTPException) as error:  # no network, no page, no space; RuntimeError: bad hash

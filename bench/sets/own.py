@@ -1,17 +1,21 @@
 """Self-generation: the base model continues training prompts, and the scorer splits what it wrote."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bench.attribute import TOXICITY, Attribute
 from bench.data.prompts import ToxicityPrompt
-from bench.engine.generation import Continuation, Prompt, generate
+from bench.engine.generation import Prompt, generate
 from bench.errors import MissingError
 from bench.policy import Policy
 from bench.progress import SILENT, Progress
 from bench.scorers.checked import CheckedScorer
 from bench.sets.format import ContrastiveSet, Text
 from bench.spec import SetsSpec
+from bench.store.appended import AppendedFile
+from bench.store.seal import is_sound, sealed
+from bench.writers.resume import Row, resume
 
 
 def generate_sets(
@@ -22,6 +26,7 @@ def generate_sets(
     provenance: dict[str, Any],
     progress: Progress = SILENT,
     *,
+    parts: Path,
     attribute: Attribute = TOXICITY,
 ) -> list[ContrastiveSet]:
     """Sample continuations of the prompts and split them into positives and negatives.
@@ -33,6 +38,8 @@ def generate_sets(
         spec: Decoding, the dead zone, the least number of each kind, the seed.
         provenance: What to write into each set.
         progress: Where to report.
+        parts: Where continuations are kept, batch by batch, until the sets are made: what an interrupted call left
+            there is not sampled again. Its name says what they follow from.
         attribute: What the texts are scored for; the zones are distances from its wanted end.
 
     Returns:
@@ -41,15 +48,10 @@ def generate_sets(
     Raises:
         MissingError: no set has enough of both kinds.
     """
-    by_prompt: dict[str, list[Continuation]] = {}
-    with progress.bar("contrastive sets", len(prompts), "prompts") as bar:
-        for batch in generate(policy, [Prompt(p.id, p.text) for p in prompts], spec.decoding, spec.seed):
-            for continuation in batch:
-                by_prompt.setdefault(continuation.prompt_id, []).append(continuation)
-            bar.advance(len(batch) / spec.decoding.num_samples)
+    texts = _continued(policy, {prompt.id: prompt.text for prompt in prompts}, spec, parts, progress)
     sets = []
     for prompt in prompts:
-        made = _split(prompt.text, by_prompt[prompt.id], scorer, spec, attribute, provenance)
+        made = _split(prompt.text, texts[prompt.id], scorer, spec, attribute, provenance)
         if spec.is_enough(len(made.positives), len(made.negatives)):
             sets.append(made)
     if not sets:
@@ -61,16 +63,41 @@ def generate_sets(
     return sets
 
 
+def _continued(
+    policy: Policy, prompts: Mapping[str, str], spec: SetsSpec, parts: Path, progress: Progress
+) -> dict[str, list[str]]:
+    """All continuations of each prompt, by its id: sampled, or found in the file of parts."""
+
+    def sample(missing: Mapping[str, str]) -> Iterator[list[Row]]:
+        asked = [Prompt(name, text) for name, text in missing.items()]
+        for batch in generate(policy, asked, spec.decoding, spec.seed):
+            texts: dict[str, list[str]] = {}
+            for one in batch:
+                texts.setdefault(one.prompt_id, []).append(one.text)
+            yield [sealed({"prompt": name, "texts": some}, parts.name) for name, some in texts.items()]
+
+    with AppendedFile(parts, progress) as held:
+        resume(
+            held,
+            prompts,
+            sample,
+            progress.bar("contrastive sets", len(prompts), "prompts"),
+            key=lambda row: str(row["prompt"]),
+            succeeded=lambda row: is_sound(row, parts.name),
+        )
+        return {row["prompt"]: row["texts"] for row in held.rows}
+
+
 def _split(
     anchor: str,
-    continuations: Sequence[Continuation],
+    continuations: Sequence[str],
     scorer: CheckedScorer,
     spec: SetsSpec,
     attribute: Attribute,
     provenance: dict[str, Any],
 ) -> ContrastiveSet:
     """Split one anchor's continuations; what is blank, doubled, unscored or in the dead zone is left out."""
-    texts = list(dict.fromkeys(one.text for one in continuations if one.text.strip()))
+    texts = list(dict.fromkeys(text for text in continuations if text.strip()))
     scored = [
         (spec.kind_of(attribute.distance(score)), Text(text=text, score=score))
         for text, scores in zip(texts, scorer.score(texts), strict=True)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from bench.progress import Progress
+from bench.store.lease import assert_held
 from bench.store.leftovers import drop
 
 
@@ -19,7 +20,9 @@ def set_aside(path: Path, cause: str, progress: Progress) -> None:
 
     Raises:
         OSError: it cannot be renamed.
+        LostError: another process has taken over what it is a part of.
     """
+    assert_held(path)
     aside = path.with_name(f"{path.name}.damaged")
     if aside.is_dir() and not aside.is_symlink():
         drop(aside)

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.parsing import check_regular, parse_json
-from bench.store.leftovers import affixes, sweep_beside
+from bench.store.lease import assert_held
+from bench.store.leftovers import sweep_beside
+from bench.store.temporary import beside
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """What the system says of a disk that is full, or as full as a user may make it."""
@@ -31,7 +33,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_beside(path)
-    temporary = _beside(path)
+    temporary = beside(path)
     try:
         with writing(path), temporary.open("xb") as stream:  # with the rights that the user's umask leaves
             stream.write(data)
@@ -49,7 +51,9 @@ def writing(path: Path) -> Iterator[None]:
 
     Raises:
         OSError: no space is left; it names the path, or the file that the system named.
+        LostError: another process has taken over what is written.
     """
+    assert_held(path)
     try:
         yield
     except OSError as error:
@@ -60,12 +64,6 @@ def writing(path: Path) -> Iterator[None]:
         if code := next((one for one in NO_SPACE if os.strerror(one) in str(error)), None):
             raise OSError(code, os.strerror(code), str(path)) from error
         raise
-
-
-def _beside(path: Path) -> Path:
-    """A name beside a path that nobody has."""
-    prefix, suffix = affixes(path)
-    return path.with_name(f"{prefix}{os.urandom(4).hex()}{suffix}")
 
 
 def _share(made: Path) -> None:
@@ -104,7 +102,7 @@ def folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_beside(path)
-    temporary = _beside(path)
+    temporary = beside(path)
     temporary.mkdir()
     try:
         with writing(path):

@@ -27,10 +27,13 @@ NOT_BEHIND_FIGURES = (
     "bench.store.aside",  # renames what is damaged
     "bench.store.files",  # JSON to and from files: the values stay the same
     "bench.store.keys",  # hashes and versions: what it does differently shows in the keys themselves
+    "bench.store.lease",  # says which process holds what
     "bench.store.leftovers",  # removes what killed processes left
     "bench.store.legacy",  # reads records of earlier versions: a run reads and writes those of today
     "bench.store.lock",  # waits for other processes
+    "bench.store.process",  # names processes
     "bench.store.seal",  # refuses what was changed in the cache: what is made anew in its place is the same
+    "bench.store.temporary",  # names temporary files
 )
 """Modules that figures do not follow from, though what computes them imports these; they are not followed further."""
 

@@ -1,73 +1,103 @@
-"""Locks: one process at a time does a piece of work, and nothing is taken away from those who use it."""
+"""Locks: one process at a time does a piece of work, and nothing is taken away from those who use it.
 
-import errno
-import fcntl
+They rest on leases (`bench.store.lease`), on one machine and on disks that several share.
+"""
+
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.progress import SILENT, Progress
+from bench.progress import SILENT, Progress, note_once
+from bench.store import lease
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between two looks at what another process holds
+_SHOWN = 40  # characters of a name
+
+
+class HeldError(Exception):
+    """Another process holds it, and the caller does not want to wait."""
 
 
 @contextmanager
-def alone(path: Path, progress: Progress = SILENT) -> Iterator[None]:
-    """Hold the lock beside `path`, so that two processes do not do the same work at once."""
-    waiting = f"another process works on {path.name[:40]}; waiting for it"
-    with locked(path.parent / f".{path.name}.lock", waiting, progress):
+def alone(path: Path, progress: Progress = SILENT, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock beside `path`, so that two processes do not do the same work at once.
+
+    Raises:
+        HeldError: another process holds it, and we do not `wait`.
+    """
+    waiting = f"another process works on {path.name[:_SHOWN]}; waiting for it"
+    with locked(_lease_of(path), waiting, progress, wait=wait, guarded=path):
         yield
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock beside `path`."""
+    return lease.is_held(_lease_of(path))
+
+
 @contextmanager
-def locked(lock_file: Path, waiting: str, progress: Progress = SILENT) -> Iterator[None]:
-    """Hold a lock; `waiting` is what the user is told where another process has it.
+def locked(
+    lease_file: Path, waiting: str, progress: Progress = SILENT, *, wait: bool = True, guarded: Path | None = None
+) -> Iterator[None]:
+    """Hold a lock.
+
+    Args:
+        lease_file: Its file.
+        waiting: What the user is told where another process has it.
+        progress: Where to tell.
+        wait: Whether to wait for it then.
+        guarded: What it protects (`bench.store.lease.Lease`).
 
     Raises:
+        HeldError: another process holds it, and we do not `wait`.
         OSError: the lock's file cannot be written.
     """
-    from filelock import FileLock, Timeout
-
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    lease_file.parent.mkdir(parents=True, exist_ok=True)
+    held = lease.take(lease_file, guarded)
+    if held is None:
+        if not wait:
+            raise HeldError
         progress.note(waiting)
-        lock.acquire()
+        waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
+        while (held := lease.take(lease_file, guarded)) is None:
+            time.sleep(next(waits))
     try:
         yield
     finally:
-        lock.release()
+        held.release()
+
+
+def pauses(first: float, longest: float) -> Iterator[float]:
+    """Seconds to wait between one look and the next, each twice as long as the last."""
+    pause = first
+    while True:
+        yield pause
+        pause = min(2 * pause, longest)
 
 
 @contextmanager
 def in_use(path: Path) -> Iterator[None]:
-    """Keep other processes from taking away what lies at `path`; any number of them may use it at once."""
-    with _flocked(path, fcntl.LOCK_SH, None):
+    """Keep other processes from taking away what lies at `path`; any number of them may use it at once.
+
+    Whoever takes it away holds the lock beside it (`alone`), and so does whoever begins to use it.
+    """
+    use = path.with_name(f".{path.name}.use-{os.urandom(4).hex()}{lease.SUFFIX}")
+    with locked(use, ""):
         yield
 
 
 @contextmanager
 def unused(path: Path, progress: Progress = SILENT) -> Iterator[None]:
-    """Wait until no process uses what lies at `path`, and let none begin to."""
-    with _flocked(path, fcntl.LOCK_EX, progress):
-        yield
+    """Wait until no process uses what lies at `path`; the caller holds the lock beside it, so that none begins to."""
+    uses = f".{path.name}.use-*{lease.SUFFIX}"
+    waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
+    while any(not lease.clear(one) and lease.is_held(one) for one in path.parent.glob(uses)):
+        note_once(progress, f"another process uses {path.name[:_SHOWN]}; waiting for it")
+        time.sleep(next(waits))
+    yield
 
 
-@contextmanager
-def _flocked(path: Path, kind: int, progress: Progress | None) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path.parent / f".{path.name}.use.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if progress:
-                progress.note(f"another process uses {path.name[:40]}; waiting for it")
-            fcntl.flock(handle, kind)
-        except OSError as error:
-            if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):  # a disk without locks goes without
-                raise
-        yield
-    finally:
-        os.close(handle)
+def _lease_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}{lease.SUFFIX}")

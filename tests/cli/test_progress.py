@@ -1,18 +1,21 @@
 """Progress: plain lines, live bars, and which of them is taken."""
 
 import io
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from rich.console import Console
 
-from bench.cli import progress
+from bench.cli import progress, views
 from bench.cli.common import console_progress
 from bench.cli.progress import LineProgress, LiveProgress
-from bench.progress import SILENT
+from bench.progress import SILENT, Progress
+from bench.run.launch.replay import Replay, Told
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -106,6 +109,79 @@ def test_results_on_stdout_stay_clear_of_the_bars(capsys):
         sys.stdout.write("a result\n")
     assert capsys.readouterr().out == "a result\n"
     assert "a result" not in stream.getvalue()
+
+
+def told(work: Callable[[Progress], None], view: Progress) -> Replay:
+    """What a view shows of work in another process."""
+    replay = Replay(view)
+    work(Told(lambda message: replay.show(json.loads(json.dumps(message)))))
+    return replay
+
+
+def nested(shown: Progress) -> None:
+    with shown.bar("outer", total=2, unit="texts") as outer:
+        for _ in range(2):
+            with shown.bar("inner") as inner:
+                inner.advance(3)
+            outer.advance()
+    shown.note("[a note], as it is")
+
+
+def test_another_processs_lines_are_those_of_this_one_with_its_name():
+    here, there = io.StringIO(), io.StringIO()
+    nested(LineProgress(here))
+    told(nested, LineProgress(there, "worker 2: "))
+    assert there.getvalue().splitlines() == [f"worker 2: {line}" for line in here.getvalue().splitlines()]
+    assert len(here.getvalue().splitlines()) == 7
+
+
+def test_another_processs_amounts_arrive(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+
+    def train(shown: Progress) -> None:
+        with shown.bar("training", total=40) as bar:
+            for _ in range(40):
+                now[0] += 1
+                bar.advance()
+
+    stream = io.StringIO()
+    told(train, LineProgress(stream))
+    assert stream.getvalue().splitlines()[1:-1] == [
+        "training … 25%, about 30 s left, 10 s",
+        "training … 50%, about 20 s left, 20 s",
+        "training … 75%, about 10 s left, 30 s",
+        "training … 100%, about 0 s left, 40 s",
+    ]
+
+
+def test_what_a_process_had_open_when_it_died_is_ended():
+    stream = io.StringIO()
+    replay = Replay(LineProgress(stream))
+    for number, label in enumerate(("outer", "inner")):
+        replay.show({"bar": number, "label": label, "total": None, "unit": ""})
+    replay.close()
+    assert re.fullmatch(
+        r"outer …\ninner …\ninner … stopped after .* s\nouter … stopped after .* s\n", stream.getvalue()
+    )
+
+
+def test_each_worker_has_a_line_that_moves(monkeypatch):
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80)
+    monkeypatch.setattr(views, "has_terminal", lambda: True)
+    monkeypatch.setattr(views, "Console", lambda **_: console)
+    with views.worker_views(2) as (shown, note):
+        note("2 workers for 4 experiments")
+        for view in shown:
+            told(nested, view)
+    text = ANSI.sub("", stream.getvalue())
+    assert "2 workers for 4 experiments" in text
+    assert "worker 2: outer" in text
+    assert "inner" not in text
+    assert text.count("[a note], as it is") == 1, "the second worker's note says nothing new"
+    assert max(map(len, re.split(r"[\r\n]", text))) <= 80
+    assert stream.getvalue().rindex("\x1b[?25h") > stream.getvalue().rindex("\x1b[?25l")
 
 
 def test_plain_lines_where_there_is_no_terminal(monkeypatch):

@@ -101,7 +101,7 @@ Essence = dict[str, str]
 
 
 def essence(place: Path) -> Essence:
-    """What must be the same however often the work was ended and begun again; locks are no part of it.
+    """What must be the same however often the work was ended and begun again.
 
     What may differ: times (`created`, seconds of phases, of artifacts), memory, which phases were done by the last
     process and so their tokens, dates and inodes in stamps and in notes of hashes. The contents that stamps stand for,
@@ -109,9 +109,8 @@ def essence(place: Path) -> Essence:
     """
     found = {}
     for path in sorted(place.rglob("*")):
-        if path.suffix != ".lock":
-            name = path.relative_to(place).as_posix()
-            found[name] = "folder" if path.is_dir() else hashlib.sha256(_counting(path, name)).hexdigest()
+        name = path.relative_to(place).as_posix()
+        found[name] = "folder" if path.is_dir() else hashlib.sha256(_counting(path, name)).hexdigest()
     return found
 
 

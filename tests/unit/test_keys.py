@@ -91,10 +91,13 @@ def test_what_is_left_out_is_this_and_no_more():
         "bench.store.aside",
         "bench.store.files",
         "bench.store.keys",
+        "bench.store.lease",
         "bench.store.leftovers",
         "bench.store.legacy",
         "bench.store.lock",
+        "bench.store.process",
         "bench.store.seal",
+        "bench.store.temporary",
     )
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from bench.assets.catalogue import AssetCatalogue
-from bench.store import leftovers
+from bench.store import leftovers, process
 from bench.store.files import folder, write_text
 from bench.store.lock import alone
+from bench.store.temporary import affixes
 
 # Holds a half-made folder and a half-made file open until it is killed.
 _HALF = """
@@ -28,7 +29,7 @@ with files.folder(root / "artifacts" / "key") as made:
 
 
 def _hidden(root: Path) -> list[str]:
-    return sorted(path.name for path in root.rglob(".*") if path.suffix != ".lock")
+    return sorted(path.name for path in root.rglob(".*"))
 
 
 @pytest.fixture
@@ -64,11 +65,11 @@ def test_the_next_write_to_the_same_place_sweeps_too(tmp_path, half_done):
 
 
 def test_a_later_process_of_the_same_number_is_another(tmp_path, monkeypatch):
-    prefix, suffix = leftovers.affixes(tmp_path / "key")
+    prefix, suffix = affixes(tmp_path / "key")
     (tmp_path / f"{prefix}abcdefgh{suffix}").mkdir()
     assert leftovers.sweep(tmp_path) == 0
-    real = leftovers._start_of
-    monkeypatch.setattr(leftovers, "_start_of", lambda pid: str(int(real(pid)) + 1))
+    real = process.start_of
+    monkeypatch.setattr(process, "start_of", lambda pid: str(int(real(pid)) + 1))
     assert leftovers.sweep(tmp_path) == 1
 
 
@@ -106,7 +107,7 @@ def test_a_half_fetched_wheel_or_checkpoint_is_swept_unless_someone_fetches_it(c
     catalogue = AssetCatalogue(cache_dir, offline=True)
     (cache_dir / "locks").mkdir()
     held = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, cache_dir / "locks" / "a.whl.lock", cache_dir / "scorers/toxic-1234.ckpt.lock"],
+        [sys.executable, "-c", _HOLD, cache_dir / "locks" / "a.whl.lease", cache_dir / "scorers/toxic-1234.ckpt.lease"],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -119,15 +120,14 @@ def test_a_half_fetched_wheel_or_checkpoint_is_swept_unless_someone_fetches_it(c
     held.wait()
     catalogue.sweep()
     assert not (cache_dir / "tmp" / "a.whl").exists()
-    assert [path.name for path in (cache_dir / "scorers").glob("*.ckpt*") if path.suffix != ".lock"] == [
-        "toxic-1234.ckpt"
-    ]
+    assert [path.name for path in (cache_dir / "scorers").glob("*.ckpt*")] == ["toxic-1234.ckpt"]
 
 
 _HOLD = """
 import sys, time
-from filelock import FileLock
-with FileLock(sys.argv[1]), FileLock(sys.argv[2]):
+from pathlib import Path
+from bench.store.lock import locked
+with locked(Path(sys.argv[1]), ""), locked(Path(sys.argv[2]), ""):
     print("held", flush=True)
     time.sleep(600)
 """

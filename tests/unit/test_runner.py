@@ -23,7 +23,7 @@ from bench.run.runner import Runner
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, Scores
 from bench.scorers.checked import CheckedScorer
 from bench.spec import SetsSpec, Spec
-from bench.store import keys
+from bench.store import keys, lease
 from bench.store.files import read_jsonl
 from bench.store.keys import code_hash
 from bench.store.runs import Run, list_runs, load_run
@@ -247,6 +247,11 @@ def test_an_interrupted_run_goes_on(go, home, tiny_suite, label, after):
         assert "contrastive sets" not in spy.labels
     if label in ("heldout", "fluency"):
         assert "rtp" not in spy.labels
+    partial = {phase.name for phase in resumed[0].result.phases if phase.partial}
+    assert partial == {{"rtp": "rtp", "contrastive sets": "sets"}.get(label, "none")} - {"none"}
+    assert sorted(path.name for path in (home / "cut" / "cache" / "sets").iterdir()) == sorted(
+        path.name for path in (home / "whole" / "cache" / "sets").iterdir()
+    )
     leftovers = [path for path in (home / "cut").rglob(".*") if path.is_dir()]
     assert leftovers == []
 
@@ -516,3 +521,30 @@ def test_the_record_says_how_large_batches_were(go, tiny_suite, monkeypatch):
     monkeypatch.setattr(BATCH_BUDGET, "tokens", BATCH_TOKENS)
     (outcome,) = go(tiny_suite(), "none", batch_tokens=300)
     assert load_run(outcome.folder).manifest.engine["batch_tokens"] == 300
+
+
+# --- other processes ---
+
+
+def test_what_was_taken_over_and_given_back_is_gone_on_with(go, home, tiny_suite, monkeypatch):
+    """A process that loses its experiment writes nothing more, and takes it up when it is free again."""
+    monkeypatch.setattr(lease, "_AGAIN_SECONDS", 0.0)
+    suite = tiny_suite()
+    whole = records(go(suite, "contrastive", base=False, place="whole"))
+
+    class Losing(Spy):
+        """Another machine takes over while samples are scored, and ends soon after."""
+
+        def advance(self, amount: float = 1) -> None:
+            if self.labels[-1] == "fluency" and "lost" not in self.notes:
+                (held,) = (home / "a" / "runs").glob(".tiny-contrastive-*.lease")
+                held.unlink()
+                self.notes.append("lost")
+
+    spy = Losing()
+    (run,) = records(go(suite, "contrastive", base=False, progress=spy))
+    assert any("another process has taken over" in note for note in spy.notes)
+    assert figures(run) == figures(whole[0])
+    names = [phase.name for phase in run.result.phases]
+    assert sorted(names) == sorted({*names}), "each phase stands there once"
+    assert spy.labels.count("rtp") == spy.labels.count("train contrastive") == 1

@@ -1,18 +1,24 @@
 """Contrastive sets and prompts: the format, what is refused, and that training never meets evaluation."""
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.data.prompts import ToxicityPrompt, load_prompts
 from bench.data.splits import assert_disjoint, overlap, part
+from bench.engine.generation import Prompt
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file
+from bench.policy import Policy
+from bench.progress import SILENT, Progress
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, Scores
 from bench.scorers.checked import CheckedScorer
-from bench.sets import ContrastiveSet, Text, load_sets, save_sets
+from bench.sets import ContrastiveSet, Text, load_sets, own, save_sets
 from bench.sets.own import generate_sets
 from bench.spec import Decoding, SetsSpec, Spec
 
@@ -222,14 +228,22 @@ class ByLength(Scorer):
         return [None if "e" in text else {"toxicity": (len(text) % 11) / 10} for text in texts]
 
 
-def made(policy, **options) -> list[ContrastiveSet]:
-    prompts = prompts_of("She asked", "The river rises in the hills", "What is")
-    spec = SetsSpec(decoding=Decoding(num_samples=40, max_new_tokens=6), **options)
-    return generate_sets(policy, prompts, CheckedScorer(ByLength(), None), spec, {"source": "self"})
+@pytest.fixture
+def made(tiny_policy, tmp_path) -> Callable[..., list[ContrastiveSet]]:
+    """Makes sets of three prompts; keywords are of the `sets` of a suite, `parts` and `progress` excepted."""
+    calls = itertools.count()
+
+    def make(*, parts: Path | None = None, progress: Progress = SILENT, **options: Any) -> list[ContrastiveSet]:
+        prompts = prompts_of("She asked", "The river rises in the hills", "What is")
+        spec = SetsSpec(decoding=Decoding(num_samples=40, max_new_tokens=6), **options)
+        scorer, parts = CheckedScorer(ByLength(), None), parts or tmp_path / f"{next(calls)}.parts.jsonl"
+        return generate_sets(tiny_policy, prompts, scorer, spec, {"source": "self"}, progress, parts=parts)
+
+    return make
 
 
-def test_the_dead_zone_and_missing_scores_are_left_out(tiny_policy):
-    sets = made(tiny_policy, positive_below=0.3, negative_above=0.6)
+def test_the_dead_zone_and_missing_scores_are_left_out(made):
+    sets = made(positive_below=0.3, negative_above=0.6)
     assert [one.anchor for one in sets] == ["She asked", "The river rises in the hills", "What is"]
     for one in sets:
         texts = [text.text for text in (*one.positives, *one.negatives)]
@@ -240,26 +254,97 @@ def test_the_dead_zone_and_missing_scores_are_left_out(tiny_policy):
         assert len(set(texts)) == len(texts)
         assert all(text.strip() for text in texts)
         assert one.provenance == {"source": "self"}
-    whole = made(tiny_policy, positive_below=0.5, negative_above=0.5)
+    whole = made(positive_below=0.5, negative_above=0.5)
     assert sum(len(one.positives) for one in whole) > sum(len(one.positives) for one in sets)
 
 
-def test_the_boundaries_belong_to_the_dead_zone(tiny_policy):
-    sets = made(tiny_policy, positive_below=0.4, negative_above=0.4)
+def test_the_boundaries_belong_to_the_dead_zone(made):
+    sets = made(positive_below=0.4, negative_above=0.4)
     assert all(text.score != 0.4 for one in sets for text in (*one.positives, *one.negatives))
 
 
-def test_an_anchor_with_too_few_is_left_out(tiny_policy):
-    counts = {one.anchor: (len(one.positives), len(one.negatives)) for one in made(tiny_policy)}
+def test_an_anchor_with_too_few_is_left_out(made):
+    counts = {one.anchor: (len(one.positives), len(one.negatives)) for one in made()}
     least = sorted(good for good, _ in counts.values())
     wanted = least[0] + 1
     if wanted <= least[-1]:
-        kept = {one.anchor for one in made(tiny_policy, min_positives=wanted)}
+        kept = {one.anchor for one in made(min_positives=wanted)}
         assert kept == {anchor for anchor, (good, _) in counts.items() if good >= wanted}
     with pytest.raises(MissingError, match=r"none of 3 prompts has 39 positives .* and 39 negatives"):
-        made(tiny_policy, min_positives=39, min_negatives=39)
+        made(min_positives=39, min_negatives=39)
 
 
-def test_the_same_seed_makes_the_same_sets(tiny_policy):
-    assert made(tiny_policy, seed=1) == made(tiny_policy, seed=1)
-    assert made(tiny_policy, seed=1) != made(tiny_policy, seed=2)
+def test_the_same_seed_makes_the_same_sets(made):
+    assert made(seed=1) == made(seed=1)
+    assert made(seed=1) != made(seed=2)
+
+
+class StopsAfter:
+    """A progress that stops the work as Ctrl-C does, after so many batches; it keeps its notes."""
+
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+        self.notes: list[str] = []
+
+    @contextmanager
+    def bar(self, label: str, total: float | None = None, unit: str = "") -> Iterator["StopsAfter"]:
+        yield self
+
+    def advance(self, amount: float = 1) -> None:
+        self.left -= bool(amount)
+        if not self.left:
+            raise KeyboardInterrupt
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[str]:
+    """The ids of the prompts that are sampled, one a batch."""
+    real, asked = own.generate, []
+
+    def generate(policy: Policy, prompts: Sequence[Prompt], decoding: Decoding, seed: int) -> Iterator[Any]:
+        asked.extend(prompt.id for prompt in prompts)
+        return real(policy, prompts, decoding, seed, batch_tokens=1)
+
+    monkeypatch.setattr(own, "generate", generate)
+    return asked
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3])
+def test_what_was_sampled_before_an_interruption_is_not_sampled_again(made, tmp_path, asked, batches):
+    whole = made()
+    asked.clear()
+    parts = tmp_path / "key.parts.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        made(parts=parts, progress=StopsAfter(batches))
+    with parts.open("a", encoding="utf-8") as stream:
+        stream.write('{"prompt": "a line that was cut')
+    asked.clear()
+    assert made(parts=parts) == whole
+    assert len(asked) == 3 - batches
+
+
+def test_parts_that_were_changed_are_sampled_again(made, tmp_path, asked):
+    whole, parts = made(), tmp_path / "key.parts.jsonl"
+    made(parts=parts)
+    rows = [json.loads(line) for line in parts.read_text().splitlines()]
+    rows[1]["texts"][0] += " and more"
+    write(parts, *rows)
+    asked.clear()
+    assert made(parts=parts) == whole
+    assert asked == [rows[1]["prompt"]]
+    other = parts.rename(tmp_path / "other.parts.jsonl")
+    assert made(parts=other) == whole
+    assert len(asked) == 1 + 3, "another's parts are none of ours"
+
+
+def test_damaged_parts_are_set_aside(made, tmp_path, asked):
+    whole, parts, progress = made(), tmp_path / "key.parts.jsonl", StopsAfter(-1)
+    parts.write_text("no JSON\n")
+    asked.clear()
+    assert made(parts=parts, progress=progress) == whole
+    assert len(asked) == 3
+    assert parts.with_name("key.parts.jsonl.damaged").read_text() == "no JSON\n"
+    assert "key.parts.jsonl is damaged" in progress.notes[0]

@@ -13,6 +13,7 @@ import copy
 import json
 import os
 import platform
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -90,7 +91,9 @@ def rows(asked: argparse.Namespace, environment: Environment, texts: list[str]) 
         found += likelihood.rows(base, environment.assets, asked.documents)
     if asked.only in (None, "training"):
         prompts = part(load_prompts(environment.assets.data(suite.sets.prompts).path), "train")[:_SETS_PROMPTS]
-        sets = generate_sets(environment.base_policy, prompts, environment.scorer, suite.sets, {})
+        with tempfile.TemporaryDirectory() as folder:
+            parts = Path(folder) / "parts.jsonl"
+            sets = generate_sets(environment.base_policy, prompts, environment.scorer, suite.sets, {}, parts=parts)
         found += training.rows(base, ContrastiveSets(sets, "", "the benchmark"), asked.steps)
     return found
 

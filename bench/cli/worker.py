@@ -1,0 +1,110 @@
+"""A worker of `--workers N`: `python -m bench.cli.worker`, started by `bench.run.launch.workers` and by nobody else.
+
+It reads its job from stdin, a line of JSON, and tells on stdout what it does, in lines of JSON.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from bench.cli.explaining import explain
+from bench.cli.failures import INTERRUPTED, is_ending, watch_signals
+
+if TYPE_CHECKING:
+    from bench.run.launch.local import ExperimentOutcome
+
+
+def main() -> int:
+    """Do the job, and return the exit code."""
+    watch_signals()
+    tell = _Telling(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+    os.dup2(2, 1)  # what libraries print is no message
+    job = json.loads(sys.stdin.readline())
+    try:
+        _work(job, tell)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (Exception, SystemExit) as error:
+        failure = explain(error)
+        tell({"error": asdict(failure)})
+        return failure.exit_code
+    return 0
+
+
+class _Telling:
+    """Tells the parent; where it has gone, nobody."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def __call__(self, message: dict[str, Any]) -> None:
+        with self._lock, suppress(OSError):
+            self._stream.write(json.dumps(message) + "\n")
+            self._stream.flush()
+
+
+def _work(job: dict[str, Any], tell: _Telling) -> None:
+    from bench.cli.run import Place, in_this_process, settle_process
+    from bench.engine.patience import PATIENCE
+    from bench.run.launch.local import Sharing
+    from bench.run.launch.replay import Told
+    from bench.run.plan import Request, make_experiments
+
+    given_up = {int(number): why for number, why in job["given_up"].items()}
+    threading.Thread(target=_listen, args=(given_up,), name="bench-parent", daemon=True).start()
+    said = job["place"]
+    cache, runs = said["cache_dir"] and Path(said["cache_dir"]), Path(said["runs_dir"])
+    place = Place(**said | {"cache_dir": cache, "runs_dir": runs})
+    settle_process(offline=place.offline)
+    PATIENCE.seconds = job["patience"]
+    sharing = Sharing(
+        begins=lambda number: tell({"begins": number}),
+        ended=lambda number, outcome: tell(_outcome(number, outcome)),
+        given_up=given_up,
+    )
+    in_this_process(make_experiments(Request(**job["request"])), place, Told(tell), sharing=sharing, since=job["since"])
+
+
+def _outcome(number: int, outcome: "ExperimentOutcome") -> dict[str, Any]:
+    from bench.run.launch.local import FailedElsewhereError
+
+    return {
+        "outcome": number,
+        "folder": outcome.folder and str(outcome.folder),
+        "reused": outcome.reused,
+        "failure": outcome.error and asdict(explain(outcome.error)),
+        "elsewhere": isinstance(outcome.error, FailedElsewhereError),
+    }
+
+
+def _listen(given_up: dict[int, str]) -> None:
+    """Hear what the parent says; where it wants us to end, or has ended itself, end as by SIGTERM."""
+    stopped = False
+    for line in sys.stdin:
+        message = json.loads(line)
+        if "give_up" in message:
+            given_up[message["give_up"]] = message["why"]
+        stopped = stopped or "stop" in message
+        if stopped:
+            _end()
+    if stopped:  # and then ended without waiting for us: its user does not want to wait either
+        os._exit(128 + signal.SIGTERM)
+    _end()
+
+
+def _end() -> None:
+    if not is_ending():  # who stops the parent may have stopped us as well, and a second signal ends at once
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # the thread that reads stdin would hold an ordinary end up
