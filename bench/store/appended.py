@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TextIO, TypeVar
+from typing import Any, BinaryIO, Generic, Self, TextIO, TypeVar
 
 from bench.errors import MissingError
 from bench.progress import SILENT, Progress
@@ -16,6 +16,7 @@ from bench.store.files import read_jsonl, write_text, writing
 Row = dict[str, Any]
 T = TypeVar("T")
 _BLOCK = 1 << 16
+_BEGIN, _END = b" {", b"} \n"
 
 
 class AppendedLines(ABC, Generic[T]):
@@ -32,8 +33,6 @@ class AppendedLines(ABC, Generic[T]):
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self.rows: list[T] = self._read(path, progress) if path.exists() else []
-        if path.exists():
-            _drop_cut_line(path)
         self._path = path
         self._stream = self._open()
 
@@ -50,8 +49,14 @@ class AppendedLines(ABC, Generic[T]):
     def row(self, one: T) -> Row:
         """What a line says."""
 
+    def mend(self, path: Path) -> None:
+        """Cut off what an interrupted write left."""
+        with path.open("r+b") as stream:
+            stream.truncate(_end_of_last(stream, b"\n"))
+
     def _read(self, path: Path, progress: Progress) -> list[T]:
         try:
+            self.mend(path)
             return self.load(path)
         except MissingError as error:
             cause = error.what
@@ -64,7 +69,7 @@ class AppendedLines(ABC, Generic[T]):
         """Append rows in one write, and hand them to the operating system."""
         added = list(rows)
         with writing(self._path):
-            self._stream.write(self._lines(added))
+            self._stream.write(self.lines(added))
             self._stream.flush()
         self.rows.extend(added)
 
@@ -74,10 +79,11 @@ class AppendedLines(ABC, Generic[T]):
         if len(kept) < len(self.rows):
             self._stream.close()
             self.rows = kept
-            write_text(self._path, self._lines(kept))
+            write_text(self._path, self.lines(kept))
             self._stream = self._open()
 
-    def _lines(self, rows: Iterable[T]) -> str:
+    def lines(self, rows: Iterable[T]) -> str:
+        """The lines of a batch."""
         return "".join(json.dumps(self.row(one), ensure_ascii=False, allow_nan=False) + "\n" for one in rows)
 
     def close(self) -> None:
@@ -99,7 +105,17 @@ class AppendedLines(ABC, Generic[T]):
 
 
 class AppendedFile(AppendedLines[Row]):
-    """An append-only file of plain rows."""
+    """An append-only file of plain rows, in whole batches: what is done again after an interruption is a batch.
+
+    Figures of a row may depend on what was measured beside it, in their last digits. So that these are the same whether
+    or not the work was interrupted, a blank stands before the first line of each batch and after its last, which JSON
+    allows; what follows the last whole batch is dropped. A file without them was made before there were any.
+    """
+
+    def mend(self, path: Path) -> None:  # noqa: D102
+        with path.open("r+b") as stream:
+            is_in_batches = stream.read(len(_BEGIN)) == _BEGIN
+            stream.truncate(_end_of_last(stream, _END if is_in_batches else b"\n"))
 
     def load(self, path: Path) -> list[Row]:  # noqa: D102
         rows = read_jsonl(path)
@@ -110,17 +126,20 @@ class AppendedFile(AppendedLines[Row]):
     def row(self, one: Row) -> Row:  # noqa: D102
         return one
 
+    def lines(self, rows: Iterable[Row]) -> str:  # noqa: D102
+        text = super().lines(rows)
+        return f" {text[:-1]} \n" if text else ""
 
-def _drop_cut_line(path: Path) -> None:
-    """Cut off what stands after the last line's end."""
-    with path.open("r+b") as stream:
-        end = stream.seek(0, os.SEEK_END)
-        begin = end
-        while begin > 0:
-            begin = max(begin - _BLOCK, 0)
-            stream.seek(begin)
-            if (place := stream.read(_BLOCK).rfind(b"\n")) >= 0:
-                begin += place + 1
-                break
-        if begin < end:
-            stream.truncate(begin)
+
+def _end_of_last(stream: BinaryIO, mark: bytes) -> int:
+    """Where the last mark of a file ends; 0 where there is none."""
+    end = stream.seek(0, os.SEEK_END)
+    rest = b""
+    while end > 0:
+        begin = max(end - _BLOCK, 0)
+        stream.seek(begin)
+        block = stream.read(end - begin) + rest
+        if (place := block.rfind(mark)) >= 0:
+            return begin + place + len(mark)
+        rest, end = block[: len(mark) - 1], begin
+    return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.progress import SILENT, Progress, note_once
 from bench.store import lease
+from bench.store.leftovers import sweep_beside
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between two looks at what another process holds
 _SHOWN = 40  # characters of a name
@@ -55,6 +56,7 @@ def locked(
         OSError: the lock's file cannot be written.
     """
     lease_file.parent.mkdir(parents=True, exist_ok=True)
+    sweep_beside(lease_file)
     held = lease.take(lease_file, guarded)
     if held is None:
         if not wait:

@@ -91,10 +91,12 @@ def test_logits_that_are_no_numbers_have_no_likelihood(tiny_base):
 def test_samples_are_kept_or_dropped_in_the_file_too(tmp_path: Path):
     path = tmp_path / "rtp.jsonl"
     with AppendedFile(path) as samples:
-        samples.append({"prompt_id": key, "sample": number} for key in "ab" for number in range(2))
-    path.write_bytes(path.read_bytes()[:-20])  # the last row is cut off
+        for number in range(2):
+            samples.append({"prompt_id": key, "sample": number} for key in "ab")
+        samples.append([{"prompt_id": "c", "sample": 0}])
+    path.write_bytes(path.read_bytes()[:-20])  # the last batch is cut off
     with AppendedFile(path) as samples:
-        assert len(samples.rows) == 3
+        assert len(samples.rows) == 4
         samples.keep(lambda row: row["prompt_id"] == "a")
         samples.append([{"prompt_id": "b", "sample": 0}])
     with AppendedFile(path) as samples:
