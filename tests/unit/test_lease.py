@@ -105,22 +105,24 @@ def test_a_lease_that_nobody_touches_is_taken_over_whatever_its_date(tmp_path, m
     path = lease_of(tmp_path / "cell")
     path.write_text(text)
     os.utime(path, (date, date))
+    now = 1000.0
+    monkeypatch.setattr(lease.time, "monotonic", lambda: now)
     assert not is_free(tmp_path / "cell"), "it was seen for the first time"
-    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.3)
-    time.sleep(0.2)
+    now += lease.LEASE_SECONDS - 1
     assert not is_free(tmp_path / "cell")
-    time.sleep(0.2)
+    now += 2
     assert is_free(tmp_path / "cell")
 
 
 def test_a_lease_that_is_touched_is_not_taken_over_whatever_its_date(tmp_path, monkeypatch):
-    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.3)
+    now = 1000.0
+    monkeypatch.setattr(lease.time, "monotonic", lambda: now)
     path = lease_of(tmp_path / "cell")
     path.write_text(ELSEWHERE)
     for beat in range(6):
         os.utime(path, (beat, beat))  # of 1970
         assert not is_free(tmp_path / "cell")
-        time.sleep(0.1)
+        now += lease.LEASE_SECONDS - 1
 
 
 def test_who_holds_it_touches_it(tmp_path, monkeypatch):
