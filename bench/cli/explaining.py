@@ -17,7 +17,6 @@ import bench
 from bench.errors import BenchError
 from bench.packages import broken_package, brought_by
 from bench.printed import inert, plain
-from bench.store.files import NO_SPACE
 
 _MISSING = 3
 _UNEXPECTED = 1
@@ -68,6 +67,8 @@ def _unforeseen(error: BaseException) -> Failure:
 
 def _of_system(error: OSError) -> Failure | None:
     """What the operating system refused; None where it does not say of what."""
+    from bench.store.files import NO_SPACE  # imported here: it brings yaml, which --help does without
+
     if error.errno in NO_SPACE:
         return _no_space(error)
     if error.filename is None or error.errno is None:

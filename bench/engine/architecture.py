@@ -22,8 +22,8 @@ def config_of(folder: Path) -> PreTrainedConfig:
     """
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        what = f"the configuration of {folder} cannot be read ({' '.join(str(error).split())[:120]})"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # whatever config.json may hold
+        what = f"the configuration of {folder} cannot be loaded ({' '.join(str(error).split())[:120]})"
         raise MissingError(what, mend="name a causal LM") from error
     return config
 

@@ -109,6 +109,7 @@ def test_all_that_prints_is_known():
         "bench/cli/failures.py",  # our own words, and `Failure.line`, which is inert
         "bench/cli/__init__.py",  # names a package
         "bench/cli/check.py",  # GitHub's annotations, made to be obeyed; texts in them are escaped
+        "bench/cli/views.py",  # made inert
         "bench/cli/report.py",  # a page, for a browser
         "reports/table/terminal.py",  # made inert
     }
