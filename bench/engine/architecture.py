@@ -6,6 +6,7 @@ from typing import Any
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, DynamicCache, PreTrainedConfig
 from transformers.cache_utils import LinearAttentionCacheLayerMixin
 
+from bench.engine.loading import loading
 from bench.engine.tokens import NO_LIMIT
 from bench.errors import MissingError, UsageError
 from bench.spec import ModelSpec
@@ -20,11 +21,8 @@ def config_of(folder: Path) -> PreTrainedConfig:
     Raises:
         MissingError: it cannot be read.
     """
-    try:
+    with loading(f"the configuration of {folder} cannot be loaded", "name a causal LM"):
         config: PreTrainedConfig = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # whatever config.json may hold
-        what = f"the configuration of {folder} cannot be loaded ({' '.join(str(error).split())[:120]})"
-        raise MissingError(what, mend="name a causal LM") from error
     return config
 
 

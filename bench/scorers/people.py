@@ -22,7 +22,7 @@ def _kept() -> dict[str, dict[str, Any]]:
 
 
 def names() -> list[str]:
-    """The scorers of which there are figures."""
+    """The scorers that were measured."""
     return sorted(_kept())
 
 

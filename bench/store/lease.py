@@ -154,7 +154,7 @@ def assert_held(path: Path) -> None:
             time.sleep(_AGAIN_SECONDS)
             if not lease.is_ours:
                 what = f"another process has taken over {lease.guarded}: this one gave no sign of life for a while"
-                raise LostError(what, mend="the same command goes on with it, or waits for the other process")
+                raise LostError(what, mend="run the same command again: it resumes, or waits for the other process")
 
 
 def _publish(path: Path, text: bytes) -> bool:

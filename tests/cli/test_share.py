@@ -138,7 +138,7 @@ def test_what_a_killed_process_held_is_gone_on_with_by_another(start, suite, tmp
 @pytest.mark.slow
 @pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "sleeps"])
 def test_a_machine_that_dies_or_sleeps_loses_its_experiment_to_another(start, suite, tmp_path, undisturbed, way):
-    """One that wakes finds out before it writes, and goes on with what is left."""
+    """One that wakes finds out before it writes, and continues with what is left."""
     place, patch = tmp_path / "shared", patched(tmp_path, _ELSEWHERE)
     first = start("shared", *ARGS, "--suite", suite, **patch, NODE="first")
     wait_for(place, "runs/*/samples/rtp.jsonl", [first])
