@@ -203,6 +203,8 @@ def test_a_lease_that_is_looked_at_by_another_is_not_lost(tmp_path, monkeypatch)
         lease_of(cell).rename(tmp_path / "aside")
         monkeypatch.setattr(lease.time, "sleep", lambda _: (tmp_path / "aside").rename(lease_of(cell)))
         write_text(cell / "note", "ours")
+        assert lease_of(cell).exists()
+    assert (cell / "note").read_text() == "ours"
 
 
 def test_processes_side_by_side_lose_nothing(tmp_path):
