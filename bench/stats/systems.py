@@ -125,8 +125,7 @@ class Systems:
 
         Halfway to the furthest that two shares can be apart, times the share of clusters in which the systems agree.
         """
-        one, other = (self._side(clusters, n).sums for n in (a, b))
-        gaps = one[:, 0] / one[:, 1] - other[:, 0] / other[:, 1]
+        gaps = self._side(clusters, a).means - self._side(clusters, b).means
         return _HALF * float(np.mean(np.abs(gaps) < _SAME))
 
     def significance(self, a: int, b: int) -> Significance:

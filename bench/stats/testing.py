@@ -89,6 +89,11 @@ class Side:
         """The mean over seeds."""
         return float(_mean(self.sums.sum(axis=0)))
 
+    @property
+    def means(self) -> Array:
+        """The mean of each cluster."""
+        return _mean(self.sums)
+
 
 def side(evidences: Sequence[Evidence], clusters: Sequence[str], above: float | None = None) -> Side:
     """A system's evidence on `clusters` as a test needs it.
