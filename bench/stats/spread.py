@@ -18,7 +18,7 @@ import numpy as np
 from bench.stats.estimate import Array
 
 _NORMAL = NormalDist()
-_POINTS, _HALVINGS = 240, 30
+_POINTS, _CLOSE = 240, 1e-10
 
 
 @dataclass(frozen=True)
@@ -148,14 +148,30 @@ def _upper(z: Array) -> Array:
 
 
 def exceeded(prompts: float, seeds: Sequence[Component], surprise: float) -> float:
-    """The distance whose `tail` is `surprise`, by bisection; arguments as for `tail`."""
-    low, high = 0.0, math.sqrt(prompts) + math.sqrt(sum(one.crude for one in seeds))
-    while tail(high, prompts, seeds) > surprise:
-        low, high = high, 2 * high
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if tail(middle, prompts, seeds) > surprise else (low, middle)
-    return (low + high) / 2
+    """The distance whose `tail` is `surprise`, to one part in 10^10; arguments as for `tail`.
+
+    By the secant between two distances around it (the Illinois method), on the logarithm of the tail, which bends
+    little.
+    """
+
+    def above(distance: float) -> float:
+        return math.log(max(tail(distance, prompts, seeds), 1e-300) / surprise)
+
+    before, here = 0.0, math.sqrt(prompts) + math.sqrt(sum(one.crude for one in seeds))
+    at_before, at_here = above(before), above(here)
+    while at_here > 0:
+        before, at_before, here = here, at_here, 2 * here
+        at_here = above(here)
+    moved = here
+    while at_here and moved > _CLOSE * here:
+        crossing = here - at_here * (here - before) / (at_here - at_before)
+        at_crossing = above(crossing)
+        if at_crossing * at_here > 0:
+            at_before /= 2  # the other end stays, and counts half, so that it does not stay for ever
+        else:
+            before, at_before = here, at_here
+        moved, here, at_here = abs(crossing - here), crossing, at_crossing
+    return here
 
 
 def _any(seeds: Sequence[Component]) -> bool:

@@ -23,9 +23,9 @@ from bench.cli.app import app
 from bench.cli.failures import guard
 from bench.parsing import refuse_constant
 
-PATIENCE = 5
-"""Seconds of computing after which a call hangs."""
-_WAITING = 24 * PATIENCE
+PATIENCE = 20
+"""Seconds of computing after which a call hangs; the slowest take 2 on a good machine, and twice that under coverage."""
+_WAITING = 6 * PATIENCE
 """Seconds of waiting after which it does: other processes may leave it little of the processor."""
 GROWTH = 500 << 20
 """Bytes by which one call may let the process grow."""

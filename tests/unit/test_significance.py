@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from bench import stats
 from bench.errors import MissingError
-from bench.stats.spread import Component, shrunk, stretched, student_quantile, student_tail, tail, widened
+from bench.stats.spread import Component, exceeded, shrunk, stretched, student_quantile, student_tail, tail, widened
 from bench.stats.training import borrowed, seeds_of
 from bench.store.record import Evidence
 
@@ -262,3 +264,20 @@ def test_a_system_without_evidence_has_no_figures():
     for ask in (together.difference, together.significance):
         with pytest.raises(MissingError, match="in common"):
             ask(0, 1)
+
+
+_VARIANCES = st.sampled_from([0.0, 1e-12, 1e-4, 0.3, 40.0])
+
+
+@given(
+    prompts=_VARIANCES,
+    crude=_VARIANCES.filter(bool),
+    noise=st.floats(0, 1.2),
+    degrees=st.floats(1, 30),
+    surprise=st.sampled_from([0.16, 0.025, 0.001, 1e-5]),
+)
+def test_a_distance_is_exceeded_as_often_as_its_tail_says(prompts, crude, noise, degrees, surprise):
+    seeds = [Component(crude, crude * noise, degrees)]
+    found = exceeded(prompts, seeds, surprise)
+    # The tail moves by less than 10 parts for each part of the distance, but for steps of its discrete variance.
+    assert tail(found * (1 - 1e-8), prompts, seeds) >= surprise >= tail(found * (1 + 1e-8), prompts, seeds)
