@@ -24,7 +24,7 @@ from bench.cli.failures import guard
 from bench.parsing import refuse_constant
 
 PATIENCE = 20
-"""Seconds of computing after which a call hangs; the slowest take 2 on a good machine, and twice that under coverage."""
+"""Seconds of computing after which a call hangs; the slowest take 1 to 3."""
 _WAITING = 6 * PATIENCE
 """Seconds of waiting after which it does: other processes may leave it little of the processor."""
 GROWTH = 500 << 20
