@@ -20,6 +20,7 @@ from bench.cli.runs import runs
 from bench.cli.scorer_check import check as check_scorer
 from bench.cli.sweep import sweep
 from bench.cli.table import table
+from bench.cli.upkeep import du, gc, rm
 from bench.printed import echo
 
 app = typer.Typer(
@@ -64,6 +65,9 @@ app.command("judge")(judge)
 app.command("baseline")(baseline)
 app.command("check")(check)
 app.command("runs")(runs)
+app.command("du")(du)
+app.command("rm")(rm)
+app.command("gc")(gc)
 app.command("doctor")(doctor)
 show.suites.command("audit")(audit)
 app.add_typer(show.methods)

@@ -1,6 +1,7 @@
 """`bench compare`: two runs, metric by metric and sample by sample."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,13 +9,16 @@ from bench.cli.common import RUNS, Json, RunsDir
 from bench.cli.output import print_json
 from bench.printed import echo
 
+if TYPE_CHECKING:
+    from bench.store.runs import Run
+
 _FORMS = ("terminal", "markdown", "json")
 _Side = "A run, or the runs of one method, comma-separated: ids, beginnings of ids, or folders."
 
 
 def compare(  # noqa: PLR0913, PLR0917 - one parameter a flag
-    a: Annotated[str, typer.Argument(help=_Side, metavar="A")],
-    b: Annotated[str, typer.Argument(help="The same; differences are B - A.", metavar="B")],
+    a: Annotated[str | None, typer.Argument(help=_Side, metavar="A")] = None,
+    b: Annotated[str | None, typer.Argument(help="The same; differences are B - A.", metavar="B")] = None,
     task: Annotated[str | None, typer.Option(help="Look at this task alone.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="How many questions and prompts are listed of each kind.")] = 5,
     form: Annotated[str, typer.Option("--format", help="terminal, markdown or json.")] = "terminal",
@@ -29,7 +33,8 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter a flag
 ) -> None:
     """Compare two runs on the same prompts and questions: each metric, which answers flipped, which prompts got worse.
 
-    Runs that were not measured alike are refused (exit 3).
+    Without A and B: the base and the method of the last request. Runs that were not measured alike are refused (exit
+    3).
     """
     from bench.cli.selection import chosen
     from bench.errors import UsageError, did_you_mean
@@ -40,7 +45,10 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter a flag
     form = "json" if json else form
     if form not in _FORMS:
         raise UsageError(f"no form '{form}'", mend=did_you_mean(form, _FORMS))
-    sides = [chosen(runs_dir, text.split(","), None, every=False) for text in (a, b)]
+    if a is not None and b is None:
+        raise UsageError("one run is not compared with itself", mend="name a second one")
+    named = [chosen(runs_dir, text.split(","), None, every=False) for text in (a, b) if text is not None]
+    sides = named or _last_two(runs_dir)
     found = compared(*sides, task=task, force=force, texts=show_text)
     if form == "json":
         print_json(to_json(found))
@@ -48,3 +56,17 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter a flag
         echo(to_markdown(found, limit), end="")
     else:
         print_comparison(found, limit)
+
+
+def _last_two(runs_dir: Path) -> "list[list[Run]]":
+    """The two systems of the last request, the base first."""
+    from bench.cli.selection import LAST, chosen
+    from bench.errors import UsageError
+
+    systems: dict[tuple[bool, str], list[Run]] = {}
+    for run in chosen(runs_dir, [LAST], None, every=False):
+        systems.setdefault((run.method != "none", run.label), []).append(run)
+    if len(systems) != len(("A", "B")):
+        labels = ", ".join(label for _, label in sorted(systems))
+        raise UsageError(f"the last request has {len(systems)} systems ({labels})", mend="name two runs")
+    return [runs for _, runs in sorted(systems.items())]

@@ -56,7 +56,7 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
     settle_process(offline=offline)
     spec = validate(GeneratorSpec, {"model": model, "endpoint": endpoint, "timeout": timeout}, "judge")
     question = TEMPLATE if template is None else read_text(template)
-    outputs = _outputs(chosen(runs_dir, run, suite, every=every), task)
+    outputs = _outputs(chosen(runs_dir, run, suite, every=every, or_last=True), task)
     progress = console_progress()
     assets = AssetCatalogue(cache_dir, offline=offline, progress=progress)
     assets.sweep(out)

@@ -51,7 +51,7 @@ def plot(  # noqa: PLR0913, PLR0917 - one parameter a flag
     paths = output or [Path(f"{figure}.svg")]
     for path in paths:
         form_of(path)
-    runs = chosen(runs_dir, run, suite, every=every)
+    runs = chosen(runs_dir, run, suite, every=every, or_last=True)
     drawn = draw(figure, runs, wide=wide, metric=metric, utility=utility, over=over, attribute=attribute)
     for path in paths:
         save(drawn, path)

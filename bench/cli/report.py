@@ -46,7 +46,7 @@ def report(  # noqa: PLR0913, PLR0917 - one parameter a flag
         raise UsageError("--json and the page cannot both go to stdout", mend="name a file with --output")
     if output != _STDOUT and Path(output).is_dir():
         raise UsageError(f"{output} is a folder", mend="name a file with --output")
-    found = chosen(runs_dir, run, suite, every=every)
+    found = chosen(runs_dir, run, suite, every=every, or_last=True)
     page = build_page(found, title=title, against=against, samples=samples, most=max_samples, figures=figures)
     if output == _STDOUT:
         print(page.html, end="")  # for a browser, and inert as the page makes it

@@ -111,6 +111,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
     place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens, workers=workers)
     outcomes = carry_out(request_of(context, base=base), place)
+    remember_last(outcomes, runs_dir)
     return _report(outcomes, json=json) if is_main() else 0
 
 
@@ -215,6 +216,13 @@ def _report(outcomes: "Sequence[ExperimentOutcome]", *, json: bool) -> int:
         print_sheet(arrange(table, shown))
         print_records(done)
     return close(outcomes)
+
+
+def remember_last(outcomes: "Sequence[ExperimentOutcome]", runs_dir: "Path") -> None:
+    """Keep which runs were asked for, for commands that are given none."""
+    from bench.store.latest import remember
+
+    remember(runs_dir, [one.folder for one in outcomes if one.folder])
 
 
 def told(outcomes: "Sequence[ExperimentOutcome]") -> dict[str, Any]:

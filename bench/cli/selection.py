@@ -1,4 +1,4 @@
-"""Which runs a report is made of: named ones, or those of a suite, or all."""
+"""Which runs a report is made of: named ones, those of a suite, all, or those of the last request."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,13 +8,27 @@ import typer
 if TYPE_CHECKING:
     from bench.store.runs import Run
 
-Runs = Annotated[list[str] | None, typer.Argument(help="Runs: ids, beginnings of ids, or folders.", metavar="RUN…")]
+Runs = Annotated[
+    list[str] | None,
+    typer.Argument(help="Runs: ids, beginnings of ids, folders, or 'last': those of the last request.", metavar="RUN…"),
+]
+LAST = "last"
+"""Stands for the runs of the last `bench run` or `bench sweep` in the folder."""
 OfSuite = Annotated[str | None, typer.Option("--suite", help="All finished runs of this suite, in place of RUN….")]
 AllRuns = Annotated[bool, typer.Option("--all", help="All finished runs, in place of RUN….")]
 
 
-def chosen(runs_dir: Path, named: list[str] | None, suite: str | None, *, every: bool) -> "list[Run]":
+def chosen(
+    runs_dir: Path, named: list[str] | None, suite: str | None, *, every: bool, or_last: bool = False
+) -> "list[Run]":
     """The runs that a command line asks for; of a suite, or of all, the finished ones alone.
+
+    Args:
+        runs_dir: Where records are kept.
+        named: Runs by name; `LAST` stands for those of the last request.
+        suite: A suite's name.
+        every: All of them.
+        or_last: Whether those of the last request are meant where nothing is said.
 
     Raises:
         UsageError: none or two of the ways are used, or there is no such run.
@@ -23,12 +37,16 @@ def chosen(runs_dir: Path, named: list[str] | None, suite: str | None, *, every:
     # Imported here: both bring pydantic.
     from bench.cli.common import console_progress
     from bench.errors import UsageError, did_you_mean
-    from bench.store.runs import find_run, list_runs
+    from bench.store.latest import latest
+    from bench.store.runs import find_run, list_runs, load_run
 
+    if or_last and not named and suite is None and not every and latest(runs_dir):
+        named = [LAST]
     if (bool(named) + (suite is not None) + every) != 1:
         raise UsageError("say which runs", mend="name them, or give --suite NAME, or --all")
     if named:
-        return [find_run(runs_dir, text) for text in named]
+        expanded = [folder for text in named for folder in (_last(runs_dir) if text == LAST else [text])]
+        return [load_run(one) if isinstance(one, Path) else find_run(runs_dir, one) for one in expanded]
     there = [run for run in list_runs(runs_dir, console_progress()) if run.result]
     found = [run for run in there if every or run.manifest.suite.get("name") == suite]
     if not found:
@@ -38,4 +56,14 @@ def chosen(runs_dir: Path, named: list[str] | None, suite: str | None, *, every:
             what if there else f"{what} in {runs_dir}",
             mend=did_you_mean(suite or "", names) if there else "run 'bench run' first",
         )
+    return found
+
+
+def _last(runs_dir: Path) -> list[Path]:
+    from bench.errors import UsageError
+    from bench.store.latest import latest
+
+    found = latest(runs_dir)
+    if not found:
+        raise UsageError(f"nothing is known of a last request in {runs_dir}", mend="'bench runs' lists what there is")
     return found

@@ -21,6 +21,7 @@ from bench.cli.run import (
     carry_out,
     close,
     print_records,
+    remember_last,
     request_of,
     settle_process,
     told,
@@ -79,6 +80,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     plan = make_sweep(request_of(context), over, listed, points)
     place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens, workers=workers)
     outcomes = carry_out(plan.request, place)
+    remember_last(outcomes, runs_dir)
     return _report(plan, outcomes, json=json) if is_main() else 0
 
 

@@ -56,7 +56,7 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if bare and wanted != "latex":
         raise UsageError("--bare is for LaTeX", mend="add --format latex")
     shown = load_layout(layout)
-    built = build(chosen(runs_dir, run, suite, every=every), against, wanted=shown.wants, force=force)
+    built = build(chosen(runs_dir, run, suite, every=every, or_last=True), against, wanted=shown.wants, force=force)
     sheet = arrange(built, shown)
     if wanted == "terminal" and output is None:
         print_sheet(sheet)

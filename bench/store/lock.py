@@ -93,12 +93,17 @@ def in_use(path: Path) -> Iterator[None]:
 @contextmanager
 def unused(path: Path, progress: Progress = SILENT) -> Iterator[None]:
     """Wait until no process uses what lies at `path`; the caller holds the lock beside it, so that none begins to."""
-    uses = f".{path.name}.use-*{lease.SUFFIX}"
     waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
-    while any(not lease.clear(one) and lease.is_held(one) for one in path.parent.glob(uses)):
+    while in_use_by_any(path):
         note_once(progress, f"another process uses {path.name[:_SHOWN]}; waiting for it")
         time.sleep(next(waits))
     yield
+
+
+def in_use_by_any(path: Path) -> bool:
+    """Whether a process uses what lies at `path` (`in_use`)."""
+    uses = path.parent.glob(f".{path.name}.use-*{lease.SUFFIX}")
+    return any(not lease.clear(one) and lease.is_held(one) for one in uses)
 
 
 def _lease_of(path: Path) -> Path:

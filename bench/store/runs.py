@@ -146,21 +146,30 @@ def list_runs(root: Path, progress: Progress = SILENT) -> list[Run]:
 
 
 def find_run(root: Path, text: str) -> Run:
-    """Find a run by its path, its id in `root`, or the beginning of its id where no other begins so.
+    """Read the run that `find_folder` finds.
 
     Raises:
         UsageError: there is none, or more than one.
         MissingError: its record cannot be read.
     """
+    return load_run(find_folder(root, text))
+
+
+def find_folder(root: Path, text: str) -> Path:
+    """Find a run's folder by its path, its name in `root`, or the beginning of its name where no other begins so.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
     path = Path(text)
     if (path / "manifest.json").is_file():
-        return load_run(path)
+        return path
     names = [folder.name for folder in folders(root)]
     if text in names:
-        return load_run(root / text)
+        return root / text
     if not text or path.is_dir() or len(path.parts) > 1:
         raise UsageError(f"'{text}' holds no run", mend="'bench runs' lists what there is")
-    return load_run(root / _by_prefix(root, names, text))
+    return root / _by_prefix(root, names, text)
 
 
 def _by_prefix(root: Path, names: Sequence[str], text: str) -> str:

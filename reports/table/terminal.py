@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
@@ -18,6 +19,7 @@ from reports.table.cells import Caption, clean
 from reports.table.sheet import DAGGER, DASH, DOUBLE_DAGGER, MAYBE, MINUS, Entry, Head, Sheet
 
 _WIDTH = 80
+_UNBOUNDED = 1_000
 _METRIC, _WIDE = 28, 24
 _SYSTEM, _NARROW = 18, 17
 _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
@@ -56,14 +58,21 @@ def text_of(sheet: Sheet) -> str:
 
 
 def print_runs(runs: Sequence[Run], file: TextIO | None = None) -> None:
-    """Print a list of runs, in the order given."""
-    print_drawn(lambda _: _runs(runs), file or sys.stdout)
+    """Print a list of runs, in the order given, with what fits beside whole ids on a terminal, else with everything."""
+    file = file or sys.stdout
+    widest = max((cell_len(run.id) for run in runs), default=0)
+    print_drawn(lambda width: _runs(runs, width), file, plain_width=_UNBOUNDED, least=widest)
 
 
-def print_drawn(draw: Callable[[int], RenderableType], file: TextIO) -> None:
-    """Print what `draw` makes of a width: coloured and as wide as a terminal, else plain and 80 columns wide."""
+def print_drawn(
+    draw: Callable[[int], RenderableType], file: TextIO, *, plain_width: int = _WIDTH, least: int = 0
+) -> None:
+    """Print what `draw` makes of a width: coloured and as wide as a terminal, else plain and `plain_width` wide.
+
+    What is `least` wide may go beyond a narrower terminal, which breaks the line itself.
+    """
     live = file.isatty()
-    width = Console(file=file).width if live else _WIDTH
+    width = max(least, Console(file=file).width if live else plain_width)
     buffer = io.StringIO()
     console = Console(file=buffer, width=width, force_terminal=live, color_system="auto" if live else None)
     console.print(draw(width))
@@ -147,19 +156,35 @@ def _legend(sheet: Sheet) -> Iterator[Text]:
         yield Text(f"{str(place).translate(_SUPERSCRIPT)} {note}", style="yellow")
 
 
-def _runs(runs: Sequence[Run]) -> RenderableType:
+_LEAVING = ("suite", "seconds", "limit", "seed", "when", "method", "status")
+"""Columns of the list of runs, in the order in which they leave a narrow terminal."""
+
+
+def _runs(runs: Sequence[Run], width: int) -> RenderableType:
     if not runs:
         return Text("no runs")
+    columns = {name: [name, *(clean(_cells(run)[name]) for run in runs)] for name in _cells(runs[0])}
+    for name in _LEAVING:
+        if sum(max(map(cell_len, cells)) + 1 for cells in columns.values()) - 1 <= width:
+            break
+        del columns[name]
     grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for name in ("id", "suite", "method"):
-        grid.add_column(name, overflow="fold")
-    grid.add_column("seed", justify="right")
-    grid.add_column("status")
-    grid.add_column("when", no_wrap=True)
-    grid.add_column("seconds", justify="right")
-    for run in runs:
-        manifest, seconds = run.manifest, run.seconds
-        cells = [run.id, manifest.suite.get("name", "?"), run.label, manifest.seed, run.status]
-        when = clean(manifest.created)[:16].replace("T", " ")
-        grid.add_row(*(Text(clean(cell)) for cell in cells), when, DASH if seconds is None else f"{seconds:,.0f}")
+    for name in columns:
+        grid.add_column(name, justify="right" if name in {"seed", "limit", "seconds"} else "left", no_wrap=True)
+    for row in list(zip(*columns.values(), strict=True))[1:]:
+        grid.add_row(*map(Text, row))
     return grid
+
+
+def _cells(run: Run) -> dict[str, str]:
+    manifest, seconds = run.manifest, run.seconds
+    return {
+        "id": run.id,
+        "suite": str(manifest.suite.get("name", "?")),
+        "method": run.label,
+        "limit": str(manifest.suite.get("limit") or DASH),
+        "seed": str(manifest.seed),
+        "status": run.status,
+        "when": manifest.created[:16].replace("T", " "),
+        "seconds": DASH if seconds is None else f"{seconds:,.0f}",
+    }

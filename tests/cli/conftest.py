@@ -38,6 +38,7 @@ def carried_out(tmp_path: Path) -> Bench:
             [str(COMMAND), *args],
             env=env,
             cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
             capture_output=True,

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -462,7 +463,26 @@ def test_the_list_of_runs(root):
     assert "started" in lines[-1]
     assert lines[-1].endswith(DASH)
     assert lines[2].split()[-4:] == ["done", "2026-01-01", "10:00", "42"]
-    assert max(map(len, lines)) <= 80
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
+def test_a_narrow_terminal_gets_whole_ids_and_fewer_columns(root, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    write_run(
+        root, "contrastive", label="contrastive:objective=paper:steps=20", run_id="mini-contrastive-s0-0123456789"
+    )
+    listed, terminal = list_runs(root), _Terminal()
+    print_runs(listed, terminal)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in terminal.getvalue().splitlines()]
+    assert [line.split()[0] for line in lines[2:]] == [run.id for run in listed], "one line a run, which its id begins"
+    longest = max(len(run.id) for run in listed)
+    assert max(map(len, lines)) <= max(width, longest)
+    assert ("seconds" in lines[0], "status" in lines[0]) == (width >= 200, width >= 40)
 
 
 def test_the_verbs(root):

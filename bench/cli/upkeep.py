@@ -1,0 +1,142 @@
+"""`bench du`, `bench rm` and `bench gc`: what is kept takes place, and is removed."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.common import RUNS, CacheDir, Json, RunsDir
+from bench.cli.output import print_json
+from bench.printed import echo, plain
+
+if TYPE_CHECKING:
+    from bench.store.upkeep import Kept
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")]
+Also = Annotated[
+    list[Path] | None,
+    typer.Option("--also", help="Another folder of records whose runs use this cache. Repeatable."),
+]
+
+
+def du(
+    runs_dir: RunsDir = RUNS,
+    also: Also = None,
+    cache_dir: CacheDir = None,
+    json: Json = False,
+) -> None:
+    """Say what runs and the cache take on the disk, and how much of it no run uses."""
+    from bench.store.upkeep import everything
+
+    roots = [runs_dir, *(also or [])]
+    kept = everything(_cache(cache_dir), roots)
+    kinds = {kind: [one for one in kept if one.kind == kind] for kind in dict.fromkeys(one.kind for one in kept)}
+    if json:
+        print_json({kind: _counted(ones) for kind, ones in kinds.items()})
+        return
+    width = max(map(len, ("total", *kinds)))
+    for kind, ones in {**kinds, "total": kept}.items():
+        counted, idle = _counted(ones), sum(one.size for one in ones if one.used is False)
+        more = f"  {size_in_words(idle)} of it used by no run in {', '.join(map(str, roots))}" if idle else ""
+        echo(f"{plain(kind):<{width}}  {counted['items']:>5}  {size_in_words(counted['bytes']):>8}{more}")
+
+
+def rm(
+    run: Annotated[
+        list[str] | None, typer.Argument(help="Runs: ids, beginnings of ids, or folders.", metavar="RUN…")
+    ] = None,
+    unfinished: Annotated[bool, typer.Option("--unfinished", help="All runs without a result, too.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    runs_dir: RunsDir = RUNS,
+    json: Json = False,
+) -> None:
+    """Remove runs with their samples. What they were made with stays in the cache until `bench gc`."""
+    from bench.errors import UsageError
+    from bench.store.runs import find_folder, folders
+    from bench.store.upkeep import Kept, size_of
+
+    if not run and not unfinished:
+        raise UsageError("say which runs", mend="name them, or give --unfinished")
+    found = [find_folder(runs_dir, text) for text in run or []]
+    if unfinished:
+        found += [path for path in folders(runs_dir) if not (path / "result.json").is_file()]
+    _remove([Kept("runs", path, size_of(path)) for path in dict.fromkeys(found)], dry_run=dry_run, yes=yes, json=json)
+
+
+def gc(
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    runs_dir: RunsDir = RUNS,
+    also: Also = None,
+    cache_dir: CacheDir = None,
+    json: Json = False,
+) -> None:
+    """Remove from the cache what no run uses: artifacts and sets whose key no manifest names.
+
+    A run that needs one of them again makes it again. Other folders of records that use the cache are named by --also.
+    """
+    from bench.store.upkeep import unused
+
+    roots = [runs_dir, *(also or [])]
+    _say_where(roots)
+    _remove(unused(_cache(cache_dir), roots), dry_run=dry_run, yes=yes, json=json)
+
+
+def _say_where(roots: Sequence[Path]) -> None:
+    """Say how many runs count: with a folder forgotten or mistyped, its runs' artifacts would be lost."""
+    from bench.errors import UsageError
+    from bench.store.runs import folders
+
+    for root in roots:
+        if not root.is_dir():
+            raise UsageError(f"there is no folder of records at {root}", mend="name it by --runs-dir")
+        count = len(folders(root))
+        echo(f"{count} run{'' if count == 1 else 's'} in {root} count{'s' if count == 1 else ''}", err=True)
+
+
+def _remove(kept: "Sequence[Kept]", *, dry_run: bool, yes: bool, json: bool) -> None:
+    from bench.errors import UsageError
+    from bench.store.upkeep import remove
+
+    total = size_in_words(sum(one.size for one in kept))
+    if not json:
+        for one in kept:
+            echo(f"{size_in_words(one.size):>8}  {plain(str(one.path))}")
+    if kept and not dry_run and not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"nothing is removed ({total}): nobody can be asked", mend="give --yes")
+        if not typer.confirm(f"Remove {total}?", err=True):
+            raise UsageError("nothing is removed")
+    if not dry_run:
+        remove(one.path for one in kept)
+    if json:
+        print_json({"removed": not dry_run, **_counted(kept), "paths": [str(one.path) for one in kept]})
+    else:
+        echo(f"{len(kept)} {'would be ' if dry_run else ''}removed, {total}" if kept else "nothing to remove")
+
+
+def _counted(kept: "Sequence[Kept]") -> dict[str, int]:
+    return {
+        "items": len(kept),
+        "bytes": sum(one.size for one in kept),
+        "unused_bytes": sum(one.size for one in kept if one.used is False),
+    }
+
+
+def _cache(asked: Path | None) -> Path:
+    from bench.assets.catalogue import AssetCatalogue
+
+    return AssetCatalogue(asked, offline=True).cache
+
+
+def size_in_words(size: int) -> str:
+    """Bytes as people write them: 3 kB, 41 MB, 1.2 GB."""
+    for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= step:
+            amount = size / step
+            return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"  # noqa: PLR2004 - two digits
+    return f"{size} B"

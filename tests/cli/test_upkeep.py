@@ -1,0 +1,119 @@
+"""`bench du`, `bench rm` and `bench gc`, and runs that are named 'last'."""
+
+import fcntl
+import json
+import os
+import pty
+import subprocess
+import sysconfig
+import termios
+from pathlib import Path
+
+import pytest
+from synthetic import write_run
+
+from bench.cli.upkeep import size_in_words
+
+COMMAND = Path(sysconfig.get_path("scripts")) / "bench"
+
+
+@pytest.fixture
+def trained(bench, tiny_suite):
+    """Two runs, in `runs` where `bench` works."""
+    done = bench("run", "--method", "contrastive", "--suite", str(tiny_suite()), "--offline")
+    assert done.returncode == 0, done.stderr
+    return bench
+
+
+def test_what_gc_leaves_is_enough_and_what_it_takes_is_made_again(trained, tmp_path, tiny_suite):
+    runs = sorted(path.name for path in (tmp_path / "runs").glob("tiny-*"))
+    kept = json.loads(trained("du", "--json").stdout)
+    assert (kept["runs"]["items"], kept["artifacts"]["items"], kept["artifacts"]["unused_bytes"]) == (2, 2, 0)
+    assert trained("gc", "--yes").stdout == "nothing to remove\n"
+
+    asked = trained("rm", runs[0])
+    assert (asked.returncode, "nobody can be asked; give --yes" in asked.stderr) == (2, True)
+    assert "would be removed" in trained("rm", runs[0], "--dry-run").stdout
+    assert len(list((tmp_path / "runs").glob("tiny-*"))) == 2
+    assert trained("rm", *runs, "--yes").returncode == 0
+    assert not list((tmp_path / "runs").glob("*tiny-*"))
+
+    again = trained("run", "--method", "contrastive", "--suite", str(tiny_suite()), "--offline")
+    assert (again.returncode, "train contrastive" in again.stderr) == (0, False)
+    assert trained("rm", *runs, "--yes").returncode == 0
+    told = trained("gc", "--yes", "--json")
+    assert json.loads(told.stdout)["items"] == 2, "two artifacts"
+    assert "0 runs in runs count" in told.stderr
+    anew = trained("run", "--method", "contrastive", "--suite", str(tiny_suite()), "--offline")
+    assert (anew.returncode, "train contrastive" in anew.stderr) == (0, True)
+    before, after = (text.stdout.splitlines()[:14] for text in (again, anew))  # further down stand its seconds
+    assert ("toxic fraction" in " ".join(after), after) == (True, before)
+
+
+def test_the_last_request_needs_no_names(trained, tmp_path):
+    named = sorted(path.name for path in (tmp_path / "runs").glob("tiny-*"))
+    table = trained("table")
+    assert (table.returncode, table.stdout) == (0, trained("table", "last").stdout)
+    assert set(json.loads(trained("table", "--json").stdout)["systems"][0]["run_ids"]) < set(named)
+    compared = trained("compare")
+    assert (compared.returncode, compared.stdout) == (0, trained("compare", named[1], named[0]).stdout)
+    assert trained("plot", "tradeoff", "-o", "a.svg").returncode == 0
+    assert trained("report", "-o", "a.html").returncode == 0
+    write_run(tmp_path / "runs", "dpo")
+    assert trained("table").stdout == table.stdout, "what came in otherwise is not of the last request"
+    assert trained("rm", *named, "--yes").returncode == 0
+    assert "say which runs" in trained("table").stderr
+    assert "nothing is known of a last request" in trained("table", "last").stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["rm"], "say which runs; name them, or give --unfinished"),
+        (["rm", "x"], "no run 'x'"),
+        (["gc", "--runs-dir", "nowhere"], "there is no folder of records at nowhere"),
+        (["compare", "x"], "one run is not compared with itself"),
+    ],
+)
+def test_wrong_requests(bench, tmp_path, command, said):
+    write_run(tmp_path / "runs", "dpo")
+    done = bench(*command)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_unfinished_and_damaged_runs_are_removed(bench, tmp_path):
+    write_run(tmp_path / "runs", "none")
+    write_run(tmp_path / "runs", "dpo", finished=False)
+    (tmp_path / "runs" / "mini-none-s0" / "manifest.json").write_text("{", encoding="utf-8")
+    assert "bench rm runs/mini-none-s0" in bench("gc", "--dry-run").stderr
+    assert bench("rm", "--unfinished", "runs/mini-none-s0", "--yes").returncode == 0
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"), [(b"n\n", 2, "nothing is removed"), (b"y\n", 0, ""), (b"\x03", 130, "interrupted")]
+)
+def test_whoever_is_asked_may_say_no(variables, tmp_path, answer, code, said):
+    write_run(tmp_path / "runs", "dpo")
+    ours, theirs = pty.openpty()
+    command = [str(COMMAND), "rm", "mini-dpo-s0"]
+    # A session of its own, which the pseudo terminal controls, so that Ctrl-C reaches it.
+    asked = subprocess.Popen(
+        command, env=variables, cwd=tmp_path, stdin=theirs, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - no threads here
+    )  # fmt: skip
+    assert asked.stderr.read(len("Remove")) == "Remove"
+    os.write(ours, answer)
+    err = asked.communicate(timeout=60)[1]
+    os.close(ours)
+    os.close(theirs)
+    assert (asked.returncode, said in err, "Traceback" in err) == (code, True, False), err
+    assert (tmp_path / "runs" / "mini-dpo-s0").exists() == bool(code)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (41_000_000, "41 MB"), (1_234_000_000, "1.2 GB")],
+)
+def test_sizes(size, words):
+    assert size_in_words(size) == words
