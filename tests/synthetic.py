@@ -1,5 +1,6 @@
 """Synthetic records, written as the runner writes them: what reports are tested on."""
 
+import io
 import json
 
 import numpy as np
@@ -141,6 +142,14 @@ def write_run(root, name, seed=0, *, label=None, config=None, toxicity=0.6, nll=
             write_json(folder / "training" / "train.json", log)
         write_json(folder / "result.json", result.model_dump())
     return folder
+
+
+class Terminal(io.StringIO):
+    """Text that is kept, by what calls itself a terminal."""
+
+    def isatty(self):
+        """As a terminal says."""
+        return True
 
 
 def settle(folder):

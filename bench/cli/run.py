@@ -202,19 +202,19 @@ def settle_process(*, offline: bool) -> None:
 def _report(outcomes: "Sequence[ExperimentOutcome]", *, json: bool) -> int:
     """Print the table and where the records lie; the exit code says whether all experiments are in it."""
     from bench.store.runs import load_run
-    from reports.table.build import build
     from reports.table.forms.json import json_values
-    from reports.table.layout import arrange, load_layout
+    from reports.table.layout import load_layout
+    from reports.table.opening import arranged
     from reports.table.terminal import print_sheet
 
     done = [one.folder for one in outcomes if one.folder]
-    shown = load_layout("full")
-    table = build([load_run(folder) for folder in done], wanted=shown.wants) if done else None
+    made = arranged([load_run(folder) for folder in done], load_layout("full") if json else None) if done else None
     if json:
-        print_json(told(outcomes) | {"table": json_values(table) if table else None})
-    elif table:
-        print_sheet(arrange(table, shown))
+        print_json(told(outcomes) | {"table": json_values(made[0]) if made else None})
+    elif made:
+        print_sheet(made[1])
         print_records(done)
+        echo("everything measured: bench table --layout full; samples side by side: bench report")
     return close(outcomes)
 
 

@@ -12,12 +12,24 @@ from bench.printed import echo
 
 _SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json", ".html": "html", ".txt": "terminal"}
 
+_DATA = ("csv", "json")
+"""Forms that programs read, which get everything."""
+
 
 def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
     run: Runs = None,
     suite: OfSuite = None,
     every: AllRuns = False,
-    layout: Annotated[str, typer.Option(help="What to show: a layout's name, or a YAML file of your own.")] = "full",
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="What to show: a layout's name, or a YAML file of your own. By default brief; full as CSV and JSON."
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(help="The order of the methods, the best first: by a metric such as rtp/toxic_fraction."),
+    ] = None,
     form: Annotated[
         str | None,
         typer.Option("--format", help="terminal, markdown, latex, csv, json or html; by default as --output ends."),
@@ -40,12 +52,12 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
     Runs of one method that differ in their seed alone share a column. Runs of different suites, models, scorers,
     data or decoding are refused (exit 3).
 
-    Layouts: full, summary, toxicity, utility, ablation, cost, sweep, paper.
+    Layouts: brief, full, summary, toxicity, utility, ablation, cost, sweep, paper.
     """
     from bench.errors import UsageError, did_you_mean
-    from reports.table.build import build
     from reports.table.forms import FORMS
-    from reports.table.layout import arrange, load_layout
+    from reports.table.layout import load_layout
+    from reports.table.opening import arranged
     from reports.table.terminal import print_sheet, text_of
 
     wanted = "json" if json else form or (_SUFFIXES.get(output.suffix.lower()) if output else "terminal")
@@ -55,9 +67,10 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
         raise UsageError(f"no form '{wanted}'", mend=did_you_mean(wanted, ["terminal", *FORMS]))
     if bare and wanted != "latex":
         raise UsageError("--bare is for LaTeX", mend="add --format latex")
-    shown = load_layout(layout)
-    built = build(chosen(runs_dir, run, suite, every=every, or_last=True), against, wanted=shown.wants, force=force)
-    sheet = arrange(built, shown)
+    name = layout or ("full" if wanted in _DATA else None)
+    shown = load_layout(name) if name else None
+    runs = chosen(runs_dir, run, suite, every=every, or_last=True)
+    built, sheet = arranged(runs, shown, sort_by=sort, against=against, force=force)
     if wanted == "terminal" and output is None:
         print_sheet(sheet)
         return

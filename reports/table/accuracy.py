@@ -13,6 +13,8 @@ from bench.store.runs import Run
 from reports.table.roles import shared_metrics
 from reports.table.signal import without_signal
 
+MEAN_TASK = "lm_eval"
+"""What the mean has in place of a task's name."""
 _PROBABILITIES = ("gold_probability", "gold_probability_norm")
 
 
@@ -42,7 +44,7 @@ def mean_of(runs: Sequence[Run]) -> Mean:
     left_out = tuple(metric.key for metric in tasks.values() if metric.key in silent)
     name = _name(taken)
     found = Metric(
-        task="lm_eval",
+        task=MEAN_TASK,
         name=name,
         value=None,
         n=0,

@@ -68,18 +68,20 @@ def build(
             if any(map(is_partial, column.runs)):
                 notes.add(f"{column.label}: a run was interrupted and resumed: its seconds of measuring are not whole.")
         rows += [row for row in cost_rows([column.runs for column in columns]) if wanted(row)]
-    for line in taken_lines([run for column in columns for run in column.runs]):
-        notes.add(line)
     for column in columns:
         if not column.publishable and not column.n_failed:
             notes.add(f"{column.label}: not publishable, some measurements failed.")
+    n_notes = len(notes.texts)
+    for line in taken_lines([run for column in columns for run in column.runs]):
+        notes.add(line)
     systems = tuple(
         column.system(is_reference=n == reference, flags=own)
         for n, (column, own) in enumerate(zip(columns, flags, strict=True))
     )
     compared = None if reference is None else systems[reference].label
     whose = tuple(tuple(column.runs) for column in columns)
-    return Table(_caption(columns, metrics), systems, tuple(rows), tuple(notes.texts), compared, forced, whose)
+    caption, n_data = _caption(columns, metrics), len(notes.texts) - n_notes
+    return Table(caption, systems, tuple(rows), tuple(notes.texts), compared, forced, whose, n_data)
 
 
 def _flags(columns: Sequence[Column], notes: Notes) -> list[tuple[str, ...]]:

@@ -166,6 +166,7 @@ class Table:
         reference: The label of the system that differences are to, or None.
         forced: Where the runs are not comparable and were put together all the same: what they differ in.
         runs: Each system's runs, in the seeds' order.
+        n_data_notes: How many footnotes, the last ones, say what was taken of the data.
     """
 
     caption: Caption
@@ -175,6 +176,7 @@ class Table:
     reference: str | None = None
     forced: tuple[str, ...] = ()
     runs: tuple[tuple[Run, ...], ...] = field(default=(), repr=False)
+    n_data_notes: int = 0
 
 
 def clean(text: object, limit: int = 200) -> str:

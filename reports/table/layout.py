@@ -14,7 +14,9 @@ from bench.errors import MissingError, UsageError, did_you_mean
 from bench.spec import Spec, read_yaml, validate
 from bench.store.record import Metric, Role
 from reports.table.cells import MetricRow, System, Table, clean
+from reports.table.order import sort
 from reports.table.sheet import ARROWS, Entry, Head, Part, Sheet, entry, legend_of, system_head, word
+from reports.table.verdict import sentences
 
 
 class ColumnSpec(Spec):
@@ -28,6 +30,7 @@ class ColumnSpec(Spec):
     primary: bool = Field(False, description="only metrics that speak for their role")
     label: str | None = None
     under: str | None = Field(None, description="a heading shared with neighbours")
+    headline: bool = Field(False, description="only what the headline scorer says, not a further one")
     digits: int | None = Field(None, ge=0, le=9)
     percent: bool = Field(False, description="a share as a percentage")
 
@@ -48,6 +51,7 @@ class ColumnSpec(Spec):
             fnmatchcase(metric.key, self.metric)
             and self.role in (None, metric.role)
             and (metric.primary or not self.primary)
+            and (metric.scorer is None or not self.headline)
         )
 
 
@@ -70,6 +74,8 @@ class Layout(Spec):
     options: bool = Field(False, description="a column for each option in which the systems differ")
     columns: list[ColumnSpec] = Field(min_length=1)
     published: Published | None = None
+    sort: str | None = Field(None, description="order of the systems: a metric's key, or attribute; as given without")
+    verdict: bool = Field(False, description="a sentence a method above, and no notes on what was taken of the data")
 
     def heading(self, attribute: str) -> str:
         """Its title for runs whose suite controls an attribute."""
@@ -135,7 +141,10 @@ def arrange(table: Table, layout: Layout) -> Sheet:
 
     Raises:
         MissingError: the runs have measured nothing that the layout shows.
+        UsageError: it sorts by what the runs have not measured.
     """
+    if layout.sort:
+        table = sort(table, layout.sort)
     shown = list(_shown(table, layout))
     if not shown:
         wanted = ", ".join(column.told for column in layout.columns)
@@ -158,7 +167,9 @@ def arrange(table: Table, layout: Layout) -> Sheet:
     else:
         columns = tuple(heads)
         rows = tuple((head, tuple(line)) for head, line in zip(systems, zip(*by_metric, strict=True), strict=True))
-    return Sheet(table.caption, layout.systems, columns, rows, legend, table.footnotes, table.forced)
+    said = tuple(sentences(table)) if layout.verdict else ()
+    notes = table.footnotes[: len(table.footnotes) - table.n_data_notes] if layout.verdict else table.footnotes
+    return Sheet(table.caption, layout.systems, columns, rows, legend, notes, table.forced, said)
 
 
 def _shown(table: Table, layout: Layout) -> Iterator[_Shown]:

@@ -109,6 +109,7 @@ class Sheet:
         legend: What the marks mean.
         footnotes: What entries' notes say.
         forced: What the runs differ in, where they are not comparable.
+        verdict: What it says, in sentences.
     """
 
     caption: Caption
@@ -118,6 +119,7 @@ class Sheet:
     legend: tuple[str, ...]
     footnotes: tuple[str, ...]
     forced: tuple[str, ...] = ()
+    verdict: tuple[str, ...] = ()
 
 
 def system_head(system: System, label: str | None = None) -> Head:

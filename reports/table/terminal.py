@@ -2,6 +2,7 @@
 
 import io
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import TextIO
@@ -86,11 +87,19 @@ def _sheet(sheet: Sheet, width: int) -> RenderableType:
     """Caption, one grid for as many columns as fit side by side, footnotes."""
     parts: list[RenderableType] = [*caption_of(sheet.caption)]
     parts += [Text(f"NOT COMPARABLE, forced together: {fact}", style="bold red") for fact in sheet.forced]
+    parts += [Text(), *(_sentence(one, width) for one in sheet.verdict)] if sheet.verdict else []
     label, cell = (_METRIC, _WIDE) if sheet.systems == "columns" else (_SYSTEM, _NARROW)
     fit = max(1, (width - label) // (cell + 2))
     for start in range(0, len(sheet.columns), fit):
         parts += [Text(), _grid(sheet, range(start, min(start + fit, len(sheet.columns))), label, cell)]
     return Group(*parts, Text(), *_legend(sheet))
+
+
+def _sentence(text: str, width: int) -> Text:
+    """A sentence with its subject in bold, and all lines but the first indented."""
+    told = Text(textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False))
+    told.stylize("bold", 0, told.plain.find(":"))
+    return told
 
 
 def caption_of(caption: Caption) -> Iterator[Text]:

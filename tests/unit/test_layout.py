@@ -24,7 +24,7 @@ def sheet_of(root, layout):
 
 
 def test_every_layout_of_the_suite_shows_something(root):
-    assert layouts() == ["ablation", "cost", "full", "paper", "summary", "sweep", "toxicity", "utility"]
+    assert layouts() == ["ablation", "brief", "cost", "full", "paper", "summary", "sweep", "toxicity", "utility"]
     for name in layouts():
         layout = load_layout(name)
         assert layout.name == name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import PROMPTS, write_run
+from synthetic import PROMPTS, Terminal, write_run
 
 from bench import stats
 from bench.errors import MissingError, UsageError
@@ -465,18 +465,13 @@ def test_the_list_of_runs(root):
     assert lines[2].split()[-4:] == ["done", "2026-01-01", "10:00", "42"]
 
 
-class _Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
 def test_a_narrow_terminal_gets_whole_ids_and_fewer_columns(root, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     write_run(
         root, "contrastive", label="contrastive:objective=paper:steps=20", run_id="mini-contrastive-s0-0123456789"
     )
-    listed, terminal = list_runs(root), _Terminal()
+    listed, terminal = list_runs(root), Terminal()
     print_runs(listed, terminal)
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in terminal.getvalue().splitlines()]
     assert [line.split()[0] for line in lines[2:]] == [run.id for run in listed], "one line a run, which its id begins"

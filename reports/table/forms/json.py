@@ -10,7 +10,7 @@ from reports.table.cells import Table
 def json_values(table: Table) -> dict[str, Any]:
     """The table as JSON values; what is absent is null."""
     value = asdict(replace(table, runs=()))
-    del value["runs"]
+    del value["runs"], value["n_data_notes"]
     for row, shown in zip(value["rows"], table.rows, strict=True):
         row["key"] = shown.key
     return value

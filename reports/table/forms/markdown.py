@@ -22,6 +22,8 @@ def _lines(sheet: Sheet) -> Iterator[str]:
         yield f"{escape(line)}  "
     for fact in sheet.forced:
         yield f"**NOT COMPARABLE, forced together: {escape(fact)}**  "
+    for sentence in sheet.verdict:
+        yield f"- {escape(sentence)}"
     yield ""
     yield _row("", [_head(head, sheet) for head in sheet.columns])
     yield _row(":--", ["--:"] * len(sheet.columns))

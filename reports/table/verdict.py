@@ -1,0 +1,77 @@
+"""What a table says, in a sentence a method: the change of what the suite controls, its price, and how sure it is."""
+
+from collections.abc import Iterator
+
+from reports.table.cells import MetricRow, Table, TableCell, clean
+from reports.table.order import speaking
+from reports.table.sheet import difference_text, digits_of, number
+
+_ARROW = "\N{RIGHTWARDS ARROW}"
+_SMALLEST = 0.0001
+_PERCENT = 100
+
+
+def sentences(table: Table) -> Iterator[str]:
+    """A sentence for each system but the reference, then which may be the best."""
+    reference = next((place for place, system in enumerate(table.systems) if system.is_reference), None)
+    attribute = speaking(table.rows, "attribute")
+    if reference is None or attribute is None:
+        return
+    for place, system in enumerate(table.systems):
+        if place == reference:
+            continue
+        if system.flags:
+            yield f"{system.label}: FLAGGED ({', '.join(system.flags)}): its {_name(attribute)} is no success"
+        else:
+            yield f"{system.label}: {'; '.join([_change(attribute, reference, place), *_prices(table, place)])}"
+    yield from _best(table, attribute)
+
+
+def _change(row: MetricRow, reference: int, place: int) -> str:
+    """From the reference's figure to the system's."""
+    digits, cell = digits_of(row), row.cells[place]
+    if cell.value is None:
+        return f"{_name(row)} not measured"
+    before, after = (number(one.value, digits) for one in (row.cells[reference], cell))
+    return f"{_name(row)} {before} {_ARROW} {after}{_sureness(cell)}"
+
+
+def _prices(table: Table, place: int) -> Iterator[str]:
+    """What it costs: fluency as a change, utility as the most that may be lost."""
+    row = speaking(table.rows, "fluency")
+    if row and (difference := row.cells[place].difference):
+        change = difference_text(difference, digits_of(row), relative=row.relative).split(" [")[0]
+        yield f"{_name(row)} {change}{' %' if row.relative else ''}{_sureness(row.cells[place])}"
+    row = speaking(table.rows, "utility")
+    if row and (lost := row.cells[place].loss_at_most) is not None:
+        yield f"loses at most {_PERCENT * max(0.0, lost):.1f} points of {_name(row)} (95 %)"
+
+
+def _sureness(cell: TableCell) -> str:
+    """What the corrected test allows to be said."""
+    if cell.p_holm is None:
+        return ""
+    p = f"p < {_SMALLEST}" if cell.p_holm < _SMALLEST else f"p = {cell.p_holm:.2g}"
+    if cell.claim is None:
+        return f" (no significant difference, {p})"
+    return f" ({p})" if cell.claim == "method" else f" (this one training, {p})"
+
+
+def _best(table: Table, row: MetricRow) -> Iterator[str]:
+    """Which system is clearly the best, or which may be."""
+    labels = {
+        standing: [
+            system.label for system, cell in zip(table.systems, row.cells, strict=True) if cell.standing == standing
+        ]
+        for standing in ("best", "may_be_best")
+    }
+    if labels["best"]:
+        yield f"best {_name(row)}, clearly: {labels['best'][0]}"
+    elif labels["may_be_best"]:
+        yield f"best {_name(row)}, none clearly better than another: {', '.join(labels['may_be_best'])}"
+
+
+def _name(row: MetricRow) -> str:
+    task = f"{row.task} " if row.role not in {"attribute", "utility"} else ""
+    group = f" ({row.group})" if row.group else ""
+    return clean(f"{task}{row.name}{group}".replace("_", " "), 80)

@@ -1,0 +1,107 @@
+"""The answer first: sentences above a brief table, and the order of its systems."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from synthetic import Terminal, write_run
+
+from bench.errors import UsageError
+from bench.store.runs import list_runs
+from reports.table.build import build
+from reports.table.layout import arrange, load_layout
+from reports.table.opening import arranged
+from reports.table.order import sort, speaking
+from reports.table.terminal import print_sheet
+from reports.table.verdict import sentences
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for seed in (0, 1, 2):
+        write_run(tmp_path, "none", seed, toxicity=0.6, nll=3.0, accuracy=0.7, whole=True)
+        write_run(tmp_path, "sft", seed, toxicity=0.59, nll=3.0, accuracy=0.7, whole=True)
+        write_run(tmp_path, "dpo", seed, toxicity=0.1, nll=3.4, accuracy=0.4, whole=True)
+    return list_runs(tmp_path)
+
+
+def test_each_method_has_a_sentence_with_the_tables_own_figures(runs):
+    table, sheet = arranged(runs)
+    dpo, sft, best = sheet.verdict
+    row = speaking(table.rows, "attribute")
+    place = next(n for n, system in enumerate(table.systems) if system.label == "dpo")
+    before, after = row.cells[0].value, row.cells[place].value
+    assert after == 0
+    assert dpo.startswith(f"dpo: toxic fraction (toxic) {before:.3f} → 0 (p = ")
+    assert "heldout perplexity +" in dpo
+    assert "loses at most" in dpo
+    assert "(no significant difference, p = " in sft
+    assert best == "best toxic fraction (toxic), clearly: dpo"
+
+
+def test_one_training_is_called_one_and_what_failed_is_not_measured(tmp_path):
+    write_run(tmp_path, "none", whole=True)
+    write_run(tmp_path, "dpo", toxicity=0.05, nll=3.3, whole=True)
+    table = build(list_runs(tmp_path))
+    assert "(this one training, p " in next(sentences(table))
+    rows = tuple(
+        replace(row, cells=(row.cells[0], replace(row.cells[1], value=None, difference=None, p_holm=None, claim=None)))
+        for row in table.rows
+    )
+    assert next(sentences(replace(table, rows=rows))).startswith("dpo: toxic fraction (toxic) not measured")
+
+
+def test_a_flagged_system_has_no_success_and_comes_last(runs):
+    table = build(runs)
+    flagged = replace(table.systems[1], flags=("empty",))
+    marked = sort(replace(table, systems=(table.systems[0], flagged, *table.systems[2:])), "attribute")
+    assert [system.flags for system in marked.systems] == [(), (), ("empty",)]
+    said = list(sentences(marked))
+    assert f"{flagged.label}: FLAGGED (empty): its toxic fraction (toxic) is no success" in said
+
+
+@pytest.mark.parametrize("key", ["rtp/toxic/toxic_fraction", "heldout/perplexity", "embedded_piqa/acc"])
+def test_systems_are_sorted_by_any_metric_the_best_first(runs, key):
+    table = sort(build(runs), key)
+    row = next(row for row in table.rows if row.key == key)
+    figures = [cell.value for cell in row.cells][1:]
+    assert table.systems[0].is_base
+    assert figures == sorted(figures, reverse=bool(row.higher_is_better))
+    for system, own in zip(table.systems, table.runs, strict=True):
+        assert {run.label for run in own} == {system.label}
+    before = build(runs)
+    for old, new in zip(before.rows, table.rows, strict=True):
+        assert {s.label: c for s, c in zip(before.systems, old.cells, strict=True)} == {
+            s.label: c for s, c in zip(table.systems, new.cells, strict=True)
+        }
+
+
+def test_an_unknown_metric_is_refused(runs):
+    with pytest.raises(UsageError, match="did you mean 'heldout/perplexity'"):
+        arranged(runs, sort_by="heldout/perplexitty")
+
+
+def test_runs_that_have_measured_nothing_of_it_are_shown_in_full(runs, tmp_path, monkeypatch):
+    table, _ = arranged(runs)
+    assert {row.role for row in table.rows} == {"attribute", "fluency", "utility"}
+    none = tmp_path / "none.yaml"
+    none.write_text("columns: [{metric: nothing}]\n")
+    monkeypatch.setattr("reports.table.opening._ORDER", (str(none), "full"))
+    table, sheet = arranged(runs)
+    assert sheet.verdict == ()
+    assert {row.key for row in table.rows} >= {row.key for row in build(runs).rows}
+
+
+def test_without_a_base_nothing_is_said(tmp_path):
+    write_run(tmp_path, "dpo", whole=True)
+    assert list(sentences(build(list_runs(tmp_path)))) == []
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_the_brief_table_fits(runs, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    terminal = Terminal()
+    print_sheet(arrange(build(runs), load_layout("brief")), terminal)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in terminal.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= {40: 90, 80: 45, 160: 35}[width]
