@@ -40,13 +40,21 @@ def adapter(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(path)
 
 
+@pytest.fixture(scope="module")
+def alone(write_suite, tmp_path_factory) -> tuple[Path, Path]:
+    """A suite, and the folder where one process ran it."""
+    folder = tmp_path_factory.mktemp("alone")
+    suite = write_suite(folder)
+    done = run(("-m", "bench"), suite, folder)
+    assert done.returncode == 0, done.stderr
+    return suite, folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [ACCELERATE, TORCHRUN], ids=["accelerate", "torchrun"])
-def test_two_processes_train_the_same_adapter(tiny_suite, tmp_path, launcher):
-    suite = tiny_suite()
-    one, two = tmp_path / "one", tmp_path / "two"
-    alone = run(("-m", "bench"), suite, one)
-    assert alone.returncode == 0, alone.stderr
+def test_two_processes_train_the_same_adapter(alone, tmp_path, launcher):
+    suite, one = alone
+    two = tmp_path
     together = run(launcher, suite, two)
     assert together.returncode == 0, together.stderr
     (before,), (after,) = (
