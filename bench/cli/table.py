@@ -54,19 +54,12 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
     Layouts: brief, full, summary, toxicity, utility, ablation, cost, sweep, paper.
     """
-    from bench.errors import UsageError, did_you_mean
     from reports.table.forms import FORMS
     from reports.table.layout import load_layout
     from reports.table.opening import arranged
     from reports.table.terminal import print_sheet, text_of
 
-    wanted = "json" if json else form or (_SUFFIXES.get(output.suffix.lower()) if output else "terminal")
-    if wanted is None:
-        raise UsageError(f"'{output}' does not say which form to write", mend=f"end it in {', '.join(_SUFFIXES)}")
-    if wanted not in ("terminal", *FORMS):
-        raise UsageError(f"no form '{wanted}'", mend=did_you_mean(wanted, ["terminal", *FORMS]))
-    if bare and wanted != "latex":
-        raise UsageError("--bare is for LaTeX", mend="add --format latex")
+    wanted = _form("json" if json else form, output, bare=bare)
     name = layout or ("full" if wanted in _DATA else None)
     shown = load_layout(name) if name else None
     runs = chosen(runs_dir, run, suite, every=every, or_last=True)
@@ -79,3 +72,18 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
         echo(text, end="")
     else:
         write_output(output, text)
+
+
+def _form(named: str | None, output: Path | None, *, bare: bool) -> str:
+    """The form to write: the named one, or what the file's name ends in."""
+    from bench.errors import UsageError, did_you_mean
+    from reports.table.forms import FORMS
+
+    wanted = named or (_SUFFIXES.get(output.suffix.lower()) if output else "terminal")
+    if wanted is None:
+        raise UsageError(f"'{output}' does not say which form to write", mend=f"end it in {', '.join(_SUFFIXES)}")
+    if wanted not in ("terminal", *FORMS):
+        raise UsageError(f"no form '{wanted}'", mend=did_you_mean(wanted, ["terminal", *FORMS]))
+    if bare and wanted != "latex":
+        raise UsageError("--bare is for LaTeX", mend="add --format latex")
+    return wanted

@@ -18,6 +18,8 @@ from reports.page.tables import tables
 from reports.table.build import build
 from reports.table.caption import caption_lines
 from reports.table.cells import Table, clean
+from reports.table.order import sort
+from reports.table.verdict import sentences
 
 MOST_SAMPLES = 100_000
 """About how many samples a page takes unless told otherwise: a browser reads them within two seconds."""
@@ -106,7 +108,9 @@ def _lead(table: Table) -> str:
     warning = f'<p class="warning"><strong>Not publishable:</strong> {text(", ".join(bad))}.</p>' if bad else ""
     flagged = "; ".join(f"{one.label} ({', '.join(one.flags)})" for one in table.systems if one.flags)
     warning += f'<p class="warning"><strong>Flagged:</strong> {text(flagged)}.</p>' if flagged else ""
-    return f"<p>{'<br>'.join(map(text, caption_lines(table.caption)))}</p>{warning}"
+    said = "".join(f"<li>{text(sentence)}</li>" for sentence in sentences(sort(table, "attribute")))
+    verdict = f'<ul class="verdict">{said}</ul>' if said else ""
+    return f"<p>{'<br>'.join(map(text, caption_lines(table.caption)))}</p>{verdict}{warning}"
 
 
 def _reader(total: int, chosen: Chosen, *, left_out: bool) -> str:
