@@ -213,8 +213,8 @@ def _report(outcomes: "Sequence[ExperimentOutcome]", *, json: bool) -> int:
         print_json(told(outcomes) | {"table": json_values(made[0]) if made else None})
     elif made:
         print_sheet(made[1])
+        echo("all figures: bench table --layout full; samples side by side: bench report")
         print_records(done)
-        echo("everything measured: bench table --layout full; samples side by side: bench report")
     return close(outcomes)
 
 
