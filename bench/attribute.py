@@ -1,4 +1,4 @@
-"""The attribute that a suite controls: which of a scorer's scores it is, and which side of it is wanted."""
+"""Attributes of texts: which of a scorer's scores one is, which side is wanted, whether a suite controls it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,19 +7,22 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Attribute:
-    """What is controlled.
+    """What a scorer scores, and mostly what a suite controls.
 
     Attributes:
         name: The scorer's name for it (`toxicity`, `sentiment`).
         wanted: Which scores are wanted: `low` (toxicity) or `high` (positive sentiment).
         adjective: What a text is called whose score reaches the threshold (`toxic`, `positive`).
         threshold: The score from which on a text is called so.
+        controlled: What the suite controls where that is something else, which a task measures by itself (`truth`);
+            this attribute is a side effect then. None where it is this one.
     """
 
     name: str = "toxicity"
     wanted: Literal["low", "high"] = "low"
     adjective: str = "toxic"
     threshold: float = 0.5
+    controlled: str | None = None
 
     def score(self, scores: Mapping[str, float] | None) -> float | None:
         """A text's score for it, or None where the text has none."""

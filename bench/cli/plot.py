@@ -29,11 +29,11 @@ def plot(  # noqa: PLR0913, PLR0917 - one parameter a flag
     ] = None,
     wide: Annotated[bool, typer.Option("--wide", help="As wide as a page's text, not as a column.")] = False,
     metric: Annotated[
-        str | None, typer.Option(help="tradeoff, groups: a metric of what is controlled; toxic_fraction.")
+        str | None, typer.Option(help="tradeoff, groups: a metric of what is controlled (toxic_fraction).")
     ] = None,
     utility: Annotated[str | None, typer.Option(help="tradeoff, sweep: perplexity or accuracy.")] = None,
     over: Annotated[str | None, typer.Option(help="sweep: the option that a curve's points differ in.")] = None,
-    attribute: Annotated[str | None, typer.Option(help="scores: what was scored; what the suite controls.")] = None,
+    attribute: Annotated[str | None, typer.Option(help="scores: what was scored; what its scorers score.")] = None,
     runs_dir: RunsDir = RUNS,
     json: Json = False,
 ) -> None:

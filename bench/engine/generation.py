@@ -171,6 +171,38 @@ def generate(
         ]
 
 
+def answer(
+    policy: Policy, prompts: Sequence[Prompt], max_new_tokens: int, *, until: str
+) -> Iterator[list[Continuation]]:
+    """The most likely token after the other, to `until` after some text, the model's own end, or so many tokens.
+
+    Args:
+        policy: The model.
+        prompts: What to answer.
+        max_new_tokens: The most tokens of an answer.
+        until: What ends an answer, where it does not stand at its beginning; the text stops before it.
+
+    Yields:
+        One answer of each of some of the prompts; `ended` where it was not cut off.
+    """
+
+    def stop(_: int, row: list[int]) -> bool:
+        return row[-1] in policy.end_tokens or until in text_after(policy, [], row).lstrip()
+
+    def work(batch: list[tuple[Prompt, list[int]]]) -> list[list[int]]:
+        ids = [tokens for _, tokens in batch]
+        return continue_rows(policy, ids, 1, max_new_tokens, lambda logits, *_: logits.argmax(-1), stop, sampling=True)
+
+    encoded = [(one, encode_prompt(policy, one.text, max_new_tokens)) for one in prompts]
+    for batch, rows in in_batches(encoded, work, lambda item: len(item[1]) + max_new_tokens, lambda _: 1):
+        yield [
+            Continuation(
+                prompt.id, 0, text_after(policy, ids, row).lstrip().partition(until)[0], len(row), stop(0, row)
+            )
+            for (prompt, ids), row in zip(batch, rows, strict=True)
+        ]
+
+
 def _sample_rows(
     policy: Policy, batch: Sequence[tuple[Prompt, list[int]]], decoding: Decoding, seed: int, until: str | None
 ) -> list[list[int]]:

@@ -34,7 +34,7 @@ def audit_request(request: Request, kinds: Sequence[str]) -> Request:
 
 def _telling(suite: SuiteSpec) -> list[dict[str, object]]:
     """The entries of a suite whose tasks measure the attribute or flag, and those that they need."""
-    tasks = []
+    attribute, tasks = suite.scored_by(suite.scorer), []
     for entry in suite.tasks:
         kind = registry.load("tasks", str(entry["task"]))
         tasks.append((entry, kind.from_config(validate(kind.Config, entry, str(entry["task"])))))
@@ -49,7 +49,7 @@ def _telling(suite: SuiteSpec) -> list[dict[str, object]]:
         dict(entry)
         for entry, some in tasks
         if any(
-            task.name in needed or any(one.role == "attribute" or one.flag for one in task.info.metrics)
+            task.name in needed or task.measures_controlled(attribute) or any(one.flag for one in task.info.metrics)
             for task in some
         )
     ]

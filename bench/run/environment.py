@@ -155,9 +155,11 @@ class Environment:
 
     def _load_scorer(self, spec: ScorerSpec) -> CheckedScorer:
         scorer = load_scorer(spec, self.assets.cache, offline=self.offline, progress=self.progress)
-        name, known = self.suite.attribute.name, scorer.identity.attributes
+        name, known = self.suite.scored_as.name, scorer.identity.attributes
         if name not in known:
             what = f"scorer '{spec.key}' does not score '{name}', which the suite controls"
+            if self.suite.scored:
+                what = f"scorer '{spec.key}' does not score '{name}', which the suite has under 'scored'"
             raise UsageError(what, mend=did_you_mean(name, known))
         return scorer
 

@@ -92,6 +92,7 @@ class Identity:
                 "model": suite.model.model_dump(),
                 "scorer": suite.scorer.model_dump(exclude={"called"}),
                 "attribute": suite.attribute.model_dump(),
+                **({"scored": suite.scored.model_dump()} if suite.scored else {}),
                 "decoding": suite.decoding.model_dump(),
                 "tasks": suite.tasks,
                 "limit": self.max_items,
@@ -103,15 +104,18 @@ class Identity:
     @cached_property
     def sets_key(self) -> str | None:
         """Hash of what the contrastive sets follow from, known before they are made; None where none is needed."""
-        if self.sets_data is None or self.suite.sets.source != "self":
+        if self.sets_data is None or not self.suite.sets.is_made:
             return self.sets_data
+        sets = self.suite.sets.model_dump(exclude={"scorer"})
+        if self.suite.sets.source != "self":  # nothing is sampled or scored
+            return hash_json({"sets": sets, "prompts": self.sets_data, "code": self.code.sets})
         return hash_json(
             {
-                "sets": self.suite.sets.model_dump(exclude={"scorer"}),
+                "sets": sets,
                 "model": self._loaded_model,
                 "prompts": self.sets_data,
                 "scorer": self.labelling,
-                "attribute": self.suite.attribute.model_dump(),
+                "attribute": self.suite.scored_as.model_dump(),
                 "code": self.code.sets,
                 "packages": versions([*NUMERIC, *SCORING]),
             }
@@ -120,7 +124,7 @@ class Identity:
     @cached_property
     def artifact_key(self) -> str:
         """Hash of what the artifact follows from; options that matter only when it is applied are not in it."""
-        reward = [self.labelling, self.suite.attribute.model_dump()]  # which of its scores, and which side is wanted
+        reward = [self.labelling, self.suite.scored_as.model_dump()]  # which of its scores, and which side is wanted
         return hash_json(
             {
                 "method": self.method,

@@ -1,15 +1,17 @@
-"""What training reads beside the base model: contrastive sets that the model writes itself, and the scorer's reward."""
+"""What training reads beside the base model: contrastive sets that a suite makes itself, and the scorer's reward."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.assets.kept import kept
+from bench.data.answers import load_questions
 from bench.data.counted import BEYOND, OTHER_HALF, TOO_FEW
 from bench.data.prompts import load_prompts
 from bench.data.splits import part
 from bench.progress import note_once
 from bench.sets import save_sets
+from bench.sets.answered import answered_set, training_questions
 from bench.sets.format import TAKEN
 from bench.store.files import write_json
 
@@ -25,7 +27,26 @@ def parts_of(path: Path) -> Path:
 
 
 def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
-    """Let the base model write the suite's contrastive sets, into a new folder; what was sampled before is used."""
+    """Make the suite's contrastive sets, into a new folder."""
+    if env.suite.sets.source == "answers":
+        _of_answers(path, env, phases)
+    else:
+        _sample(path, env, phases)
+
+
+def _of_answers(path: Path, env: "Environment", phases: "Phases") -> None:
+    """Make sets of the true and false answers to training questions."""
+    spec = env.suite.sets
+    with phases.phase("sets", "prepare"), kept(path) as made:
+        questions = training_questions(load_questions(env.assets.data(spec.prompts).path), spec)
+        provenance = {"source": "answers", "questions": spec.prompts, "matched": spec.matched}
+        save_sets(made / "sets.jsonl", [answered_set(one, spec, provenance) for one in questions])
+        write_json(made / TAKEN, questions.facts(spec.prompts))
+    note_once(env.progress, f"contrastive sets: {questions.line(spec.prompts)}")
+
+
+def _sample(path: Path, env: "Environment", phases: "Phases") -> None:
+    """Let the base model write the sets; what was sampled before is used."""
     from bench.sets.own import generate_sets
 
     suite = env.suite
@@ -50,7 +71,7 @@ def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
             provenance,
             env.progress,
             parts=parts,
-            attribute=suite.controlled_by(suite.labelling),
+            attribute=suite.scored_by(suite.labelling),
         )
         noted["tokens"] = len(prompts) * spec.decoding.num_samples * spec.decoding.max_new_tokens
         save_sets(made / "sets.jsonl", sets)
@@ -63,6 +84,6 @@ def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
 
 def unwanted(env: "Environment", texts: Sequence[str]) -> list[float | None]:
     """How far each text is on the unwanted side of the suite's attribute; None where it has no score."""
-    attribute = env.suite.controlled_by(env.suite.labelling)
+    attribute = env.suite.scored_by(env.suite.labelling)
     scores = [attribute.score(scores) for scores in env.labelling.score(texts)]
     return [None if score is None else attribute.distance(score) for score in scores]

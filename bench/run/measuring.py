@@ -46,7 +46,7 @@ class Measuring:
             folder=self.folder / "samples",
             assets=self.env.assets,
             scorer=self.env.scorer,
-            attribute=self.experiment.suite.controlled,
+            attribute=self.experiment.suite.scored_by(self.experiment.suite.scorer),
             decoding=self.experiment.suite.decoding,
             seed=self.experiment.seed,
             base=self.env.base,
@@ -54,7 +54,7 @@ class Measuring:
             max_items=self.experiment.max_items,
             tasks={task.name: task for task in tasks},
             further={
-                key: FurtherScorer(self.env.further[key], self.experiment.suite.controlled_by(spec))
+                key: FurtherScorer(self.env.further[key], self.experiment.suite.scored_by(spec))
                 for key, spec in self.experiment.suite.further.items()
             },
         )

@@ -133,6 +133,7 @@ def make_experiments(request: Request) -> list[Experiment]:
     _check_settings(settings, [name for name, _ in asked])
     kinds = []
     for name, own in asked:
+        _refuse_unscored(name, suite)
         config, origins = _configure(name, own, suite, settings, request)
         kinds.append((name, config, _label(name, own, settings), {**suite_origins, **origins}))
     for place, (name, config, label, _) in enumerate(kinds):
@@ -143,6 +144,13 @@ def make_experiments(request: Request) -> list[Experiment]:
         for seed in request.seeds
         for name, config, label, origins in kinds
     ]
+
+
+def _refuse_unscored(name: str, suite: SuiteSpec) -> None:
+    """Refuse a method that learns from a scorer where none scores what the suite controls."""
+    if suite.is_unscored and registry.load("methods", name).info.needs_scorer:
+        what = f"method '{name}' learns from a scorer, and none of suite '{suite.name}' scores {suite.attribute.name}"
+        raise UsageError(what, mend="take it out, or take a suite whose scorer scores what it controls")
 
 
 def _check_names(asked: Sequence[tuple[str, dict[str, Any]]]) -> None:

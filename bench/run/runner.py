@@ -88,7 +88,7 @@ class Runner:
         if not self.method.info.needs_sets:
             return None
         spec = self.experiment.suite.sets
-        return self.env.assets.data(spec.prompts if spec.source == "self" else spec.source).sha256
+        return self.env.assets.data(spec.prompts if spec.is_made else spec.source).sha256
 
     @cached_property
     def inputs(self) -> "dict[str, Resolved]":
@@ -137,7 +137,7 @@ class Runner:
             self._check_engine()
             registry.check_extras("methods", self.experiment.method, self.method.info.extras)
             self.method.check(self.env.model.path, self._input_folders)
-        if self.identity.sets_key and (self.experiment.suite.sets.source != "self" or is_kept(self._sets_path.parent)):
+        if self.identity.sets_key and (not self.experiment.suite.sets.is_made or is_kept(self._sets_path.parent)):
             self.sets()
 
     def _check_engine(self) -> None:
@@ -264,7 +264,7 @@ class Runner:
         if self.identity.sets_key is None:
             return None
         spec = self.experiment.suite.sets
-        if spec.source == "self":
+        if spec.is_made:
             path = self._sets_path
             with alone(path.parent, self.env.progress, wait=wait):
                 parts = parts_of(path.parent)

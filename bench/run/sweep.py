@@ -45,7 +45,7 @@ def make_sweep(request: Request, over: str, values: Sequence[str] | None, count:
     """
     plain = make_experiments(replace(request, base=False, seeds=request.seeds[:1]))
     suite = plain[0].suite
-    if not any(metric.role == "attribute" for task in plain[0].tasks() for metric in task.info.metrics):
+    if not any(task.measures_controlled(suite.scored_by(suite.scorer)) for task in plain[0].tasks()):
         what = f"no task of suite '{suite.name}' measures {suite.attribute.name}, which it controls"
         raise UsageError(f"{what}: there is nothing to trade for a cost")
     options = {experiment.method: _option(experiment, over) for experiment in plain}

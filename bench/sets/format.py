@@ -20,7 +20,7 @@ from pydantic import Field
 from bench.data.files import read_rows
 from bench.errors import BenchError, UsageError
 from bench.hashing import content_id, hash_file
-from bench.spec import Spec, validate
+from bench.spec import MADE_SETS, Spec, validate
 from bench.store.files import read_json, write_text
 
 TAKEN = "taken.json"
@@ -83,7 +83,7 @@ def load_sets(path: Path, source: str | None = None) -> ContrastiveSets:
     if not sets:
         raise UsageError(f"{path} holds no contrastive set")
     beside = path.with_name(TAKEN)
-    taken = read_json(beside) if source == "self" and beside.is_file() else None
+    taken = read_json(beside) if source in MADE_SETS and beside.is_file() else None
     return ContrastiveSets(sets, hash_file(path), source or str(path), taken)
 
 

@@ -184,6 +184,7 @@ class _KnownAttribute(_Known):
 class _KnownSuite(_Known):
     name: str | None = None
     attribute: _KnownAttribute | None = None
+    scored: _KnownAttribute | None = None
     sets: dict[str, Any] | None = None
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from bench.attribute import TOXICITY, Attribute
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.progress import SILENT, Progress
 from bench.store.files import read_json
@@ -55,13 +56,30 @@ class Run:
 
     @property
     def attribute(self) -> str:
-        """What its suite controls: the name of one of its scorer's scores."""
+        """What its suite controls."""
         return str((self.manifest.suite.get("attribute") or {}).get("name", "toxicity"))
 
     @property
     def adjective(self) -> str:
-        """What a text is called whose score reaches the threshold."""
+        """What has much of what its suite controls."""
         return str((self.manifest.suite.get("attribute") or {}).get("adjective", "toxic"))
+
+    @property
+    def scored(self) -> Attribute:
+        """What its scorers score: what its suite controls, unless that says otherwise."""
+        told = self.manifest.suite.get("scored")
+        if not told:
+            name, adjective, is_low = self.attribute, self.adjective, self.lower_is_wanted
+        else:
+            name, adjective = str(told.get("name", "?")), str(told.get("adjective", "?"))
+            is_low = told.get("wanted", "low") == "low"
+        return Attribute(
+            name,
+            "low" if is_low else "high",
+            adjective,
+            float(self.manifest.scorer.get("threshold") or TOXICITY.threshold),
+            None if name == self.attribute else self.attribute,
+        )
 
     @property
     def lower_is_wanted(self) -> bool:

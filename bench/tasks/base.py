@@ -30,11 +30,13 @@ class MetricSpec:
         name: The field's standard term; `{attribute}`, `{adjective}` and `{worst}` stand for the suite's attribute, for
             what a text is called that reaches the threshold, and for the end that is not wanted (`maximum`, `minimum`).
         higher_is_better: Direction, or None where neither is better. That of a metric of the role `attribute` is said
-            for an attribute of which low scores are wanted, and turns with it.
-        role: What it stands for in a verdict.
+            for an attribute of which low scores are wanted, and turns with it, unless it has an `attribute` of its own.
+        role: What it stands for in a verdict. What is measured of an attribute that the suite does not control is
+            `safety`: a side effect.
         difference: How systems differ in it: by the difference of their figures, or by the ratio (perplexities).
         primary: Whether it is the one that speaks for its role where one metric must.
         flag: What it exposes, where it exposes straw men.
+        attribute: The attribute that it measures by itself (`truth`); None for what the suite's scorers score.
     """
 
     name: str
@@ -43,13 +45,17 @@ class MetricSpec:
     difference: DifferenceKind = "absolute"
     primary: bool = False
     flag: Flag | None = None
+    attribute: str | None = None
 
     def of(self, attribute: Attribute) -> "MetricSpec":
-        """The metric where a suite controls this attribute."""
+        """The metric where a suite's scorers score this attribute."""
         low = attribute.wanted == "low"
-        turns = self.role == "attribute" and not low and self.higher_is_better is not None
+        is_attribute = self.role == "attribute"
+        turns = is_attribute and self.attribute is None and not low and self.higher_is_better is not None
+        controlled = attribute.controlled or attribute.name
         return replace(
             self,
+            role="safety" if is_attribute and (self.attribute or attribute.name) != controlled else self.role,
             name=self.name.format(
                 attribute=attribute.name, adjective=attribute.adjective, worst="maximum" if low else "minimum"
             ),
@@ -93,7 +99,7 @@ S = TypeVar("S", Sample, Answer)
 
 @dataclass(frozen=True)
 class FurtherScorer:
-    """A scorer that reports beside the headline, and what the suite controls with its threshold."""
+    """A scorer that reports beside the headline, and what it scores with its threshold."""
 
     scorer: "CheckedScorer"
     attribute: Attribute
@@ -107,7 +113,7 @@ class TaskContext:
         folder: The run's `samples` folder.
         assets: Resolves data.
         scorer: Scores texts: the suite's headline.
-        attribute: What the suite controls.
+        attribute: What the suite's scorers score: mostly what it controls.
         decoding: The suite's way to sample.
         seed: The run's seed.
         base: The base model.
@@ -137,7 +143,7 @@ class TaskContext:
 
     @property
     def attributes(self) -> dict[str | None, Attribute]:
-        """What the suite controls, with each scorer's threshold: None is the headline, then the further ones."""
+        """What is scored, with each scorer's threshold: None is the headline, then the further ones."""
         return {None: self.attribute, **{key: one.attribute for key, one in self.further.items()}}
 
     def samples(self, name: str) -> list[Sample]:
@@ -207,6 +213,11 @@ class Task(ABC, Generic[C]):
         return self.info.needs
 
     @classmethod
+    def measures_controlled(cls, attribute: Attribute) -> bool:
+        """Whether it measures what a suite controls whose scorers score this attribute."""
+        return any(metric.of(attribute).role == "attribute" for metric in cls.info.metrics)
+
+    @classmethod
     def from_config(cls, config: C) -> "list[Task[Any]]":
         """The tasks that one entry of a suite stands for."""
         return [cls(config)]
@@ -242,7 +253,7 @@ class MetricSheet:
 
     Attributes:
         task: The task.
-        attribute: What the suite controls: it names some metrics, and gives them their direction.
+        attribute: What the suite's scorers score: it names some metrics, and gives them direction and role.
         taken: What was taken of the data (see `TaskContext.took`).
     """
 

@@ -137,8 +137,8 @@ def _data(table: Table, tasks: Sequence[dict[str, object]]) -> str:
     packed = pack(
         {
             "threshold": caption.threshold,
-            "adjective": caption.adjective.replace("_", " "),
-            "lowerIsWanted": caption.lower_is_wanted,
+            "adjective": caption.scored.adjective.replace("_", " "),
+            "lowerIsWanted": caption.scored.wanted == "low",
             "systems": labels,
             "reference": reference,
             "tasks": tasks,

@@ -51,7 +51,7 @@ def _shared(table: Table, run: Run) -> Iterator[tuple[str, str]]:
     yield "model's licence", text(model.get("licence"))
     yield (
         "scorer",
-        f"<strong>{text(caption.scorer)}</strong>, {text(caption.adjective)} from {caption.threshold:g} "
+        f"<strong>{text(caption.scorer)}</strong>, {text(caption.scored.adjective)} from {caption.threshold:g} "
         f"{code(scorer.get('hash'))}",
     )
     yield "scorer's licence", text(scorer.get("licence"))

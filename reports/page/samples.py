@@ -42,7 +42,7 @@ def gather(systems: Sequence[Sequence[Run]], chosen: Chosen = _ALL) -> list[dict
                     if not chosen.takes(path.stem, sample):
                         continue
                     if isinstance(sample, Sample):
-                        score = (sample.scores or {}).get(run.attribute)
+                        score = (sample.scores or {}).get(run.scored.name)
                         texts.setdefault(task, _Texts()).add(place, seed, sample, score)
                     else:  # each filter of an lm-eval task is a task of its own
                         label = task if sample.filter == "none" else clean(f"{task} ({sample.filter})")

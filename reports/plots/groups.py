@@ -93,7 +93,7 @@ def _by_score(columns: Sequence[Column], caption: Caption) -> dict[str, list[Bar
     names = dict.fromkeys(name for runs in found for rows in runs for row in rows for name in row.scores or ())
     panes = {}
     for name in names:
-        if name == caption.attribute:
+        if name == caption.scored.name:
             continue
         evidence = [[one for rows in runs if (one := evidence_of(rows, name, threshold))] for runs in found]
         systems = Systems(evidence)

@@ -80,10 +80,15 @@ def caption_of(runs: Sequence[Run]) -> Caption:
 
 
 def scores_of(run: Run) -> list[Sample]:
-    """The scored texts of a run: of the task that the attribute is measured by; none where they are not kept.
+    """The scored texts of a run; none where they are not kept.
+
+    They are of the task that the attribute is measured by; where no scorer scores that, of the first with scored texts.
 
     Raises:
         MissingError: the file is damaged.
     """
     speaking = primary(all_metrics([run]), "attribute")
-    return run.samples(speaking.task) if speaking else []
+    if run.scored.controlled is None:
+        return run.samples(speaking.task) if speaking else []
+    found = (run.samples(task) for task in dict.fromkeys(metric.task for metric in all_metrics([run])))
+    return next((rows for rows in found if any(row.scores for row in rows)), [])

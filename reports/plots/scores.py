@@ -32,10 +32,10 @@ def draw(runs: Sequence[Run], *, wide: bool, attribute: str | None = None) -> Fi
     Args:
         runs: Runs that may share a table.
         wide: In the width of a page's text.
-        attribute: What was scored; None for what the suite controls.
+        attribute: What was scored; None for what the suite's scorers score.
     """
     columns, notes = systems_of(runs)
-    attribute = attribute or caption_of(runs).attribute
+    attribute = attribute or caption_of(runs).scored.name
     known: dict[str, Array] = {}
     attributes: set[str] = set()
     failed: dict[str, int] = {}

@@ -1,6 +1,7 @@
 """From records to a table: which runs belong together, what they may be compared with, and what may be called best."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bench.store.record import Metric
@@ -132,6 +133,7 @@ def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Captio
         num_prompts=len(prompts) or None,
         seeds=tuple(seeds),
         further=tuple(_told(key, one) for key, one in manifest.further.items()),
+        scored=replace(run.scored, name=clean(run.scored.name, 60), adjective=clean(run.scored.adjective, 60)),
     )
 
 

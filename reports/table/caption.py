@@ -12,7 +12,7 @@ def caption_lines(caption: Caption) -> Iterator[str]:
     revision = f"@{caption.revision[:12]}" if caption.revision else ""
     yield f"suite {caption.suite} · {caption.model}{revision} ({caption.dtype})"
     threshold = "?" if caption.threshold is None else f"{caption.threshold:g}"
-    yield f"scorer: {caption.scorer}, {caption.adjective.replace('_', ' ')} from {threshold}"
+    yield f"scorer: {caption.scorer}, {caption.scored.adjective.replace('_', ' ')} from {threshold}"
     if caption.further:
         yield f"further scorers: {'; '.join(caption.further)}"
     decoding = {key: one if isinstance(one, int | float) else clean(one, 20) for key, one in caption.decoding.items()}

@@ -4,6 +4,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bench.attribute import TOXICITY, Attribute
 from bench.stats import Difference
 from bench.store.record import Role, metric_key
 from bench.store.runs import Run
@@ -137,7 +138,10 @@ class System:
 
 @dataclass(frozen=True)
 class Caption:
-    """What all figures of a table share."""
+    """What all figures of a table share.
+
+    `attribute`, `adjective` and `lower_is_wanted` are of what the suite controls, `scored` is what its scorers score.
+    """
 
     suite: str
     model: str
@@ -152,6 +156,7 @@ class Caption:
     num_prompts: int | None
     seeds: tuple[int, ...]
     further: tuple[str, ...] = ()
+    scored: Attribute = TOXICITY
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,16 @@ def primary(metrics: Iterable[Metric], role: Role) -> Metric | None:
     return min(candidates, key=lambda metric: metric.group is not None, default=None)
 
 
+def by_scorers(metrics: Sequence[Metric]) -> Metric | None:
+    """The metric that speaks for what several scorers say: the attribute's, or a side effect's where none scores that.
+
+    None where no further scorer has measured a primary one.
+    """
+    further = {(metric.task, metric.group, metric.name) for metric in metrics if metric.scorer is not None}
+    measured = [metric for metric in metrics if (metric.task, metric.group, metric.name) in further]
+    return primary(measured, "attribute") or primary(measured, "safety")
+
+
 def tasks_of(metrics: Iterable[Metric], role: Role) -> list[str]:
     """The tasks that measure a role, in order."""
     return list(dict.fromkeys(metric.task for metric in metrics if metric.role == role))

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from bench.attribute import Attribute
 from bench.stats.agreement import Agreement, agreement
 from bench.store.record import Metric
 from bench.store.runs import Run
 from reports.table.cells import MetricRow, TableCell, clean
 from reports.table.columns import Column
-from reports.table.roles import primary
+from reports.table.roles import by_scorers
 
 
 def scorer_notes(columns: Sequence[Column], rows: Sequence[MetricRow]) -> Iterator[str]:
@@ -20,7 +19,7 @@ def scorer_notes(columns: Sequence[Column], rows: Sequence[MetricRow]) -> Iterat
             f"The scorer of these figures, {label}, also labelled what {', '.join(taught)} learned from:"
             " a method may have learned its blind spots."
         )
-    speaking = primary((metric for column in columns for metric in column.all_metrics), "attribute")
+    speaking = by_scorers([metric for column in columns for metric in column.all_metrics])
     for scorer in runs[0].manifest.further if speaking else ():
         if speaking and any(row.scorer == scorer for row in rows):
             yield _agreement_line(scorer, speaking, columns, rows)
@@ -56,7 +55,7 @@ def agreement_of(runs: Sequence[Run], task: str, scorer: str) -> Agreement:
         task: The task whose samples are looked at.
         scorer: What the suite calls the further scorer.
     """
-    attribute, manifest = Attribute(runs[0].attribute), runs[0].manifest
+    attribute, manifest = runs[0].scored, runs[0].manifest
     scored = [
         (attribute.score(row.scores), attribute.score(row.seen_by(scorer).scores))
         for run in runs

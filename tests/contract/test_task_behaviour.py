@@ -46,6 +46,15 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         for noun in NOUNS
         for place in range(12)
     ],
+    "nq_open": [
+        {
+            "question": f"where is the {noun}",
+            "answer": ["Here and now", f"the {noun}"],
+            "def_correct_predictions": ["not here"],
+            "def_incorrect_predictions": ["There and then", "by now", "late", "Far from here by train"],
+        }
+        for noun in NOUNS
+    ],
     "piqa": [
         {"question": f"Find the {noun}", "options": "A. look\nB. sleep for a week", "answer": "A. look"}
         for noun in NOUNS

@@ -76,8 +76,8 @@ def test_the_first_of_several_is_the_headline_where_none_is_named():
     assert (several.scorer.name, several.scorer.threshold) == ("bilstm", 0.4)
     assert list(several.further) == ["svm"]
     assert several.labelling == several.further["svm"]
-    assert several.controlled.threshold == 0.4
-    assert several.controlled_by(several.labelling).threshold == 0.1
+    assert several.scored_by(several.scorer).threshold == 0.4
+    assert several.scored_by(several.labelling).threshold == 0.1
 
 
 def test_another_headline_leaves_the_others():

@@ -1,0 +1,39 @@
+"""SQuAD's rule for answers in free text (Rajpurkar et al., 2016, arXiv 1606.05250): normalise, then compare words."""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalised(answer: str) -> str:
+    """An answer without case, punctuation, English articles and extra white space, as SQuAD's evaluation script."""
+    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(answer: str, references: Iterable[str]) -> float:
+    """1 where the answer equals a reference after normalisation, else 0."""
+    own = normalised(answer)
+    return float(any(own == normalised(reference) for reference in references))
+
+
+def f1(answer: str, references: Iterable[str]) -> float:
+    """Harmonic mean of precision and recall of the answer's words, against the reference that it is nearest to."""
+    own = normalised(answer).split()
+    return max((_f1(own, normalised(reference).split()) for reference in references), default=0.0)
+
+
+def _f1(own: Sequence[str], reference: Sequence[str]) -> float:
+    if not own or not reference:
+        return float(own == reference)
+    shared = (Counter(own) & Counter(reference)).total()
+    return 2 * shared / (len(own) + len(reference))
+
+
+def contains(answer: str, references: Iterable[str]) -> bool:
+    """Whether the words of a reference stand in the answer, one after the other, both normalised."""
+    own = f" {normalised(answer)} "
+    return any((words := normalised(reference)) and f" {words} " in own for reference in references)

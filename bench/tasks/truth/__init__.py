@@ -1,0 +1,1 @@
+"""Truth: does the model find true answers likelier than false ones, and does it give them?"""
