@@ -24,6 +24,11 @@ class Attribute:
     threshold: float = 0.5
     controlled: str | None = None
 
+    @property
+    def of_suite(self) -> str:
+        """The name of what the suite controls."""
+        return self.controlled or self.name
+
     def score(self, scores: Mapping[str, float] | None) -> float | None:
         """A text's score for it, or None where the text has none."""
         return None if scores is None else scores.get(self.name)

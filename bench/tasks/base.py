@@ -52,10 +52,9 @@ class MetricSpec:
         low = attribute.wanted == "low"
         is_attribute = self.role == "attribute"
         turns = is_attribute and self.attribute is None and not low and self.higher_is_better is not None
-        controlled = attribute.controlled or attribute.name
         return replace(
             self,
-            role="safety" if is_attribute and (self.attribute or attribute.name) != controlled else self.role,
+            role="safety" if is_attribute and (self.attribute or attribute.name) != attribute.of_suite else self.role,
             name=self.name.format(
                 attribute=attribute.name, adjective=attribute.adjective, worst="maximum" if low else "minimum"
             ),
@@ -212,10 +211,9 @@ class Task(ABC, Generic[C]):
         """Tasks that must come before it in a suite: it reads their samples."""
         return self.info.needs
 
-    @classmethod
-    def measures_controlled(cls, attribute: Attribute) -> bool:
+    def measures_controlled(self, attribute: Attribute) -> bool:
         """Whether it measures what a suite controls whose scorers score this attribute."""
-        return any(metric.of(attribute).role == "attribute" for metric in cls.info.metrics)
+        return any(metric.of(attribute).role == "attribute" for metric in self.info.metrics)
 
     @classmethod
     def from_config(cls, config: C) -> "list[Task[Any]]":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.attribute import Attribute
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.store.record import Evidence, TaskResult
 from bench.store.samples import Answer
@@ -37,6 +38,9 @@ class LMEvalConfig(TaskConfig):
     num_fewshot: dict[str, int] = Field({}, description="shots by task; the task's own number where it is not named")
     metric: Literal["acc", "acc_norm", "gold_probability", "gold_probability_norm"] = Field(
         "acc", description="what speaks for utility, of tasks that have it; of others, acc or exact_match"
+    )
+    attribute: str | None = Field(
+        None, description="the attribute that lm-eval's own metrics of these tasks measure (truth); null: utility"
     )
 
 
@@ -74,6 +78,10 @@ class LMEval(Task[LMEvalConfig]):
         """lm-eval's name."""
         return self.config.tasks[0]
 
+    def measures_controlled(self, attribute: Attribute) -> bool:
+        """Whether its entry says that it measures what the suite controls."""
+        return self.config.attribute == attribute.of_suite
+
     def data(self, assets: AssetCatalogue) -> list[Resolved]:
         """The file of an embedded task; of what lm-eval fetches itself, each sample keeps its document's hash."""
         if self.name in CONTEXTS:
@@ -88,8 +96,10 @@ class LMEval(Task[LMEvalConfig]):
         with ctx.append(self.name, Answer) as stream:
             done = {(answer.doc_hash, answer.filter) for answer in stream.rows}
             stream.append(own for own in map(_answer, samples) if (own.doc_hash, own.filter) not in done)
-        questions = questions_of(loaded["tasks"][self.name], samples)
-        return _figures(self, results["results"][self.name], results["higher_is_better"][self.name], samples, questions)
+        # What options say is of utility, and what a place among them says is no baseline where 0 is always right.
+        asked = [] if self.config.attribute else questions_of(loaded["tasks"][self.name], samples)
+        direction = results["higher_is_better"][self.name]
+        return _figures(self.config, ctx.sheet(self.name), results["results"][self.name], direction, samples, asked)
 
     def contexts(self, assets: AssetCatalogue, most: int) -> list[tuple[str, str]]:
         """What stands before the answers to the first documents, shots included."""
@@ -204,14 +214,14 @@ def _plain(value: Any) -> Any:
 
 
 def _figures(
-    task: LMEval,
+    config: LMEvalConfig,
+    sheet: MetricSheet,
     results: dict[str, Any],
     direction: dict[str, bool],
     samples: list[dict[str, Any]],
     questions: list[Question],
 ) -> TaskResult:
     """Metrics with evidence where a figure is the mean of its documents' values, and without where it is not."""
-    sheet = MetricSheet(task.name)
     by_filter: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for sample in samples:
         by_filter[sample["filter"]].append(sample)
@@ -220,7 +230,7 @@ def _figures(
         for key, result in results.items()
         if "," in key and not key.partition(",")[0].endswith("_stderr") and isinstance(result, int | float)
     ]
-    primary = _primary(task.config.metric, [figure[:2] for figure in found], has_options=bool(questions))
+    primary = _primary(config.metric, [figure[:2] for figure in found], has_options=bool(questions))
     without_model = answered_without_model(questions)
     for metric, filtered, result in found:
         name = metric if filtered == "none" else f"{metric}_{filtered.replace('-', '_')}"
@@ -228,7 +238,8 @@ def _figures(
         spec = MetricSpec(
             name,
             higher_is_better=direction.get(metric),
-            role="utility",
+            role="attribute" if config.attribute else "utility",
+            attribute=config.attribute,
             difference="ratio" if metric in _RATIOS else "absolute",
             primary=(metric, filtered) == primary,
         )
