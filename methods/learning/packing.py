@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from bench.engine.architecture import attention_window
+from bench.engine.profile import profile_of
 from bench.engine.tokens import NO_LIMIT
 from bench.errors import UsageError
 from bench.policy import LoadedModel
@@ -18,7 +19,6 @@ from methods.anatomy.layers import before
 from methods.anatomy.output import check_logits, final_logits, output_layer
 
 _ROW = 512  # tokens up to which packs share a row: attention grows with its square, padding is saved
-_LOGIT_ROWS = 128  # positions whose [vocabulary] logits are in memory at a time
 
 
 def pack(rows: Sequence[tuple[Sequence[int], Sequence[int]]], window: int = NO_LIMIT) -> dict[str, torch.Tensor]:
@@ -212,7 +212,8 @@ class _BlockwiseNLL(torch.autograd.Function):
     ) -> torch.Tensor:
         """Compute and drop the logits, a few positions at a time."""
         found, gradients = [], []
-        for some, wanted in zip(states.split(_LOGIT_ROWS), targets.split(_LOGIT_ROWS), strict=True):
+        rows = profile_of(states.device).training_rows
+        for some, wanted in zip(states.split(rows), targets.split(rows), strict=True):
             if not ctx.needs_input_grad[0]:
                 found.append(nll(some, wanted))
                 continue

@@ -1,5 +1,6 @@
 """Packed texts: the same likelihoods and gradients as one row a text, whatever shares a row."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from transformers import (
     MistralForCausalLM,
 )
 
+from bench.engine.profile import CPU, PROFILES
 from bench.policy import LoadedModel
 from methods.learning import packing
 from methods.learning.batches import Collator, Item, Likelihoods, match, refuse_long, score_batch
@@ -65,7 +67,7 @@ def test_likelihoods_are_those_of_one_row_a_text(tiny_base, monkeypatch, row):
 @pytest.mark.parametrize("logit_rows", [1, 7, 128])
 def test_gradients_are_those_of_one_row_a_text(tiny_base, monkeypatch, prompts, logit_rows):
     """To 1e-5 of the largest: logits are dropped, shared prompts are read once, nothing is approximated."""
-    monkeypatch.setattr(packing, "_LOGIT_ROWS", logit_rows)
+    monkeypatch.setitem(PROFILES, "cpu", replace(CPU, training_rows=logit_rows))
     ours = gradients(tiny_base, packed=True, prompts=prompts)
     plain = gradients(tiny_base, packed=False, prompts=prompts)
     for one, other in zip(ours, plain, strict=True):
