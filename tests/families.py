@@ -115,7 +115,7 @@ FAMILIES = (
     Family("Llama", "llama"),
     Family("Mistral", "mistral", {"sliding_window": None}),
     Family("Mistral, narrow window", "mistral", {"sliding_window": WINDOW}, packed=False),
-    Family("Mistral, wide window", "mistral", {"sliding_window": 128}, packed=False),
+    Family("Mistral, wide window", "mistral", {"sliding_window": 128}),
     Family("Mixtral", "mixtral", _LOCAL_EXPERTS, experts=True),
     Family("MPT", "mpt", {"max_seq_len": 256}, packed=False),
     Family("OLMo 2", "olmo2"),

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from bench.engine.batching import in_batches, pad
-from bench.engine.sampling import sample, stream, uniforms
+from bench.engine.sampling import refuse_undrawn, sample, stream, uniforms
+from bench.engine.stops import StopTexts
 from bench.engine.tokens import encode, first_token, refuse_beyond
 from bench.engine.vllm import BATCH_TOKENS as VLLM_TOKENS
 from bench.engine.vllm import VLLMPolicy
@@ -45,8 +46,8 @@ class Continuation:
     ended: bool
 
 
-Pick = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
-"""From logits [rows, vocabulary], the rows' numbers and the step to the next tokens [rows]."""
+Pick = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+"""From logits [rows, vocabulary], the rows' numbers (int64 [rows]) and the step to the next tokens [rows]."""
 Stop = Callable[[int, list[int]], bool]
 """Whether a row (by number, with its tokens so far) is finished."""
 
@@ -80,6 +81,8 @@ def continue_rows(
 ) -> list[list[int]]:
     """Continue each prompt `repeats` times.
 
+    The device is asked once a step: for the tokens that were picked.
+
     Args:
         policy: The model.
         prompts: Tokens of each prompt; padded on the left into one batch.
@@ -100,9 +103,12 @@ def continue_rows(
     mask = mask.repeat_interleave(repeats, 0)
     rows: list[list[int]] = [[] for _ in range(len(prompts) * repeats)]
     active, done = list(range(len(rows))), np.zeros(len(rows), dtype=bool)
+    numbers = torch.arange(len(rows), device=policy.device)  # `active`, where the logits are
     for step in range(max_new_tokens):
-        tokens = pick(logits, active, step)
-        for row, token in zip(active, tokens.tolist(), strict=True):
+        tokens = pick(logits, numbers, step)
+        picked = tokens.tolist()
+        refuse_undrawn(picked)
+        for row, token in zip(active, picked, strict=True):
             if not done[row]:
                 rows[row].append(token)
                 done[row] = stop(row, rows[row])
@@ -112,7 +118,8 @@ def continue_rows(
         if len(keep) <= len(active) * _DROP_BELOW:
             chosen = torch.tensor(keep, device=policy.device)
             cache.batch_select_indices(chosen)
-            active, tokens, mask = [active[place] for place in keep], tokens[chosen], mask[chosen]
+            active, numbers = [active[place] for place in keep], numbers[chosen]
+            tokens, mask = tokens[chosen], mask[chosen]
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], -1)
         output, cache = policy.forward(tokens[:, None], mask, cache, logits_to_keep=1, sampling=sampling)
         logits = output[:, -1]
@@ -211,11 +218,15 @@ def _sample_rows(
     noise = np.stack([uniforms(seed, prompt.id, j, length) for prompt, _ in batch for j in range(count)])
     random = torch.from_numpy(noise).to(policy.device)
 
-    def pick(logits: torch.Tensor, active: Sequence[int], step: int) -> torch.Tensor:
-        return sample(logits, random[list(active), step], decoding)
+    def pick(logits: torch.Tensor, active: torch.Tensor, step: int) -> torch.Tensor:
+        return sample(logits, random[active, step], decoding)
+
+    may_hold = StopTexts(policy.tokenizer, [until or ""])
 
     def stop(_: int, row: list[int]) -> bool:
-        return row[-1] in ends or (until is not None and until in text_after(policy, [], row).lstrip())
+        if row[-1] in ends or not may_hold(row):
+            return row[-1] in ends
+        return until is not None and until in text_after(policy, [], row).lstrip()
 
     prompts = [ids for _, ids in batch]
     return continue_rows(policy, prompts, count, length, pick, stop, sampling=True)

@@ -11,14 +11,11 @@ import numpy as np
 import torch
 
 from bench.engine.batching import BATCH_BUDGET, in_batches, pad
+from bench.engine.profile import DeviceProfile, profile_of
 from bench.engine.tokens import refuse_beyond
 from bench.errors import MissingError
 from bench.policy import Cache, Policy
 
-_POSITIONS = 512  # positions whose [vocabulary] logits are made at a time
-_LOGIT_ROWS = 32  # of them those that are normalised at a time: they stay in the processor's cache
-_FIXED = 48  # what a reading costs whatever its size (the weights pass through memory once), in positions
-_PAST = 0.03  # what a position that was read before costs each row of a reading, in positions
 _READINGS = 8  # that a batch of long continuations takes
 _WORTH_A_HEAD = 256  # tokens that a common beginning must save, for a reading and batches of its own
 
@@ -83,6 +80,7 @@ def loglikelihood(
     """
     results: dict[int, Likelihood] = {}
     longest = _longest(requests)
+    fixed = profile_of(policy.device).reading * min(max(longest, 1), _READINGS)  # long ones are read in several steps
     for shared, alike in _alike(_grouped(policy, requests)):
         head = _Head(policy, alike[0].context[:shared])
         for groups in _beside_each_other(alike, policy.window) if shared else [alike]:
@@ -94,7 +92,7 @@ def loglikelihood(
                 lambda group: len(group.numbers),
                 most=most,
                 order=lambda group: len(group.context),
-                fixed=_FIXED * min(max(longest, 1), _READINGS),  # a long continuation is read in several steps
+                fixed=fixed,
                 halve=lambda group: group.cut(max(1, len(group.numbers) // 2)),
             ):
                 results.update(scored)
@@ -252,12 +250,13 @@ def _score(policy: Policy, batch: Sequence[_Group], *, head: _Head) -> dict[int,
     if some:
         first, present = pad([row.tokens[:1] for row in rows[:some]], 0, "right", policy.device)
         add(logits[:, -1], owners[:some, None], first, present)
+    profile = profile_of(policy.device)
     read, open_rows = 0, sum(len(row.tokens) > 1 for row in rows)
     if open_rows:
         cache.batch_select_indices(owners[:open_rows])
         mask = mask[owners[:open_rows]]
     while open_rows:
-        width = _segment([len(row.tokens) - 1 - read for row in rows[:open_rows]], mask.shape[1])
+        width = _segment([len(row.tokens) - 1 - read for row in rows[:open_rows]], mask.shape[1], profile)
         fed, present = pad([row.tokens[read:-1][:width] for row in rows[:open_rows]], 0, "right", policy.device)
         wanted, _ = pad([row.tokens[read + 1 :][:width] for row in rows[:open_rows]], 0, "right", policy.device)
         mask = torch.cat([mask, present], -1)
@@ -275,16 +274,16 @@ def _score(policy: Policy, batch: Sequence[_Group], *, head: _Head) -> dict[int,
     }
 
 
-def _segment(lengths: Sequence[int], past: int) -> int:
+def _segment(lengths: Sequence[int], past: int, profile: DeviceProfile) -> int:
     """How many columns to read at once of rows that have so many tokens left, longest first.
 
     The width at which most of what is paid for is a row's own tokens: padding is not, nor is what a reading costs
     whatever its width, which grows with the positions that were read before.
     """
-    most = max(1, min(lengths[0], _POSITIONS // len(lengths)))
+    most = max(1, min(lengths[0], profile.positions // len(lengths)))
     widths = np.arange(1, most + 1)
     own = np.minimum.outer(widths, np.array(lengths)).sum(-1)
-    reading = _FIXED + _PAST * past * len(lengths)
+    reading = profile.reading + profile.past * past * len(lengths)
     return int(widths[(own / (widths * len(lengths) + reading)).argmax()])
 
 
@@ -301,10 +300,10 @@ def _gather(logits: torch.Tensor, owners: torch.Tensor, tokens: torch.Tensor) ->
         raise MissingError(
             "the model's logits are not numbers", mend="lower the strength, or --set suite.model.dtype=float32"
         )
-    best = torch.cat([block.argmax(-1) for block in logits.split(_LOGIT_ROWS)])
+    best = torch.cat([block.argmax(-1) for block in logits.split(profile_of(logits.device).logit_rows)])
     return logits[owners, tokens].float() - normaliser[owners], best[owners] == tokens
 
 
 def log_normaliser(logits: torch.Tensor) -> torch.Tensor:
     """Logarithm of the sum of exp over the vocabulary, float32 [positions], of logits [positions, vocabulary]."""
-    return torch.cat([block.float().logsumexp(-1) for block in logits.split(_LOGIT_ROWS)])
+    return torch.cat([block.float().logsumexp(-1) for block in logits.split(profile_of(logits.device).logit_rows)])

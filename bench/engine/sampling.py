@@ -2,19 +2,21 @@
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.engine.profile import profile_of
 from bench.errors import MissingError
 from bench.spec import Decoding
 
 _WIDTHS = (64, 512, 4096)  # how many of the most likely tokens are looked at, one after the other, before all are
 _SMALLEST_GROUP = 8  # neighbours whose maximum stands for them in the search for the most likely: fewer save nothing
 _NEARLY_ALL = 0.9999  # probabilities in float32 add up to more than this
-_BLOCK_ROWS = 16  # rows whose [vocabulary] values are worked on at a time: they stay in the processor's cache
+UNDRAWN = -1
+"""In the place of a token where a row's logits are no numbers, on devices that are not asked at each step."""
 
 
 def stream(seed: int, prompt_id: str, sample: int) -> int:
@@ -43,10 +45,26 @@ def sample(logits: torch.Tensor, uniform: torch.Tensor, decoding: Decoding) -> t
         decoding: `temperature`, `top_k` and `top_p` are used.
 
     Returns:
-        Tokens, int64 [rows].
+        Tokens, int64 [rows]; where the device works in one pass (see `bench.engine.profile`), `UNDRAWN` for a row whose
+        logits are no numbers, which whoever reads the tokens refuses.
+
+    Raises:
+        MissingError: elsewhere, the logits are no numbers.
     """
-    blocks = zip(logits.split(_BLOCK_ROWS), uniform.split(_BLOCK_ROWS), strict=True)
-    return torch.cat([_sample_block(block.float(), numbers, decoding) for block, numbers in blocks])
+    profile = profile_of(logits.device)
+    draw = _sample_at_once if profile.one_pass else _sample_block
+    blocks = zip(logits.split(profile.sample_rows), uniform.split(profile.sample_rows), strict=True)
+    return torch.cat([draw(block.float(), numbers, decoding) for block, numbers in blocks])
+
+
+def refuse_undrawn(tokens: Sequence[int]) -> None:
+    """Refuse to go on where a row has drawn none.
+
+    Raises:
+        MissingError: the model's logits are no numbers.
+    """
+    if min(tokens, default=0) == UNDRAWN:
+        raise _not_numbers()
 
 
 def _sample_block(logits: torch.Tensor, uniform: torch.Tensor, decoding: Decoding) -> torch.Tensor:
@@ -56,6 +74,25 @@ def _sample_block(logits: torch.Tensor, uniform: torch.Tensor, decoding: Decodin
         scaled, tokens = scaled.topk(min(decoding.top_k, scaled.shape[-1]), dim=-1)
         return tokens.gather(-1, _nucleus(scaled, uniform, decoding.top_p)[:, None])[:, 0]
     return _nucleus(scaled, uniform, decoding.top_p)
+
+
+def _sample_at_once(logits: torch.Tensor, uniform: torch.Tensor, decoding: Decoding) -> torch.Tensor:
+    """The same without asking the device for anything that it has found: what is not kept has probability 0."""
+    scaled = logits / decoding.temperature if decoding.temperature != 1 else logits
+    tokens = None
+    if decoding.top_k:
+        scaled, tokens = scaled.topk(min(decoding.top_k, scaled.shape[-1]), dim=-1)
+    elif decoding.top_p < 1:
+        scaled, tokens = scaled.sort(dim=-1, descending=True)
+    normaliser = scaled.logsumexp(-1, keepdim=True)
+    if decoding.top_p < 1:
+        probability = (scaled - normaliser).double().exp()
+        mass = torch.where(probability.cumsum(-1) - probability < decoding.top_p, probability, 0.0).cumsum(-1)
+    else:
+        mass = torch.softmax(scaled.double(), -1).cumsum(-1)
+    position = _invert(mass, uniform * mass[:, -1]).clamp(max=scaled.shape[-1] - 1)  # NaN is beyond all
+    drawn = position if tokens is None else tokens.gather(-1, position[:, None])[:, 0]
+    return drawn.where(normaliser[:, 0].isfinite(), UNDRAWN)
 
 
 def _nucleus(scaled: torch.Tensor, uniform: torch.Tensor, top_p: float) -> torch.Tensor:
@@ -128,9 +165,13 @@ def most_likely(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.T
 def _refuse_nan(values: torch.Tensor) -> None:
     """A model whose logits are no numbers has no next token: it must not pass for a clean one."""
     if not values.isfinite().all():
-        raise MissingError(
-            "the model's logits are not numbers", mend="lower the strength, or --set suite.model.dtype=float32"
-        )
+        raise _not_numbers()
+
+
+def _not_numbers() -> MissingError:
+    return MissingError(
+        "the model's logits are not numbers", mend="lower the strength, or --set suite.model.dtype=float32"
+    )
 
 
 def _invert(mass: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

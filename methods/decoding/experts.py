@@ -8,6 +8,7 @@ from pathlib import Path
 from torch.nn import Parameter
 from transformers import PreTrainedModel
 
+from bench.engine.profile import profile_of
 from bench.policy import HFPolicy, LoadedModel
 from methods.learning.adapter import adapted
 
@@ -17,12 +18,12 @@ def expert(base: LoadedModel, folder: Path) -> Iterator[HFPolicy]:
     """The base model with an adapter, beside the base model itself, which is never touched.
 
     The two share every tensor that the adapter does not change: with one on all linear layers, an expert takes the
-    memory of those layers' weights again and none for the embeddings. In return it is as fast as the base model, which
-    one set of weights that wears its adapters in turn is not (measured at 135 M on 2 cores: 1.1 times the seconds of a
-    decoding step, 1.4 times those of reading prompts, 13 ms for each change of 210 layers).
+    memory of those layers' weights again and none for the embeddings. In return it is as fast as the base model. Where
+    the device's memory is what lacks (see `bench.engine.profile`), the expert wears its adapter: then the two share all
+    of the base's weights, and a step takes the adapter's products more.
     """
     model = _twin(base.model)
-    with adapted(model, folder, 1.0):
+    with adapted(model, folder, 1.0, merged=profile_of(base.model.device).merges_experts):
         yield HFPolicy(model, base.tokenizer)
 
 

@@ -10,6 +10,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
+from bench.engine.profile import profile_of
 from bench.errors import MissingError, UsageError
 from bench.progress import Progress, note_once
 from bench.store.files import read_json, write_json
@@ -45,20 +46,29 @@ def note_left_out(model: PeftModel, base_id: str, progress: Progress) -> dict[st
 
 
 @contextmanager
-def adapted(model: PreTrainedModel, folder: Path, scale: float) -> Iterator[None]:
-    """Give a model the weights that an adapter, scaled, makes of them; on exit it holds its own tensors again.
+def adapted(model: PreTrainedModel, folder: Path, scale: float, *, merged: bool = True) -> Iterator[None]:
+    """Give a model the weights that an adapter, scaled, makes of them; on exit it holds its own again, bit for bit.
 
-    The merged weights are new tensors, so that the base's come back bit for bit and the edited model is as fast as the
-    base. A quantised model wears the adapter instead: merging would round the edit to a few bits.
+    The merged weights are new tensors, so that the edited model is as fast as the base. The base's own, of the layers
+    that the adapter changes, are kept: as they are, or, where the device's memory is what lacks, in the processor's
+    (see `bench.engine.profile`); subtracting the change would not give them back. A quantised model wears the adapter
+    instead: merging would round the edit to a few bits.
 
     LoRA is scaled by its own factor. Any other kind, whose weights may enter in other ways, is merged as it is, and the
     difference that this made to the model's weights is scaled.
 
+    Args:
+        model: The model.
+        folder: The adapter's.
+        scale: What its change is multiplied with.
+        merged: Whether to merge it. Else the model wears it: slower, and no memory but the adapter's own.
+
     Raises:
-        UsageError: the model is quantised and the adapter is none that can be scaled while it is worn.
+        UsageError: the model wears the adapter, which is none that can be scaled while it is worn.
         MissingError: the adapter is damaged, or it, or what it makes of the weights, holds numbers that are not finite.
     """
-    own = [(parameter, parameter.data) for parameter in model.parameters()]
+    own, device = [(parameter, parameter.data) for parameter in model.parameters()], model.device
+    merged = merged and not getattr(model, "is_quantized", False)
     try:
         try:
             wrapped = PeftModel.from_pretrained(model, str(folder))
@@ -70,18 +80,36 @@ def adapted(model: PreTrainedModel, folder: Path, scale: float) -> Iterator[None
         has_factor = config.peft_type == PeftType.LORA and not getattr(config, "use_dora", False)
         if has_factor:
             _scale(wrapped, scale)
-        if not getattr(model, "is_quantized", False):
+        if merged:
+            if profile_of(device).keeps_aside:
+                _put_aside(own, wrapped)
             _merge(wrapped, scale)
             if not has_factor and scale != 1:
-                for parameter, data in own:
-                    parameter.data = data + scale * (parameter.data - data)
+                _scale_change(own, scale)
         elif not has_factor and scale != 1:
-            raise UsageError("only plain LoRA can be scaled on a quantised model", mend="set scale=1")
+            raise UsageError("only plain LoRA can be scaled while a model wears it", mend="set scale=1")
         yield
     finally:
         unwrap(model)
         for parameter, data in own:
-            parameter.data = data
+            parameter.data = data.to(device)
+
+
+def _put_aside(own: list[tuple[torch.nn.Parameter, torch.Tensor]], model: PeftModel) -> None:
+    """Copy the weights that merging replaces to the processor's memory, and keep nothing else of them."""
+    layers = [module.get_base_layer() for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    replaced = {id(parameter) for layer in layers for parameter in layer.parameters()}
+    for place, (parameter, _) in enumerate(own):
+        if id(parameter) in replaced:
+            own[place] = (parameter, parameter.data.to("cpu", copy=True))
+
+
+def _scale_change(own: list[tuple[torch.nn.Parameter, torch.Tensor]], scale: float) -> None:
+    """Scale what has become of the weights beside what they were."""
+    for parameter, data in own:
+        if parameter.data_ptr() != data.data_ptr():
+            before = data.to(parameter.device)
+            parameter.data = before + scale * (parameter.data - before)
 
 
 def unwrap(model: PreTrainedModel) -> None:

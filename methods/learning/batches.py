@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from bench.engine.tokens import context_length, encode_after, refuse_beyond
+from bench.engine.tokens import NO_LIMIT, context_length, encode_after, refuse_beyond
 from bench.errors import MissingError
 from bench.policy import LoadedModel
 from bench.sets import ContrastiveSet, ContrastiveSets
@@ -146,6 +146,7 @@ class Collator:
         prefixes: Sequence[Sequence[int]] = (),
         whole: bool = False,
         packed: bool = False,
+        window: int = NO_LIMIT,
     ) -> None:
         """Take the tokenizer and what the loss asks for.
 
@@ -156,9 +157,10 @@ class Collator:
             prefixes: Tokens to read before the anchors, one prefix after the other.
             whole: Whether the anchors belong to the texts; needs prefixes.
             packed: Whether the texts of an anchor share a row.
+            window: Tokens that such a row may hold: the model's window of attention.
         """
         self.tokenizer, self.reference, self.mismatched = tokenizer, reference, mismatched
-        self.prefixes, self.whole, self.packed = prefixes, whole, packed
+        self.prefixes, self.whole, self.packed, self.window = prefixes, whole, packed, window
 
     def __call__(self, items: Sequence[Item]) -> dict[str, Any]:
         """Tensors of a micro-batch.
@@ -186,7 +188,7 @@ class Collator:
             ]
         texts = [row[:2] for row in rows]
         batch = {
-            **(pack(texts) if self.packed else pad_texts(texts)),
+            **(pack(texts, self.window) if self.packed else pad_texts(texts)),
             "tokens": torch.tensor(sum(len(prompt) + len(text) for prompt, text in texts)),
             "group": torch.tensor([number for _, _, number, _ in rows]),
             "positive": torch.tensor([positive for _, _, _, positive in rows]),
@@ -202,8 +204,11 @@ class Collator:
         return (before[: len(prefix)], [*before[len(prefix) :], *text]) if self.whole else (before, text)
 
 
-def refuse_long(base: LoadedModel, pairs: Iterable[tuple[str, str]], prefixes: Sequence[Sequence[int]] = ()) -> None:
+def refuse_long(base: LoadedModel, pairs: Iterable[tuple[str, str]], prefixes: Sequence[Sequence[int]] = ()) -> int:
     """Refuse anchors with texts that are longer, after the longest prefix, than what the base model reads.
+
+    Returns:
+        Tokens of the longest.
 
     Raises:
         UsageError: one is.
@@ -211,6 +216,7 @@ def refuse_long(base: LoadedModel, pairs: Iterable[tuple[str, str]], prefixes: S
     rows = [encode_after(base.tokenizer, *pair) for pair in dict.fromkeys(pairs)]
     longest = max(map(len, prefixes), default=0) + max((len(anchor) + len(text) for anchor, text in rows), default=0)
     refuse_beyond(context_length(base.model), longest, "an anchor with its text", "shorten the texts of the sets")
+    return longest
 
 
 def pad_texts(rows: Sequence[tuple[list[int], list[int]]]) -> dict[str, torch.Tensor]:

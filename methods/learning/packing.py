@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from bench.engine.architecture import attention_window
+from bench.engine.profile import profile_of
 from bench.engine.tokens import NO_LIMIT
 from bench.errors import UsageError
 from bench.policy import LoadedModel
@@ -18,11 +19,14 @@ from methods.anatomy.layers import before
 from methods.anatomy.output import check_logits, final_logits, output_layer
 
 _ROW = 512  # tokens up to which packs share a row: attention grows with its square, padding is saved
-_LOGIT_ROWS = 128  # positions whose [vocabulary] logits are in memory at a time
 
 
-def pack(rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, torch.Tensor]:
+def pack(rows: Sequence[tuple[Sequence[int], Sequence[int]]], window: int = NO_LIMIT) -> dict[str, torch.Tensor]:
     """Tensors of (prompt, text) rows, as tokens.
+
+    Args:
+        rows: The rows.
+        window: Tokens that a shared row may hold, where that is fewer than it would hold for the sake of speed.
 
     Returns:
         packed_ids, packed_positions [lines, length]; packed_mask, bool [lines, length, length]; of each text's tokens,
@@ -34,10 +38,11 @@ def pack(rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, torch
     for number, (prompt, _) in enumerate(rows):
         packs.setdefault(tuple(prompt), []).append(number)
     lines: list[_Line] = []
+    room = min(_ROW, window)
     for prompt, numbers in packs.items():
-        for texts in _within_row(len(prompt), {number: rows[number][1] for number in numbers}):
+        for texts in _within_row(room, len(prompt), {number: rows[number][1] for number in numbers}):
             size = len(prompt) + sum(len(text) - 1 for text in texts.values())
-            if not lines or len(lines[-1].ids) + size > _ROW:
+            if not lines or len(lines[-1].ids) + size > room:
                 lines.append(_Line())
             lines[-1].add(prompt, texts)
     length = max(len(line.ids) for line in lines)
@@ -55,12 +60,12 @@ def pack(rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, torch
     }
 
 
-def _within_row(prompt: int, texts: Mapping[int, Sequence[int]]) -> list[dict[int, Sequence[int]]]:
-    """The texts of a prompt of so many tokens, parted where one row would be too long; a longer text stands alone."""
+def _within_row(room: int, prompt: int, texts: Mapping[int, Sequence[int]]) -> list[dict[int, Sequence[int]]]:
+    """The texts of a prompt of so many tokens, parted where a row has no room; a longer text stands alone."""
     parts: list[dict[int, Sequence[int]]] = [{}]
     size = prompt
     for number, text in texts.items():
-        if parts[-1] and size + len(text) - 1 > _ROW:
+        if parts[-1] and size + len(text) - 1 > room:
             parts.append({})
             size = prompt
         parts[-1][number] = text
@@ -115,17 +120,25 @@ def _ragged(name: str, sources: Sequence[Sequence[int]], targets: Sequence[Seque
 
 
 @torch.no_grad()
-def packable(base: LoadedModel, prompt: Sequence[int], texts: Sequence[Sequence[int]]) -> bool:
+def packable(base: LoadedModel, prompt: Sequence[int], texts: Sequence[Sequence[int]], longest: int) -> bool:
     """Whether a model reads packed texts as it reads them alone, found out on some.
 
-    It does not where its attention is not that of a mask alone (a sliding window, a bias by distance),
-    where the mask cannot be given to its kernel, or where its logits are not known from its final states.
+    It does not where its attention is not that of a mask alone (a sliding window that is narrower than a text with its
+    prompt, a bias by distance), where the mask cannot be given to its kernel, or where its logits are not known from
+    its final states.
+
+    Args:
+        base: The model.
+        prompt: Tokens of a prompt.
+        texts: Tokens of texts after it.
+        longest: Tokens of the longest prompt with its text, of all that will be packed.
     """
     config = base.model.config
-    if config._attn_implementation not in ("sdpa", "eager") or attention_window(config) < NO_LIMIT:
+    window = attention_window(config)
+    if config._attn_implementation not in ("sdpa", "eager") or window < longest:
         return False
     device = base.model.device
-    batch = {name: one.to(device) for name, one in pack([(prompt, text) for text in texts]).items()}
+    batch = {name: one.to(device) for name, one in pack([(prompt, text) for text in texts], window).items()}
     try:
         check_logits(base)
         (found,) = packed_logprobs(base, base.model, batch, prompts=False)
@@ -199,7 +212,8 @@ class _BlockwiseNLL(torch.autograd.Function):
     ) -> torch.Tensor:
         """Compute and drop the logits, a few positions at a time."""
         found, gradients = [], []
-        for some, wanted in zip(states.split(_LOGIT_ROWS), targets.split(_LOGIT_ROWS), strict=True):
+        rows = profile_of(states.device).training_rows
+        for some, wanted in zip(states.split(rows), targets.split(rows), strict=True):
             if not ctx.needs_input_grad[0]:
                 found.append(nll(some, wanted))
                 continue

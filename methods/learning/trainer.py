@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
+from bench.engine.architecture import attention_window
 from bench.engine.likelihood import loglikelihood
 from bench.engine.processes import processes
 from bench.engine.tokens import encode_after
@@ -141,9 +142,9 @@ def train_adapter(
     if asks.mismatched:
         _refuse_unmismatched(items, share)
     arguments = _arguments(config, steps, share, ctx)
-    refuse_long(base, _pairs(items, share, asks), asks.prefixes)
+    longest = refuse_long(base, _pairs(items, share, asks), asks.prefixes)
     reference = _reference(base, items, share, asks, ctx.progress)
-    collator = _collator(base, items[0], reference, asks)
+    collator = _collator(base, items[0], longest, reference, asks)
     set_seed(ctx.seed)
     with restored(base.model):
         model = with_adapter(base, config)
@@ -167,15 +168,17 @@ def train_adapter(
     return {"steps": steps, "anchors": len(sets), **facts, "processes": processes()}
 
 
-def _collator(base: LoadedModel, first: Item, reference: dict[tuple[str, str], float] | None, asks: Asks) -> Collator:
-    packed = _packable(base, first)
+def _collator(
+    base: LoadedModel, first: Item, longest: int, reference: dict[tuple[str, str], float] | None, asks: Asks
+) -> Collator:
     return Collator(
         base.tokenizer,
         reference,
         mismatched=asks.mismatched,
         prefixes=asks.prefixes,
         whole=asks.whole,
-        packed=packed,
+        packed=_packable(base, first, longest),
+        window=attention_window(base.model.config),
     )
 
 
@@ -221,10 +224,10 @@ def _reference(
     return {pair: one.logprob for pair, one in zip(pairs, scored, strict=True)}
 
 
-def _packable(base: LoadedModel, item: Item) -> bool:
+def _packable(base: LoadedModel, item: Item, longest: int) -> bool:
     """Whether texts may share rows; the same in every process, as all see the same item."""
     texts = [encode_after(base.tokenizer, item.anchor, text) for text in (*item.positives, *item.negatives)]
-    return packable(base, texts[0][0], [text for _, text in texts])
+    return packable(base, texts[0][0], [text for _, text in texts], longest)
 
 
 def _refuse_unmismatched(items: Iterable[Item], share: int) -> None:

@@ -10,6 +10,7 @@ from families import FAMILIES, REQUESTS, Family, likelihood_of, logprobs_alone
 from transformers import AutoTokenizer
 
 from bench.engine import likelihood
+from bench.engine.architecture import attention_window
 from bench.engine.likelihood import loglikelihood
 from bench.errors import UsageError
 from bench.method import Method, RunContext
@@ -21,7 +22,7 @@ from methods.contrastive import ContrastiveConfig, ContrastivePerplexity
 from methods.decoding.prefix import plain_prefix
 from methods.dinm import DINM, DINMConfig
 from methods.learning.adapter import unwrap
-from methods.learning.batches import Collator, Item, score_batch
+from methods.learning.batches import Collator, Item, match, refuse_long, score_batch
 from methods.learning.packing import packable
 from methods.learning.trainer import with_adapter
 from methods.preadd import Preadd, PreaddConfig
@@ -100,7 +101,8 @@ def test_gradients_are_those_of_each_text_alone(family, base):
     """Whether texts are padded into a batch or share a row, where the architecture allows it."""
     config = ContrastiveConfig(lora_r=2)
     tokens = base.tokenizer("She asked the river")["input_ids"]
-    packed = packable(base, tokens, [base.tokenizer(text)["input_ids"] for text in ITEMS[0].positives])
+    longest = refuse_long(base, [row[:2] for row in match(ITEMS)])
+    packed = packable(base, tokens, [base.tokenizer(text)["input_ids"] for text in ITEMS[0].positives], longest)
     assert packed == family.packed
     torch.manual_seed(0)
     model = with_adapter(base, config)
@@ -110,7 +112,7 @@ def test_gradients_are_those_of_each_text_alone(family, base):
             part.data.normal_(std=0.1)
 
         def gradient(*batches: list[Item], packed: bool) -> list[torch.Tensor]:
-            collate = Collator(base.tokenizer, packed=packed)
+            collate = Collator(base.tokenizer, packed=packed, window=attention_window(base.model.config))
             losses = [score_batch(model, collate(some), base=base).logprob.sum() for some in batches]
             return list(torch.autograd.grad(torch.stack(losses).sum(), trained))
 

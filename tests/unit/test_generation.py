@@ -11,6 +11,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from bench.engine.batching import BATCH_BUDGET, BATCH_TOKENS, batches, in_batches, pad
 from bench.engine.generation import Prompt, continue_rows, encode_prompt, generate, text_after
 from bench.engine.likelihood import loglikelihood
+from bench.engine.profile import CUDA, PROFILES
+from bench.engine.stops import StopTexts
 from bench.errors import MissingError
 from bench.policy import HFPolicy
 from bench.spec import Decoding
@@ -88,6 +90,73 @@ def collect(policy: HFPolicy, prompts: Sequence[Prompt], decoding: Decoding, see
 
 
 DECODING = Decoding(num_samples=3, max_new_tokens=10)
+
+
+class Asked(torch.overrides.TorchFunctionMode):
+    """Counts what is asked of the device: what a GPU would have to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        name = getattr(func, "__name__", "")
+        self.count += name in ("item", "tolist", "cpu", "numpy", "__bool__", "__int__", "__float__", "nonzero")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("decoding", [DECODING, Decoding(num_samples=3, max_new_tokens=10, top_k=40)])
+def test_on_a_gpu_samples_are_the_same_and_the_device_is_asked_once_a_step(tiny_policy, monkeypatch, decoding):
+    ours = collect(tiny_policy, PROMPTS, decoding)
+    monkeypatch.setitem(PROFILES, "cpu", CUDA)
+    assert collect(tiny_policy, PROMPTS, decoding) == ours
+    steps: list[int] = []
+    real = tiny_policy.forward
+
+    def forward(*arguments: Any, **options: Any) -> Any:
+        steps.append(1)
+        asked.__exit__(None, None, None)  # what the model itself asks is its own
+        try:
+            return real(*arguments, **options)
+        finally:
+            asked.__enter__()
+
+    monkeypatch.setattr(tiny_policy, "forward", forward)
+    asked = Asked()
+    with asked:
+        collect(tiny_policy, PROMPTS[:1], decoding)
+    assert len(steps) == 10
+    assert asked.count == 10
+
+
+@pytest.mark.parametrize("until", ["\n", "river", " the", "zzz", ". "])
+def test_stop_texts_stop_where_the_whole_row_holds_them(tiny_policy, until):
+    """Token by token: what is found at the end of a row is what is found in all of it."""
+    seen = StopTexts(tiny_policy.tokenizer, [until])
+    random = torch.Generator().manual_seed(0)
+    special = tiny_policy.tokenizer.all_special_ids
+    found = 0
+    for number in range(30):
+        row = torch.randint(3, 400, (60,), generator=random).tolist()
+        row[::7] = [special[number % len(special)]] * len(row[::7])
+        for text in (" the river. ", "\n\n"):
+            row[20 + number : 20 + number] = tiny_policy.tokenizer(text, add_special_tokens=False)["input_ids"]
+        wholes = [text_after(tiny_policy, [], row[: end + 1]) for end in range(len(row))]
+        first = next((end for end, text in enumerate(wholes) if until in text), None)
+        if first is not None:
+            found += 1
+            assert seen(row[: first + 1])
+    assert (found > 0) == (until != "zzz")
+
+
+def test_a_row_is_not_read_whole_at_each_of_its_tokens(tiny_policy, monkeypatch):
+    read: list[int] = []
+    real = tiny_policy.tokenizer.decode
+    monkeypatch.setattr(tiny_policy.tokenizer, "decode", lambda ids, **o: read.append(len(ids)) or real(ids, **o))
+    seen = StopTexts(tiny_policy.tokenizer, ["zzz"])
+    assert not any(seen(list(range(5, 5 + length))) for length in range(1, 300))
+    assert max(read) == 4 * 3 + 4
 
 
 def test_samples_do_not_depend_on_the_batch(tiny_policy):

@@ -1,5 +1,6 @@
 """Likelihoods and generation through lm-eval: every figure is that of lm-eval's own model class."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -12,6 +13,7 @@ from lm_eval.api.instance import Instance
 
 from bench.engine import likelihood
 from bench.engine.likelihood import loglikelihood
+from bench.engine.profile import CPU, CUDA, PROFILES
 from bench.policy import HFPolicy
 from bench.progress import SILENT
 from bench.tasks.lm_eval.model import PolicyLM
@@ -210,12 +212,25 @@ def test_a_long_text_is_scored_in_segments(counting, monkeypatch):
     """Few positions' logits are in memory at once, however long the text; the sum is the same."""
     request = [([5], list(range(6, 306)))]
     whole = loglikelihood(counting, request)[0]
-    monkeypatch.setattr(likelihood, "_POSITIONS", 16)
+    monkeypatch.setitem(PROFILES, "cpu", replace(CPU, positions=16))
     counting.made.clear()
     cut = loglikelihood(counting, request)[0]
     assert max(counting.made) == 16
     assert cut.logprob == pytest.approx(whole.logprob, abs=1e-3)
     assert (cut.tokens, cut.greedy) == (300, whole.greedy)
+
+
+def test_every_profile_gives_the_same_likelihoods(tiny_policy, monkeypatch):
+    """Of several lengths, with and without a common beginning."""
+    head = tiny_policy.tokenizer(EXAMPLES)["input_ids"]
+    requests = [([*head, 5 + n % 4], list(range(6, 8 + 7 * (n % 5)))) for n in range(12)] + [
+        ([9, n], [7]) for n in range(9)
+    ]
+    ours = loglikelihood(tiny_policy, requests)
+    monkeypatch.setitem(PROFILES, "cpu", CUDA)
+    theirs = loglikelihood(tiny_policy, requests)
+    assert [one.logprob for one in theirs] == pytest.approx([one.logprob for one in ours], abs=1e-4)
+    assert [(one.tokens, one.greedy) for one in theirs] == [(one.tokens, one.greedy) for one in ours]
 
 
 def test_answers_that_have_ended_are_not_padded_to_the_longest(counting):
@@ -254,7 +269,7 @@ def test_many_answers_after_one_context_are_cut_too(counting):
     ],
 )
 def test_segments_pay_for_little_but_tokens(lengths, past, expected):
-    assert likelihood._segment(lengths, past) == expected
+    assert likelihood._segment(lengths, past, CPU) == expected
 
 
 def best(contexts: list[tuple[int, ...]]) -> int:

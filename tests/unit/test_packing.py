@@ -1,5 +1,6 @@
 """Packed texts: the same likelihoods and gradients as one row a text, whatever shares a row."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from transformers import (
     MistralForCausalLM,
 )
 
+from bench.engine.profile import CPU, PROFILES
 from bench.policy import LoadedModel
 from methods.learning import packing
-from methods.learning.batches import Collator, Item, Likelihoods, score_batch
+from methods.learning.batches import Collator, Item, Likelihoods, match, refuse_long, score_batch
 from methods.learning.packing import pack, packable
 
 ITEMS = [
@@ -26,6 +28,7 @@ ITEMS = [
     Item("", ("He did not like the weather",), ("; nobody did.",)),
     Item("She asked", (" a second time, and then a third.",), (" x",)),
 ]
+LONGEST = 30  # tokens: more than any of these with its anchor has
 SMALL: dict[str, Any] = {"vocab_size": 400, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
@@ -35,13 +38,13 @@ def scored(base: LoadedModel, *, packed: bool, prompts: bool = True, **options: 
     return score_batch(base.model, batch, prompts=prompts, base=base)
 
 
-def gradients(base: LoadedModel, *, packed: bool, prompts: bool) -> list[torch.Tensor]:
+def gradients(base: LoadedModel, *, packed: bool, prompts: bool, **options: Any) -> list[torch.Tensor]:
     """Of a loss that weighs every token of every text differently, with respect to weights all over the model."""
     layer = base.model.model.layers[0]
     weights = [layer.mlp.up_proj.weight, layer.self_attn.k_proj.weight, layer.self_attn.v_proj.weight]
     for weight in weights:
         weight.requires_grad_()
-    found = scored(base, packed=packed, prompts=prompts)
+    found = scored(base, packed=packed, prompts=prompts, **options)
     factors = torch.linspace(0.1, 2, found.token_logprob.numel()).view_as(found.token_logprob)
     loss = (factors * found.token_logprob).sum() + (found.phi**2).sum()
     if prompts:
@@ -64,12 +67,37 @@ def test_likelihoods_are_those_of_one_row_a_text(tiny_base, monkeypatch, row):
 @pytest.mark.parametrize("logit_rows", [1, 7, 128])
 def test_gradients_are_those_of_one_row_a_text(tiny_base, monkeypatch, prompts, logit_rows):
     """To 1e-5 of the largest: logits are dropped, shared prompts are read once, nothing is approximated."""
-    monkeypatch.setattr(packing, "_LOGIT_ROWS", logit_rows)
+    monkeypatch.setitem(PROFILES, "cpu", replace(CPU, training_rows=logit_rows))
     ours = gradients(tiny_base, packed=True, prompts=prompts)
     plain = gradients(tiny_base, packed=False, prompts=prompts)
     for one, other in zip(ours, plain, strict=True):
         assert float(other.abs().max()) > 1e-2
         assert float((one - other).abs().max()) < 1e-5 * max(1.0, float(other.abs().max()))
+
+
+@pytest.mark.parametrize("window", [1 << 20, 64, 30])
+def test_within_a_window_gradients_are_those_of_one_row_a_text(tiny_base, window):
+    """Rows are no longer than the window of attention, to the token."""
+    torch.manual_seed(0)
+    base = LoadedModel(mistral(window).eval().requires_grad_(requires_grad=False), tiny_base.tokenizer, "x", "hash")
+    longest = refuse_long(base, [row[:2] for row in match(ITEMS)])
+    assert longest <= 30
+    assert packable(base, *tokens(base), longest)
+    batch = Collator(base.tokenizer, packed=True, window=window)(ITEMS)
+    assert batch["packed_ids"].shape[1] <= window
+    ours = gradients(base, packed=True, prompts=True, window=window)
+    plain = gradients(base, packed=False, prompts=True)
+    for one, other in zip(ours, plain, strict=True):
+        assert float(other.abs().max()) > 1e-2
+        assert float((one - other).abs().max()) < 1e-5 * max(1.0, float(other.abs().max()))
+
+
+def test_a_text_that_outgrows_the_window_is_not_packed(tiny_base):
+    """Its row alone would not be the one that it has among others."""
+    torch.manual_seed(0)
+    base = LoadedModel(mistral(29).eval(), tiny_base.tokenizer, "x", "hash")
+    assert packable(base, *tokens(base), 29)
+    assert not packable(base, *tokens(base), 30)
 
 
 def test_an_output_layer_that_learns_gets_its_gradient(tiny_base):
@@ -137,13 +165,16 @@ def tokens(base: LoadedModel) -> tuple[list[int], list[list[int]]]:
     return prompt, [base.tokenizer(text)["input_ids"] for text in ITEMS[0].positives]
 
 
+def mistral(window: int) -> MistralForCausalLM:
+    config = MistralConfig(**SMALL, intermediate_size=48, num_key_value_heads=2, sliding_window=window)
+    return MistralForCausalLM(config)
+
+
 MODELS: dict[str, tuple[Any, bool]] = {
     "absolute positions": (lambda: GPT2LMHeadModel(GPT2Config(vocab_size=400, n_embd=32, n_layer=2, n_head=4)), True),
     "rotary": (lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL, intermediate_size=48)), True),
-    "sliding window": (
-        lambda: MistralForCausalLM(MistralConfig(**SMALL, intermediate_size=48, num_key_value_heads=2)),
-        False,
-    ),
+    "wide window": (lambda: mistral(64), True),
+    "narrow window": (lambda: mistral(8), False),
     "bias by distance": (lambda: FalconForCausalLM(FalconConfig(**SMALL, alibi=True)), False),
 }
 
@@ -153,13 +184,13 @@ def test_models_that_a_mask_does_not_tell_everything_are_not_packed(tiny_base, n
     make, expected = MODELS[name]
     torch.manual_seed(0)
     base = LoadedModel(make().eval(), tiny_base.tokenizer, name, "hash")
-    assert packable(base, *tokens(tiny_base)) == expected
+    assert packable(base, *tokens(tiny_base), LONGEST) == expected
 
 
 def test_a_model_that_reads_packed_texts_differently_is_found_out(tiny_base, monkeypatch):
     """Whatever the reason: here a layer that adds up what stands before a token."""
-    assert packable(tiny_base, *tokens(tiny_base))
+    assert packable(tiny_base, *tokens(tiny_base), LONGEST)
     layer = tiny_base.model.model.layers[0]
     own = layer.forward
     monkeypatch.setattr(layer, "forward", lambda state, *args, **options: own(state.cumsum(1), *args, **options))
-    assert not packable(tiny_base, *tokens(tiny_base))
+    assert not packable(tiny_base, *tokens(tiny_base), LONGEST)

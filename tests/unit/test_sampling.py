@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.engine.sampling import most_likely, sample, uniforms
+from bench.engine.profile import CUDA, PROFILES
+from bench.engine.sampling import UNDRAWN, most_likely, refuse_undrawn, sample, uniforms
+from bench.errors import MissingError
 from bench.spec import Decoding
 
 
@@ -74,6 +76,36 @@ def test_the_most_likely_are_those_of_a_full_sort(size, count):
     values, places = most_likely(scores, count)
     assert torch.equal(values, scores.sort(-1, descending=True).values[:, :count])
     assert torch.equal(scores.gather(-1, places), values)
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.9, 1.0])
+@pytest.mark.parametrize("top_k", [0, 1, 7, 5000])
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_one_pass_draws_what_several_do(monkeypatch, top_p, top_k, temperature):
+    """The same numbers give the same tokens, from peaked rows and flat ones, and beside what may not be drawn."""
+    random = np.random.default_rng(2)
+    rows = np.stack([random.normal(0, scale, 5000) for scale in (0.1, 1.0, 2.0, 8.0) * 20]).astype(np.float32)
+    rows[::3, ::2] = -np.inf
+    logits, uniform = torch.from_numpy(rows), torch.from_numpy(random.random(80))
+    decoding = Decoding(top_p=top_p, top_k=top_k, temperature=temperature)
+    several = sample(logits, uniform, decoding)
+    monkeypatch.setitem(PROFILES, "cpu", CUDA)
+    assert sample(logits, uniform, decoding).tolist() == several.tolist()
+    assert len(set(several.tolist())) > (1 if top_k == 1 else 5)
+
+
+@pytest.mark.parametrize("decoding", [Decoding(top_p=0.9), Decoding(top_p=1.0), Decoding(top_k=5)])
+def test_one_pass_leaves_out_the_rows_that_are_no_numbers(monkeypatch, decoding):
+    monkeypatch.setitem(PROFILES, "cpu", CUDA)
+    logits = torch.randn(4, 300, generator=torch.Generator().manual_seed(0))
+    logits[1, 7] = torch.nan
+    logits[2] = torch.nan
+    tokens = sample(logits, torch.tensor([0.1, 0.999, 0.5, 0.9]), decoding).tolist()
+    assert [token == UNDRAWN for token in tokens] == [False, True, True, False]
+    assert all(0 <= token < 300 for token in (tokens[0], tokens[3]))
+    with pytest.raises(MissingError, match="not numbers"):
+        refuse_undrawn(tokens)
+    refuse_undrawn([tokens[0], tokens[3]])
 
 
 def test_ties_share_the_mass_and_leave_nothing_out():

@@ -14,6 +14,7 @@ from bench.engine.batching import in_batches
 from bench.engine.generation import continue_rows, encode_prompt, text_after
 from bench.engine.likelihood import loglikelihood
 from bench.engine.sampling import sample, uniforms
+from bench.engine.stops import StopTexts
 from bench.engine.tokens import encode, first_token
 from bench.hashing import hash_text
 from bench.policy import Policy
@@ -140,14 +141,17 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
             )
         ).to(self.policy.device)
 
-        def pick(logits: torch.Tensor, active: Any, step: int) -> torch.Tensor:
-            return sample(logits, noise[list(active), step], decoding) if sampled else logits.argmax(-1)
+        def pick(logits: torch.Tensor, active: torch.Tensor, step: int) -> torch.Tensor:
+            return sample(logits, noise[active, step], decoding) if sampled else logits.argmax(-1)
 
-        ends = self.policy.end_tokens
+        ends, may_hold = self.policy.end_tokens, StopTexts(self.tokenizer, until)
 
         def stop(row: int, tokens: list[int]) -> bool:
             del row
-            return tokens[-1] in ends or any(text in self.tokenizer.decode(tokens) for text in until)
+            if tokens[-1] in ends or not may_hold(tokens):
+                return tokens[-1] in ends
+            whole = self.tokenizer.decode(tokens)
+            return any(text in whole for text in until)
 
         rows = continue_rows(self.policy, [ids for _, ids in batch], 1, length, pick, stop)
         self.ctx.tokens += sum(map(len, rows))
