@@ -36,5 +36,5 @@ class StopTexts:
         )
 
     def _holds(self, tokens: Sequence[int]) -> bool:
-        said = self._tokenizer.decode(tokens)
+        said = self._tokenizer.decode(list(tokens))
         return any(text in said for text in self._texts)
