@@ -190,4 +190,4 @@ def test_what_another_machine_holds_is_left_to_it_as_long_as_it_gives_signs_of_l
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert (folder / "result.json").exists()
-    assert list(folder.parent.glob(".*")) == []
+    assert [path.name for path in folder.parent.glob(".*")] == [".last.json"], "what names the last request"
