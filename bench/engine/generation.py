@@ -192,9 +192,7 @@ def answer(
     Yields:
         One answer of each of some of the prompts; `ended` where it was not cut off.
     """
-
-    def stop(_: int, row: list[int]) -> bool:
-        return row[-1] in policy.end_tokens or until in text_after(policy, [], row).lstrip()
+    stop = _stop(policy, until)
 
     def work(batch: list[tuple[Prompt, list[int]]]) -> list[list[int]]:
         ids = [tokens for _, tokens in batch]
@@ -214,22 +212,27 @@ def _sample_rows(
     policy: Policy, batch: Sequence[tuple[Prompt, list[int]]], decoding: Decoding, seed: int, until: str | None
 ) -> list[list[int]]:
     """The new tokens of all samples of all prompts, the samples of a prompt together."""
-    count, length, ends = decoding.num_samples, decoding.max_new_tokens, policy.end_tokens
+    count, length = decoding.num_samples, decoding.max_new_tokens
     noise = np.stack([uniforms(seed, prompt.id, j, length) for prompt, _ in batch for j in range(count)])
     random = torch.from_numpy(noise).to(policy.device)
 
     def pick(logits: torch.Tensor, active: torch.Tensor, step: int) -> torch.Tensor:
         return sample(logits, random[active, step], decoding)
 
-    may_hold = StopTexts(policy.tokenizer, [until or ""])
+    prompts = [ids for _, ids in batch]
+    return continue_rows(policy, prompts, count, length, pick, _stop(policy, until), sampling=True)
+
+
+def _stop(policy: Policy, until: str | None) -> Stop:
+    """Whether a row has come to an end token, or to `until` after some text."""
+    ends, may_hold = policy.end_tokens, StopTexts(policy.tokenizer, [until or ""])
 
     def stop(_: int, row: list[int]) -> bool:
         if row[-1] in ends or not may_hold(row):
             return row[-1] in ends
         return until is not None and until in text_after(policy, [], row).lstrip()
 
-    prompts = [ids for _, ids in batch]
-    return continue_rows(policy, prompts, count, length, pick, stop, sampling=True)
+    return stop
 
 
 def _vllm_rows(

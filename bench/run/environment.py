@@ -35,6 +35,7 @@ RECORDED = (
     "datasets",
     "detoxify",
     "alt-profanity-check",
+    "vaderSentiment",
     "scikit-learn",
     "safetensors",
     "gguf",

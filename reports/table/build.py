@@ -130,7 +130,7 @@ def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Captio
         lower_is_wanted=run.lower_is_wanted,
         threshold=manifest.scorer.get("threshold"),
         decoding=dict(manifest.decoding),
-        num_prompts=len(prompts) or None,
+        num_prompts=len(prompts) if prompts and run.scored.controlled is None else None,
         seeds=tuple(seeds),
         further=tuple(_told(key, one) for key, one in manifest.further.items()),
         scored=replace(run.scored, name=clean(run.scored.name, 60), adjective=clean(run.scored.adjective, 60)),

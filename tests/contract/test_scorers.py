@@ -83,6 +83,7 @@ OURS: dict[str, Callable[[Path], tuple[Options, tuple[Options, ...]]]] = {
     "classifier": small_classifier,
     "detoxify": small_detoxify,
     "svm": lambda _: ({}, ()),
+    "vader": lambda _: ({}, ()),
 }
 """What our own are loaded with. A third party's is loaded as its defaults say."""
 
@@ -98,6 +99,10 @@ def kind(request: pytest.FixtureRequest) -> type[Scorer[Any]]:
 def case(kind: type[Scorer[Any]], tmp_path: Path) -> Case:
     """Each scorer with options for it; a third party's that does not load as its defaults say is left out."""
     name = kind.info.name
+    try:
+        registry.check_extras("scorers", name, kind.info.extras)
+    except MissingError as error:
+        pytest.skip(str(error))
     if registry.origin("scorers", name).startswith("contrastive-bench "):
         options, others = OURS[name](tmp_path)
         return Case(kind, options, others, ours=True)

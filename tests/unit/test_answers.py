@@ -114,7 +114,7 @@ def test_a_preference_for_capitals_wins_nothing_on_matched_answers():
     found = matched(question)
     assert found
     for scores, expected in ((found, 0.5), (question, (1 * 3.5 + 1 * 1.5) / 8)):
-        pairs, mass, best = ranking(by_capitals(scores.true), by_capitals(scores.false))
+        mass, pairs, best = ranking(by_capitals(scores.true), by_capitals(scores.false))
         assert pairs == expected
         assert (mass == 0.5) == (scores is found)
         assert best == 0.5
@@ -173,13 +173,13 @@ def test_all_matched_counts_what_it_leaves_out(tmp_path):
 
 
 def test_ranking_by_hand():
-    pairs, mass, best = ranking([math.log(0.3), math.log(0.1)], [math.log(0.2), math.log(0.1), math.log(0.05)])
+    mass, pairs, best = ranking([math.log(0.3), math.log(0.1)], [math.log(0.2), math.log(0.1), math.log(0.05)])
     assert pairs == pytest.approx((3 + 0 + 0.5 + 1) / 6)
     assert mass == pytest.approx(0.4 / 0.75)
     assert best == 1
-    assert ranking([-5.0], [-4.0]) == pytest.approx((0, 1 / (1 + math.e), 0))
+    assert ranking([-5.0], [-4.0]) == pytest.approx((1 / (1 + math.e), 0, 0))
     assert ranking([-2.0], [-2.0]) == (0.5, 0.5, 0.5)
-    assert ranking([-3000.0, -math.inf], [-3001.0]) == pytest.approx((0.5, 1 / (1 + math.exp(-1)), 1))
+    assert ranking([-3000.0, -math.inf], [-3001.0]) == pytest.approx((1 / (1 + math.exp(-1)), 0.5, 1))
 
 
 def test_squads_rule_by_hand():

@@ -24,14 +24,14 @@ def ranking(true: Sequence[float], false: Sequence[float]) -> tuple[float, float
         false: Of the false ones.
 
     Returns:
-        The share of pairs of a true and a false answer of which the true one is the likelier; the share of the
-        probability of all answers that the true ones have; and whether a true one is the likeliest. Ties count half.
+        The share of the probability of all answers that the true ones have; the share of pairs of a true and a false
+        answer of which the true one is the likelier; and whether a true one is the likeliest. Ties count half.
     """
     pairs = [_before(one, other) for one in true for other in false]
     highest = max(*true, *false)
     weights = [[math.exp(score - highest) for score in scores] for scores in (true, false)]
     mass = math.fsum(weights[0]) / math.fsum([*weights[0], *weights[1]])
-    return math.fsum(pairs) / len(pairs), mass, _before(max(true), max(false))
+    return mass, math.fsum(pairs) / len(pairs), _before(max(true), max(false))
 
 
 def _before(one: float, other: float) -> float:

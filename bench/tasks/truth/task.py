@@ -34,8 +34,8 @@ def _spec(name: str, *, primary: bool = False, higher: bool = True) -> MetricSpe
     return MetricSpec(name, higher_is_better=higher, role="attribute", primary=primary, attribute=TRUTH)
 
 
-RANKING = tuple(_spec(name) for name in ("pair_accuracy", "true_probability", "best_is_true"))
-RANKING_NORM = tuple(_spec(f"{spec.name}_norm", primary=spec.name == "true_probability") for spec in RANKING)
+RANKING = tuple(map(_spec, ("true_probability", "pair_accuracy", "best_is_true")))
+RANKING_NORM = tuple(_spec(f"{spec.name}_norm", primary=spec is RANKING[0]) for spec in RANKING)
 """By the sum of an answer's log-likelihoods, and by their mean over its tokens."""
 FREE = (_spec("exact_match"), _spec("f1"), _spec("says_true"), _spec("says_false", higher=False))
 ABSTAINS = MetricSpec("abstains", higher_is_better=None, role="attribute", attribute=TRUTH)
@@ -62,7 +62,7 @@ class Truth(Task[TruthConfig]):
         name=TRUTH,
         summary="true against false answers to questions: which are likelier, and which the model gives by itself",
         source="Lin et al., 2022, arXiv 2109.07958 (choices); Rajpurkar et al., 2016, arXiv 1606.05250 (free answers)",
-        metrics=(*RANKING, *RANKING_NORM, *FREE, ABSTAINS, UNENDED),
+        metrics=(*RANKING_NORM, *RANKING, *FREE, ABSTAINS, UNENDED),
     )
     Config = TruthConfig
 
@@ -147,7 +147,7 @@ def _rank(
 ) -> None:
     """Add what the likelihoods say: over answers that are alike in form, and over all of the same questions."""
     for group in (None, UNMATCHED):
-        for specs, per_token in ((RANKING, False), (RANKING_NORM, True)):
+        for specs, per_token in ((RANKING_NORM, True), (RANKING, False)):
             rows: list[tuple[str, tuple[float, ...]]] = []
             for question in questions:
                 own = question if group else matched(question) or question
