@@ -31,6 +31,7 @@ class MixturePolicy(Policy):
         self.tokenizer, self.device = policies[0].tokenizer, policies[0].device
         self.max_length = min(policy.max_length for policy in policies)
         self.window = min(policy.window for policy in policies)
+        self.readings = sum(policy.readings for policy in policies)
 
     @property
     def end_tokens(self) -> frozenset[int]:  # noqa: D102
