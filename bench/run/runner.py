@@ -145,7 +145,7 @@ class Runner:
         if self.experiment.suite.engine == "vllm":
             from bench.engine.vllm import check_vllm
 
-            check_vllm(self.method.info)
+            check_vllm(self.method, self.env.model.path, self.experiment.suite.decoding)
 
     # --- work ---------------------------------------------------------------------------------------------------
 
