@@ -1,7 +1,7 @@
 """What a model needs of a GPU's memory, known from its files before it is loaded; and the batches beside it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,26 +97,28 @@ def footprint(folder: Path, config: PreTrainedConfig, spec: ModelSpec) -> Footpr
         config: Its configuration.
         spec: In which numbers it is loaded.
     """
-    text: Any = config.get_text_config(decoder=True)
     if getattr(config, "quantization_config", None):
         return None
     try:
-        shapes = dict(_shapes(folder))
-        hidden, layers, heads = text.hidden_size, text.num_hidden_layers, text.num_attention_heads
-        vocabulary = int(text.vocab_size)
+        return footprint_of(dict(_shapes(folder)), config, spec)
     except (OSError, ValueError, KeyError, AttributeError, SafetensorError):
         return None
-    number = getattr(torch, spec.dtype).itemsize
-    tied = text.tie_word_embeddings
-    sizes = {name: size for name, size in shapes.items() if not (tied and name.endswith("lm_head.weight"))}
-    weights = sum(sizes.values()) * number
+
+
+def footprint_of(sizes: Mapping[str, int], config: PreTrainedConfig, spec: ModelSpec) -> Footprint:
+    """What a model takes whose tensors, by name, hold so many numbers; the rest as in `footprint`."""
+    text: Any = config.get_text_config(decoder=True)
+    hidden, layers, vocabulary = text.hidden_size, text.num_hidden_layers, int(text.vocab_size)
+    number, tied = getattr(torch, spec.dtype).itemsize, text.tie_word_embeddings
+    numbers = sum(size for name, size in sizes.items() if not (tied and name.endswith("lm_head.weight")))
+    weights = numbers * number
     if spec.quantization == "4bit":  # the vocabulary's matrices stay as they are
         whole = vocabulary * hidden * (1 if tied else 2)
-        weights = whole * number + int(max(0, sum(sizes.values()) - whole) * _FOUR_BITS)
+        weights = whole * number + int(max(0, numbers - whole) * _FOUR_BITS)
     inner = _inner(text, hidden)
     return Footprint(
         weights=weights,
-        state=layers * number * _width(text, hidden, heads),
+        state=layers * number * _width(text, hidden),
         reading=number * (10 * hidden + 3 * inner) + 8 * hidden,
         stream=number * hidden,
         kept=number * (12 * hidden + 4 * inner),
@@ -138,14 +140,15 @@ def _shapes(folder: Path) -> Iterator[tuple[str, int]]:
                 yield tensor, torch.Size(file.get_slice(tensor).get_shape()).numel()
 
 
-def _width(text: Any, hidden: int, heads: int) -> int:
+def _width(text: Any, hidden: int) -> int:
     """Numbers in the keys and values of a token in one layer."""
     if latent := getattr(text, "kv_lora_rank", None):  # what keys and values are made of is kept in their place
         return int(latent + text.qk_rope_head_dim)
     if getattr(text, "multi_query", False) and not getattr(text, "new_decoder_architecture", False):
         heads = 1
     else:
-        heads = getattr(text, "num_key_value_heads", None) or getattr(text, "num_kv_heads", None) or heads
+        told = (getattr(text, name, None) for name in ("num_key_value_heads", "num_kv_heads", "num_attention_heads"))
+        heads = next(count for count in told if count)
     size = getattr(text, "head_dim", None) or hidden // text.num_attention_heads
     return int(heads * 2 * size)
 
