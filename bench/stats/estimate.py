@@ -57,7 +57,8 @@ class Median:
 
     def _weight_of(self, first: int, end: int) -> Array:
         """Each cluster's weight among some of the sorted observations."""
-        return np.bincount(self._cluster[first:end], self._weights[first:end], self._n_clusters)
+        found = np.bincount(self._cluster[first:end], self._weights[first:end], self._n_clusters)
+        return found.astype(np.float64, copy=False)
 
     def _window(self) -> tuple[int, int]:
         """The blocks within six standard errors of the median: the first, and the one after the last."""

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -64,9 +65,8 @@ def with_vector(model: PreTrainedModel, layer: nn.Module, vector: torch.Tensor) 
         if not getattr(made.config, setting):
             _give_biases(made, names)
             setattr(made.config, setting, True)
-    last = made.get_submodule(f"{place}.{_LAST[kind]}")
-    bias = last.bias
-    last.bias = nn.Parameter(bias + vector.to(bias), requires_grad=False)
+    last: Any = made.get_submodule(f"{place}.{_LAST[kind]}")
+    last.bias = nn.Parameter(last.bias + vector.to(last.bias), requires_grad=False)
     return made
 
 
