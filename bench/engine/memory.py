@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedConfig
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
+from bench.engine.processes import gpu_sharers
 from bench.engine.profile import CUDA
 from bench.errors import MissingError
 from bench.spec import ModelSpec
@@ -28,7 +29,7 @@ _FOUR_BITS = 0.53  # bytes of a weight in 4 bits, with its share of the scales
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """Bytes of a device, all and those that are free."""
+    """Bytes of a device: this process's share of all, and those that are free."""
 
     total: int
     free: int
@@ -40,7 +41,7 @@ def device_memory() -> DeviceMemory | None:
         return None
     free, total = torch.cuda.mem_get_info()
     own = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # kept by torch for what comes next
-    return DeviceMemory(total, free + own)
+    return DeviceMemory(total // gpu_sharers(), free + own)
 
 
 @dataclass(frozen=True)

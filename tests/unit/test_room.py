@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ from families import FAMILIES, Family
 from transformers import MistralConfig
 
 from bench.assets.catalogue import AssetCatalogue
+from bench.cli import workers
 from bench.engine import memory
 from bench.engine.architecture import config_of
 from bench.engine.batching import BATCH_BUDGET, BATCH_TOKENS
 from bench.engine.likelihood import loglikelihood
 from bench.engine.memory import DeviceMemory, Footprint, footprint, refuse_too_large
+from bench.engine.processes import GPU_SHARERS
 from bench.errors import MissingError
 from bench.progress import SILENT
 from bench.run.environment import Environment
@@ -117,6 +120,23 @@ def test_models_that_read_the_same_tokens_share_the_room(tiny_policy, monkeypatc
         made.clear()
         loglikelihood(two, [([n, 6, 7, 8, 9], [5]) for n in range(5, 50)])
         assert most / 2 < max(made) <= most
+
+
+def test_processes_that_share_a_card_share_its_memory(monkeypatch):
+    """What is free is not divided: the others may have what they need already."""
+    card = SimpleNamespace(
+        is_available=lambda: True,
+        mem_get_info=lambda: (30 * GIB, 80 * GIB),
+        memory_reserved=lambda: 3 * GIB,
+        memory_allocated=lambda: GIB,
+    )
+    monkeypatch.setattr(memory, "torch", SimpleNamespace(cuda=card))
+    assert memory.device_memory() == DeviceMemory(80 * GIB, 32 * GIB)
+    for count, gpus, share in ((3, ["0", "1"], 40), (2, ["0", "1"], 80), (2, [], 80), (4, ["0"], 20)):
+        monkeypatch.delenv(GPU_SHARERS, raising=False)
+        for name, said in workers._sharing(count, gpus).items():
+            monkeypatch.setenv(name, said)
+        assert memory.device_memory() == DeviceMemory(share * GIB, 32 * GIB)
 
 
 # --- refusals ---
