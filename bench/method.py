@@ -12,9 +12,12 @@ from bench.spec import Spec
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from bench.engine.memory import Footprint
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
 
+_OF_WEIGHTS = ("none", "fine-tuning", "weights")
+"""Kinds of methods whose policies are one set of weights."""
 TRAINING_LOG = "training.json"
 """A file that a method may leave in its artifact, or in the folder of each of its parts; it goes into the record.
 
@@ -145,6 +148,18 @@ class Method(ABC, Generic[C]):
         Raises:
             BenchError: they do not.
         """
+
+    def not_exportable(self, base: Path) -> str | None:
+        """Why its policy is not one set of weights of the model in a folder, or None where it is."""
+        del base
+        if self.info.kind in _OF_WEIGHTS:
+            return None
+        return f"a method of the kind {self.info.kind} is not one set of weights"
+
+    def memory(self, base: "Footprint") -> int:
+        """Bytes that preparing takes on a GPU beside the base model's weights, about; 0 where it is next to nothing."""
+        del base
+        return 0
 
     @abstractmethod
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class Policy(ABC):
         window: Columns up to which a row may have padding between its tokens. In a wider row padding may stand before
             and after them alone: a window of attention counts columns, whatever stands in them. 0, which is right for
             any model: never between them.
+        readings: Models that read each token, every one with keys and values of its own.
         truncates: Whether it chooses itself which tokens may be sampled (DExperts: the base model's nucleus); then the
             decoding's `top_k` and `top_p` are not applied on top.
     """
@@ -61,6 +62,7 @@ class Policy(ABC):
     device: torch.device
     max_length: int
     window: int = 0
+    readings: int = 1
     truncates: bool = False
 
     @abstractmethod
@@ -145,3 +147,7 @@ class HFPolicy(Policy):
 
     def not_exportable(self) -> str | None:  # noqa: D102
         return None
+
+    def plain(self) -> PreTrainedModel:
+        """The policy as one set of weights: its own model, or another that says the same."""
+        return self.model

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from bench.engine.memory import Footprint
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
     from methods.learning.batches import Likelihoods
@@ -69,6 +70,12 @@ class DExperts(Method[DExpertsConfig]):
         ),
     )
     Config = DExpertsConfig
+
+    def memory(self, base: "Footprint") -> int:
+        """A step of an expert's training."""
+        from methods.learning.method import step_memory
+
+        return step_memory(self.config, base)
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Train the experts, each in a folder of its own."""

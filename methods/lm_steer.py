@@ -21,6 +21,7 @@ from methods.learning.options import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import torch
 
@@ -76,6 +77,10 @@ class LMSteer(Method[LMSteerConfig]):
         ),
     )
     Config = LMSteerConfig
+
+    def not_exportable(self, base: "Path") -> None:
+        """The change is one of the output layer's weight: E (I + epsilon s P2 P1^T)."""
+        del base
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Learn W."""
@@ -141,6 +146,7 @@ class LMSteer(Method[LMSteerConfig]):
         from bench.policy import HFPolicy
         from methods.anatomy.layers import HookedPolicy, before
         from methods.anatomy.output import output_layer
+        from methods.anatomy.plain import with_output
 
         if not self.config.steer:
             yield HFPolicy(base.model, base.tokenizer)
@@ -148,7 +154,11 @@ class LMSteer(Method[LMSteerConfig]):
         kept = {name: part.to(base.model.device) for name, part in read_tensors(artifact.path / STEER).items()}
         factor = self.config.epsilon * self.config.steer
         with before(output_layer(base), lambda state: steered(state, kept["read"], kept["write"], factor)):
-            yield HookedPolicy(base.model, base.tokenizer)
+            yield HookedPolicy(
+                base.model,
+                base.tokenizer,
+                lambda: with_output(base.model, lambda weight: steered(weight, kept["write"], kept["read"], factor)),
+            )
 
 
 def steered(

@@ -92,6 +92,13 @@ class Steering(Method[SteeringConfig]):
         del inputs
         check_layer(base, self.config.layer)
 
+    def not_exportable(self, base: "Path") -> str | None:
+        """What is added after a layer is its bias, where it has one."""
+        from bench.engine.architecture import config_of
+        from methods.anatomy.plain import no_bias
+
+        return no_bias(config_of(base))
+
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Read the texts and keep the vectors of all layers."""
         from safetensors.torch import save_file
@@ -125,14 +132,21 @@ class Steering(Method[SteeringConfig]):
         """Yield the base model with the vector added after one layer."""
         from bench.policy import HFPolicy
         from methods.anatomy.layers import HookedPolicy, after, decoder_layers, layer_number
+        from methods.anatomy.plain import no_bias, with_vector
 
         number = layer_number(base, self.config.layer)
         if not self.config.multiplier:
             yield HFPolicy(base.model, base.tokenizer)
             return
         vector = self.vector(artifact, number).to(base.model.device)
-        with after([(decoder_layers(base)[number], lambda state: state + vector.to(state.dtype))]):
-            yield HookedPolicy(base.model, base.tokenizer)
+        layer = decoder_layers(base)[number]
+        with after([(layer, lambda state: state + vector.to(state.dtype))]):
+            yield HookedPolicy(
+                base.model,
+                base.tokenizer,
+                lambda: with_vector(base.model, layer, vector),
+                no_bias(base.model.config),
+            )
 
     def vector(self, artifact: Artifact, layer: int) -> "torch.Tensor":
         """What is added after a layer, float32 [hidden]."""

@@ -40,7 +40,8 @@ def carry_out_with(
     }
     with worker_views(count) as (views, note):
         note(_told(count, len(experiments), threads, gpus))
-        return Workers(experiments, job, views, [_variables(number, threads, gpus) for number in range(count)]).run()
+        variables = [_variables(number, threads, gpus) | _sharing(count, gpus) for number in range(count)]
+        return Workers(experiments, job, views, variables).run()
 
 
 def _told(count: int, experiments: int, threads: int, gpus: Sequence[str]) -> str:
@@ -73,3 +74,10 @@ def _variables(number: int, threads: int, gpus: Sequence[str]) -> dict[str, str]
     """What the environment of a worker says, by its number from 0: the GPUs are dealt out in turn."""
     own = {"OMP_NUM_THREADS": str(threads)}
     return own | ({"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {})
+
+
+def _sharing(count: int, gpus: Sequence[str]) -> dict[str, str]:
+    """How many workers share a GPU, where some do: all then cut batches for their share, and so the same."""
+    from bench.engine.processes import GPU_SHARERS
+
+    return {GPU_SHARERS: str(-(-count // len(gpus)))} if count > len(gpus) > 0 else {}

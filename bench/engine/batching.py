@@ -22,9 +22,18 @@ class BatchBudget:
 
     Attributes:
         tokens: Tokens, padding included, that one batch holds.
+        rule: Where that comes from: `constant`, `memory` (of the device, see `bench.engine.memory`), or `asked`.
     """
 
     tokens: int = BATCH_TOKENS
+    rule: str = "constant"
+
+    def room(self, readings: int) -> int:
+        """Tokens of a batch that so many models read, each with keys and values of its own.
+
+        Where memory is what it follows from, they share it.
+        """
+        return max(1, self.tokens // readings) if self.rule == "memory" else self.tokens
 
 
 BATCH_BUDGET = BatchBudget()

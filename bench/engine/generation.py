@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bench.engine.batching import in_batches, pad
+from bench.engine.batching import BATCH_BUDGET, in_batches, pad
 from bench.engine.sampling import refuse_undrawn, sample, stream, uniforms
 from bench.engine.stops import StopTexts
 from bench.engine.tokens import encode, first_token, refuse_beyond
@@ -169,7 +169,7 @@ def generate(
         work,
         lambda item: len(item[1]) + length,
         lambda _: count,
-        most=VLLM_TOKENS if isinstance(policy, VLLMPolicy) else batch_tokens,
+        most=VLLM_TOKENS if isinstance(policy, VLLMPolicy) else batch_tokens or BATCH_BUDGET.room(policy.readings),
     ):
         yield [
             Continuation(prompt.id, j, text_after(policy, ids, row), len(row), row[-1] in ends)

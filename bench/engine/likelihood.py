@@ -84,7 +84,8 @@ def loglikelihood(
     for shared, alike in _alike(_grouped(policy, requests)):
         head = _Head(policy, alike[0].context[:shared])
         for groups in _beside_each_other(alike, policy.window) if shared else [alike]:
-            most = min(batch_tokens or BATCH_BUDGET.tokens, BATCH_BUDGET.tokens)  # it may have shrunk since
+            room = BATCH_BUDGET.room(policy.readings)  # it may have shrunk since
+            most = min(batch_tokens or room, room)
             for batch, scored in in_batches(
                 [part for group in groups for part in group.cut(max(1, most // max(1, group.longest)))],
                 partial(_score, policy, head=head),

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bench.errors import MissingError, UsageError
-from bench.method import MethodInfo
+from bench.method import Method
 from bench.policy import HFPolicy, Policy
 from bench.spec import Decoding
 from bench.store.leftovers import sweep_beside
@@ -23,7 +23,7 @@ from bench.store.temporary import affixes
 BATCH_TOKENS = 1 << 20
 """Tokens sampled between two reports: vLLM makes its own batches of them."""
 _SHARE_OF_FREE = 0.9  # of the memory that is free beside the base model
-_KINDS = ("none", "fine-tuning", "weights")  # of methods whose policies are one set of weights
+_LOWEST = 0.01  # temperature that vLLM samples at: it raises one below, and takes the likeliest token below 0.00001
 _MEND = "--set suite.engine=transformers"
 
 
@@ -54,7 +54,11 @@ class VLLMPolicy(HFPolicy):
 
         Returns:
             The new tokens of each, the end token included where the model ended the text.
+
+        Raises:
+            UsageError: vLLM would sample otherwise.
         """
+        refuse_changed(decoding)
         from vllm import SamplingParams
 
         ends = sorted(self.end_tokens)
@@ -99,7 +103,9 @@ class VLLMPolicy(HFPolicy):
         return self._llm
 
     def close(self) -> None:
-        """Give the memory of vLLM's engine back."""
+        """End vLLM's engine, which is a process of its own, and give its memory back."""
+        if self._llm is not None:
+            self._llm.llm_engine.engine_core.shutdown()
         self._llm, self._room = None, 0
 
 
@@ -136,17 +142,34 @@ def sampled_by_vllm(policy: Policy, dtype: str) -> Iterator[VLLMPolicy]:
             made.close()
 
 
-def check_vllm(method: MethodInfo) -> None:
-    """Find out before any work whether vLLM can run here, and a method's policy by it.
+def refuse_changed(decoding: Decoding) -> None:
+    """Refuse what vLLM would silently change.
+
+    Raises:
+        UsageError: it does not sample at so low a temperature.
+    """
+    if decoding.temperature < _LOWEST:
+        what = (
+            f"vLLM does not sample at a temperature of {decoding.temperature:g}: it takes {_LOWEST:g} or the likeliest"
+        )
+        raise UsageError(what, mend=f"--set suite.decoding.top_k=1 for the likeliest tokens, or {_MEND}")
+
+
+def check_vllm(method: Method[Any], base: Path, decoding: Decoding) -> None:
+    """Find out before any work whether vLLM can run here, and a method's policy by it, as a suite samples.
+
+    Args:
+        method: The method.
+        base: The base model's folder.
+        decoding: How continuations are sampled.
 
     Raises:
         MissingError: vLLM or a CUDA device is missing.
-        UsageError: the method's policy is not one set of weights.
+        UsageError: the method's policy is not one set of weights, or vLLM would sample otherwise.
     """
-    if method.kind not in _KINDS:
-        raise UsageError(
-            f"vLLM cannot run '{method.name}': a method of the kind {method.kind} is not one set of weights", mend=_MEND
-        )
+    refuse_changed(decoding)
+    if reason := method.not_exportable(base):
+        raise UsageError(f"vLLM cannot run '{method.info.name}': {reason}", mend=_MEND)
     lacks = "no vllm" if find_spec("vllm") is None else None if torch.cuda.is_available() else "no CUDA device"
     if lacks:
         raise MissingError(
@@ -159,7 +182,7 @@ def export(policy: HFPolicy, folder: Path) -> None:
     """Write a policy's model, an adapter that it wears merged into its weights, and its tokenizer."""
     from peft import PeftModel
 
-    model: Any = policy.model
+    model: Any = policy.plain()
     if isinstance(model, PeftModel):
         model = copy.deepcopy(model).merge_and_unload()
     model.save_pretrained(str(folder))

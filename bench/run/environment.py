@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.errors import UsageError, did_you_mean
-from bench.method import MethodInfo
-from bench.progress import SILENT, Progress
+from bench.method import Method, MethodInfo
+from bench.progress import SILENT, Progress, note_once
 from bench.run import identity
 from bench.run.reuse import Reuse
 from bench.scorers import load_scorer
 from bench.scorers.checked import CheckedScorer
-from bench.spec import ScorerSpec, SuiteSpec
+from bench.spec import ModelSpec, ScorerSpec, SuiteSpec
 from bench.store.keys import NUMERIC, versions
 
 if TYPE_CHECKING:
     from bench.engine.batching import BatchBudget
+    from bench.engine.memory import Footprint
     from bench.policy import LoadedModel, Policy
 
 RECORDED = (
@@ -118,11 +119,48 @@ class Environment:
 
     @cached_property
     def batch_budget(self) -> "BatchBudget":
-        """How large batches may be: what was asked for, until memory gives out."""
+        """How large batches may be: what was asked for, else what the device has room for, until memory gives out."""
         from bench.engine.batching import BATCH_BUDGET
+        from bench.engine.memory import device_memory
 
-        BATCH_BUDGET.tokens = self.batch_tokens or BATCH_BUDGET.tokens
+        memory = device_memory()
+        if self.batch_tokens:
+            BATCH_BUDGET.tokens, BATCH_BUDGET.rule = self.batch_tokens, "asked"
+        elif memory and (needed := self._footprint(self.suite.model)):
+            BATCH_BUDGET.tokens, BATCH_BUDGET.rule = needed.room_for(memory.total), "memory"
         return BATCH_BUDGET
+
+    def _footprint(self, spec: ModelSpec) -> "Footprint | None":
+        """What the base model takes of a device's memory, loaded as a suite says."""
+        from bench.engine.architecture import config_of
+        from bench.engine.memory import footprint
+
+        return footprint(self.model.path, config_of(self.model.path), spec)
+
+    def check_memory(self, method: "Method[Any]") -> None:
+        """Say how much memory of the device a method needs, and refuse a base model that does not fit.
+
+        Nothing is said where there is no GPU, or the model is in memory already.
+
+        Raises:
+            MissingError: its weights alone are more than what is free.
+        """
+        from bench.engine.memory import device_memory, gb, refuse_too_large
+
+        memory, spec = device_memory(), self.suite.model
+        if memory is None or "base" in vars(self) or (needed := self._footprint(spec)) is None:
+            return
+        other = [{"dtype": "bfloat16"}] if spec.dtype == "float32" and spec.quantization == "none" else []
+        other += [{"quantization": "4bit"}] if method.info.quantised else []
+        others = {
+            " --set ".join(f"suite.model.{key}={value}" for key, value in one.items()): found
+            for one in other
+            if (found := self._footprint(spec.model_copy(update=one))) is not None
+        }
+        refuse_too_large(f"model '{spec.id}'", needed, memory, others)
+        work = max(needed.batch(self.batch_budget.tokens), method.memory(needed))
+        about = f"about {gb(needed.weights + work)} of the card's {gb(memory.total)}, weights {gb(needed.weights)}"
+        note_once(self.progress, f"memory of '{method.info.name}': {about}")
 
     @property
     def base_policy(self) -> "Policy":

@@ -49,7 +49,12 @@ def manifest_of(runner: "Runner") -> Manifest:
         scorer=_scorer(suite, suite.scorer, env.scorer.identity),
         further={key: _scorer(suite, spec, env.further[key].identity) for key, spec in suite.further.items()},
         decoding=suite.decoding.model_dump(),
-        engine={"name": suite.engine, "dtype": suite.model.dtype, "batch_tokens": env.batch_budget.tokens},
+        engine={
+            "name": suite.engine,
+            "dtype": suite.model.dtype,
+            "batch_tokens": env.batch_budget.tokens,
+            "batch_rule": env.batch_budget.rule,
+        },
         code=env.code(experiment.method),
         packages=env.packages,
         hardware=env.hardware,

@@ -137,6 +137,7 @@ class Runner:
             self._check_engine()
             registry.check_extras("methods", self.experiment.method, self.method.info.extras)
             self.method.check(self.env.model.path, self._input_folders)
+            self.env.check_memory(self.method)
         if self.identity.sets_key and (not self.experiment.suite.sets.is_made or is_kept(self._sets_path.parent)):
             self.sets()
 
@@ -144,7 +145,7 @@ class Runner:
         if self.experiment.suite.engine == "vllm":
             from bench.engine.vllm import check_vllm
 
-            check_vllm(self.method.info)
+            check_vllm(self.method, self.env.model.path, self.experiment.suite.decoding)
 
     # --- work ---------------------------------------------------------------------------------------------------
 

@@ -45,30 +45,41 @@ class Median:
     def __init__(self, values: Array, weights: Array, cluster: NDArray[np.int64], n_clusters: int) -> None:
         """Sort the observations; `cluster` numbers the cluster of each."""
         order = np.argsort(values, kind="stable")
+        self._n_clusters = n_clusters
         self._size = size = max(1, math.isqrt(len(values)) // 2)
         self._n_blocks = n_blocks = max(1, -(-len(values) // size))
         pad = n_blocks * size - len(values)
         self._values = np.pad(values[order], (0, pad))
         self._cluster = np.pad(cluster[order], (0, pad))
         self._weights = np.pad(weights[order], (0, pad))
-        self._blocks = np.zeros((n_clusters, n_blocks))
-        np.add.at(self._blocks, (self._cluster, np.arange(len(self._values)) // size), self._weights)
+        self._totals = self._weight_of(0, len(self._values))
         self._near = self._within(*self._window())
+
+    def _weight_of(self, first: int, end: int) -> Array:
+        """Each cluster's weight among some of the sorted observations."""
+        found = np.bincount(self._cluster[first:end], self._weights[first:end], self._n_clusters)
+        return found.astype(np.float64, copy=False)
 
     def _window(self) -> tuple[int, int]:
         """The blocks within six standard errors of the median: the first, and the one after the last."""
-        cumulated = np.cumsum(self._blocks.sum(axis=0))
+        cumulated = np.cumsum(self._weights.reshape(-1, self._size).sum(axis=1))
         half = cumulated[-1] / 2
         middle = int(np.searchsorted(cumulated, half))
-        own = self._blocks[:, : middle + 1].sum(axis=1) - self._blocks.sum(axis=1) / 2
+        own = self._weight_of(0, (middle + 1) * self._size) - self._totals / 2
         far = 6 * math.sqrt(float((own**2).sum()))
         low, high = np.searchsorted(cumulated, [half - far, half + far])
         return max(0, int(low) - 1), min(self._n_blocks, int(high) + 2)
 
     def _within(self, low: int, high: int) -> tuple[int, Array]:
-        """The first block, and each cluster's weight before it, in each block of the window, and in all."""
-        before, total = self._blocks[:, :low].sum(axis=1), self._blocks.sum(axis=1)
-        return low, np.column_stack([before, self._blocks[:, low:high], total])
+        """The first block, and each cluster's weight before it, in each block of the window, and in all.
+
+        Only the window is held: all blocks of all clusters would be as large as the square root of the observations
+        allows, once for each system.
+        """
+        first, end, count = low * self._size, high * self._size, high - low
+        places = self._cluster[first:end] * count + np.arange(end - first) // self._size
+        inside = np.bincount(places, self._weights[first:end], self._n_clusters * count)
+        return low, np.column_stack([self._weight_of(0, first), inside.reshape(-1, count), self._totals])
 
     def __call__(self, counts: Array) -> Array:
         """The median for each row of counts (n x clusters); NaN where nothing is counted."""

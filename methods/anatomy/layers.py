@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.engine.architecture import config_of
 from bench.errors import UsageError
@@ -21,9 +21,31 @@ Change = Callable[[torch.Tensor], torch.Tensor | None]
 class HookedPolicy(HFPolicy):
     """A model whose hidden states are changed while it runs."""
 
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        plain: Callable[[], PreTrainedModel],
+        reason: str | None = None,
+    ) -> None:
+        """Wrap a model.
+
+        Args:
+            model: The model, with its hooks.
+            tokenizer: Its tokenizer.
+            plain: Makes the model that says the same without hooks.
+            reason: Why there is none, where there is none.
+        """
+        super().__init__(model, tokenizer)
+        self._plain, self._reason = plain, reason
+
     def not_exportable(self) -> str | None:
-        """The change is no weight's."""
-        return "it changes hidden states while the model runs"
+        """Why the change is no weight's, where it is none's."""
+        return self._reason
+
+    def plain(self) -> PreTrainedModel:
+        """A model with the change in its weights."""
+        return self._plain()
 
 
 def decoder_layers(base: LoadedModel) -> list[nn.Module]:

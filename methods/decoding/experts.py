@@ -1,15 +1,12 @@
 """Adapters of the base model as models of their own, beside it."""
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from torch.nn import Parameter
-from transformers import PreTrainedModel
-
 from bench.engine.profile import profile_of
 from bench.policy import HFPolicy, LoadedModel
+from methods.anatomy.plain import twin
 from methods.learning.adapter import adapted
 
 
@@ -22,16 +19,6 @@ def expert(base: LoadedModel, folder: Path) -> Iterator[HFPolicy]:
     the device's memory is what lacks (see `bench.engine.profile`), the expert wears its adapter: then the two share all
     of the base's weights, and a step takes the adapter's products more.
     """
-    model = _twin(base.model)
+    model = twin(base.model)
     with adapted(model, folder, 1.0, merged=profile_of(base.model.device).merges_experts):
         yield HFPolicy(model, base.tokenizer)
-
-
-def _twin(model: PreTrainedModel) -> PreTrainedModel:
-    """A model of its own modules and parameters over another's tensors."""
-    twins = {}
-    for parameter in model.parameters():
-        # A quantised parameter carries more than its tensor; it is shared whole, as no adapter is merged into it.
-        quantised = type(parameter) is not Parameter
-        twins[id(parameter)] = parameter if quantised else Parameter(parameter.data, requires_grad=False)
-    return copy.deepcopy(model, twins)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from bench.engine.profile import profile_of
 from bench.engine.sampling import most_likely, widths
 from bench.policy import Cache, Policy
 from methods.decoding.cache import JointCache, parts_of
@@ -31,6 +32,7 @@ class MixturePolicy(Policy):
         self.tokenizer, self.device = policies[0].tokenizer, policies[0].device
         self.max_length = min(policy.max_length for policy in policies)
         self.window = min(policy.window for policy in policies)
+        self.readings = sum(policy.readings for policy in policies)
 
     @property
     def end_tokens(self) -> frozenset[int]:  # noqa: D102
@@ -96,7 +98,7 @@ def smallest_set(order: torch.Tensor, logits: torch.Tensor, mass: float) -> torc
     """The first tokens of an order, as many as it takes for their probability to reach a mass.
 
     Only the first of the order are sorted out, ever more of them where they do not hold the mass yet: exact, mostly
-    without sorting the vocabulary.
+    without sorting the vocabulary. Where the device is not to be asked in between, it is sorted.
 
     Args:
         order: The higher, the earlier, [rows, kept, vocabulary].
@@ -109,6 +111,10 @@ def smallest_set(order: torch.Tensor, logits: torch.Tensor, mass: float) -> torc
     flat, first = logits.flatten(0, -2), order.flatten(0, -2)
     chosen = torch.zeros_like(flat, dtype=torch.bool)
     normaliser = flat.logsumexp(-1, keepdim=True)
+    if profile_of(order.device).one_pass:
+        tokens = first.sort(dim=-1, descending=True).indices
+        probability = (flat.gather(-1, tokens) - normaliser).double().exp()
+        return chosen.scatter(-1, tokens, probability.cumsum(-1) - probability < mass).view(logits.shape)
     rows = torch.arange(len(flat), device=flat.device)
     for width in widths(flat.shape[-1]):
         tokens = most_likely(first[rows], width)[1]

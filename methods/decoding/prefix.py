@@ -70,7 +70,7 @@ class PrefixPolicy(Policy):
         self.inner, self.prefix = inner, list(prefix)
         self.tokenizer, self.device, self.truncates = inner.tokenizer, inner.device, inner.truncates
         self.max_length = inner.max_length - len(self.prefix)
-        self.window = inner.window - len(self.prefix)
+        self.window, self.readings = inner.window - len(self.prefix), inner.readings
         self._begin, self._begins = first_token(self.tokenizer), begins_by_itself(self.tokenizer)
         self._read: tuple[torch.Tensor, Cache] | None = None
 

@@ -41,6 +41,7 @@ class GediPolicy(Policy):
         self.tokenizer, self.device, self.truncates = base.tokenizer, base.device, guidance.filter_p > 0
         self.max_length = min(policy.max_length for policy in (base, desired, undesired))
         self.window = min(policy.window for policy in (base, desired, undesired))
+        self.readings = sum(policy.readings for policy in (base, desired, undesired))
 
     @property
     def end_tokens(self) -> frozenset[int]:  # noqa: D102

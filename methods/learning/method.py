@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from bench.engine.memory import Footprint
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
     from methods.learning.batches import Likelihoods
@@ -66,6 +67,14 @@ C = TypeVar("C", bound=AdapterConfig)
 U = TypeVar("U", bound=UnlearningConfig)
 S = TypeVar("S", bound=Scaled)
 T = TypeVar("T")
+_TEXT = 48  # tokens of a text with its share of the anchor, where nothing is known of the sets yet
+
+
+def step_memory(config: TrainingConfig, base: "Footprint") -> int:
+    """Bytes that a training step takes beside the weights, about."""
+    anchors = -(-config.anchors_per_step // config.accumulation)
+    tokens = anchors * (config.positives + config.negatives) * _TEXT
+    return base.training(tokens, checkpointing=config.gradient_checkpointing)
 
 
 def required(value: T | None) -> T:
@@ -108,6 +117,10 @@ class TrainedMethod(AdaptedMethod[C]):
     @abstractmethod
     def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
         """The loss of a micro-batch, 0-d: a mean over its anchors, pairs or texts."""
+
+    def memory(self, base: "Footprint") -> int:
+        """A step on a micro-batch's texts."""
+        return step_memory(self.config, base)
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Train the adapter."""

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "engine"))
 
 from duel import Duel, Row, fight, markdown
 
-from tests.device import rows, shape
+from tests.device import memory, rows, shape
 
 _SIDE = {True: 256, False: 8192}  # of the product, by whether sizes are toys
 _COPIED = {True: 1 << 20, False: 1 << 32}  # bytes
@@ -57,6 +57,9 @@ def main() -> int:
     report.add("float32 on the device and on the processor", lambda: equality(device))
     made = shape.made(shape.TOY if is_toy else shape.FULL, device, dtype)
     size = rows.TOY if is_toy else rows.FULL
+    report.add("a step of sampling", lambda: memory.nucleus(made))
+    report.add("memory of edits", lambda: memory.edits(made, size))
+    report.add("size of batches", lambda: memory.estimate(made, size))
     for name, make in makers(made, size, floors):
         report.add(name, lambda make=make: [asdict(fight(row, asked.rounds)) for row in make()])
     return report.close()

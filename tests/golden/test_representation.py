@@ -135,7 +135,7 @@ def test_the_vector_is_added_after_its_layer_at_every_position(tiny_base, tiny_s
     expected = rest_of_llama(tiny_base, state + 0.7 * vector, 0)
     with method.applied(tiny_base, artifact) as policy:
         assert torch.allclose(logits_of(policy, TEXT), expected[0], atol=1e-4)
-        assert policy.not_exportable()
+        assert policy.not_exportable() is None
 
 
 def whole_state(base: LoadedModel, text: str, layer: int) -> torch.Tensor:
@@ -161,7 +161,7 @@ def test_lm_steer_changes_what_the_output_layer_is_given(tiny_base, tiny_sets, t
     expected = (h + 0.5 * 2.0 * (h @ w.T)) @ tiny_base.model.lm_head.weight.T
     with method.applied(tiny_base, artifact) as policy:
         assert torch.allclose(logits_of(policy, TEXT), expected, atol=1e-4)
-        assert policy.not_exportable()
+        assert policy.not_exportable() is None
 
 
 def test_lm_steer_learns_with_the_model_steered_by_each_texts_own_value(tiny_base):

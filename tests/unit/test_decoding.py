@@ -8,6 +8,7 @@ from tokenizers.processors import TemplateProcessing
 
 from bench.engine.batching import pad
 from bench.engine.likelihood import loglikelihood
+from bench.engine.profile import CPU, CUDA, PROFILES
 from bench.errors import MissingError, UsageError
 from bench.method import RunContext
 from bench.policy import HFPolicy, LoadedModel, Policy
@@ -134,8 +135,10 @@ def test_a_chat_template_that_takes_no_system_message_is_refused(tiny_base):
 
 @pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("spread", [0.1, 1.0, 4.0])
-def test_the_nucleus_is_the_smallest_set(top_p, spread):
+@pytest.mark.parametrize("profile", [CPU, CUDA], ids=["as on a processor", "as on a GPU"])
+def test_the_nucleus_is_the_smallest_set(monkeypatch, profile, top_p, spread):
     """Narrow and flat distributions over more tokens than are sorted at first."""
+    monkeypatch.setitem(PROFILES, "cpu", profile)
     logits = torch.randn(3, 2, 1000, generator=torch.Generator().manual_seed(0)) * spread
     probability = logits.double().softmax(-1)
     kept = nucleus(logits, top_p)

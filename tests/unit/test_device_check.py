@@ -8,6 +8,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 ROWS = {
     "float32 on the device and on the processor",
+    "a step of sampling",
+    "memory of edits",
+    "size of batches",
     "generation",
     "likelihood",
     "contrastive step",
@@ -28,6 +31,9 @@ def test_it_measures_every_row_and_says_on_what(tmp_path):
     (likelihood,) = found["rows"]["likelihood"]
     apart = float(likelihood["note"].partition("within ")[2].partition(";")[0])
     assert apart < 1e-3
+    assert "225 of 225 tokens are the same" in found["rows"]["a step of sampling"]
+    assert "base and two experts: peak memory" in found["rows"]["memory of edits"]
+    assert "said to take" in found["rows"]["size of batches"]
     told = (tmp_path / "check.md").read_text(encoding="utf-8")
     assert "toy sizes" in told
     assert "greedy texts are the same" in told

@@ -1,5 +1,7 @@
 """Straw men: what they say follows from their kind, the prompt and the random stream; what they read is the base's."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -102,4 +104,4 @@ def test_likelihoods_are_the_base_s(tiny_base, tmp_path, kind):
 
 def test_vllm_refuses_it():
     with pytest.raises(UsageError, match="straw man is not one set of weights"):
-        check_vllm(StrawMan.info)
+        check_vllm(StrawMan(StrawManConfig.model_construct()), Path(), Decoding())

@@ -1,6 +1,7 @@
 """Sampling by vLLM, held against a stand-in with the interface of vLLM 0.33 that samples from the exported folder."""
 
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -8,14 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig
 
 from bench import registry
 from bench.assets.catalogue import AssetCatalogue
 from bench.engine.generation import Prompt, generate
 from bench.engine.vllm import _tokens, check_vllm, sampled_by_vllm
 from bench.errors import MissingError, UsageError
+from bench.method import Method, RunContext
 from bench.policy import HFPolicy
+from bench.run.artifact import load_artifact, make_artifact
 from bench.run.environment import Environment
 from bench.run.plan import Request, make_experiments
 from bench.run.runner import Runner
@@ -63,10 +68,14 @@ class LLM:
         assert trust_remote_code is False
         assert disable_log_stats
         assert 0 < gpu_memory_utilization < 0.5
-        self.room, self.asked = max_model_len, []
+        self.room, self.asked, self.ended = max_model_len, [], 0
+        self.llm_engine = SimpleNamespace(engine_core=SimpleNamespace(shutdown=self._end))
         self.model = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype))
         assert AutoTokenizer.from_pretrained(model).eos_token_id is not None
         LLM.made.append(self)
+
+    def _end(self) -> None:
+        self.ended += 1
 
     def generate(self, prompts: list[Any], sampling_params: list[SamplingParams], *, use_tqdm: bool) -> list[Any]:
         assert not use_tqdm
@@ -168,7 +177,38 @@ def test_longer_prompts_get_a_roomier_engine_and_shorter_ones_the_same(tiny_poli
     with sampled_by_vllm(tiny_policy, "float32") as sampler:
         for prompts in (PROMPTS[:1], PROMPTS, PROMPTS[:1]):
             list(generate(sampler, prompts, GREEDY, 0))
-    assert len(stand_in.made) == 2
+        assert [one.ended for one in stand_in.made] == [1, 0]  # the first was ended before the second began
+    assert [one.ended for one in stand_in.made] == [1, 1]
+
+
+def test_the_engine_is_ended_where_the_work_fails(tiny_policy, stand_in):
+    with pytest.raises(KeyboardInterrupt), sampled_by_vllm(tiny_policy, "float32") as sampler:
+        list(generate(sampler, PROMPTS[:1], GREEDY, 0))
+        raise KeyboardInterrupt
+    assert [one.ended for one in stand_in.made] == [1]
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 0.009])
+def test_temperatures_that_it_would_change_are_refused(tiny_policy, stand_in, temperature):
+    decoding = GREEDY.model_copy(update={"temperature": temperature})
+    line = f"vLLM does not sample at a temperature of {temperature:g}: .*; --set suite.decoding.top_k=1"
+    with pytest.raises(UsageError, match=line):
+        check_vllm(method("none"), Path(), decoding)
+    with sampled_by_vllm(tiny_policy, "float32") as sampler, pytest.raises(UsageError, match=line):
+        list(generate(sampler, PROMPTS, decoding, 0))
+    assert not stand_in.made
+    check_vllm(method("none"), Path(), GREEDY.model_copy(update={"temperature": 0.01}))
+
+
+def test_the_versions_that_it_is_installed_with_are_those_that_are_asked_for():
+    """Of the project and of its extra; they differ from the tested ones where vLLM wants others."""
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    lines = (root / "constraints-vllm.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    asked = [Requirement(line) for line in (*project["dependencies"], *project["optional-dependencies"]["vllm"])]
+    assert [str(one) for one in asked if not one.specifier.contains(pins[canonicalize_name(one.name)])] == []
+    assert "constraints-vllm.txt" in (root / "docs" / "performance.md").read_text()
 
 
 def test_a_policy_that_is_not_one_set_of_weights_is_refused_with_the_reason(tiny_policy, stand_in):
@@ -177,25 +217,52 @@ def test_a_policy_that_is_not_one_set_of_weights_is_refused_with_the_reason(tiny
         sampled_by_vllm(mixture, "float32").__enter__()
 
 
+def method(name: str) -> Method[Any]:
+    kind = registry.load("methods", name)
+    built: Method[Any] = kind(kind.Config.model_construct())  # some options are required
+    return built
+
+
 @pytest.mark.parametrize("name", registry.names("methods"))
-def test_methods_without_weights_of_their_own_are_refused_before_any_work(name, stand_in):
-    info = registry.load("methods", name).info
-    if info.kind in ("none", "fine-tuning", "weights"):
-        assert check_vllm(info) is None
+def test_methods_without_weights_of_their_own_are_refused_before_any_work(name, stand_in, tiny_model):
+    """Steering a Llama model is a bias, and LM-Steer another output layer."""
+    built = method(name)
+    if built.info.kind in ("none", "fine-tuning", "weights") or name in ("steering", "lm_steer"):
+        assert check_vllm(built, tiny_model, GREEDY) is None
         return
-    with pytest.raises(UsageError, match=f"vLLM cannot run '{name}': a method of the kind {info.kind}"):
-        check_vllm(info)
+    with pytest.raises(UsageError, match=f"vLLM cannot run '{name}': a method of the kind {built.info.kind}"):
+        check_vllm(built, tiny_model, GREEDY)
 
 
-def test_without_a_device_or_the_package_it_says_what_is_missing(monkeypatch):
-    info = registry.load("methods", "none").info
+def test_a_vector_that_is_no_bias_of_the_model_is_refused_before_any_work(stand_in, tmp_path):
+    MistralConfig().save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match=r"'steering': what it adds .* of the type mistral has; --set"):
+        check_vllm(method("steering"), tmp_path, GREEDY)
+
+
+@pytest.mark.parametrize("name", ["steering", "lm_steer"])
+def test_hidden_states_that_are_changed_are_sampled_from_weights(name, tiny_base, tiny_sets, stand_in, tmp_path):
+    kind = registry.load("methods", name)
+    built = kind(
+        kind.Config.model_validate({"steering": {"multiplier": 8}, "lm_steer": {"steer": 60, "lr": 0.1}}[name])
+    )
+    make_artifact(built, tiny_base, tiny_sets, RunContext(tmp_path))
+    with built.applied(tiny_base, load_artifact(tmp_path)) as policy:
+        expected = flat(generate(policy, PROMPTS, GREEDY, 0))
+        with sampled_by_vllm(policy, "float32") as sampler:
+            assert flat(generate(sampler, PROMPTS, GREEDY, 0)) == expected
+    assert expected != flat(generate(HFPolicy(tiny_base.model, tiny_base.tokenizer), PROMPTS, GREEDY, 0))
+
+
+def test_without_a_device_or_the_package_it_says_what_is_missing(monkeypatch, tiny_model):
+    none = method("none")
     monkeypatch.setattr("bench.engine.vllm.find_spec", lambda _: None)
     with pytest.raises(MissingError, match="this machine has no vllm; --set"):
-        check_vllm(info)
+        check_vllm(none, tiny_model, GREEDY)
     monkeypatch.setattr("bench.engine.vllm.find_spec", lambda _: object())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(MissingError, match="this machine has no CUDA device"):
-        check_vllm(info)
+        check_vllm(none, tiny_model, GREEDY)
 
 
 def test_a_run_says_which_engine_sampled_and_is_not_compared_with_the_other(tiny_suite, tmp_path, stand_in):

@@ -10,7 +10,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from bench.engine.batching import in_batches
+from bench.engine.batching import BATCH_BUDGET, in_batches
 from bench.engine.generation import continue_rows, encode_prompt, text_after
 from bench.engine.likelihood import loglikelihood
 from bench.engine.sampling import sample, uniforms
@@ -112,7 +112,8 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
                 mine = [(number, ids) for number, ids, own in prepared if str(own) == key]
                 length = options["max_gen_toks"]
                 answer = partial(self._generate, requests, options)
-                for batch, texts in in_batches(mine, answer, partial(_length, length), lambda _: 1):
+                room = BATCH_BUDGET.room(self.policy.readings)
+                for batch, texts in in_batches(mine, answer, partial(_length, length), lambda _: 1, most=room):
                     answers.update(zip([number for number, _ in batch], texts, strict=True))
                     bar.advance(len(batch))
         return [answers[number] for number in range(len(requests))]
