@@ -184,7 +184,7 @@ def carry_out(request: "Request", place: Place, spread: Spread) -> "list[Experim
     experiments = make_experiments(request)
     if spread.worker_gpus is not None and spread.on is None:
         raise UsageError("--worker-gpus is for workers in a Ray cluster", mend="add --on ray, or leave it out")
-    if spread.on is not None or min(spread.workers or 1, len(experiments)) > 1:
+    if spread.on is not None or (spread.workers or 1) > 1:
         from bench.cli.workers import carry_out_with
 
         return carry_out_with(request, experiments, place, spread)
@@ -210,7 +210,8 @@ def in_this_process(
     if is_main():
         assets.sweep(place.runs_dir)
     suite, reuse = experiments[0].suite, Reuse(since)
-    env = Environment(suite, assets, progress, place.offline, reuse, batch_tokens=place.batch_tokens)
+    shares = sharing is not None
+    env = Environment(suite, assets, progress, place.offline, reuse, batch_tokens=place.batch_tokens, shares=shares)
     env.resolve()
     return run_experiments(experiments, env, place.runs_dir, fresh=place.fresh, sharing=sharing)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def carry_out_with(
     request: "Request", experiments: "Sequence[Experiment]", place: "Place", spread: "Spread"
 ) -> "list[ExperimentOutcome]":
-    """Carry out experiments with as many workers as `spread` says, and no more than there are experiments.
+    """Carry out experiments with as many workers as `spread` says.
 
     Raises:
         UsageError: a launcher has started this process with others; there is no such place to run.
@@ -43,7 +43,7 @@ def _here(
     from bench.cli.views import worker_views  # rich is slow to load
     from bench.run.launch.workers import Workers, here
 
-    count = min(spread.workers or 1, len(experiments))
+    count = spread.workers or 1
     threads, gpus = max(1, (_said_threads() or _cores()) // count), _gpus()
     start = here([_variables(number, threads, gpus) for number in range(count)])
     with worker_views(count) as (views, note):
@@ -74,11 +74,11 @@ def _by_ray(
             workers=spread.workers,
             gpus=0 if spread.device == "cpu" else spread.worker_gpus,
             threads=_said_threads(),
-        ) as (cluster, share),
+        ) as (start, share),
         worker_views(share.workers) as (views, note),
     ):
         note(_told_of(share, len(experiments)))
-        return Workers(experiments, _job(request, place), views, cluster.start).run()
+        return Workers(experiments, _job(request, place), views, start).run()
 
 
 def _address(on: str) -> str | None:
@@ -114,7 +114,8 @@ def _told(count: int, experiments: int, threads: int, gpus: Sequence[str]) -> st
     if gpus:
         shared = count > len(gpus)
         each += f", {len(gpus)} GPU{'s' if len(gpus) > 1 else ''}" + (" shared: each loads the model" if shared else "")
-    return f"{count} workers for {experiments} experiments, {each}"
+    some = f"{count} worker{'s' if count > 1 else ''} for {experiments} experiment{'s' if experiments > 1 else ''}"
+    return f"{some}, {each}"
 
 
 def _told_of(share: "Share", experiments: int) -> str:

@@ -38,6 +38,17 @@ def test_two_workers_leave_what_one_process_does_also_when_one_is_killed(start, 
 
 
 @pytest.mark.slow
+def test_workers_share_the_sampling_of_one_experiment(start, tmp_path):
+    args = ("--method", "none", "--seeds", "0")
+    assert ended(start("alone", *args))[2] == 0
+    _, err, code = ended(start("shared", *args, "--workers", "2"))
+    assert code == 0, err
+    assert err.splitlines()[0] == "2 workers for 1 experiment, 1 thread each"
+    assert "[1/1] none, seed 0: helps" in err
+    assert essence(tmp_path / "shared") == essence(tmp_path / "alone")
+
+
+@pytest.mark.slow
 def test_an_experiment_at_which_two_workers_die_fails_alone(start, tmp_path):
     command = start("shared", "--workers", "2")
 

@@ -27,10 +27,12 @@ CARDS = [machine(32, 8, "H100"), machine(32, 8, "H100"), machine(16, 4, "T4"), m
         ([machine(8), machine(8)], (4, None, None, None), Share(4, 4, 0)),
         ([machine(8)], (100, None, None, 4), Share(2, 4, 0)),
         ([machine(8)], (100, 2, None, None), Share(2, 4, 0)),
+        ([machine(8)], (1, 4, None, None), Share(4, 2, 0)),
         (CARDS, (100, None, None, None), Share(16, 4, 1, "H100", 4)),
         (CARDS, (100, None, 0.5, 1), Share(32, 1, 0.5, "H100", 4)),
         (CARDS, (100, None, 2, None), Share(8, 8, 2, "H100", 4)),
-        (CARDS, (5, None, None, None), Share(5, 10, 1, "H100", 4)),
+        (CARDS, (5, None, None, None), Share(16, 4, 1, "H100", 4)),
+        (CARDS, (5, 5, None, None), Share(5, 10, 1, "H100", 4)),
         (CARDS, (100, None, 0, None), Share(88, 1, 0)),
         ([machine(4, 1)], (9, None, None, None), Share(1, 4, 1)),
     ],
@@ -92,11 +94,11 @@ def test_a_cluster_that_is_lost_ends_its_workers(monkeypatch, tmp_path):
     monkeypatch.setattr(ray, "_DRIVER", (*ray._DRIVER[:1], str(driver)))
     heard: list[dict[str, object]] = []
     folder = tmp_path / "runs"
-    with joined(None, [folder], 2, workers=None, gpus=None, threads=None) as (cluster, share):
+    with joined(None, [folder], 2, workers=None, gpus=None, threads=None) as (start, share):
         assert share == Share(2, 1, 0)
         assert len(list(folder.iterdir())) == 1, "by which other machines know it"
-        cluster.start(1, {}, heard.append).wait()
-        cluster.start(2, {}, heard.append).wait()
+        start(1, {}, heard.append).wait()
+        start(2, {}, heard.append).wait()
     assert [next(iter(message)) for message in heard] == ["error", "ended"] * 2
     assert "the connection to the Ray cluster was lost" in str(heard[0])
     assert list(folder.iterdir()) == []

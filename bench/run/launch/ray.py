@@ -21,7 +21,7 @@ from pathlib import Path
 from bench.errors import MissingError
 from bench.run.launch.pipes import Hear, Message, PipedProcess
 from bench.run.launch.relay import code
-from bench.run.launch.workers import WorkerError
+from bench.run.launch.workers import Start, WorkerError
 from bench.store.temporary import beside
 
 _DRIVER = (sys.executable, "-P", "-m", "bench.run.launch.ray_driver")
@@ -66,8 +66,8 @@ def share_out(
 
     Args:
         machines: What the cluster has.
-        experiments: How many experiments there are: more workers have nothing to do.
-        workers: How many are asked for; None for as many as there is room for.
+        experiments: How many experiments there are.
+        workers: How many are asked for; None for as many as there is room for, on processors no more than experiments.
         gpus: GPUs of each; None for one where the cluster has any.
         threads: Cores of each; None for an equal share of a machine's.
 
@@ -91,7 +91,7 @@ def share_out(
     if not room:
         asked = f"{wanted:g} GPUs" if wanted else f"{threads or 1} cores (OMP_NUM_THREADS)"
         raise MissingError(f"no machine of the Ray cluster has {asked} for a worker", mend="let a worker have fewer")
-    count = min(workers or room, experiments)
+    count = workers or (room if wanted else min(room, experiments))
     # Workers fill the machines in turn: as many on each as there would be if all were alike.
     fullest = min(max(places), math.ceil(count / len([one for one in places if one])))
     most = min(one["cpus"] for one, rooms in zip(able, places, strict=True) if rooms)
@@ -105,28 +105,59 @@ def _rooms(has: float, wanted: float) -> int:
 
 
 class RayCluster:
-    """A cluster that workers are started in."""
+    """A cluster that workers are started in, by a process beside this one."""
 
-    def __init__(self, driver: PipedProcess, share: Share, home: Message) -> None:
-        """Take what `joined` has found."""
-        self._driver, self._share, self._home = driver, share, home
+    def __init__(self, address: str | None) -> None:
+        """Begin to join it, or to start it (see `joined`)."""
+        self._first: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._numbers = itertools.count()
         self._hearing: dict[int, tuple[Hear, threading.Event]] = {}
         self._is_lost = False
         self._lock = threading.Lock()
+        quiet = {"RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0")}
+        root = Path("/")  # Ray adds this folder to the modules of its workers
+        self._driver = PipedProcess(_DRIVER, {"address": address}, self._heard, variables=quiet, folder=root)
 
-    def start(self, number: int, job: Message, hear: Hear) -> "RayProcess":
-        """Start the process of a worker somewhere in the cluster."""
-        del number
+    def machines(self) -> list[Message]:
+        """What each machine has; waits until the cluster has answered.
+
+        Raises:
+            WorkerError: no cluster is there.
+            MissingError: Ray cannot be started, or does not answer.
+        """
+        try:
+            told = self._first.get(timeout=_ANSWER_SECONDS)
+        except queue.Empty:
+            told = {"ended": f"no answer in {_ANSWER_SECONDS:.0f} seconds"}
+        if "error" in told:
+            raise WorkerError(told["error"])
+        if "machines" not in told:
+            mend = "'ray start --head' on this machine says more"
+            raise MissingError(f"Ray could not be started or joined ({told['ended']})", mend=mend)
+        return list(told["machines"])
+
+    def start(self, home: Message, place: Message, job: Message, hear: Hear) -> "RayProcess":
+        """Start the process of a worker somewhere in the cluster.
+
+        Args:
+            home: Where it works (`bench.run.launch.relay.Home`).
+            place: What it asks Ray for.
+            job: What it is told first.
+            hear: Is given what it says.
+        """
         with self._lock:
-            own, ended = next(self._numbers), threading.Event()
-            self._hearing[own] = hear, ended
+            number, ended = next(self._numbers), threading.Event()
+            self._hearing[number] = hear, ended
             if self._is_lost:
-                self._end(own)
-        self._driver.tell({"start": own, "home": self._home, "place": self._share.place, "job": job})
-        return RayProcess(self._driver, own, ended)
+                self._end(number)
+        self._driver.tell({"start": number, "home": home, "place": place, "job": job})
+        return RayProcess(self._driver, number, ended)
 
-    def heard(self, message: Message) -> None:
+    def leave(self, patience: float) -> None:
+        """End what is left of it, within so many seconds."""
+        self._driver.end(patience)
+
+    def _heard(self, message: Message) -> None:
         """Pass on what the driver says of a worker; where the driver has ended, so have they all."""
         if "worker" in message:
             hear, ended = self._hearing[message["worker"]]
@@ -135,13 +166,16 @@ class RayCluster:
                 del self._hearing[message["worker"]]
                 ended.set()
         elif "ended" in message:
+            self._first.put(message)
             with self._lock:
                 self._is_lost = True
-                for own in list(self._hearing):
-                    self._end(own)
+                for number in list(self._hearing):
+                    self._end(number)
+        elif "note" not in message:  # what Ray says on stderr
+            self._first.put(message)
 
-    def _end(self, own: int) -> None:
-        hear, ended = self._hearing.pop(own)
+    def _end(self, number: int) -> None:
+        hear, ended = self._hearing.pop(number)
         hear({"error": _LOST})
         hear({"ended": "the cluster was lost"})
         ended.set()
@@ -173,8 +207,8 @@ def joined(
     workers: int | None,
     gpus: float | None,
     threads: int | None,
-) -> Iterator[tuple[RayCluster, Share]]:
-    """A cluster, and what each worker takes of it (see `share_out`).
+) -> Iterator[tuple[Start, Share]]:
+    """What starts workers in a cluster, and what each of them takes of it.
 
     Args:
         address: HOST:PORT of a cluster, or `auto` for the one that this machine is in; None to start one here.
@@ -192,45 +226,18 @@ def joined(
         version("ray")
     except PackageNotFoundError:
         raise MissingError("--on ray needs ray", mend="pip install 'contrastive-bench[ray]'") from None
-    first: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    cluster: list[RayCluster] = []
-
-    def hear(message: Message) -> None:
-        if cluster:
-            cluster[0].heard(message)
-        elif "note" not in message:  # what Ray says on stderr
-            first.put(message)
-
     with ExitStack() as held:
-        seen = tuple(held.enter_context(_seen_in(folder)) for folder in folders)
-        quiet = {"RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0")}
-        driver = PipedProcess(
-            _DRIVER, {"address": address}, hear, variables=quiet, folder=Path("/")
-        )  # Ray shows workers this folder
-        held.callback(driver.end, _END_SECONDS)
+        seen = [held.enter_context(_seen_in(folder)) for folder in folders]
+        cluster = RayCluster(address)
         try:
-            machines = _machines(first)
+            machines = cluster.machines()
         except BaseException:
-            driver.end(0)  # it may be busy with Ray, and hear nobody
+            cluster.leave(0)  # it may be busy with Ray, and hear nobody
             raise
+        held.callback(cluster.leave, _END_SECONDS)
         share = share_out(machines, experiments, workers, gpus, threads)
         home = {"folder": str(Path.cwd()), "shared": seen, "code": code(), "variables": _variables(share)}
-        cluster.append(RayCluster(driver, share, home))
-        yield cluster[0], share
-
-
-def _machines(first: "queue.SimpleQueue[Message]") -> list[Message]:
-    """The driver's first answer."""
-    try:
-        told = first.get(timeout=_ANSWER_SECONDS)
-    except queue.Empty:
-        told = {"ended": f"no answer in {_ANSWER_SECONDS:.0f} seconds"}
-    if "error" in told:
-        raise WorkerError(told["error"])
-    if "machines" not in told:
-        mend = "'ray start --head' on this machine says more"
-        raise MissingError(f"Ray could not be started or joined ({told.get('ended')})", mend=mend)
-    return list(told["machines"])
+        yield lambda _, job, hear: cluster.start(home, share.place, job, hear), share
 
 
 def _variables(share: Share) -> dict[str, str]:

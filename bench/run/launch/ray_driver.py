@@ -89,7 +89,7 @@ class Driver:
             self._threads[-1].start()
         else:
             self._is_stopped = self._is_stopped or "stop" in told["message"]
-            self._actors[told["worker"]].tell.remote(told["message"])
+            self._say(told["worker"], told["message"])
 
     def stop(self) -> None:
         """Let all workers write down what they have, and end.
@@ -97,15 +97,19 @@ class Driver:
         Where they were told to already, whoever told them has ended without waiting for them: nor do we.
         """
         if not self._is_stopped:
-            for number, actor in self._actors.items():
-                if number in self._placed:
-                    actor.tell.remote({"stop": True})
-                else:
-                    ray.kill(actor)
+            for number in self._actors:
+                self._say(number, {"stop": True})
             for thread in self._threads:
                 thread.join()
         if not any(thread.is_alive() for thread in self._threads):
             ray.shutdown()
+
+    def _say(self, number: int, message: Message) -> None:
+        """Tell a worker something; one that waits for a place need not wait on to be stopped."""
+        if "stop" in message and number not in self._placed:
+            ray.kill(self._actors[number])
+        else:
+            self._actors[number].tell.remote(message)
 
     def _hear(self, number: int) -> None:
         """Pass on what a worker says until it has ended."""

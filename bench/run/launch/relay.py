@@ -2,7 +2,7 @@
 
 import platform
 import queue
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +25,7 @@ class Home:
     """
 
     folder: str
-    shared: tuple[str, ...]
+    shared: Sequence[str]
     code: Mapping[str, str]
     variables: Mapping[str, str]
 
