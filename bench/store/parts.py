@@ -74,7 +74,7 @@ class Parts:
         """A part that this process has until it releases the lease; None where there is none to have.
 
         Args:
-            first: Whether it is to be the first one, as the owner wants it; else it is any of the first.
+            first: Whether the owner asks (`in_order`).
         """
         done, held = self.seen()
         for number in in_order(len(self.plan), done, held, first=first):
@@ -117,13 +117,14 @@ def _name(number: int) -> str:
 def in_order(count: int, done: set[int], held: set[int], *, first: bool) -> Iterator[int]:
     """The parts to try one after the other: those that nobody has; for the owner also those whose holder may be dead.
 
-    The owner tries the first. A helper tries any of as many as there are holders, then of twice as many, and so on: so
-    those who look at the same time seldom try the same, and what takes longest, which stands in front, is begun early.
+    The first one is tried, since what stands in front takes longest and is put together first; where another was
+    faster, any of the first two, of the first four, and so on: so many helpers who look at the same time soon have a
+    part each. The owner leaves the last ones to many helpers: it is waited for to put all together.
     """
     free = [number for number in range(count) if number not in done and number not in held]
-    reach, growth = (1, 1) if first else (len(held) + 1, 2)
-    while free:
+    reach = 1
+    while free and not (first and len(free) < len(held) // 2):
         yield free.pop(int.from_bytes(os.urandom(4), "big") % min(len(free), reach))
-        reach *= growth
+        reach *= 1 if first else 2
     if first:
         yield from sorted(held - done)

@@ -38,11 +38,14 @@ def test_the_owner_takes_the_first_and_each_part_is_had_once(parts):
 def test_helpers_take_any_of_the_first(parts):
     taken = {finish(parts, parts.take(first=False)) for _ in range(4)}
     assert taken == {0, 1, 2, 3}
-    # with nobody at work it is the first; with 3 holders any of the first 4
-    assert {next(in_order(9, {0}, set(), first=False)) for _ in range(9)} == {1}
-    begun = {next(in_order(9, {0}, {1, 2, 3}, first=False)) for _ in range(300)}
-    assert begun == {4, 5, 6, 7}
+    orders = [list(in_order(9, {0}, {1}, first=False)) for _ in range(200)]
+    assert {order[0] for order in orders} == {2}
+    assert {order[1] for order in orders} == {3, 4}, "another was faster: any of two"
+    assert {order[2] for order in orders} == {3, 4, 5, 6, 7}, "any of four"
+    assert all(sorted(order) == [2, 3, 4, 5, 6, 7, 8] for order in orders)
     assert list(in_order(6, {0}, {1, 3}, first=True)) == [2, 4, 5, 1, 3], "holders may be dead: theirs come last"
+    assert list(in_order(6, {0}, {2, 3, 4, 5}, first=True)) == [2, 3, 4, 5], "four helpers do the last one"
+    assert next(in_order(6, {0}, {2, 3, 4, 5}, first=False)) == 1
 
 
 def test_a_part_of_a_dead_process_is_taken_last(parts):
