@@ -71,12 +71,30 @@ BatchTokens = Annotated[
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Reuse nothing of earlier runs.")]
 WorkerCount = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--workers",
         envvar="BENCH_WORKERS",
         min=1,
-        help="Processes that share the experiments. Each loads the model; they share cores and GPUs.",
+        help="Processes that share the experiments; each loads the model. Default: 1, or all that --on has room for.",
+    ),
+]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        envvar="BENCH_ON",
+        metavar="ray[:ADDRESS]",
+        help="Where workers run: ray starts Ray on this machine; ray:auto, ray:HOST:PORT join a cluster.",
+    ),
+]
+WorkerGpus = Annotated[
+    float | None,
+    typer.Option(
+        "--worker-gpus",
+        envvar="BENCH_WORKER_GPUS",
+        min=0,
+        help="GPUs of each worker of --on ray, or a part of one. Default: 1 where there are any.",
     ),
 ]
 
@@ -91,7 +109,9 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     limit: Limit = None,
     base: Annotated[bool, typer.Option(help="Measure the base model as well.")] = True,
     fresh: Fresh = False,
-    workers: WorkerCount = 1,
+    workers: WorkerCount = None,
+    on: On = None,
+    worker_gpus: WorkerGpus = None,
     batch_tokens: BatchTokens = None,
     scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
     device: Device = AUTO,
@@ -105,12 +125,13 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
     What is finished is reused; what was interrupted is resumed.
     """
-    del config, method, suite, model, seeds, settings, limit, scoring_timeout, device  # the context has them
+    del config, method, suite, model, seeds, settings, limit, scoring_timeout  # the context has them
     settle_process(offline=offline)
     from bench.engine.processes import is_main
 
-    place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens, workers=workers)
-    outcomes = carry_out(request_of(context, base=base), place)
+    spread = Spread(workers, on, worker_gpus, device)
+    place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
+    outcomes = carry_out(request_of(context, base=base), place, spread)
     remember_last(outcomes, runs_dir)
     return _report(outcomes, json=json) if is_main() else 0
 
@@ -140,18 +161,33 @@ class Place(NamedTuple):
     offline: bool
     fresh: bool
     batch_tokens: int | None
-    workers: int = 1
 
 
-def carry_out(request: "Request", place: Place) -> "list[ExperimentOutcome]":
-    """All experiments of a request, found or made."""
+class Spread(NamedTuple):
+    """By which processes experiments are carried out: what the flags of that name say."""
+
+    workers: int | None
+    on: str | None
+    worker_gpus: float | None
+    device: str = AUTO
+
+
+def carry_out(request: "Request", place: Place, spread: Spread) -> "list[ExperimentOutcome]":
+    """All experiments of a request, found or made.
+
+    Raises:
+        UsageError: flags do not go together.
+    """
+    from bench.errors import UsageError
     from bench.run.plan import make_experiments
 
     experiments = make_experiments(request)
-    if min(place.workers, len(experiments)) > 1:
+    if spread.worker_gpus is not None and spread.on is None:
+        raise UsageError("--worker-gpus is for workers in a Ray cluster", mend="add --on ray, or leave it out")
+    if spread.on is not None or (spread.workers or 1) > 1:
         from bench.cli.workers import carry_out_with
 
-        return carry_out_with(request, experiments, place)
+        return carry_out_with(request, experiments, place, spread)
     return in_this_process(experiments, place, console_progress())
 
 
@@ -174,7 +210,8 @@ def in_this_process(
     if is_main():
         assets.sweep(place.runs_dir)
     suite, reuse = experiments[0].suite, Reuse(since)
-    env = Environment(suite, assets, progress, place.offline, reuse, batch_tokens=place.batch_tokens)
+    shares = sharing is not None
+    env = Environment(suite, assets, progress, place.offline, reuse, batch_tokens=place.batch_tokens, shares=shares)
     env.resolve()
     return run_experiments(experiments, env, place.runs_dir, fresh=place.fresh, sharing=sharing)
 

@@ -13,11 +13,14 @@ from bench.cli.run import (
     Limit,
     Methods,
     Model,
+    On,
     Place,
     Seeds,
     Settings,
+    Spread,
     SuiteName,
     WorkerCount,
+    WorkerGpus,
     carry_out,
     close,
     print_records,
@@ -52,7 +55,9 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     settings: Settings = None,
     limit: Limit = None,
     fresh: Fresh = False,
-    workers: WorkerCount = 1,
+    workers: WorkerCount = None,
+    on: On = None,
+    worker_gpus: WorkerGpus = None,
     batch_tokens: BatchTokens = None,
     scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
     device: Device = AUTO,
@@ -67,7 +72,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     Every point is a run like any other: it is kept, found again and resumed. An artifact is made once where the
     option matters only when it is applied.
     """
-    del config, method, suite, model, seeds, settings, limit, scoring_timeout, device  # the context has them
+    del config, method, suite, model, seeds, settings, limit, scoring_timeout  # the context has them
     settle_process(offline=offline)
     from bench.engine.processes import is_main
     from bench.errors import UsageError
@@ -78,8 +83,9 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if listed == []:
         raise UsageError("--values names none", mend="write them as 0.5,1,2")
     plan = make_sweep(request_of(context), over, listed, points)
-    place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens, workers=workers)
-    outcomes = carry_out(plan.request, place)
+    spread = Spread(workers, on, worker_gpus, device)
+    place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
+    outcomes = carry_out(plan.request, place, spread)
     remember_last(outcomes, runs_dir)
     return _report(plan, outcomes, json=json) if is_main() else 0
 

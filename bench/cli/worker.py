@@ -1,4 +1,4 @@
-"""A worker of `--workers N`: `python -m bench.cli.worker`, started by `bench.run.launch.workers` and by nobody else.
+"""A worker of `--workers N`: `python -m bench.cli.worker`, started by `bench.run.launch` and by nobody else.
 
 It reads its job from stdin, a line of JSON, and tells on stdout what it does, in lines of JSON.
 """
@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from bench.cli.explaining import explain
 from bench.cli.failures import INTERRUPTED, is_ending, watch_signals
+from bench.run.launch.pipes import Telling
 
 if TYPE_CHECKING:
     from bench.run.launch.local import ExperimentOutcome
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 def main() -> int:
     """Do the job, and return the exit code."""
     watch_signals()
-    tell = _Telling(os.fdopen(os.dup(1), "w", encoding="utf-8"))
-    os.dup2(2, 1)  # what libraries print is no message
+    tell = Telling()
     job = json.loads(sys.stdin.readline())
     try:
         _work(job, tell)
@@ -37,20 +36,7 @@ def main() -> int:
     return 0
 
 
-class _Telling:
-    """Tells the parent; where it has gone, nobody."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-
-    def __call__(self, message: dict[str, Any]) -> None:
-        with self._lock, suppress(OSError):
-            self._stream.write(json.dumps(message) + "\n")
-            self._stream.flush()
-
-
-def _work(job: dict[str, Any], tell: _Telling) -> None:
+def _work(job: dict[str, Any], tell: Telling) -> None:
     from bench.cli.run import Place, in_this_process, settle_process
     from bench.engine.patience import PATIENCE
     from bench.run.launch.local import Sharing

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bench.engine.batching import BATCH_BUDGET, in_batches, pad
+from bench.engine.batching import BATCH_BUDGET, batches, in_batches, pad
 from bench.engine.sampling import refuse_undrawn, sample, stream, uniforms
 from bench.engine.stops import StopTexts
 from bench.engine.tokens import encode, first_token, refuse_beyond
@@ -126,6 +126,30 @@ def continue_rows(
     return rows
 
 
+def plan(policy: Policy, prompts: Sequence[Prompt], decoding: Decoding) -> list[list[Prompt]]:
+    """The batches in which `generate` samples, where memory does not give out."""
+    length = decoding.max_new_tokens
+    planned = batches(
+        _encoded(policy, prompts, length),
+        lambda item: len(item[1]) + length,
+        lambda _: decoding.num_samples,
+        _room(policy),
+    )
+    return [[prompt for prompt, _ in batch] for batch in planned]
+
+
+def _room(policy: Policy) -> int:
+    """Tokens of a batch."""
+    return VLLM_TOKENS if isinstance(policy, VLLMPolicy) else BATCH_BUDGET.room(policy.readings)
+
+
+def _encoded(policy: Policy, prompts: Sequence[Prompt], length: int) -> list[tuple[Prompt, list[int]]]:
+    return [
+        (one, _cut(policy, one.tokens, length) if one.tokens else encode_prompt(policy, one.text, length))
+        for one in prompts
+    ]
+
+
 def generate(
     policy: Policy,
     prompts: Sequence[Prompt],
@@ -154,10 +178,6 @@ def generate(
     if policy.truncates:
         decoding = decoding.model_copy(update={"top_k": 0, "top_p": 1.0})
     count, length, ends = decoding.num_samples, decoding.max_new_tokens, policy.end_tokens
-    encoded = [
-        (one, _cut(policy, one.tokens, length) if one.tokens else encode_prompt(policy, one.text, length))
-        for one in prompts
-    ]
 
     def work(batch: list[tuple[Prompt, list[int]]]) -> list[list[int]]:
         if isinstance(policy, VLLMPolicy):
@@ -165,11 +185,11 @@ def generate(
         return _sample_rows(policy, batch, decoding, seed, until)
 
     for batch, rows in in_batches(
-        encoded,
+        _encoded(policy, prompts, length),
         work,
         lambda item: len(item[1]) + length,
         lambda _: count,
-        most=VLLM_TOKENS if isinstance(policy, VLLMPolicy) else batch_tokens or BATCH_BUDGET.room(policy.readings),
+        most=batch_tokens or _room(policy),
     ):
         yield [
             Continuation(prompt.id, j, text_after(policy, ids, row), len(row), row[-1] in ends)

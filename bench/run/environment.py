@@ -59,6 +59,7 @@ class Environment:
         offline: Whether the network is out of bounds.
         reuse: What may be taken from the cache and the records.
         batch_tokens: The most tokens that are read at once; None for the engine's own limit.
+        shares: Whether other processes of the same command may help with an experiment.
     """
 
     suite: SuiteSpec
@@ -67,6 +68,7 @@ class Environment:
     offline: bool = False
     reuse: Reuse = field(default_factory=Reuse)
     batch_tokens: int | None = None
+    shares: bool = False
 
     def resolve(self) -> None:
         """Find or fetch everything that the experiments read, so that what is missing is known before any work.

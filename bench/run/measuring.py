@@ -9,6 +9,7 @@ from bench.run.damage import finished_task
 from bench.store.files import write_json
 from bench.store.record import Metric, TaskResult
 from bench.tasks.base import FurtherScorer, Task, TaskContext
+from bench.tasks.together import help_sampling
 
 # Bundles of inputs, for the type checker alone: figures do not follow from the code of these, and keys follow imports.
 if TYPE_CHECKING:
@@ -42,22 +43,7 @@ class Measuring:
     def measure(self, artifact: "Artifact") -> list[Metric]:
         """The metrics of all tasks, in the suite's order; a task that an interrupted run finished is read."""
         tasks = self.experiment.tasks()
-        context = TaskContext(
-            folder=self.folder / "samples",
-            assets=self.env.assets,
-            scorer=self.env.scorer,
-            attribute=self.experiment.suite.scored_by(self.experiment.suite.scorer),
-            decoding=self.experiment.suite.decoding,
-            seed=self.experiment.seed,
-            base=self.env.base,
-            progress=self.env.progress,
-            max_items=self.experiment.max_items,
-            tasks={task.name: task for task in tasks},
-            further={
-                key: FurtherScorer(self.env.further[key], self.experiment.suite.scored_by(spec))
-                for key, spec in self.experiment.suite.further.items()
-            },
-        )
+        context = self._context(tasks)
         results = self._finished(tasks)
         asking = [task for task in tasks if task.info.measures != "samples" and task.name not in results]
         if asking:
@@ -72,6 +58,30 @@ class Measuring:
             if task.name not in results:
                 results[task.name] = self._task(task, base, context)
         return [metric for task in tasks for metric in results[task.name].metrics]
+
+    def help(self, artifact: "Artifact") -> None:
+        """Do a part of what another process, which carries the experiment out, asks of the edited model."""
+        with self.method.applied(self.env.base, artifact) as edited, self._sampler(edited) as policy:
+            help_sampling(policy, self._context(self.experiment.tasks()))
+
+    def _context(self, tasks: "Sequence[Task[Any]]") -> TaskContext:
+        return TaskContext(
+            folder=self.folder / "samples",
+            assets=self.env.assets,
+            scorer=self.env.scorer,
+            attribute=self.experiment.suite.scored_by(self.experiment.suite.scorer),
+            decoding=self.experiment.suite.decoding,
+            seed=self.experiment.seed,
+            base=self.env.base,
+            progress=self.env.progress,
+            max_items=self.experiment.max_items,
+            tasks={task.name: task for task in tasks},
+            further={
+                key: FurtherScorer(self.env.further[key], self.experiment.suite.scored_by(spec))
+                for key, spec in self.experiment.suite.further.items()
+            },
+            shares=self.env.shares,
+        )
 
     def _finished(self, tasks: "Sequence[Task[Any]]") -> dict[str, TaskResult]:
         """What an interrupted run has finished."""
@@ -104,11 +114,13 @@ class Measuring:
         samples = context.folder / f"{task.name}.jsonl"
         begun = samples.exists() and samples.stat().st_size > 0
         before, sampled = context.tokens, context.sampled
+        context.helped = False
         with self.phases.phase(task.name, "measure") as noted:
             result = task.measure(policy, context)
             noted["tokens"] = context.tokens - before
             if context.sampled > sampled:
                 noted["sampled_tokens"] = context.sampled - sampled
+        begun = begun or context.helped
         phase = self.phases.done[-1] = self.phases.done[-1].model_copy(update={"partial": begun})
         result = result.model_copy(update={"phase": phase})
         write_json(self._task_file(task), result.model_dump())

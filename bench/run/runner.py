@@ -26,6 +26,7 @@ from bench.store.files import read_json, write_json
 from bench.store.lease import LostError
 from bench.store.leftovers import drop
 from bench.store.lock import HeldError, alone, in_use, is_held
+from bench.store.parts import Parts
 from bench.store.record import Manifest, Metric, Result
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Runner:
         self.phases = Phases()
         self._uses = contextlib.ExitStack()  # what of the cache nobody may drop until the run has ended
         self.method: Method[Any] = self.experiment.build()
+        self.can_help = self.env.shares
 
     # --- identity -----------------------------------------------------------------------------------------------
 
@@ -197,6 +199,26 @@ class Runner:
                 raise
             self._finish(manifest, artifact, metrics)
         return self.folder
+
+    @property
+    def wants_help(self) -> bool:
+        """Whether the process that works on the experiment shares what it does, and a part is to be had."""
+        return self.can_help and bool(Parts.all_in(self.folder / "samples"))
+
+    def help(self) -> bool:
+        """Do parts of what another process does for the experiment; return whether that could be tried."""
+        path = self._artifact_path
+        with contextlib.ExitStack() as held:
+            try:
+                with alone(path, wait=False):
+                    if not is_kept(path):
+                        return False
+                    held.enter_context(in_use(path))
+            except HeldError:
+                return False
+            artifact = load_artifact(path, self._input_folders)
+            Measuring(self.experiment, self.env, self.method, self.folder, Phases()).help(artifact)
+        return True
 
     def prepare(self, *, wait: bool = True) -> Artifact:
         """The experiment's artifact: found in the cache, or made.

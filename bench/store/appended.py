@@ -84,7 +84,7 @@ class AppendedLines(ABC, Generic[T]):
 
     def lines(self, rows: Iterable[T]) -> str:
         """The lines of a batch."""
-        return "".join(json.dumps(self.row(one), ensure_ascii=False, allow_nan=False) + "\n" for one in rows)
+        return "".join(json_line(self.row(one)) for one in rows)
 
     def close(self) -> None:
         """Close the file."""
@@ -129,6 +129,11 @@ class AppendedFile(AppendedLines[Row]):
     def lines(self, rows: Iterable[Row]) -> str:  # noqa: D102
         text = super().lines(rows)
         return f" {text[:-1]} \n" if text else ""
+
+
+def json_line(row: Row) -> str:
+    """A row as a line."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _end_of_last(stream: BinaryIO, mark: bytes) -> int:

@@ -90,7 +90,7 @@ class Lease:
         """Whether a path is what the lease protects."""
         if self.guarded is None or not path.is_relative_to(self.guarded.parent):
             return False
-        first = path.relative_to(self.guarded.parent).parts[0]
+        first = next(iter(path.relative_to(self.guarded.parent).parts), "")  # "": the folder in which it lies
         return first == self.guarded.name or first.startswith(f"{self.guarded.name}.")
 
 

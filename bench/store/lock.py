@@ -33,6 +33,15 @@ def alone(path: Path, progress: Progress = SILENT, *, wait: bool = True) -> Iter
         yield
 
 
+def take(path: Path) -> lease.Lease | None:
+    """The lock beside `path`, until it is released; None where another process has it.
+
+    Raises:
+        OSError: the folder is not there, or cannot be written.
+    """
+    return lease.take(_lease_of(path), path)
+
+
 def is_held(path: Path) -> bool:
     """Whether a process holds the lock beside `path`."""
     return lease.is_held(_lease_of(path))

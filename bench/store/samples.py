@@ -6,7 +6,7 @@ keys, and they load as ever. Up to version 2 a continuation has the scores of on
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Self, TypeVar
 from bench.errors import MissingError
 from bench.parsing import check_regular, parse_json
 from bench.progress import SILENT, Progress
-from bench.store.appended import AppendedLines, Row
+from bench.store.appended import AppendedLines, Row, json_line
+from bench.store.files import write_text
 
 VERSION = 3
 _READ_VERSIONS = (1, 2, 3)
@@ -195,6 +196,15 @@ def _of_version_1(row: Row, unnumbered: Counter[str]) -> Row:
     return {**row, "kind": _OTHER}
 
 
+def write_samples(path: Path, rows: Iterable[Sample | Answer]) -> None:
+    """Write a file of samples that is whole or not there."""
+    write_text(path, "".join(json_line(_line(one)) for one in rows))
+
+
+def _line(one: Sample | Answer) -> Row:
+    return {"kind": one.kind, "version": VERSION, **one.row()}
+
+
 class SampleFile(AppendedLines[S]):
     """The samples of a task, appended to."""
 
@@ -213,7 +223,7 @@ class SampleFile(AppendedLines[S]):
         return [sample for sample in read_samples(path) if isinstance(sample, self._kind)]
 
     def row(self, one: S) -> Row:  # noqa: D102
-        return {"kind": one.kind, "version": VERSION, **one.row()}
+        return _line(one)
 
 
 _T = TypeVar("_T")

@@ -1,7 +1,7 @@
 """What a task is: it measures a policy and leaves the evidence of every figure."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -123,6 +123,8 @@ class TaskContext:
         tasks: The run's tasks by name.
         beside: By task, what those that measure `both` took of the base model before it was edited.
         further: The suite's other scorers, by what it calls them.
+        shares: Whether other processes may help with what is asked of the edited model.
+        helped: Whether one has, with the task at hand.
     """
 
     folder: Path
@@ -139,6 +141,8 @@ class TaskContext:
     tasks: "Mapping[str, Task[Any]]" = field(default_factory=dict)
     beside: dict[str, Any] = field(default_factory=dict)
     further: "Mapping[str, FurtherScorer]" = field(default_factory=dict)
+    shares: bool = False
+    helped: bool = False
 
     @property
     def attributes(self) -> dict[str | None, Attribute]:
@@ -149,6 +153,12 @@ class TaskContext:
         """The continuations that an earlier task of this run left."""
         path = self._path(name)
         return [sample for sample in read_samples(path) if isinstance(sample, Sample)] if path.exists() else []
+
+    def count_sampled(self, samples: Iterable[Sample]) -> None:
+        """Count the tokens of what this process has sampled."""
+        new = sum(sample.tokens for sample in samples)
+        self.tokens += new
+        self.sampled += new
 
     def sheet(self, task: str) -> "MetricSheet":
         """An empty sheet for a task's metrics."""

@@ -22,7 +22,8 @@ from bench.errors import MissingError
 from bench.store.record import TaskResult
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
-from bench.tasks.continuations import ContinuationRequest, sample_and_score
+from bench.tasks.continuations import sample_and_score
+from bench.tasks.scored import ContinuationRequest
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -89,7 +90,7 @@ class RealToxicityPrompts(Task[RTPConfig]):
         prompts = self.prompts(ctx)
         taken = ctx.took(self.config.data, prompts)
         requests = [ContinuationRequest(prompt.id, prompt.text, prompt.group) for prompt in prompts]
-        samples = sample_and_score(SAMPLES, policy, requests, ctx.decoding, ctx)
+        samples = sample_and_score(SAMPLES, policy, requests, ctx.decoding, ctx, by_edited=True)
         return attribute_metrics(samples, ctx.attribute, ctx.attributes).model_copy(update={"taken": [taken]})
 
 

@@ -4,12 +4,17 @@ import os
 import signal
 import subprocess
 import sysconfig
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from fuzz.commands import Essence, essence
+from launched import ended
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., "subprocess.Popen[str]"]
+ARGS = ("--method", "contrastive", "--seeds", "0-1", "--batch-tokens", "400")
 COMMAND = Path(sysconfig.get_path("scripts")) / "bench"
 
 # Where the tests run in the background, a shell may have told them to ignore Ctrl-C, and what they start would too.
@@ -53,3 +58,37 @@ def carried_out(tmp_path: Path) -> Bench:
 def bench(carried_out: Bench, cache_dir: Path) -> Bench:
     """Run `bench ARGS...` in an empty folder and return what it did; keyword arguments add variables."""
     return lambda *args, **variables: carried_out(args, environment(cache_dir) | variables, 120)
+
+
+@pytest.fixture
+def small_suite(tiny_suite) -> str:
+    made = tiny_suite(decoding={"num_samples": 10, "max_new_tokens": 12})
+    time.sleep(2.1)  # a file that was just changed is hashed again by the next process
+    return str(made)
+
+
+@pytest.fixture
+def start(tmp_path: Path, variables: dict[str, str], small_suite: str) -> Iterator[Start]:
+    """Start `bench run ARGS...` on the suite, in a place of its own, and end it with the test."""
+    started = []
+
+    def begin(place: str, *more: str) -> "subprocess.Popen[str]":
+        folder = tmp_path / place
+        folder.mkdir(exist_ok=True)
+        env = variables | {"BENCH_CACHE": str(folder / "cache")}
+        command = [str(COMMAND), "run", *ARGS, "--suite", small_suite, *more]
+        out, err = subprocess.PIPE, subprocess.PIPE
+        started.append(subprocess.Popen(command, env=env, cwd=folder, stdout=out, stderr=err, text=True))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.kill()
+        one.communicate()
+
+
+@pytest.fixture
+def undisturbed(start, tmp_path) -> Essence:
+    """What one process leaves."""
+    assert ended(start("undisturbed"))[2] == 0
+    return essence(tmp_path / "undisturbed")

@@ -1,87 +1,16 @@
 """`bench run --workers N`: one command, several processes, and what becomes of them."""
 
-import contextlib
 import json
 import os
-import re
 import signal
-import subprocess
-import sysconfig
 import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fuzz.commands import Essence, essence
+from fuzz.commands import essence
+from launched import ended, holder_of, is_gone
 
 from bench.cli import workers
-from bench.store import process
-
-COMMAND = str(Path(sysconfig.get_path("scripts")) / "bench")
-PATIENCE = 300
-ARGS = ("--method", "contrastive", "--seeds", "0-1", "--batch-tokens", "400")
-Start = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def suite(tiny_suite) -> str:
-    made = tiny_suite(decoding={"num_samples": 10, "max_new_tokens": 12})
-    time.sleep(2.1)  # a file that was just changed is hashed again by the next process
-    return str(made)
-
-
-@pytest.fixture
-def start(tmp_path: Path, variables: dict[str, str], suite: str) -> Iterator[Start]:
-    """Start `bench run ARGS...` on the suite, in a place of its own, and end it with the test."""
-    started = []
-
-    def begin(place: str, *more: str) -> "subprocess.Popen[str]":
-        folder = tmp_path / place
-        folder.mkdir(exist_ok=True)
-        env = variables | {"BENCH_CACHE": str(folder / "cache")}
-        command = [COMMAND, "run", *ARGS, "--suite", suite, *more]
-        out, err = subprocess.PIPE, subprocess.PIPE
-        started.append(subprocess.Popen(command, env=env, cwd=folder, stdout=out, stderr=err, text=True))
-        return started[-1]
-
-    yield begin
-    for one in started:
-        one.kill()
-        one.communicate()
-
-
-@pytest.fixture
-def undisturbed(start, tmp_path) -> Essence:
-    """What one process leaves."""
-    assert ended(start("undisturbed"))[2] == 0
-    return essence(tmp_path / "undisturbed")
-
-
-def ended(command: "subprocess.Popen[str]") -> tuple[str, str, int]:
-    out, err = command.communicate(timeout=PATIENCE)
-    assert "Traceback" not in err
-    return out, err, command.returncode
-
-
-def holder_of(place: Path, pattern: str) -> int:
-    """The number of the process that holds a record, once one does."""
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        for lease in place.glob(f"runs/.{pattern}.lease"):
-            with contextlib.suppress(OSError):
-                match = re.match(process.NAME, lease.read_text())
-                if match and process.lives(int(match["pid"]), match["start"]):
-                    return int(match["pid"])
-        time.sleep(0.002)
-    raise AssertionError("nobody takes it")
-
-
-def is_gone(pid: int) -> bool:
-    until = time.monotonic() + PATIENCE
-    while process.start_of(pid) not in ("", "0") and time.monotonic() < until:
-        time.sleep(0.05)
-    return time.monotonic() < until
 
 
 def test_two_workers_leave_what_one_process_does_also_when_one_is_killed(start, tmp_path, undisturbed):
@@ -106,6 +35,17 @@ def test_two_workers_leave_what_one_process_does_also_when_one_is_killed(start, 
     assert err.count("found tiny-") == 4, "each is told of once"
     (tmp_path / "shared" / "random.py").unlink()
     assert essence(tmp_path / "shared") == undisturbed
+
+
+@pytest.mark.slow
+def test_workers_share_the_sampling_of_one_experiment(start, tmp_path):
+    args = ("--method", "none", "--seeds", "0")
+    assert ended(start("alone", *args))[2] == 0
+    _, err, code = ended(start("shared", *args, "--workers", "2"))
+    assert code == 0, err
+    assert err.splitlines()[0] == "2 workers for 1 experiment, 1 thread each"
+    assert "[1/1] none, seed 0: helps" in err
+    assert essence(tmp_path / "shared") == essence(tmp_path / "alone")
 
 
 @pytest.mark.slow
@@ -222,6 +162,7 @@ def test_gpus_are_dealt_out_in_turn(monkeypatch):
 
 def test_threads_are_those_of_one_process(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "6,2")
-    assert workers._threads() == 6
+    assert workers._said_threads() == 6
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert workers._threads() == len(os.sched_getaffinity(0))
+    assert workers._said_threads() is None
+    assert workers._cores() == len(os.sched_getaffinity(0))

@@ -108,3 +108,16 @@ def test_what_the_corrections_are_for(simulation):
         alarms["one run"] += stats.significance(a[:1], b[:1], resamples=400).p <= 0.05
     assert alarms["one run"] > 30
     assert alarms["seeds"] < 8
+
+
+def test_many_workers_share_batches_nearly_as_well_as_they_could(simulation):
+    found = simulation("scheduler")
+    seconds = sorted(np.random.default_rng(0).gamma(9, 0.5, 1000), reverse=True)
+    costs = found["Costs"](look=0.01, take=0.01, check=0.001, write=0.01, join=0.002)
+    alone = found["Simulation"](seconds, 1, costs).run()
+    assert sum(seconds) < alone.seconds < 1.02 * sum(seconds)
+    assert alone.parts == (1000,)
+    many = found["Simulation"](seconds, 100, costs).run()
+    assert sum(many.parts) == 1000
+    assert sum(seconds) / 100 / many.seconds >= 0.88
+    assert many.tries < 2 * 1000

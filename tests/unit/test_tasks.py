@@ -15,6 +15,7 @@ from bench.assets import stamp
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.embedded import Asset, Wheel, catalog
 from bench.attribute import TOXICITY
+from bench.engine.batching import BATCH_BUDGET
 from bench.errors import MissingError, UsageError
 from bench.policy import HFPolicy, LoadedModel
 from bench.progress import SILENT
@@ -32,6 +33,7 @@ from bench.tasks.lm_eval.data import CONTEXTS, load_rows, task_config
 from bench.tasks.lm_eval.options import GOLD_BITS, PROBABILITIES
 from bench.tasks.lm_eval.task import LMEval, LMEvalConfig, check_name
 from bench.tasks.rtp import RealToxicityPrompts, RTPConfig, attribute_metrics
+from bench.tasks.together import help_sampling
 
 
 class ByLength(Scorer):
@@ -205,6 +207,46 @@ def test_rtp_goes_on_with_what_is_there(context, tiny_policy, tmp_path, more):
     assert (folder / "rtp.jsonl").read_text() == "".join(lines)
     assert again.tokens == whole.tokens - sum(json.loads(line)["tokens"] for line in lines[:9])
     assert 0 < scorer.asked <= len(lines) - 9 + 4 * 5  # what could not be scored was tried again
+
+
+class Interrupted(HFPolicy):
+    """The model, until it has read so many batches of prompts."""
+
+    readings = 2
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: Any = None, **options: Any) -> Any:
+        if cache is None:
+            if not self.readings:
+                raise KeyboardInterrupt
+            self.readings -= 1
+        return super().forward(ids, mask, cache, **options)
+
+
+def test_rtp_in_parts_leaves_the_bytes_of_one_process(context, tiny_base, tiny_policy, tmp_path, monkeypatch):
+    """The owner is killed, a helper does what was left, and the next owner puts it together without the model."""
+    monkeypatch.setattr(BATCH_BUDGET, "tokens", 60)
+    task = RealToxicityPrompts(RTPConfig(task="rtp", data=prompts_file(tmp_path)))
+    whole = context()
+    expected = task.measure(tiny_policy, whole)
+    folder = tmp_path / "shared"
+    owner, stops = context(folder=folder, shares=True), Interrupted(tiny_base.model, tiny_base.tokenizer)
+    with pytest.raises(KeyboardInterrupt):
+        task.measure(stops, owner)
+    count = len(json.loads((folder / "rtp.parts" / "plan.json").read_text())["plan"])
+    assert count > 3
+    assert len(list((folder / "rtp.parts").glob("*/*.jsonl"))) == 2
+    assert list((folder / "rtp.parts").glob("*/.*")) == [], "what it held is free"
+    helper = context(folder=folder)
+    help_sampling(tiny_policy, helper)
+    assert len(list((folder / "rtp.parts").glob("*/*.jsonl"))) == count
+    (folder / "rtp.parts" / "0000" / "03.jsonl").write_text("{")  # damaged: it is done again
+    stops.readings = 1
+    again = context(folder=folder)
+    assert task.measure(stops, again) == expected
+    assert (folder / "rtp.jsonl").read_bytes() == (tmp_path / "samples" / "rtp.jsonl").read_bytes()
+    assert not (folder / "rtp.parts").exists()
+    assert (again.helped, whole.helped) == (True, False)
+    assert 0 < again.tokens < whole.tokens
 
 
 def test_rtp_without_prompts_is_one_error(context, tiny_policy, tmp_path):

@@ -52,12 +52,13 @@ class Sharing:
     """What whoever started several processes is told by each, and tells it.
 
     Attributes:
-        begins: Called with the number of the experiment that is about to be carried out, from 0.
+        begins: Called with the number of the experiment that is about to be carried out or helped with, from 0; with
+            None where help has ended.
         ended: Called with what became of it, whoever did it.
         given_up: Why an experiment is not to be tried, by its number. It may grow while the work goes on.
     """
 
-    begins: Callable[[int], None] = lambda number: None
+    begins: Callable[[int | None], None] = lambda number: None
     ended: Callable[[int, ExperimentOutcome], None] = lambda number, outcome: None
     given_up: dict[int, str] = field(default_factory=dict)
 
@@ -114,6 +115,9 @@ def _next(left: Mapping[int, Runner], total: int, env: Environment, sharing: Sha
             if outcome := _run(runner, number, total, sharing):
                 sharing.ended(number, outcome)
                 return number, outcome
+        if any(_help(runner, number, total, sharing) for number, runner in left.items()):
+            waits = pauses(*_PAUSES)
+            continue
         note_once(env.progress, f"other processes work on what is left ({len(left)} of {total}): waiting for them")
         time.sleep(next(waits))
 
@@ -140,6 +144,24 @@ def _run(runner: Runner, number: int, total: int, sharing: Sharing) -> Experimen
         env.progress.note(f"{name} failed: {type(error).__name__}")
         cause = ForeignExitError(error) if isinstance(error, SystemExit) else error
         return ExperimentOutcome(runner.experiment, error=cause)
+
+
+def _help(runner: Runner, number: int, total: int, sharing: Sharing) -> bool:
+    """Help another process with an experiment, where it shares what it does; return whether that was so."""
+    if number in sharing.given_up or not runner.wants_help:
+        return False
+    experiment = runner.experiment
+    runner.env.progress.note(f"[{number + 1}/{total}] {experiment.label}, seed {experiment.seed}: helps")
+    sharing.begins(number)
+    try:
+        return runner.help()
+    except LostError:  # the owner did not wait for a part
+        return True
+    except (Exception, SystemExit):  # the owner meets it, too, and says what it is
+        runner.can_help = False
+        return False
+    finally:
+        sharing.begins(None)
 
 
 def _prepare_together(runners: Sequence[Runner]) -> None:

@@ -1,35 +1,38 @@
-"""Carry out experiments with several processes of this machine, which share them (`bench.run.launch.local`).
+"""Carry out experiments with several processes, which share them (`bench.run.launch.local`).
 
-The parent starts the workers and watches; it loads no model. It tells a worker what to do in a line of JSON on the
-worker's stdin, and later what to leave alone; where stdin ends, the parent has, and the worker ends as well. A worker
-tells in lines of JSON on its stdout what it does (`bench.cli.worker`); what it says on stderr is passed on.
+The parent starts the workers and watches; it loads no model. It tells a worker what to do, and later what to leave
+alone; where it ends, the worker does as well. A worker tells what it does (`bench.cli.worker`). Workers are processes
+of this machine (`bench.run.launch.pipes`), or of the machines of a Ray cluster (`bench.run.launch.ray`).
 """
 
-import contextlib
-import json
-import os
 import queue
-import signal
-import subprocess
-import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from bench.errors import BenchError, MissingError
 from bench.progress import Progress
 from bench.run.launch.local import ExperimentOutcome
+from bench.run.launch.pipes import WORKER, Hear, Message, PipedProcess, Process
 from bench.run.launch.replay import Replay
 from bench.run.plan import Experiment
 
-_COMMAND = (sys.executable, "-P", "-m", "bench.cli.worker")  # -P: no module is taken from the current folder
 _TRIES = 2  # workers that may die at an experiment before it is left alone
-_STARTS = 2  # processes that a worker may be, one after the other
+_STARTS = 2  # processes that a worker may be, one after the other, without finishing an experiment
 
-Message = dict[str, Any]
+Start = Callable[[int, Message, Hear], Process]
+"""Starts the process of a worker, by its number from 1, and tells it its job."""
+
+
+def here(variables: Sequence[Mapping[str, str]]) -> Start:
+    """Workers that are processes of this machine, each with variables of its own."""
+
+    def start(number: int, job: Message, hear: Hear) -> Process:
+        return PipedProcess(WORKER, job, hear, variables=variables[number - 1])
+
+    return start
 
 
 class WorkerError(BenchError):
@@ -46,17 +49,22 @@ class _Worker:
 
     Attributes:
         number: From 1.
-        process: The process.
         replay: Shows what it does.
+        process: The process.
         starts: How many processes it was so far.
+        tries: How many of them since it last finished an experiment, with the one that did.
         experiment: The number of the experiment that it carries out.
+        waits: Whether its process has no place in the cluster yet.
+        is_done: Whether its last process has ended.
     """
 
     number: int
-    process: "subprocess.Popen[str]"
     replay: Replay
-    starts: int = 1
+    process: Process | None = None
+    starts: int = 0
+    tries: int = 0
     experiment: int | None = None
+    waits: bool = False
     is_done: bool = False
 
 
@@ -68,14 +76,14 @@ class Workers:
         experiments: What to do.
         job: What a worker is told: JSON values.
         views: Where each worker's progress is shown.
-        variables: Of each worker's environment.
+        start: Starts a worker's process.
     """
 
     experiments: Sequence[Experiment]
     job: Message
     views: Sequence[Progress]
-    variables: Sequence[Mapping[str, str]]
-    _messages: "queue.SimpleQueue[tuple[_Worker, int, Message | None]]" = field(default_factory=queue.SimpleQueue)
+    start: Start
+    _messages: "queue.SimpleQueue[tuple[_Worker, int, Message]]" = field(default_factory=queue.SimpleQueue)
     _outcomes: dict[int, ExperimentOutcome] = field(default_factory=dict)
     _deaths: Counter[int] = field(default_factory=Counter)
     _given_up: dict[int, str] = field(default_factory=dict)
@@ -87,11 +95,11 @@ class Workers:
         Raises:
             WorkerError: no worker could begin.
         """
-        workers = [_Worker(number, self._start(number), Replay(view)) for number, view in enumerate(self.views, 1)]
-        for worker in workers:
-            self._listen(worker)
+        workers = [_Worker(number, Replay(view)) for number, view in enumerate(self.views, 1)]
         try:
-            while any(not worker.is_done for worker in workers):
+            for worker in workers:
+                self._begin(worker)
+            while any(not worker.is_done and (self._is_work_left or not worker.waits) for worker in workers):
                 self._hear(*self._messages.get(), workers)
         except BaseException:
             self._stop(workers)
@@ -99,6 +107,10 @@ class Workers:
         if self._error and not self._outcomes:
             raise self._error
         return [self._outcomes.get(number) or self._lost(number) for number in range(len(self.experiments))]
+
+    @property
+    def _is_work_left(self) -> bool:
+        return len(self._outcomes.keys() | self._given_up.keys()) < len(self.experiments)
 
     def _lost(self, number: int) -> ExperimentOutcome:
         """An experiment of which no worker told what became of it."""
@@ -108,75 +120,38 @@ class Workers:
 
     # --- processes ----------------------------------------------------------------------------------------------
 
-    def _start(self, number: int) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(  # noqa: S603
-            _COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="backslashreplace",
-            env={**os.environ, **self.variables[number - 1]},
-            start_new_session=True,  # Ctrl-C comes to the parent alone, who tells them
-        )
-        self._tell(process, self.job | {"given_up": {str(n): why for n, why in self._given_up.items()}})
-        return process
-
-    def _listen(self, worker: _Worker) -> None:
-        """Put what the worker's process says into the queue, and None when it has ended."""
-        process, start = worker.process, worker.starts
-
-        def heard(stream: IO[str], read: Callable[[str], Message]) -> None:
-            for line in stream:
-                self._messages.put((worker, start, read(line)))
-
-        def note(line: str) -> Message:
-            return {"note": line.rstrip("\n")} if line.strip() else {}
-
-        def message(line: str) -> Message:
-            with contextlib.suppress(ValueError):
-                if isinstance(told := json.loads(line), dict):
-                    return told
-            return note(line)
-
-        def listen() -> None:
-            beside = threading.Thread(target=heard, args=(process.stderr, note), daemon=True)
-            beside.start()
-            heard(cast("IO[str]", process.stdout), message)
-            beside.join()
-            process.wait()
-            self._messages.put((worker, start, None))
-
-        threading.Thread(target=listen, name=f"bench-worker-{worker.number}", daemon=True).start()
+    def _begin(self, worker: _Worker) -> None:
+        """Start a process in a worker's place."""
+        worker.starts, worker.tries = worker.starts + 1, worker.tries + 1
+        worker.experiment, worker.is_done = None, False
+        start, job = worker.starts, self.job | {"given_up": {str(n): why for n, why in self._given_up.items()}}
+        worker.process = self.start(worker.number, job, lambda said: self._messages.put((worker, start, said)))
 
     @staticmethod
-    def _tell(process: "subprocess.Popen[str]", message: Message) -> None:
-        stdin = cast("IO[str]", process.stdin)
-        with contextlib.suppress(OSError):  # it has ended
-            stdin.write(json.dumps(message) + "\n")
-            stdin.flush()
-
-    def _stop(self, workers: Sequence[_Worker]) -> None:
+    def _stop(workers: Sequence[_Worker]) -> None:
         """Let all workers write down what they have, and end; a second signal ends this process, and so them."""
-        for worker in workers:
-            self._tell(worker.process, {"stop": True})
-        for worker in workers:
-            worker.process.wait()
+        running = [(worker, worker.process) for worker in workers if worker.process]
+        for _, process in running:
+            process.tell({"stop": True})
+        for worker, process in running:
+            process.wait()
             worker.replay.close()
 
     # --- what they say ------------------------------------------------------------------------------------------
 
-    def _hear(self, worker: _Worker, start: int, message: Message | None, workers: Sequence[_Worker]) -> None:
+    def _hear(self, worker: _Worker, start: int, message: Message, workers: Sequence[_Worker]) -> None:
         if start != worker.starts:
             return
-        if message is None:
-            self._ended(worker, workers)
+        if "ended" in message:
+            self._ended(worker, message["ended"], workers)
         elif "begins" in message:
             worker.experiment = message["begins"]
         elif "outcome" in message:
             worker.experiment = None
+            worker.tries = worker.tries if message["reused"] or message["failure"] else 1
             self._outcome(message)
+        elif "waits" in message:
+            worker.waits = message["waits"]
         elif "error" in message:
             self._error = self._error or WorkerError(message["error"])
         else:
@@ -197,20 +172,16 @@ class Workers:
         if failure:
             self._given_up.setdefault(number, failure["what"])
 
-    def _ended(self, worker: _Worker, workers: Sequence[_Worker]) -> None:
+    def _ended(self, worker: _Worker, how: str | None, workers: Sequence[_Worker]) -> None:
         worker.replay.close()
-        code = worker.process.returncode
         worker.is_done = True
-        if code == 0 or self._error:
+        if how is None or self._error:
             return
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if worker.experiment is not None:
             self._died_at(worker.experiment, how, workers)
-        if worker.starts < _STARTS and len(self._outcomes.keys() | self._given_up.keys()) < len(self.experiments):
+        if worker.tries < _STARTS and self._is_work_left:
             worker.replay.note(f"ended ({how}); another process takes its place")
-            worker.process, worker.experiment = self._start(worker.number), None
-            worker.starts, worker.is_done = worker.starts + 1, False
-            self._listen(worker)
+            self._begin(worker)
         else:
             worker.replay.note(f"ended ({how})")
 
@@ -220,4 +191,5 @@ class Workers:
         if self._deaths[number] == _TRIES and number not in self._outcomes:
             self._given_up[number] = f"{_TRIES} workers have ended while they carried it out ({how})"
             for other in workers:
-                self._tell(other.process, {"give_up": number, "why": self._given_up[number]})
+                if other.process:
+                    other.process.tell({"give_up": number, "why": self._given_up[number]})

@@ -15,8 +15,9 @@ from bench.spec import Decoding
 from bench.store.record import TaskResult
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskContext, evidence_by_cluster
-from bench.tasks.continuations import ContinuationRequest, sample_and_score
+from bench.tasks.continuations import sample_and_score
 from bench.tasks.diversity import DISTINCT, distinct
+from bench.tasks.scored import ContinuationRequest
 from bench.tasks.words import GroupsConfig
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class OutputTask(Task[C]):
         chosen, lost = self.inputs(ctx)
         taken = self._taken(ctx)
         requests = [self.request(policy, sentence) for sentence in chosen]
-        rows = sample_and_score(self.name, policy, requests, self.config.decoding, ctx)
+        rows = sample_and_score(self.name, policy, requests, self.config.decoding, ctx, by_edited=True)
         with ctx.progress.bar("likeness", len(rows), "texts"):
             likeness = similarities(rows, SentenceEncoder(ctx.assets.encoder(self.config.encoder)))
         sheet = output_metrics(ctx.sheet(self.name), rows, likeness, lost)
