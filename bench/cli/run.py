@@ -166,13 +166,17 @@ class Place(NamedTuple):
 class Spread(NamedTuple):
     """By which processes experiments are carried out: what the flags of that name say."""
 
-    workers: int | None
-    on: str | None
-    worker_gpus: float | None
+    workers: int | None = None
+    on: str | None = None
+    worker_gpus: float | None = None
     device: str = AUTO
 
 
-def carry_out(request: "Request", place: Place, spread: Spread) -> "list[ExperimentOutcome]":
+ALONE = Spread()
+"""This process alone."""
+
+
+def carry_out(request: "Request", place: Place, spread: Spread = ALONE) -> "list[ExperimentOutcome]":
     """All experiments of a request, found or made.
 
     Raises:

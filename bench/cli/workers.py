@@ -62,14 +62,13 @@ def _by_ray(
     from bench.run.launch.workers import Workers
 
     address = _address(str(spread.on))
-    place = place._replace(
-        cache_dir=(place.cache_dir or default_cache()).absolute(), runs_dir=place.runs_dir.absolute()
-    )
+    cache, runs = (place.cache_dir or default_cache()).absolute(), place.runs_dir.absolute()
+    place = place._replace(cache_dir=cache, runs_dir=runs)
     console_progress().note(f"joining the Ray cluster at {address} …" if address else "starting Ray on this machine …")
     with (
         joined(
             address,
-            [place.runs_dir, place.cache_dir],
+            [runs, cache],
             len(experiments),
             workers=spread.workers,
             gpus=0 if spread.device == "cpu" else spread.worker_gpus,
