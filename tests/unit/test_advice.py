@@ -22,8 +22,8 @@ from bench.spec import SuiteSpec
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
-OTHERS = {"--force-reinstall", "--help"}
-"""Of pip, and of every command."""
+OTHERS = {"--force-reinstall", "--help", "--head"}
+"""Of pip, of Ray, and of every command."""
 
 
 def texts(node: ast.expr, names: dict[str, list[ast.expr]], deep: int = 0) -> Iterator[str]:
