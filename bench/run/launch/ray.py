@@ -133,7 +133,7 @@ class RayCluster:
         if "error" in told:
             raise WorkerError(told["error"])
         if "machines" not in told:
-            mend = "'ray start --head' on this machine says more"
+            mend = "--on ray alone starts Ray on this machine, and 'ray start --head' says why it cannot"
             raise MissingError(f"Ray could not be started or joined ({told['ended']})", mend=mend)
         return list(told["machines"])
 
