@@ -158,8 +158,9 @@ class SetsSpec(Zones, SetSizes):
     `source` is `self` (continuations sampled from the base model on training prompts, split by a scorer), `answers`
     (true and false answers to training questions), or a file, or `hub:ID:FILE` in the sets format. `prompts` and
     `num_prompts` apply to the first two, an anchor with too few of either kind is left out of them. `template` says how
-    a question is asked, and `matched` whether answers of either kind are alike in length and letter case. All else
-    applies to `self` alone. `scorer` says which of the suite's scorers splits them, and rewards a method that learns
+    a question is asked (`QUESTION` unless told otherwise), and `matched` whether answers
+    of either kind are alike in length and letter case (they are unless told otherwise). All else applies to `self`
+    alone. `scorer` says which of the suite's scorers splits them, and rewards a method that learns
     from a scorer; it is the one that reports first where nothing is said. A continuation scored in the dead zone
     between `positive_below` and `negative_above` is left out.
     """
@@ -170,8 +171,8 @@ class SetsSpec(Zones, SetSizes):
     num_prompts: int = Field(128, ge=1, le=100_000_000)
     decoding: Decoding = Decoding(num_samples=16)
     seed: int = Field(0, ge=0, lt=2**63)
-    template: str = Field(QUESTION, pattern=r"\{question\}")
-    matched: bool = True
+    template: str | None = Field(None, pattern=r"\{question\}")
+    matched: bool | None = None
 
     @property
     def is_made(self) -> bool:

@@ -7,7 +7,7 @@ from bench.data.counted import BEYOND, OTHER_HALF, Counted
 from bench.data.splits import part
 from bench.errors import MissingError
 from bench.sets.format import ContrastiveSet, Text
-from bench.spec import SetsSpec
+from bench.spec import QUESTION, SetsSpec
 
 _TOO_FEW = "with too few true or false answers"
 
@@ -19,12 +19,13 @@ def training_questions(questions: Counted[AnsweredQuestion], spec: SetsSpec) -> 
         MissingError: none has enough answers of both kinds.
     """
     half = questions.keep(part(questions, "train"), OTHER_HALF["train"])
-    alike = all_matched(half) if spec.matched else half
+    is_matched = spec.matched is not False
+    alike = all_matched(half) if is_matched else half
     enough = alike.keep([one for one in alike if spec.is_enough(len(one.true), len(one.false))], _TOO_FEW)
     if not enough:
         counts = f"{spec.min_positives} true and {spec.min_negatives} false answers"
         raise MissingError(
-            f"no training question of {spec.prompts} has {counts}{' of one form' if spec.matched else ''}",
+            f"no training question of {spec.prompts} has {counts}{' of one form' if is_matched else ''}",
             mend="lower min_positives or min_negatives, or --set suite.sets.matched=false",
         )
     return enough.keep(enough[: spec.num_prompts], BEYOND)
@@ -33,7 +34,7 @@ def training_questions(questions: Counted[AnsweredQuestion], spec: SetsSpec) -> 
 def answered_set(question: AnsweredQuestion, spec: SetsSpec, provenance: dict[str, Any]) -> ContrastiveSet:
     """The set of a question; each answer follows the prompt after a space."""
     return ContrastiveSet(
-        anchor=question.asked(spec.template),
+        anchor=question.asked(spec.template or QUESTION),
         positives=[Text(text=f" {answer}") for answer in question.true],
         negatives=[Text(text=f" {answer}") for answer in question.false],
         provenance=provenance,

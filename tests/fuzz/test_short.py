@@ -9,7 +9,7 @@ from fuzz.kinds import KINDS
 from bench.errors import UsageError
 
 pytestmark = pytest.mark.network
-CASES = {"suites": 100, "sets": 200, "prompts": 200, "records": 20, "layouts": 20, "baselines": 20, "replies": 15}
+CASES = {"suites": 100, "sets": 200, "prompts": 200, "records": 20, "layouts": 60, "baselines": 20, "replies": 15}
 
 
 @pytest.mark.parametrize("name", KINDS)
