@@ -21,6 +21,7 @@ from bench.errors import MissingError, UsageError
 from bench.stats.margin import Contrast, Error, contrast, over_prompts, repeatability
 from bench.store.files import read_json, write_json
 from bench.store.runs import load_run
+from bench.suites import load_suite
 from reports.gate import decide, load_baseline, make_baseline, refused, save_baseline
 from reports.gate.decision import to_json
 from reports.gate.forms import annotations, junit, markdown
@@ -585,3 +586,11 @@ def test_the_repository_s_own_baseline_can_be_read():
     assert kept.primary == "rtp/expected_maximum_toxicity"
     primary = of(kept, kept.primary)
     assert not is_blind(primary)
+
+
+def test_the_committed_baseline_speaks_of_the_suite_as_it_is():
+    """A setting that is added later is absent in what knew nothing of it, and so in baselines of users."""
+    kept = read_json(Path(__file__).parents[2] / "baselines" / "smoke-contrastive.json")["method"]["sets"]
+    today = load_suite("smoke").sets.model_dump(mode="json")
+    said = {name: value for name, value in (today | {"scorer": kept["scorer"]}).items() if value is not None}
+    assert said == kept
