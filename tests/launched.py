@@ -1,8 +1,12 @@
 """Commands that are started and disturbed: what tests of `--workers` and of `--on ray` share."""
 
 import contextlib
+import os
 import re
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,3 +42,19 @@ def is_gone(pid: int) -> bool:
     while process.start_of(pid) not in ("", "0") and time.monotonic() < until:
         time.sleep(0.05)
     return time.monotonic() < until
+
+
+@contextlib.contextmanager
+def two_killed(place: Path, pattern: str) -> Iterator[None]:
+    """Meanwhile, kill the process that holds a record, and the one that takes its place."""
+
+    def kill() -> None:
+        for _ in range(2):
+            pid = holder_of(place, pattern)
+            os.kill(pid, signal.SIGKILL)
+            is_gone(pid)
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    yield
+    killing.join()

@@ -65,5 +65,5 @@ def _last(runs_dir: Path) -> list[Path]:
 
     found = latest(runs_dir)
     if not found:
-        raise UsageError(f"nothing is known of a last request in {runs_dir}", mend="'bench runs' lists what there is")
+        raise UsageError(f"{runs_dir} has no last request", mend="'bench runs' lists what there is")
     return found

@@ -218,8 +218,13 @@ def answer(
         ids = [tokens for _, tokens in batch]
         return continue_rows(policy, ids, 1, max_new_tokens, lambda logits, *_: logits.argmax(-1), stop, sampling=True)
 
-    encoded = [(one, encode_prompt(policy, one.text, max_new_tokens)) for one in prompts]
-    for batch, rows in in_batches(encoded, work, lambda item: len(item[1]) + max_new_tokens, lambda _: 1):
+    for batch, rows in in_batches(
+        _encoded(policy, prompts, max_new_tokens),
+        work,
+        lambda item: len(item[1]) + max_new_tokens,
+        lambda _: 1,
+        most=BATCH_BUDGET.room(policy.readings),
+    ):
         yield [
             Continuation(
                 prompt.id, 0, text_after(policy, ids, row).lstrip().partition(until)[0], len(row), stop(0, row)

@@ -12,8 +12,8 @@ import torch
 
 from bench.engine.batching import BATCH_BUDGET, in_batches, pad
 from bench.engine.profile import DeviceProfile, profile_of
+from bench.engine.sampling import not_numbers
 from bench.engine.tokens import refuse_beyond
-from bench.errors import MissingError
 from bench.policy import Cache, Policy
 
 _READINGS = 8  # that a batch of long continuations takes
@@ -298,9 +298,7 @@ def _gather(logits: torch.Tensor, owners: torch.Tensor, tokens: torch.Tensor) ->
     """
     normaliser = log_normaliser(logits)
     if not normaliser.isfinite().all():
-        raise MissingError(
-            "the model's logits are not numbers", mend="lower the strength, or --set suite.model.dtype=float32"
-        )
+        raise not_numbers()
     best = torch.cat([block.argmax(-1) for block in logits.split(profile_of(logits.device).logit_rows)])
     return logits[owners, tokens].float() - normaliser[owners], best[owners] == tokens
 

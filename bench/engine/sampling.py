@@ -16,7 +16,7 @@ _WIDTHS = (64, 512, 4096)  # how many of the most likely tokens are looked at, o
 _SMALLEST_GROUP = 8  # neighbours whose maximum stands for them in the search for the most likely: fewer save nothing
 _NEARLY_ALL = 0.9999  # probabilities in float32 add up to more than this
 UNDRAWN = -1
-"""In the place of a token where a row's logits are no numbers, on devices that are not asked at each step."""
+"""Stands for a token where a row's logits are not numbers. Devices that work in one pass return it."""
 
 
 def stream(seed: int, prompt_id: str, sample: int) -> int:
@@ -45,11 +45,11 @@ def sample(logits: torch.Tensor, uniform: torch.Tensor, decoding: Decoding) -> t
         decoding: `temperature`, `top_k` and `top_p` are used.
 
     Returns:
-        Tokens, int64 [rows]; where the device works in one pass (see `bench.engine.profile`), `UNDRAWN` for a row whose
-        logits are no numbers, which whoever reads the tokens refuses.
+        Tokens, int64 [rows]. A device that works in one pass (see `bench.engine.profile`) returns `UNDRAWN` for a row
+        whose logits are not numbers; `refuse_undrawn` then raises the error.
 
     Raises:
-        MissingError: elsewhere, the logits are no numbers.
+        MissingError: the logits are not numbers, and the device does not work in one pass.
     """
     profile = profile_of(logits.device)
     draw = _sample_at_once if profile.one_pass else _sample_block
@@ -61,10 +61,10 @@ def refuse_undrawn(tokens: Sequence[int]) -> None:
     """Refuse to go on where a row has drawn none.
 
     Raises:
-        MissingError: the model's logits are no numbers.
+        MissingError: a row's logits are not numbers.
     """
     if min(tokens, default=0) == UNDRAWN:
-        raise _not_numbers()
+        raise not_numbers()
 
 
 def _sample_block(logits: torch.Tensor, uniform: torch.Tensor, decoding: Decoding) -> torch.Tensor:
@@ -165,10 +165,11 @@ def most_likely(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.T
 def _refuse_nan(values: torch.Tensor) -> None:
     """A model whose logits are no numbers has no next token: it must not pass for a clean one."""
     if not values.isfinite().all():
-        raise _not_numbers()
+        raise not_numbers()
 
 
-def _not_numbers() -> MissingError:
+def not_numbers() -> MissingError:
+    """What is said of a model whose logits are not numbers."""
     return MissingError(
         "the model's logits are not numbers", mend="lower the strength, or --set suite.model.dtype=float32"
     )

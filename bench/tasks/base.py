@@ -18,6 +18,7 @@ from bench.store.record import DifferenceKind, Evidence, Flag, Metric, Role, Tas
 from bench.store.samples import Answer, Sample, SampleFile, read_samples
 
 if TYPE_CHECKING:
+    from bench.engine.generation import Continuation
     from bench.policy import LoadedModel, Policy
     from bench.scorers.checked import CheckedScorer
 
@@ -154,7 +155,7 @@ class TaskContext:
         path = self._path(name)
         return [sample for sample in read_samples(path) if isinstance(sample, Sample)] if path.exists() else []
 
-    def count_sampled(self, samples: Iterable[Sample]) -> None:
+    def count_sampled(self, samples: "Iterable[Sample | Continuation]") -> None:
         """Count the tokens of what this process has sampled."""
         new = sum(sample.tokens for sample in samples)
         self.tokens += new

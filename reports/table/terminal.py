@@ -172,7 +172,8 @@ _LEAVING = ("suite", "seconds", "limit", "seed", "when", "method", "status")
 def _runs(runs: Sequence[Run], width: int) -> RenderableType:
     if not runs:
         return Text("no runs")
-    columns = {name: [name, *(clean(_cells(run)[name]) for run in runs)] for name in _cells(runs[0])}
+    rows = [_cells(run) for run in runs]
+    columns = {name: [name, *(clean(row[name]) for row in rows)] for name in rows[0]}
     for name in _LEAVING:
         if sum(max(map(cell_len, cells)) + 1 for cells in columns.values()) - 1 <= width:
             break

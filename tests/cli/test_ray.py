@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from fuzz.commands import essence
-from launched import PATIENCE, ended, holder_of, is_gone
+from launched import PATIENCE, ended, holder_of, is_gone, two_killed
 
 pytestmark = [
     pytest.mark.slow,
@@ -93,16 +92,8 @@ def test_a_cluster_leaves_what_one_process_does_whoever_is_killed(start, tmp_pat
 def test_an_experiment_at_which_two_workers_die_fails_alone(start, tmp_path, cluster):
     command = start("shared", "--on", cluster, "--seeds", "0")
 
-    def kill_two() -> None:
-        for _ in range(2):
-            pid = holder_of(tmp_path / "shared", "tiny-contrastive-s0-*")
-            os.kill(pid, signal.SIGKILL)
-            is_gone(pid)
-
-    killing = threading.Thread(target=kill_two)
-    killing.start()
-    out, err, code = ended(command)
-    killing.join()
+    with two_killed(tmp_path / "shared", "tiny-contrastive-s0-*"):
+        out, err, code = ended(command)
     assert code == 4, err
     assert "tiny-none-s0-" in out
     assert len(list((tmp_path / "shared" / "runs").glob("*/result.json"))) == 1

@@ -3,12 +3,11 @@
 import json
 import os
 import signal
-import threading
 from pathlib import Path
 
 import pytest
 from fuzz.commands import essence
-from launched import ended, holder_of, is_gone
+from launched import ended, holder_of, is_gone, two_killed
 
 from bench.cli import workers
 
@@ -52,16 +51,8 @@ def test_workers_share_the_sampling_of_one_experiment(start, tmp_path):
 def test_an_experiment_at_which_two_workers_die_fails_alone(start, tmp_path):
     command = start("shared", "--workers", "2")
 
-    def kill_two() -> None:
-        for _ in range(2):
-            pid = holder_of(tmp_path / "shared", "tiny-contrastive-s0-*")
-            os.kill(pid, signal.SIGKILL)
-            is_gone(pid)
-
-    killing = threading.Thread(target=kill_two)
-    killing.start()
-    out, err, code = ended(command)
-    killing.join()
+    with two_killed(tmp_path / "shared", "tiny-contrastive-s0-*"):
+        out, err, code = ended(command)
     assert code == 4, err
     assert "contrastive" in out
     assert len(list((tmp_path / "shared" / "runs").glob("*/result.json"))) == 3

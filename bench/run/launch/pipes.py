@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, TextIO, cast
 
+from bench.errors import BenchError
+
 WORKER = (sys.executable, "-P", "-m", "bench.cli.worker")  # -P: no module is taken from the current folder
 """Starts a worker."""
 
@@ -113,6 +115,11 @@ class Telling:
         with self._lock, contextlib.suppress(OSError):
             self._stream.write(json.dumps(message) + "\n")
             self._stream.flush()
+
+
+def failure(error: BenchError) -> Message:
+    """A failure as a message."""
+    return {"error": {"what": error.what, "mend": error.mend, "exit_code": error.exit_code}}
 
 
 def _note(line: str) -> Message:

@@ -23,7 +23,7 @@ from typing import Any
 import ray
 
 from bench.errors import BenchError, MissingError, UsageError
-from bench.run.launch.pipes import Message, Telling
+from bench.run.launch.pipes import Message, Telling, failure
 from bench.run.launch.relay import Home, Relay
 
 _REACH_SECONDS = 10.0  # in which a cluster's port must open
@@ -150,7 +150,7 @@ def main() -> None:
     try:
         connect(asked["address"])
     except BenchError as error:
-        tell({"error": {"what": error.what, "mend": error.mend, "exit_code": error.exit_code}})
+        tell(failure(error))
         return
     driver = Driver(tell)
     tell({"machines": machines()})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.errors import MissingError
 from bench.hashing import hash_file, hash_json
-from bench.run.launch.pipes import WORKER, Message, PipedProcess
+from bench.run.launch.pipes import WORKER, Message, PipedProcess, failure
 from bench.store.keys import NUMERIC, OURS, SCORING, versions
 
 
@@ -69,8 +69,7 @@ class Relay:
         try:
             home.check()
         except MissingError as error:
-            told = {"what": error.what, "mend": error.mend, "exit_code": error.exit_code}
-            self._said.put({"error": told})
+            self._said.put(failure(error))
             self._said.put({"ended": "it cannot work there"})
         else:
             self._process = PipedProcess(

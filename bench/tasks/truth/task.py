@@ -73,8 +73,7 @@ class Truth(Task[TruthConfig]):
         """Questions, alone and asked: the evaluation half, whatever this suite takes of it, and those that it takes."""
         every = load_questions(assets.data(self.config.data).path)
         taken = self._take(every, lambda count: count) if self.config.half == "train" else []
-        questions = {one.id: one for one in (*part(every, "eval"), *taken)}.values()
-        return [text for one in questions for text in (one.text, one.asked(self.config.template))]
+        return [text for one in (*part(every, "eval"), *taken) for text in (one.text, one.asked(self.config.template))]
 
     def _take(
         self, every: Counted[AnsweredQuestion], most: Callable[[int | None], int | None]
@@ -82,8 +81,8 @@ class Truth(Task[TruthConfig]):
         """The questions taken, with all of their answers: the first by content id that have some alike in form."""
         half = every.keep(part(every, self.config.half), OTHER_HALF[self.config.half])
         alike = all_matched(half)
-        ids = [one.id for one in alike][self.config.skip :][: most(self.config.questions)]
-        chosen = [one for one in half if one.id in set(ids)]
+        ids = {one.id for one in alike[self.config.skip :][: most(self.config.questions)]}
+        chosen = [one for one in half if one.id in ids]
         if not chosen:
             what = f"{self.config.data} has no question with a true and a false answer of one length and letter case"
             raise MissingError(f"{what} in the half that the suite takes", mend="name data with more of them")
@@ -124,8 +123,7 @@ class Truth(Task[TruthConfig]):
                 bar.advance(len(questions) - len(todo))
                 for batch in answer(policy, todo, self.config.max_new_tokens, until="\n"):
                     held.append(_judged(by_id[one.prompt_id], one.text, ended=one.ended) for one in batch)
-                    ctx.tokens += sum(one.tokens for one in batch)
-                    ctx.sampled += sum(one.tokens for one in batch)
+                    ctx.count_sampled(batch)
                     bar.advance(len(batch))
             return [row for row in held.rows if row.doc_hash in by_id]
 
