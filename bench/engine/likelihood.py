@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from bench.engine.batching import BATCH_BUDGET, in_batches, pad
+from bench.engine.logits import not_numbers
 from bench.engine.profile import DeviceProfile, profile_of
-from bench.engine.sampling import not_numbers
 from bench.engine.tokens import refuse_beyond
 from bench.policy import Cache, Policy
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.engine.logits import not_numbers
 from bench.engine.profile import profile_of
-from bench.errors import MissingError
 from bench.spec import Decoding
 
 _WIDTHS = (64, 512, 4096)  # how many of the most likely tokens are looked at, one after the other, before all are
@@ -166,13 +166,6 @@ def _refuse_nan(values: torch.Tensor) -> None:
     """A model whose logits are no numbers has no next token: it must not pass for a clean one."""
     if not values.isfinite().all():
         raise not_numbers()
-
-
-def not_numbers() -> MissingError:
-    """What is said of a model whose logits are not numbers."""
-    return MissingError(
-        "the model's logits are not numbers", mend="lower the strength, or --set suite.model.dtype=float32"
-    )
 
 
 def _invert(mass: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
