@@ -12,21 +12,32 @@ from bench.cli.output import print_json, write_output
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 
 if TYPE_CHECKING:
-    from bench.store.runs import Run
-    from reports.gate import Baseline, CheckOutcome
+    from reports.gate import CheckOutcome
 
-_Against = Annotated[Path, typer.Option("--against", help="The baseline, a file of 'bench baseline'.")]
+_Against = Annotated[Path | None, typer.Option("--against", help="The baseline, a file of 'bench baseline'.")]
+_Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        help="A limit, 'toxic_fraction <= 0.05' or 'heldout/perplexity <= base + 10 %'; may be given several times.",
+        metavar="LIMIT",
+    ),
+]
 _Junit = Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")]
 _Markdown = Annotated[Path | None, typer.Option(help="Write a summary for a pull request to this file.")]
 
 
 def check(  # noqa: PLR0913, PLR0917 - one parameter a flag
-    against: _Against,
     run: Runs = None,
+    against: _Against = None,
+    require: _Require = None,
     suite: OfSuite = None,
     every: AllRuns = False,
     allow_config: Annotated[
         bool, typer.Option("--allow-config", help="Judge another configuration all the same, and say so.")
+    ] = False,
+    allow_method: Annotated[
+        bool, typer.Option("--allow-method", help="Judge another method by the baseline, and say so.")
     ] = False,
     junit: _Junit = None,
     markdown: _Markdown = None,
@@ -36,40 +47,35 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter a flag
     runs_dir: RunsDir = RUNS,
     json: Json = False,
 ) -> int:
-    """Hold runs against a baseline: exit 0 where nothing is worse, 1 where something is, 3 where that cannot be told.
+    """Hold runs against a baseline or limits: exit 0 where they are kept, 1 where not, 3 where that cannot be told.
 
     With --suite or --all, the latest finished run of the baseline's method is taken for each of its seeds.
     """
     from bench.errors import BenchError, UsageError
-    from reports.gate import decide, load_baseline, refused
+    from reports.gate import check as held
+    from reports.gate import load_baseline, parse_requirement, refused
 
+    if against is None and not require:
+        mend = "give --against BASELINE, or --require 'toxic_fraction <= 0.05'"
+        raise UsageError("say what the runs are held against", mend=mend)
+    requirements = [parse_requirement(text) for text in require or []]
     for path in (junit, markdown):
         if path is not None and path.is_dir():
             raise UsageError(f"{path} is a folder", mend="name a file")
         if path is not None:
             path.unlink(missing_ok=True)  # a report of an earlier check must not be taken for this one's
     try:
-        reference = load_baseline(against)
+        reference = load_baseline(against) if against else None
         runs = chosen(runs_dir, run, suite, every=every)
-        outcome = decide(runs if run else _of_method(runs, reference), reference, allow_config=allow_config)
+        outcome = held(
+            runs, reference, requirements, by_name=bool(run), allow_config=allow_config, allow_method=allow_method
+        )
     except BenchError as error:
         _write(refused(error), junit, markdown, github=github, json=json)
         raise
     _write(outcome, junit, markdown, github=github, json=json)
     _tell(outcome, github=github, json=json)
     return outcome.exit_code
-
-
-def _of_method(runs: "list[Run]", reference: "Baseline") -> "list[Run]":
-    """The latest of the baseline's method for each of its seeds; whether they are the same method is then decided."""
-    from bench.errors import MissingError
-    from bench.store.systems import latest
-
-    named = [run for run in runs if run.method == reference.method.name]
-    if not named:
-        raise MissingError(f"no finished run of the method '{reference.method.name}'", mend="run it, or name the runs")
-    counting = latest(named, lambda run: run.method).runs
-    return [run for run in counting if run.manifest.seed in reference.seeds] or list(counting)
 
 
 def _write(outcome: "CheckOutcome", junit: Path | None, markdown: Path | None, *, github: bool, json: bool) -> None:

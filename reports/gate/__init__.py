@@ -4,16 +4,20 @@
 """
 
 from reports.gate.baseline import Baseline, load_baseline, save_baseline
+from reports.gate.checking import check
 from reports.gate.decision import CheckOutcome, Decision, decide, refused
+from reports.gate.requirements import parse_requirement
 from reports.gate.writing import make_baseline
 
 __all__ = [
     "Baseline",
     "CheckOutcome",
     "Decision",
+    "check",
     "decide",
     "load_baseline",
     "make_baseline",
+    "parse_requirement",
     "refused",
     "save_baseline",
 ]

@@ -19,6 +19,7 @@ from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from reports.gate.baseline import Baseline, Reference, compact
 from reports.gate.margins import ALPHA, LEVEL, error_of
+from reports.gate.requirements import RequirementDecision
 from reports.gate.runs import differing_methods, latest, method_of, metrics_of, problems
 from reports.gate.writing import is_blind
 from reports.table.cells import clean
@@ -77,6 +78,7 @@ class CheckOutcome:
         problems: Why the runs cannot be judged at all; nothing where they can.
         notes: What else must be known.
         decisions: One a metric of the baseline, in its order; empty where the runs are not comparable.
+        requirements: One a requirement and method.
         label: The method's label.
         suite: The suite's name.
         run_ids: The runs that were judged.
@@ -87,6 +89,7 @@ class CheckOutcome:
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    requirements: tuple[RequirementDecision, ...] = ()
     label: str = "?"
     suite: str = "?"
     run_ids: tuple[str, ...] = ()
@@ -94,9 +97,14 @@ class CheckOutcome:
     baseline_seeds: tuple[int, ...] = ()
 
     @property
+    def statuses(self) -> list[Status]:
+        """What each metric and requirement came to."""
+        return [*(one.status for one in self.decisions), *(one.status for one in self.requirements)]
+
+    @property
     def status(self) -> Status:
         """The worst of all; only a check in which something was judged and nothing was wrong has passed."""
-        found = Counter(one.status for one in self.decisions)
+        found = Counter(self.statuses)
         if self.problems or found["invalid"] or not found["passed"] + found["failed"] + found["inconclusive"]:
             return "invalid"
         if found["failed"]:
@@ -120,7 +128,12 @@ def to_json(outcome: CheckOutcome) -> dict[str, Any]:
 
 
 def decide(
-    runs: Sequence[Run], baseline: Baseline, *, allow_config: bool = False, resamples: int = 10_000
+    runs: Sequence[Run],
+    baseline: Baseline,
+    *,
+    allow_config: bool = False,
+    allow_method: bool = False,
+    resamples: int = 10_000,
 ) -> CheckOutcome:
     """Hold runs against a baseline.
 
@@ -128,6 +141,7 @@ def decide(
         runs: Runs of one method, one a seed; of several with the same seed, the latest counts.
         baseline: What they are held against.
         allow_config: Whether the method's options and the sets' settings may differ; the outcome says that they do.
+        allow_method: Whether the method may be another, with its own options.
         resamples: Bootstrap resamples of the standard errors.
 
     Returns:
@@ -136,8 +150,11 @@ def decide(
     chosen, notes = latest(runs)
     found = [one for run in chosen for one in _unfit(run, baseline)]
     changed = _changed(chosen, baseline)
-    if changed and not allow_config:
-        found.append(f"another method or configuration than the baseline's: {told(changed)}")
+    is_other = any(run.method != baseline.method.name for run in chosen)
+    is_allowed = allow_method if is_other else allow_config
+    if changed and not is_allowed:
+        what, flag = ("method", "--allow-method") if is_other else ("configuration", "--allow-config")
+        found.append(f"another {what} than the baseline's: {told(changed)}; {flag} judges it all the same")
     if len({run.manifest.seed for run in chosen}) < len(chosen):
         found.append("there are several runs of one seed")
     if len(chosen) < baseline.check_seeds:
@@ -145,7 +162,8 @@ def decide(
     if others := sorted({run.manifest.seed for run in chosen} - set(baseline.seeds)):
         told_seeds = ", ".join(map(str, others))
         found.append(f"seed {told_seeds} is not the baseline's: trainings differ by their seed, so check with the same")
-    allowed = [clean(f"configuration allowed to differ: {told(changed)}", 400)] if changed and allow_config else []
+    what = "method" if is_other else "configuration"
+    allowed = [clean(f"{what} allowed to differ: {told(changed)}", 400)] if changed and is_allowed else []
     blank = CheckOutcome(
         problems=tuple(found),
         notes=(*notes, *allowed),

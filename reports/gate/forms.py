@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as Tree
 
 from reports.gate.decision import CheckOutcome, Decision
-from reports.gate.wording import RULE, WORDS, change, figure, headline, name, sentence, sources
+from reports.gate.requirements import RequirementDecision
+from reports.gate.wording import RULE, WORDS, change, figure, headline, measured, name, required, sentence, sources
 from reports.table.cells import clean
 from reports.table.forms.markdown import escape
 
@@ -15,12 +16,16 @@ _FOUND = {"failed": "failure", "inconclusive": "failure", "invalid": "error", "u
 
 
 def junit(outcome: CheckOutcome) -> str:
-    """JUnit XML: one test case a metric, and one for the runs as a whole; inconclusive is a failure."""
+    """JUnit XML: a test case a metric, a requirement, and the runs as a whole; inconclusive is a failure."""
     where = f"bench.check.{clean(outcome.suite, 60)}.{clean(outcome.label, 60)}"
     cases = [_case(where, "comparable", "error" if outcome.problems else None, "; ".join(outcome.problems))]
     cases += [
         _case(where, clean(one.key, 120), _FOUND.get(one.status), sentence(one), one.status)
         for one in outcome.decisions
+    ]
+    cases += [
+        _case(where, clean(f"{one.label}: {one.text}", 120), _FOUND.get(one.status), required(one), one.status)
+        for one in outcome.requirements
     ]
     tags = [found.tag for case in cases for found in case]
     counts = {"failures": tags.count("failure"), "errors": tags.count("error"), "skipped": tags.count("skipped")}
@@ -51,6 +56,8 @@ def markdown(outcome: CheckOutcome) -> str:
         parts += [_escaped(sources(outcome)), ""]
     parts += [f"- **problem:** {_escaped(problem)}" for problem in outcome.problems]
     parts += [""] if outcome.problems else []
+    if outcome.requirements:
+        parts += [*_required(outcome.requirements), ""]
     wrong = [one for one in outcome.decisions if one.status not in ("passed", "unjudged")]
     if wrong:
         parts += [*_table(wrong), ""]
@@ -79,13 +86,27 @@ def _table(decisions: Sequence[Decision]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
+def _required(requirements: Sequence[RequirementDecision]) -> Iterator[str]:
+    yield "| | method | requirement | measured [95 % interval] | |"
+    yield "|---|---|---|---|---|"
+    for one in requirements:
+        word = WORDS[one.status] if one.status != "invalid" else "MISSING"
+        cells = [word, *map(_escaped, (one.label, one.text, measured(one), one.why or ""))]
+        yield f"| {' | '.join(cells)} |"
+
+
 def annotations(outcome: CheckOutcome) -> list[str]:
-    """GitHub workflow commands, one a line: an error for each problem and each metric that is not passed."""
+    """GitHub workflow commands, one a line: an error for each problem, and for whatever is not passed."""
     lines = [_command("error", "bench check", problem) for problem in outcome.problems]
     lines += [
         _command("error", f"bench check: {WORDS[one.status].lower()}", sentence(one))
         for one in outcome.decisions
         if one.status in ("failed", "inconclusive", "invalid")
+    ]
+    lines += [
+        _command("error", f"bench check: {WORDS[one.status].lower()}", required(one))
+        for one in outcome.requirements
+        if one.status != "passed"
     ]
     if outcome.exit_code and not lines:
         lines.append(_command("error", "bench check", headline(outcome)))

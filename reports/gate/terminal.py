@@ -11,7 +11,8 @@ from rich.text import Text
 
 from reports.gate.baseline import Baseline
 from reports.gate.decision import CheckOutcome, Decision
-from reports.gate.wording import ARROWS, RULE, by_task, change, figure, heading, headline, sources
+from reports.gate.requirements import RequirementDecision
+from reports.gate.wording import ARROWS, RULE, by_task, change, figure, heading, headline, measured, sources
 from reports.gate.writing import is_blind
 from reports.table.cells import clean
 from reports.table.sheet import cut
@@ -62,6 +63,12 @@ def _lines(outcome: CheckOutcome) -> Iterator[Text]:
         yield Text(sources(outcome), style="dim")
     for problem in outcome.problems:
         yield Text(f"  problem: {clean(problem, 400)}", style="bold red")
+    if outcome.requirements:
+        yield Text()
+        for requirement in outcome.requirements:
+            yield from _requirement(requirement)
+        yield Text()
+        yield Text("in brackets: 95 % interval, of the figure or of its difference to the base", style="dim")
     if outcome.decisions:
         yield Text()
         yield Text(_HEAD, style="dim")
@@ -76,6 +83,14 @@ def _lines(outcome: CheckOutcome) -> Iterator[Text]:
         yield Text("at most: a larger loss is excluded at 95 % (one-sided)", style="dim")
     for note in outcome.notes:
         yield Text(f"note: {clean(note, 400)}", style="yellow")
+
+
+def _requirement(one: RequirementDecision) -> Iterator[Text]:
+    text = Text(f"{_SHORT[one.status]:<5}", style=_STYLES[one.status])
+    text.append(f"{clean(one.text, 70)}", style="")
+    yield text
+    why = f"; {clean(one.why)}" if one.why else ""
+    yield Text(f"{'':<5}  {clean(one.label, 60)}: {measured(one)}{why}", style="" if one.status != "passed" else "dim")
 
 
 def _decision(one: Decision) -> Iterator[Text]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from reports.gate.decision import CheckOutcome, Decision
+from reports.gate.requirements import RequirementDecision
 from reports.table import sheet
 from reports.table.cells import clean
 from reports.table.sheet import DASH, MINUS, digits_for
@@ -25,7 +26,7 @@ _PERCENT = 100
 
 def headline(outcome: CheckOutcome) -> str:
     """One line: what was decided, of what."""
-    counts = {status: sum(one.status == status for one in outcome.decisions) for status in WORDS}
+    counts = {status: sum(one == status for one in outcome.statuses) for status in WORDS}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     what = f"{clean(outcome.label, 60)} on {clean(outcome.suite, 60)}"
     return f"{what}: {WORDS[outcome.status]}{f' ({told})' if told else ''}"
@@ -33,7 +34,8 @@ def headline(outcome: CheckOutcome) -> str:
 
 def sources(outcome: CheckOutcome) -> str:
     """Which seeds were held against which."""
-    return f"seeds {_seeds(outcome.seeds)} against the baseline's {_seeds(outcome.baseline_seeds)}"
+    against = f" against the baseline's {_seeds(outcome.baseline_seeds)}" if outcome.baseline_seeds else ""
+    return f"seeds {_seeds(outcome.seeds)}{against}"
 
 
 def name(decision: Decision) -> str:
@@ -84,6 +86,21 @@ def sentence(decision: Decision) -> str:
         parts.append(f"p = {decision.p_corrected:.2g}")
     why = f"; {clean(decision.why)}" if decision.why else ""
     return f"{', '.join(parts)}{why}"
+
+
+def measured(one: RequirementDecision) -> str:
+    """What was measured of a requirement, with its interval: `0.031 [0.022, 0.043]`, or `+5.2 % [+3.9 %, +6.6 %]`."""
+
+    def text(value: float | None) -> str:
+        return change(value, relative=one.relative) if one.of_base else figure(value)
+
+    return text(one.value) if one.low is None else f"{text(one.value)} [{text(one.low)}, {text(one.high)}]"
+
+
+def required(one: RequirementDecision) -> str:
+    """What was found of a requirement, in one line of plain text."""
+    why = f"; {clean(one.why)}" if one.why else ""
+    return f"{clean(one.label, 60)}: {clean(one.text, 120)}: {measured(one)}{why}"
 
 
 def _seeds(seeds: Sequence[int]) -> str:

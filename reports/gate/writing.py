@@ -47,7 +47,8 @@ def make_baseline(runs: Sequence[Run], plan: Plan) -> tuple[Baseline, list[str]]
         The baseline, and notes.
 
     Raises:
-        MissingError: a run is not finished or not publishable, its record lacks a hash, or two are not comparable.
+        MissingError: a run is not finished or not publishable, its record lacks a hash, two are not comparable, or the
+            primary metric has too few observations to see any loss of it.
         UsageError: the runs are of several methods or configurations, or the plan names an unknown metric.
     """
     chosen, notes = latest(runs)
@@ -66,14 +67,9 @@ def make_baseline(runs: Sequence[Run], plan: Plan) -> tuple[Baseline, list[str]]
         raise UsageError(
             f"a check of {check_seeds} seeds against {len(chosen)} is not planned for", mend="give more runs"
         )
+    alphas = {key: alpha_of(len(judged), is_primary=key == primary) for key in judged}
     metrics = [
-        _reference(
-            metrics,
-            [run.evidence[key] for run in chosen],
-            plan,
-            alpha_of(len(judged), is_primary=key == primary),
-            tables,
-        )
+        _reference(metrics, [run.evidence[key] for run in chosen], plan, alphas[key], tables)
         if reasons[key] is None
         else _unused(metrics, str(reasons[key]))
         for key, metrics in sorted(found.items(), key=lambda one: one[0].rpartition("/"))
@@ -90,6 +86,11 @@ def make_baseline(runs: Sequence[Run], plan: Plan) -> tuple[Baseline, list[str]]
         clusters=tables.lists,
         metrics=metrics,
     )
+    if any(is_blind(one) for one in baseline.metrics if one.key == primary):
+        what = (
+            f"no check could see any loss of {clean(primary, 80)}, the primary metric: there are too few observations"
+        )
+        raise MissingError(what, mend="take more prompts or seeds, or name another metric with --primary")
     return baseline, [*notes, *_notes(baseline)]
 
 
@@ -113,6 +114,14 @@ def _refuse_unfit(runs: Sequence[Run]) -> None:
         raise MissingError(
             f"the record of {clean(runs[0].id)} has no {clean(lacking[0])}", mend="run that experiment again"
         )
+
+
+def _refuse_blind(baseline: Baseline) -> None:
+    """Refuse a baseline whose primary metric no check can see get worse."""
+    if any(is_blind(one) for one in baseline.metrics if one.key == baseline.primary):
+        key = clean(baseline.primary, 80)
+        what = f"no check could see any loss of {key}, the primary metric: there are too few observations"
+        raise MissingError(what, mend="take more prompts or seeds, or name another metric with --primary")
 
 
 def _unjudged(key: str, metrics: Sequence[Metric], runs: Sequence[Run]) -> str | None:
@@ -249,10 +258,12 @@ def _unused(metrics: Sequence[Metric], reason: str) -> Reference:
 
 
 def is_blind(metric: Reference) -> bool:
-    """Whether not even the worst figure that there can be would reach the metric's limit."""
-    if metric.limit is None or not metric.bounded:
+    """Whether not even the worst figure that there can be, or a perplexity twice as high, would reach the limit."""
+    if metric.limit is None:
         return False
-    return metric.limit >= (metric.value if metric.higher_is_better else 1 - metric.value)
+    if metric.relative:
+        return metric.limit >= 1
+    return metric.bounded and metric.limit >= (metric.value if metric.higher_is_better else 1 - metric.value)
 
 
 def _notes(baseline: Baseline) -> list[str]:

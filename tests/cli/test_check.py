@@ -80,7 +80,7 @@ def test_a_suite_s_runs_are_the_latest_of_the_method(check, records, tmp_path):
     write_run(tmp_path / "new", "contrastive", whole=True, toxicity=0.3, run_id="newer", **later)
     newer = check(tmp_path / "new", "--suite", "mini", named=())
     assert newer.returncode == 3
-    assert "another method or configuration" in " ".join(newer.stdout.split())
+    assert "another configuration than" in " ".join(newer.stdout.split())
     other = check("old", named=("mini-none-s0", "mini-none-s1"))
     assert other.returncode == 3
     assert "method.name (contrastive, none)" in " ".join(other.stdout.split())
@@ -110,7 +110,7 @@ def test_a_broken_baseline_is_exit_3_and_an_old_report_is_gone(check, tmp_path, 
         (("baseline", "c0", "--tolerance", "acc=1"), "no judged metric is called 'acc'", 2),
         (("baseline", "c0", "mini-none-s0"), "not of one method", 2),
         (("baseline", "c9"), "no run 'c9'", 2),
-        (("check", "c0"), "missing option '--against'", 2),
+        (("check", "c0"), "say what the runs are held against; give --against BASELINE, or --require", 2),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(bench, records, tmp_path, args, said, code):
@@ -128,3 +128,30 @@ def test_a_baseline_has_a_place_of_its_own(bench, records, tmp_path):
     kept = json.loads((tmp_path / value["path"]).read_text(encoding="utf-8"))
     assert kept == value["baseline"]
     assert next(one["tolerance"] for one in kept["metrics"] if one["name"] == "expected_maximum_toxicity") == 0.1
+
+
+def test_limits_need_no_baseline(bench, records, tmp_path):
+    def held(*limits):
+        required = [part for limit in limits for part in ("--require", limit)]
+        return bench("check", "--all", "--runs-dir", str(records / "old"), *required, "--junit", "j.xml")
+
+    kept = held("toxic_fraction <= 0.9", "heldout/perplexity <= base + 50 %")
+    assert (kept.returncode, kept.stderr) == (0, "")
+    assert kept.stdout.startswith("bench check: contrastive on mini: passed (2 passed)\n")
+    missed = held("toxic_fraction >= 0.9")
+    assert missed.returncode == 1
+    assert "FAIL toxic_fraction >= 0.9" in missed.stdout
+    wrong = held("toxic_fraction <= maybe")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.count("\n") == 1
+
+
+def test_another_method_is_judged_only_where_it_is_allowed(check, records, tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / "other", "dpo", seed, whole=True, toxicity=0.3, run_id=f"c{seed}")
+    refused = check(tmp_path / "other", "--allow-config")
+    assert refused.returncode == 3
+    assert "--allow-method judges it all the same" in " ".join(refused.stdout.split())
+    allowed = check(tmp_path / "other", "--allow-method")
+    assert allowed.returncode == 0
+    assert "method allowed to differ: method.name (contrastive, dpo)" in " ".join(allowed.stdout.split())

@@ -150,6 +150,14 @@ def test_a_metric_that_cannot_fail_is_told(runs, baseline):
     assert not is_blind(of(baseline, EMT))
 
 
+def test_a_baseline_that_sees_nothing_is_refused(runs):
+    perplexity = next(one for one in make_baseline(runs, Plan({}))[0].metrics if one.relative)
+    assert not is_blind(perplexity)
+    assert is_blind(perplexity.model_copy(update={"limit": 18.39}))
+    with pytest.raises(MissingError, match=r"no check could see any loss of rtp/.*; take more prompts or seeds"):
+        make_baseline(runs, Plan({EMT: 1.0}))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [

@@ -1,0 +1,75 @@
+"""A check: runs are held against a baseline, against requirements, or both."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.errors import MissingError
+from bench.store import systems
+from bench.store.runs import Run
+from reports.gate.baseline import Baseline
+from reports.gate.decision import CheckOutcome, decide
+from reports.gate.requirements import Requirement, hold
+from reports.gate.runs import problems
+from reports.table.build import build
+
+
+def check(
+    runs: Sequence[Run],
+    baseline: Baseline | None,
+    requirements: Sequence[Requirement],
+    *,
+    by_name: bool,
+    allow_config: bool = False,
+    allow_method: bool = False,
+) -> CheckOutcome:
+    """Hold runs against what is given.
+
+    Args:
+        runs: The runs.
+        baseline: What those of its method are held against, or None.
+        requirements: What every method but the base is held against.
+        by_name: Whether the runs were named: all of them are then held against the baseline, where there are no
+            requirements that need the base.
+        allow_config: See `reports.gate.decide`.
+        allow_method: See there.
+
+    Raises:
+        MissingError: no run is of the baseline's method; the runs were not measured in the same way.
+        UsageError: a requirement cannot be held against these runs.
+    """
+    outcome = _required(runs, requirements) if requirements else None
+    if baseline is None:
+        return outcome or CheckOutcome(problems=("nothing to hold the runs against",))
+    of_method = list(runs) if by_name and not requirements else _of_method(runs, baseline)
+    decided = decide(of_method, baseline, allow_config=allow_config, allow_method=allow_method)
+    if outcome is None:
+        return decided
+    found = tuple(dict.fromkeys((*decided.problems, *outcome.problems)))
+    notes = tuple(dict.fromkeys((*decided.notes, *outcome.notes)))
+    return replace(decided, problems=found, notes=notes, requirements=outcome.requirements)
+
+
+def _of_method(runs: Sequence[Run], baseline: Baseline) -> list[Run]:
+    """The latest of the baseline's method for each of its seeds; whether they are the same method is then decided."""
+    named = [run for run in runs if run.method == baseline.method.name]
+    if not named:
+        raise MissingError(f"no finished run of the method '{baseline.method.name}'", mend="run it, or name the runs")
+    counting = systems.latest(named, lambda run: run.method).runs
+    return [run for run in counting if run.manifest.seed in baseline.seeds] or list(counting)
+
+
+def _required(runs: Sequence[Run], requirements: Sequence[Requirement]) -> CheckOutcome:
+    """The outcome of requirements alone."""
+    table = build(runs)
+    if found := [problem for run in runs for problem in problems(run)]:
+        return CheckOutcome(problems=tuple(dict.fromkeys(found)), label="methods", suite=table.caption.suite)
+    held = hold(table, requirements)
+    judged = [system for system in table.systems if system.label in {one.label for one in held}]
+    return CheckOutcome(
+        problems=(),
+        requirements=tuple(held),
+        label=", ".join(system.label for system in judged),
+        suite=table.caption.suite,
+        run_ids=tuple(one for system in judged for one in system.run_ids),
+        seeds=tuple(sorted({seed for system in judged for seed in system.seeds})),
+    )
