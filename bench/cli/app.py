@@ -11,6 +11,7 @@ from bench.cli.baseline import baseline
 from bench.cli.check import check
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
+from bench.cli.export import export
 from bench.cli.judge import judge
 from bench.cli.plan import plan
 from bench.cli.plot import plot
@@ -64,6 +65,7 @@ app.command("compare")(compare)
 app.command("judge")(judge)
 app.command("baseline")(baseline)
 app.command("check")(check)
+app.command("export")(export)
 app.command("runs")(runs)
 app.command("du")(du)
 app.command("rm")(rm)

@@ -3,7 +3,6 @@
 Its samples are draws from the same distribution, from random streams of its own: one a (prompt, sample), too.
 """
 
-import copy
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 
+from bench.engine.export import export
 from bench.errors import MissingError, UsageError
 from bench.method import Method
 from bench.policy import HFPolicy, Policy
@@ -176,14 +176,3 @@ def check_vllm(method: Method[Any], base: Path, decoding: Decoding) -> None:
             f"engine = vllm needs a CUDA device and vllm, and this machine has {lacks}",
             mend=f"{_MEND}, or pip install 'contrastive-bench[vllm]' on such a machine",
         )
-
-
-def export(policy: HFPolicy, folder: Path) -> None:
-    """Write a policy's model, an adapter that it wears merged into its weights, and its tokenizer."""
-    from peft import PeftModel
-
-    model: Any = policy.plain()
-    if isinstance(model, PeftModel):
-        model = copy.deepcopy(model).merge_and_unload()
-    model.save_pretrained(str(folder))
-    policy.tokenizer.save_pretrained(str(folder))

@@ -60,6 +60,20 @@ def bench(carried_out: Bench, cache_dir: Path) -> Bench:
     return lambda *args, **variables: carried_out(args, environment(cache_dir) | variables, 120)
 
 
+@pytest.fixture(scope="session")
+def module_bench() -> Bench:
+    """Run `bench ARGS...` in a folder, which holds its cache: for fixtures that outlive a test."""
+
+    def run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+        env = environment(folder / "cache") | {"OMP_NUM_THREADS": "1", "COLUMNS": "400"}
+        command = [str(COMMAND), *args]
+        return subprocess.run(
+            command, env=env, cwd=folder, text=True, encoding="utf-8", capture_output=True, timeout=300, check=False
+        )
+
+    return run
+
+
 @pytest.fixture
 def small_suite(tiny_suite) -> str:
     made = tiny_suite(decoding={"num_samples": 10, "max_new_tokens": 12})

@@ -18,6 +18,7 @@ VERBS = (
     "compare",
     "baseline",
     "check",
+    "export",
     "runs",
     "data",
     "methods",

@@ -8,7 +8,7 @@ import torch
 from families import FAMILIES, Family
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bench.engine.vllm import export
+from bench.engine.export import export
 from bench.errors import UsageError
 from bench.method import Method, RunContext
 from bench.policy import HFPolicy, LoadedModel

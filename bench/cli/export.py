@@ -1,0 +1,113 @@
+"""`bench export`: the edited model of a run, for use without this project."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.common import RUNS, CacheDir, Json, Offline, RunsDir, console_progress
+from bench.cli.output import print_json
+from bench.printed import echo
+
+if TYPE_CHECKING:
+    from bench.run.edited import Edited
+    from bench.store.runs import Run
+
+_OTHERS = "methods of the kinds fine-tuning and weights can be: see 'bench methods'"
+
+
+def export(  # noqa: PLR0917 - one parameter a flag
+    run: Annotated[str, typer.Argument(help="A finished run: its id, the beginning of it, or its folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.", metavar="DIR")],
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="The PEFT adapter alone, where the method leaves one.")
+    ] = False,
+    runs_dir: RunsDir = RUNS,
+    cache_dir: CacheDir = None,
+    offline: Offline = False,
+    json: Json = False,
+) -> None:
+    """Write the edited model of a run for transformers or PEFT, with a model card: what was measured, how it was made.
+
+    Methods that decode with several models, or steer a model while it runs, are no single set of weights: they are
+    refused.
+    """
+    from bench.assets.catalogue import AssetCatalogue
+    from bench.cli.run import settle_process
+    from bench.errors import UsageError
+    from bench.run.edited import edited
+    from bench.store.files import write_text
+    from bench.store.runs import find_run, list_runs
+    from bench.store.temporary import beside
+    from reports.card import Exported, card
+
+    settle_process(offline=offline)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"{output} exists", mend="name a new folder by --output")
+    record = find_run(runs_dir, run)
+    found = edited(record, AssetCatalogue(cache_dir, offline=offline, progress=console_progress()))
+    info = found.method.info
+    what = "adapter" if adapter else "model"
+    text = card(record, _beside(record, list_runs(runs_dir)), Exported(what, info.summary, info.paper))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    made = beside(output)
+    made.mkdir()
+    try:
+        (_write_adapter if adapter else _write_model)(found, made)
+        write_text(made / "README.md", text)
+        if output.is_dir():
+            output.rmdir()
+        made.rename(output)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    files = sorted(path.name for path in output.iterdir())
+    if json:
+        print_json({"run": record.id, "what": what, "path": str(output), "files": files})
+    else:
+        echo(f"{output}: {what} of {record.id}; its README.md says what was measured, and how it is loaded")
+
+
+def _beside(record: "Run", runs: "list[Run]") -> "list[Run]":
+    """The runs that the card's table shows: the base's and the method's, measured alike, over their seeds."""
+    from reports.table.comparable import differing, facts
+
+    own = facts(record)
+    config = record.manifest.method.get("config")
+    like = [one for one in runs if one.result and not differing(own, facts(one)) and one.id != record.id]
+    return [one for one in like if one.method == "none" or one.manifest.method.get("config") == config] + [record]
+
+
+def _write_model(found: "Edited", folder: Path) -> None:
+    from bench.engine.export import export as write
+    from bench.errors import UsageError
+    from bench.policy import HFPolicy
+
+    reason = found.method.not_exportable(found.model.path)
+    if reason is None:
+        with found.worn() as policy:
+            reason = policy.not_exportable()
+            if reason is None and isinstance(policy, HFPolicy):
+                write(policy, folder)
+                return
+    raise UsageError(f"{found.method.info.name} cannot be exported: {reason}", mend=_OTHERS)
+
+
+def _write_adapter(found: "Edited", folder: Path) -> None:
+    from bench.errors import UsageError
+    from bench.store.files import read_json, write_json
+
+    path = found.artifact.path / "adapter_config.json"
+    reason = found.method.not_exportable(found.model.path)
+    if reason or not path.is_file():
+        what = f"{found.method.info.name} leaves no adapter that says all of it"
+        raise UsageError(what, mend="leave --adapter out" if reason is None else _OTHERS)
+    strength = getattr(found.method.config, found.method.info.strength or "", 1.0)
+    config = read_json(path)
+    if strength != 1.0 and (config.get("peft_type") != "LORA" or config.get("use_dora")):
+        raise UsageError("only plain LoRA has a factor that can be scaled", mend="leave --adapter out: the model is")
+    if strength != 1.0:
+        config["lora_alpha"] = strength * config["lora_alpha"]
+        config["alpha_pattern"] = {name: strength * one for name, one in (config.get("alpha_pattern") or {}).items()}
+    shutil.copy(path.with_name("adapter_model.safetensors"), folder)
+    write_json(folder / path.name, config)

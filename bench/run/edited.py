@@ -1,0 +1,94 @@
+"""The edited model of a record: its base, its method and its artifact, each held against what the record says."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import registry
+from bench.errors import MissingError
+from bench.method import Artifact, Method
+from bench.run.artifact import load_artifact
+from bench.spec import Decoding, ModelSpec, validate
+from bench.store.lock import in_use
+
+if TYPE_CHECKING:
+    from bench.assets.catalogue import AssetCatalogue, Resolved
+    from bench.policy import Policy
+    from bench.store.runs import Run
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What a record was measured on.
+
+    Attributes:
+        method: Its method, configured.
+        spec: How the base model is loaded.
+        model: The base model's files.
+        decoding: How continuations were sampled.
+        artifact: What the method has left.
+    """
+
+    method: Method[Any]
+    spec: ModelSpec
+    model: "Resolved"
+    decoding: Decoding
+    artifact: Artifact
+
+    @contextmanager
+    def worn(self) -> Iterator["Policy"]:
+        """Load the base model and yield it edited."""
+        from bench.engine.model import load_model
+
+        base = load_model(self.spec, self.model)
+        with in_use(self.artifact.path), self.method.applied(base, self.artifact) as policy:
+            yield policy
+
+
+def edited(run: "Run", assets: "AssetCatalogue") -> Edited:
+    """Find what a run was measured on; nothing is loaded.
+
+    Args:
+        run: The run, finished.
+        assets: Where models are, and the cache that holds the artifact.
+
+    Raises:
+        MissingError: the run has not finished; the model, an adapter or the artifact is not there or is another.
+        UsageError: the record is of a method that is not installed, or that had other options.
+    """
+    if run.result is None:
+        raise MissingError(f"{run.id} has not finished ({run.status})", mend="the command that began it resumes it")
+    recorded = run.manifest.method
+    kind = registry.load("methods", run.method)
+    method: Method[Any] = kind(validate(kind.Config, recorded.get("config") or {}, f"the method of {run.id}"))
+    spec = validate(ModelSpec, run.manifest.suite.get("model"), f"the model of {run.id}")
+    decoding = validate(Decoding, run.manifest.decoding, f"the decoding of {run.id}")
+    model = assets.model(spec.id, spec.revision)
+    _refuse_other(run, f"model '{spec.id}'", model.sha256, run.manifest.model.get("sha256"))
+    find = {"model": assets.model, "adapter": assets.adapter}
+    inputs: dict[str, Path] = {}
+    for option, sort in method.info.inputs.items():
+        if ref := getattr(method.config, option):
+            found = find[sort](ref)
+            told = (recorded.get("inputs") or {}).get(option) or {}
+            _refuse_other(run, f"{sort} '{ref}'", found.sha256, told.get("sha256"))
+            inputs[option] = found.path
+    return Edited(method, spec, model, decoding, _artifact(run, assets.cache, inputs))
+
+
+def _artifact(run: "Run", cache: Path, inputs: dict[str, Path]) -> Artifact:
+    path = cache / "artifacts" / str(run.manifest.method.get("artifact_key"))
+    again = "run the same experiment with --fresh: it is made again, the same"
+    if not path.is_dir():
+        raise MissingError(f"the cache {cache} no longer holds what {run.id} was measured with", mend=again)
+    artifact = load_artifact(path, inputs)
+    if run.result is None or artifact.hash != run.result.artifact.get("hash"):
+        raise MissingError(f"{path} is not what {run.id} was measured with: its content has another hash", mend=again)
+    return artifact
+
+
+def _refuse_other(run: "Run", what: str, found: str, recorded: object) -> None:
+    if found != recorded:
+        raise MissingError(f"{what} is not what {run.id} was measured with: its files have another hash")

@@ -1,0 +1,108 @@
+"""`bench export`: what it writes loads without this project, and says what was measured."""
+
+import json
+import re
+import shlex
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from bench.assets.catalogue import AssetCatalogue
+from bench.run.edited import edited
+from bench.store.runs import find_run
+
+IDS = torch.arange(5, 25)[None]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, write_suite, module_bench):
+    """A folder with runs of the base, of contrastive at half its strength, and of dexperts."""
+    folder = tmp_path_factory.mktemp("export")
+    suite = str(write_suite(folder))
+    methods = "contrastive:scale=0.5,dexperts:steps=2"
+    done = module_bench(folder, "run", "--method", methods, "--suite", suite, "--seeds", "0")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def export(made, module_bench, tmp_path):
+    return lambda run, *args: module_bench(made, "export", run, "-o", str(tmp_path / "out"), *args)
+
+
+def logits_of(made, run):
+    """What the harness itself measured, and the base model's folder."""
+    record = find_run(made / "runs", run)
+    found = edited(record, AssetCatalogue(made / "cache", offline=True))
+    with found.worn() as policy:
+        return policy.forward(IDS, torch.ones_like(IDS))[0][0].clone(), found.model.path
+
+
+def test_the_model_is_the_one_that_was_measured(made, export, tmp_path):
+    done = export("tiny-contrastive")
+    assert (done.returncode, done.stderr) == (0, "")
+    theirs, _ = logits_of(made, "tiny-contrastive")
+    AutoTokenizer.from_pretrained(tmp_path / "out")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    with torch.no_grad():
+        assert torch.allclose(model(IDS).logits[0], theirs, atol=1e-5)
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_the_adapter_has_the_strength_that_was_measured(made, export, tmp_path):
+    assert export("tiny-contrastive", "--adapter").returncode == 0
+    theirs, base = logits_of(made, "tiny-contrastive")
+    model = AutoModelForCausalLM.from_pretrained(base)
+    with torch.no_grad():
+        plain = model(IDS).logits[0]
+        model.load_adapter(str(tmp_path / "out"))
+        assert torch.allclose(model(IDS).logits[0], theirs, atol=1e-5)
+    assert float((theirs - plain).abs().max()) > 1e-3
+
+
+def test_the_card_says_what_was_measured_and_how_it_is_made(made, export, module_bench, tmp_path):
+    assert export("tiny-contrastive", "--json").returncode == 0
+    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    _, front, body = text.split("---\n", 2)
+    assert yaml.safe_load(front)["library_name"] == "transformers"
+    assert re.search(r"\| none \(base\) \|", body)
+    (command,) = re.findall(r"^bench run .*$", body, re.MULTILINE)
+    words = shlex.split(command)
+    assert words[words.index("--set") + 1] == "contrastive.scale=0.5"
+    words[words.index("tiny")] = str(made / "tiny.yaml")
+    again = module_bench(made, *words[1:], "--json")
+    assert any(one.startswith("runs/tiny-contrastive-s0") for one in json.loads(again.stdout)["runs"])
+    assert len(list((made / "runs").glob("tiny-*"))) == 3, "the command makes the run that is there"
+
+
+@pytest.mark.parametrize(
+    ("run", "args", "code", "said"),
+    [
+        (
+            "tiny-dexperts",
+            (),
+            2,
+            "dexperts cannot be exported: a method of the kind decoding-time is not one set of weights",
+        ),
+        ("tiny-dexperts", ("--adapter",), 2, "dexperts leaves no adapter that says all of it"),
+        ("tiny-none", ("--adapter",), 2, "none leaves no adapter that says all of it"),
+        ("nothing", (), 2, "no run 'nothing'"),
+        ("tiny-contrastive", ("--cache-dir", "empty"), 3, "no longer holds what tiny-contrastive-s0-"),
+    ],
+)
+def test_what_cannot_be_exported_is_a_line_and_leaves_nothing(export, tmp_path, run, args, code, said):
+    done = export(run, *args)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten(export, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+    done = export("tiny-contrastive")
+    assert done.returncode == 2
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]

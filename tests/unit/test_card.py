@@ -1,0 +1,38 @@
+"""A model card out of a record that somebody else made: it is what its form says, whatever the record holds."""
+
+import re
+import shlex
+
+import yaml
+from synthetic import write_run
+
+from bench.store.runs import load_run
+from reports.card import Exported, card, command_of
+
+HOSTILE = "<script>|a\x1b[2J\n---\n```\n# no\n`b` $(touch x) '\"\u202e[l](javascript:x)"
+
+
+def test_nothing_of_a_record_gets_out_of_its_place(tmp_path):
+    base = load_run(write_run(tmp_path, "none", whole=True, model={"id": HOSTILE, "sha256": "0", "licence": HOSTILE}))
+    hostile = {"config": {"a": HOSTILE}, "model": {"id": HOSTILE, "sha256": "0", "licence": HOSTILE}}
+    run = load_run(write_run(tmp_path, "contrastive", whole=True, **hostile))
+    text = card(run, [base, run], Exported("model", HOSTILE, HOSTILE))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", text)
+    _, front, body = re.split(r"^---\n", text, maxsplit=2, flags=re.MULTILINE)
+    assert set(yaml.safe_load(front)) == {"base_model", "library_name", "license", "pipeline_tag", "tags"}
+    assert len(re.findall(r"^```", body, re.MULTILINE)) == 6, "three fences, each closed"
+    outside = "".join(re.split(r"^```.*?^```$", body, flags=re.MULTILINE | re.DOTALL))
+    assert "<script" not in outside
+    assert not re.search(r"^# no", body, re.MULTILINE)
+    assert not re.search(r"(?<!\\)\]\(javascript", outside)
+
+
+def test_the_command_is_one_for_the_shell(tmp_path):
+    run = load_run(write_run(tmp_path, "contrastive", whole=True, config={"a": HOSTILE, "b": 1, "c": None}))
+    run.manifest.method["origins"] = {"a": "flag", "b": "suite", "c": "config file", "suite.sets.seed": "flag"}
+    run.manifest.suite["sets"] = {"seed": 3}
+    words = shlex.split(command_of(run))
+    assert words == [
+        *("bench", "run", "--method", "contrastive", "--suite", "mini", "--set", f"contrastive.a={HOSTILE}"),
+        *("--set", "contrastive.c=null", "--set", "suite.sets.seed=3", "--seeds", "0"),
+    ]
