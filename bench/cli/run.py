@@ -39,7 +39,8 @@ Methods = Annotated[
         "-m",
         envvar="BENCH_METHOD",
         help="Methods, comma-separated, each with options of its own where wanted: "
-        "contrastive,contrastive:objective=paper:steps=20. The base is measured as well.",
+        "contrastive,contrastive:objective=paper:steps=20; or a kind of methods (fine-tuning), or all. "
+        "The base is measured as well.",
     ),
 ]
 SuiteName = Annotated[str, typer.Option("--suite", "-s", envvar="BENCH_SUITE", help="A suite's name or file.")]
@@ -138,10 +139,11 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
 def request_of(context: typer.Context, *, base: bool = True) -> "Request":
     """What the flags that `bench run` shares with other verbs ask for."""
+    from bench.run.families import expand
     from bench.run.plan import Request, parse_seeds, split
 
     asked = context.params
-    return Request(
+    request = Request(
         methods=split(asked["method"]),
         suite=asked["suite"],
         model=asked["model"],
@@ -151,6 +153,10 @@ def request_of(context: typer.Context, *, base: bool = True) -> "Request":
         base=base,
         origins={"methods": _origin(context, "method"), **{n: _origin(context, n) for n in ("model", "settings")}},
     )
+    request, notes = expand(request)
+    for note in notes:
+        console_progress().note(note)
+    return request
 
 
 class Place(NamedTuple):

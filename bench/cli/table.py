@@ -44,6 +44,10 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
     bare: Annotated[
         bool, typer.Option("--bare", help="LaTeX: the table alone, for a document with booktabs, siunitx, graphicx.")
     ] = False,
+    caption: Annotated[
+        str | None, typer.Option(help="LaTeX: the caption, in LaTeX, in place of what all figures share.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="LaTeX: the table's label, as tab:toxicity.")] = None,
     runs_dir: RunsDir = RUNS,
     json: Json = False,
 ) -> None:
@@ -55,11 +59,13 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
     Layouts: brief, full, summary, toxicity, utility, ablation, cost, sweep, paper.
     """
     from reports.table.forms import FORMS
+    from reports.table.forms.latex import LatexOptions
     from reports.table.layout import load_layout
     from reports.table.opening import arranged
     from reports.table.terminal import print_sheet, text_of
 
-    wanted = _form("json" if json else form, output, bare=bare)
+    latex = LatexOptions(bare, caption, label)
+    wanted = _form("json" if json else form, output, for_latex=latex != LatexOptions())
     name = layout or ("full" if wanted in _DATA else None)
     shown = load_layout(name) if name else None
     runs = chosen(runs_dir, run, suite, every=every, or_last=True)
@@ -67,14 +73,14 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if wanted == "terminal" and output is None:
         print_sheet(sheet)
         return
-    text = text_of(sheet) if wanted == "terminal" else FORMS[wanted](built, sheet, bare)
+    text = text_of(sheet) if wanted == "terminal" else FORMS[wanted](built, sheet, latex)
     if output is None:
         echo(text, end="")
     else:
         write_output(output, text)
 
 
-def _form(named: str | None, output: Path | None, *, bare: bool) -> str:
+def _form(named: str | None, output: Path | None, *, for_latex: bool) -> str:
     """The form to write: the named one, or what the file's name ends in."""
     from bench.errors import UsageError, did_you_mean
     from reports.table.forms import FORMS
@@ -84,6 +90,6 @@ def _form(named: str | None, output: Path | None, *, bare: bool) -> str:
         raise UsageError(f"'{output}' does not say which form to write", mend=f"end it in {', '.join(_SUFFIXES)}")
     if wanted not in ("terminal", *FORMS):
         raise UsageError(f"no form '{wanted}'", mend=did_you_mean(wanted, ["terminal", *FORMS]))
-    if bare and wanted != "latex":
-        raise UsageError("--bare is for LaTeX", mend="add --format latex")
+    if for_latex and wanted != "latex":
+        raise UsageError("--bare, --caption and --label are for LaTeX", mend="add --format latex")
     return wanted

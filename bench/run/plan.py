@@ -122,7 +122,7 @@ def make_experiments(request: Request) -> list[Experiment]:
         UsageError: anything in the request is not valid; nothing has been done then.
     """
     settings = [parse_setting(text) for text in request.settings]
-    suite, suite_origins = _suite(request, settings)
+    suite, suite_origins = suite_of(request, settings)
     build_tasks(suite)
     asked = [parse_method(text) for text in request.methods]
     if not asked:
@@ -133,7 +133,7 @@ def make_experiments(request: Request) -> list[Experiment]:
     _check_settings(settings, [name for name, _ in asked])
     kinds = []
     for name, own in asked:
-        _refuse_unscored(name, suite)
+        refuse_unscored(name, suite)
         config, origins = _configure(name, own, suite, settings, request)
         kinds.append((name, config, _label(name, own, settings), {**suite_origins, **origins}))
     for place, (name, config, label, _) in enumerate(kinds):
@@ -146,8 +146,12 @@ def make_experiments(request: Request) -> list[Experiment]:
     ]
 
 
-def _refuse_unscored(name: str, suite: SuiteSpec) -> None:
-    """Refuse a method that learns from a scorer where none scores what the suite controls."""
+def refuse_unscored(name: str, suite: SuiteSpec) -> None:
+    """Refuse a method that learns from a scorer where none scores what the suite controls.
+
+    Raises:
+        UsageError: it does, and none scores it.
+    """
     if suite.is_unscored and registry.load("methods", name).info.needs_scorer:
         what = f"method '{name}' learns from a scorer, and none of suite '{suite.name}' scores {suite.attribute.name}"
         raise UsageError(what, mend="take it out, or take a suite whose scorer scores what it controls")
@@ -220,7 +224,12 @@ def parse_seeds(text: str) -> list[int]:
     return list(dict.fromkeys(seeds))
 
 
-def _suite(request: Request, settings: list[tuple[str, Any]]) -> tuple[SuiteSpec, dict[str, str]]:
+def suite_of(request: Request, settings: list[tuple[str, Any]]) -> tuple[SuiteSpec, dict[str, str]]:
+    """The suite of a request with its overrides, and where these come from.
+
+    Raises:
+        UsageError: it is not valid.
+    """
     raw, where = read_suite(request.suite)
     origins: dict[str, str] = {}
     if request.model:

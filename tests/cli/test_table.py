@@ -42,7 +42,7 @@ def test_a_table_to_stdout_to_a_file_and_as_json(bench, runs):
         (["--all", "--layout", "summery"], 2, "no layout 'summery'; did you mean 'summary'"),
         (["--all", "--format", "latx"], 2, "no form 'latx'; did you mean 'latex'"),
         (["--all", "-o", "table"], 2, "'table' does not say which form to write"),
-        (["--all", "--bare"], 2, "--bare is for LaTeX"),
+        (["--all", "--bare"], 2, "--bare, --caption and --label are for LaTeX"),
         (["--all", "--layout", "mine.yaml"], 2, "no such file: mine.yaml"),
         (["mini-none-s0", "elsewhere"], 3, "are not comparable: they differ in scorer.threshold (0.5, 0.7)"),
     ],

@@ -21,6 +21,7 @@ from reports.page.page import build_page
 from reports.table.build import build
 from reports.table.forms import FORMS
 from reports.table.forms.csv import to_frame
+from reports.table.forms.latex import LatexOptions
 from reports.table.layout import arrange, load_layout
 from reports.table.terminal import text_of
 from reports.tradeoff.build import build as build_tradeoff
@@ -155,7 +156,7 @@ def test_every_form_says_it_beside_the_name(root, form, layout):
     shown = load_layout(layout)
     table = build(list_runs(root), wanted=shown.wants)
     sheet = arrange(table, shown)
-    text = text_of(sheet) if form == "terminal" else FORMS[form](table, sheet, False)
+    text = text_of(sheet) if form == "terminal" else FORMS[form](table, sheet, LatexOptions())
     told = " ".join(text.replace("-{}", "-").split())
     if form in ("csv", "json"):
         assert SHARE.text in told

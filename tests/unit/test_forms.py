@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 from synthetic import write_run
 
-from bench.errors import MissingError
+from bench.errors import MissingError, UsageError
 from bench.store.runs import list_runs
 from reports.table.build import build
 from reports.table.forms import FORMS
 from reports.table.forms.csv import to_frame
-from reports.table.forms.latex import to_latex
+from reports.table.forms.latex import LatexOptions, to_latex
 from reports.table.layout import arrange, load_layout
 from reports.table.sheet import cut
 from reports.table.terminal import text_of
@@ -38,7 +38,7 @@ def table_of(root, layout="summary", **options):
 
 def text_in(form, root, layout="summary", *, bare=False):
     table, sheet = table_of(root, layout)
-    return text_of(sheet) if form == "terminal" else FORMS[form](table, sheet, bare)
+    return text_of(sheet) if form == "terminal" else FORMS[form](table, sheet, LatexOptions(bare))
 
 
 @pytest.fixture
@@ -76,10 +76,10 @@ def test_what_is_absent_is_a_dash_and_0_is_0(root):
 
 def test_exact_figures_go_into_csv_and_json_whatever_is_shown(root):
     table, sheet = table_of(root)
-    read = pd.read_csv(io.StringIO(FORMS["csv"](table, sheet, False)))
+    read = pd.read_csv(io.StringIO(FORMS["csv"](table, sheet, LatexOptions())))
     row = next(row for row in table.rows if row.name == "toxic_fraction")
     assert read[read.metric == "toxic_fraction"].value.tolist() == [cell.value for cell in row.cells]
-    values = json.loads(FORMS["json"](table, sheet, False))
+    values = json.loads(FORMS["json"](table, sheet, LatexOptions()))
     assert next(r for r in values["rows"] if r["key"] == row.key)["cells"][1]["low"] == row.cells[1].low
 
 
@@ -154,9 +154,24 @@ def test_latex_compiles_as_it_is(root, hostile, tmp_path, layout):
     assert done.returncode == 0, done.stdout[-1000:]
 
 
+def test_latex_has_the_caption_and_the_label_of_its_document(root):
+    _, sheet = table_of(root)
+    text = to_latex(sheet, LatexOptions(caption=r"Toxicity of \texttt{none} \{ at $\tau=1$", label="tab:toxicity"))
+    assert "\\caption{Toxicity of \\texttt{none} \\{ at $\\tau=1$}\n\\label{tab:toxicity}\n" in text
+    assert text.count(r"\caption") == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"label": "a}b"}, {"label": "a b"}, {"label": ""}, {"caption": "a}{b"}, {"caption": "{"}]
+)
+def test_latex_takes_no_label_or_caption_that_breaks_the_table(wrong):
+    with pytest.raises(UsageError, match=r"label|caption"):
+        LatexOptions(**wrong)
+
+
 def test_latex_alone_is_for_a_document_of_ones_own(root):
     _, sheet = table_of(root)
-    alone = to_latex(sheet, standalone=False)
+    alone = to_latex(sheet, LatexOptions(bare=True))
     assert "\\documentclass" not in alone
     assert alone in to_latex(sheet)
 
@@ -171,12 +186,12 @@ def test_forced_tables_say_so_in_every_form(tmp_path):
         table_of(tmp_path)
     table, sheet = table_of(tmp_path, force=True)
     for form in ("terminal", *FORMS):
-        text = text_of(sheet) if form == "terminal" else FORMS[form](table, sheet, False)
+        text = text_of(sheet) if form == "terminal" else FORMS[form](table, sheet, LatexOptions())
         assert "0.7" in text
         if form not in ("csv", "json"):
             assert "NOT COMPARABLE" in text
     assert set(to_frame(table).comparable) == {False}
-    assert json.loads(FORMS["json"](table, sheet, False))["forced"]
+    assert json.loads(FORMS["json"](table, sheet, LatexOptions()))["forced"]
 
 
 @pytest.mark.parametrize(

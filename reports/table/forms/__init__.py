@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from reports.table.cells import Table
 from reports.table.forms.html import to_html
 from reports.table.forms.json import to_json
-from reports.table.forms.latex import to_latex
+from reports.table.forms.latex import LatexOptions, to_latex
 from reports.table.forms.markdown import to_markdown
 from reports.table.sheet import Sheet
 
@@ -16,14 +16,14 @@ def _csv(table: Table) -> str:
     return to_csv(table)
 
 
-FORMS: Mapping[str, Callable[[Table, Sheet, bool], str]] = {
-    "markdown": lambda _, sheet, _bare: to_markdown(sheet),
-    "latex": lambda _, sheet, bare: to_latex(sheet, standalone=not bare),
-    "html": lambda _, sheet, _bare: to_html(sheet),
+FORMS: Mapping[str, Callable[[Table, Sheet, LatexOptions], str]] = {
+    "markdown": lambda _, sheet, _options: to_markdown(sheet),
+    "latex": lambda _, sheet, options: to_latex(sheet, options),
+    "html": lambda _, sheet, _options: to_html(sheet),
     "csv": lambda table, *_: _csv(table),
     "json": lambda table, *_: to_json(table),
 }
 """By name: the text of a table in that form. `csv` and `json` hold exact figures, whatever the sheet shows.
 
-The last argument asks for the table without what makes it a document of its own, where there is such a thing (LaTeX).
+The last argument is for LaTeX.
 """

@@ -1,8 +1,11 @@
 """Tables in LaTeX: booktabs and siunitx, as a document that compiles as it is or the table alone."""
 
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
+from bench.errors import UsageError
 from reports.table.caption import caption_lines
 from reports.table.sheet import Entry, Head, Sheet
 
@@ -52,28 +55,57 @@ _END = r"\\"
 _DAGGERS = {"method": r"\textdagger", "training": r"\textdaggerdbl", None: ""}
 
 
-def to_latex(sheet: Sheet, *, standalone: bool = True) -> str:
-    r"""The sheet as a `table`.
+@dataclass(frozen=True)
+class LatexOptions:
+    r"""What is asked of a table in LaTeX.
 
-    Args:
-        sheet: The sheet.
-        standalone: As a document that compiles as it is; otherwise the table alone, for a document that loads booktabs,
-            siunitx and graphicx. Figures are in `S` columns: \sisetup of the document sets how they look.
+    Attributes:
+        bare: The table alone, for a document that loads booktabs, siunitx and graphicx; otherwise a document that
+            compiles as it is. Figures are in `S` columns: \sisetup of the document sets how they look.
+        caption: LaTeX, in place of what all figures share.
+        label: What \ref calls it; None for no \label.
     """
-    lines = list(_table(sheet))
-    if standalone:
+
+    bare: bool = False
+    caption: str | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a label that no reference can say, and a caption that would leave its braces.
+
+        Raises:
+            UsageError: the label or the caption is such a one.
+        """
+        if self.label is not None and not re.fullmatch(r"[A-Za-z0-9:._/-]+", self.label):
+            raise UsageError(f"label '{self.label[:60]}' has other signs than letters, digits and :._/-")
+        depth = 0
+        for sign in re.sub(r"\\.", "", self.caption or ""):
+            depth += {"{": 1, "}": -1}.get(sign, 0)
+            if depth < 0:
+                break
+        if depth:
+            raise UsageError("the braces of the caption are not in pairs")
+
+
+def to_latex(sheet: Sheet, options: LatexOptions = LatexOptions()) -> str:
+    """The sheet as a `table`."""
+    lines = list(_table(sheet, options))
+    if not options.bare:
         # A line a system makes a long table, a column a system a wide one.
         lines = [_PREAMBLE % (",landscape" if sheet.systems == "columns" else ""), *lines, r"\end{document}"]
     return "\n".join(lines) + "\n"
 
 
-def _table(sheet: Sheet) -> Iterator[str]:
+def _table(sheet: Sheet, options: LatexOptions) -> Iterator[str]:
     yield r"% needs \usepackage{booktabs,siunitx,graphicx}"
     yield r"\begin{table}"
     yield r"\centering"
     for fact in sheet.forced:
         yield rf"\textbf{{NOT COMPARABLE, forced together: {escape(fact)}}}\par"
-    yield rf"\caption{{{'; '.join(escape(line) for line in caption_lines(sheet.caption))}}}"
+    shared = "; ".join(escape(line) for line in caption_lines(sheet.caption))
+    yield rf"\caption{{{options.caption or shared}}}"
+    if options.label:
+        yield rf"\label{{{options.label}}}"
     yield r"\sisetup{mode=text, reset-text-series=false, table-align-text-after=false, group-separator={,}}"
     yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     yield rf"\begin{{tabular}}{{l{''.join(_columns(sheet))}}}"

@@ -1,0 +1,71 @@
+"""Methods named together: `all` of them, or those of a kind (`fine-tuning`)."""
+
+from dataclasses import replace
+
+from bench import registry
+from bench.errors import MissingError, UsageError
+from bench.run.plan import Request, parse_setting, refuse_unscored, suite_of
+from bench.spec import SuiteSpec
+
+ALL = "all"
+_ALONE = ("none", "straw man")
+"""Kinds of methods that are in no family."""
+
+
+def expand(request: Request) -> tuple[Request, list[str]]:
+    """A request with the methods that `all`, or the name of a kind, stands for, and a note of each that is left out.
+
+    A family has the installed methods that run as they are. Left out are those that need an option (a model's name), an
+    extra that is not installed, or a scorer where the suite has none of what it controls; straw men and the base are in
+    no family.
+
+    Raises:
+        UsageError: the suite is not valid.
+    """
+    installed = registry.names("methods")
+    if all(asked.partition(":")[0] in installed for asked in request.methods):
+        return request, []  # nothing is imported to find that out
+    kinds, notes = _kinds()
+    suite = suite_of(request, [parse_setting(text) for text in request.settings])[0]
+    methods: list[str] = []
+    for asked in request.methods:
+        if asked != ALL and asked not in kinds.values():
+            methods.append(asked)
+            continue
+        for name in [name for name, kind in kinds.items() if asked in (ALL, kind)]:
+            if why := _unfit(name, suite):
+                notes.append(f"--method {asked} leaves out {name}: {why}")
+            elif name not in methods and name not in request.methods:
+                methods.append(name)
+    return replace(request, methods=methods), list(dict.fromkeys(notes)) if methods != request.methods else []
+
+
+def _kinds() -> tuple[dict[str, str], list[str]]:
+    """The kind of each method that is in a family, and a note of each whose package cannot be imported."""
+    kinds, notes = {}, []
+    for name in registry.names("methods"):
+        try:
+            kind = registry.load("methods", name).info.kind
+        except MissingError as error:
+            notes.append(f"method {name} is in no family: {error.what}")
+        else:
+            if kind not in _ALONE:
+                kinds[name] = kind
+    return kinds, notes
+
+
+def _unfit(name: str, suite: SuiteSpec) -> str | None:
+    """Why a method does not run as it is, or None."""
+    kind = registry.load("methods", name)
+    own = suite.methods.get(name, {})
+    needed = [option for option, field in kind.Config.model_fields.items() if field.is_required() and option not in own]
+    if needed:
+        return f"it needs {name}:{needed[0]}=VALUE"
+    try:
+        refuse_unscored(name, suite)
+        registry.check_extras("methods", name, kind.info.extras)
+    except UsageError as error:
+        return error.what
+    except MissingError as error:
+        return f"{error.what}; {error.mend}"
+    return None
