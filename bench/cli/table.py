@@ -15,6 +15,12 @@ _SUFFIXES = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json",
 _DATA = ("csv", "json")
 """Forms that programs read, which get everything."""
 
+_Bare = Annotated[
+    bool, typer.Option("--bare", help="LaTeX: the table alone, for a document with booktabs, siunitx, graphicx.")
+]
+_Caption = Annotated[str | None, typer.Option(help="LaTeX: the caption, in LaTeX, in place of what all figures share.")]
+_Label = Annotated[str | None, typer.Option(help="LaTeX: the table's label, as tab:toxicity.")]
+
 
 def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
     run: Runs = None,
@@ -41,13 +47,9 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
     force: Annotated[
         bool, typer.Option("--force", help="Put together what is not comparable, with a mark that says so.")
     ] = False,
-    bare: Annotated[
-        bool, typer.Option("--bare", help="LaTeX: the table alone, for a document with booktabs, siunitx, graphicx.")
-    ] = False,
-    caption: Annotated[
-        str | None, typer.Option(help="LaTeX: the caption, in LaTeX, in place of what all figures share.")
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="LaTeX: the table's label, as tab:toxicity.")] = None,
+    bare: _Bare = False,
+    caption: _Caption = None,
+    label: _Label = None,
     runs_dir: RunsDir = RUNS,
     json: Json = False,
 ) -> None:

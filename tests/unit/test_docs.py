@@ -15,6 +15,7 @@ import typer
 
 from bench import registry
 from bench.cli.app import app
+from bench.run.families import expand
 from bench.run.plan import Request, make_experiments, parse_seeds, split
 from bench.run.sweep import make_sweep
 
@@ -218,7 +219,8 @@ def silence(command) -> None:
 
 def request(asked) -> Request:
     methods, seeds, settings = split(asked["method"]), parse_seeds(asked["seeds"]), asked["settings"] or []
-    return Request(methods, asked["suite"], asked["model"], seeds, settings, asked["limit"], asked.get("base", True))
+    base = asked.get("base", True)
+    return expand(Request(methods, asked["suite"], asked["model"], seeds, settings, asked["limit"], base))[0]
 
 
 def plan(**asked) -> None:
