@@ -27,7 +27,6 @@ from bench.printed import echo
 app = typer.Typer(
     # Plain help: loading rich would double the time that help takes.
     rich_markup_mode=None,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -66,9 +66,15 @@ def guard(call: Callable[[], object]) -> int:
         # Typer makes one out of a broken pipe, with a code that means something else here.
         if isinstance(end.__context__, BrokenPipeError):
             return _reader_gone()
-        return _report(ForeignExitError(end))
+        return 0 if end.code == 0 and _is_completing() else _report(ForeignExitError(end))
     except Exception as error:
         return _report(error)
+
+
+def _is_completing() -> bool:
+    """Whether the shell asks what may follow, or how to ask: Typer ends the program after that."""
+    asked = {"--install-completion", "--show-completion"}
+    return "_BENCH_COMPLETE" in os.environ or not asked.isdisjoint(sys.argv[1:2])
 
 
 def _interrupted() -> int:

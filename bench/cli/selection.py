@@ -1,19 +1,38 @@
 """Which runs a report is made of: named ones, those of a suite, all, or those of the last request."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli.common import RUNS
+
 if TYPE_CHECKING:
     from bench.store.runs import Run
 
-Runs = Annotated[
-    list[str] | None,
-    typer.Argument(help="Runs: ids, beginnings of ids, folders, or 'last': those of the last request.", metavar="RUN…"),
-]
 LAST = "last"
 """Stands for the runs of the last `bench run` or `bench sweep` in the folder."""
+
+
+def ids(context: typer.Context, incomplete: str) -> list[str]:
+    """The ids of runs that begin so, for the shell to complete; no record is read."""
+    root = Path(context.params.get("runs_dir") or os.environ.get("BENCH_RUNS") or RUNS)
+    try:
+        there = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+    except OSError:
+        there = []
+    return [name for name in (LAST, *there) if name.startswith(incomplete)]
+
+
+Runs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Runs: ids, beginnings of ids, folders, or 'last': those of the last request.",
+        metavar="RUN…",
+        autocompletion=ids,
+    ),
+]
 OfSuite = Annotated[str | None, typer.Option("--suite", help="All finished runs of this suite, in place of RUN….")]
 AllRuns = Annotated[bool, typer.Option("--all", help="All finished runs, in place of RUN….")]
 

@@ -67,6 +67,19 @@ def test_version(bench):
     assert bench("--version").stdout == f"bench {package.__version__}\n"
 
 
+def test_a_shell_completes_verbs_flags_and_runs(bench, tmp_path):
+    assert "_BENCH_COMPLETE=complete_bash" in bench("--show-completion", "bash").stdout
+    (tmp_path / "runs" / "mini-dpo-s0-12").mkdir(parents=True)
+    for words, found in (
+        ("bench ta", "table\ntasks"),
+        ("bench run --su", "--suite"),
+        ("bench table mi", "mini-dpo-s0-12"),
+    ):
+        asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_BENCH_COMPLETE": "complete_bash"}
+        done = bench(**asked)
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, found, "")
+
+
 def test_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "bench", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"bench {package.__version__}\n"
