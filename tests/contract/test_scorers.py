@@ -63,6 +63,13 @@ def small_classifier(folder: Path) -> tuple[Options, tuple[Options, ...]]:
     return options, ({**options, "label": "insult"},)
 
 
+def small_function(folder: Path) -> tuple[Options, tuple[Options, ...]]:
+    """A function of a file; under another version it is another scorer."""
+    path = folder / "mine.py"
+    path.write_text("def score(texts):\n    return [min(1.0, sum(map(str.isupper, text)) / 8) for text in texts]\n")
+    return {"path": str(path)}, ({"path": str(path), "version": "2"},)
+
+
 def small_detoxify(folder: Path) -> tuple[Options, tuple[Options, ...]]:
     """A checkpoint of detoxify's, and one with other weights."""
     import torch
@@ -81,6 +88,7 @@ def small_bilstm(folder: Path) -> tuple[Options, tuple[Options, ...]]:
 OURS: dict[str, Callable[[Path], tuple[Options, tuple[Options, ...]]]] = {
     "bilstm": small_bilstm,
     "classifier": small_classifier,
+    "function": small_function,
     "detoxify": small_detoxify,
     "svm": lambda _: ({}, ()),
     "vader": lambda _: ({}, ()),
