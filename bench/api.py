@@ -1,0 +1,262 @@
+"""The suite from Python: run experiments, read records, and show them in a notebook.
+
+What stands in `__all__` here, with its arguments and attributes, is promised: it changes as versions say (semantic
+versioning). All else may change without notice.
+
+    from bench import api
+
+    results = api.run("contrastive,dpo", suite="mini", seeds=range(3))
+    print(results)  # the verdict and the table, as a notebook shows them
+    results.frame()  # every figure, a line each (pandas)
+    results.save_report("report.html")
+"""
+
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError, MissingError, UsageError
+from bench.store.runs import Run, find_run, list_runs, load_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.cli.run import Place
+    from bench.run.plan import Request
+    from reports.compare.comparison import Comparison
+    from reports.table.cells import Table
+
+__all__ = ["BenchError", "Failure", "MissingError", "Results", "UsageError", "results", "run"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An experiment that failed.
+
+    Attributes:
+        method: The method's label.
+        seed: The seed.
+        error: Why, in a line.
+        mend: What to do, or None.
+    """
+
+    method: str
+    seed: int
+    error: str
+    mend: str | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """Finished runs, to look at together. A notebook and `print` show the verdict and the table.
+
+    Attributes:
+        runs: The runs. `path`, `id`, `method`, `label`, `manifest` and `result` of each are promised.
+        failures: Experiments of the same request that failed: they are in no table.
+    """
+
+    runs: tuple[Run, ...]
+    failures: tuple[Failure, ...] = ()
+
+    def frame(self) -> "pd.DataFrame":
+        """Every figure, a line each; the columns are those of `bench.load`."""
+        from bench.store.frame import load
+
+        return load(*self.runs)
+
+    def table(self, against: str | None = None) -> "Table":
+        """Every figure of every system with intervals, differences, tests and ranks.
+
+        Args:
+            against: The label of the system that the others are compared with; None for the base.
+
+        Raises:
+            MissingError: the runs were not measured alike.
+            UsageError: no system has that label.
+        """
+        from reports.table.build import build
+
+        return build(self.runs, against)
+
+    def text(self, layout: str | None = None, form: str = "terminal", against: str | None = None) -> str:
+        """The table as `bench table` prints it.
+
+        Args:
+            layout: A layout's name, or the path of one; None for `brief`.
+            form: `terminal`, `markdown`, `latex`, `html`, `csv` or `json`.
+            against: See `table`.
+
+        Raises:
+            MissingError: the runs were not measured alike.
+            UsageError: there is no such layout, form or label.
+        """
+        from bench.errors import did_you_mean
+        from reports.table.forms import FORMS
+        from reports.table.forms.latex import LatexOptions
+        from reports.table.layout import load_layout
+        from reports.table.opening import arranged
+        from reports.table.terminal import text_of
+
+        if form not in ("terminal", *FORMS):
+            raise UsageError(f"no form '{form}'", mend=did_you_mean(form, ["terminal", *FORMS]))
+        table, sheet = arranged(self.runs, load_layout(layout) if layout else None, against=against)
+        return text_of(sheet) if form == "terminal" else FORMS[form](table, sheet, LatexOptions())
+
+    def compare(self, first: str, second: str) -> "Comparison":
+        """Two systems side by side: differences `second - first`, answers that flipped, prompts that got worse.
+
+        Args:
+            first: A label, as `none`.
+            second: Another.
+
+        Raises:
+            UsageError: no run has that label.
+        """
+        from reports.compare.comparison import compare
+
+        return compare(self._labelled(first), self._labelled(second))
+
+    def save_report(self, path: str | Path, *, samples: bool = True) -> Path:
+        """Write the page of `bench report`.
+
+        Args:
+            path: The file.
+            samples: Whether prompts and continuations go into it, veiled, offensive ones included.
+        """
+        from bench.store.files import write_text
+        from reports.page.page import build_page
+
+        write_text(Path(path), build_page(list(self.runs), samples=samples).html)
+        return Path(path)
+
+    def _labelled(self, label: str) -> list[Run]:
+        from bench.errors import did_you_mean
+
+        found = [one for one in self.runs if one.label == label]
+        if not found:
+            raise UsageError(
+                f"no run is labelled '{label}'", mend=did_you_mean(label, {one.label for one in self.runs})
+            )
+        return found
+
+    def __str__(self) -> str:
+        """The verdict and the table, in 80 columns."""
+        table = self.text() if self.runs else "no finished run\n"
+        return "".join([table, *(f"{line}\n" for line in self._failed())]).rstrip("\n")
+
+    def __repr__(self) -> str:
+        """How many runs of what; `print` shows the table."""
+        labels = ", ".join(dict.fromkeys(one.label for one in self.runs))
+        return f"<{len(self.runs)} finished runs: {labels}; {len(self.failures)} failed>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from reports.table.opening import arranged
+
+        table = self.text(form="html") if self.runs else "<p>no finished run</p>"
+        said = arranged(self.runs)[1].verdict if self.runs else ()
+        verdict = "".join(f"<li>{html.escape(one)}</li>" for one in said)
+        failed = "".join(f"<p>{html.escape(line)}</p>" for line in self._failed())
+        return f"<ul>{verdict}</ul>{table}{failed}"
+
+    def _failed(self) -> list[str]:
+        return [f"failed: {one.method}, seed {one.seed}: {one.error}" for one in self.failures]
+
+
+def run(  # noqa: PLR0913 - one keyword a flag
+    methods: str | Sequence[str],
+    *,
+    suite: str | Path = "mini",
+    model: str | None = None,
+    seeds: Iterable[int] = (0,),
+    settings: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    base: bool = True,
+    runs_dir: str | Path = "runs",
+    cache_dir: str | Path | None = None,
+    offline: bool = False,
+    fresh: bool = False,
+) -> Results:
+    """Edit the model by each method, measure everything, and keep records: `bench run`, in this process.
+
+    What is finished is reused; what was interrupted is resumed. Progress goes to stderr.
+
+    Args:
+        methods: As after `--method`: names with options, comma-separated or in a list.
+        suite: A suite's name or file.
+        model: ID[@REVISION], in place of the suite's model.
+        seeds: Of training and sampling.
+        settings: As after `--set`: options by name (`{"contrastive.lr": 1e-4, "suite.decoding.top_p": 1}`).
+        limit: The most prompts and documents of each task.
+        base: Whether to measure the base model as well.
+        runs_dir: Where records are kept.
+        cache_dir: Where models, data and artifacts are kept; None for the usual place.
+        offline: Fetch nothing.
+        fresh: Reuse nothing.
+
+    Raises:
+        UsageError: the request is not valid; nothing has been done.
+        MissingError: something that every experiment needs is not there.
+    """
+    from bench.cli.run import Place, settle_process
+    from bench.run.plan import Request, split
+
+    settle_process(offline=offline)
+    request = Request(
+        methods=split(methods) if isinstance(methods, str) else list(methods),
+        suite=str(suite),
+        model=model,
+        seeds=list(seeds),
+        settings=[f"{key}={_written(value)}" for key, value in (settings or {}).items()],
+        max_items=limit,
+        base=base,
+    )
+    return _carried_out(request, Place(Path(cache_dir) if cache_dir else None, Path(runs_dir), offline, fresh, None))
+
+
+def _carried_out(request: "Request", place: "Place") -> Results:
+    """What comes of a request."""
+    from bench.cli.common import console_progress
+    from bench.cli.explaining import explain
+    from bench.cli.run import in_this_process, remember_last
+    from bench.run.families import expand
+    from bench.run.plan import make_experiments
+
+    progress = console_progress()
+    request, notes = expand(request)
+    for note in notes:
+        progress.note(note)
+    outcomes = in_this_process(make_experiments(request), place, progress)
+    remember_last(outcomes, place.runs_dir)
+    failed = [(one.experiment, explain(one.error)) for one in outcomes if one.error]
+    return Results(
+        tuple(load_run(one.folder) for one in outcomes if one.folder),
+        tuple(Failure(one.label, one.seed, why.what, why.mend) for one, why in failed),
+    )
+
+
+def results(*names: str | Path, runs_dir: str | Path = "runs", suite: str | None = None) -> Results:
+    """Runs that are finished.
+
+    Args:
+        names: Ids, beginnings of ids, or folders; none for all of them.
+        runs_dir: Where records are kept.
+        suite: Of this suite alone.
+
+    Raises:
+        UsageError: there is no such run.
+        MissingError: a named run's record is damaged.
+    """
+    root = Path(runs_dir)
+    found = [find_run(root, str(name)) for name in names] if names else list_runs(root)
+    return Results(
+        tuple(one for one in found if one.result and suite in (None, one.manifest.suite.get("name"))),
+    )
+
+
+def _written(value: Any) -> str:
+    """A value as `--set` reads it."""
+    return value if isinstance(value, str) else json.dumps(value)
