@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, MissingError, UsageError
+from bench.packages import refuse_hidden
 from bench.store.runs import Run, find_run, list_runs, load_run
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ def run(  # noqa: PLR0913 - one keyword a flag
     from bench.cli.run import Place, settle_process
     from bench.run.plan import Request, split
 
+    refuse_hidden()
     settle_process(offline=offline)
     request = Request(
         methods=split(methods) if isinstance(methods, str) else list(methods),
@@ -250,6 +252,7 @@ def results(*names: str | Path, runs_dir: str | Path = "runs", suite: str | None
         UsageError: there is no such run.
         MissingError: a named run's record is damaged.
     """
+    refuse_hidden()
     root = Path(runs_dir)
     found = [find_run(root, str(name)) for name in names] if names else list_runs(root)
     return Results(

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, packages_distributions, requires, version
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -51,6 +52,21 @@ def brought_by(error: BaseException) -> str | None:
     return None
 
 
+def refuse_hidden() -> None:
+    """Refuse to go on where another folder or file takes the place of a top-level package of ours.
+
+    Raises:
+        MissingError: one does: Python looks in the current folder, or in PYTHONPATH, first.
+    """
+    home = Path(__file__).resolve().parents[1]
+    for name in _OURS:
+        spec = find_spec(name)
+        places = [Path(place) for place in (spec.submodule_search_locations or [spec.origin or ""])] if spec else []
+        if places and home not in [place.resolve().parent for place in places]:
+            what = f"{places[0]} hides the package '{name}' of {_SELF}"
+            raise MissingError(what, mend="rename it, or start Python in another folder")
+
+
 def load_point(point: EntryPoint, kind: str) -> Any:
     """Import what an entry point names; `kind` is what it is called (`scorer`).
 
@@ -60,6 +76,7 @@ def load_point(point: EntryPoint, kind: str) -> Any:
     try:
         return point.load()
     except (Exception, SystemExit) as error:
+        refuse_hidden()
         blamed = broken_package(error)
         why = blamed.why if blamed else f"{type(error).__name__}: {error}"
         brought = point.dist.name if point.dist else point.value

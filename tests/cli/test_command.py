@@ -85,6 +85,21 @@ def test_module_is_the_command():
     assert done.stdout == f"bench {package.__version__}\n"
 
 
+@pytest.mark.parametrize("hidden", ["methods/__init__.py", "reports.py"])
+def test_a_folder_of_the_same_name_is_in_nobodys_way(tmp_path, hidden):
+    (tmp_path / hidden).parent.mkdir(exist_ok=True)
+    (tmp_path / hidden).touch()
+
+    def python(*args):
+        return subprocess.run([sys.executable, *args], capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    for command in (["methods"], ["runs"]):
+        assert python("-m", "bench", *command).returncode == 0
+    done = python("-c", "from bench import api; api.results()")
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("of contrastive-bench; rename it, or start Python in another folder")
+
+
 @pytest.mark.parametrize("args", [("--help",), ("--version",), ("run", "--help"), ("table", "--help")])
 def test_help_loads_nothing_heavy(args):
     """Speed itself is not asserted; what makes it slow is. (Typer loads pydantic for a verb's own help.)"""
