@@ -20,6 +20,7 @@ from pydantic import Field
 from bench.data.files import read_rows
 from bench.errors import BenchError, UsageError
 from bench.hashing import content_id, hash_file
+from bench.sets.preferences import grouped, is_preference
 from bench.spec import MADE_SETS, Spec, validate
 from bench.store.files import read_json, write_text
 
@@ -74,16 +75,21 @@ class ContrastiveSets:
 
 
 def load_sets(path: Path, source: str | None = None) -> ContrastiveSets:
-    """Read contrastive sets.
+    """Read contrastive sets, or preference data as such (`bench.sets.preferences`).
 
     Raises:
         UsageError: the file is missing, holds no set, or a line is not in the format (the message has its number).
     """
-    sets = [_parse(row, where) for where, row in read_rows(path)]
+    rows, taken = list(read_rows(path)), None
+    if rows and is_preference(rows[0][1]):
+        found, taken = grouped(rows, source or path.name)
+        rows = [(f"{path}, prompt {number}", row) for number, row in enumerate(found, 1)]
+    sets = [_parse(row, where) for where, row in rows]
     if not sets:
         raise UsageError(f"{path} holds no contrastive set")
     beside = path.with_name(TAKEN)
-    taken = read_json(beside) if source in MADE_SETS and beside.is_file() else None
+    if source in MADE_SETS and beside.is_file():
+        taken = read_json(beside)
     return ContrastiveSets(sets, hash_file(path), source or str(path), taken)
 
 
