@@ -2,14 +2,35 @@
 
 import json
 import os
+import queue
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 from fuzz.commands import essence
-from launched import ended, holder_of, is_gone, two_killed
+from launched import PATIENCE, ended, holder_of, is_gone, two_killed
 
 from bench.cli import workers
+from bench.run.launch.pipes import PipedProcess
+
+# A worker whose work takes the first signal for something of its own.
+_DEAF = """
+import sys, time
+from bench.cli import run, worker
+
+def work(*_, **more):
+    while True:
+        try:
+            print("works", flush=True)
+            time.sleep(600)
+        except KeyboardInterrupt:
+            print("goes on", flush=True)
+
+run.in_this_process = work
+worker._END_SECONDS = float(sys.argv[1])
+worker.main()
+"""
 
 
 def test_two_workers_leave_what_one_process_does_also_when_one_is_killed(start, tmp_path, undisturbed):
@@ -87,6 +108,18 @@ def test_workers_end_with_their_parent(start, tmp_path):
     command.kill()
     command.wait()
     assert is_gone(pid)
+
+
+def test_a_worker_that_misses_the_signal_ends_with_its_parent_all_the_same(tmp_path, small_suite):
+    request = {"methods": ["none"], "suite": small_suite}
+    place = {"cache_dir": None, "runs_dir": str(tmp_path), "offline": True, "fresh": False, "batch_tokens": None}
+    job = {"request": request, "place": place, "patience": 60, "since": 0, "given_up": {}}
+    heard: queue.SimpleQueue[dict[str, object]] = queue.SimpleQueue()
+    worker = PipedProcess([sys.executable, "-c", _DEAF, "1"], job, heard.put)
+    assert heard.get(timeout=PATIENCE) == {"note": "works"}
+    worker.end(PATIENCE)  # closes its stdin, as where its parent has gone
+    said = [heard.get_nowait() for _ in range(heard.qsize())]
+    assert said == [{"note": "goes on"}, {"note": "works"}, {"ended": "exit code 143"}]
 
 
 @pytest.mark.slow
