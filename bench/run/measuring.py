@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.run.damage import finished_task
 from bench.store.files import write_json
+from bench.store.parts import Parts
 from bench.store.record import Metric, TaskResult
 from bench.tasks.base import FurtherScorer, Task, TaskContext
-from bench.tasks.together import help_sampling
+from bench.tasks.helping import help_with, kind_of
+from bench.tasks.together import EDITED
 
 # Bundles of inputs, for the type checker alone: figures do not follow from the code of these, and keys follow imports.
 if TYPE_CHECKING:
@@ -60,9 +62,16 @@ class Measuring:
         return [metric for task in tasks for metric in results[task.name].metrics]
 
     def help(self, artifact: "Artifact") -> None:
-        """Do a part of what another process, which carries the experiment out, asks of the edited model."""
-        with self.method.applied(self.env.base, artifact) as edited, self._sampler(edited) as policy:
-            help_sampling(policy, self._context(self.experiment.tasks()))
+        """Do a part of what another process, which carries the experiment out, asks of a model."""
+        context = self._context(self.experiment.tasks())
+        for parts in Parts.all_in(context.folder):
+            with contextlib.ExitStack() as held:
+                policy = self.env.base_policy
+                if parts.facts[EDITED]:
+                    policy = held.enter_context(self.method.applied(self.env.base, artifact))
+                    if kind_of(parts).samples:
+                        policy = held.enter_context(self._sampler(policy))
+                help_with(parts, policy, context)
 
     def _context(self, tasks: "Sequence[Task[Any]]") -> TaskContext:
         return TaskContext(
@@ -114,7 +123,7 @@ class Measuring:
         samples = context.folder / f"{task.name}.jsonl"
         begun = samples.exists() and samples.stat().st_size > 0
         before, sampled = context.tokens, context.sampled
-        context.helped = False
+        context.helped, context.edited = False, task.info.measures != "samples"
         with self.phases.phase(task.name, "measure") as noted:
             result = task.measure(policy, context)
             noted["tokens"] = context.tokens - before
