@@ -5,6 +5,7 @@ import os
 import queue
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -58,13 +59,30 @@ def test_two_workers_leave_what_one_process_does_also_when_one_is_killed(start, 
 
 
 @pytest.mark.slow
-def test_workers_share_the_sampling_of_one_experiment(start, tmp_path):
-    args = ("--method", "none", "--seeds", "0")
+@pytest.mark.parametrize("killed", [False, True])
+def test_workers_share_one_experiment(start, tmp_path, killed):
+    """What is sampled from the edited model, and what it and the base model read."""
+    rows = tmp_path / "long.jsonl"
+    texts = ("The river rises in the hills", "She asked whether the train was late", "It rained")
+    rows.write_text("".join(json.dumps({"text": f"{text} {n}"}) + "\n" for n in range(1500) for text in texts))
+    time.sleep(2.1)  # a file that was just changed is hashed again by the next process
+    sampled = [{"task": "rtp", "data": str(tmp_path / "prompts.jsonl")}, {"task": "fluency"}]
+    heldout = {"task": "heldout", "data": str(rows), "field": "text", "passages": 4500, "max_tokens": 16}
+    tasks = json.dumps([*sampled, heldout])
+    args = ("--method", "none", "--seeds", "0", "--set", f"suite.tasks={tasks}")
     assert ended(start("alone", *args))[2] == 0
-    _, err, code = ended(start("shared", *args, "--workers", "2"))
+    command = start("shared", *args, "--workers", "2")
+    if killed:
+        until = time.monotonic() + PATIENCE
+        while not any((tmp_path / "shared").glob("runs/*/samples/heldout.parts/*/*.jsonl")):
+            assert time.monotonic() < until, "nobody reads a batch"
+            time.sleep(0.005)
+        os.kill(holder_of(tmp_path / "shared", "tiny-none-*"), signal.SIGKILL)
+    _, err, code = ended(command)
     assert code == 0, err
     assert err.splitlines()[0] == "2 workers for 1 experiment, 1 thread each"
     assert "[1/1] none, seed 0: helps" in err
+    assert "help with heldout …" in err
     assert essence(tmp_path / "shared") == essence(tmp_path / "alone")
 
 

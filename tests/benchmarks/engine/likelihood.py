@@ -1,6 +1,7 @@
 """Likelihoods: lm-eval's tasks through the engine and through lm-eval's own model class."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
