@@ -14,11 +14,6 @@ if TYPE_CHECKING:
 _KINDS: dict[str, type[Work[Any]]] = {one.kind: one for one in (Sampling, Reading)}
 
 
-def kind_of(parts: Parts) -> type[Work[Any]]:
-    """What is done with each of the parts."""
-    return _KINDS[parts.facts["kind"]]
-
-
 def help_with(parts: Parts, policy: "Policy", ctx: TaskContext) -> None:
     """Do parts that the owner of the experiment has published, until nobody lacks one.
 
@@ -27,7 +22,7 @@ def help_with(parts: Parts, policy: "Policy", ctx: TaskContext) -> None:
         policy: The model that they ask.
         ctx: A context as the owner's.
     """
-    work = kind_of(parts)(policy, parts.facts, ctx)
+    work = _KINDS[parts.facts["kind"]](policy, parts.facts, ctx)
     with ctx.progress.bar(f"help with {parts.folder.name.removesuffix(SUFFIX)}", unit=work.unit) as bar:
         for result in work_off(parts, work, first=False):
             bar.advance(work.size(result))

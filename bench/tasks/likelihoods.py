@@ -23,7 +23,6 @@ class Reading(Work[Found]):
 
     kind: ClassVar[str] = "likelihoods"
     unit: ClassVar[str] = "texts"
-    samples: ClassVar[bool] = False
 
     def do(self, parts: Iterable[Any]) -> Iterator[Found]:  # noqa: D102
         from bench.engine.likelihood import read

@@ -21,7 +21,6 @@ class Sampling(Work[list[Sample]]):
 
     kind: ClassVar[str] = "sampling"
     unit: ClassVar[str] = "prompts"
-    samples: ClassVar[bool] = True
 
     def do(self, parts: Iterable[Any]) -> Iterator[list[Sample]]:  # noqa: D102
         from bench.engine.generation import Prompt, generate

@@ -34,12 +34,10 @@ class Work(ABC, Generic[R]):
     Attributes:
         kind: What it is called among the facts of the parts.
         unit: What its progress is counted in.
-        samples: Whether it samples, so that it needs the suite's engine.
     """
 
     kind: ClassVar[str]
     unit: ClassVar[str]
-    samples: ClassVar[bool]
 
     def __init__(self, policy: "Policy", facts: Mapping[str, Any], ctx: TaskContext) -> None:
         """Take the model, what is the same for all parts, and a context as the owner's."""
