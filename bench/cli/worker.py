@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from bench.run.launch.pipes import Telling
 
 if TYPE_CHECKING:
     from bench.run.launch.local import ExperimentOutcome
+
+_END_SECONDS = 20.0  # in which a worker whose parent has gone must have ended
 
 
 def main() -> int:
@@ -71,7 +74,11 @@ def _outcome(number: int, outcome: "ExperimentOutcome") -> dict[str, Any]:
 
 
 def _listen(given_up: dict[int, str]) -> None:
-    """Hear what the parent says; where it wants us to end, or has ended itself, end as by SIGTERM."""
+    """Hear what the parent says; where it wants us to end, or has ended itself, end as by SIGTERM.
+
+    What that raises may be lost, in a finaliser or in a library that catches everything; where nobody is left who could
+    send a second signal, the process ends by itself.
+    """
     stopped = False
     for line in sys.stdin:
         message = json.loads(line)
@@ -80,9 +87,10 @@ def _listen(given_up: dict[int, str]) -> None:
         stopped = stopped or "stop" in message
         if stopped:
             _end()
-    if stopped:  # and then ended without waiting for us: its user does not want to wait either
-        os._exit(128 + signal.SIGTERM)
-    _end()
+    if not stopped:
+        _end()
+        time.sleep(_END_SECONDS)
+    os._exit(128 + signal.SIGTERM)  # where it told us to stop and did not wait, its user does not want to wait either
 
 
 def _end() -> None:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 
-from bench.engine.batching import BATCH_BUDGET, in_batches, pad
+from bench.engine.batching import BATCH_BUDGET, batches, in_batches, pad
 from bench.engine.logits import not_numbers
 from bench.engine.profile import DeviceProfile, profile_of
 from bench.engine.tokens import refuse_beyond
@@ -56,6 +56,35 @@ class _Group:
         ]
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What is read at once: contexts that begin with `head`, which is read once for all batches in a row that have it.
+
+    What comes of a batch follows from it alone, whoever reads it and whatever else is read.
+    """
+
+    head: tuple[int, ...]
+    groups: Sequence[_Group]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The places of what it asks in the list of requests."""
+        return [number for group in self.groups for number in group.numbers]
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """All but its head, as JSON values: what follows that in each context, the continuations, their places."""
+        return [(one.context[len(self.head) :], one.continuations, one.numbers) for one in self.groups]
+
+    @classmethod
+    def of(cls, head: Sequence[int], rows: Sequence[Sequence[Any]]) -> Self:
+        """The batch of these JSON values."""
+        groups = [
+            _Group((*head, *context), [tuple(one) for one in continuations], list(numbers))
+            for context, continuations, numbers in rows
+        ]
+        return cls(tuple(head), groups)
+
+
 def loglikelihood(
     policy: Policy,
     requests: Sequence[tuple[Sequence[int], Sequence[int]]],
@@ -79,26 +108,63 @@ def loglikelihood(
         UsageError: a continuation is longer than what the model reads.
     """
     results: dict[int, Likelihood] = {}
+    for found in read(policy, plan(policy, requests, batch_tokens=batch_tokens)):
+        results.update(found)
+        done(len(found))
+    return [results[number] for number in range(len(requests))]
+
+
+def plan(
+    policy: Policy, requests: Sequence[tuple[Sequence[int], Sequence[int]]], *, batch_tokens: int | None = None
+) -> list[Batch]:
+    """The batches in which requests are read, those with one head in a row; see `loglikelihood`."""
+    made: list[Batch] = []
     longest = _longest(requests)
     fixed = profile_of(policy.device).reading * min(max(longest, 1), _READINGS)  # long ones are read in several steps
+    room = BATCH_BUDGET.room(policy.readings)
+    most = min(batch_tokens or room, room)
     for shared, alike in _alike(_grouped(policy, requests)):
-        head = _Head(policy, alike[0].context[:shared])
+        head = alike[0].context[:shared]
         for groups in _beside_each_other(alike, policy.window) if shared else [alike]:
-            room = BATCH_BUDGET.room(policy.readings)  # it may have shrunk since
-            most = min(batch_tokens or room, room)
-            for batch, scored in in_batches(
-                [part for group in groups for part in group.cut(max(1, most // max(1, group.longest)))],
-                partial(_score, policy, head=head),
-                lambda group: group.longest,
-                lambda group: len(group.numbers),
-                most=most,
-                order=lambda group: len(group.context),
-                fixed=fixed,
-                halve=lambda group: group.cut(max(1, len(group.numbers) // 2)),
-            ):
-                results.update(scored)
-                done(sum(len(group.numbers) for group in batch))
-    return [results[number] for number in range(len(requests))]
+            cut = batches(_fitting(groups, most), _length, _count, most, _context_length, fixed)
+            made += [Batch(head, batch) for batch in cut]
+    return made
+
+
+def read(policy: Policy, planned: Iterable[Batch]) -> Iterator[dict[int, Likelihood]]:
+    """What each batch asks, by its place in the list of requests; one that memory does not hold is read in parts."""
+    head = _Head(policy, ())
+    for batch in planned:
+        if head.tokens != batch.head:
+            head = _Head(policy, batch.head)
+        room = BATCH_BUDGET.room(policy.readings)  # it may have shrunk since
+        work = partial(_score, policy, head=head)
+        some = _fitting(batch.groups, room)
+        found: dict[int, Likelihood] = {}
+        for _, scored in in_batches(some, work, _length, _count, most=room, order=_context_length, halve=_halved):
+            found.update(scored)
+        yield found
+
+
+def _fitting(groups: Sequence[_Group], most: int) -> list[_Group]:
+    """Groups of which each fits into so many tokens, where any of its rows does."""
+    return [part for group in groups for part in group.cut(max(1, most // max(1, group.longest)))]
+
+
+def _halved(group: _Group) -> list[_Group]:
+    return group.cut(max(1, len(group.numbers) // 2))
+
+
+def _length(group: _Group) -> int:
+    return group.longest
+
+
+def _count(group: _Group) -> int:
+    return len(group.numbers)
+
+
+def _context_length(group: _Group) -> int:
+    return len(group.context)
 
 
 def _longest(requests: Sequence[tuple[Sequence[int], Sequence[int]]]) -> int:
@@ -195,12 +261,13 @@ class _Head:
     """What some contexts begin with, read once.
 
     Attributes:
+        tokens: It.
         length: Its number of tokens; 0 where there is none.
     """
 
-    def __init__(self, policy: Policy, tokens: Sequence[int]) -> None:
+    def __init__(self, policy: Policy, tokens: tuple[int, ...]) -> None:
         """Read it."""
-        self.length = len(tokens)
+        self.tokens, self.length = tokens, len(tokens)
         if tokens:
             ids = torch.tensor([list(tokens)], device=policy.device)
             self._cache: Cache = policy.forward(ids, torch.ones_like(ids), logits_to_keep=1)[1]

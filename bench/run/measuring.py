@@ -1,25 +1,31 @@
 """All tasks of one experiment: first those that ask the edited policy, then those that read samples."""
 
 import contextlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.run.damage import finished_task
 from bench.store.files import write_json
+from bench.store.lock import pauses
+from bench.store.parts import Parts
 from bench.store.record import Metric, TaskResult
 from bench.tasks.base import FurtherScorer, Task, TaskContext
-from bench.tasks.together import help_sampling
+from bench.tasks.helping import help_with
+from bench.tasks.together import EDITED
 
 # Bundles of inputs, for the type checker alone: figures do not follow from the code of these, and keys follow imports.
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bench.method import Artifact, Method
     from bench.policy import Policy
     from bench.run.environment import Environment
     from bench.run.phases import Phases
     from bench.run.plan import Experiment
+
+_PAUSES = 0.2, 1.0  # seconds between two looks for more to help with: the first, and the longest
 
 
 @dataclass
@@ -49,8 +55,7 @@ class Measuring:
         if asking:
             with contextlib.ExitStack() as held:
                 self._look_at_base(asking, context, held)
-                edited = held.enter_context(self.method.applied(self.env.base, artifact))
-                policy = held.enter_context(self._sampler(edited))
+                policy = self._edited(artifact, held)
                 for task in asking:
                     results[task.name] = self._task(task, policy, context)
         base = self.env.base_policy
@@ -59,10 +64,30 @@ class Measuring:
                 results[task.name] = self._task(task, base, context)
         return [metric for task in tasks for metric in results[task.name].metrics]
 
-    def help(self, artifact: "Artifact") -> None:
-        """Do a part of what another process, which carries the experiment out, asks of the edited model."""
-        with self.method.applied(self.env.base, artifact) as edited, self._sampler(edited) as policy:
-            help_sampling(policy, self._context(self.experiment.tasks()))
+    def help(self, artifact: "Artifact", is_idle: "Callable[[], bool]") -> None:
+        """Do parts of what another process, which carries the experiment out, asks of a model.
+
+        To edit the model takes seconds, or as long as a part: it stays edited while there may be more.
+
+        Args:
+            artifact: The method's.
+            is_idle: Says whether to wait for more, where there is none at the moment.
+        """
+        context = self._context(self.experiment.tasks())
+        policy, is_edited = self.env.base_policy, False
+        waits = pauses(*_PAUSES)
+        with contextlib.ExitStack() as held:
+            while True:
+                for parts in Parts.all_in(context.folder):
+                    if parts.facts[EDITED] != is_edited:
+                        held.close()
+                        is_edited = parts.facts[EDITED]
+                        policy = self._edited(artifact, held) if is_edited else self.env.base_policy
+                    help_with(parts, policy, context)
+                    waits = pauses(*_PAUSES)
+                if not is_idle():
+                    return
+                time.sleep(next(waits))
 
     def _context(self, tasks: "Sequence[Task[Any]]") -> TaskContext:
         return TaskContext(
@@ -99,6 +124,11 @@ class Measuring:
                     context.beside[task.name] = held.enter_context(task.beside(self.env.base_policy, context))
                     noted["tokens"] = context.tokens - before
 
+    def _edited(self, artifact: "Artifact", held: contextlib.ExitStack) -> "Policy":
+        """The edited model, sampling by the suite's engine, while something is held."""
+        edited = held.enter_context(self.method.applied(self.env.base, artifact))
+        return held.enter_context(self._sampler(edited))
+
     def _sampler(self, policy: "Policy") -> "contextlib.AbstractContextManager[Policy]":
         """The policy, sampling by the suite's engine."""
         if self.experiment.suite.engine == "transformers":
@@ -114,7 +144,7 @@ class Measuring:
         samples = context.folder / f"{task.name}.jsonl"
         begun = samples.exists() and samples.stat().st_size > 0
         before, sampled = context.tokens, context.sampled
-        context.helped = False
+        context.helped, context.edited = False, task.info.measures != "samples"
         with self.phases.phase(task.name, "measure") as noted:
             result = task.measure(policy, context)
             noted["tokens"] = context.tokens - before

@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -205,8 +206,12 @@ class Runner:
         """Whether the process that works on the experiment shares what it does, and a part is to be had."""
         return self.can_help and bool(Parts.all_in(self.folder / "samples"))
 
-    def help(self) -> bool:
-        """Do parts of what another process does for the experiment; return whether that could be tried."""
+    def help(self, is_idle: Callable[[], bool]) -> bool:
+        """Do parts of what another process does for the experiment; return whether that could be tried.
+
+        Args:
+            is_idle: Says whether to wait for more, where there is none at the moment.
+        """
         path = self._artifact_path
         with contextlib.ExitStack() as held:
             try:
@@ -217,7 +222,7 @@ class Runner:
             except HeldError:
                 return False
             artifact = load_artifact(path, self._input_folders)
-            Measuring(self.experiment, self.env, self.method, self.folder, Phases()).help(artifact)
+            Measuring(self.experiment, self.env, self.method, self.folder, Phases()).help(artifact, is_idle)
         return True
 
     def prepare(self, *, wait: bool = True) -> Artifact:

@@ -5,6 +5,7 @@ part that nobody has. A part is held by a lease (`bench.store.lock`) and written
 parts make up does not depend on who did which, nor on who was killed.
 """
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from bench.store.files import read_json, write_json
+from bench.store.files import read_json, write_text
 from bench.store.lease import SUFFIX as LEASE
 from bench.store.lease import Lease
 from bench.store.leftovers import drop
@@ -44,7 +45,8 @@ class Parts:
         """Let others help; the parts of another plan are dropped."""
         if folder.exists():
             drop(folder)
-        write_json(folder / _PLAN, {"facts": facts, "plan": plan})
+        # Every process that is at a loose end reads it, and a plan of tokens is long.
+        write_text(folder / _PLAN, json.dumps({"facts": facts, "plan": plan}, separators=(",", ":")) + "\n")
         return cls(folder, facts, plan)
 
     @classmethod

@@ -124,7 +124,8 @@ class TaskContext:
         tasks: The run's tasks by name.
         beside: By task, what those that measure `both` took of the base model before it was edited.
         further: The suite's other scorers, by what it calls them.
-        shares: Whether other processes may help with what is asked of the edited model.
+        edited: Whether it is the edited model that the task at hand asks, and not the base model.
+        shares: Whether other processes may help with what the task asks of it.
         helped: Whether one has, with the task at hand.
     """
 
@@ -142,6 +143,7 @@ class TaskContext:
     tasks: "Mapping[str, Task[Any]]" = field(default_factory=dict)
     beside: dict[str, Any] = field(default_factory=dict)
     further: "Mapping[str, FurtherScorer]" = field(default_factory=dict)
+    edited: bool = False
     shares: bool = False
     helped: bool = False
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from bench.spec import Decoding
 from bench.store.samples import Sample
 from bench.tasks.base import TaskContext
+from bench.tasks.sampled import sample_together
 from bench.tasks.scored import ContinuationRequest, scored
-from bench.tasks.together import has_parts, sample_together
+from bench.tasks.together import has_parts
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -20,10 +21,10 @@ def sample_and_score(
     prompts: Sequence[ContinuationRequest],
     decoding: Decoding,
     ctx: TaskContext,
-    *,
-    by_edited: bool = False,
 ) -> list[Sample]:
     """All continuations of the prompts with their scores: those in `samples/<name>.jsonl`.
+
+    Other processes may help, where the run shares.
 
     Args:
         name: Of the samples, and of the bar.
@@ -31,7 +32,6 @@ def sample_and_score(
         prompts: What is continued, each text once.
         decoding: How.
         ctx: The task's context; its tokens are counted up.
-        by_edited: Whether `policy` is the edited model, so that other processes may help, where the run shares.
 
     Returns:
         The samples, prompt by prompt.
@@ -42,7 +42,7 @@ def sample_and_score(
         samples.keep(lambda sample: have[sample.prompt_id] == count)  # a prompt that was cut off is sampled anew
         todo = {prompt.id: prompt for prompt in prompts if have[prompt.id] != count}
         bar.advance(len(prompts) - len(todo))
-        if todo and by_edited and (ctx.shares or has_parts(name, ctx)):
+        if todo and (ctx.shares or has_parts(name, ctx)):
             batches = sample_together(name, policy, todo, decoding, ctx)
         else:
             batches = _sample(policy, todo, decoding, ctx)

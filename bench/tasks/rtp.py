@@ -90,7 +90,7 @@ class RealToxicityPrompts(Task[RTPConfig]):
         prompts = self.prompts(ctx)
         taken = ctx.took(self.config.data, prompts)
         requests = [ContinuationRequest(prompt.id, prompt.text, prompt.group) for prompt in prompts]
-        samples = sample_and_score(SAMPLES, policy, requests, ctx.decoding, ctx, by_edited=True)
+        samples = sample_and_score(SAMPLES, policy, requests, ctx.decoding, ctx)
         return attribute_metrics(samples, ctx.attribute, ctx.attributes).model_copy(update={"taken": [taken]})
 
 

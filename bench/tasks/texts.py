@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.tasks.base import TaskContext
+from bench.tasks.likelihoods import likelihoods
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -25,10 +26,7 @@ def nll_rows(
     label: str,
 ) -> list[tuple[str, float, float]]:
     """(owner, mean NLL, tokens) of each request."""
-    from bench.engine.likelihood import loglikelihood
-
-    with ctx.progress.bar(label, len(requests), "texts") as bar:
-        scored = loglikelihood(policy, requests, done=bar.advance)
+    scored = likelihoods(label, policy, requests, ctx)
     ctx.tokens += sum(one.tokens for one in scored)
     return [
         (owner, -one.logprob / one.tokens, float(one.tokens))

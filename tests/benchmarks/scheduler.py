@@ -10,7 +10,7 @@ differ besides (`--spread`). Simulated: time. `--slower 20` makes operations on 
 disk may be.
 
 Not in it: the start of workers and the loading of the model (once for each), a disk that grows slow when many ask it,
-and what is not shared (contrastive sets, training, likelihoods).
+and what is not shared (contrastive sets, training).
 """
 
 import argparse

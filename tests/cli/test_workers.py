@@ -2,14 +2,36 @@
 
 import json
 import os
+import queue
 import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from fuzz.commands import essence
-from launched import ended, holder_of, is_gone, two_killed
+from launched import PATIENCE, ended, holder_of, is_gone, two_killed
 
 from bench.cli import workers
+from bench.run.launch.pipes import PipedProcess
+
+# A worker whose work takes the first signal for something of its own.
+_DEAF = """
+import sys, time
+from bench.cli import run, worker
+
+def work(*_, **more):
+    while True:
+        try:
+            print("works", flush=True)
+            time.sleep(600)
+        except KeyboardInterrupt:
+            print("goes on", flush=True)
+
+run.in_this_process = work
+worker._END_SECONDS = float(sys.argv[1])
+worker.main()
+"""
 
 
 def test_two_workers_leave_what_one_process_does_also_when_one_is_killed(start, tmp_path, undisturbed):
@@ -36,14 +58,35 @@ def test_two_workers_leave_what_one_process_does_also_when_one_is_killed(start, 
     assert essence(tmp_path / "shared") == undisturbed
 
 
+def told(err: str) -> set[str]:
+    """What workers say, whichever says it."""
+    return {line.partition(": ")[2] for line in err.splitlines()}
+
+
 @pytest.mark.slow
-def test_workers_share_the_sampling_of_one_experiment(start, tmp_path):
-    args = ("--method", "none", "--seeds", "0")
+@pytest.mark.parametrize("killed", [False, True])
+def test_workers_share_one_experiment(start, tmp_path, killed):
+    """What is sampled from the edited model, and what it and the base model read."""
+    rows = tmp_path / "long.jsonl"
+    texts = ("The river rises in the hills", "She asked whether the train was late", "It rained")
+    rows.write_text("".join(json.dumps({"text": f"{text} {n}"}) + "\n" for n in range(1500) for text in texts))
+    time.sleep(2.1)  # a file that was just changed is hashed again by the next process
+    sampled = [{"task": "rtp", "data": str(tmp_path / "prompts.jsonl")}, {"task": "fluency"}]
+    heldout = {"task": "heldout", "data": str(rows), "field": "text", "passages": 4500, "max_tokens": 16}
+    tasks = json.dumps([*sampled, heldout])
+    args = ("--method", "none", "--seeds", "0", "--set", f"suite.tasks={tasks}")
     assert ended(start("alone", *args))[2] == 0
-    _, err, code = ended(start("shared", *args, "--workers", "2"))
+    command = start("shared", *args, "--workers", "2")
+    if killed:
+        until = time.monotonic() + PATIENCE
+        while not any((tmp_path / "shared").glob("runs/*/samples/heldout.parts/*/*.jsonl")):
+            assert time.monotonic() < until, "nobody reads a batch"
+            time.sleep(0.005)
+        os.kill(holder_of(tmp_path / "shared", "tiny-none-*"), signal.SIGKILL)
+    _, err, code = ended(command)
     assert code == 0, err
     assert err.splitlines()[0] == "2 workers for 1 experiment, 1 thread each"
-    assert "[1/1] none, seed 0: helps" in err
+    assert killed or {"[1/1] none, seed 0: helps", "help with heldout …"} <= told(err)
     assert essence(tmp_path / "shared") == essence(tmp_path / "alone")
 
 
@@ -87,6 +130,18 @@ def test_workers_end_with_their_parent(start, tmp_path):
     command.kill()
     command.wait()
     assert is_gone(pid)
+
+
+def test_a_worker_that_misses_the_signal_ends_with_its_parent_all_the_same(tmp_path, small_suite):
+    request = {"methods": ["none"], "suite": small_suite}
+    place = {"cache_dir": None, "runs_dir": str(tmp_path), "offline": True, "fresh": False, "batch_tokens": None}
+    job = {"request": request, "place": place, "patience": 60, "since": 0, "given_up": {}}
+    heard: queue.SimpleQueue[dict[str, object]] = queue.SimpleQueue()
+    worker = PipedProcess([sys.executable, "-c", _DEAF, "1"], job, heard.put)
+    assert heard.get(timeout=PATIENCE) == {"note": "works"}
+    worker.end(PATIENCE)  # closes its stdin, as where its parent has gone
+    said = [heard.get_nowait() for _ in range(heard.qsize())]
+    assert said == [{"note": "goes on"}, {"note": "works"}, {"ended": "exit code 143"}]
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from bench.data.files import read_rows
 from bench.errors import UsageError
 from bench.hashing import content_id
 from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
+from bench.tasks.likelihoods import likelihoods
 
 ACCURACY = MetricSpec("acc", higher_is_better=True, role="utility")
 
@@ -34,7 +35,6 @@ class Order(Task[OrderConfig]):
         return list(self._texts(assets).values())
 
     def measure(self, policy, ctx):
-        from bench.engine.likelihood import loglikelihood
         from bench.engine.tokens import first_token
 
         texts = self._texts(ctx.assets)
@@ -44,8 +44,7 @@ class Order(Task[OrderConfig]):
             words = texts[name].split()[: self.config.words]
             for order in (words, words[::-1]):
                 requests.append((begin, policy.tokenizer(" ".join(order), add_special_tokens=False)["input_ids"]))
-        with ctx.progress.bar(self.name, len(requests), "texts") as bar:
-            scored = loglikelihood(policy, requests, done=bar.advance)
+        scored = likelihoods(self.name, policy, requests, ctx)
         ctx.tokens += sum(likelihood.tokens for likelihood in scored)
         right = [
             (name, float(there.logprob > back.logprob))

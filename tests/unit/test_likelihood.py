@@ -46,7 +46,7 @@ def ours(tiny_policy: HFPolicy) -> PolicyLM:
 
 def context(seed: int = 0) -> Any:
     """What a PolicyLM uses of a task's context."""
-    return SimpleNamespace(progress=SILENT, seed=seed, tokens=0)
+    return SimpleNamespace(progress=SILENT, seed=seed, tokens=0, shares=False, folder=Path("none"))
 
 
 def instances(kind: Any, arguments: list[tuple[Any, ...]]) -> list[Instance]:

@@ -1,7 +1,12 @@
 """How a Ray cluster is shared out, and which machines may help."""
 
 import importlib.metadata
+import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -109,3 +114,112 @@ def test_a_cluster_that_cannot_be_started_is_an_error(monkeypatch, tmp_path):
     with pytest.raises(BenchError, match=r"Ray could not be started or joined \(exit code 1\)"):
         joined(None, [tmp_path], 1, workers=None, gpus=None, threads=None).__enter__()
     assert list(Path(tmp_path).iterdir()) == []
+
+
+@pytest.fixture
+def driver_module() -> ModuleType:
+    if sys.platform != "linux":
+        pytest.skip("a cluster is tested on Linux")
+    pytest.importorskip("ray")
+    from bench.run.launch import ray_driver
+
+    return ray_driver
+
+
+def test_a_cluster_that_is_gone_is_not_waited_for(driver_module, monkeypatch):
+    """`ray:auto` finds what `ray start` wrote down, and what `RAY_ADDRESS` names."""
+    from ray._private import services
+
+    def refuse(address: tuple[str, int], timeout: float) -> None:
+        assert timeout <= 10
+        raise ConnectionRefusedError(address)
+
+    monkeypatch.setattr(driver_module.socket, "create_connection", refuse)
+    monkeypatch.setattr(driver_module.ray, "init", lambda **_: pytest.fail("it would wait for minutes"))
+    monkeypatch.setattr(services, "find_gcs_addresses", set)
+    found = "192.0.2.2:26379"
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda _: found)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(MissingError, match=rf"no Ray cluster answers at {found} \(ConnectionRefusedError\); start one"):
+        driver_module.connect("auto")
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda _: None)
+    with pytest.raises(MissingError, match=r"no Ray cluster answers at auto \(ConnectionError\); start one"):
+        driver_module.connect("auto")
+    monkeypatch.setenv("RAY_ADDRESS", found)
+    with pytest.raises(MissingError, match=f"no Ray cluster answers at {found} "):
+        driver_module.connect("auto")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(BenchError, match=r"'ray://head:10001' is no address of a Ray cluster; write"):
+        driver_module.connect("auto")
+
+
+class _Cluster:
+    """What the driver asks of Ray: actors whose worker ends when it is told to, if it `obeys`, or else when killed."""
+
+    exceptions = SimpleNamespace(RayError=RuntimeError)
+
+    def __init__(self, obeys: Callable[[int], bool]) -> None:
+        self._obeys = obeys
+        self.is_left = False
+        self.actors: list[SimpleNamespace] = []
+
+    def remote(self, kind: type) -> SimpleNamespace:
+        assert kind is Relay
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._start))
+
+    def _start(self, home: Home, job: dict[str, object]) -> SimpleNamespace:
+        del home, job
+        number, ended = len(self.actors), threading.Event()
+        actor = SimpleNamespace(ended=ended, told=[], is_killed=False)
+
+        def tell(message: dict[str, object]) -> None:
+            actor.told.append(message)
+            if self._obeys(number):
+                ended.set()
+
+        actor.tell = SimpleNamespace(remote=tell)
+        actor.hear = SimpleNamespace(remote=lambda: actor)
+        actor.__ray_ready__ = SimpleNamespace(remote=lambda: None)
+        self.actors.append(actor)
+        return actor
+
+    @staticmethod
+    def wait(some: list[object], timeout: float) -> tuple[list[object], list[object]]:
+        del timeout
+        return some, []
+
+    @staticmethod
+    def get(actor: SimpleNamespace) -> list[dict[str, object]]:
+        actor.ended.wait()
+        if actor.is_killed:
+            raise RuntimeError("The actor is dead")
+        return [{"ended": None}]
+
+    @staticmethod
+    def kill(actor: SimpleNamespace) -> None:
+        actor.is_killed = actor.is_killed or not actor.ended.is_set()
+        actor.ended.set()
+
+    def shutdown(self) -> None:
+        self.is_left = True
+
+
+def test_a_worker_that_does_not_end_when_it_is_told_to_is_killed(driver_module, monkeypatch):
+    cluster = _Cluster(obeys=lambda number: number == 0)
+    monkeypatch.setattr(driver_module, "ray", cluster)
+    monkeypatch.setattr(driver_module, "_END_SECONDS", 0.5)
+    said: list[dict[str, object]] = []
+    driver = driver_module.Driver(said.append)
+    home = {"folder": "/", "shared": [], "code": {}, "variables": {}}
+    for number in (0, 1):
+        driver.do({"start": number, "home": home, "place": {}, "job": {}})
+    while len(driver._placed) < len(cluster.actors):
+        time.sleep(0.01)
+    driver.stop()
+    assert [actor.told for actor in cluster.actors] == [[{"stop": True}]] * 2
+    assert [actor.is_killed for actor in cluster.actors] == [False, True]
+    assert said == [
+        {"worker": 0, "message": {"ended": None}},
+        {"worker": 1, "message": {"ended": "RuntimeError: The actor is dead"}},
+    ]
+    assert cluster.is_left

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from bench.engine.batching import BATCH_BUDGET, BATCH_TOKENS
 from bench.errors import BenchError, ForeignExitError, MissingError
 from bench.hashing import content_id
 from bench.progress import SILENT, Progress
+from bench.run import measuring
 from bench.run.environment import Environment
+from bench.run.launch import local
 from bench.run.launch.local import ExperimentOutcome, run_experiments
 from bench.run.plan import Request, make_experiments
 from bench.run.runner import Runner
@@ -26,6 +29,7 @@ from bench.spec import SetsSpec, Spec
 from bench.store import keys, lease
 from bench.store.files import read_jsonl
 from bench.store.keys import code_hash
+from bench.store.parts import Parts
 from bench.store.runs import Run, list_runs, load_run
 
 PHASES = {"none": ["prepare"], "contrastive": ["train"]}
@@ -548,3 +552,73 @@ def test_what_was_taken_over_and_given_back_is_gone_on_with(go, home, tiny_suite
     names = [phase.name for phase in run.result.phases]
     assert sorted(names) == sorted({*names}), "each phase stands there once"
     assert spy.labels.count("rtp") == spy.labels.count("train contrastive") == 1
+
+
+# --- help with an experiment that another process carries out ---
+
+
+def test_a_helper_edits_the_model_once_and_waits_for_more(home, tiny_suite, monkeypatch):
+    runner = runner_of(tiny_suite(), home, method="none")
+    runner.prepare()
+    monkeypatch.setattr(measuring, "_PAUSES", (0.01, 0.01))
+    applied, edits = type(runner.method).applied, []
+
+    def counted(*args: Any) -> Any:
+        edits.append(None)
+        return applied(*args)
+
+    monkeypatch.setattr(type(runner.method), "applied", counted)
+    published: list[Parts] = []
+    left = iter([("heldout", True), ("embedded_piqa", True), ("fluency", False), ("relevance", False)])
+
+    def is_idle() -> bool:
+        """The owner goes on to its next task."""
+        name, is_edited = next(left, ("", False))
+        if name:
+            facts = {"kind": "likelihoods", "edited": is_edited, "heads": [[]]}
+            parts = [[0, [[[5], [[6, 7]], [number]]]] for number in range(2)]
+            published.append(Parts.publish(runner.folder / "samples" / f"{name}.parts", facts, parts))
+        return bool(name)
+
+    assert runner.help(is_idle)
+    assert [len(parts.seen()[0]) for parts in published] == [2, 2, 2, 2]
+    assert len(edits) == 1
+
+
+class _Shared:
+    """An experiment that others carry out: whether one holds it, and whether it has parts."""
+
+    experiment: Any = SimpleNamespace(label="none", seed=0)
+    env: Any = SimpleNamespace(progress=SILENT)
+
+    def __init__(self, *, is_held: bool, wants_help: bool) -> None:
+        self.is_held, self.wants_help, self.idle = is_held, wants_help, False
+
+    def help(self, is_idle: Callable[[], bool]) -> bool:
+        self.idle = is_idle()
+        return True
+
+
+@pytest.mark.parametrize(
+    ("is_held", "wants_help", "given_up", "idle"),
+    [
+        (True, False, {}, True),
+        (False, False, {}, False),  # it can be begun
+        (True, True, {}, False),  # it can be helped with
+        (True, True, {1: "two workers died"}, True),
+        (True, False, {0: "two workers died"}, False),
+    ],
+)
+def test_who_helps_waits_for_more_only_where_nothing_else_is_to_be_done(is_held, wants_help, given_up, idle):
+    told: list[int | None] = []
+    helped: Any = _Shared(is_held=True, wants_help=True)
+    other: Any = _Shared(is_held=is_held, wants_help=wants_help)
+
+    def begins(number: int | None) -> None:
+        told.append(number)
+        sharing.given_up.update(given_up)  # while it helps
+
+    sharing = local.Sharing(begins)
+    assert local._help(0, {0: helped, 1: other}, 2, sharing)
+    assert helped.idle == idle
+    assert told == [0, None]

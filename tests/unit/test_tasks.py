@@ -23,17 +23,18 @@ from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, Scores
 from bench.scorers.checked import CheckedScorer
 from bench.spec import Decoding, Spec
 from bench.stats import value
+from bench.store.parts import Parts
 from bench.store.record import Metric, TaskResult
 from bench.store.samples import Answer, Sample, SampleFile, read_samples
 from bench.tasks.base import TaskContext
 from bench.tasks.diversity import Diversity, DiversityConfig, distinct, repeats
 from bench.tasks.fluency import Fluency, FluencyConfig
 from bench.tasks.heldout import HeldOutConfig, HeldOutPerplexity
+from bench.tasks.helping import help_with
 from bench.tasks.lm_eval.data import CONTEXTS, load_rows, task_config
 from bench.tasks.lm_eval.options import GOLD_BITS, PROBABILITIES
 from bench.tasks.lm_eval.task import LMEval, LMEvalConfig, check_name
 from bench.tasks.rtp import RealToxicityPrompts, RTPConfig, attribute_metrics
-from bench.tasks.together import help_sampling
 
 
 class ByLength(Scorer):
@@ -237,7 +238,8 @@ def test_rtp_in_parts_leaves_the_bytes_of_one_process(context, tiny_base, tiny_p
     assert len(list((folder / "rtp.parts").glob("*/*.jsonl"))) == 2
     assert list((folder / "rtp.parts").glob("*/.*")) == [], "what it held is free"
     helper = context(folder=folder)
-    help_sampling(tiny_policy, helper)
+    for parts in Parts.all_in(folder):
+        help_with(parts, tiny_policy, helper)
     assert len(list((folder / "rtp.parts").glob("*/*.jsonl"))) == count
     (folder / "rtp.parts" / "0000" / "03.jsonl").write_text("{")  # damaged: it is done again
     stops.readings = 1

@@ -115,7 +115,7 @@ def _next(left: Mapping[int, Runner], total: int, env: Environment, sharing: Sha
             if outcome := _run(runner, number, total, sharing):
                 sharing.ended(number, outcome)
                 return number, outcome
-        if any(_help(runner, number, total, sharing) for number, runner in left.items()):
+        if any(_help(number, left, total, sharing) for number in left):
             waits = pauses(*_PAUSES)
             continue
         note_once(env.progress, f"other processes work on what is left ({len(left)} of {total}): waiting for them")
@@ -146,15 +146,26 @@ def _run(runner: Runner, number: int, total: int, sharing: Sharing) -> Experimen
         return ExperimentOutcome(runner.experiment, error=cause)
 
 
-def _help(runner: Runner, number: int, total: int, sharing: Sharing) -> bool:
+def _help(number: int, left: Mapping[int, Runner], total: int, sharing: Sharing) -> bool:
     """Help another process with an experiment, where it shares what it does; return whether that was so."""
-    if number in sharing.given_up or not runner.wants_help:
+
+    def wants_help(number: int) -> bool:
+        return number not in sharing.given_up and left[number].wants_help
+
+    def is_idle() -> bool:
+        """Whether no experiment can be begun, and no other wants help."""
+        return number not in sharing.given_up and all(
+            one.is_held and (other == number or not wants_help(other)) for other, one in left.items()
+        )
+
+    if not wants_help(number):
         return False
+    runner = left[number]
     experiment = runner.experiment
     runner.env.progress.note(f"[{number + 1}/{total}] {experiment.label}, seed {experiment.seed}: helps")
     sharing.begins(number)
     try:
-        return runner.help()
+        return runner.help(is_idle)
     except LostError:  # the owner did not wait for a part
         return True
     except (Exception, SystemExit):  # the owner meets it, too, and says what it is

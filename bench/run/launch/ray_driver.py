@@ -18,9 +18,11 @@ import os
 import socket
 import sys
 import threading
+import time
 from typing import Any
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address
 
 from bench.errors import BenchError, MissingError, UsageError
 from bench.run.launch.pipes import Message, Telling, failure
@@ -28,6 +30,8 @@ from bench.run.launch.relay import Home, Relay
 
 _REACH_SECONDS = 10.0  # in which a cluster's port must open
 _PLACE_SECONDS = 5.0  # after which a worker is said to wait for a place
+_END_SECONDS = 20.0  # in which workers that are told to stop must have ended
+_KILL_SECONDS = 5.0  # in which those that are killed then must have
 _THREADS = 3  # of an actor: one hears, one tells, one is spare
 
 
@@ -43,14 +47,17 @@ def connect(address: str | None) -> None:
         ray.init(address="local", include_dashboard=False, **quiet)
         return
     try:
-        if address != "auto":
-            host, _, port = address.rpartition(":")
-            if not host or not port.isdecimal() or "/" in host:
-                mend = "write --on ray:HOST:PORT, or --on ray:auto on a machine of the cluster"
-                raise UsageError(f"'{address}' is no address of a Ray cluster", mend=mend)
-            socket.create_connection((host, int(port)), _REACH_SECONDS).close()
+        if address == "auto":
+            address = os.environ.get("RAY_ADDRESS") or address
+        if address == "auto":  # what a cluster that is gone has left may still name it
+            address = str(canonicalize_bootstrap_address(address))
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal() or "/" in host:
+            mend = "write --on ray:HOST:PORT, or --on ray:auto on a machine of the cluster"
+            raise UsageError(f"'{address}' is no address of a Ray cluster", mend=mend)
+        socket.create_connection((host, int(port)), _REACH_SECONDS).close()
         ray.init(address=address, **quiet)
-    except (OSError, OverflowError, ConnectionError) as error:
+    except (OSError, OverflowError) as error:
         mend = (
             "start one ('ray start --head') and give --on ray: the address that it prints; where it asks for a token, "
             "set RAY_AUTH_MODE=token"
@@ -77,7 +84,7 @@ class Driver:
         self._tell = tell
         self._actors: dict[int, Any] = {}
         self._placed: set[int] = set()
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[int, threading.Thread] = {}
         self._is_stopped = False
 
     def do(self, told: Message) -> None:
@@ -85,24 +92,31 @@ class Driver:
         if "start" in told:
             actor = ray.remote(Relay).options(max_concurrency=_THREADS, **told["place"])
             self._actors[told["start"]] = actor.remote(Home(**told["home"]), told["job"])
-            self._threads.append(threading.Thread(target=self._hear, args=(told["start"],), daemon=True))
-            self._threads[-1].start()
+            self._threads[told["start"]] = threading.Thread(target=self._hear, args=(told["start"],), daemon=True)
+            self._threads[told["start"]].start()
         else:
             self._is_stopped = self._is_stopped or "stop" in told["message"]
             self._say(told["worker"], told["message"])
 
     def stop(self) -> None:
-        """Let all workers write down what they have, and end.
+        """Let all workers write down what they have, and end; those that do not are killed.
 
         Where they were told to already, whoever told them has ended without waiting for them: nor do we.
         """
         if not self._is_stopped:
-            for number in self._actors:
+            for number in self._left(0):
                 self._say(number, {"stop": True})
-            for thread in self._threads:
-                thread.join()
-        if not any(thread.is_alive() for thread in self._threads):
+        for number in self._left(0 if self._is_stopped else _END_SECONDS):
+            ray.kill(self._actors[number])  # and the worker's stdin is closed, at which it ends at once
+        if not self._left(_KILL_SECONDS):
             ray.shutdown()
+
+    def _left(self, patience: float) -> list[int]:
+        """The workers that have not ended within so many seconds."""
+        until = time.monotonic() + patience
+        for thread in self._threads.values():
+            thread.join(max(0.0, until - time.monotonic()))
+        return [number for number, thread in self._threads.items() if thread.is_alive()]
 
     def _say(self, number: int, message: Message) -> None:
         """Tell a worker something; one that waits for a place need not wait on to be stopped."""

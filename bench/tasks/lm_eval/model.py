@@ -12,13 +12,13 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from bench.engine.batching import BATCH_BUDGET, in_batches
 from bench.engine.generation import continue_rows, encode_prompt, text_after
-from bench.engine.likelihood import loglikelihood
 from bench.engine.sampling import sample, uniforms
 from bench.engine.stops import StopTexts
 from bench.engine.tokens import encode, first_token
 from bench.hashing import hash_text
 from bench.policy import Policy
 from bench.spec import Decoding
+from bench.tasks.likelihoods import likelihoods
 
 if TYPE_CHECKING:
     from bench.tasks.base import TaskContext
@@ -77,8 +77,8 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **kwargs: Any
     ) -> list[tuple[float, bool]]:
         del kwargs
-        with self.ctx.progress.bar(self.label, len(requests), "requests") as bar:
-            scored = loglikelihood(self.policy, [(context, text) for _, context, text in requests], done=bar.advance)
+        asked = [(context, text) for _, context, text in requests]
+        scored = likelihoods(self.label, self.policy, asked, self.ctx, "requests")
         self.ctx.tokens += sum(len(context) + len(text) for _, context, text in requests)
         return [(one.logprob, one.greedy) for one in scored]
 

@@ -91,7 +91,7 @@ class OutputTask(Task[C]):
         chosen, lost = self.inputs(ctx)
         taken = self._taken(ctx)
         requests = [self.request(policy, sentence) for sentence in chosen]
-        rows = sample_and_score(self.name, policy, requests, self.config.decoding, ctx, by_edited=True)
+        rows = sample_and_score(self.name, policy, requests, self.config.decoding, ctx)
         with ctx.progress.bar("likeness", len(rows), "texts"):
             likeness = similarities(rows, SentenceEncoder(ctx.assets.encoder(self.config.encoder)))
         sheet = output_metrics(ctx.sheet(self.name), rows, likeness, lost)

@@ -81,7 +81,7 @@ class OverRefusal(Task[OverRefusalConfig]):
                 mend="name data with more of them",
             )
         requests = [request_for(policy, one, self.config.template, plain="{sentence}") for one in chosen]
-        rows = sample_and_score(_NAME, policy, requests, self.config.decoding, ctx, by_edited=True)
+        rows = sample_and_score(_NAME, policy, requests, self.config.decoding, ctx)
         sheet = ctx.sheet(_NAME)
         sheet.taken.append(ctx.took(self.config.data or "built-in sentences", Counted(chosen), every))
         about = {one.id: one.about for one in chosen}

@@ -19,6 +19,7 @@ from bench.spec import QUESTION
 from bench.store.record import TaskResult
 from bench.store.samples import Answer
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.likelihoods import likelihoods
 from bench.tasks.truth.figures import ranking, verdict
 
 if TYPE_CHECKING:
@@ -100,14 +101,12 @@ class Truth(Task[TruthConfig]):
         self, policy: "Policy", questions: Sequence[AnsweredQuestion], ctx: TaskContext
     ) -> dict[tuple[str, str], "Likelihood"]:
         """The likelihood of each answer after its question, by the question's id and the answer."""
-        from bench.engine.likelihood import loglikelihood
         from bench.engine.tokens import encode_after
 
         asked = [(one, answer) for one in questions for answer in one.answers]
         template = self.config.template
         requests = [encode_after(policy.tokenizer, one.asked(template), f" {answer}") for one, answer in asked]
-        with ctx.progress.bar(self.name, len(requests), "answers") as bar:
-            scored = loglikelihood(policy, requests, done=bar.advance)
+        scored = likelihoods(self.name, policy, requests, ctx, "answers")
         ctx.tokens += sum(len(context) + len(answer) for context, answer in requests)
         return {(one.id, answer): found for (one, answer), found in zip(asked, scored, strict=True)}
 

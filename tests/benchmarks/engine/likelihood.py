@@ -1,6 +1,7 @@
 """Likelihoods: lm-eval's tasks through the engine and through lm-eval's own model class."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,7 +48,7 @@ def rows(base: LoadedModel, assets: AssetCatalogue, documents: int) -> list[Row]
         kept: dict[str, list[dict[str, Any]]] = {}
 
         def ours() -> float:
-            context: Any = SimpleNamespace(progress=SILENT, seed=0, tokens=0)
+            context: Any = SimpleNamespace(progress=SILENT, seed=0, tokens=0, shares=False, folder=Path("none"))
             lm = PolicyLM(HFPolicy(base.model, base.tokenizer), context, "")
             kept["ours"] = evaluated(lm, assets, tasks, documents, shots)
             return float(len(kept["ours"]))
