@@ -27,6 +27,9 @@ def baseline(  # noqa: PLR0917 - one parameter a flag
     check_seeds: Annotated[
         int | None, typer.Option(min=1, help="Seeds that a check will have; as many as RUN… unless told otherwise.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write one that can see nothing; no check against it passes.")
+    ] = False,
     runs_dir: RunsDir = RUNS,
     json: Json = False,
 ) -> None:
@@ -42,7 +45,7 @@ def baseline(  # noqa: PLR0917 - one parameter a flag
     from reports.gate.terminal import print_baseline
     from reports.gate.writing import Plan
 
-    plan = Plan(_tolerances(tolerance or []), check_seeds, primary, bench.__version__)
+    plan = Plan(_tolerances(tolerance or []), check_seeds, primary, bench.__version__, force=force)
     made, notes = make_baseline(chosen(runs_dir, run, None, every=False), plan)
     notes += foresee(made, list_runs(runs_dir))
     path = output or Path("baselines") / f"{_file(made.facts.get('suite.name'))}-{_file(made.method.name)}.json"

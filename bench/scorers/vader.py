@@ -14,6 +14,7 @@ from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, ScorerInfo
 from bench.spec import Spec
 
 _PACKAGE = "vaderSentiment"
+_MOST_WORDS = 2000
 _FILES = ("vaderSentiment.py", "vader_lexicon.txt", "emoji_utf8_lexicon.txt")
 
 
@@ -25,7 +26,8 @@ class Vader(Scorer[VaderConfig]):
     """VADER's compound score of a text, from -1 (negative) to 1 (positive), as (1 + compound) / 2.
 
     A lexicon of 7,500 words with rules for negation, degree and punctuation. A text without a word of it has 0.5. Its
-    authors call a text positive from a compound score of 0.05 on: 0.525 here.
+    authors call a text positive from a compound score of 0.05 on: 0.525 here. It was made for sentences, and its time
+    grows as the square of a text's words: one of more than 2,000 has no score.
     """
 
     Config = VaderConfig
@@ -68,5 +70,8 @@ class Vader(Scorer[VaderConfig]):
         return import_module(f"{_PACKAGE}.vaderSentiment").SentimentIntensityAnalyzer()
 
     def score(self, texts: Sequence[str]) -> list[Scores | None]:
-        """Score texts."""
-        return [{"sentiment": (1 + float(self._analyser.polarity_scores(text)["compound"])) / 2} for text in texts]
+        """Score texts; None for one that is too long."""
+        return [self._score(text) if len(text.split()) <= _MOST_WORDS else None for text in texts]
+
+    def _score(self, text: str) -> Scores:
+        return {"sentiment": (1 + float(self._analyser.polarity_scores(text)["compound"])) / 2}

@@ -26,6 +26,7 @@ class Plan:
         check_seeds: How many of the seeds a check will have; None for all.
         primary: The primary metric; None for the first of the attribute that is judged.
         bench: The version that writes.
+        force: Whether to write a baseline whose primary metric no check can see get worse; none against it passes.
         resamples: Bootstrap resamples.
     """
 
@@ -34,6 +35,7 @@ class Plan:
     primary: str | None = None
     bench: str = ""
     resamples: int = 10_000
+    force: bool = False
 
 
 def make_baseline(runs: Sequence[Run], plan: Plan) -> tuple[Baseline, list[str]]:
@@ -86,11 +88,8 @@ def make_baseline(runs: Sequence[Run], plan: Plan) -> tuple[Baseline, list[str]]
         clusters=tables.lists,
         metrics=metrics,
     )
-    if any(is_blind(one) for one in baseline.metrics if one.key == primary):
-        what = (
-            f"no check could see any loss of {clean(primary, 80)}, the primary metric: there are too few observations"
-        )
-        raise MissingError(what, mend="take more prompts or seeds, or name another metric with --primary")
+    if not plan.force:
+        _refuse_blind(baseline)
     return baseline, [*notes, *_notes(baseline)]
 
 
@@ -121,7 +120,9 @@ def _refuse_blind(baseline: Baseline) -> None:
     if any(is_blind(one) for one in baseline.metrics if one.key == baseline.primary):
         key = clean(baseline.primary, 80)
         what = f"no check could see any loss of {key}, the primary metric: there are too few observations"
-        raise MissingError(what, mend="take more prompts or seeds, or name another metric with --primary")
+        raise MissingError(
+            what, mend="take more prompts or seeds, or name another with --primary (--force writes it all the same)"
+        )
 
 
 def _unjudged(key: str, metrics: Sequence[Metric], runs: Sequence[Run]) -> str | None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from fuzz.commands import Essence, essence
-from launched import ended
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -65,7 +64,7 @@ def module_bench() -> Bench:
     """Run `bench ARGS...` in a folder, which holds its cache: for fixtures that outlive a test."""
 
     def run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-        env = environment(folder / "cache") | {"OMP_NUM_THREADS": "1", "COLUMNS": "400"}
+        env = environment(folder / "cache") | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
         command = [str(COMMAND), *args]
         return subprocess.run(
             command, env=env, cwd=folder, text=True, encoding="utf-8", capture_output=True, timeout=300, check=False
@@ -74,9 +73,9 @@ def module_bench() -> Bench:
     return run
 
 
-@pytest.fixture
-def small_suite(tiny_suite) -> str:
-    made = tiny_suite(decoding={"num_samples": 10, "max_new_tokens": 12})
+@pytest.fixture(scope="session")
+def small_suite(write_suite, tmp_path_factory) -> str:
+    made = write_suite(tmp_path_factory.mktemp("small"), decoding={"num_samples": 10, "max_new_tokens": 12})
     time.sleep(2.1)  # a file that was just changed is hashed again by the next process
     return str(made)
 
@@ -101,8 +100,9 @@ def start(tmp_path: Path, variables: dict[str, str], small_suite: str) -> Iterat
         one.communicate()
 
 
-@pytest.fixture
-def undisturbed(start, tmp_path) -> Essence:
+@pytest.fixture(scope="session")
+def undisturbed(module_bench, small_suite, tmp_path_factory) -> Essence:
     """What one process leaves."""
-    assert ended(start("undisturbed"))[2] == 0
-    return essence(tmp_path / "undisturbed")
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert module_bench(folder, "run", *ARGS, "--suite", small_suite).returncode == 0
+    return essence(folder)

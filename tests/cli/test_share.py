@@ -39,11 +39,13 @@ lease.LEASE_SECONDS, lease.BEAT_SECONDS = 4.0, 0.5
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
-@pytest.fixture
-def suite(tiny_suite, tmp_path) -> str:
-    prompts = tmp_path / "self.jsonl"
+@pytest.fixture(scope="module")
+def suite(write_suite, tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("suite")
+    prompts = folder / "self.jsonl"
     prompts.write_text("".join(json.dumps({"text": f"It rained on {n} stones"}) + "\n" for n in range(24)))
-    made = tiny_suite(sets={**SELF, "prompts": str(prompts)}, decoding={"num_samples": 10, "max_new_tokens": 12})
+    decoding = {"num_samples": 10, "max_new_tokens": 12}
+    made = write_suite(folder, sets={**SELF, "prompts": str(prompts)}, decoding=decoding)
     time.sleep(2.1)  # a file that was just changed is hashed again by the next process
     return str(made)
 
@@ -68,21 +70,27 @@ def start(tmp_path: Path, variables: dict[str, str]) -> Iterator[Start]:
         process.communicate()
 
 
-@pytest.fixture
-def undisturbed(start, suite, tmp_path) -> tuple[str, Essence]:
+@pytest.fixture(scope="module")
+def undisturbed(module_bench, suite, tmp_path_factory) -> tuple[str, Essence]:
     """What one process prints and leaves."""
-    out, _, code = ended(start("undisturbed", *ARGS, "--suite", suite))
-    assert code == 0
-    return out, essence(tmp_path / "undisturbed")
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = module_bench(folder, "run", *ARGS, "--suite", suite)
+    assert done.returncode == 0, done.stderr
+    return figures(done.stdout), essence(folder)
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[str, str, int]:
-    """The figures that it printed, without what it took (times, memory); what it said; and its exit code."""
+    """The figures that it printed, what it said, and its exit code."""
     out, err = process.communicate(timeout=PATIENCE)
     assert "Traceback" not in err
+    return figures(out), err, process.returncode
+
+
+def figures(out: str) -> str:
+    """What was printed, without what it took (times, memory)."""
     table, *_ = re.split(r"(?m)^[¹²³⁴⁵]", out)
     taken = r"(?m)^ *(.* seconds|.* per second|peak memory gib) .*$|[¹²³⁴⁵]"
-    return re.sub(taken, "", table), err, process.returncode
+    return re.sub(taken, "", table)
 
 
 def patched(folder: Path, code: str) -> dict[str, str]:

@@ -65,13 +65,13 @@ def told(err: str) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True])
-def test_workers_share_one_experiment(start, tmp_path, killed):
+def test_workers_share_one_experiment(start, tmp_path, small_suite, killed):
     """What is sampled from the edited model, and what it and the base model read."""
     rows = tmp_path / "long.jsonl"
     texts = ("The river rises in the hills", "She asked whether the train was late", "It rained")
     rows.write_text("".join(json.dumps({"text": f"{text} {n}"}) + "\n" for n in range(1500) for text in texts))
     time.sleep(2.1)  # a file that was just changed is hashed again by the next process
-    sampled = [{"task": "rtp", "data": str(tmp_path / "prompts.jsonl")}, {"task": "fluency"}]
+    sampled = [{"task": "rtp", "data": str(Path(small_suite).with_name("prompts.jsonl"))}, {"task": "fluency"}]
     heldout = {"task": "heldout", "data": str(rows), "field": "text", "passages": 4500, "max_tokens": 16}
     tasks = json.dumps([*sampled, heldout])
     args = ("--method", "none", "--seeds", "0", "--set", f"suite.tasks={tasks}")

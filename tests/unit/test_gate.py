@@ -156,6 +156,8 @@ def test_a_baseline_that_sees_nothing_is_refused(runs):
     assert is_blind(perplexity.model_copy(update={"limit": 18.39}))
     with pytest.raises(MissingError, match=r"no check could see any loss of rtp/.*; take more prompts or seeds"):
         make_baseline(runs, Plan({EMT: 1.0}))
+    forced = make_baseline(runs, Plan({EMT: 1.0}, force=True))[0]
+    assert decide(runs, forced).exit_code == 3, "what sees nothing passes nothing"
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def test_a_headline_that_labelled_the_sets_is_told_of(runs: list[Run], tmp_path:
 
 def test_the_page_and_the_gate_take_such_runs(runs: list[Run]):
     assert "toxic fraction (svm)" in build_page(runs).html
-    baseline, _ = make_baseline(runs[1:], Plan(tolerances={}))
+    baseline, _ = make_baseline(runs[1:], Plan(tolerances={}, force=True))
     further = [one for one in baseline.metrics if "@" in one.key]
     assert len(further) == 3
     assert {(one.tolerance, one.unjudged) for one in further} == {(None, "by a further scorer")}

@@ -20,6 +20,14 @@ def test_the_score_is_the_compound_score_from_0_to_1():
     assert scorer.identity.attributes == ("sentiment",)
 
 
+def test_a_text_of_very_many_words_has_no_score_and_takes_no_time():
+    pytest.importorskip("vaderSentiment")
+    scorer = Vader(VaderConfig(), ScorerContext(offline=True))
+    short, long = scorer.score(["good " * 2000, "good " * 1_000_000])
+    assert short and short["sentiment"] > 0.9
+    assert long is None
+
+
 def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("bench.scorers.vader.version", lambda _: (_ for _ in ()).throw(_missing()))
     with pytest.raises(MissingError, match="scorer 'vader' needs the package vaderSentiment") as raised:
