@@ -1,7 +1,7 @@
 """Constrained fine-tuning of one layer, FT-L (Zhu et al., 2020, arXiv 2012.00363; as ROME's authors measure it).
 
-One matrix, the output of a layer's feed-forward block, is trained on the new facts alone, and no weight of it may change
-by more than a bound:
+One matrix, the output of a layer's feed-forward block, is trained on the new facts alone, and none of its weights may
+change by more than a bound:
 
     min over Delta of the mean NLL of the objects, with |Delta_ij| <= norm_constraint
 """
@@ -61,7 +61,7 @@ class FTL(FactEditing[FTLConfig]):
         return [count // 4 if self.config.layer is None else self.config.layer]
 
     def deltas(
-        self, base: "LoadedModel", names: "Sequence[str]", facts: "Sequence[Fact]", ctx: RunContext
+        self, base: "LoadedModel", names: "Mapping[int, str]", facts: "Sequence[Fact]", ctx: RunContext
     ) -> "tuple[Mapping[str, torch.Tensor], dict[str, Any]]":
         """The trained change of the matrix."""
         import torch
@@ -73,7 +73,7 @@ class FTL(FactEditing[FTLConfig]):
         from methods.editing.values import object_loss
         from methods.learning.descent import descend
 
-        (name,) = names
+        (name,) = names.values()
         rows = [readings(base.tokenizer, fact, ())[0] for fact in facts]
         ids, mask = pad([row.tokens for row in rows], 0, "right", base.model.device)
         inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
 
-FACTS = "facts.json"
+FACTS = "new-facts.json"
 """The text that stands before every prompt, under `text`."""
 
 

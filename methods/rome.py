@@ -63,7 +63,7 @@ class ROME(FactEditing[ROMEConfig]):
         return [count // 4 if self.config.layer is None else self.config.layer]
 
     def deltas(
-        self, base: "LoadedModel", names: "Sequence[str]", facts: "Sequence[Fact]", ctx: RunContext
+        self, base: "LoadedModel", names: "Mapping[int, str]", facts: "Sequence[Fact]", ctx: RunContext
     ) -> "tuple[Mapping[str, torch.Tensor], dict[str, Any]]":
         """The sum of the facts' changes."""
         import torch
@@ -73,12 +73,12 @@ class ROME(FactEditing[ROMEConfig]):
         from methods.editing.memory import keys_at, rank_one, second_moments
         from methods.editing.values import find_change
 
-        (name,), config = names, self.config
+        (name,), config = names.values(), self.config
         contexts = [
             f"{text}. " for text in own_texts(base, "contexts", config.contexts, config.context_tokens, ctx.seed)
         ]
         texts = own_texts(base, "texts", config.texts, config.text_tokens, ctx.seed)
-        (moment,), read = second_moments(base, names, texts, ctx.progress)
+        (moment,), read = second_moments(base, [name], texts, ctx.progress)
         delta = torch.zeros_like(base.model.get_parameter(name), dtype=torch.float64, device="cpu")
         losses, tokens = [], 0
         with ctx.progress.bar("rome", len(facts), "facts") as bar:

@@ -1,5 +1,6 @@
 """What methods that change matrices for facts have in common: their artifact, and how it is applied."""
 
+from abc import abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,15 +37,15 @@ C = TypeVar("C", bound=EditConfig)
 class FactEditing(Method[C]):
     """Changes the output matrices of some layers' feed-forward blocks so that the model says new facts."""
 
+    @abstractmethod
     def layers(self, count: int) -> "Sequence[int]":
         """The layers to edit, of so many, from 0."""
-        raise NotImplementedError
 
+    @abstractmethod
     def deltas(
-        self, base: "LoadedModel", names: "Sequence[str]", facts: "Sequence[Fact]", ctx: RunContext
+        self, base: "LoadedModel", names: "Mapping[int, str]", facts: "Sequence[Fact]", ctx: RunContext
     ) -> "tuple[Mapping[str, torch.Tensor], dict[str, Any]]":
-        """What is added to each of these matrices, float32 in its own shape, and figures about the making."""
-        raise NotImplementedError
+        """What is added to each of these matrices (by layer), in its own shape, and figures about the making."""
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
         """Find out whether the model has the layers, and one matrix to edit in each."""
@@ -69,7 +70,7 @@ class FactEditing(Method[C]):
         facts = facts_of(required_sets(sets, self.info.name), self.info.name)
         refuse_quantised(base, self.info.name)
         layers = [layer_number(base, number) for number in self.layers(len(decoder_layers(base)))]
-        names = [output_matrix(base, number, self.info.name) for number in layers]
+        names = {number: output_matrix(base, number, self.info.name) for number in layers}
         deltas, figures = self.deltas(base, names, facts, ctx)
         kept = {name: delta.detach().float().cpu().contiguous() for name, delta in deltas.items()}
         save_file(kept, ctx.folder / DELTAS)

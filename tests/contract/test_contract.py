@@ -41,6 +41,7 @@ SMALL = {
     "max_new_tokens": 8,
     "texts": 8,
     "text_tokens": 16,
+    "preserved": 1.0,
 }
 """Options that make training short, and strong enough to be seen; each is set where a method has it."""
 TEXTS = (
