@@ -50,12 +50,12 @@ class FactEditing(Method[C]):
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
         """Find out whether the model has the layers, and one matrix to edit in each."""
         from methods.anatomy.feed_forward import the_output
-        from methods.anatomy.layers import check_layer
+        from methods.anatomy.layers import check_layer, refuse_beyond
 
         del inputs
         layers = check_layer(base, None)
         for number in self.layers(len(layers)):
-            check_layer(base, number)
+            refuse_beyond(len(layers), number)
             the_output(layers[number], f"layer {number} of the base model", self.info.name)
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:

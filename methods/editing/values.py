@@ -24,7 +24,7 @@ class ValueOptions(Spec):
 
     steps: int = Field(20, ge=1, le=1_000_000, description="steps of finding a fact's value")
     lr: float = Field(0.5, gt=0, description="learning rate of them (Adam)")
-    kl: float = Field(0.0625, ge=0, description="weight of KL(base || edited) after 'SUBJECT is a'")
+    kl: float = Field(0.0625, ge=0, description="weight of KL(edited || base) after 'SUBJECT is a'")
     decay: float = Field(0.5, ge=0, description="weight of the value's change, over the square of its length")
     clamp: float = Field(4.0, gt=0, description="the most that a value may change by, as a multiple of its length")
     enough: float = Field(0.05, ge=0, description="the loss below which no more steps are taken")
@@ -50,7 +50,7 @@ def find_change(
 ) -> Found:
     """The change of a module's value at the subject's last token that makes the object likely.
 
-        mean NLL of the object + kl * KL(base || changed) after the essence + decay * ||change|| / ||value||^2
+        mean NLL of the object + kl * KL(changed || base) after the essence + decay * ||change|| / ||value||^2
 
     over the readings of one fact (Meng et al., 2022, arXiv 2202.05262, Equation 4, with the authors' decay).
 
@@ -70,7 +70,7 @@ def find_change(
             own = logprobs[-1, essence.place]
             before = own.detach() if before is None else before  # nothing is added at first
             likelihood = torch.stack([object_loss(logprobs[number], row) for number, row in enumerate(rows)]).mean()
-            divergence = (before.exp() * (before - own)).sum()
+            divergence = (own.exp() * (own - before)).sum()
             loss = likelihood + options.kl * divergence + options.decay * change.norm() / length**2
             if not math.isfinite(float(loss.detach())):
                 raise MissingError(f"the loss is not a number at step {done + 1}", mend="lower the learning rate (lr)")

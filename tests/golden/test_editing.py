@@ -256,6 +256,20 @@ def test_families_are_edited_by_structure(tiny_base, tiny_sets, tmp_path, family
     assert all(torch.equal(value, before[key]) for key, value in other.model.state_dict().items())
 
 
+@pytest.mark.parametrize("method", WEIGHTS, ids=lambda one: one.info.name)
+def test_routed_experts_are_refused_before_any_work(tmp_path, method):
+    family = next(one for one in FAMILIES if one.kind == "mixtral")
+    family.make().config.save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match=r"layer 0 of the base model has \d output matrices .* use a model with one"):
+        method.check(tmp_path, {})
+
+
+def test_a_layer_that_the_model_lacks_is_refused_before_any_work(tiny_model):
+    for method in (ROME(ROMEConfig(layer=2)), MEMIT(MEMITConfig(layers=(0, 2))), FTL(FTLConfig(layer=9))):
+        with pytest.raises(UsageError, match=r"the base model has 2 layers and no layer \d"):
+            method.check(tiny_model, {})
+
+
 # --- what is refused ---
 
 
