@@ -48,6 +48,11 @@ class FTL(FactEditing[FTLConfig]):
         strength="scale",
         departures=(
             Departure(
+                "the layer is searched (0 of GPT-2 XL); bound 5e-4",
+                "a quarter of the way; bound 1e-3",
+                "the layer of the closed forms, for comparison",
+            ),
+            Departure(
                 "one edit at a time, undone afterwards",
                 "all facts of the suite together, in each step",
                 "the question is what a model is like that has them all",
