@@ -75,7 +75,7 @@ def _reading(tokenizer: PreTrainedTokenizerBase, fact: Fact, before: str) -> Rea
     return Reading(prompt, target, last_token(tokenizer, prompt, (before + fact.prompt)[:end]))
 
 
-def last_token(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], beginning: str) -> int:
+def last_token(tokenizer: PreTrainedTokenizerBase, tokens: list[int], beginning: str) -> int:
     """Position of the first token up to which a text holds all of its beginning.
 
     Raises:

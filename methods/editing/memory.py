@@ -49,7 +49,8 @@ def spread_update(keys: torch.Tensor, changes: torch.Tensor, moment: torch.Tenso
     Returns:
         R K^T (weight C + K K^T)^-1, [outputs, inputs].
     """
-    return changes @ torch.linalg.solve(weight * moment + keys @ keys.T, keys).T
+    towards: torch.Tensor = torch.linalg.solve(weight * moment + keys @ keys.T, keys)
+    return changes @ towards.T
 
 
 def projected_update(keys: torch.Tensor, changes: torch.Tensor, free: torch.Tensor, ridge: float) -> torch.Tensor:
@@ -66,7 +67,8 @@ def projected_update(keys: torch.Tensor, changes: torch.Tensor, free: torch.Tens
     """
     reached = free @ keys
     identity = torch.eye(len(free), dtype=keys.dtype)
-    return torch.linalg.solve(free @ keys @ keys.T + ridge * identity, reached @ changes.T).T
+    update: torch.Tensor = torch.linalg.solve(reached @ keys.T + ridge * identity, reached @ changes.T)
+    return update.T
 
 
 def null_projection(moment: torch.Tensor, threshold: float) -> torch.Tensor:
@@ -80,7 +82,7 @@ def null_projection(moment: torch.Tensor, threshold: float) -> torch.Tensor:
         Symmetric, [inputs, inputs].
     """
     values, vectors = torch.linalg.eigh(moment)
-    free = vectors[:, values < threshold * values.mean()]
+    free: torch.Tensor = vectors[:, values < threshold * values.mean()]
     return free @ free.T
 
 
