@@ -27,9 +27,9 @@ class FTLConfig(EditConfig):
 
     layer: int | None = Field(None, ge=0, le=100_000, description="layer to edit, from 0; null: a quarter of the way")
     steps: int = Field(25, ge=1, le=1_000_000, description="optimiser steps, each on all facts")
-    lr: float = Field(5e-4, gt=0, description="learning rate (Adam)")
+    lr: float = Field(2e-3, gt=0, description="learning rate (Adam)")
     norm_constraint: float = Field(
-        1e-3, gt=0, description="most that any weight may change by, kept after each step (L-infinity)"
+        1e-2, gt=0, description="most that any weight may change by, kept after each step (L-infinity)"
     )
 
 
@@ -48,9 +48,9 @@ class FTL(FactEditing[FTLConfig]):
         strength="scale",
         departures=(
             Departure(
-                "the layer is searched (0 of GPT-2 XL); bound 5e-4",
-                "a quarter of the way; bound 1e-3",
-                "the layer of the closed forms, for comparison",
+                "the layer is searched (0 of GPT-2 XL); bound 5e-4, learning rate 5e-4",
+                "a quarter of the way; bound 1e-2, learning rate 2e-3",
+                "the layer of the closed forms, for comparison; the rest chosen on `tune-edit`",
             ),
             Departure(
                 "one edit at a time, undone afterwards",
