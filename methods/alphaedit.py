@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from bench.policy import LoadedModel
     from methods.editing.facts import Fact
 
+_LEAST = 1e-12  # length of keys that have nothing in free directions
+
 
 class AlphaEditConfig(SpreadConfig):
     """Options of `alphaedit`."""
@@ -30,7 +32,11 @@ class AlphaEditConfig(SpreadConfig):
         gt=0,
         description="a direction is free where the keys have less than this share of their mean square length",
     )
-    ridge: float = Field(1.0, gt=0, description="weight of the squared change itself")
+    ridge: float = Field(
+        0.1,
+        gt=0,
+        description="weight of the squared change, over the mean square length of keys in free directions",
+    )
 
 
 class AlphaEdit(FactEditing[AlphaEditConfig]):
@@ -57,6 +63,11 @@ class AlphaEdit(FactEditing[AlphaEditConfig]):
                 "keys are of another size in each model",
             ),
             Departure(
+                "the squared change has weight 10 (1 for some models)",
+                "a tenth of the mean square length that the facts' keys have in free directions",
+                "keys are of another size in each model: a weight of 1 left next to nothing of an edit on `tune-edit`",
+            ),
+            Departure(
                 "batches of facts one after another, earlier ones among what is preserved",
                 "all facts in one batch",
                 "a suite edits its facts at once",
@@ -79,6 +90,8 @@ class AlphaEdit(FactEditing[AlphaEditConfig]):
         config = self.config
 
         def update(keys: "torch.Tensor", changes: "torch.Tensor", moment: "torch.Tensor") -> "torch.Tensor":
-            return projected_update(keys, changes, null_projection(moment, config.threshold), config.ridge)
+            free = null_projection(moment, config.threshold)
+            length = float((free @ keys).square().sum(0).mean())
+            return projected_update(keys, changes, free, config.ridge * max(length, _LEAST))
 
         return spread(base, names, facts, config, ctx, update)
