@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from bench.errors import MissingError
 from bench.method import Departure, MethodInfo, RunContext
 from methods.editing.method import FactEditing
 from methods.editing.spread import SpreadConfig
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from bench.policy import LoadedModel
     from methods.editing.facts import Fact
-
-_LEAST = 1e-12  # length of keys that have nothing in free directions
 
 
 class AlphaEditConfig(SpreadConfig):
@@ -92,6 +91,10 @@ class AlphaEdit(FactEditing[AlphaEditConfig]):
         def update(keys: "torch.Tensor", changes: "torch.Tensor", moment: "torch.Tensor") -> "torch.Tensor":
             free = null_projection(moment, config.threshold)
             length = float((free @ keys).square().sum(0).mean())
-            return projected_update(keys, changes, free, config.ridge * max(length, _LEAST))
+            if not length:
+                raise MissingError(
+                    "alphaedit finds no direction that preserved keys leave free", mend="raise threshold"
+                )
+            return projected_update(keys, changes, free, config.ridge * length)
 
         return spread(base, names, facts, config, ctx, update)

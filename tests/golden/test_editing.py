@@ -227,6 +227,12 @@ def test_memit_spreads_over_its_layers_and_alphaedit_too(tiny_base, tiny_sets, t
         assert all(float(delta.norm()) > 0 for delta in deltas.values())
 
 
+def test_alphaedit_says_that_no_direction_is_free(tiny_base, tiny_sets, tmp_path):
+    method = AlphaEdit(AlphaEditConfig(**{**SMALL, "texts": 40}, steps=1, threshold=1e-9))
+    with pytest.raises(MissingError, match="no direction that preserved keys leave free; raise threshold"):
+        make_artifact(method, tiny_base, tiny_sets, RunContext(tmp_path))
+
+
 def test_ft_l_keeps_every_weight_within_its_bound(tiny_base, tiny_sets, tmp_path):
     method = FTL(FTLConfig(steps=5, lr=0.1, norm_constraint=0.01))
     (delta,) = deltas_of(method, tiny_base, tiny_sets, tmp_path).values()
