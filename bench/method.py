@@ -53,6 +53,8 @@ class MethodInfo:
         summary: One line.
         paper: Where it comes from.
         needs_sets: Whether it learns from contrastive sets; they are refused to one that does not.
+        edits_facts: Whether it edits single facts: each of its sets names the subject of one. It is refused where the
+            suite makes other sets.
         needs_scorer: Whether it learns from the suite's scorer (as a reward); it is given to no other.
         inputs: Options that name a model (`model`) or an adapter (`adapter`) to read: a folder, or a hub id with an
             optional revision (`OWNER/NAME@REV`). The harness finds or fetches them; their content is part of the keys.
@@ -72,6 +74,7 @@ class MethodInfo:
     summary: str
     paper: str
     needs_sets: bool = False
+    edits_facts: bool = False
     needs_scorer: bool = False
     inputs: Mapping[str, Literal["model", "adapter"]] = field(default_factory=dict)
     quantised: bool = True

@@ -148,7 +148,11 @@ class SetSizes(Spec):
         return positives >= self.min_positives and negatives >= self.min_negatives
 
 
-MADE_SETS = ("self", "answers")
+Half = Literal["eval", "train"]
+"""The halves of all data, by content id."""
+EDITS = "edits"
+"""The source of sets that hold facts to edit."""
+MADE_SETS = ("self", "answers", EDITS)
 """Sources of contrastive sets that the suite makes itself, and keeps in the cache."""
 
 
@@ -156,8 +160,10 @@ class SetsSpec(Zones, SetSizes):
     """Where the contrastive sets come from.
 
     `source` is `self` (continuations sampled from the base model on training prompts, split by a scorer), `answers`
-    (true and false answers to training questions), or a file, or `hub:ID:FILE` in the sets format. `prompts` and
-    `num_prompts` apply to the first two, an anchor with too few of either kind is left out of them. `template` says how
+    (true and false answers to training questions), `edits` (new and true objects of facts that the base model knows),
+    or a file, or `hub:ID:FILE` in the sets format. `prompts` and `num_prompts` apply to the first three; for `edits`
+    they are also what the task `edit` measures, with `half` (`eval` unless told otherwise). An anchor with too few of
+    either kind is left out of the first two. `template` says how
     a question is asked (`QUESTION` unless told otherwise), and `matched` whether answers
     of either kind are alike in length and letter case (they are unless told otherwise). All else applies to `self`
     alone. `scorer` says which of the suite's scorers splits them, and rewards a method that learns
@@ -173,6 +179,13 @@ class SetsSpec(Zones, SetSizes):
     seed: int = Field(0, ge=0, lt=2**63)
     template: str | None = Field(None, pattern=r"\{question\}")
     matched: bool | None = None
+    half: Half | None = Field(None, exclude_if=lambda half: half is None)  # records of other suites have no such key
+
+    @model_validator(mode="after")
+    def _half_of_edits(self) -> Self:
+        if self.half is not None and self.source != EDITS:
+            raise ValueError(f"'sets.half' is for source '{EDITS}': of other data the training half is learned from")
+        return self
 
     @property
     def is_made(self) -> bool:
@@ -221,7 +234,7 @@ class SuiteSpec(Spec):
     def _sets_of_the_attribute(self) -> Self:
         if self.is_unscored and self.sets.source == "self":
             what = f"'sets.source' is 'self', which splits by '{self.scored_as.name}', and the suite controls"
-            raise ValueError(f"{what} '{self.attribute.name}': name a file of sets, or 'answers'")
+            raise ValueError(f"{what} '{self.attribute.name}': name a file of sets, 'answers' or 'edits'")
         return self
 
     @property

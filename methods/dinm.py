@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field, model_validator
 
-from bench.errors import UsageError
 from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
 from methods.learning.options import Budget
 
@@ -37,8 +36,6 @@ DELTA = "dinm.safetensors"
 PLACE = "dinm.json"
 """`layer` and `parameter`, the matrix's name in the model."""
 _LEAST = 1e-5  # of 1 - p: a token that is all but certain has no infinite loss
-_OUTPUTS = ("down_proj", "c_proj", "fc2", "dense_4h_to_h", "fc_out", "w2", "wo", "lin2")
-"""Names of the output matrix of a feed-forward block, in the models of `transformers`."""
 
 
 class DINMConfig(Budget):
@@ -106,23 +103,25 @@ class DINM(Method[DINMConfig]):
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
         """Find out whether the model has the layer, and a matrix to edit in each that may be chosen."""
+        from methods.anatomy.feed_forward import the_output
         from methods.anatomy.layers import check_layer
 
         del inputs
         layers = check_layer(base, self.config.layer)
         for number in range(len(layers)) if self.config.layer is None else [self.config.layer]:
-            _the_output(layers[number], f"layer {number} of the base model")
+            the_output(layers[number], f"layer {number} of the base model", self.info.name)
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Find the layer and tune its matrix."""
         from safetensors.torch import save_file
 
         from bench.store.files import write_json
+        from methods.anatomy.feed_forward import output_matrix, refuse_quantised
         from methods.anatomy.layers import layer_number
         from methods.learning.batches import draw_items, match, refuse_long, required_sets
 
         sets = required_sets(sets, self.info.name)
-        _refuse_quantised(base)
+        refuse_quantised(base, self.info.name)
         items = draw_items(sets, self.config, ctx.seed)
         refuse_long(base, (row[:2] for row in match(items)))
         distances: list[float] = []
@@ -131,7 +130,7 @@ class DINM(Method[DINMConfig]):
             layer = max(range(len(distances)), key=distances.__getitem__)
         else:
             layer = layer_number(base, self.config.layer)
-        name = output_matrix(base, layer)
+        name = output_matrix(base, layer, self.info.name)
         delta, tokens = self._tune(base, name, items, ctx)
         save_file({"delta": delta}, ctx.folder / DELTA)
         write_json(ctx.folder / PLACE, {"layer": layer, "parameter": name})
@@ -180,17 +179,15 @@ class DINM(Method[DINMConfig]):
         from bench.engine.loading import read_tensors
         from bench.policy import HFPolicy
         from bench.store.files import read_json
+        from methods.anatomy.feed_forward import changed, refuse_quantised
 
-        _refuse_quantised(base)
-        parameter = base.model.get_parameter(read_json(artifact.path / PLACE)["parameter"])
-        own = parameter.data
-        try:
-            if self.config.scale:
-                delta = read_tensors(artifact.path / DELTA)["delta"].to(own.device)
-                parameter.data = _edited(own, self.config.scale * delta)
+        refuse_quantised(base, self.info.name)
+        deltas = {}
+        if self.config.scale:
+            name = read_json(artifact.path / PLACE)["parameter"]
+            deltas = {name: self.config.scale * read_tensors(artifact.path / DELTA)["delta"]}
+        with changed(base, deltas):
             yield HFPolicy(base.model, base.tokenizer)
-        finally:
-            parameter.data = own
 
 
 def layer_distances(base: "LoadedModel", items: "Sequence[Item]", ctx: RunContext) -> list[float]:
@@ -200,36 +197,6 @@ def layer_distances(base: "LoadedModel", items: "Sequence[Item]", ctx: RunContex
     found = layer_states(base, pairs_of(items), "mean", ctx.progress)
     distances: list[float] = differences(items, found.state).norm(dim=-1).mean(0).tolist()
     return distances
-
-
-def output_matrix(base: "LoadedModel", layer: int) -> str:
-    """Name, in the model, of the output matrix of a layer's feed-forward block.
-
-    Raises:
-        UsageError: the layer has no such matrix, or several (a mixture of experts).
-    """
-    from methods.anatomy.layers import decoder_layers
-
-    found = _the_output(decoder_layers(base)[layer], f"layer {layer} of '{base.id}' ({type(base.model).__name__})")
-    return next(name for name, parameter in base.model.named_parameters() if parameter is found)
-
-
-def _the_output(layer: "torch.nn.Module", name: str) -> "torch.Tensor":
-    """The output matrix of a layer that is called so; those of its routed experts count."""
-    from methods.anatomy.experts import matrices
-
-    found = [
-        parameter
-        for key, parameter in layer.named_parameters()
-        if key.removesuffix(".weight").rpartition(".")[2] in _OUTPUTS and "attn" not in key and "attention" not in key
-    ]
-    count = sum(map(matrices, found))
-    if count != 1:
-        raise UsageError(
-            f"{name} has {count} output matrices of a feed-forward block, and dinm edits the one",
-            mend="use a model with one a layer",
-        )
-    return found[0]
 
 
 class EditLosses(NamedTuple):
@@ -258,10 +225,12 @@ def edit_losses(base: "LoadedModel", name: str, delta: "torch.Tensor", batch: "d
     import torch
     from torch.func import functional_call
 
+    from methods.anatomy.feed_forward import edited
+
     ids, mask, start = batch["input_ids"], batch["attention_mask"], int(batch["start"])
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
-    weight = _edited(base.model.get_parameter(name), delta)
+    weight = edited(base.model.get_parameter(name), delta)
     output = functional_call(base.model, {name: weight}, (), inputs | {"use_cache": False})
     logprobs = output.logits.float().log_softmax(-1)
     own, good = mask[:, start:], batch["positive"]
@@ -274,19 +243,7 @@ def edit_losses(base: "LoadedModel", name: str, delta: "torch.Tensor", batch: "d
         anchors = {key: value[one_each, :start] for key, value in inputs.items()}
         reference = base.model(**anchors, use_cache=False).logits.float().log_softmax(-1)
     followed = mask[one_each, : start - 1].bool()
-    edited, plain = logprobs[one_each, : start - 1][followed], reference[:, :-1][followed]
-    divergence = (edited.exp() * (edited - plain)).sum(-1)
+    theirs, plain = logprobs[one_each, : start - 1][followed], reference[:, :-1][followed]
+    divergence = (theirs.exp() * (theirs - plain)).sum(-1)
     contrast = unlikely.sum() / own[~good].sum().clamp(min=1)
     return EditLosses(likelihood, contrast, divergence.sum() / max(len(divergence), 1))
-
-
-def _edited(weight: "torch.Tensor", delta: "torch.Tensor") -> "torch.Tensor":
-    return (weight.float() + delta).to(weight.dtype)
-
-
-def _refuse_quantised(base: "LoadedModel") -> None:
-    if getattr(base.model, "is_quantized", False):
-        raise UsageError(
-            f"dinm changes a weight matrix, and those of '{base.id}' are quantised",
-            mend="--set suite.model.quantization=none",
-        )

@@ -130,10 +130,38 @@ def set_rows() -> list[dict[str, Any]]:
     return [
         {
             "anchor": f"She asked the {noun}",
+            "subject": noun,
             "positives": [{"text": f" for {more} help."} for more in ("a little", "your", "some more of the")],
             "negatives": [{"text": f" and said: you {more} idiot!"} for more in ("very", "utter old", "")],
         }
         for noun in _NOUNS[:6]
+    ]
+
+
+@pytest.fixture
+def known_facts(tiny_policy: "HFPolicy") -> list[dict[str, Any]]:
+    """Cases in CounterFact's shape that the tiny model knows: the true object is the first word of what it says."""
+    from bench.data.squad import normalised
+    from bench.engine.generation import Prompt, answer
+
+    prompts = [Prompt(noun, f"The place of the {noun} is") for noun in _NOUNS]
+    answers = (one for batch in answer(tiny_policy, prompts, 12, until="\n") for one in batch)
+    said = {one.prompt_id: normalised(one.text).split() for one in answers}
+    return [
+        {
+            "requested_rewrite": {
+                "prompt": "The place of the {} is",
+                "relation_id": "P0",
+                "subject": noun,
+                "target_true": {"str": words[0]},
+                "target_new": {"str": "by the sea"},
+            },
+            "paraphrase_prompts": [f"One finds the {noun}", f"Here one sees the {noun}"],
+            "neighborhood_prompts": [f"The place of the {other} was" for other in ("road", "house")],
+            "alias_prompts": [f"The place of the old {noun} is"],
+        }
+        for noun, words in said.items()
+        if words
     ]
 
 

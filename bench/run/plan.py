@@ -11,7 +11,7 @@ from bench.assets.local import expanded
 from bench.errors import UsageError, did_you_mean
 from bench.method import Method
 from bench.parsing import parse_yaml
-from bench.spec import Spec, SuiteSpec, validate
+from bench.spec import EDITS, Spec, SuiteSpec, validate
 from bench.suites import read_suite
 from bench.tasks.base import Task
 
@@ -100,7 +100,8 @@ def build_tasks(suite: SuiteSpec) -> list[Task[Any]]:
         if "task" not in entry:
             raise UsageError(f"{where}: 'task' is missing", mend=f"known: {', '.join(registry.names('tasks'))}")
         kind = registry.load("tasks", str(entry["task"]))
-        tasks.extend(kind.from_config(validate(kind.Config, entry, f"{where} ({entry['task']})")))
+        whole = kind.completed(entry, suite.sets)
+        tasks.extend(kind.from_config(validate(kind.Config, whole, f"{where} ({entry['task']})")))
     names = [task.name for task in tasks]
     for place, task in enumerate(tasks):
         for needed in task.needs:
@@ -134,6 +135,7 @@ def make_experiments(request: Request) -> list[Experiment]:
     kinds = []
     for name, own in asked:
         refuse_unscored(name, suite)
+        refuse_factless(name, suite)
         config, origins = _configure(name, own, suite, settings, request)
         kinds.append((name, config, _label(name, own, settings), {**suite_origins, **origins}))
     for place, (name, config, label, _) in enumerate(kinds):
@@ -155,6 +157,13 @@ def refuse_unscored(name: str, suite: SuiteSpec) -> None:
     if suite.is_unscored and registry.load("methods", name).info.needs_scorer:
         what = f"method '{name}' learns from a scorer, and none of suite '{suite.name}' scores {suite.attribute.name}"
         raise UsageError(what, mend="take it out, or take a suite whose scorer scores what it controls")
+
+
+def refuse_factless(name: str, suite: SuiteSpec) -> None:
+    """Refuse a method that edits facts where the suite makes sets that name none."""
+    if suite.sets.is_made and suite.sets.source != EDITS and registry.load("methods", name).info.edits_facts:
+        what = f"method '{name}' edits single facts, and the sets of suite '{suite.name}' name none"
+        raise UsageError(what, mend="take it out, or take the suite mini-edit or a file of sets with subjects")
 
 
 def _check_names(asked: Sequence[tuple[str, dict[str, Any]]]) -> None:

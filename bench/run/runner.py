@@ -136,6 +136,8 @@ class Runner:
         used = [self._artifact_path, *([sets, parts_of(sets)] if self.identity.sets_key else [])]
         self.env.reuse.look([self.folder / "result.json", self._manifest_path, *used])
         if not self.done:
+            for task in self.experiment.tasks():
+                task.check(self.env.assets)
             self.env.check_model(self.method.info)
             self._check_engine()
             registry.check_extras("methods", self.experiment.method, self.method.info.extras)

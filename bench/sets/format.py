@@ -5,7 +5,8 @@
  "provenance": {"source": "self", "generator": "...", "scorer": "...", "seed": 0}}
 ```
 
-A text is what follows the anchor, leading space included. `score` is the scorer's (null where nobody scored it);
+A text is what follows the anchor, leading space included. Where the anchor says a fact that is to be edited, `subject`
+is the part of it that the fact is about. `score` is the scorer's (null where nobody scored it);
 `provenance` says how the line came to be, in whatever keys its maker uses.
 """
 
@@ -13,9 +14,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bench.data.files import read_rows
 from bench.errors import BenchError, UsageError
@@ -36,12 +37,19 @@ class Text(Spec):
 
 
 class ContrastiveSet(Spec):
-    """An anchor with its positives and negatives."""
+    """An anchor with its positives and negatives, and the subject of the fact that it says, where it says one."""
 
     anchor: str
     positives: list[Text]
     negatives: list[Text]
     provenance: dict[str, Any] = Field({})
+    subject: str | None = Field(None, min_length=1, exclude_if=lambda subject: subject is None)
+
+    @model_validator(mode="after")
+    def _subject_in_anchor(self) -> Self:
+        if self.subject is not None and self.subject not in self.anchor:
+            raise ValueError("'subject' does not stand in 'anchor'")
+        return self
 
     @property
     def id(self) -> str:

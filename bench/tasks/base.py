@@ -11,7 +11,7 @@ from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.attribute import Attribute
 from bench.data.counted import BEYOND, Counted
 from bench.progress import Progress, note_once
-from bench.spec import Decoding, Spec
+from bench.spec import Decoding, SetsSpec, Spec
 from bench.stats import interval, value
 from bench.store.appended import AppendedFile
 from bench.store.record import DifferenceKind, Evidence, Flag, Metric, Role, TaskResult
@@ -232,6 +232,23 @@ class Task(ABC, Generic[C]):
     def from_config(cls, config: C) -> "list[Task[Any]]":
         """The tasks that one entry of a suite stands for."""
         return [cls(config)]
+
+    @classmethod
+    def completed(cls, entry: dict[str, Any], sets: SetsSpec) -> dict[str, Any]:
+        """An entry of a suite with what follows from the suite's sets.
+
+        Raises:
+            UsageError: it does not go with them.
+        """
+        del sets
+        return entry
+
+    def check(self, assets: AssetCatalogue) -> None:
+        """Find out before any work whether the data are what it needs.
+
+        Raises:
+            BenchError: they are not.
+        """
 
     @abstractmethod
     def data(self, assets: AssetCatalogue) -> list[Resolved]:

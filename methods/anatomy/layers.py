@@ -84,7 +84,7 @@ def layer_number(base: LoadedModel, layer: int | None) -> int:
     count = len(decoder_layers(base))
     if layer is None:
         return count // 2
-    _refuse_beyond(count, layer)
+    refuse_beyond(count, layer)
     return layer
 
 
@@ -99,11 +99,16 @@ def check_layer(base: Path, layer: int | None) -> list[nn.Module]:
     """
     layers = layers_of(skeleton(config_of(base)), "the base model")
     if layer is not None:
-        _refuse_beyond(len(layers), layer)
+        refuse_beyond(len(layers), layer)
     return layers
 
 
-def _refuse_beyond(count: int, layer: int) -> None:
+def refuse_beyond(count: int, layer: int) -> None:
+    """Refuse a layer that a model of so many lacks.
+
+    Raises:
+        UsageError: it has no such layer.
+    """
     if layer >= count:
         raise UsageError(f"the base model has {count} layers and no layer {layer}", mend=f"layer = 0 to {count - 1}")
 

@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 
 from bench.errors import MissingError
 from bench.progress import Progress
-from methods.learning.batches import Item
+
+T = TypeVar("T")
 
 
 def descend(
     parameters: Sequence[torch.Tensor],
     lr: float,
-    items: Sequence[Item],
+    items: Sequence[T],
     share: int,
-    loss: Callable[[Sequence[Item]], tuple[torch.Tensor, int]],
+    loss: Callable[[Sequence[T]], tuple[torch.Tensor, int]],
     *,
     after_step: Callable[[], None] | None = None,
     progress: Progress,

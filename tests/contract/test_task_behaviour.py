@@ -65,15 +65,17 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 class SmallAssets(AssetCatalogue):
     """Small files and models in the place of the embedded ones."""
 
-    def __init__(self, folder: Path, model: Path, encoder: Path) -> None:
+    def __init__(self, folder: Path, model: Path, encoder: Path, facts: Sequence[dict[str, Any]]) -> None:
         super().__init__(folder / "cache", offline=True)
+        self.facts = facts
         self.folder, self.small_model, self.small_encoder = folder, model, encoder
 
     def data(self, name: str) -> Resolved:
-        if name not in ROWS:
+        rows = {**ROWS, "countryinfo": self.facts}
+        if name not in rows:
             return super().data(name)
         path = self.folder / f"{name}.jsonl"
-        path.write_text("".join(json.dumps(row) + "\n" for row in ROWS[name]), encoding="utf-8")
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows[name]), encoding="utf-8")
         return super().data(str(path))
 
     def encoder(self, name: str) -> Resolved:
@@ -113,7 +115,14 @@ def tasks_of(name: str) -> list[Task[Any]]:
 
 
 @pytest.fixture
-def measure(kind, tiny_model: Path, tiny_encoder: Path, tiny_base: LoadedModel, tmp_path: Path) -> Measure:
+def measure(
+    kind,
+    tiny_model: Path,
+    tiny_encoder: Path,
+    tiny_base: LoadedModel,
+    known_facts: list[dict[str, Any]],
+    tmp_path: Path,
+) -> Measure:
     """Measures the task in a folder of samples, after the tasks that it needs."""
     tasks = tasks_of(kind.info.name)
     policy = HFPolicy(tiny_base.model, tiny_base.tokenizer)
@@ -121,7 +130,7 @@ def measure(kind, tiny_model: Path, tiny_encoder: Path, tiny_base: LoadedModel, 
     def run(place: str, **changes: Any) -> tuple[TaskResult, Path]:
         parts: dict[str, Any] = {
             "folder": tmp_path / place,
-            "assets": SmallAssets(tmp_path, tiny_model, tiny_encoder),
+            "assets": SmallAssets(tmp_path, tiny_model, tiny_encoder, known_facts),
             "scorer": ByLength(),
             "attribute": TOXICITY,
             "decoding": Decoding(num_samples=2, max_new_tokens=6),

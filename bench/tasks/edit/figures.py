@@ -1,0 +1,38 @@
+"""What likelihoods and texts say of an edited fact, and nothing else: pure functions."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+_WEIGHTS = {2: 1 / 3, 3: 2 / 3}
+"""Of the entropies of bigrams and trigrams: the mean of 2/3 and 4/3 of them, as in the authors' code."""
+
+
+def success(wanted: float, other: float) -> float:
+    """Whether the wanted object is the likelier one, by negative log-likelihoods a token; a tie is none."""
+    return float(wanted < other)
+
+
+def magnitude(wanted: float, other: float) -> float:
+    """How much likelier it is: the difference of the probabilities a token, from negative log-likelihoods."""
+    return math.exp(-wanted) - math.exp(-other)
+
+
+def harmonic_mean(values: Sequence[float]) -> float:
+    """Harmonic mean of values that are not negative; 0 where one is."""
+    return 0.0 if min(values) <= 0 else len(values) / math.fsum(1 / value for value in values)
+
+
+def ngram_entropy(text: str) -> float:
+    """Entropy of a text's bigrams and trigrams of words in bits, averaged 1 to 2; it falls where a text repeats itself.
+
+    Of a text of W words it is at most about log2(W); 0 where there are too few words.
+    """
+    words = text.casefold().split()
+    return math.fsum(weight * _entropy(words, n) for n, weight in _WEIGHTS.items())
+
+
+def _entropy(words: Sequence[str], n: int) -> float:
+    counts = Counter(tuple(words[place : place + n]) for place in range(len(words) - n + 1))
+    total = counts.total()
+    return -math.fsum(count / total * math.log2(count / total) for count in counts.values())

@@ -1,0 +1,109 @@
+"""Facts out of contrastive sets, and the tokens that they are read as."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from bench.engine.generation import Prompt, generate
+from bench.engine.tokens import encode, encode_after
+from bench.errors import MissingError, UsageError
+from bench.policy import HFPolicy, LoadedModel
+from bench.sets import ContrastiveSets
+from bench.spec import Decoding
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A prompt about a subject, and the object that should follow it, its space included."""
+
+    prompt: str
+    subject: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A fact as tokens.
+
+    Attributes:
+        prompt: Tokens of the prompt, with what stands before it.
+        target: Tokens of the object.
+        place: Position of the subject's last token.
+    """
+
+    prompt: list[int]
+    target: list[int]
+    place: int
+
+    @property
+    def tokens(self) -> list[int]:
+        """All of them."""
+        return [*self.prompt, *self.target]
+
+
+def facts_of(sets: ContrastiveSets, method: str) -> list[Fact]:
+    """The fact of each set: its anchor, and its first positive as the new object.
+
+    Raises:
+        MissingError: a set names no subject, or has no positive.
+    """
+    for what, lacks in (("a subject", [not one.subject for one in sets.sets]), ("a positive", _no_positive(sets))):
+        if any(lacks):
+            lost = f"{sum(lacks)} of the {len(sets)} contrastive sets ({sets.source}) have not {what}"
+            raise MissingError(f"method '{method}' edits facts, and {lost}", mend="see docs/edits.md")
+    return [Fact(one.anchor, one.subject or "", one.positives[0].text) for one in sets.sets]
+
+
+def _no_positive(sets: ContrastiveSets) -> list[bool]:
+    return [not one.positives for one in sets.sets]
+
+
+def readings(tokenizer: PreTrainedTokenizerBase, fact: Fact, contexts: Sequence[str]) -> list[Reading]:
+    """The fact alone, then after each context.
+
+    It is not read alone where the subject ends with the text's first token: what a model makes of that token is the
+    same whatever it says, so that a fact written there would be written to every text.
+    """
+    found = [_reading(tokenizer, fact, before) for before in ("", *contexts)]
+    return [one for one in found if one.place > 0] or found
+
+
+def _reading(tokenizer: PreTrainedTokenizerBase, fact: Fact, before: str) -> Reading:
+    prompt, target = encode_after(tokenizer, before + fact.prompt, fact.target)
+    end = len(before) + fact.prompt.rindex(fact.subject) + len(fact.subject)
+    return Reading(prompt, target, last_token(tokenizer, prompt, (before + fact.prompt)[:end]))
+
+
+def last_token(tokenizer: PreTrainedTokenizerBase, tokens: list[int], beginning: str) -> int:
+    """Position of the first token up to which a text holds all of its beginning.
+
+    Raises:
+        UsageError: the tokenizer does not give the beginning back.
+    """
+    for place in range(len(tokens)):
+        if str(tokenizer.decode(tokens[: place + 1], skip_special_tokens=True)).strip().startswith(beginning.strip()):
+            return place
+    raise UsageError("the tokenizer does not give a subject back as it was read", mend="use another model")
+
+
+def essence(tokenizer: PreTrainedTokenizerBase, fact: Fact) -> Reading:
+    """What the subject is besides the fact: "SUBJECT is a", in which the model is to change little."""
+    text = f"{fact.subject} is a"
+    tokens = encode(tokenizer, text)
+    return Reading(tokens, [], last_token(tokenizer, tokens, fact.subject))
+
+
+def contexts_of(base: LoadedModel, count: int, tokens: int, seed: int) -> list[str]:
+    """Sentences of the model's own after which a fact may be read."""
+    return [f"{text}. " for text in own_texts(base, "contexts", count, tokens, seed)]
+
+
+def own_texts(base: LoadedModel, name: str, count: int, tokens: int, seed: int) -> list[str]:
+    """Texts that the model writes from nothing, none of them blank; those of another name are others."""
+    if not count:
+        return []
+    policy = HFPolicy(base.model, base.tokenizer)
+    decoding = Decoding(num_samples=count, max_new_tokens=tokens, top_p=1.0)
+    batches = generate(policy, [Prompt(name, "")], decoding, seed)
+    return [one.text for batch in batches for one in batch if one.text.strip()]

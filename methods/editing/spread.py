@@ -1,0 +1,88 @@
+"""Many facts at once over several layers, as MEMIT does it: what is missing at the last layer is spread over all."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import Field, model_validator
+
+from methods.anatomy.feed_forward import changed, shaped
+from methods.anatomy.layers import decoder_layers
+from methods.editing.facts import Fact, contexts_of, essence, own_texts, readings
+from methods.editing.memory import keys_at, second_moments, states_at
+from methods.editing.method import EditConfig, KeyOptions
+from methods.editing.values import ValueOptions, find_change
+
+if TYPE_CHECKING:
+    from bench.method import RunContext
+    from bench.policy import LoadedModel
+
+Update = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""From keys [inputs, facts], what their values are to change by [outputs, facts] and the second moment of the keys to
+preserve [inputs, inputs] to the change of the matrix, [outputs, inputs], all float64."""
+_SHARE = 4  # of a model's layers, from the first, after which facts are read
+
+
+class SpreadConfig(EditConfig, ValueOptions, KeyOptions):
+    """Options of a method that spreads facts over layers."""
+
+    layers: tuple[int, ...] | None = Field(
+        None, min_length=1, description="layers to edit, from 0, ascending; null: five that end a quarter of the way"
+    )
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "SpreadConfig":
+        if self.layers is not None and list(self.layers) != sorted(set(self.layers)):
+            raise ValueError("layers are not in ascending order, each once")
+        return self
+
+    def of(self, count: int) -> list[int]:
+        """The layers to edit, of so many."""
+        last = count // _SHARE
+        return list(range(max(last - 4, 0), last + 1)) if self.layers is None else list(self.layers)
+
+
+def spread(
+    base: "LoadedModel",
+    names: Mapping[int, str],
+    facts: Sequence[Fact],
+    config: SpreadConfig,
+    ctx: "RunContext",
+    update: Update,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The changes of the matrices of several layers, and figures about the making.
+
+    For each fact the state is found after the last of them, at the subject's last token, by which the model says the
+    object. Layer by layer, with the earlier ones edited, an equal share of what the states still miss is written.
+
+    Args:
+        base: The base model, which is left as it was.
+        names: Names of the matrices by layer, ascending.
+        facts: The facts.
+        config: Options.
+        ctx: Seed and progress.
+        update: The closed form.
+    """
+    contexts = contexts_of(base, config.contexts, config.context_tokens, ctx.seed)
+    texts = own_texts(base, "texts", config.texts, config.text_tokens, ctx.seed)
+    moments, read = second_moments(base, list(names.values()), texts, ctx.progress)
+    last = decoder_layers(base)[max(names)]
+    rows = [readings(base.tokenizer, fact, contexts) for fact in facts]
+    alone = [some[0] for some in rows]
+    found = []
+    with ctx.progress.bar("values", len(facts), "facts") as bar:
+        for fact, some in zip(facts, rows, strict=True):
+            found.append(find_change(base, last, some, essence(base.tokenizer, fact), config))
+            bar.advance()
+    wanted = states_at(base, last, alone) + torch.stack([one.change for one in found])
+    deltas: dict[str, torch.Tensor] = {}
+    for number, (name, moment) in enumerate(zip(names.values(), moments, strict=True)):
+        with changed(base, {key: delta.float() for key, delta in deltas.items()}):
+            keys = torch.stack([keys_at(base, name, some).mean(0) for some in rows], 1)
+            missing = (wanted - states_at(base, last, alone)).T
+        deltas[name] = shaped(base, name, update(keys, missing / (len(names) - number), moment))
+    return deltas, {
+        "losses": [round(one.loss, 4) for one in found],
+        "trained_tokens": sum(one.tokens for one in found),
+        "preserved_keys": read,
+    }

@@ -1,0 +1,99 @@
+"""The value that says a new object: found by descent on what a module returns at the subject's last token."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from bench.errors import MissingError
+from bench.policy import LoadedModel
+from bench.spec import Spec
+from methods.anatomy.layers import after
+from methods.editing.facts import Reading
+from methods.editing.memory import read, states_at
+
+_LEAST = 1e-12  # length of a change that is none
+
+
+class ValueOptions(Spec):
+    """How values are found."""
+
+    steps: int = Field(20, ge=1, le=1_000_000, description="steps of finding a fact's value")
+    lr: float = Field(0.5, gt=0, description="learning rate of them (Adam)")
+    kl: float = Field(0.0625, ge=0, description="weight of KL(edited || base) after 'SUBJECT is a'")
+    decay: float = Field(0.5, ge=0, description="weight of the value's change, over the square of its length")
+    clamp: float = Field(4.0, gt=0, description="the most that a value may change by, as a multiple of its length")
+    enough: float = Field(0.05, ge=0, description="the loss below which no more steps are taken")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found.
+
+    Attributes:
+        change: What is added to the value, float64 [hidden].
+        loss: Mean negative log-likelihood of the object's tokens with it, over the readings.
+        tokens: Tokens learned from.
+    """
+
+    change: torch.Tensor
+    loss: float
+    tokens: int
+
+
+def find_change(
+    base: LoadedModel, module: nn.Module, rows: Sequence[Reading], essence: Reading, options: ValueOptions
+) -> Found:
+    """The change of a module's value at the subject's last token that makes the object likely.
+
+        mean NLL of the object + kl * KL(changed || base) after the essence + decay * ||change|| / ||value||^2
+
+    over the readings of one fact (Meng et al., 2022, arXiv 2202.05262, Equation 4, with the authors' decay).
+
+    Raises:
+        MissingError: the loss is not a number.
+    """
+    every = [*rows, essence]
+    tokens = [row.tokens for row in every]
+    length = float(states_at(base, module, rows[:1])[0].norm())
+    change = torch.zeros(base.model.config.get_text_config().hidden_size, device=base.model.device, requires_grad=True)
+    optimizer = torch.optim.Adam([change], lr=options.lr)
+    before: torch.Tensor | None = None
+    done = 0
+    with after([(module, partial(_added, change, every))]), torch.enable_grad():
+        while True:
+            logprobs = read(base, tokens)[0].float().log_softmax(-1)
+            own = logprobs[-1, essence.place]
+            before = own.detach() if before is None else before  # nothing is added at first
+            likelihood = torch.stack([object_loss(logprobs[number], row) for number, row in enumerate(rows)]).mean()
+            divergence = (own.exp() * (own - before)).sum()
+            loss = likelihood + options.kl * divergence + options.decay * change.norm() / length**2
+            if not math.isfinite(float(loss.detach())):
+                raise MissingError(f"the loss is not a number at step {done + 1}", mend="lower the learning rate (lr)")
+            if done == options.steps or float(loss.detach()) < options.enough:
+                break
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            with torch.no_grad():
+                change *= (options.clamp * length / change.norm().clamp(min=_LEAST)).clamp(max=1)
+            done += 1
+    return Found(change.detach().double().cpu(), float(likelihood.detach()), (done + 1) * sum(map(len, tokens)))
+
+
+def _added(change: torch.Tensor, rows: Sequence[Reading], state: torch.Tensor) -> torch.Tensor:
+    """States with the change added at each reading's place."""
+    places = torch.zeros(state.shape[:2], dtype=torch.bool, device=state.device)
+    places[torch.arange(len(rows)), [row.place for row in rows]] = True
+    return torch.where(places[..., None], state + change.to(state.dtype), state)
+
+
+def object_loss(logprobs: torch.Tensor, row: Reading) -> torch.Tensor:
+    """Mean negative log-likelihood of the object's tokens, of log-probabilities [width, vocabulary]."""
+    start = len(row.prompt)
+    target = torch.tensor(row.target, device=logprobs.device)
+    return -logprobs[start - 1 : start - 1 + len(target)].gather(-1, target[:, None]).mean()

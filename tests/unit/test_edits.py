@@ -1,0 +1,277 @@
+"""Facts to edit: reading cases, making sets of those that a model knows, what is measured of them, what is refused."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.assets.catalogue import AssetCatalogue
+from bench.data.counted import REPEATED
+from bench.data.edits import NO_NEIGHBOUR, SAME_OBJECT, load_cases
+from bench.data.splits import assert_disjoint, part
+from bench.errors import MissingError, UsageError
+from bench.run.environment import Environment
+from bench.run.launch.local import run_experiments
+from bench.run.plan import Request, make_experiments
+from bench.sets import load_sets
+from bench.sets.edited import UNKNOWN, edited_set, known_cases
+from bench.store.record import Metric
+from bench.store.runs import Run, load_run
+from bench.tasks.edit.figures import harmonic_mean, magnitude, ngram_entropy, success
+
+EDIT = {"name": "edit", "wanted": "high", "adjective": "edited"}
+
+
+def write(path: Path, rows: list[dict[str, Any]], *, array: bool = False) -> Path:
+    path.write_text(json.dumps(rows) if array else "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def counterfact(number: int, **changes: Any) -> dict[str, Any]:
+    """A row as CounterFact's file has it."""
+    rewrite = {
+        "prompt": "The mother tongue of {} is",
+        "relation_id": "P103",
+        "target_new": {"str": "English", "id": "Q1860"},
+        "target_true": {"str": "French", "id": "Q150"},
+        "subject": f"Person {number}",
+    }
+    row = {
+        "case_id": number,
+        "pararel_idx": 2796,
+        "requested_rewrite": {**rewrite, **changes.pop("rewrite", {})},
+        "paraphrase_prompts": [f"It is late. Person {number}, a native"],
+        "neighborhood_prompts": ["The mother tongue of Somebody is", "The mother tongue of Nobody is"],
+        "attribute_prompts": [],
+        "generation_prompts": [f"Person {number} was born"],
+    }
+    return row | changes
+
+
+def country(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "altSpellings": ["XX", f"Republic of {name}"],
+        "capital": f"{name} City",
+        "currencies": ["EUR"],
+        "languages": ["fr"],
+        "region": "Europe",
+        "ISO": {"alpha2": "XX"},
+    } | changes
+
+
+# --- reading ---
+
+
+def test_counterfacts_own_shape_is_read(tmp_path):
+    found = load_cases(write(tmp_path / "counterfact.json", [counterfact(1), counterfact(2)], array=True))
+    one = next(case for case in found if case.subject == "Person 1")
+    assert (one.text, one.true, one.new) == ("The mother tongue of Person 1 is", "French", "English")
+    assert one.relation == "P103"
+    assert one.paraphrases == ("It is late. Person 1, a native",)
+    assert one.neighbours == ("The mother tongue of Somebody is", "The mother tongue of Nobody is")
+    assert (one.portability, one.fluency) == ({}, ("Person 1 was born",))
+    assert found.left_out == {}
+
+
+def test_what_cannot_be_edited_is_left_out_and_counted(tmp_path):
+    rows = [
+        counterfact(1),
+        counterfact(1),
+        counterfact(2, rewrite={"target_new": {"str": "french"}}),
+        counterfact(3, neighborhood_prompts=["The mother tongue of Person 1 is"]),
+        counterfact(4, paraphrase_prompts=["The mother tongue of Person 1 is", "Person 4 says"]),
+    ]
+    found = load_cases(write(tmp_path / "some.jsonl", rows))
+    assert sorted(case.subject for case in found) == ["Person 1", "Person 4"]
+    assert found.left_out == {REPEATED: 1, SAME_OBJECT: 1, NO_NEIGHBOUR: 1}
+    assert next(case for case in found if case.subject == "Person 4").paraphrases == ("Person 4 says",)
+
+
+@pytest.mark.parametrize(
+    ("row", "error"),
+    [
+        ({"question": "x"}, "line 1: no fact under the key 'requested_rewrite'"),
+        (counterfact(1, rewrite={"prompt": "The mother tongue is"}), "line 1: the prompt has 0 places for the subject"),
+        (counterfact(1, rewrite={"prompt": "{} and {} say"}), "the prompt has 2 places for the subject; write {}"),
+        (counterfact(1, rewrite={"subject": " "}), "line 1: no text under the key 'subject'"),
+        (counterfact(1, rewrite={"target_true": {"id": "Q1"}}), "line 1: no text under the key 'target_true'"),
+        (counterfact(1, paraphrase_prompts="one"), "line 1: 'paraphrase_prompts' is not a list of texts"),
+        (counterfact(1, neighborhood_prompts=[]), "holds no fact to edit with a neighbour"),
+    ],
+)
+def test_a_bad_row_is_refused_with_its_place(tmp_path, row, error):
+    with pytest.raises(UsageError) as caught:
+        load_cases(write(tmp_path / "bad.jsonl", [row]))
+    assert error in str(caught.value)
+
+
+def test_countries_become_cases_whose_neighbours_share_the_object(tmp_path):
+    rows = [country(f"Land {n}", languages=["fr" if n % 2 else "de"]) for n in range(40)]
+    rows += [country("Both", languages=["fr", "de"], currencies=["EUR", "USD"], region="Americas")]
+    path = write(tmp_path / "countries.json", rows, array=True)
+    found = load_cases(path)
+    assert {case.relation for case in found} == {"languages"}, "the others have one object"
+    assert not any(case.subject == "Both" for case in found)
+    language = {row["name"]: "French" if row["languages"] == ["fr"] else "German" for row in rows}
+    prompts = {f"In {row['name']}, the official language is": row["name"] for row in rows}
+    for case in found:
+        assert case.true == language[case.subject]
+        assert case.new != case.true
+        assert case.neighbours
+        assert all(language[prompts[one]] == case.true for one in case.neighbours)
+        assert case.portability["alias"] == (f"In Republic of {case.subject}, the official language is",)
+        assert case.subject in case.portability["one_hop"][0]
+        assert not case.text.startswith(case.subject)
+    for half in ("eval", "train"):
+        own = part(found, half)
+        assert_disjoint([case.text for case in own], [text for case in own for text in case.held_out])
+    assert load_cases(write(tmp_path / "again.json", rows[::-1], array=True)) == found
+
+
+# --- figures ---
+
+
+def test_success_and_magnitude_are_by_likelihood_a_token():
+    assert (success(1.0, 2.0), success(2.0, 1.0), success(1.0, 1.0)) == (1, 0, 0)
+    assert magnitude(math.log(2), math.log(4)) == pytest.approx(0.25)
+    assert harmonic_mean([1, 1, 0.5]) == pytest.approx(0.75)
+    assert harmonic_mean([1, 0, 1]) == 0
+
+
+def test_the_entropy_of_n_grams():
+    """Four bigrams at 2 bits and three trigrams at log2(3)."""
+    assert ngram_entropy("a b c d e") == pytest.approx((2 + 2 * math.log2(3)) / 3)
+    assert ngram_entropy("so so so so so") == 0
+    assert ngram_entropy("one") == 0
+
+
+# --- the sets ---
+
+
+def test_sets_are_of_what_the_base_model_knows(tiny_policy, known_facts, tmp_path):
+    for row in known_facts[::3]:
+        row["requested_rewrite"]["target_true"]["str"] = "surely not this"
+    cases = load_cases(write(tmp_path / "facts.jsonl", known_facts))
+    own = part(cases, "eval")
+    unknown = sum(case.true == "surely not this" for case in own)
+    found = known_cases(tiny_policy, cases, "eval", 100)
+    assert len(found) == len(own) - unknown
+    assert found.left_out[UNKNOWN] == unknown
+    first = known_cases(tiny_policy, cases, "eval", 1)
+    assert list(first) == list(found)[:1]
+    one = edited_set(found[0], {"source": "edits"})
+    assert (one.anchor, one.subject) == (found[0].text, found[0].subject)
+    assert [text.text for text in one.positives] == [" by the sea"]
+    assert [text.text for text in one.negatives] == [f" {found[0].true}"]
+
+
+def test_a_model_that_knows_nothing_is_refused(tiny_policy, known_facts, tmp_path):
+    for row in known_facts:
+        row["requested_rewrite"]["target_true"]["str"] = "surely not this"
+    cases = load_cases(write(tmp_path / "facts.jsonl", known_facts))
+    with pytest.raises(MissingError, match=r"the base model gets none of \d+ facts right; take another model"):
+        known_cases(tiny_policy, cases, "eval", 10)
+
+
+# --- the suite ---
+
+
+Write = Callable[..., Path]
+
+
+def suite_of(write_suite: Write, folder: Path, facts: list[dict[str, Any]], **changes: Any) -> str:
+    path = write(folder / "facts.jsonl", facts)
+    tasks = [{"task": "edit", "answer_tokens": 6, "text_tokens": 8}]
+    sets = {"source": "edits", "prompts": str(path), "num_prompts": 3}
+    parts = {"attribute": EDIT, "scored": {"name": "toxicity"}, "tasks": tasks, "sets": sets}
+    return str(write_suite(folder, **{**parts, **changes}))
+
+
+@pytest.fixture
+def runs(write_suite, known_facts, tmp_path) -> Iterator[list[Run]]:
+    """The base, a method of the shared trainer, and two that edit facts."""
+    methods = ("contrastive", "ft_l:steps=40:lr=0.01:norm_constraint=0.1", "in_context")
+    experiments = make_experiments(Request(methods, suite_of(write_suite, tmp_path, known_facts)))
+    env = Environment(experiments[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
+    outcomes = run_experiments(experiments, env, tmp_path / "runs")
+    assert [outcome.error for outcome in outcomes] == [None] * 4
+    yield [load_run(outcome.folder) for outcome in outcomes if outcome.folder]
+
+
+def metric(run: Run, key: str) -> Metric:
+    assert run.result
+    return next(found for found in run.result.metrics if found.key == f"edit/{key}")
+
+
+def test_the_same_facts_are_edited_and_measured(runs):
+    base, *edited = runs
+    for run in edited:
+        key = run.manifest.method["sets_key"]
+        sets = load_sets(run.path.parent.parent / "cache" / "sets" / key / "sets.jsonl", source="edits")
+        assert sorted(one.id for one in sets.sets) == sorted(run.evidence["edit/efficacy_likelihood"].cluster_ids)
+        assert sets.taken
+        assert sets.taken["taken"] == 3
+    assert metric(base, "efficacy_generation_begins").value == 0
+    assert metric(base, "locality_generation").value == 1
+    tuned = edited[1]
+    assert metric(tuned, "efficacy_likelihood").value == 1
+    assert metric(tuned, "efficacy_likelihood_magnitude").value > metric(base, "efficacy_likelihood_magnitude").value
+    assert metric(tuned, "alias/portability_likelihood").n == 3
+    assert metric(tuned, "efficacy_generation_begins").role == "attribute"
+
+
+def test_the_score_is_the_harmonic_mean_of_the_three(runs):
+    for run in runs:
+        parts = [metric(run, f"{kind}_likelihood").value for kind in ("efficacy", "paraphrase", "neighbourhood")]
+        assert metric(run, "score_likelihood").value == pytest.approx(harmonic_mean(parts))
+        assert metric(run, "score_likelihood").ci_low is None
+
+
+def test_figures_of_answers_follow_from_the_rows(runs):
+    for run in runs:
+        rows = [json.loads(line) for line in (run.path / "samples" / "edit.jsonl").read_text().splitlines()]
+        assert len(rows) == 3
+        for name in ("efficacy_generation_begins", "neighbourhood_generation_contains", "ngram_entropy"):
+            mean = sum(row["metrics"][name] for row in rows) / 3
+            assert metric(run, name).value == pytest.approx(mean)
+
+
+def test_other_suites_are_refused_before_any_work(write_suite, known_facts, tiny_suite, tmp_path):
+    with pytest.raises(UsageError, match=r"measures the facts that are edited, and 'sets\.source' is 'answers'"):
+        make_experiments(Request(("none",), suite_of(write_suite, tmp_path, known_facts, sets={"source": "answers"})))
+    tasks = [{"task": "edit", "facts": 7}]
+    with pytest.raises(UsageError, match="the task 'edit' has facts = 7 and the suite's sets say 3"):
+        make_experiments(Request(("none",), suite_of(write_suite, tmp_path, known_facts, tasks=tasks)))
+    made = str(tiny_suite(sets={"source": "self"}))
+    with pytest.raises(UsageError, match="method 'rome' edits single facts, and the sets of suite 'tiny' name none"):
+        make_experiments(Request(("rome",), made))
+    with pytest.raises(UsageError, match=r"'sets.half' is for source 'edits'"):
+        make_experiments(Request(("none",), str(tiny_suite(sets={"source": "self", "half": "train"}))))
+
+
+def test_bad_data_are_told_before_any_work(write_suite, tmp_path):
+    rows = [counterfact(1, rewrite={"prompt": "The mother tongue is"})]
+    experiments = make_experiments(Request(("none",), suite_of(write_suite, tmp_path, rows)))
+    env = Environment(experiments[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
+    with pytest.raises(UsageError, match="the prompt has 0 places for the subject"):
+        run_experiments(experiments, env, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_number_of_facts_is_part_of_every_runs_key(write_suite, known_facts, tmp_path):
+    suite = suite_of(write_suite, tmp_path, known_facts)
+    keys = set()
+    for number in (1, 2):
+        settings = (f"suite.sets.num_prompts={number}",)
+        (experiment,) = make_experiments(Request(("none",), suite, settings=settings))
+        (task,) = experiment.tasks()
+        assert task.config.facts == number
+        env = Environment(experiment.suite, AssetCatalogue(tmp_path / "cache", offline=True))
+        (outcome,) = run_experiments([experiment], env, tmp_path / "runs")
+        assert outcome.folder
+        keys.add(load_run(outcome.folder).manifest.suite_hash)
+    assert len(keys) == 2
