@@ -173,12 +173,8 @@ class Runner:
         except (OSError, ValueError, KeyError, TypeError):  # damaged: it is written anew
             return None
 
-    def run(self, *, wait: bool = True, begins: Callable[[], None] = lambda: None) -> Path:
+    def run(self, *, wait: bool = True) -> Path:
         """Carry the experiment out, or go on with what an interrupted run left, and return its folder.
-
-        Args:
-            wait: Whether to wait where another process works on it.
-            begins: Called when no other process does and there is work to do.
 
         Raises:
             HeldError: another process works on it, or makes what it needs, and we do not `wait`.
@@ -187,7 +183,6 @@ class Runner:
         with alone(self.folder, self.env.progress, wait=wait), contextlib.ExitStack() as self._uses:
             if self.done or self.env.reuse.is_by_another(self.folder / "result.json", self.env.progress):
                 return self.folder
-            begins()
             if not self.fresh:
                 set_damage_aside(self.folder, self.env.progress)
             self.env.assert_unchanged(self.inputs.values())

@@ -123,7 +123,9 @@ def test_processes_share_the_experiments(start, suite, tmp_path, undisturbed):
     assert [out for out, _, _ in endings] == [undisturbed[0]] * 2
     parts = [made_by(err) for _, err, _ in endings]
     assert all(parts), "each of them had its part"
-    assert len(parts[0]) + len(parts[1]) == len({*parts[0], *parts[1]}) == CELLS, "nothing was done twice"
+    assert len({*parts[0], *parts[1]}) == CELLS
+    # Both may begin one at the same moment; who finds it taken leaves it.
+    assert sum(err.count("heldout … done") for _, err, _ in endings) == CELLS, "nothing was done twice"
     assert sum(err.count("contrastive sets … done") for _, err, _ in endings) == 1
     assert essence(tmp_path / "shared") == undisturbed[1]
 

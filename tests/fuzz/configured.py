@@ -19,6 +19,7 @@ from bench.run.sweep import STRENGTH, make_sweep
 from bench.store.runs import load_run
 from reports.table.build import build
 from reports.table.forms import FORMS
+from reports.table.forms.latex import LatexOptions
 from reports.table.layout import arrange, layouts, load_layout
 from reports.table.terminal import text_of
 
@@ -167,7 +168,7 @@ def _layouts(folder: Path) -> Case:
         def show() -> None:
             layout = load_layout(str(path))
             sheet = arrange(built, layout)
-            print(form(built, sheet, False) if form else text_of(sheet))
+            print(form(built, sheet, LatexOptions()) if form else text_of(sheet))
 
         return show
 

@@ -309,7 +309,7 @@ def test_the_page_shows_it(swept):
 
 def test_the_gate_takes_less_of_it_for_a_loss(swept):
     good, other = swept.at(1.0), swept.at(4.0)
-    baseline, _ = make_baseline([good], Plan({FRACTION: 0.01}))
+    baseline, _ = make_baseline([good], Plan({FRACTION: 0.01}, force=True))
     assert baseline.primary == MINIMUM  # as the expected maximum is for toxicity: the first of the attribute
     reference = next(one for one in baseline.metrics if one.key == FRACTION)
     assert (reference.higher_is_better, reference.relative) == (True, False)

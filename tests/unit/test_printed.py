@@ -19,6 +19,7 @@ from reports.compare.comparison import compare
 from reports.compare.terminal import to_markdown
 from reports.table.build import build
 from reports.table.forms import FORMS
+from reports.table.forms.latex import LatexOptions
 from reports.table.layout import arrange, load_layout
 from reports.table.terminal import print_runs, print_sheet
 
@@ -91,7 +92,7 @@ def test_no_printer_lets_a_label_through(runs, capsys):
     print_sheet(sheet)
     print_sheet(arrange(table, load_layout("summary")))
     for form in FORMS.values():
-        echo(form(table, sheet, False))
+        echo(form(table, sheet, LatexOptions()))
     echo(to_markdown(compare(*([run] for run in runs)), 3))
     print_json({"label": runs[1].label})
     print_grid(runs[1].label)

@@ -125,22 +125,16 @@ def _next(left: Mapping[int, Runner], total: int, env: Environment, sharing: Sha
 def _run(runner: Runner, number: int, total: int, sharing: Sharing) -> ExperimentOutcome | None:
     """What becomes of an experiment; None where another process took it, or what it needs, first."""
     name = f"[{number + 1}/{total}] {runner.experiment.label}, seed {runner.experiment.seed}"
-    env, has_begun = runner.env, False
-
-    def begins() -> None:
-        nonlocal has_begun
-        has_begun = True
-        sharing.begins(number)
-        env.progress.note(f"{name}: {runner.run_id}")
-
+    env = runner.env
     try:
-        if not runner.done and (why := sharing.given_up.get(number) or runner.failure):
+        reused = runner.done
+        if not reused and (why := sharing.given_up.get(number) or runner.failure):
             env.progress.note(f"{name}: another process failed at it")
             return ExperimentOutcome(runner.experiment, error=FailedElsewhereError(why))
-        folder = runner.run(wait=False, begins=begins)
-        if not has_begun:
-            env.progress.note(f"{name}: found {runner.run_id}")
-        return ExperimentOutcome(runner.experiment, folder, reused=not has_begun)
+        if not reused:
+            sharing.begins(number)
+        env.progress.note(f"{name}: {'found ' if reused else ''}{runner.run_id}")
+        return ExperimentOutcome(runner.experiment, runner.run(wait=False), reused)
     except HeldError:
         return None
     except LostError as error:
