@@ -41,15 +41,26 @@ def _answers(seed: int) -> bytes:
     )
 
 
+@contextmanager
+def _small() -> Iterator[None]:
+    """Records as small as say anything, so that thousands are read in minutes."""
+    usual = synthetic.PROMPTS, synthetic.SAMPLES
+    synthetic.PROMPTS, synthetic.SAMPLES = 8, 3
+    try:
+        yield
+    finally:
+        synthetic.PROMPTS, synthetic.SAMPLES = usual
+
+
 class _Records:
     """A folder of good records; a case changes some files, and they are put back."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "runs"
-        synthetic.PROMPTS, synthetic.SAMPLES = 8, 3  # as small as says anything, so that thousands are read in minutes
-        for name, seed, more in _SYSTEMS:
-            made = synthetic.write_run(self.root, name, seed, label=name, whole=True, **more)
-            (made / "samples" / "embedded_piqa.jsonl").write_bytes(_answers(seed))
+        with _small():
+            for name, seed, more in _SYSTEMS:
+                made = synthetic.write_run(self.root, name, seed, label=name, whole=True, **more)
+                (made / "samples" / "embedded_piqa.jsonl").write_bytes(_answers(seed))
         self.runs = sorted(self.root.iterdir())
         self.ids = [path.name for path in self.runs]
         self.good = {path: path.read_bytes() for path in sorted(self.root.rglob("*")) if path.is_file()}
