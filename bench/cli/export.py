@@ -70,12 +70,13 @@ def export(  # noqa: PLR0917 - one parameter a flag
 
 def _beside(record: "Run", runs: "list[Run]") -> "list[Run]":
     """The runs that the card's table shows: the base's and the method's, measured alike, over their seeds."""
+    from reports.gate.runs import differing_methods, method_of
+    from reports.table.columns import BASE
     from reports.table.comparable import differing, facts
 
-    own = facts(record)
-    config = record.manifest.method.get("config")
-    like = [one for one in runs if one.result and not differing(own, facts(one)) and one.id != record.id]
-    return [one for one in like if one.method == "none" or one.manifest.method.get("config") == config] + [record]
+    own, method = facts(record), method_of(record)
+    like = [one for one in runs if one.result and one.id != record.id and not differing(own, facts(one))]
+    return [one for one in like if one.method == BASE or not differing_methods(method, method_of(one))] + [record]
 
 
 def _write_model(found: "Edited", folder: Path) -> None:

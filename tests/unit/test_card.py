@@ -6,7 +6,8 @@ import shlex
 import yaml
 from synthetic import write_run
 
-from bench.store.runs import load_run
+from bench.cli.export import _beside
+from bench.store.runs import list_runs, load_run
 from reports.card import Exported, card, command_of
 
 HOSTILE = "<script>|a\x1b[2J\n---\n```\n# no\n`b` $(touch x) '\"\u202e[l](javascript:x)"
@@ -36,3 +37,10 @@ def test_the_command_is_one_for_the_shell(tmp_path):
         *("bench", "run", "--method", "contrastive", "--suite", "mini", "--set", f"contrastive.a={HOSTILE}"),
         *("--set", "contrastive.c=null", "--set", "suite.sets.seed=3", "--seeds", "0"),
     ]
+
+
+def test_its_table_shows_the_base_and_the_method_and_no_other_of_the_same_options(tmp_path):
+    for name in ("none", "dpo", "kto"):
+        write_run(tmp_path, name, whole=True, config={"steps": 2})
+    record = load_run(write_run(tmp_path, "dpo", 1, whole=True, config={"steps": 2}))
+    assert {one.id for one in _beside(record, list_runs(tmp_path))} == {"mini-none-s0", "mini-dpo-s0", "mini-dpo-s1"}
