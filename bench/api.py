@@ -223,15 +223,10 @@ def _carried_out(request: "Request", place: "Place") -> Results:
     """What comes of a request."""
     from bench.cli.common import console_progress
     from bench.cli.explaining import explain
-    from bench.cli.run import in_this_process, remember_last
-    from bench.run.families import expand
+    from bench.cli.run import expanded, in_this_process, remember_last
     from bench.run.plan import make_experiments
 
-    progress = console_progress()
-    request, notes = expand(request)
-    for note in notes:
-        progress.note(note)
-    outcomes = in_this_process(make_experiments(request), place, progress)
+    outcomes = in_this_process(make_experiments(expanded(request)), place, console_progress())
     remember_last(outcomes, place.runs_dir)
     failed = [(one.experiment, explain(one.error)) for one in outcomes if one.error]
     return Results(

@@ -5,22 +5,17 @@ As MEMIT, with the change of each matrix projected on the null space of the keys
     W + R K^T P (K K^T P + ridge I)^-1        P projects on the directions in which C has next to nothing
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from bench.errors import MissingError
-from bench.method import Departure, MethodInfo, RunContext
-from methods.editing.method import FactEditing
-from methods.editing.spread import SpreadConfig
+from bench.method import Departure, MethodInfo
+from methods.editing.method import OWN_TEXTS
+from methods.editing.spread import SpreadConfig, SpreadEditing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import torch
-
-    from bench.policy import LoadedModel
-    from methods.editing.facts import Fact
 
 
 class AlphaEditConfig(SpreadConfig):
@@ -38,7 +33,7 @@ class AlphaEditConfig(SpreadConfig):
     )
 
 
-class AlphaEdit(FactEditing[AlphaEditConfig]):
+class AlphaEdit(SpreadEditing[AlphaEditConfig]):
     """Writes all facts at once, in directions that preserved keys leave free."""
 
     info = MethodInfo(
@@ -51,11 +46,7 @@ class AlphaEdit(FactEditing[AlphaEditConfig]):
         quantised=False,
         strength="scale",
         departures=(
-            Departure(
-                "C over 100,000 passages of Wikipedia",
-                "C over 200 texts of 80 tokens that the model itself writes",
-                "no corpus is at hand that no task measures on; it holds for any model",
-            ),
+            OWN_TEXTS,
             Departure(
                 "a direction is free where C's eigenvalue is below 0.02",
                 "below a tenth of its mean eigenvalue",
@@ -75,26 +66,16 @@ class AlphaEdit(FactEditing[AlphaEditConfig]):
     )
     Config = AlphaEditConfig
 
-    def layers(self, count: int) -> "Sequence[int]":
-        """The layers over which facts are spread."""
-        return self.config.of(count)
+    def update(self, keys: "torch.Tensor", changes: "torch.Tensor", moment: "torch.Tensor") -> "torch.Tensor":
+        """Write what is missing, in free directions.
 
-    def deltas(
-        self, base: "LoadedModel", names: "Mapping[int, str]", facts: "Sequence[Fact]", ctx: RunContext
-    ) -> "tuple[Mapping[str, torch.Tensor], dict[str, Any]]":
-        """The changes of all of the matrices."""
+        Raises:
+            MissingError: there are none.
+        """
         from methods.editing.memory import null_projection, projected_update
-        from methods.editing.spread import spread
 
-        config = self.config
-
-        def update(keys: "torch.Tensor", changes: "torch.Tensor", moment: "torch.Tensor") -> "torch.Tensor":
-            free = null_projection(moment, config.threshold)
-            length = float((free @ keys).square().sum(0).mean())
-            if not length:
-                raise MissingError(
-                    "alphaedit finds no direction that preserved keys leave free", mend="raise threshold"
-                )
-            return projected_update(keys, changes, free, config.ridge * length)
-
-        return spread(base, names, facts, config, ctx, update)
+        free = null_projection(moment, self.config.threshold)
+        length = float((free @ keys).square().sum(0).mean())
+        if not length:
+            raise MissingError("alphaedit finds no direction that preserved keys leave free", mend="raise threshold")
+        return projected_update(keys, changes, free, self.config.ridge * length)

@@ -6,21 +6,16 @@ token and R what their values are to change by:
     W + R K^T (preserved C + K K^T)^-1        C = mean of k k^T over the keys of much text
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import Departure, MethodInfo, RunContext
-from methods.editing.method import FactEditing
-from methods.editing.spread import SpreadConfig
+from bench.method import Departure, MethodInfo
+from methods.editing.method import OWN_TEXTS
+from methods.editing.spread import SpreadConfig, SpreadEditing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import torch
-
-    from bench.policy import LoadedModel
-    from methods.editing.facts import Fact
 
 
 class MEMITConfig(SpreadConfig):
@@ -31,7 +26,7 @@ class MEMITConfig(SpreadConfig):
     )
 
 
-class MEMIT(FactEditing[MEMITConfig]):
+class MEMIT(SpreadEditing[MEMITConfig]):
     """Writes all facts at once into several matrices."""
 
     info = MethodInfo(
@@ -44,11 +39,7 @@ class MEMIT(FactEditing[MEMITConfig]):
         quantised=False,
         strength="scale",
         departures=(
-            Departure(
-                "C over 100,000 passages of Wikipedia",
-                "C over 200 texts of 80 tokens that the model itself writes",
-                "no corpus is at hand that no task measures on; it holds for any model",
-            ),
+            OWN_TEXTS,
             Departure(
                 "C weighs 15,000",
                 "1,500",
@@ -63,20 +54,8 @@ class MEMIT(FactEditing[MEMITConfig]):
     )
     Config = MEMITConfig
 
-    def layers(self, count: int) -> "Sequence[int]":
-        """The layers over which facts are spread."""
-        return self.config.of(count)
-
-    def deltas(
-        self, base: "LoadedModel", names: "Mapping[int, str]", facts: "Sequence[Fact]", ctx: RunContext
-    ) -> "tuple[Mapping[str, torch.Tensor], dict[str, Any]]":
-        """The changes of all of the matrices."""
+    def update(self, keys: "torch.Tensor", changes: "torch.Tensor", moment: "torch.Tensor") -> "torch.Tensor":
+        """Write what is missing, and keep the values of other keys."""
         from methods.editing.memory import spread_update
-        from methods.editing.spread import spread
 
-        weight = self.config.preserved
-
-        def update(keys: "torch.Tensor", changes: "torch.Tensor", moment: "torch.Tensor") -> "torch.Tensor":
-            return spread_update(keys, changes, moment, weight)
-
-        return spread(base, names, facts, self.config, ctx, update)
+        return spread_update(keys, changes, moment, self.config.preserved)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from bench.method import Departure, MethodInfo, RunContext
-from methods.editing.method import EditConfig, FactEditing, KeyOptions
+from methods.editing.method import OWN_TEXTS, EditConfig, FactEditing, KeyOptions
 from methods.editing.values import ValueOptions
 
 if TYPE_CHECKING:
@@ -44,11 +44,7 @@ class ROME(FactEditing[ROMEConfig]):
         quantised=False,
         strength="scale",
         departures=(
-            Departure(
-                "C over 100,000 passages of Wikipedia",
-                "C over 200 texts of 80 tokens that the model itself writes",
-                "no corpus is at hand that no task measures on; it holds for any model",
-            ),
+            OWN_TEXTS,
             Departure(
                 "the layer is found by causal tracing (17 of GPT-2 XL's 48); 20 sampled texts before each fact",
                 "a quarter of the way; 5 sampled texts",
@@ -74,14 +70,12 @@ class ROME(FactEditing[ROMEConfig]):
         import torch
 
         from methods.anatomy.feed_forward import changed, module_of, shaped
-        from methods.editing.facts import essence, own_texts, readings
+        from methods.editing.facts import contexts_of, essence, own_texts, readings
         from methods.editing.memory import keys_at, rank_one, second_moments
         from methods.editing.values import find_change
 
         (name,), config = names.values(), self.config
-        contexts = [
-            f"{text}. " for text in own_texts(base, "contexts", config.contexts, config.context_tokens, ctx.seed)
-        ]
+        contexts = contexts_of(base, config.contexts, config.context_tokens, ctx.seed)
         texts = own_texts(base, "texts", config.texts, config.text_tokens, ctx.seed)
         (moment,), read = second_moments(base, [name], texts, ctx.progress)
         delta = torch.zeros_like(base.model.get_parameter(name), dtype=torch.float64, device="cpu")

@@ -139,7 +139,6 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
 def request_of(context: typer.Context, *, base: bool = True) -> "Request":
     """What the flags that `bench run` shares with other verbs ask for."""
-    from bench.run.families import expand
     from bench.run.plan import Request, parse_seeds, split
 
     asked = context.params
@@ -153,6 +152,13 @@ def request_of(context: typer.Context, *, base: bool = True) -> "Request":
         base=base,
         origins={"methods": _origin(context, "method"), **{n: _origin(context, n) for n in ("model", "settings")}},
     )
+    return expanded(request)
+
+
+def expanded(request: "Request") -> "Request":
+    """A request with the methods that families stand for; what is left out is said."""
+    from bench.run.families import expand
+
     request, notes = expand(request)
     for note in notes:
         console_progress().note(note)

@@ -61,7 +61,7 @@ class FunctionScorer(Scorer[FunctionConfig]):
         )
 
     def score(self, texts: Sequence[str]) -> list[Scores | None]:
-        """Score texts; what is no number counts as missing."""
+        """Score texts; a result that is not a number counts as missing."""
         return [None if one is None else {self.config.attribute: one} for one in self._function(list(texts))]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Method, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 DELTAS = "deltas.safetensors"
 """What is added to each matrix, by its name in the model, float32 in its own shape."""
+
+OWN_TEXTS = Departure(
+    "C over 100,000 passages of Wikipedia",
+    "C over 200 texts of 80 tokens that the model itself writes",
+    "no corpus is at hand that no task measures on; it holds for any model",
+)
 
 
 class EditConfig(Spec):

@@ -1,7 +1,8 @@
 """Many facts at once over several layers, as MEMIT does it: what is missing at the last layer is spread over all."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from pydantic import Field, model_validator
@@ -10,7 +11,7 @@ from methods.anatomy.feed_forward import changed, shaped
 from methods.anatomy.layers import decoder_layers
 from methods.editing.facts import Fact, contexts_of, essence, own_texts, readings
 from methods.editing.memory import keys_at, second_moments, states_at
-from methods.editing.method import EditConfig, KeyOptions
+from methods.editing.method import EditConfig, FactEditing, KeyOptions
 from methods.editing.values import ValueOptions, find_change
 
 if TYPE_CHECKING:
@@ -86,3 +87,24 @@ def spread(
         "trained_tokens": sum(one.tokens for one in found),
         "preserved_keys": read,
     }
+
+
+S = TypeVar("S", bound=SpreadConfig)
+
+
+class SpreadEditing(FactEditing[S]):
+    """Spreads facts over layers, by a closed form of its own for each matrix."""
+
+    def layers(self, count: int) -> Sequence[int]:
+        """The layers over which facts are spread."""
+        return self.config.of(count)
+
+    def deltas(
+        self, base: "LoadedModel", names: Mapping[int, str], facts: Sequence[Fact], ctx: "RunContext"
+    ) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
+        """The changes of all of the matrices."""
+        return spread(base, names, facts, self.config, ctx, self.update)
+
+    @abstractmethod
+    def update(self, keys: torch.Tensor, changes: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
+        """The closed form, an `Update`."""

@@ -91,7 +91,7 @@ def parse_requirement(text: str) -> Requirement:
     except ValueError:
         limit = math.nan
     if not math.isfinite(limit):
-        raise UsageError(f"requirement '{text[:80]}': '{number}' is no number", mend=_EXAMPLES)
+        raise UsageError(f"requirement '{text[:80]}': '{number}' is not a number", mend=_EXAMPLES)
     share = bool(found["percent"])
     limit = limit / _PERCENT if share else limit
     return Requirement(
