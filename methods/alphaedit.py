@@ -2,7 +2,9 @@
 
 As MEMIT, with the change of each matrix projected on the null space of the keys to preserve, so that their values stay:
 
-    W + R K^T P (K K^T P + ridge I)^-1        P projects on the directions in which C has next to nothing
+    W + R K^T P ((L L^T + K K^T) P + ridge I)^-1        P projects on the directions in which C has next to nothing
+
+L are the keys of facts that were written before (`batch`).
 """
 
 from typing import TYPE_CHECKING
@@ -58,15 +60,17 @@ class AlphaEdit(SpreadEditing[AlphaEditConfig]):
                 "keys are of another size in each model: a weight of 1 left next to nothing of an edit on `tune-edit`",
             ),
             Departure(
-                "batches of facts one after another, earlier ones among what is preserved",
-                "all facts in one batch",
+                "batches of 100 facts one after another, earlier ones among what is preserved",
+                "all facts in one batch unless `batch` says how many",
                 "a suite edits its facts at once",
             ),
         ),
     )
     Config = AlphaEditConfig
 
-    def update(self, keys: "torch.Tensor", changes: "torch.Tensor", moment: "torch.Tensor") -> "torch.Tensor":
+    def update(
+        self, keys: "torch.Tensor", changes: "torch.Tensor", moment: "torch.Tensor", written: "torch.Tensor"
+    ) -> "torch.Tensor":
         """Write what is missing, in free directions.
 
         Raises:
@@ -78,4 +82,4 @@ class AlphaEdit(SpreadEditing[AlphaEditConfig]):
         length = float((free @ keys).square().sum(0).mean())
         if not length:
             raise MissingError("alphaedit finds no direction that preserved keys leave free", mend="raise threshold")
-        return projected_update(keys, changes, free, self.config.ridge * length)
+        return projected_update(keys, changes, free, written, self.config.ridge * length)

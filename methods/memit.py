@@ -54,7 +54,9 @@ class MEMIT(SpreadEditing[MEMITConfig]):
     )
     Config = MEMITConfig
 
-    def update(self, keys: "torch.Tensor", changes: "torch.Tensor", moment: "torch.Tensor") -> "torch.Tensor":
+    def update(
+        self, keys: "torch.Tensor", changes: "torch.Tensor", moment: "torch.Tensor", written: "torch.Tensor"
+    ) -> "torch.Tensor":
         """Write what is missing, and keep the values of other keys."""
         from methods.editing.memory import spread_update
 

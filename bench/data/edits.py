@@ -1,21 +1,35 @@
-"""Single facts to edit: CounterFact's cases (Meng et al., 2022, arXiv 2202.05262), or cases made of countries."""
+"""Single facts to edit: cases of CounterFact, zsRE or KnowEdit, or made of countries.
+
+CounterFact: Meng et al., 2022, arXiv 2202.05262. Rows of other forms are brought into its shape first.
+"""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.data.counted import REPEATED, Counted
 from bench.data.countries import counterfacts, is_country
+from bench.data.edit_forms import KINDS, as_counterfact
 from bench.data.files import read_rows
 from bench.data.squad import normalised
 from bench.errors import UsageError
 from bench.hashing import content_id
 
+T = TypeVar("T")
 NO_NEIGHBOUR = "without a neighbour whose fact is not edited"
 SAME_OBJECT = "whose new object is the true one"
 _SHAPE = '{"requested_rewrite": {"subject": ..., "prompt": "... {} ...", "target_new": {"str": ...}, ...}, ...}'
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt, and the object that answers it after a perfect edit."""
+
+    text: str
+    answer: str
 
 
 @dataclass(frozen=True)
@@ -30,10 +44,11 @@ class EditCase:
         true: The object that is right.
         new: The object that the edit asks for.
         paraphrases: Other prompts for the same fact.
-        neighbours: Prompts about other subjects that have the same true object.
-        portability: Prompts that the new object answers too, by kind: the subject by another name (`alias`), or told
-            by another fact (`one_hop`).
+        neighbours: Prompts about other facts, which stay; in CounterFact those of subjects with the same true object.
+        portability: Prompts whose answer follows from the edit, by kind: the subject by another name (`alias`), another
+            fact between (`one_hop`), the fact turned about (`logical`).
         fluency: Prompts about the subject that a text goes on from.
+        about: Texts about subjects that have the new object.
     """
 
     id: str
@@ -43,30 +58,34 @@ class EditCase:
     true: str
     new: str
     paraphrases: tuple[str, ...]
-    neighbours: tuple[str, ...]
-    portability: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    neighbours: tuple[Question, ...]
+    portability: Mapping[str, tuple[Question, ...]] = field(default_factory=dict)
     fluency: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
 
     @property
     def held_out(self) -> tuple[str, ...]:
         """The prompts that an edit must not be made from."""
-        return (*self.paraphrases, *self.neighbours, *(one for some in self.portability.values() for one in some))
+        questions = (*self.neighbours, *(one for some in self.portability.values() for one in some))
+        return (*self.paraphrases, *(one.text for one in questions))
 
 
 def load_cases(path: Path) -> Counted[EditCase]:
     """Read cases, each prompt once, by content id.
 
-    Rows are CounterFact's, in any form that `read_rows` reads, or those of the embedded `countryinfo`. A prompt of a
-    case that is what another case edits is left out of it, so that no edit is made from what it is measured on.
+    Rows are CounterFact's, zsRE's or KnowEdit's, in any form that `read_rows` reads, or those of the embedded
+    `countryinfo`. A prompt of a case that is what another case edits is left out of it, so that no edit is made from
+    what it is measured on.
 
     Raises:
         UsageError: a row is neither, a prompt has no place for its subject, or no case has a neighbour.
     """
     rows = list(read_rows(path))
     every = counterfacts(rows) if rows and is_country(rows[0][1]) else rows
+    shaped = ((where, as_counterfact(row, where)) for where, row in every)
     cases: dict[str, EditCase] = {}
     left_out: Counter[str] = Counter()
-    for case in (_case(row, where) for where, row in every):
+    for case in (_case(row, where) for where, row in shaped):
         if case.id in cases:
             left_out[REPEATED] += 1
         elif normalised(case.true) == normalised(case.new):
@@ -84,11 +103,12 @@ def load_cases(path: Path) -> Counted[EditCase]:
 def _apart(case: EditCase, cases: Mapping[str, EditCase]) -> EditCase:
     """The case without prompts that are what some case edits."""
 
-    def free(prompts: Sequence[str]) -> tuple[str, ...]:
-        return tuple(one for one in dict.fromkeys(prompts) if content_id(one) not in cases)
+    def free(prompts: Sequence[T], text: Callable[[T], str]) -> tuple[T, ...]:
+        return tuple({text(one): one for one in prompts if content_id(text(one)) not in cases}.values())
 
-    portability = {kind: found for kind, prompts in case.portability.items() if (found := free(prompts))}
-    paraphrases, neighbours = free(case.paraphrases), free(case.neighbours)
+    asked = attrgetter("text")
+    portability = {kind: found for kind, prompts in case.portability.items() if (found := free(prompts, asked))}
+    paraphrases, neighbours = free(case.paraphrases, str), free(case.neighbours, asked)
     return replace(case, paraphrases=paraphrases, neighbours=neighbours, portability=portability)
 
 
@@ -110,9 +130,10 @@ def _case(row: dict[str, Any], where: str) -> EditCase:
         true=true,
         new=new,
         paraphrases=_prompts(row, "paraphrase_prompts", where),
-        neighbours=_prompts(row, "neighborhood_prompts", where),
-        portability={kind: _prompts(row, f"{kind}_prompts", where) for kind in ("alias", "one_hop")},
+        neighbours=_questions(row, "neighborhood_prompts", true, where),
+        portability={kind: _questions(row, f"{kind}_prompts", new, where) for kind in KINDS},
         fluency=_prompts(row, "generation_prompts", where),
+        about=_prompts(row, "attribute_texts", where),
     )
 
 
@@ -134,3 +155,17 @@ def _prompts(row: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise UsageError(f"{where}: '{key}' is not a list of texts")
     return tuple(one.strip() for one in found if one.strip())
+
+
+def _questions(row: Mapping[str, Any], key: str, answer: str, where: str) -> tuple[Question, ...]:
+    """Prompts that have this answer, and prompts that name one of their own."""
+    found = row.get(key) or []
+    if not isinstance(found, list):
+        raise UsageError(f"{where}: '{key}' is not a list of prompts")
+    questions = []
+    for one in found:
+        if isinstance(one, dict):
+            questions.append(Question(_text(one.get("prompt"), "prompt", where), _object(one, "target", where)))
+        else:
+            questions += [Question(text, answer) for text in _prompts({key: [one]}, key, where)]
+    return tuple(questions)

@@ -53,21 +53,26 @@ def spread_update(keys: torch.Tensor, changes: torch.Tensor, moment: torch.Tenso
     return changes @ towards.T
 
 
-def projected_update(keys: torch.Tensor, changes: torch.Tensor, free: torch.Tensor, ridge: float) -> torch.Tensor:
+def projected_update(
+    keys: torch.Tensor, changes: torch.Tensor, free: torch.Tensor, written: torch.Tensor, ridge: float
+) -> torch.Tensor:
     """AlphaEdit's update: it leaves the values of all keys that `free` projects to 0 (arXiv 2410.02355, Equation 14).
 
     Args:
         keys: K, [inputs, facts].
         changes: R, [outputs, facts].
         free: P, the projection on what the preserved keys do not reach, [inputs, inputs].
+        written: L, keys of facts written before, [inputs, earlier facts].
         ridge: Weight of ||Delta||^2.
 
     Returns:
-        R K^T P (K K^T P + ridge I)^-1, [outputs, inputs].
+        R K^T P ((L L^T + K K^T) P + ridge I)^-1, [outputs, inputs].
     """
     reached = free @ keys
     identity = torch.eye(len(free), dtype=keys.dtype)
-    update: torch.Tensor = torch.linalg.solve(reached @ keys.T + ridge * identity, reached @ changes.T)
+    update: torch.Tensor = torch.linalg.solve(
+        reached @ keys.T + free @ written @ written.T + ridge * identity, reached @ changes.T
+    )
     return update.T
 
 

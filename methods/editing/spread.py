@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -12,15 +13,16 @@ from methods.anatomy.layers import decoder_layers
 from methods.editing.facts import Fact, contexts_of, essence, own_texts, readings
 from methods.editing.memory import keys_at, second_moments, states_at
 from methods.editing.method import EditConfig, FactEditing, KeyOptions
-from methods.editing.values import ValueOptions, find_change
+from methods.editing.values import Found, ValueOptions, find_change
 
 if TYPE_CHECKING:
     from bench.method import RunContext
     from bench.policy import LoadedModel
 
-Update = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""From keys [inputs, facts], what their values are to change by [outputs, facts] and the second moment of the keys to
-preserve [inputs, inputs] to the change of the matrix, [outputs, inputs], all float64."""
+Update = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""From keys [inputs, facts], what their values are to change by [outputs, facts], the second moment of the keys to
+preserve [inputs, inputs] and the keys of facts written before [inputs, earlier facts] to the change of the matrix,
+[outputs, inputs], all float64."""
 _SHARE = 4  # of a model's layers, from the first, after which facts are read
 
 
@@ -29,6 +31,9 @@ class SpreadConfig(EditConfig, ValueOptions, KeyOptions):
 
     layers: tuple[int, ...] | None = Field(
         None, min_length=1, description="layers to edit, from 0, ascending; null: five that end a quarter of the way"
+    )
+    batch: int | None = Field(
+        None, ge=1, description="facts written at once, the next ones on the model that has them; null: all of them"
     )
 
     @model_validator(mode="after")
@@ -54,7 +59,8 @@ def spread(
     """The changes of the matrices of several layers, and figures about the making.
 
     For each fact the state is found after the last of them, at the subject's last token, by which the model says the
-    object. Layer by layer, with the earlier ones edited, an equal share of what the states still miss is written.
+    object. Layer by layer, with the earlier ones edited, an equal share of what the states still miss is written. Each
+    batch of facts is written so, on the model that has the earlier ones.
 
     Args:
         base: The base model, which is left as it was.
@@ -67,26 +73,50 @@ def spread(
     contexts = contexts_of(base, config.contexts, config.context_tokens, ctx.seed)
     texts = own_texts(base, "texts", config.texts, config.text_tokens, ctx.seed)
     moments, read = second_moments(base, list(names.values()), texts, ctx.progress)
+    edited = [
+        _Edited(name, torch.zeros_like(base.model.get_parameter(name), dtype=torch.float64, device="cpu"), moment)
+        for name, moment in zip(names.values(), moments, strict=True)
+    ]
     last = decoder_layers(base)[max(names)]
-    rows = [readings(base.tokenizer, fact, contexts) for fact in facts]
-    alone = [some[0] for some in rows]
-    found = []
+    size = config.batch or len(facts)
+    found: list[Found] = []
     with ctx.progress.bar("values", len(facts), "facts") as bar:
-        for fact, some in zip(facts, rows, strict=True):
-            found.append(find_change(base, last, some, essence(base.tokenizer, fact), config))
-            bar.advance()
-    wanted = states_at(base, last, alone) + torch.stack([one.change for one in found])
-    deltas: dict[str, torch.Tensor] = {}
-    for number, (name, moment) in enumerate(zip(names.values(), moments, strict=True)):
-        with changed(base, {key: delta.float() for key, delta in deltas.items()}):
-            keys = torch.stack([keys_at(base, name, some).mean(0) for some in rows], 1)
-            missing = (wanted - states_at(base, last, alone)).T
-        deltas[name] = shaped(base, name, update(keys, missing / (len(names) - number), moment))
-    return deltas, {
+        for start in range(0, len(facts), size):
+            some = facts[start : start + size]
+            rows = [readings(base.tokenizer, fact, contexts) for fact in some]
+            alone = [own[0] for own in rows]
+            with _changed(base, edited):
+                for fact, own in zip(some, rows, strict=True):
+                    found.append(find_change(base, last, own, essence(base.tokenizer, fact), config))
+                    bar.advance()
+                wanted = states_at(base, last, alone) + torch.stack([one.change for one in found[start:]])
+            for number, matrix in enumerate(edited):
+                with _changed(base, edited):
+                    keys = torch.stack([keys_at(base, matrix.name, own).mean(0) for own in rows], 1)
+                    missing = (wanted - states_at(base, last, alone)).T
+                matrix.write(base, keys, missing / (len(edited) - number), update)
+    return {matrix.name: matrix.delta for matrix in edited}, {
         "losses": [round(one.loss, 4) for one in found],
         "trained_tokens": sum(one.tokens for one in found),
         "preserved_keys": read,
     }
+
+
+class _Edited:
+    """A matrix: what it changes by, the second moment of the keys to preserve, the keys of facts written so far."""
+
+    def __init__(self, name: str, nothing: torch.Tensor, moment: torch.Tensor) -> None:
+        self.name, self.delta, self._moment = name, nothing, moment
+        self._written = moment[:, :0]
+
+    def write(self, base: "LoadedModel", keys: torch.Tensor, changes: torch.Tensor, update: Update) -> None:
+        """Write facts, with keys [inputs, facts] and what their values are to change by [outputs, facts]."""
+        self.delta += shaped(base, self.name, update(keys, changes, self._moment, self._written))
+        self._written = torch.cat([self._written, keys], 1)
+
+
+def _changed(base: "LoadedModel", edited: Sequence[_Edited]) -> AbstractContextManager[None]:
+    return changed(base, {matrix.name: matrix.delta.float() for matrix in edited})
 
 
 S = TypeVar("S", bound=SpreadConfig)
@@ -106,5 +136,7 @@ class SpreadEditing(FactEditing[S]):
         return spread(base, names, facts, self.config, ctx, self.update)
 
     @abstractmethod
-    def update(self, keys: torch.Tensor, changes: torch.Tensor, moment: torch.Tensor) -> torch.Tensor:
+    def update(
+        self, keys: torch.Tensor, changes: torch.Tensor, moment: torch.Tensor, written: torch.Tensor
+    ) -> torch.Tensor:
         """The closed form, an `Update`."""

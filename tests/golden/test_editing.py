@@ -93,21 +93,23 @@ def test_memit_is_the_least_squares_solution():
 
 
 def test_alphaedit_is_the_least_squares_solution_in_the_null_space():
-    """The same by ridge regression on the keys' part in the null space."""
+    """The same by ridge regression on the keys' part in the null space; what was written before stays."""
     preserved, keys, changes, ridge = random(6, 3), random(6, 2), random(4, 2), 0.3
     free = null_projection(moment_of(preserved), 1e-6)
     assert torch.linalg.matrix_rank(free) == 3
-    found = projected_update(keys, changes, free, ridge)
+    written = random(6, 2) + 1
+    found = projected_update(keys, changes, free, written, ridge)
     basis = torch.linalg.svd(preserved)[0][:, 3:]
-    left = torch.cat([keys.T @ basis, ridge**0.5 * torch.eye(3, dtype=torch.float64)])
-    right = torch.cat([changes.T, torch.zeros(3, 4, dtype=torch.float64)])
+    left = torch.cat([keys.T @ basis, written.T @ basis, ridge**0.5 * torch.eye(3, dtype=torch.float64)])
+    right = torch.cat([changes.T, torch.zeros(5, 4, dtype=torch.float64)])
     direct = (basis @ torch.linalg.lstsq(left, right).solution).T
     torch.testing.assert_close(found, direct, rtol=1e-9, atol=1e-12)
 
 
 def test_alphaedit_leaves_the_outputs_of_preserved_keys():
     preserved, weight = random(32, 20), random(8, 32)
-    update = projected_update(random(32, 5), random(8, 5), null_projection(moment_of(preserved), 1e-6), 1e-2)
+    free = null_projection(moment_of(preserved), 1e-6)
+    update = projected_update(random(32, 5), random(8, 5), free, random(32, 2), 1e-2)
     assert float(update.norm()) > 1
     assert float(((weight + update) @ preserved - weight @ preserved).abs().max()) < 1e-5
 
@@ -225,6 +227,27 @@ def test_memit_spreads_over_its_layers_and_alphaedit_too(tiny_base, tiny_sets, t
         deltas = deltas_of(method, tiny_base, tiny_sets, tmp_path / kind.__name__)
         assert len(deltas) == 2
         assert all(float(delta.norm()) > 0 for delta in deltas.values())
+
+
+def test_facts_are_written_batch_by_batch_each_knowing_the_earlier_ones(tiny_base, tiny_sets, tmp_path):
+    class Recording(AlphaEdit):
+        """Writes down how many facts were written before."""
+
+        written: list[int]
+
+        def update(self, keys, changes, moment, written):
+            self.written.append(written.shape[1])
+            return super().update(keys, changes, moment, written)
+
+    deltas = {}
+    for batch in (None, len(tiny_sets.sets), 2):
+        method = Recording(AlphaEditConfig(**SMALL, steps=2, layers=(0, 1), batch=batch))
+        method.written = []
+        deltas[batch] = deltas_of(method, tiny_base, tiny_sets, tmp_path / str(batch))[MATRIX]
+        expected = range(0, len(tiny_sets.sets), batch or len(tiny_sets.sets))
+        assert method.written == [count for count in expected for _ in range(2)]
+    assert torch.equal(deltas[None], deltas[len(tiny_sets.sets)])
+    assert not torch.allclose(deltas[None], deltas[2])
 
 
 def test_alphaedit_says_that_no_direction_is_free(tiny_base, tiny_sets, tmp_path):

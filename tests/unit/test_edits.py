@@ -10,7 +10,7 @@ import pytest
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.data.counted import REPEATED
-from bench.data.edits import NO_NEIGHBOUR, SAME_OBJECT, load_cases
+from bench.data.edits import NO_NEIGHBOUR, SAME_OBJECT, Question, load_cases
 from bench.data.splits import assert_disjoint, part
 from bench.errors import MissingError, UsageError
 from bench.run.environment import Environment
@@ -20,7 +20,7 @@ from bench.sets import load_sets
 from bench.sets.edited import UNKNOWN, edited_set, known_cases
 from bench.store.record import Metric
 from bench.store.runs import Run, load_run
-from bench.tasks.edit.figures import harmonic_mean, magnitude, ngram_entropy, success
+from bench.tasks.edit.figures import Likeness, harmonic_mean, magnitude, ngram_entropy, success
 
 EDIT = {"name": "edit", "wanted": "high", "adjective": "edited"}
 
@@ -72,8 +72,9 @@ def test_counterfacts_own_shape_is_read(tmp_path):
     assert (one.text, one.true, one.new) == ("The mother tongue of Person 1 is", "French", "English")
     assert one.relation == "P103"
     assert one.paraphrases == ("It is late. Person 1, a native",)
-    assert one.neighbours == ("The mother tongue of Somebody is", "The mother tongue of Nobody is")
-    assert (one.portability, one.fluency) == ({}, ("Person 1 was born",))
+    prompts = ("The mother tongue of Somebody is", "The mother tongue of Nobody is")
+    assert one.neighbours == tuple(Question(prompt, "French") for prompt in prompts)
+    assert (one.portability, one.fluency, one.about) == ({}, ("Person 1 was born",), ())
     assert found.left_out == {}
 
 
@@ -109,6 +110,84 @@ def test_a_bad_row_is_refused_with_its_place(tmp_path, row, error):
     assert error in str(caught.value)
 
 
+def zsre(**changes: Any) -> dict[str, Any]:
+    """A row as MEND's authors released zsRE."""
+    return {
+        "subject": "Watts Humphrey",
+        "src": "What university did Watts Humphrey attend?",
+        "pred": "Trinity College",
+        "rephrase": "What university did Watts Humphrey take part in?",
+        "alt": "University of Michigan",
+        "answers": ["Illinois Institute of Technology", "IIT"],
+        "loc": "nq question: who played desmond doss father in hacksaw ridge",
+        "loc_ans": "Hugo Weaving",
+        "cond": "Trinity College >> University of Michigan || ...",
+    } | changes
+
+
+def knowedit(**changes: Any) -> dict[str, Any]:
+    """A row as KnowEdit has it."""
+    return {
+        "subject": "Leo Arons",
+        "prompt": "The place of death of Leo Arons is",
+        "target_new": "Berlin",
+        "ground_truth": ["Prague"],
+        "rephrase": "Where did Leo Arons die?",
+        "portability": {
+            "Reasoning": [{"prompt": "The country where Leo Arons died is", "ground_truth": [["Germany", "DE"]]}],
+            "Subject_Aliasing": [{"prompt": "The place of death of L. Arons is", "ground_truth": [["Berlin"]]}],
+        },
+        "locality": {
+            "Relation_Specificity": [{"prompt": "The occupation of Leo Arons is", "ground_truth": [["physicist"]]}],
+            "Forgetfulness": [{"prompt": "He also died in", "ground_truth": [["Dresden"], ["Bonn"]]}],
+        },
+    } | changes
+
+
+def test_zsre_is_read_as_questions(tmp_path):
+    (one,) = load_cases(write(tmp_path / "zsre.json", [zsre()], array=True))
+    assert one.text == "Question: What university did Watts Humphrey attend?\nAnswer:"
+    assert (one.subject, one.true) == ("Watts Humphrey", "Illinois Institute of Technology")
+    assert one.new == "University of Michigan"
+    assert one.paraphrases == ("Question: What university did Watts Humphrey take part in?\nAnswer:",)
+    other = "Question: who played desmond doss father in hacksaw ridge?\nAnswer:"
+    assert one.neighbours == (Question(other, "Hugo Weaving"),)
+
+
+def test_knowedits_prompts_have_answers_of_their_own(tmp_path):
+    (one,) = load_cases(write(tmp_path / "knowedit.json", [knowedit()], array=True))
+    assert (one.text, one.true, one.new) == ("The place of death of Leo Arons is", "Prague", "Berlin")
+    assert one.paraphrases == ("Question: Where did Leo Arons die?\nAnswer:",)
+    assert one.neighbours == (
+        Question("The occupation of Leo Arons is", "physicist"),
+        Question("He also died in", "Dresden"),
+    )
+    assert one.portability == {
+        "alias": (Question("The place of death of L. Arons is", "Berlin"),),
+        "one_hop": (Question("The country where Leo Arons died is", "Germany"),),
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "error"),
+    [
+        (zsre(subject="Somebody"), "line 1: the text under 'src' does not name the subject"),
+        (zsre(loc=""), "holds no fact to edit with a neighbour"),
+        (zsre(loc_ans=None), "line 1: no text under the key 'target'"),
+        (zsre(answers=[]), "line 1: no text under the key 'target_true'"),
+        (knowedit(subject=3), "line 1: the text under 'prompt' does not name the subject"),
+        (knowedit(locality={}), "holds no fact to edit with a neighbour"),
+        (knowedit(portability=["x"]), "line 1: 'portability' holds no prompts by kind"),
+        (knowedit(locality={"Forgetfulness": ["x"]}), "line 1: 'locality' holds a prompt without its answer"),
+        (knowedit(locality={"Forgetfulness": [{"prompt": 3}]}), "line 1: a prompt is no text"),
+    ],
+)
+def test_a_bad_row_of_another_form_is_refused_with_its_place(tmp_path, row, error):
+    with pytest.raises(UsageError) as caught:
+        load_cases(write(tmp_path / "bad.jsonl", [row]))
+    assert error in str(caught.value)
+
+
 def test_countries_become_cases_whose_neighbours_share_the_object(tmp_path):
     rows = [country(f"Land {n}", languages=["fr" if n % 2 else "de"]) for n in range(40)]
     rows += [country("Both", languages=["fr", "de"], currencies=["EUR", "USD"], region="Americas")]
@@ -122,9 +201,10 @@ def test_countries_become_cases_whose_neighbours_share_the_object(tmp_path):
         assert case.true == language[case.subject]
         assert case.new != case.true
         assert case.neighbours
-        assert all(language[prompts[one]] == case.true for one in case.neighbours)
-        assert case.portability["alias"] == (f"In Republic of {case.subject}, the official language is",)
-        assert case.subject in case.portability["one_hop"][0]
+        assert all(language[prompts[one.text]] == one.answer == case.true for one in case.neighbours)
+        alias = f"In Republic of {case.subject}, the official language is"
+        assert case.portability["alias"] == (Question(alias, case.new),)
+        assert case.subject in case.portability["one_hop"][0].text
         assert not case.text.startswith(case.subject)
     for half in ("eval", "train"):
         own = part(found, half)
@@ -147,6 +227,15 @@ def test_the_entropy_of_n_grams():
     assert ngram_entropy("a b c d e") == pytest.approx((2 + 2 * math.log2(3)) / 3)
     assert ngram_entropy("so so so so so") == 0
     assert ngram_entropy("one") == 0
+
+
+def test_likeness_is_the_cosine_of_words_weighed_by_their_rarity():
+    """By hand: idf = ln((1 + texts) / (1 + texts with the word)) + 1."""
+    likeness = Likeness(["red apple", "red pear", "red plum"])
+    rare, common = math.log(4 / 2) + 1, 1.0
+    assert likeness("red apple", ["red pear"]) == pytest.approx(common**2 / (common**2 + rare**2))
+    assert likeness("an apple", ["apple"]) == pytest.approx(1)
+    assert likeness("pear", ["apple", "plum"]) == likeness("", ["apple"]) == 0
 
 
 # --- the sets ---
@@ -238,6 +327,23 @@ def test_figures_of_answers_follow_from_the_rows(runs):
         for name in ("efficacy_generation_begins", "neighbourhood_generation_contains", "ngram_entropy"):
             mean = sum(row["metrics"][name] for row in rows) / 3
             assert metric(run, name).value == pytest.approx(mean)
+
+
+def test_answers_of_their_own_are_compared_by_what_is_said_alone(write_suite, known_facts, tmp_path):
+    for row in known_facts:
+        row["one_hop_prompts"] = [{"prompt": "It is known for", "target": {"str": "its towns"}}]
+        row["attribute_texts"] = ["They live by the sea and like it."]
+    (experiment,) = make_experiments(Request(("none",), suite_of(write_suite, tmp_path, known_facts)))
+    env = Environment(experiment.suite, AssetCatalogue(tmp_path / "cache", offline=True))
+    (outcome,) = run_experiments([experiment], env, tmp_path / "runs")
+    assert outcome.folder
+    run = load_run(outcome.folder)
+    assert run.result
+    keys = {found.key for found in run.result.metrics}
+    assert "edit/one_hop/portability_generation_begins" in keys
+    assert "edit/one_hop/portability_likelihood" not in keys
+    assert "edit/alias/portability_likelihood" in keys
+    assert metric(run, "consistency").n == 3
 
 
 def test_other_suites_are_refused_before_any_work(write_suite, known_facts, tiny_suite, tmp_path):

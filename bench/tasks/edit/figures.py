@@ -1,8 +1,8 @@
-"""What likelihoods and texts say of an edited fact, and nothing else: pure functions."""
+"""What likelihoods and texts say of an edited fact, and nothing else."""
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _WEIGHTS = {2: 1 / 3, 3: 2 / 3}
 """Of the entropies of bigrams and trigrams: the mean of 2/3 and 4/3 of them, as in the authors' code."""
@@ -36,3 +36,18 @@ def _entropy(words: Sequence[str], n: int) -> float:
     counts = Counter(tuple(words[place : place + n]) for place in range(len(words) - n + 1))
     total = counts.total()
     return -math.fsum(count / total * math.log2(count / total) for count in counts.values())
+
+
+class Likeness:
+    """How much a text's words are those of other texts: the cosine of their TF-IDF, from 0 to 1."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        """Take the frequencies of words from these texts, of which at least one has a word."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        self._words = TfidfVectorizer().fit(texts)
+
+    def __call__(self, text: str, others: Sequence[str]) -> float:
+        """The likeness of a text to all others together; 0 where they share no word."""
+        one, rest = self._words.transform([text, "\n".join(others)])
+        return min(float((one @ rest.T).sum()), 1.0)

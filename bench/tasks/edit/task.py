@@ -24,7 +24,7 @@ from bench.spec import EDITS, Decoding, Half, SetsSpec
 from bench.store.record import TaskResult
 from bench.store.samples import Answer
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
-from bench.tasks.edit.figures import harmonic_mean, magnitude, ngram_entropy, success
+from bench.tasks.edit.figures import Likeness, harmonic_mean, magnitude, ngram_entropy, success
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -48,6 +48,7 @@ BEGINS = {kind: _spec(f"{kind}_generation_begins", primary=kind == EFFICACY) for
 CONTAINS = {kind: _spec(f"{kind}_generation_contains") for kind in KINDS}
 SCORE = {"likelihood": _spec("score_likelihood"), "begins": _spec("score_generation_begins")}
 LOCALITY = _spec("locality_generation")
+CONSISTENCY = _spec("consistency")
 ENTROPY = MetricSpec("ngram_entropy", higher_is_better=True, role="fluency")
 
 
@@ -71,15 +72,15 @@ class _Asked:
         kind: One of `KINDS`.
         group: The kind of portability, or None.
         text: The prompt.
-        wanted: The object that a perfect edit gives: the new one, or for a neighbour the true one.
-        other: The other of the two.
+        wanted: The object that a perfect edit gives.
+        other: The one that it is compared with by likelihood, or None where the data name none.
     """
 
     kind: str
     group: str | None
     text: str
     wanted: str
-    other: str
+    other: str | None
 
     @property
     def place(self) -> tuple[str, str | None]:
@@ -89,10 +90,17 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Beside:
-    """The facts that are measured, and how the base model goes on from each prompt about a neighbour."""
+    """What is measured, and against what.
+
+    Attributes:
+        cases: The facts.
+        said: How the base model goes on from each prompt about a neighbour.
+        likeness: To the texts about subjects that have the new object; None where the data have none.
+    """
 
     cases: Counted[EditCase]
     said: Mapping[str, str]
+    likeness: Likeness | None
 
 
 class Edit(Task[EditConfig]):
@@ -109,6 +117,7 @@ class Edit(Task[EditConfig]):
             *CONTAINS.values(),
             *SCORE.values(),
             LOCALITY,
+            CONSISTENCY,
             ENTROPY,
         ),
         measures="both",
@@ -147,10 +156,12 @@ class Edit(Task[EditConfig]):
     @contextmanager
     def beside(self, base: "Policy", ctx: TaskContext) -> Iterator[_Beside]:
         """The facts that the base model knows, and what it says of their neighbours."""
-        known = known_cases(base, self._load(ctx.assets), self.config.half, self.config.facts)
+        every = self._load(ctx.assets)
+        known = known_cases(base, every, self.config.half, self.config.facts)
         cases = known.keep(known[: ctx.take(self.config.facts)], BEYOND)
         prompts = {one.text for case in cases for one in self._asked(case) if one.kind == NEIGHBOURHOOD}
-        yield _Beside(cases, self._answers(base, sorted(prompts), ctx))
+        about = [text for case in every for text in case.about]
+        yield _Beside(cases, self._answers(base, sorted(prompts), ctx), Likeness(about) if about else None)
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         beside: _Beside = ctx.beside[self.name]
@@ -166,9 +177,12 @@ class Edit(Task[EditConfig]):
         found = [_Asked(EFFICACY, None, case.text, *edited)]
         found += [_Asked(PARAPHRASE, None, text, *edited) for text in case.paraphrases[: self.config.paraphrases]]
         some = case.neighbours[: self.config.neighbours]
-        found += [_Asked(NEIGHBOURHOOD, None, text, case.true, case.new) for text in some]
-        for group, texts in case.portability.items():
-            found += [_Asked(PORTABILITY, group, text, *edited) for text in texts]
+        found += [_Asked(NEIGHBOURHOOD, None, one.text, one.answer, case.new) for one in some]
+        for group, questions in case.portability.items():
+            for one in questions:
+                # What an answer of its own was before the edit, nobody says.
+                other = case.true if one.answer == case.new else None
+                found.append(_Asked(PORTABILITY, group, one.text, one.answer, other))
         return found
 
     def _likelihoods(
@@ -178,7 +192,7 @@ class Edit(Task[EditConfig]):
         from bench.engine.likelihood import loglikelihood
         from bench.engine.tokens import encode_after
 
-        asked = [(case.id, one) for case in cases for one in self._asked(case)]
+        asked = [(case.id, one) for case in cases for one in self._asked(case) if one.other]
         pairs = [(one.text, f" {answer}") for _, one in asked for answer in (one.wanted, one.other)]
         requests = [encode_after(policy.tokenizer, *pair) for pair in pairs]
         with ctx.progress.bar(self.name, len(requests), "objects") as bar:
@@ -196,26 +210,27 @@ class Edit(Task[EditConfig]):
             with ctx.progress.bar(f"{self.name}, free answers", len(beside.cases), "facts") as bar:
                 bar.advance(len(wanted & done))
                 while some := list(islice(todo, _AT_ONCE)):
-                    held.append(self._told(policy, some, beside.said, ctx))
+                    held.append(self._told(policy, some, beside, ctx))
                     bar.advance(len(some))
             return [row for row in held.rows if row.doc_hash in wanted]
 
-    def _told(
-        self, policy: "Policy", cases: Sequence[EditCase], said: Mapping[str, str], ctx: TaskContext
-    ) -> Iterator[Answer]:
+    def _told(self, policy: "Policy", cases: Sequence[EditCase], beside: _Beside, ctx: TaskContext) -> Iterator[Answer]:
         """A row of each case: the answers to its prompts, in their order, then a text about its subject."""
         asked = {case.id: self._asked(case) for case in cases}
         answers = self._answers(policy, sorted({one.text for some in asked.values() for one in some}), ctx)
         texts = self._about(policy, cases, ctx)
         for case in cases:
             own = [(one, answers[one.text]) for one in asked[case.id]]
-            metrics = {_name(spec, place): value for spec, place, value in _judged(own, said)}
+            metrics = {_name(spec, place): value for spec, place, value in _judged(own, beside.said)}
+            metrics[ENTROPY.name] = ngram_entropy(texts[case.id])
+            if beside.likeness and case.about:
+                metrics[CONSISTENCY.name] = beside.likeness(texts[case.id], case.about)
             yield Answer(
                 doc_hash=case.id,
                 filter="none",
                 target=case.new,
                 responses=[*(answer for _, answer in own), texts[case.id]],
-                metrics={**metrics, ENTROPY.name: ngram_entropy(texts[case.id])},
+                metrics=metrics,
             )
 
     def _answers(self, policy: "Policy", prompts: Sequence[str], ctx: TaskContext) -> dict[str, str]:
@@ -276,7 +291,7 @@ def _add_likelihoods(sheet: MetricSheet, rows: Sequence[tuple[str, _Asked, float
 
 def _add_texts(sheet: MetricSheet, rows: Sequence[Answer]) -> None:
     """Add what free answers and texts say."""
-    specs = {spec.name: spec for spec in (*BEGINS.values(), *CONTAINS.values(), LOCALITY, ENTROPY)}
+    specs = {spec.name: spec for spec in (*BEGINS.values(), *CONTAINS.values(), LOCALITY, CONSISTENCY, ENTROPY)}
     for key in dict.fromkeys(key for row in rows for key in row.metrics):
         name, _, group = key.partition("/")
         values = [(row.doc_hash, float(row.metrics[key])) for row in rows if key in row.metrics]

@@ -1,0 +1,102 @@
+"""Facts in the forms of zsRE and KnowEdit, as CounterFact's rows.
+
+Both name a prompt's answer beside it: what follows from a fact, and other facts, have answers of their own there.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bench.errors import UsageError
+
+QUESTION = "Question: {}\nAnswer:"
+"""How a question is put to a model that continues text."""
+KINDS = {"alias": "Subject_Aliasing", "one_hop": "Reasoning", "logical": "Logical_Generalization"}
+"""Kinds of portability, and KnowEdit's names of them."""
+_ZSRE = {"src", "answers", "alt", "subject"}
+_KNOWEDIT = {"prompt", "target_new", "ground_truth", "subject"}
+
+
+def as_counterfact(row: dict[str, Any], where: str) -> dict[str, Any]:
+    """The row in CounterFact's shape; one of another shape as it is.
+
+    Of several answers that mean the same the first is taken.
+
+    Raises:
+        UsageError: the prompt does not name its subject, or a value has not the form that its key says.
+    """
+    if row.keys() >= _ZSRE:
+        return _zsre(row, where)
+    return _knowedit(row, where) if row.keys() >= _KNOWEDIT else row
+
+
+def _zsre(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Questions of zsRE (Levy et al., 2017, arXiv 1706.04115) as MEND's authors released them (arXiv 2110.11309)."""
+    other = str(row.get("loc") or "").removeprefix("nq question: ").removesuffix("?")
+    neighbours = [_prompt(f"{other}?", row.get("loc_ans"), where)] if other else []
+    return {
+        "requested_rewrite": _rewrite(row, "src", true=row["answers"], new=row["alt"], where=where),
+        "paraphrase_prompts": _asked(row.get("rephrase")),
+        "neighborhood_prompts": neighbours,
+    }
+
+
+def _knowedit(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """KnowEdit's rows (Zhang et al., 2024, arXiv 2401.01286): all kinds of locality are prompts about other facts."""
+    portability = _by_kind(row, "portability", where)
+    return {
+        "requested_rewrite": _rewrite(row, "prompt", true=row["ground_truth"], new=row["target_new"], where=where),
+        "paraphrase_prompts": _asked(row.get("rephrase")),
+        "neighborhood_prompts": [one for some in _by_kind(row, "locality", where).values() for one in some],
+        **{f"{kind}_prompts": portability.get(name, []) for kind, name in KINDS.items()},
+    }
+
+
+def _rewrite(row: Mapping[str, Any], key: str, *, true: Any, new: Any, where: str) -> dict[str, Any]:
+    prompt, subject = row[key], row["subject"]
+    if not isinstance(prompt, str) or not isinstance(subject, str) or not subject or subject not in prompt:
+        raise UsageError(f"{where}: the text under '{key}' does not name the subject", mend="write it as the text does")
+    place = prompt.rindex(subject)
+    return {
+        "prompt": _question(prompt[:place] + "{}" + prompt[place + len(subject) :]),
+        "subject": subject,
+        "target_true": {"str": _first(true)},
+        "target_new": {"str": _first(new)},
+    }
+
+
+def _asked(prompts: Any) -> list[Any]:
+    """One prompt, several, or none."""
+    return [_question(one) for one in (prompts if isinstance(prompts, list) else [prompts]) if one]
+
+
+def _question(prompt: Any) -> Any:
+    """A question as one puts it to a model that continues text; another prompt as it is."""
+    return QUESTION.format(prompt.strip()) if isinstance(prompt, str) and prompt.strip().endswith("?") else prompt
+
+
+def _by_kind(row: Mapping[str, Any], key: str, where: str) -> dict[str, list[dict[str, Any]]]:
+    found = row.get(key) or {}
+    if not isinstance(found, dict):
+        raise UsageError(f"{where}: '{key}' holds no prompts by kind")
+    return {kind: list(_prompts(some, key, where)) for kind, some in found.items()}
+
+
+def _prompts(some: Any, key: str, where: str) -> Iterator[dict[str, Any]]:
+    for one in some if isinstance(some, list) else [some]:
+        if not isinstance(one, dict):
+            raise UsageError(f"{where}: '{key}' holds a prompt without its answer")
+        if one.get("prompt"):
+            yield _prompt(one["prompt"], one.get("ground_truth"), where)
+
+
+def _prompt(text: Any, answer: Any, where: str) -> dict[str, Any]:
+    if not isinstance(text, str):
+        raise UsageError(f"{where}: a prompt is no text")
+    return {"prompt": _question(text), "target": {"str": _first(answer)}}
+
+
+def _first(answers: Any) -> Any:
+    """The first of answers that mean the same, which may stand in lists of lists."""
+    while isinstance(answers, list) and answers:
+        answers = answers[0]
+    return answers
