@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.errors import UsageError
+from bench.spec import QUESTION
 
-QUESTION = "Question: {}\nAnswer:"
-"""How a question is put to a model that continues text."""
 KINDS = {"alias": "Subject_Aliasing", "one_hop": "Reasoning", "logical": "Logical_Generalization"}
 """Kinds of portability, and KnowEdit's names of them."""
 _ZSRE = {"src", "answers", "alt", "subject"}
@@ -71,7 +70,9 @@ def _asked(prompts: Any) -> list[Any]:
 
 def _question(prompt: Any) -> Any:
     """A question as one puts it to a model that continues text; another prompt as it is."""
-    return QUESTION.format(prompt.strip()) if isinstance(prompt, str) and prompt.strip().endswith("?") else prompt
+    if not isinstance(prompt, str) or not prompt.strip().endswith("?"):
+        return prompt
+    return QUESTION.replace("{question}", prompt.strip().removesuffix("?"))
 
 
 def _by_kind(row: Mapping[str, Any], key: str, where: str) -> dict[str, list[dict[str, Any]]]:

@@ -154,8 +154,15 @@ class TaskContext:
 
     def samples(self, name: str) -> list[Sample]:
         """The continuations that an earlier task of this run left."""
+        return self._left(name, Sample)
+
+    def answers(self, name: str) -> list[Answer]:
+        """The answers that an earlier task of this run left."""
+        return self._left(name, Answer)
+
+    def _left(self, name: str, kind: type[S]) -> list[S]:
         path = self._path(name)
-        return [sample for sample in read_samples(path) if isinstance(sample, Sample)] if path.exists() else []
+        return [row for row in read_samples(path) if isinstance(row, kind)] if path.exists() else []
 
     def count_sampled(self, samples: "Iterable[Sample | Continuation]") -> None:
         """Count the tokens of what this process has sampled."""

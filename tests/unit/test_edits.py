@@ -146,18 +146,18 @@ def knowedit(**changes: Any) -> dict[str, Any]:
 
 def test_zsre_is_read_as_questions(tmp_path):
     (one,) = load_cases(write(tmp_path / "zsre.json", [zsre()], array=True))
-    assert one.text == "Question: What university did Watts Humphrey attend?\nAnswer:"
+    assert one.text == "Q: What university did Watts Humphrey attend?\nA:"
     assert (one.subject, one.true) == ("Watts Humphrey", "Illinois Institute of Technology")
     assert one.new == "University of Michigan"
-    assert one.paraphrases == ("Question: What university did Watts Humphrey take part in?\nAnswer:",)
-    other = "Question: who played desmond doss father in hacksaw ridge?\nAnswer:"
+    assert one.paraphrases == ("Q: What university did Watts Humphrey take part in?\nA:",)
+    other = "Q: who played desmond doss father in hacksaw ridge?\nA:"
     assert one.neighbours == (Question(other, "Hugo Weaving"),)
 
 
 def test_knowedits_prompts_have_answers_of_their_own(tmp_path):
     (one,) = load_cases(write(tmp_path / "knowedit.json", [knowedit()], array=True))
     assert (one.text, one.true, one.new) == ("The place of death of Leo Arons is", "Prague", "Berlin")
-    assert one.paraphrases == ("Question: Where did Leo Arons die?\nAnswer:",)
+    assert one.paraphrases == ("Q: Where did Leo Arons die?\nA:",)
     assert one.neighbours == (
         Question("The occupation of Leo Arons is", "physicist"),
         Question("He also died in", "Dresden"),

@@ -89,8 +89,12 @@ class Truth(Task[TruthConfig]):
             raise MissingError(f"{what} in the half that the suite takes", mend="name data with more of them")
         return alike.keep(chosen, BEYOND)
 
+    def questions(self, ctx: TaskContext) -> Counted[AnsweredQuestion]:
+        """The questions that are asked, with all of their answers."""
+        return self._take(load_questions(ctx.assets.data(self.config.data).path), ctx.take)
+
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
-        questions = self._take(load_questions(ctx.assets.data(self.config.data).path), ctx.take)
+        questions = self.questions(ctx)
         sheet = ctx.sheet(self.name)
         sheet.taken.append(ctx.took(self.config.data, questions))
         _rank(sheet, questions, self._likelihoods(policy, questions, ctx))
