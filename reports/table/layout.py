@@ -22,7 +22,7 @@ from reports.table.verdict import sentences
 class ColumnSpec(Spec):
     """A metric, or all that a pattern matches, and how to show it.
 
-    `label` may name the parts of the metric's key: `{task}`, `{group}`, `{name}`.
+    `label` may name the parts of the metric's key: `{task}`, `{group}`, `{name}`; brackets around none are left out.
     """
 
     metric: str = Field("*", min_length=1, description="a metric's key, task/name or task/group/name; * is anything")
@@ -133,7 +133,7 @@ class _Shown:
 def _named(pattern: str, names: dict[str, str]) -> str:
     for key, name in names.items():
         pattern = pattern.replace(f"{{{key}}}", name.replace("_", " "))
-    return clean(" ".join(pattern.split()), 80)
+    return clean(" ".join(pattern.replace("()", "").split()), 80)
 
 
 def arrange(table: Table, layout: Layout) -> Sheet:
