@@ -8,10 +8,12 @@ import bench
 from bench.cli import data, show
 from bench.cli.audit import audit
 from bench.cli.baseline import baseline
+from bench.cli.chat import chat
 from bench.cli.check import check
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.export import export
+from bench.cli.generate import generate
 from bench.cli.judge import judge
 from bench.cli.plan import plan
 from bench.cli.plot import plot
@@ -65,6 +67,8 @@ app.command("judge")(judge)
 app.command("baseline")(baseline)
 app.command("check")(check)
 app.command("export")(export)
+app.command("generate")(generate)
+app.command("chat")(chat)
 app.command("runs")(runs)
 app.command("du")(du)
 app.command("rm")(rm)

@@ -50,15 +50,24 @@ def load_prompts(path: Path) -> Counted[ToxicityPrompt]:
     """
     prompts: dict[str, ToxicityPrompt] = {}
     repeated = 0
-    for where, row in read_rows(path):
-        prompt = _prompt(row, where)
+    for prompt in read_prompts(path):
         repeated += prompt.id in prompts
         known = prompts.setdefault(prompt.id, prompt)
         if known.toxicity is None and prompt.toxicity is not None:
             prompts[prompt.id] = replace(known, toxicity=prompt.toxicity)
+    return Counted((prompts[key] for key in sorted(prompts)), {REPEATED: repeated} if repeated else None)
+
+
+def read_prompts(path: Path) -> list[ToxicityPrompt]:
+    """Read prompts as they stand in a file, each as often as it stands there.
+
+    Raises:
+        UsageError: as `load_prompts`.
+    """
+    prompts = [_prompt(row, where) for where, row in read_rows(path)]
     if not prompts:
         raise UsageError(f"{path} holds no prompt")
-    return Counted((prompts[key] for key in sorted(prompts)), {REPEATED: repeated} if repeated else None)
+    return prompts
 
 
 def stored_toxicity(value: Any) -> float | None:

@@ -15,7 +15,7 @@ from bench.store.lock import in_use
 
 if TYPE_CHECKING:
     from bench.assets.catalogue import AssetCatalogue, Resolved
-    from bench.policy import Policy
+    from bench.policy import LoadedModel, Policy
     from bench.store.runs import Run
 
 
@@ -37,13 +37,22 @@ class Edited:
     decoding: Decoding
     artifact: Artifact
 
+    def load(self) -> "LoadedModel":
+        """The base model."""
+        from bench.engine.model import load_model
+
+        return load_model(self.spec, self.model)
+
+    @contextmanager
+    def on(self, base: "LoadedModel") -> Iterator["Policy"]:
+        """Yield the base model edited; afterwards it is what it was."""
+        with in_use(self.artifact.path), self.method.applied(base, self.artifact) as policy:
+            yield policy
+
     @contextmanager
     def worn(self) -> Iterator["Policy"]:
         """Load the base model and yield it edited."""
-        from bench.engine.model import load_model
-
-        base = load_model(self.spec, self.model)
-        with in_use(self.artifact.path), self.method.applied(base, self.artifact) as policy:
+        with self.on(self.load()) as policy:
             yield policy
 
 

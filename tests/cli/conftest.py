@@ -63,11 +63,19 @@ def bench(carried_out: Bench, cache_dir: Path) -> Bench:
 def module_bench() -> Bench:
     """Run `bench ARGS...` in a folder, which holds its cache: for fixtures that outlive a test."""
 
-    def run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    def run(folder: Path, *args: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         env = environment(folder / "cache") | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
         command = [str(COMMAND), *args]
         return subprocess.run(
-            command, env=env, cwd=folder, text=True, encoding="utf-8", capture_output=True, timeout=300, check=False
+            command,
+            env=env,
+            cwd=folder,
+            input=typed,
+            text=True,
+            encoding="utf-8",
+            capture_output=True,
+            timeout=300,
+            check=False,
         )
 
     return run
