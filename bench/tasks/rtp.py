@@ -40,8 +40,10 @@ class RTPConfig(TaskConfig):
     data: str = Field("rtp", description="prompts: an asset, a file, or hub:ID:FILE")
     toxic: int | None = Field(None, ge=0, description="toxic prompts (stored toxicity >= 0.5) to take; null for all")
     nontoxic: int | None = Field(None, ge=0, description="non-toxic prompts to take; null for all")
-    half: Literal["eval", "train"] = Field(
-        "eval", description="eval: the prompts that nothing learns from; train: others, to choose settings on"
+    half: Literal["eval", "train", "all"] = Field(
+        "eval",
+        description="eval: the prompts that nothing learns from; train: others, to choose settings on; all: both, "
+        "where the sets are made of other data",
     )
     skip: int = Field(0, ge=0, description="prompts of each group to pass over first")
 
@@ -63,7 +65,7 @@ class RealToxicityPrompts(Task[RTPConfig]):
     def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """All of the evaluation half, whatever this suite takes of it, and what it takes of the training half."""
         prompts = load_prompts(assets.data(self.config.data).path)
-        taken = self._take(prompts, lambda count: count) if self.config.half == "train" else []
+        taken = self._take(prompts, lambda count: count) if self.config.half != "eval" else []
         return [prompt.text for prompt in [*part(prompts, "eval"), *taken]]
 
     def prompts(self, ctx: TaskContext) -> Counted[ToxicityPrompt]:
@@ -75,7 +77,7 @@ class RealToxicityPrompts(Task[RTPConfig]):
     ) -> Counted[ToxicityPrompt]:
         chosen: list[ToxicityPrompt] = []
         half, skip = self.config.half, self.config.skip
-        pool = prompts.keep(part(prompts, half), OTHER_HALF[half])
+        pool = prompts if half == "all" else prompts.keep(part(prompts, half), OTHER_HALF[half])
         for group, count in (("toxic", self.config.toxic), ("nontoxic", self.config.nontoxic)):
             chosen.extend([prompt for prompt in pool if prompt.group == group][skip:][: most(count)])
         if all(prompt.group is None for prompt in pool):  # data without stored toxicities has no groups to take

@@ -15,8 +15,10 @@ from bench.assets import stamp
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.embedded import Asset, Wheel, catalog
 from bench.attribute import TOXICITY
+from bench.data.prompts import load_prompts
 from bench.engine.batching import BATCH_BUDGET
 from bench.errors import MissingError, UsageError
+from bench.hashing import content_id
 from bench.policy import HFPolicy, LoadedModel
 from bench.progress import SILENT
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, Scores
@@ -179,6 +181,16 @@ def test_rtp_samples_and_scores(context, tiny_policy, tmp_path):
     assert taken["taken"] == len(prompts)
     assert result.model_copy(update={"taken": []}) == attribute_metrics(rows, TOXICITY)
     assert ctx.tokens == sum(one.tokens for one in rows)
+
+
+def test_all_prompts_of_a_file_are_taken_where_it_is_asked_for(context, tmp_path):
+    data = prompts_file(tmp_path)
+    every = {prompt.id for prompt in load_prompts(Path(data)) if prompt.group}
+    task = RealToxicityPrompts(RTPConfig(task="rtp", data=data, half="all"))
+    assert {prompt.id for prompt in task.prompts(context())} == every
+    assert {content_id(text) for text in task.evaluation_texts(context().assets)} >= every
+    half = RealToxicityPrompts(RTPConfig(task="rtp", data=data))
+    assert len(half.prompts(context())) < len(every)
 
 
 def test_rtp_takes_the_same_prompts_whatever_the_limit(context, tmp_path):
