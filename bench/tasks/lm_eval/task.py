@@ -5,11 +5,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.assets.local import expanded
 from bench.attribute import Attribute
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.store.record import Evidence, TaskResult
@@ -19,6 +21,8 @@ from bench.tasks.lm_eval.data import CONTEXTS, task_config
 from bench.tasks.lm_eval.options import PROBABILITIES, Question, add_gold, answered_without_model, questions_of
 
 if TYPE_CHECKING:
+    from lm_eval.tasks import TaskManager
+
     from bench.policy import Policy
 
 _CLOSE = 1e-6
@@ -34,6 +38,9 @@ class LMEvalConfig(TaskConfig):
     """Options of `lm_eval`."""
 
     tasks: tuple[str, ...] = Field(min_length=1, description="lm-eval's task names, or embedded_* ones")
+    include_path: str | None = Field(
+        None, description="a folder of lm-eval tasks of one's own (YAML), which go before lm-eval's of the same name"
+    )
     limit: int | None = Field(None, ge=1, description="documents of each task, the first ones; null for all")
     num_fewshot: dict[str, int] = Field({}, description="shots by task; the task's own number where it is not named")
     metric: Literal["acc", "acc_norm", "gold_probability", "gold_probability_norm"] = Field(
@@ -83,11 +90,14 @@ class LMEval(Task[LMEvalConfig]):
         return self.config.attribute == attribute.of_suite
 
     def data(self, assets: AssetCatalogue) -> list[Resolved]:
-        """The file of an embedded task; of what lm-eval fetches itself, each sample keeps its document's hash."""
+        """The file of an embedded task, or all files of one's own folder.
+
+        Of what lm-eval fetches itself, each sample keeps its document's hash.
+        """
         if self.name in CONTEXTS:
             return [assets.data(CONTEXTS[self.name][0])]
-        check_name(self.name)
-        return []
+        check_name(self.name, self.config.include_path)
+        return [assets.data(str(path)) for path in _own_files(self.config.include_path)]
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         loaded = self._loaded(ctx.assets)
@@ -114,13 +124,13 @@ class LMEval(Task[LMEvalConfig]):
     def _loaded(self, assets: AssetCatalogue) -> dict[str, Any]:
         """The task as lm-eval loads it, with its shots."""
         with self._reading():
-            from lm_eval.tasks import TaskManager
-
             if self.name in CONTEXTS:
+                from lm_eval.tasks import TaskManager
+
                 manager = TaskManager(include_defaults=False)
                 asked: Any = task_config(self.name, assets.data(CONTEXTS[self.name][0]).path)
             else:
-                manager, asked = TaskManager(), self.name
+                manager, asked = _manager(self.config.include_path), self.name
             loaded: dict[str, Any] = manager.load([asked])
             for task in loaded["tasks"].values():
                 shots = self.config.num_fewshot.get(self.name, task.get_config("num_fewshot") or 0)
@@ -157,23 +167,44 @@ class LMEval(Task[LMEvalConfig]):
             ) from error
 
 
+def _own_files(include_path: str | None) -> list[Path]:
+    """What stands in a folder of tasks of one's own, but for what Python and others leave there.
+
+    Raises:
+        UsageError: it is no folder.
+    """
+    if include_path is None:
+        return []
+    folder = expanded(include_path)
+    if not folder.is_dir():
+        raise UsageError(f"lm_eval: include_path '{include_path}' is no folder", mend="name one that holds YAML tasks")
+    parts = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path for path, names in parts if not any(name.startswith((".", "__pycache__")) for name in names)]
+
+
+def _manager(include_path: str | None) -> "TaskManager":
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=expanded(include_path) if include_path else None)
+
+
 @cache
-def _known_names() -> frozenset[str]:
+def _known_names(include_path: str | None) -> frozenset[str]:
     with quiet():
-        from lm_eval.tasks import TaskManager
-
-        return frozenset(TaskManager().all_subtasks)
+        return frozenset(_manager(include_path).all_subtasks)
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that is not one task of lm-eval.
+def check_name(name: str, include_path: str | None = None) -> None:
+    """Refuse a name that is not one task of lm-eval, or of a folder of one's own.
 
     Raises:
         UsageError: it is unknown, or names a group of tasks; the message has the closest name.
     """
-    if name not in _known_names():
-        mend = did_you_mean(name, [*_known_names(), *CONTEXTS])
-        raise UsageError(f"lm-eval has no single task '{name}'", mend=mend)
+    known = _known_names(include_path)
+    if name not in known:
+        mend = did_you_mean(name, [*known, *CONTEXTS])
+        where = f", nor has '{include_path}'" if include_path else ""
+        raise UsageError(f"lm-eval has no single task '{name}'{where}", mend=mend)
 
 
 @contextmanager
