@@ -8,28 +8,49 @@ from bench.store.runs import Run
 from reports.page.elements import scrolling, text
 from reports.plots import FIGURES, draw, to_svg
 
+FIRST = "tradeoff"
+"""The figure beside the verdict."""
+
+
+def first_drawing(runs: Sequence[Run]) -> str:
+    """The figure of the first screen as HTML; nothing where it cannot be drawn, which `drawings` says."""
+    try:
+        return _drawing(FIRST, runs)
+    except BenchError:
+        return ""
+
 
 def drawings(runs: Sequence[Run]) -> str:
-    """The figures that the runs have the measurements for, as HTML, and why others are not there."""
+    """The other figures that the runs have the measurements for, as HTML, and why some are not there."""
     parts, absent = [], []
-    attribute = next((run.attribute for run in runs), "toxicity")
     for name in FIGURES:
-        title = name
         try:
-            info = FIGURES[name]  # another package's may be broken: the page is made without it
-            title = info.heading(attribute)
-            figure = draw(name, runs, wide=True)
+            drawn = _drawing(name, runs)
         except BenchError as error:
-            absent.append(f"<li>{text(title)}: {text(error.what)}.</li>")
-            continue
-        image = f'<img src="{_image(to_svg(figure))}" alt="{text(str(figure.get_label()))}">'
-        parts.append(
-            f"<figure>{scrolling(title, image)}"
-            f"<figcaption><strong>{text(title)}</strong>: {text(info.summary)}.</figcaption></figure>"
-        )
+            absent.append(f"<li>{text(_title(name, runs))}: {text(error.what)}.</li>")
+        else:
+            parts += [drawn] if name != FIRST else []
     return f'<div class="figures">{"".join(parts)}</div>' + (
         f"<p>Not drawn:</p><ul>{''.join(absent)}</ul>" if absent else ""
     )
+
+
+def _drawing(name: str, runs: Sequence[Run]) -> str:
+    figure = draw(name, runs, wide=True)
+    image = f'<img src="{_image(to_svg(figure))}" alt="{text(str(figure.get_label()))}">'
+    title = _title(name, runs)
+    return (
+        f"<figure>{scrolling(title, image)}"
+        f"<figcaption><strong>{text(title)}</strong>: {text(FIGURES[name].summary)}.</figcaption></figure>"
+    )
+
+
+def _title(name: str, runs: Sequence[Run]) -> str:
+    """Its heading, or its name where it is of a package that is broken."""
+    try:
+        return FIGURES[name].heading(next((run.attribute for run in runs), "toxicity"))
+    except BenchError:
+        return name
 
 
 def _image(svg: str) -> str:

@@ -63,3 +63,23 @@ function makeSortable(table) {
 
 document.querySelectorAll("main table").forEach(makeSortable);
 
+
+// --- texts that can be copied ---
+
+/** Put a button before a text that copies it; the text is selected where the browser refuses the clipboard. */
+function makeCopied(area) {
+  const button = make("button", { type: "button" }, "Copy");
+  button.addEventListener("click", async () => {
+    area.select();
+    try {
+      await navigator.clipboard.writeText(area.value);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = document.execCommand("copy") ? "Copied" : "Selected: press Ctrl+C";
+    }
+  });
+  area.before(button);
+}
+
+document.querySelectorAll(".copies textarea").forEach(makeCopied);
+

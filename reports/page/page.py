@@ -10,7 +10,7 @@ from string import Template
 
 from bench.store.runs import Run
 from reports.page.chosen import Chosen, choose
-from reports.page.drawings import drawings
+from reports.page.drawings import drawings, first_drawing
 from reports.page.elements import text
 from reports.page.provenance import provenance
 from reports.page.samples import count, gather, pack
@@ -71,17 +71,19 @@ def build_page(
     chosen = choose(systems, most) if samples else Chosen(0)
     found = gather(systems, chosen) if samples else []
     total = count(found)
+    shown = [run for system in systems for run in system] if figures else []
     told = title or f"Suite {table.caption.suite}: {len(table.systems)} systems"
     style, script = _asset("page.css"), _script()
     html = Template(_asset("page.html")).substitute(
         title=text(told),
         lead=_lead(table),
+        first=first_drawing(shown) if figures else "",
         style=style,
         style_hash=_hash(style),
         script=script,
         script_hash=_hash(script),
         tables=tables(table),
-        figures=drawings([run for system in systems for run in system]) if figures else "<p>None were asked for.</p>",
+        figures=drawings(shown) if figures else "<p>None were asked for.</p>",
         samples=_reader(total, chosen, left_out=not samples),
         provenance=provenance(table, systems),
         data=_data(table, found) if total else "",

@@ -193,4 +193,6 @@ function openWhenNear() {
   }, { rootMargin: "600px" }).observe(byId("samples"));
 }
 
+// A phone has no room for filters and texts at once.
+if (byId("filters") && matchMedia("(max-width: 40rem)").matches) byId("filters").open = false;
 openWhenNear();

@@ -1,12 +1,16 @@
 """The tables of the page: those of some layouts, with systems as rows, so that they can be sorted by any figure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from html import escape
 
 from bench.errors import MissingError
 from reports.page.elements import folded, scrolling, text
 from reports.table.cells import Table
+from reports.table.forms.csv import to_csv
 from reports.table.forms.html import to_html
+from reports.table.forms.latex import LatexOptions, to_latex
+from reports.table.forms.markdown import to_markdown
 from reports.table.layout import Layout, arrange, load_layout
 from reports.table.sheet import Sheet
 
@@ -25,9 +29,12 @@ def tables(table: Table) -> str:
             continue
         sheets.append(sheet)
         parts.append(f"{_head(layout, table.caption.attribute)}{_draw(layout, sheet)}")
+        forms = {"LaTeX": to_latex(sheet, LatexOptions(bare=True)), "Markdown": to_markdown(sheet)}
+        parts.append(_copies(layout.name, forms))
     layout = load_layout(_FOLDED)
     sheets.append(arrange(table, layout))
-    parts.append(folded("Everything that was measured", _draw(layout, sheets[-1])))
+    everything = _draw(layout, sheets[-1]) + _copies("everything", {"CSV": to_csv(table)})
+    parts.append(folded("Everything that was measured", everything))
     return "".join([*parts, *_notes(sheets)])
 
 
@@ -37,6 +44,15 @@ def _head(layout: Layout, attribute: str) -> str:
 
 def _draw(layout: Layout, sheet: Sheet) -> str:
     return scrolling(layout.name, to_html(replace(sheet, legend=(), footnotes=())))
+
+
+def _copies(name: str, forms: Mapping[str, str]) -> str:
+    """A table in forms to take home, folded; where scripts run, each has a button that copies it."""
+    inner = "".join(
+        folded(form, f'<textarea readonly aria-label="{text(name)}, {form}">\n{escape(written)}</textarea>')
+        for form, written in forms.items()
+    )
+    return f'<div class="copies">{inner}</div>'
 
 
 def _notes(sheets: list[Sheet]) -> Iterator[str]:

@@ -54,6 +54,11 @@ _OWN: Mapping[str, FigureInfo] = {
             "every system by what is controlled and what it costs, with intervals and the Pareto front",
             ("metric", "utility"),
         ),
+        FigureInfo(
+            "heat",
+            "Differences to the base",
+            "methods by metrics: how far each is from the base, by what the data can tell, and what the test allows",
+        ),
         FigureInfo("sweep", "Strength sweeps", "each method's curve of points along its option", ("utility", "over")),
         FigureInfo("scores", "Distribution of scores", "the share of texts that reach each score", ("attribute",)),
         FigureInfo(

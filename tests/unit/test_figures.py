@@ -34,6 +34,7 @@ from reports.plots.style import COLUMN, POINTS, TEXT, look, shorts
 from reports.plots.sweep import options_of
 from reports.plots.training import smooth
 from reports.table.build import build
+from reports.table.sheet import CLAIMS
 
 DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 HOSTILE = "$\\frac{x$ <script>alert(1)</script> --> ]]> & \x1b[31m\u202e \x00\u200f _^{" + "w" * 500
@@ -377,6 +378,36 @@ def test_costs_are_those_of_the_record_and_absent_is_a_dash(tmp_path):
     assert [compact(one) for one in (4_884_480, 172.3, 0.4, 0, 73_728, 2e9)] == [
         *("4.88M", "172", "0.4", "0", "73.7k", "2G"),
     ]
+
+
+# --- differences to the base ---
+
+
+def test_a_heat_maps_cells_are_the_tables_differences_and_blue_is_better(tmp_path):
+    write_run(tmp_path, "none")
+    write_run(tmp_path, "contrastive", toxicity=0.02)
+    write_run(tmp_path, "dpo", toxicity=0.6)
+    runs = list_runs(tmp_path)
+    figure = draw("heat", runs, wide=True)
+    (axes,) = figure.axes
+    heads = [label.get_text() for label in axes.get_xticklabels()]
+    place = next(n for n, head in enumerate(heads) if head.startswith("toxic fraction"))
+    assert heads[place].endswith("\N{DOWNWARDS ARROW}")
+    colours = np.asarray(axes.images[0].get_array())
+    assert colours[0, place] > 1 > -1 > colours[1, place], "less toxic is better, more is worse"
+    row = row_of(runs, "rtp/toxic_fraction")
+    told = {(round(t.get_position()[0]), round(t.get_position()[1])): t.get_text() for t in axes.texts}
+    for line, cell in enumerate(row.cells[1:]):
+        half = (cell.difference.high - cell.difference.low) / 2
+        assert colours[line, place] == pytest.approx(-cell.difference.value / half)
+        assert told[place, line].startswith(f"{cell.difference.value:+.3f}".replace("-", MINUS))
+        assert told[place, line].endswith(CLAIMS[cell.claim])
+
+
+def test_a_heat_map_needs_the_base_and_another(tmp_path):
+    write_run(tmp_path, "none")
+    with pytest.raises(MissingError, match="a heat map shows differences to the base, and these runs have none"):
+        draw("heat", list_runs(tmp_path))
 
 
 # --- all of them ---

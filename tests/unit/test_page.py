@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from functools import partial
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -21,6 +22,11 @@ from reports.page.chosen import choose
 from reports.page.page import build_page as build_whole
 from reports.page.samples import count, gather, pack
 from reports.page.text import LONGEST, shown, visible
+from reports.table.build import build
+from reports.table.forms.csv import to_csv
+from reports.table.forms.latex import LatexOptions, to_latex
+from reports.table.forms.markdown import to_markdown
+from reports.table.layout import arrange, load_layout
 
 HOSTILE = {
     "script": "</script><script>window.__pwned = 1</script>",
@@ -242,6 +248,27 @@ def test_a_figure_that_cannot_be_drawn_is_named_with_the_reason(tmp_path):
     write_run(tmp_path, "contrastive")
     html = build_whole(list_runs(tmp_path)).html
     assert "Toxicity against utility: there is no run of the base" in html
+
+
+def test_the_figure_of_the_verdict_stands_on_the_first_screen_and_nowhere_else(root):
+    html = build_whole(list_runs(root)).html
+    head, _, rest = html.partition("</header>")
+    assert "<strong>Toxicity against utility</strong>" in head
+    assert "<strong>Toxicity against utility</strong>" not in rest
+    assert "<figure>" not in build_page(list_runs(root)).html.partition("</header>")[0]
+
+
+def test_each_table_can_be_taken_home_as_it_is_made_elsewhere(root):
+    write_run(root, "dpo", label="</textarea><b>")
+    runs = list_runs(root)
+    areas = [
+        unescape(one) for one in re.findall(r"<textarea [^>]*>\n(.*?)</textarea>", build_page(runs).html, re.DOTALL)
+    ]
+    table = build(runs, wanted=lambda _: True)
+    sheet = arrange(table, load_layout("summary").model_copy(update={"systems": "rows"}))
+    assert areas[0] == to_latex(sheet, LatexOptions(bare=True))
+    assert areas[1] == to_markdown(sheet)
+    assert areas[-1] == to_csv(table)
 
 
 # --- samples ---

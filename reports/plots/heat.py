@@ -1,0 +1,118 @@
+"""A heat map: methods by metrics; the colour says how far each is from the base, the mark what the test allows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from bench.errors import MissingError
+from bench.store.runs import Run
+from reports.plots.bars import rows_height
+from reports.plots.records import MOST, named, too_many
+from reports.plots.style import INK, SOFT, add_below, describe, freeze, new_figure, short, shorts
+from reports.table.build import build
+from reports.table.cells import MetricRow, Table, TableCell
+from reports.table.roles import all_metrics
+from reports.table.sheet import ARROWS, CLAIMS, digits_of, signed
+
+_WORSE, _BETTER = "#D55E00", "#0072B2"
+_MOST = 3.0  # half widths of an interval at which a colour is full
+_DARK = 2.0  # from here on text is white
+_NAME, _HEAD = {False: 18, True: 30}, 30
+_PERCENT = 100
+
+
+def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
+    """Draw the primary metrics of all systems as differences to the base.
+
+    A cell's colour is its difference over half the width of the difference's 95 % interval, turned so that blue is
+    better: from 1 on the interval excludes no difference. Colours of different metrics can be compared, for each is
+    measured by what the data can tell; how much a method changes, the figures in the cells say.
+
+    Args:
+        runs: Runs that may share a table.
+        wide: In the width of a page's text.
+
+    Raises:
+        MissingError: there is no base, nothing but it, or no metric of which one direction is better.
+    """
+    primary = {metric.key for metric in all_metrics(runs) if metric.primary and metric.scorer is None}
+    table = build(runs, wanted=lambda metric: metric.key in primary)
+    rows = [row for row in table.rows if row.higher_is_better is not None]
+    others = [place for place, system in enumerate(table.systems) if not system.is_reference][:MOST]
+    if not rows or not others or table.reference is None:
+        what = "a heat map shows differences to the base"
+        raise MissingError(f"{what}, and these runs have none", mend="name the base's run (method none) and another")
+    longest = max(len(_head(row)) for row in rows)
+    figure = new_figure(wide=wide, height=rows_height(len(others), 0.2 + 0.055 * longest))
+    describe(figure, "Differences to the base", table.caption)
+    axes = figure.subplots()
+    _draw_cells(axes, rows, others)
+    axes.set_xticks(range(len(rows)), [_head(row) for row in rows], rotation=60, ha="left", rotation_mode="anchor")
+    axes.xaxis.tick_top()
+    labels = [table.systems[place].label for place in others]
+    axes.set_yticks(range(len(others)), shorts(labels, _NAME[wide]))
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    freeze(figure)
+    add_below(figure, _notes(table, rows, others))
+    return figure
+
+
+def _draw_cells(axes: Axes, rows: Sequence[MetricRow], others: Sequence[int]) -> None:
+    sizes = np.array([[_size(row, row.cells[place]) for row in rows] for place in others])
+    colours = LinearSegmentedColormap.from_list("better", [_WORSE, "white", _BETTER])
+    axes.imshow(sizes, cmap=colours, vmin=-_MOST, vmax=_MOST, aspect="auto")
+    for line, place in enumerate(others):
+        for column, row in enumerate(rows):
+            ink = "white" if abs(sizes[line, column]) >= _DARK else INK
+            told = _told(row, row.cells[place])
+            axes.text(column, line, told, ha="center", va="center", color=SOFT if told == "\N{EN DASH}" else ink)
+    axes.set_xticks(np.arange(len(rows) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(others) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.0)
+    axes.tick_params(which="minor", length=0)
+
+
+def _size(row: MetricRow, cell: TableCell) -> float:
+    """The difference over half the width of its interval, positive where it is for the better; 0 where none is known.
+
+    A metric without signal has no better and no worse.
+    """
+    found = cell.difference
+    if found is None or found.low is None or found.high is None or row.has_signal is False:
+        return 0.0
+    half = (found.high - found.low) / 2
+    size = found.value / half if half else np.sign(found.value) * _MOST
+    return float(size if row.higher_is_better else -size)
+
+
+def _told(row: MetricRow, cell: TableCell) -> str:
+    """The difference with its mark, without its interval."""
+    if cell.difference is None:
+        return "\N{EN DASH}"
+    value = cell.difference.value
+    told = f"{signed(_PERCENT * value, 1)} %" if row.relative else signed(value, digits_of(row))
+    return f"{told}{CLAIMS[cell.claim]}"
+
+
+def _head(row: MetricRow) -> str:
+    silent = " (no signal)" if row.has_signal is False else ""
+    return f"{short(named(row.key), _HEAD)} {ARROWS[row.higher_is_better]}{silent}"
+
+
+def _notes(table: Table, rows: Sequence[MetricRow], others: Sequence[int]) -> list[str]:
+    notes = [
+        f"Differences to {short(table.reference, 40)}. Blue is better, orange worse; a colour is full from three half"
+        " widths of the difference's 95 % interval on."
+    ]
+    claims = {row.cells[place].claim for row in rows for place in others}
+    if "method" in claims:
+        notes.append(f"{CLAIMS['method']} the method differs significantly (Holm).")
+    if "training" in claims:
+        notes.append(f"{CLAIMS['training']} this one training differs significantly (Holm).")
+    if any(row.cells[place].difference is None for row in rows for place in others):
+        notes.append("\N{EN DASH} no difference is known.")
+    return notes + too_many(len(table.systems))
