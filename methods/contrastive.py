@@ -62,7 +62,7 @@ class ContrastivePerplexity(TrainedMethod[ContrastiveConfig]):
     info = MethodInfo(
         name="contrastive",
         kind="fine-tuning",
-        summary="contrastive perplexity: part the perplexities of good and bad texts on sets the model wrote itself",
+        summary="contrastive perplexity: part the perplexities of good and bad texts of one meaning or anchor",
         paper="Klein & Nabi, ACL 2025, arXiv 2401.08491",
         needs_sets=True,
         strength="scale",
