@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.common import CacheDir, Json, Offline, console_progress
+from bench.cli.data_convert import convert
 from bench.cli.data_generate import generate
 from bench.cli.data_stats import stats
 from bench.cli.output import print_grid, print_json
@@ -70,6 +71,7 @@ def verify(names: Names = None, json: Json = False, offline: Offline = False, ca
     raise MissingError(what, mend=f"run `bench data fetch {' '.join(bad)}`")
 
 
+app.command("convert")(convert)
 app.command("generate")(generate)
 app.command("stats")(stats)
 

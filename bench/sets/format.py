@@ -110,4 +110,9 @@ def _parse(row: dict[str, Any], where: str) -> ContrastiveSet:
 
 def save_sets(path: Path, sets: Iterable[ContrastiveSet]) -> None:
     """Write contrastive sets, whole or not at all."""
-    write_text(path, "".join(json.dumps(one.model_dump(), ensure_ascii=False) + "\n" for one in sets))
+    write_text(path, sets_text(sets))
+
+
+def sets_text(sets: Iterable[ContrastiveSet]) -> str:
+    """Contrastive sets as JSON lines."""
+    return "".join(json.dumps(one.model_dump(), ensure_ascii=False) + "\n" for one in sets)
