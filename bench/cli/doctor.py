@@ -1,7 +1,9 @@
 """`bench doctor`: whether this machine has what a run needs, and what to do where it has not."""
 
+import importlib
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -33,6 +35,8 @@ TESTED = {
 }
 """The versions that the figures in the documentation were made with: those of constraints.txt (a test holds this)."""
 
+_REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[\w,-]+\])?\s*>=\s*([\w.]+)")
+_MODULES = {"alt-profanity-check": "profanity_check", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 _PYTHONS = ((3, 11), (3, 13))
 _DISK_FAIL, _DISK_WARN = 1e9, 3e9
 _MEMORY_FAIL, _MEMORY_WARN = 2e9, 5e9
@@ -50,10 +54,15 @@ class Check:
 
 def doctor(json: Json = False, cache_dir: CacheDir = None) -> int:
     """Check this machine, and say what to mend."""
-    from bench.assets.catalogue import default_cache
+    checks = [*_python(), *_packages(), *_devices()]
+    try:
+        from bench.assets.catalogue import default_cache
 
-    cache = cache_dir or default_cache()
-    checks = [*_python(), *_packages(), *_devices(), *_room(cache), *_assets(cache), *_tools()]
+        cache = cache_dir or default_cache()
+        checks += [*_room(cache), *_assets(cache)]
+    except ImportError as error:  # of a dependency, which has its own line
+        checks.append(Check("cache", "fail", f"not looked at ({error})", "mend the packages above, and look again"))
+    checks += _tools()
     if json:
         print_json([asdict(check) for check in checks])
     else:
@@ -73,17 +82,45 @@ def _python() -> Iterator[Check]:
 
 
 def _packages() -> Iterator[Check]:
-    for name, tested in TESTED.items():
-        try:
-            found = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            yield Check(name, "fail", "not installed", "install with `pip install -c constraints.txt .`")
-            continue
-        if found.split("+")[0] == tested:
-            yield Check(name, "ok", found)
-        else:
-            mend = "install with -c constraints.txt for figures that compare with the documented ones"
-            yield Check(name, "warn", f"{found}, tested with {tested}", mend)
+    """Each dependency: whether it is there, in the bounds of pyproject.toml, can be imported, and is the tested one."""
+    wanted = dict(_bounds(metadata.requires("contrastive-bench") or []))
+    for name in sorted({*wanted, *TESTED}, key=lambda one: (one not in TESTED, one)):
+        yield _package(name, wanted.get(name))
+
+
+def _bounds(requirements: list[str]) -> Iterator[tuple[str, str]]:
+    """Names with the lowest version that is allowed, of requirements that no extra brings.
+
+    Read by hand: the library that reads them is a dependency, and may be what is missing.
+    """
+    for text in requirements:
+        if "extra ==" not in text and (found := _REQUIREMENT.match(text)):
+            yield found[1], found[2]
+
+
+def _package(name: str, lowest: str | None) -> Check:
+    again = "install with `pip install -c constraints.txt .`"
+    try:
+        found = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Check(name, "fail", "not installed", again)
+    if lowest and _numbers(found) < _numbers(lowest):
+        return Check(name, "fail", f"{found}, and at least {lowest} is needed", again)
+    try:
+        importlib.import_module(_MODULES.get(name, name.replace("-", "_").lower()))
+    except (Exception, SystemExit) as error:  # whatever a package raises: it cannot be used
+        detail = next(iter(str(error).splitlines()), "")
+        mend = f"run `pip install --force-reinstall '{name}=={TESTED.get(name, found)}'`"
+        return Check(name, "fail", f"{found} cannot be imported ({type(error).__name__}: {detail:.120})", mend)
+    if name in TESTED and found.split("+")[0] != TESTED[name]:
+        mend = "install with -c constraints.txt for figures that compare with the documented ones"
+        return Check(name, "warn", f"{found}, tested with {TESTED[name]}", mend)
+    return Check(name, "ok", found)
+
+
+def _numbers(version: str) -> list[int]:
+    """The leading numbers of a version: 2.13.0+cpu is 2, 13, 0."""
+    return [int(number) for number in re.findall(r"\d+", re.split(r"[a-z+]", version, maxsplit=1)[0])]
 
 
 def _devices() -> Iterator[Check]:

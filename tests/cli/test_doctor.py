@@ -1,6 +1,7 @@
 """`bench doctor` says how this machine stands."""
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,31 @@ def test_room_is_judged(free, state):
     assert found[2] == (None if state == "ok" else "free some")
 
 
-def test_packages_that_are_absent_or_other_are_said(monkeypatch):
+def test_every_dependency_is_looked_at():
+    wanted = {Requirement(text).name for text in metadata.requires("contrastive-bench") if "extra ==" not in text}
+    checks = {check.name: check for check in doctor._packages()}
+    assert wanted <= set(checks)
+    assert {check.state for check in checks.values()} == {"ok"}
+
+
+def test_packages_that_are_absent_other_or_old_are_said(monkeypatch):
     monkeypatch.setattr(doctor, "TESTED", {"no-such-package": "1", "pytest": "0.1"})
-    absent, other = doctor._packages()
-    assert (absent.state, other.state) == ("fail", "warn")
-    assert "tested with 0.1" in other.found
+    assert doctor._package("no-such-package", None).state == "fail"
+    other = doctor._package("pytest", "0.1")
+    assert (other.state, other.found.partition(", ")[2]) == ("warn", "tested with 0.1")
+    old = doctor._package("pytest", "99.0")
+    assert (old.state, old.found.partition(", ")[2]) == ("fail", "and at least 99.0 is needed")
+
+
+def test_a_package_that_is_broken_is_said_with_the_mend(bench, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "h5py.py").write_text("raise ImportError('libhdf5.so: no such file')")
+    done = bench("doctor", PYTHONPATH=str(tmp_path / "broken"))
+    assert done.returncode == 3
+    lines = done.stdout.splitlines()
+    (at,) = [index for index, line in enumerate(lines) if line.startswith("fail")]
+    assert "cannot be imported (ImportError: libhdf5.so: no such file)" in lines[at]
+    assert "pip install --force-reinstall 'h5py==" in lines[at + 1]
 
 
 def test_a_python_that_is_too_old_fails(monkeypatch):
