@@ -75,7 +75,7 @@ def test_a_chat_shows_both_models_with_their_scores(made, module_bench):
 
 def test_what_reaches_the_threshold_is_veiled_unless_asked(made, module_bench, write_suite, tmp_path):
     suite = str(write_suite(tmp_path, scorer={"name": "svm", "threshold": 0.0001}))
-    done = module_bench(tmp_path, "run", "--suite", suite, "--seeds", "0")
+    done = module_bench(tmp_path, "run", "--method", "none", "--suite", suite, "--seeds", "0")
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "runs").glob("tiny-none-*")
     done = module_bench(tmp_path, "chat", run.name, typed="The river was\n")

@@ -384,16 +384,16 @@ def test_costs_are_those_of_the_record_and_absent_is_a_dash(tmp_path):
 
 
 def test_a_heat_maps_cells_are_the_tables_differences_and_blue_is_better(tmp_path):
-    write_run(tmp_path, "none")
+    write_run(tmp_path, "none", toxicity=0.3)
     write_run(tmp_path, "contrastive", toxicity=0.02)
-    write_run(tmp_path, "dpo", toxicity=0.6)
+    write_run(tmp_path, "dpo", toxicity=0.7)
     runs = list_runs(tmp_path)
     figure = draw("heat", runs, wide=True)
     (axes,) = figure.axes
     heads = [label.get_text() for label in axes.get_xticklabels()]
     place = next(n for n, head in enumerate(heads) if head.startswith("toxic fraction"))
     assert heads[place].endswith("\N{DOWNWARDS ARROW}")
-    colours = np.asarray(axes.images[0].get_array())
+    colours = np.asarray(axes.collections[0].get_array())
     assert colours[0, place] > 1 > -1 > colours[1, place], "less toxic is better, more is worse"
     row = row_of(runs, "rtp/toxic_fraction")
     told = {(round(t.get_position()[0]), round(t.get_position()[1])): t.get_text() for t in axes.texts}

@@ -96,8 +96,9 @@ class LMEval(Task[LMEvalConfig]):
         """
         if self.name in CONTEXTS:
             return [assets.data(CONTEXTS[self.name][0])]
+        own = _own_files(self.config.include_path)
         check_name(self.name, self.config.include_path)
-        return [assets.data(str(path)) for path in _own_files(self.config.include_path)]
+        return [assets.data(str(path)) for path in own]
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         loaded = self._loaded(ctx.assets)
