@@ -65,7 +65,7 @@ class Range:
 
     def __str__(self) -> str:
         """For people."""
-        return f"{self.low:g} to {self.high:g}{' (log)' if self.log else ''}"
+        return f"{self.low:g} to {self.high:g}{', log' if self.log else ''}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Layers:
 
     def __str__(self) -> str:
         """For people."""
-        return f"layers from {self.low:.0%} to {self.high:.0%} of the depth"
+        return f"layers, {100 * self.low:g} to {100 * self.high:g} % of the depth"
 
     def of(self, count: int) -> Range:
         """The layers of a model that has so many, from 0."""

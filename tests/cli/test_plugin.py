@@ -57,7 +57,7 @@ def test_they_are_tuned_as_they_declare(run, tiny_suite, tmp_path):
     assert "sharpen has nothing to search: one trial, its default settings" in done.stderr
     sharpen, margin = json.loads(done.stdout)["methods"]
     assert [trial["settings"] for trial in sharpen["trials"]] == [{}]
-    assert margin["space"] == {"lr": "0.0001 to 0.001 (log)"}
+    assert margin["space"] == {"lr": "0.0001 to 0.001, log"}
     assert [list(trial["settings"]) for trial in margin["trials"]] == [[], ["lr"]]
 
 

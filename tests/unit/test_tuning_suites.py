@@ -1,5 +1,6 @@
 """What settings are chosen on is evaluated on by no other suite."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,11 +41,11 @@ OTHERS = [name for name in suites.names() if name not in TUNING]
 
 
 def read(task: Task[Any], ctx: Any) -> Iterator[str]:
-    """The texts of embedded data that a task asks about; nothing of what only the hub has."""
+    """The texts of embedded data that a task asks about; nothing of what only the hub, or a file, has."""
     if isinstance(task, LMEval):
         if task.name.startswith("embedded_"):
             yield from (text for _, text in task.contexts(ctx.assets, task.config.limit or 10_000))
-    elif any("hub:" in str(value) for value in task.config.model_dump().values()):
+    elif any(re.search(r"hub:|\.jsonl?\b", str(value)) for value in task.config.model_dump().values()):
         return
     elif isinstance(task, RealToxicityPrompts):
         yield from (prompt.text for prompt in task.prompts(ctx))
