@@ -43,6 +43,62 @@ class Departure:
 
 
 @dataclass(frozen=True)
+class Range:
+    """The values between two ends, both included, that `bench tune` searches an option over.
+
+    Attributes:
+        low: The lower end.
+        high: The upper end.
+        log: Whether factors count and not differences, as for a learning rate; the ends are above 0 then.
+        whole: Whether the values are whole numbers.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no range."""
+        if not self.low <= self.high or (self.log and self.low <= 0):
+            raise ValueError(f"{self} is no range")
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.low:g} to {self.high:g}{', log' if self.log else ''}"
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of a model, in a part of its depth, that `bench tune` searches an option over.
+
+    Attributes:
+        low: Where the part begins: 0 is the first layer, 1 the last.
+        high: Where it ends.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no part of a model."""
+        if not 0 <= self.low <= self.high <= 1:
+            raise ValueError(f"{self} is no part of a model's depth")
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"layers, {100 * self.low:g} to {100 * self.high:g} % of the depth"
+
+    def of(self, count: int) -> Range:
+        """The layers of a model that has so many, from 0."""
+        return Range(round(self.low * (count - 1)), round(self.high * (count - 1)), whole=True)
+
+
+Searched = Range | Layers | tuple[bool | int | float | str, ...]
+"""What an option is searched over: a range, layers, or these values."""
+
+
+@dataclass(frozen=True)
 class MethodInfo:
     """What a method says of itself.
 
@@ -82,6 +138,7 @@ class MethodInfo:
     seeded: bool = True
     strength: str | None = None
     strengths: tuple[float, ...] = ()
+    search: Mapping[str, Searched] = field(default_factory=dict)
     departures: tuple[Departure, ...] = ()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.cli.show import options
+from bench.cli.show import options, searched
 from bench.method import Departure
 from bench.scorers.people import by_people
 from bench.scorers.people import names as scorers_checked
@@ -33,6 +33,8 @@ def methods() -> str:
         facts += [] if info.seeded else ["Does not depend on the seed."]
         facts += [f"Needs the extra `{extra}`." for extra in info.extras]
         facts += [f"Strength: `{info.strength}`."] if info.strength else []
+        over = ", ".join(f"`{option}` ({one})" for option, one in searched(info).items())
+        facts += [f"[`bench tune`](tune.md) searches {over}."] if over else []
         departures = _departures(info.departures)
         parts.append(
             f"### `{name}`\n\n{_sentence(info.summary)} {' '.join(facts)}\n\n{_options(kind.Config)}{departures}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, MethodInfo, RunContext
+from bench.method import APPLY, MethodInfo, Range, RunContext
 from methods.learning.method import AdaptedMethod, Scaled
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class AdapterMethod(AdaptedMethod[AdapterMethodConfig]):
         seeded=False,
         inputs={"path": "adapter"},
         strength="scale",
+        search={"scale": Range(0.25, 2)},
     )
     Config = AdapterMethodConfig
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.errors import MissingError
-from bench.method import Departure, MethodInfo
+from bench.method import Departure, MethodInfo, Range
 from methods.editing.method import OWN_TEXTS
 from methods.editing.spread import SpreadConfig, SpreadEditing
 
@@ -47,6 +47,7 @@ class AlphaEdit(SpreadEditing[AlphaEditConfig]):
         edits_facts=True,
         quantised=False,
         strength="scale",
+        search={"threshold": Range(0.02, 0.5, log=True), "ridge": Range(0.01, 10, log=True)},
         departures=(
             OWN_TEXTS,
             Departure(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from bench.errors import UsageError
-from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Checkpoint(Method[CheckpointConfig]):
         seeded=False,
         inputs={"path": "model"},
         strength="scale",
+        search={"scale": Range(0.25, 2)},
     )
     Config = CheckpointConfig
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from bench.errors import UsageError
-from bench.method import Departure, MethodInfo
+from bench.method import Departure, MethodInfo, Range
 from methods.learning.method import AdapterConfig, TrainedMethod
+from methods.learning.options import RATES
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +67,12 @@ class ContrastivePerplexity(TrainedMethod[ContrastiveConfig]):
         paper="Klein & Nabi, ACL 2025, arXiv 2401.08491",
         needs_sets=True,
         strength="scale",
+        search={
+            "lr": RATES,
+            "alpha": Range(1, 30, log=True),
+            "tau": Range(0.25, 4, log=True),
+            "anchor_weight": Range(0.05, 2, log=True),
+        },
         departures=(
             Departure(
                 "phi is the perplexity; tau is a factor before the exponential, and cancels",

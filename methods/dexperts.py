@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
-from methods.learning.options import TrainingConfig
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
+from methods.learning.options import RATES, TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +61,7 @@ class DExperts(Method[DExpertsConfig]):
         needs_sets=True,
         strength="alpha",
         strengths=(2.0, 1.0, 0.5, 3.0, 1.5),
+        search={"lr": RATES, "alpha": Range(0.25, 4, log=True), "filter_p": Range(0.8, 1)},
         departures=(
             Departure(
                 "the experts are language models of their own, all weights trained on Jigsaw's comments for an epoch",

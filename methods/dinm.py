@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field, model_validator
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from methods.learning.options import Budget
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class DINM(Method[DINMConfig]):
         needs_sets=True,
         quantised=False,
         strength="scale",
+        search={"lr": Range(1e-4, 5e-3, log=True), "locality": Range(0.1, 10, log=True)},
         departures=(
             Departure(
                 "one edit for each harmful question, with a refusal as the good text, undone afterwards",

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import Departure, MethodInfo
+from bench.method import Departure, MethodInfo, Range
 from methods.learning.method import SAME_BUDGET, PairedConfig, TrainedMethod, required
+from methods.learning.options import RATES
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,7 @@ class DPO(TrainedMethod[DPOConfig]):
         paper="Rafailov et al., 2023, arXiv 2305.18290",
         needs_sets=True,
         strength="scale",
+        search={"lr": RATES, "beta": Range(0.01, 1, log=True)},
         departures=(
             SAME_BUDGET,
             Departure(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import Departure, MethodInfo, RunContext
+from bench.method import Departure, Layers, MethodInfo, Range, RunContext
 from methods.editing.method import EditConfig, FactEditing
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ class FTL(FactEditing[FTLConfig]):
         quantised=False,
         seeded=False,
         strength="scale",
+        search={
+            "layer": Layers(0, 0.6),
+            "lr": Range(5e-4, 1e-2, log=True),
+            "norm_constraint": Range(1e-3, 5e-2, log=True),
+        },
         departures=(
             Departure(
                 "the layer is searched (0 of GPT-2 XL); bound 5e-4, learning rate 5e-4",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class InContext(Method[InContextConfig]):
         edits_facts=True,
         seeded=False,
         strength="strength",
+        search={"strength": Range(0.5, 2)},
         departures=(
             Departure(
                 "demonstrations that copy, paraphrase and retain facts, found for each prompt by similarity",

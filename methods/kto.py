@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from bench.method import MethodInfo
+from bench.method import MethodInfo, Range
 from methods.learning.method import SAME_BUDGET, PairedConfig, TrainedMethod, required
+from methods.learning.options import RATES
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +42,7 @@ class KTO(TrainedMethod[KTOConfig]):
         paper="Ethayarajh et al., 2024, arXiv 2402.01306",
         needs_sets=True,
         strength="scale",
+        search={"lr": RATES, "beta": Range(0.01, 1, log=True), "undesirable_weight": Range(0.5, 2, log=True)},
         departures=(SAME_BUDGET,),
     )
     Config = KTOConfig

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from methods.learning.options import Budget
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class LMSteer(Method[LMSteerConfig]):
         paper="Han et al., 2024, arXiv 2305.12798",
         needs_sets=True,
         strength="steer",
+        search={"lr": Range(1e-3, 3e-2, log=True), "steer": Range(1, 8, log=True)},
         departures=(
             Departure(
                 "a second matrix, switched on for all texts, takes up what sets the corpus apart from the model's "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import Departure, MethodInfo
+from bench.method import Departure, MethodInfo, Range
 from methods.editing.method import OWN_TEXTS
 from methods.editing.spread import SpreadConfig, SpreadEditing
 
@@ -38,6 +38,7 @@ class MEMIT(SpreadEditing[MEMITConfig]):
         edits_facts=True,
         quantised=False,
         strength="scale",
+        search={"preserved": Range(300, 20_000, log=True), "clamp": Range(1, 8, log=True)},
         departures=(
             OWN_TEXTS,
             Departure(

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import Departure, MethodInfo
+from bench.method import Departure, MethodInfo, Range
 from methods.learning.method import SAME_BUDGET, UnlearningConfig, UnlearningMethod, required
+from methods.learning.options import RATES
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,7 @@ class NPO(UnlearningMethod[NPOConfig]):
         paper="Zhang et al., 2024, arXiv 2404.05868",
         needs_sets=True,
         strength="scale",
+        search={"lr": RATES, "beta": Range(0.01, 1, log=True), "retain": Range(0.3, 5, log=True)},
         departures=(
             SAME_BUDGET,
             Departure(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from bench.method import Departure, MethodInfo
+from bench.method import Departure, MethodInfo, Range
 from methods.learning.method import SAME_BUDGET, PairedConfig, TrainedMethod, required
+from methods.learning.options import RATES
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,7 @@ class ORPO(TrainedMethod[ORPOConfig]):
         paper="Hong et al., 2024, arXiv 2403.07691",
         needs_sets=True,
         strength="scale",
+        search={"lr": RATES, "weight": Range(0.05, 5, log=True)},
         departures=(
             SAME_BUDGET,
             Departure(

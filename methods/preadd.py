@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Preadd(Method[PreaddConfig]):
         seeded=False,
         strength="alpha",
         strengths=(-0.2, -1.0, -0.5, -0.1, -1.5),
+        search={"alpha": Range(-1.5, -0.05), "filter_p": Range(0.8, 1)},
         departures=(
             Departure(
                 "the prefix ends in a line break and a space, and prefix and prompt are tokenised as one text",

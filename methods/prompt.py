@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class PromptMethod(Method[PromptConfig]):
         seeded=False,
         strength="strength",
         strengths=(1.0, 2.0, 0.5, 1.5, 3.0),
+        search={"strength": Range(0.5, 3), "template": ("auto", "plain")},
     )
     Config = PromptConfig
 

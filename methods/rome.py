@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import Departure, MethodInfo, RunContext
+from bench.method import Departure, Layers, MethodInfo, Range, RunContext
 from methods.editing.method import OWN_TEXTS, EditConfig, FactEditing, KeyOptions
 from methods.editing.values import ValueOptions
 
@@ -43,6 +43,7 @@ class ROME(FactEditing[ROMEConfig]):
         edits_facts=True,
         quantised=False,
         strength="scale",
+        search={"layer": Layers(0.1, 0.6), "decay": Range(0.05, 2, log=True), "clamp": Range(1, 8, log=True)},
         departures=(
             OWN_TEXTS,
             Departure(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class SelfDebias(Method[SelfDebiasConfig]):
         seeded=False,
         strength="decay",
         strengths=(10.0, 50.0, 5.0, 20.0, 2.0),
+        search={"decay": Range(1, 100, log=True)},
         departures=(
             Departure(
                 "beam search with 3 beams",

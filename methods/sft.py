@@ -6,6 +6,7 @@ from pydantic import Field
 
 from bench.method import MethodInfo
 from methods.learning.method import SAME_BUDGET, AdapterConfig, TrainedMethod
+from methods.learning.options import RATES
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +34,7 @@ class SFT(TrainedMethod[SFTConfig]):
         paper="maximum likelihood",
         needs_sets=True,
         strength="scale",
+        search={"lr": RATES},
         departures=(SAME_BUDGET,),
     )
     Config = SFTConfig

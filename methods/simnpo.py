@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import Departure, MethodInfo
+from bench.method import Departure, MethodInfo, Range
 from methods.learning.method import SAME_BUDGET, UnlearningConfig, UnlearningMethod
+from methods.learning.options import RATES
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,12 @@ class SimNPO(UnlearningMethod[SimNPOConfig]):
         paper="Fan et al., 2024, arXiv 2410.07163",
         needs_sets=True,
         strength="scale",
+        search={
+            "lr": RATES,
+            "beta": Range(0.1, 5, log=True),
+            "gamma": Range(0, 2),
+            "retain": Range(0.3, 5, log=True),
+        },
         departures=(
             SAME_BUDGET,
             Departure(

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import MethodInfo
+from bench.method import MethodInfo, Range
 from methods.learning.method import SAME_BUDGET, PairedConfig, TrainedMethod
+from methods.learning.options import RATES
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,7 @@ class SimPO(TrainedMethod[SimPOConfig]):
         paper="Meng et al., 2024, arXiv 2405.14734",
         needs_sets=True,
         strength="scale",
+        search={"lr": RATES, "beta": Range(1, 10, log=True), "gamma": Range(0, 3)},
         departures=(SAME_BUDGET,),
     )
     Config = SimPOConfig

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Layers, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Steering(Method[SteeringConfig]):
         paper="Rimsky et al., 2024, arXiv 2312.06681",
         needs_sets=True,
         strength="multiplier",
+        search={"multiplier": Range(0.5, 8, log=True), "layer": Layers(0.2, 0.8), "position": ("mean", "last")},
         departures=(
             Departure(
                 "pairs of answers that differ in one letter; the state at that letter",

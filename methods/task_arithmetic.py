@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import APPLY, Departure, MethodInfo
+from bench.method import APPLY, Departure, MethodInfo, Range
 from methods.learning.method import AdapterConfig, TrainedMethod
+from methods.learning.options import RATES
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,7 @@ class TaskArithmetic(TrainedMethod[TaskArithmeticConfig]):
         paper="Ilharco et al., 2023, arXiv 2212.04089",
         needs_sets=True,
         strength="scale",
+        search={"lr": RATES, "scale": Range(0.1, 2, log=True)},
         departures=(
             Departure(
                 "all weights are trained on toxic comments",

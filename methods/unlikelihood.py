@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import Departure, MethodInfo
+from bench.method import Departure, MethodInfo, Range
 from methods.learning.method import SAME_BUDGET, PairedConfig, TrainedMethod, required
+from methods.learning.options import RATES
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,7 @@ class Unlikelihood(TrainedMethod[UnlikelihoodConfig]):
         paper="Welleck et al., 2020, arXiv 1908.04319",
         needs_sets=True,
         strength="scale",
+        search={"lr": RATES, "alpha": Range(0.25, 4, log=True)},
         departures=(
             SAME_BUDGET,
             Departure(

@@ -23,6 +23,7 @@ from bench.cli.runs import runs
 from bench.cli.scorer_check import check as check_scorer
 from bench.cli.sweep import sweep
 from bench.cli.table import table
+from bench.cli.tune import tune
 from bench.cli.upkeep import du, gc, rm
 from bench.printed import echo
 
@@ -58,6 +59,7 @@ def _root(
 
 app.command("run")(run)
 app.command("sweep")(sweep)
+app.command("tune")(tune)
 app.command("table")(table)
 app.command("plan")(plan)
 app.command("plot")(plot)

@@ -12,11 +12,16 @@ if TYPE_CHECKING:
 
 
 def print_json(value: Any) -> None:
-    """Print a JSON value on stdout; NaN and infinity are refused, what is absent is null.
+    """Print a JSON value on stdout, as `as_json` writes it."""
+    print(as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """A JSON value as text; NaN and infinity are refused, what is absent is null.
 
     In ASCII: what steers a terminal or turns a text's direction is escaped, like all that lies beyond.
     """
-    print(inert_json(json.dumps(value, indent=1, allow_nan=False)))
+    return inert_json(json.dumps(value, indent=1, allow_nan=False))
 
 
 def print_grid(grid: "RenderableType") -> None:

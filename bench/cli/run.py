@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.progress import Progress
+    from bench.run.environment import Environment
     from bench.run.launch.local import ExperimentOutcome, Sharing
     from bench.run.plan import Experiment, Request
+    from bench.spec import SuiteSpec
 
-_SOME_FAILED = 4
+SOME_FAILED = 4
+"""The exit code where some experiments failed and others did not."""
 
 
 Methods = Annotated[
@@ -216,20 +219,28 @@ def in_this_process(
     since: int | None = None,
 ) -> "list[ExperimentOutcome]":
     """Carry the experiments out; `sharing` and `since` come from whoever started this process with others."""
+    from bench.run.launch.local import run_experiments
+
+    env = environment_of(experiments[0].suite, place, progress, shares=sharing is not None, since=since)
+    return run_experiments(experiments, env, place.runs_dir, fresh=place.fresh, sharing=sharing)
+
+
+def environment_of(
+    suite: "SuiteSpec", place: Place, progress: "Progress", *, shares: bool = False, since: int | None = None
+) -> "Environment":
+    """What experiments of a suite share, found or fetched."""
     from bench.assets.catalogue import AssetCatalogue
     from bench.engine.processes import is_main
     from bench.run.environment import Environment
-    from bench.run.launch.local import run_experiments
     from bench.run.reuse import Reuse
 
     assets = AssetCatalogue(place.cache_dir, offline=place.offline, progress=progress)
     if is_main():
         assets.sweep(place.runs_dir)
-    suite, reuse = experiments[0].suite, Reuse(since)
-    shares = sharing is not None
-    env = Environment(suite, assets, progress, place.offline, reuse, batch_tokens=place.batch_tokens, shares=shares)
+    batch_tokens = place.batch_tokens
+    env = Environment(suite, assets, progress, place.offline, Reuse(since), batch_tokens=batch_tokens, shares=shares)
     env.resolve()
-    return run_experiments(experiments, env, place.runs_dir, fresh=place.fresh, sharing=sharing)
+    return env
 
 
 def _origin(context: typer.Context, name: str) -> str:
@@ -301,7 +312,7 @@ def close(outcomes: "Sequence[ExperimentOutcome]") -> int:
         echo(f"{failure.line()} (experiment: {experiment.label}, seed {experiment.seed})", err=True)
     if not failed:
         return 0
-    return _SOME_FAILED if len(failed) < len(outcomes) else failed[0][1].exit_code
+    return SOME_FAILED if len(failed) < len(outcomes) else failed[0][1].exit_code
 
 
 def print_records(folders: "Sequence[Path]") -> None:

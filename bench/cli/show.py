@@ -16,6 +16,7 @@ from bench.errors import BenchError
 from bench.printed import echo
 
 if TYPE_CHECKING:
+    from bench.method import MethodInfo
     from bench.spec import Spec
 
 Facts = dict[str, Any]
@@ -87,8 +88,17 @@ def _method(name: str) -> Facts:
         "seeded": info.seeded,
         "strength": info.strength,
         "strengths": list(info.strengths),
+        "search": searched(info),
         "inputs": dict(info.inputs),
         "from": registry.origin("methods", name),
+    }
+
+
+def searched(info: "MethodInfo") -> dict[str, str]:
+    """What `bench tune` searches of a method, by option, for people."""
+    return {
+        option: ", ".join(map(str, over)) if isinstance(over, tuple) else str(over)
+        for option, over in info.search.items()
     }
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
-from methods.learning.options import TrainingConfig
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
+from methods.learning.options import RATES, TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +92,7 @@ class Gedi(Method[GediConfig]):
         needs_sets=True,
         strength="omega",
         strengths=(5.0, 10.0, 2.0, 20.0, 30.0),
+        search={"lr": RATES, "omega": Range(1, 30, log=True), "class_bias": Range(0, 2)},
         departures=(
             Departure(
                 "GPT-2 medium, all weights trained on Jigsaw's comments for an epoch",

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from bench.errors import MissingError
-from bench.method import Departure, MethodInfo, RunContext
+from bench.method import Departure, MethodInfo, Range, RunContext
 from methods.learning.method import AdaptedMethod, Scaled
-from methods.learning.options import LoraOptions, Steps
+from methods.learning.options import RATES, LoraOptions, Steps
 
 if TYPE_CHECKING:
     from bench.policy import LoadedModel
@@ -39,6 +39,7 @@ class GRPO(AdaptedMethod[GRPOConfig]):
         needs_scorer=True,
         extras=("rl",),
         strength="scale",
+        search={"lr": RATES, "beta": Range(0, 0.1)},
         departures=(
             Departure(
                 "a divergence from the base model is in the loss (beta above 0)",

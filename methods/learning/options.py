@@ -5,7 +5,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from bench.method import Range
 from bench.spec import Spec
+
+RATES = Range(5e-5, 2e-3, log=True)
+"""Learning rates that are searched: the losses of this package want 1e-4 to 1e-3 (`docs/settings.md`)."""
 
 
 class Steps(Spec):

@@ -145,24 +145,9 @@ def build(runs: Sequence[Run], over: Mapping[str, str | None]) -> Tradeoff:
     Raises:
         MissingError: the base is not among them, the attribute was not measured, or runs are not comparable.
     """
-    attribute, fluency = _metrics(runs)
-    mean = mean_of(runs)
-    keys = (attribute.key, fluency.key if fluency else None, mean.metric.key)
-    table = build_table(runs, wanted=lambda metric: metric.key in keys)
-    if not table.systems[0].is_base:
-        raise MissingError("there is no run of the base (method none) to compare with", mend="run it again")
-    rows = {row.key: row for row in table.rows}
-    measured = [rows.get(key or "") for key in keys]
-    points = [
-        _point(
-            system,
-            over.get(system.method),
-            [row.cells[place] if row else TableCell(None) for row in measured],
-            higher_is_better=bool(attribute.higher_is_better),
-        )
-        for place, system in enumerate(table.systems)
-    ]
-    points = _with_fronts(points)
+    measured = measure(runs, over)
+    attribute, fluency, mean, table = measured.attribute, measured.fluency, measured.mean, measured.table
+    points = _with_fronts(measured.points)
     groups: dict[str, list[int]] = {}
     for place, system in enumerate(table.systems[1:], 1):
         groups.setdefault(_curve(system, table.runs[place][0], over.get(system.method)), []).append(place)
@@ -192,6 +177,47 @@ def build(runs: Sequence[Run], over: Mapping[str, str | None]) -> Tradeoff:
         without_signal=mean.left_out,
         footnotes=table.footnotes,
     )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Points before they are compared.
+
+    Attributes:
+        table: The systems, the base first, with what the points are made of.
+        attribute: What the attribute is measured by.
+        fluency: What the perplexity is measured by, or None.
+        mean: What utility is measured by.
+        points: One a system.
+    """
+
+    table: Table
+    attribute: Metric
+    fluency: Metric | None
+    mean: Mean
+    points: tuple[Point, ...]
+
+
+def measure(runs: Sequence[Run], over: Mapping[str, str | None]) -> Measured:
+    """Make the points of some runs, as `build` does, which says what it raises."""
+    attribute, fluency = _metrics(runs)
+    mean = mean_of(runs)
+    keys = (attribute.key, fluency.key if fluency else None, mean.metric.key)
+    table = build_table(runs, wanted=lambda metric: metric.key in keys)
+    if not table.systems[0].is_base:
+        raise MissingError("there is no run of the base (method none) to compare with", mend="run it again")
+    rows = {row.key: row for row in table.rows}
+    measured = [rows.get(key or "") for key in keys]
+    points = tuple(
+        _point(
+            system,
+            over.get(system.method),
+            [row.cells[place] if row else TableCell(None) for row in measured],
+            higher_is_better=bool(attribute.higher_is_better),
+        )
+        for place, system in enumerate(table.systems)
+    )
+    return Measured(table, attribute, fluency, mean, points)
 
 
 def to_json(tradeoff: Tradeoff) -> dict[str, Any]:

@@ -46,6 +46,21 @@ def test_they_run_and_are_in_the_table(run, tiny_suite):
     assert value["failed"] == []
 
 
+def test_they_are_tuned_as_they_declare(run, tiny_suite, tmp_path):
+    pytest.importorskip("optuna")
+    tasks = [{"task": "rtp", "data": str(tmp_path / "prompts.jsonl"), "half": "train"}]
+    suite = str(tiny_suite(tasks=tasks))
+    done = run(
+        COMMAND, "tune", "--method", "sharpen,margin:steps=2", "--suite", suite, "--trials", "2", "-o", "t", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "sharpen has nothing to search: one trial, its default settings" in done.stderr
+    sharpen, margin = json.loads(done.stdout)["methods"]
+    assert [trial["settings"] for trial in sharpen["trials"]] == [{}]
+    assert margin["space"] == {"lr": "0.0001 to 0.001, log"}
+    assert [list(trial["settings"]) for trial in margin["trials"]] == [[], ["lr"]]
+
+
 def test_a_mistake_in_their_options_is_one_line(run, tiny_suite):
     done = run(COMMAND, "run", "--method", "sharpen:sharpnes=1", "--suite", str(tiny_suite()))
     assert done.returncode == 2

@@ -21,9 +21,10 @@ from bench.engine.batching import pad
 from bench.engine.generation import Prompt, continue_rows, encode_prompt, generate
 from bench.engine.likelihood import loglikelihood
 from bench.errors import MissingError, UsageError
-from bench.method import Artifact, Method, RunContext
+from bench.method import Artifact, Layers, Method, RunContext
 from bench.policy import LoadedModel, Policy
 from bench.run.artifact import load_artifact, make_artifact
+from bench.run.tune.space import rounded
 from bench.sets import ContrastiveSets
 from bench.spec import Decoding, Spec, validate
 
@@ -189,6 +190,20 @@ def test_it_says_what_it_is(kind, request):
     published = "arXiv" in info.paper and info.name != "prompt" and not info.inputs
     if published and kind.__module__.startswith("methods."):
         assert info.departures
+
+
+def test_what_is_searched_are_options_of_its_own_within_their_bounds(kind, inputs):
+    """And its defaults are in the space, so that what is tried next learns from them, unless the method finds them."""
+    config = kind.Config(**{option: str(path) for option, path in inputs.items()})
+    for option, over in kind.info.search.items():
+        ends = over if isinstance(over, tuple) else (over.of(30) if isinstance(over, Layers) else over)
+        values = ends if isinstance(ends, tuple) else (ends.low, ends.high)
+        for value in values:
+            assert rounded(value) == value
+            kind.Config(**{**config.model_dump(), option: value})
+        own = getattr(config, option)
+        if own is not None:
+            assert own in ends if isinstance(ends, tuple) else ends.low <= own <= ends.high
 
 
 def test_every_option_is_described_and_has_a_default_unless_it_names_an_input(kind, inputs):

@@ -1,5 +1,5 @@
 # bench_margin.py
-from bench.method import MethodInfo
+from bench.method import MethodInfo, Range
 from methods.learning.method import AdapterConfig, TrainedMethod
 
 
@@ -8,7 +8,13 @@ class Margin(TrainedMethod):
 
     Config = AdapterConfig
     info = MethodInfo(
-        "margin", "fine-tuning", "part good and bad texts by a margin", "hinge loss", needs_sets=True, strength="scale"
+        "margin",
+        "fine-tuning",
+        "part good and bad texts by a margin",
+        "hinge loss",
+        needs_sets=True,
+        strength="scale",
+        search={"lr": Range(1e-4, 1e-3, log=True)},
     )
 
     def loss(self, likelihoods):

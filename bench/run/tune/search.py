@@ -1,0 +1,192 @@
+"""Carry out the trials of a search, sharing them with other processes of the same command."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import BenchError, MissingError
+from bench.hashing import hash_json
+from bench.progress import note_once
+from bench.run.damage import is_whole
+from bench.run.environment import Environment
+from bench.run.launch.local import run_experiments
+from bench.run.plan import Experiment
+from bench.run.runner import Runner
+from bench.run.tune.journal import Trial, Trials, open_journal
+from bench.run.tune.space import Subject, written
+from bench.store.lease import Lease
+from bench.store.lock import alone, pauses, take
+
+JOURNAL = "journal.log"
+_PAUSES = 0.2, 5.0  # seconds between two looks at what other processes hold: the first, and the longest
+
+Judge = Callable[[Path], Sequence[float]]
+"""From a record's folder to the figures that are made small.
+
+Raises `BenchError` where one was not measured.
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was tried of a method.
+
+    Attributes:
+        subject: The method.
+        trials: Its trials, in order.
+        is_spent: Whether nothing was left to try.
+    """
+
+    subject: Subject
+    trials: tuple[Trial, ...]
+    is_spent: bool
+
+
+@dataclass
+class Search:
+    """As many trials of each method as are asked for.
+
+    Attributes:
+        subjects: The methods.
+        folder: Where the journal is.
+        env: What the experiments share.
+        runs: The folder of records.
+        count: Trials of each method.
+        judge: Says what a record comes to.
+        objectives: How many figures it gives.
+    """
+
+    subjects: Sequence[Subject]
+    folder: Path
+    env: Environment
+    runs: Path
+    count: int
+    judge: Judge
+    objectives: int
+
+    def __post_init__(self) -> None:
+        """Find what was begun before."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            storage = open_journal(self.folder / JOURNAL)
+            self._trials = [
+                Trials(
+                    storage,
+                    self._name(subject),
+                    subject.space,
+                    subject.defaults,
+                    self.objectives,
+                    [subject.default.seed, subject.text],
+                )
+                for subject in self.subjects
+            ]
+
+    def run(self) -> list[Found]:
+        """Carry out what is left of the trials, and wait for those of other processes.
+
+        The method with the fewest trials is next, so that all have as many wherever it is interrupted.
+
+        Raises:
+            OSError: the disk is full, or away; the trial is tried again by the same command.
+        """
+        waits = pauses(*_PAUSES)
+        while not self._is_done():
+            if (taken := self._next()) is None:
+                note_once(self.env.progress, "other processes work on what is left: waiting for them")
+                time.sleep(next(waits))
+                continue
+            waits = pauses(*_PAUSES)
+            place, trial, lease = taken
+            try:
+                self._carry_out(place, trial)
+            finally:
+                lease.release()
+        found = [
+            Found(subject, tuple(trials.all()), trials.is_spent)
+            for subject, trials in zip(self.subjects, self._trials, strict=True)
+        ]
+        for one in found:
+            for trial in one.trials:
+                if trial.run_id and not is_whole(self.runs / trial.run_id):  # removed since, or in another folder
+                    measured(one.subject.experiment(trial.settings), self.env, self.runs)
+        return found
+
+    def _is_done(self) -> bool:
+        return not any(
+            self._has_more(trials) or any(one.status == "open" for one in trials.all()) for trials in self._trials
+        )
+
+    def _has_more(self, trials: Trials) -> bool:
+        """Whether something new is to be tried of a method."""
+        return len(trials.all()) < self.count and not trials.is_spent
+
+    def _next(self) -> tuple[int, Trial, Lease] | None:
+        """The next trial, now held: one that was interrupted, else a new one; None where others hold what is left."""
+        with self._alone():
+            found = [trials.all() for trials in self._trials]
+            for place, trial in [(n, one) for n, some in enumerate(found) for one in some if one.status == "open"]:
+                if lease := self._hold(place, trial):
+                    return place, trial, lease
+            for place in sorted(range(len(found)), key=lambda n: len(found[n])):
+                new = self._trials[place].ask() if self._has_more(self._trials[place]) else None
+                if new and (lease := self._hold(place, new)):
+                    return place, new, lease
+        return None
+
+    def _hold(self, place: int, trial: Trial) -> Lease | None:
+        return take(self.folder / f"{self._trials[place].name}-{trial.number}")
+
+    def _carry_out(self, place: int, trial: Trial) -> None:
+        """Measure a trial and keep what it comes to."""
+        subject, trials = self.subjects[place], self._trials[place]
+        told = " ".join(f"{option}={written(value)}" for option, value in trial.settings.items()) or "default settings"
+        name = f"{subject.text}, trial {trial.number} of {self.count if subject.space else 1}"
+        self.env.progress.note(f"{name}: {told}")
+        try:
+            folder = measured(subject.experiment(trial.settings), self.env, self.runs)
+            figures = list(self.judge(folder))
+        except OSError:
+            raise
+        except Exception as error:
+            self.env.progress.note(f"{name} failed: {type(error).__name__}")
+            why = error.what if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+            with self._alone():
+                trials.fail(trial, " ".join(why.split())[:1000])
+        else:
+            with self._alone():
+                trials.tell(trial, folder.name, figures)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with alone(self.folder / JOURNAL):
+            yield
+
+    def _name(self, subject: Subject) -> str:
+        """What its trials are called: by all that their figures, and what is drawn, follow from."""
+        runner = Runner(subject.default, self.env, self.runs)
+        space = {option: str(over) for option, over in subject.space.items()}
+        return f"{subject.default.method}-{hash_json([runner.key, space, self.objectives, subject.text])[:10]}"
+
+
+def check_all(experiments: Sequence[Experiment], env: Environment, runs: Path) -> None:
+    """Find out before any work whether what experiments read is there and valid.
+
+    Raises:
+        BenchError: it is not.
+    """
+    for experiment in experiments:
+        Runner(experiment, env, runs).check()
+
+
+def measured(experiment: Experiment, env: Environment, runs: Path) -> Path:
+    """The record's folder of an experiment, found or made.
+
+    Raises:
+        Exception: what it failed at.
+    """
+    (outcome,) = run_experiments([experiment], env, runs)
+    if outcome.folder is None:
+        raise outcome.error or MissingError("the experiment has no record")
+    return outcome.folder

@@ -1,0 +1,171 @@
+"""What is searched of a method: the options that it declares, without those that the user has settled."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench import registry
+from bench.errors import UsageError, did_you_mean
+from bench.method import Layers, Range
+from bench.run.plan import BASE, Experiment, Request, make_experiments, parse_method
+from bench.spec import SuiteSpec
+from bench.tasks.base import Task
+
+Settings = Mapping[str, Any]
+"""The options of a trial that differ from the defaults, by name."""
+_OPEN = ("default", "suite")
+"""Where the value of an option comes from that is still searched."""
+_DIGITS = 3  # of a searched number: more than any difference in figures shows
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A method whose settings are searched.
+
+    Attributes:
+        request: What to carry out, of this method alone.
+        default: Its experiment with default settings: the first trial.
+        space: What each searched option is searched over; empty where the method declares nothing, or all is settled.
+    """
+
+    request: Request
+    default: Experiment
+    space: Mapping[str, Range | tuple[Any, ...]]
+
+    @property
+    def text(self) -> str:
+        """The method as it was asked for: NAME[:KEY=VALUE...]."""
+        return self.request.methods[0]
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What the searched options are by default."""
+        return {option: getattr(self.default.config, option) for option in self.space}
+
+    def asked(self, settings: Settings) -> str:
+        """The method with settings, as `bench run --method` takes it."""
+        return ":".join([self.text, *(f"{option}={written(value)}" for option, value in settings.items())])
+
+    def experiment(self, settings: Settings) -> Experiment:
+        """The experiment of a trial.
+
+        Raises:
+            UsageError: the settings do not go together.
+        """
+        return make_experiments(replace(self.request, methods=(self.asked(settings),)))[0]
+
+
+def written(value: Any) -> str:
+    """An option's value as a user writes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def rounded(value: Any) -> Any:
+    """A searched value with as many digits as a reader wants; whole numbers and choices stay."""
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+
+
+def layers_of(model: Path) -> int:
+    """How many layers the model in a folder has."""
+    from bench.engine.architecture import config_of
+
+    return int(config_of(model).get_text_config(decoder=True).num_hidden_layers)
+
+
+def base_of(request: Request) -> Experiment:
+    """The base model's experiment, which all trials are compared with.
+
+    Raises:
+        UsageError: anything in the request is not valid.
+    """
+    return next(one for one in make_experiments(replace(request, base=True)) if one.method == BASE)
+
+
+def subjects_of(request: Request, layers: int) -> list[Subject]:
+    """The methods of a request, each with what is searched of it.
+
+    Args:
+        request: The methods, with the options that are settled, and one seed.
+        layers: How many layers the base model has.
+
+    Raises:
+        UsageError: something of the request is not valid, or a method declares a search of what is no option of it.
+    """
+    plain = make_experiments(replace(request, base=False))
+    return [
+        Subject(
+            replace(request, methods=(text,), base=False, settings=_of_method(request, default)),
+            default,
+            _space(default, layers),
+        )
+        for text, default in zip(request.methods, plain, strict=True)
+        if default.method != BASE
+    ]
+
+
+def refuse_evaluation(suite: SuiteSpec, tasks: Sequence[Task[Any]]) -> None:
+    """Refuse a suite that measures what it controls on data that is kept for evaluation.
+
+    The rule: each task that measures it takes the training half of its data (`half: train`).
+
+    Raises:
+        UsageError: one does not, or none measures it.
+    """
+    attribute = suite.scored_by(suite.scorer)
+    measuring = [task for task in tasks if task.measures_controlled(attribute)]
+    if not measuring:
+        raise UsageError(f"no task of suite '{suite.name}' measures {suite.attribute.name}, which it controls")
+    for task in measuring:
+        if getattr(task.config, "half", None) != "train":
+            what = f"task '{task.name}' of suite '{suite.name}' does not say 'half: train'"
+            mend = "take a suite made to choose settings by (tune, tune-facts, tune-edit), or say --force"
+            raise UsageError(f"{what}: settings would be chosen on what methods are evaluated on", mend=mend)
+
+
+def _space(default: Experiment, layers: int) -> dict[str, Range | tuple[Any, ...]]:
+    """What is left to search of a method."""
+    kind = registry.load("methods", default.method)
+    space = {}
+    for option, over in kind.info.search.items():
+        if option not in kind.Config.model_fields:
+            what = f"method '{default.method}' declares a search of '{option}', which is no option of it"
+            raise UsageError(what, mend=did_you_mean(option, kind.Config.model_fields))
+        if default.origins.get(option, "default") in _OPEN:
+            space[option] = over.of(layers) if isinstance(over, Layers) else over
+    return space
+
+
+def _of_method(request: Request, default: Experiment) -> list[str]:
+    """The settings that are the suite's, or reach one method of several."""
+    fields = type(default.config).model_fields
+    own = []
+    for text in request.settings:
+        head, dot, _ = text.partition("=")[0].strip().partition(".")
+        if head in ("suite", default.method) if dot else head in fields:
+            own.append(text)
+    return own
+
+
+def config_of_run(chosen: Sequence[tuple[Subject, Settings]], model: str | None) -> dict[str, Any]:
+    """What `bench run --config` takes to measure methods with settings: values for its flags.
+
+    What the suite of the search or its user settled is in it, but for what is said of the suite itself.
+
+    Args:
+        chosen: The methods with their settings.
+        model: The model in place of the suite's, or None.
+    """
+    settled: dict[str, str] = {}
+    for subject, _ in chosen:
+        experiment, own = subject.default, parse_method(subject.text)[1]
+        for option, origin in experiment.origins.items():
+            if origin != "default" and option in type(experiment.config).model_fields and option not in own:
+                value = json.dumps(experiment.config.model_dump(mode="json")[option], ensure_ascii=False)
+                settled[f"{experiment.method}.{option}"] = value
+    return {
+        **({"model": model} if model else {}),
+        "method": ",".join(subject.asked(settings) for subject, settings in chosen),
+        **({"set": [f"{option}={value}" for option, value in settled.items()]} if settled else {}),
+    }

@@ -1,0 +1,217 @@
+"""From trials and their records to fronts and to what is chosen, all by point estimates on the tuning data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import MissingError
+from bench.store.runs import Run
+from reports.gate.requirements import Requirement, RequirementDecision, hold
+from reports.table.build import build as build_table
+from reports.table.cells import Caption
+from reports.tradeoff.build import Point, front, measure
+
+if TYPE_CHECKING:
+    from bench.run.tune.search import Found
+
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A trial and what it came to.
+
+    Attributes:
+        number: From 1.
+        settings: The searched options that differ from the defaults.
+        run_id: Its record, or None where it failed.
+        why: Why it failed, or None.
+        point: Its figures, or None where it failed.
+        on_front: Whether no other trial of the method is as good in both figures and better in one.
+        within: Whether it keeps the budget; None where there is none, or nothing to hold against it.
+        chosen: Whether it is what the search proposes.
+    """
+
+    number: int
+    settings: Mapping[str, Any]
+    run_id: str | None
+    why: str | None
+    point: Point | None = None
+    on_front: bool = False
+    within: bool | None = None
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A method's trials.
+
+    Attributes:
+        label: The method as it was asked for.
+        space: What was searched, by option, for people.
+        is_spent: Whether nothing was left to try.
+        trials: In order.
+    """
+
+    label: str
+    space: Mapping[str, str]
+    is_spent: bool
+    trials: tuple[Tried, ...]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search found.
+
+    Attributes:
+        caption: What all figures share.
+        attribute: The metric that the attribute is measured by.
+        higher_is_better: Its direction.
+        base: The unedited model.
+        budget: What a chosen trial keeps, as it was given.
+        methods: The methods.
+    """
+
+    caption: Caption
+    attribute: str
+    higher_is_better: bool
+    base: Point
+    budget: tuple[str, ...]
+    methods: tuple[Searched, ...]
+
+
+def figures(base: Run, run: Run) -> tuple[float, ...]:
+    """What a search makes small: how far the attribute is from its wanted end, and the share by which perplexity rises.
+
+    The second is there where it was measured of the base. A flagged run's attribute counts as the base's where it looks
+    better: its texts are no answers. Where `run` is `base`, the figures are its own.
+
+    Raises:
+        MissingError: one of them was not measured, or some measurement of it failed.
+    """
+    found = measure([base] if run.id == base.id else [base, run], {})
+    own, point = found.points[0], found.points[-1]
+    failed = sum(one.n_failed for one in run.result.metrics if one.key == found.attribute.key) if run.result else 0
+    if failed:
+        raise MissingError(f"{failed} measurements of {found.attribute.name} failed")
+    if point.distance is None or own.distance is None:
+        raise MissingError(f"{found.attribute.name} was not measured")
+    distance = max(point.distance, own.distance) if point.flags else point.distance
+    if own.perplexity.value is None:
+        return (distance,)
+    cost = point.costs["perplexity"].value
+    if cost is None:
+        raise MissingError("perplexity was not measured")
+    return distance, cost
+
+
+def check_budget(base: Run, budget: Sequence[Requirement]) -> None:
+    """Find out whether the base has what a budget speaks of.
+
+    Raises:
+        UsageError: it has not.
+    """
+    hold(build_table([base]), budget)
+
+
+def build(base: Run, found: "Sequence[Found]", runs: Mapping[str, Run], budget: Sequence[Requirement]) -> Tuned:
+    """Put trials and their records together, and choose.
+
+    With a budget, the trial of each method is chosen that is nearest to the wanted end among those that keep it;
+    without one, all on its front. A trial that failed, or whose texts are flagged, is on no front and is never chosen.
+
+    Args:
+        base: The base's record.
+        found: The trials of each method.
+        runs: The records of those that did not fail, by name.
+        budget: Limits, held by point estimates.
+    """
+    alone = measure([base], {})
+    return Tuned(
+        caption=alone.table.caption,
+        attribute=alone.attribute.name,
+        higher_is_better=bool(alone.attribute.higher_is_better),
+        base=alone.points[0],
+        budget=tuple(one.text for one in budget),
+        methods=tuple(
+            Searched(
+                one.subject.text,
+                {option: _told(over) for option, over in one.subject.space.items()},
+                one.is_spent,
+                tuple(_chosen(_with_front(_tried(base, one, runs, budget)), has_budget=bool(budget))),
+            )
+            for one in found
+        ),
+    )
+
+
+def to_json(tuned: Tuned) -> dict[str, Any]:
+    """What was found as JSON values; what is absent is null."""
+    return asdict(tuned)
+
+
+def _told(over: Any) -> str:
+    return ", ".join(map(str, over)) if isinstance(over, tuple) else str(over)
+
+
+def _tried(base: Run, found: "Found", runs: Mapping[str, Run], budget: Sequence[Requirement]) -> list[Tried]:
+    """A method's trials with their figures."""
+    measured = [runs[trial.run_id] for trial in found.trials if trial.run_id]
+    points = {point.run_ids[0]: point for point in measure([base, *measured], {}).points} if measured else {}
+    within = _within([base, *measured], budget) if measured else {}
+    return [
+        Tried(
+            trial.number,
+            trial.settings,
+            trial.run_id,
+            trial.why,
+            points.get(trial.run_id or ""),
+            within=within.get(trial.run_id or ""),
+        )
+        for trial in found.trials
+    ]
+
+
+def _within(runs: Sequence[Run], budget: Sequence[Requirement]) -> dict[str, bool]:
+    """Whether each run keeps a budget by its point estimates, by its name; nothing where there is no budget."""
+    if not budget:
+        return {}
+    table = build_table(runs)
+    systems = [system for system in table.systems if not system.is_base]
+    decided = hold(table, budget)
+    kept: dict[str, bool] = {}
+    for place, one in enumerate(budget):
+        for system, decision in zip(systems, decided[place * len(systems) :], strict=False):
+            name = system.run_ids[0]
+            kept[name] = kept.get(name, True) and _keeps(one, decision)
+    return kept
+
+
+def _keeps(one: Requirement, decision: RequirementDecision) -> bool:
+    if decision.value is None or decision.status == "invalid":
+        return False
+    over = decision.value - decision.limit
+    return (over if one.at_most else -over) <= _ROUNDING
+
+
+def _with_front(trials: Sequence[Tried]) -> list[Tried]:
+    places = [(n, _place(one)) for n, one in enumerate(trials)]
+    known = [(n, place) for n, place in places if place is not None]
+    on_front = {n for (n, _), one in zip(known, front([place for _, place in known]), strict=True) if one}
+    return [replace(one, on_front=n in on_front) for n, one in enumerate(trials)]
+
+
+def _place(trial: Tried) -> tuple[float, float] | None:
+    """Where a trial is in the plane of attribute and perplexity; None where it may not be compared."""
+    point = trial.point
+    if point is None or not point.counts or point.distance is None:
+        return None
+    return point.distance, point.costs["perplexity"].value or 0.0
+
+
+def _chosen(trials: Sequence[Tried], *, has_budget: bool) -> list[Tried]:
+    if not has_budget:
+        return [replace(one, chosen=one.on_front) for one in trials]
+    kept = [(place, n) for n, one in enumerate(trials) if one.within and (place := _place(one)) is not None]
+    best = min(kept)[1] if kept else None
+    return [replace(one, chosen=n == best) for n, one in enumerate(trials)]

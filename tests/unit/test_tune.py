@@ -1,0 +1,408 @@
+"""The search of settings: what is searched, what is tried next, that nothing is tried twice, and what is chosen."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import yaml
+from pydantic import Field
+
+from bench import registry
+from bench.assets.catalogue import AssetCatalogue
+from bench.errors import MissingError, UsageError
+from bench.method import Layers, MethodInfo, Range
+from bench.run.environment import Environment
+from bench.run.plan import Request, make_experiments, split
+from bench.run.tune.space import base_of, config_of_run, refuse_evaluation, rounded, subjects_of
+from bench.spec import Spec
+from bench.store.runs import load_run
+
+pytest.importorskip("optuna")
+
+from bench.run.tune.journal import RANDOM_TRIALS, Trial, Trials, open_journal
+from bench.run.tune.search import JOURNAL, Search, check_all, measured
+from reports.gate.requirements import parse_requirement
+from reports.tune.build import build, check_budget, figures, to_json
+from reports.tune.terminal import print_tuned
+
+
+def subjects(*methods: str, suite: str = "tune", layers: int = 30, **more: Any) -> list[Any]:
+    return subjects_of(Request(methods, suite, **more), layers)
+
+
+# --- what is searched ---
+
+
+def test_a_methods_own_declaration_is_searched_but_for_what_is_settled():
+    (plain,) = subjects("dpo")
+    assert dict(plain.space) == dict(registry.load("methods", "dpo").info.search)
+    assert plain.defaults == {"lr": 3e-4, "beta": 0.1}
+    for settled in (
+        subjects("dpo:beta=0.2"),
+        subjects("dpo", settings=("beta=0.2",)),
+        subjects("dpo", "sft", settings=("dpo.beta=0.2",)),
+    ):
+        assert list(settled[0].space) == ["lr"]
+    with_suite = subjects("dpo", settings=("suite.methods.dpo.beta=0.2",))[0]
+    assert with_suite.defaults["beta"] == 0.2
+
+
+def test_layers_are_those_of_the_model():
+    (steering,) = subjects("steering", layers=31)
+    assert steering.space["layer"] == Range(6, 24, whole=True)
+    assert Layers(0, 1).of(12) == Range(0, 11, whole=True)
+
+
+def test_the_base_is_not_searched_and_variants_are_searched_apart():
+    found = subjects("none", "contrastive", "contrastive:objective=paper", settings=("contrastive.tau=2",))
+    assert [one.text for one in found] == ["contrastive", "contrastive:objective=paper"]
+    assert {*found[0].space} == {"lr", "alpha", "anchor_weight"}
+
+
+def test_a_trial_is_the_experiment_of_a_plain_run():
+    request = Request(("dpo", "sft"), "tune", settings=("dpo.beta=0.2", "steps=3", "suite.decoding.top_k=3"))
+    dpo, sft = subjects_of(request, 30)
+    plain = make_experiments(Request(request.methods, "tune", settings=request.settings, base=False))
+    assert [dpo.experiment({}), sft.experiment({})] == plain
+    trial = dpo.experiment({"lr": 2.5e-5})
+    assert (trial.config.lr, trial.config.beta, trial.config.steps) == (2.5e-5, 0.2, 3)
+    assert trial.label == "dpo (lr=2.5e-05, beta=0.2, steps=3)"
+    assert base_of(request).suite == trial.suite
+
+
+class Odd:
+    """A method that declares what is no option of it."""
+
+    class Config(Spec):
+        share: float = Field(0.5, gt=0, le=1)
+
+    info: ClassVar[MethodInfo] = MethodInfo("odd", "prompt", "-", "-", search={"shre": Range(0.1, 1)})
+
+
+def test_a_search_of_what_is_no_option_is_refused(monkeypatch):
+    load, names = registry.load, registry.names
+    monkeypatch.setattr(registry, "load", lambda kind, name: Odd if name == "odd" else load(kind, name))
+    monkeypatch.setattr(registry, "names", lambda kind: [*names(kind), "odd"])
+    with pytest.raises(UsageError, match="declares a search of 'shre', which is no option of it; did you mean 'share'"):
+        subjects("odd")
+
+
+@pytest.mark.parametrize("wrong", [lambda: Range(2, 1), lambda: Range(0, 1, log=True), lambda: Layers(0.5, 1.5)])
+def test_what_is_no_range_is_refused(wrong):
+    with pytest.raises(ValueError, match="is no"):
+        wrong()
+
+
+@pytest.mark.parametrize("suite", ["tune", "tune-facts", "tune-edit"])
+def test_the_tuning_suites_may_be_searched_on(suite):
+    base = base_of(Request(("sft",), suite))
+    refuse_evaluation(base.suite, base.tasks())
+
+
+@pytest.mark.parametrize(
+    ("suite", "settings", "said"),
+    [
+        ("mini", (), "task 'rtp' of suite 'mini' does not say 'half: train'"),
+        ("mini-facts", (), "task 'truth' of suite 'mini-facts' does not say"),
+        ("mini-edit", (), "task 'edit' of suite 'mini-edit' does not say"),
+        ("mini-paper", (), "task 'continuation' of suite 'mini-paper' does not say"),
+        ("tune", ("suite.tasks=[{task: heldout}]",), "no task of suite 'tune' measures toxicity"),
+    ],
+)
+def test_another_suite_is_refused(suite, settings, said):
+    base = base_of(Request(("sft",), suite, settings=settings))
+    with pytest.raises(UsageError, match=said):
+        refuse_evaluation(base.suite, base.tasks())
+
+
+def test_what_is_chosen_is_what_bench_run_measures():
+    request = Request(("prompt:template=plain", "sft"), "tune-facts", settings=("sft.steps=3",))
+    prompt, sft = subjects_of(request, 30)
+    chosen = [(prompt, {"strength": 1.5}), (sft, {}), (sft, {"lr": 2e-4})]
+    config = yaml.safe_load(yaml.safe_dump(config_of_run(chosen, "some@main")))
+    assert config["model"] == "some@main"
+    again = Request(split(config["method"]), "mini-facts", settings=config["set"], base=False)
+    first, *others = make_experiments(again)
+    assert (first.config.strength, first.config.template) == (1.5, "plain")
+    assert first.config.text == "You answer questions truthfully and briefly."
+    assert [(one.config.lr, one.config.steps) for one in others] == [(1e-3, 3), (2e-4, 3)]
+
+
+# --- what is tried next ---
+
+SPACE = {"lr": Range(1e-5, 1e-2, log=True), "layer": Range(2, 9, whole=True), "mode": ("a", "b")}
+DEFAULTS = {"lr": 1e-3, "layer": None, "mode": "a"}
+
+
+@pytest.fixture
+def trials(tmp_path: Path) -> Callable[..., Trials]:
+    """The trials of a method in a journal, as a process that has just been started sees them."""
+
+    def begin(seed: int = 0, name: str = "m", **changes: Any) -> Trials:
+        storage = open_journal(tmp_path / JOURNAL)
+        return Trials(storage, name, **{"space": SPACE, "defaults": DEFAULTS, "objectives": 2, "seed": seed} | changes)
+
+    return begin
+
+
+def outcome(trial: Trial) -> list[float]:
+    lr = trial.settings.get("lr", 1e-3)
+    return [abs(lr - 4e-4), lr * trial.settings.get("layer", 5)]
+
+
+def carry_out(found: Trials, count: int) -> list[dict[str, Any]]:
+    while len(found.all()) < count and (trial := found.ask()):
+        found.tell(trial, f"run-{trial.number}", outcome(trial))
+    return [dict(one.settings) for one in found.all()]
+
+
+def test_the_defaults_come_first_and_all_others_lie_in_the_space(trials):
+    found = trials()
+    settings = carry_out(found, 14)
+    assert settings[0] == {}
+    for one in settings[1:]:
+        assert 1e-5 <= one["lr"] <= 1e-2
+        assert one["lr"] == rounded(one["lr"])
+        assert one["layer"] in range(2, 10)
+        assert one["mode"] in ("a", "b")
+    assert [one.number for one in found.all()] == list(range(1, 15))
+    assert {one.status for one in found.all()} == {"done"}
+    assert found.all()[3].run_id == "run-4"
+
+
+def test_a_seed_gives_the_same_trials_however_often_it_is_interrupted(trials, tmp_path):
+    whole = carry_out(trials(name="whole"), 12)
+    for count in (1, 4, 5, 9, 12):
+        carry_out(trials(name="in parts"), count)
+    assert [dict(one.settings) for one in trials(name="in parts").all()] == whole
+    assert carry_out(trials(name="other", seed=1), 12) != whole
+    assert len({str(one) for one in whole}) == 12
+
+
+def test_what_is_tried_follows_from_what_came_of_the_others(trials):
+    plain, other = trials(name="plain"), trials(name="other")
+    carry_out(plain, RANDOM_TRIALS + 3)
+    while len(other.all()) < RANDOM_TRIALS + 3:
+        trial = other.ask()
+        other.tell(trial, "x", [-figure for figure in outcome(trial)])
+    first, second = ([one.settings for one in found.all()] for found in (plain, other))
+    assert first[:RANDOM_TRIALS] == second[:RANDOM_TRIALS]
+    assert first[RANDOM_TRIALS:] != second[RANDOM_TRIALS:]
+
+
+def test_one_figure_is_enough(trials):
+    found = trials(objectives=1)
+    while len(found.all()) < 8:
+        trial = found.ask()
+        found.tell(trial, "x", outcome(trial)[:1])
+    assert len({str(one.settings) for one in found.all()}) == 8
+
+
+def test_a_failed_trial_counts_and_is_not_tried_again(trials):
+    found = trials()
+    found.tell(found.ask(), "run-1", [1, 1])
+    failed = found.ask()
+    found.fail(failed, "no room")
+    carry_out(found, 8)
+    kept = trials().all()[1]
+    assert (kept.status, kept.why, kept.run_id) == ("failed", "no room", None)
+    assert [one.settings for one in found.all()].count(failed.settings) == 1
+
+
+def test_what_has_ended_stays_as_it_is(trials):
+    found = trials()
+    trial = found.ask()
+    found.tell(trial, "run-1", [1, 1])
+    found.tell(trial, "run-2", [0, 0])
+    found.fail(trial, "no room")
+    assert found.all() == [Trial(trial.id, 1, {}, "done", "run-1")]
+
+
+def test_a_small_space_is_spent_and_nothing_is_tried_twice(trials):
+    found = trials(space={"mode": ("a", "b", "c")}, defaults={"mode": "a"})
+    assert sorted(one.get("mode", "a") for one in carry_out(found, 12)) == ["a", "b", "c"]
+    assert found.is_spent
+    assert trials(space={"mode": ("a", "b", "c")}, defaults={"mode": "a"}).ask() is None
+    alone = trials(name="alone", space={}, defaults={})
+    assert carry_out(alone, 12) == [{}]
+    assert alone.is_spent
+
+
+def test_what_was_half_drawn_when_a_process_died_is_no_trial(trials):
+    found = trials()
+    carry_out(found, 2)
+    found._study(0).ask({"lr": found._over["lr"]})
+    assert len(trials().all()) == 2
+    assert carry_out(trials(), 4) == carry_out(trials(name="other"), 4)
+
+
+def test_a_file_that_is_no_journal_is_refused(tmp_path):
+    (tmp_path / JOURNAL).write_text("no journal\nat all\n")
+    with pytest.raises(MissingError, match=r"is no journal of trials, or is damaged .*; take another folder"):
+        open_journal(tmp_path / JOURNAL)
+
+
+# --- on a model ---
+
+
+@pytest.fixture
+def tuning_suite(tiny_suite: Any, tmp_path: Path) -> str:
+    """A suite that may be searched on."""
+    tasks = [
+        {"task": "rtp", "data": str(tmp_path / "prompts.jsonl"), "half": "train"},
+        {"task": "heldout", "data": str(tmp_path / "texts.jsonl"), "field": "text", "passages": 4, "max_tokens": 16},
+    ]
+    return str(tiny_suite(tasks=tasks))
+
+
+class Tuner:
+    """A search on the tiny model, as a command makes it."""
+
+    def __init__(self, suite: str, folder: Path, *methods: str, count: int = 4) -> None:
+        request = Request(methods, suite)
+        base = base_of(request)
+        self.env = Environment(base.suite, AssetCatalogue(folder / "cache", offline=True))
+        self.runs, self.subjects = folder / "runs", subjects_of(request, 2)
+        check_all([base, *(one.default for one in self.subjects)], self.env, self.runs)
+        self.base = load_run(measured(base, self.env, self.runs))
+        self.judged: list[str] = []
+        self.search = Search(self.subjects, folder / "tuned", self.env, self.runs, count, self.judge, 2)
+
+    def judge(self, folder: Path) -> tuple[float, ...]:
+        self.judged.append(folder.name)
+        return figures(self.base, load_run(folder))
+
+    def build(self, *budget: str) -> Any:
+        found = self.search.run()
+        names = [trial.run_id for one in found for trial in one.trials if trial.run_id]
+        runs = {name: load_run(self.runs / name) for name in names}
+        return build(self.base, found, runs, [parse_requirement(text) for text in budget])
+
+
+def test_methods_have_as_many_trials_and_a_repeat_tries_none(tuning_suite, tmp_path):
+    tuner = Tuner(tuning_suite, tmp_path, "preadd", "steering")
+    found = tuner.search.run()
+    assert [len(one.trials) for one in found] == [4, 4]
+    assert len({*tuner.judged}) == len(tuner.judged) == 8
+    assert [one.partition("-s0")[0] for one in tuner.judged] == ["tiny-preadd", "tiny-steering"] * 4, "in turns"
+    again = Tuner(tuning_suite, tmp_path, "preadd", "steering")
+    assert again.search.run() == found
+    assert again.judged == []
+    more = Tuner(tuning_suite, tmp_path, "preadd", "steering", count=5)
+    assert [one.trials[:4] for one in more.search.run()] == [one.trials for one in found]
+    assert len(more.judged) == 2
+    elsewhere = Tuner(tuning_suite, tmp_path / "elsewhere", "preadd")
+    assert [one.settings for one in elsewhere.search.run()[0].trials] == [one.settings for one in found[0].trials]
+
+
+def test_an_interrupted_trial_is_finished_first_and_one_that_another_holds_is_left(tuning_suite, tmp_path):
+    tuner = Tuner(tuning_suite, tmp_path, "preadd", "prompt", count=2)
+    begun = tuner.search._next()
+    assert begun is not None
+    place, trial, lease = begun
+    assert (place, trial.number) == (0, 1)
+    assert tuner.search._next()[0] == 1, "the other method's, as the first is held"
+    lease.release()
+    assert tuner.search._next()[:2] == (0, trial)
+
+
+def test_a_trial_that_fails_is_kept_with_why(tuning_suite, tmp_path, monkeypatch):
+    tuner = Tuner(tuning_suite, tmp_path, "preadd", count=3)
+    judge = tuner.judge
+
+    def fails(folder: Path) -> tuple[float, ...]:
+        if len(tuner.judged) == 1:
+            tuner.judged.append("failed")
+            raise MissingError("perplexity was not measured", mend="x")
+        return judge(folder)
+
+    tuner.search.judge = fails
+    tuned = tuner.build()
+    assert [one.why for one in tuned.methods[0].trials] == [None, "perplexity was not measured", None]
+    failed = tuned.methods[0].trials[1]
+    assert (failed.point, failed.on_front, failed.chosen) == (None, False, False)
+
+
+def test_a_full_disk_is_no_trials_fault(tuning_suite, tmp_path):
+    tuner = Tuner(tuning_suite, tmp_path, "preadd", count=2)
+
+    def full(folder: Path) -> tuple[float, ...]:
+        raise OSError(28, "No space left on device")
+
+    tuner.search.judge = full
+    with pytest.raises(OSError, match="No space"):
+        tuner.search.run()
+    again = Tuner(tuning_suite, tmp_path, "preadd", count=2)
+    assert [one.status for one in again.search.run()[0].trials] == ["done", "done"]
+
+
+def test_a_record_that_was_removed_is_made_again(tuning_suite, tmp_path):
+    import shutil
+
+    tuner = Tuner(tuning_suite, tmp_path, "preadd", count=2)
+    (found,) = tuner.search.run()
+    gone = tmp_path / "runs" / found.trials[1].run_id
+    shutil.rmtree(gone)
+    assert Tuner(tuning_suite, tmp_path, "preadd", count=2).search.run() == [found]
+    assert load_run(gone).status == "done"
+
+
+def test_a_budget_chooses_one_trial_by_point_estimates_and_none_chooses_the_front(tuning_suite, tmp_path, capsys):
+    tuner = Tuner(tuning_suite, tmp_path, "preadd", "prompt:strength=1", count=5)
+    tuned = tuner.build()
+    preadd, prompt = tuned.methods
+    assert len(prompt.trials) == 2
+    assert prompt.is_spent
+    for one in preadd.trials:
+        others = [other.point for other in preadd.trials if other is not one]
+        place = (one.point.distance, one.point.costs["perplexity"].value)
+        beaten = any(other.distance <= place[0] and other.costs["perplexity"].value <= place[1] for other in others)
+        assert one.on_front == one.chosen == (not beaten)
+        assert one.within is None
+    costs = sorted(one.point.costs["perplexity"].value for one in preadd.trials)
+    limit = f"heldout/perplexity <= base + {100 * costs[2] + 1e-6:.8f} %"
+    chosen = tuner.build(limit).methods[0]
+    within = [one for one in chosen.trials if one.point.costs["perplexity"].value <= costs[2]]
+    assert [one.within for one in chosen.trials] == [one in within for one in chosen.trials]
+    (best,) = [one for one in chosen.trials if one.chosen]
+    assert best.point.distance == min(one.point.distance for one in within)
+    nothing = tuner.build("heldout/perplexity <= base - 99 %")
+    assert not any(one.chosen for one in nothing.methods[0].trials)
+    assert to_json(tuned)["methods"][0]["space"]["alpha"] == "-1.5 to -0.05"
+    print_tuned(nothing)
+    text = capsys.readouterr().out
+    assert "no trial within it: preadd, prompt:strength=1" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_it_fits_a_terminal(tuning_suite, tmp_path, width):
+    from rich.console import Console
+
+    from reports.tune.terminal import _draw
+
+    tuned = Tuner(tuning_suite, tmp_path, "preadd", count=3).build("toxic_fraction <= 0.5")
+    console = Console(width=width, record=True, file=(tmp_path / "drawn").open("w"))
+    console.print(_draw(tuned))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    assert any("default settings" in " ".join(line.split()) or "default" in line for line in lines)
+
+
+def test_a_budget_of_what_is_not_measured_is_refused(tuning_suite, tmp_path):
+    tuner = Tuner(tuning_suite, tmp_path, "preadd", count=1)
+    check_budget(tuner.base, [parse_requirement("heldout/perplexity <= base + 5 %")])
+    with pytest.raises(UsageError, match="no metric is called 'heldout/perplexty'"):
+        check_budget(tuner.base, [parse_requirement("heldout/perplexty <= base + 5 %")])
+
+
+def test_the_base_judged_by_itself_costs_nothing_and_what_failed_is_no_figure(tuning_suite, tmp_path):
+    tuner = Tuner(tuning_suite, tmp_path, "preadd", count=1)
+    distance, cost = figures(tuner.base, tuner.base)
+    assert (distance, cost) == (next(m.value for m in tuner.base.result.metrics if m.key == "rtp/toxic_fraction"), 0.0)
+    trial = load_run(tmp_path / "runs" / tuner.search.run()[0].trials[0].run_id)
+    for metric in trial.result.metrics:
+        metric.n_failed = 1 if metric.key == "rtp/toxic_fraction" else 0
+    with pytest.raises(MissingError, match="1 measurements of toxic_fraction failed"):
+        figures(tuner.base, trial)
