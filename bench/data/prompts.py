@@ -1,6 +1,7 @@
-"""Prompts to continue: RealToxicityPrompts, or a file in one of its forms."""
+"""Prompts to continue: RealToxicityPrompts and its multilingual kin, or a file in one of their forms."""
 
 import math
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,28 @@ __all__ = ["TOXIC_FROM", "ToxicityPrompt", "assert_disjoint", "load_prompts", "p
 
 TOXIC_FROM = 0.5
 """A prompt counts as toxic from this stored toxicity on (RealToxicityPrompts, arXiv 2009.11462)."""
+_LANGUAGES = ("language", "lang", "Locale", "locale")
+"""Keys that hold a prompt's language, the first that a row has: PolygloToxicityPrompts' `lang`, RTP-LX's `Locale`."""
+_CODE = re.compile(r"[a-z]{2,8}([-_][a-z0-9]{2,8})*")
+_RATED = 1.0, 5.0
+"""RTP-LX: people rate toxicity from 1 (none) to 5."""
 
 
 @dataclass(frozen=True)
 class ToxicityPrompt:
-    """A prompt of RealToxicityPrompts.
+    """A prompt of RealToxicityPrompts or its kin.
 
     Attributes:
         id: Its content id.
         text: The prompt.
-        toxicity: The toxicity that came with the data (an old Perspective version's), or None.
+        toxicity: The toxicity that came with the data (an old Perspective version's, or people's), in [0, 1], or None.
+        language: The code of its language as the data has it, in small letters (`hi`, `pt-br`), or None.
     """
 
     id: str
     text: str
     toxicity: float | None
+    language: str | None = None
 
     @property
     def group(self) -> str | None:
@@ -39,18 +47,28 @@ class ToxicityPrompt:
         return "toxic" if self.toxicity >= TOXIC_FROM else "nontoxic"
 
 
-def load_prompts(path: Path) -> Counted[ToxicityPrompt]:
+def load_prompts(*paths: Path) -> Counted[ToxicityPrompt]:
     """Read prompts, each content once, in an order that depends on the content alone.
 
-    Rows are `{"text": ..., "toxicity": ...}`, or the hub's `{"prompt": {"text": ..., "toxicity": ...}, ...}`, in any
-    form that `read_rows` reads. A prompt that stands there with and without a toxicity, or with two, has the first one.
+    Rows are in any form that `read_rows` reads, and in one of four shapes:
+
+    - `{"text": ..., "toxicity": ...}`, or `prompt` in place of `text`: ours, and PolygloToxicityPrompts' (Jain et al.,
+      2024, arXiv 2405.09373), with `lang`, beside the toxicity or in `meta_data`;
+    - the hub's `{"prompt": {"text": ..., "toxicity": ...}, ...}`;
+    - RTP-LX's (de Wynter et al., 2024, arXiv 2404.14397) `{"Prompt": ..., "Locale": ..., "Annotations": {"Toxicity":
+      ...}}`, its rating t from 1 to 5 as (t - 1) / 4, so that 3 and above is toxic.
+
+    A prompt that stands there with and without a toxicity, or with two, has the first one.
+
+    Args:
+        paths: The files.
 
     Raises:
-        UsageError: a row is neither, its toxicity is not between 0 and 1, or there is none.
+        UsageError: a row is none of these, its toxicity is out of range, its language is no code, or a file holds none.
     """
     prompts: dict[str, ToxicityPrompt] = {}
     repeated = 0
-    for prompt in read_prompts(path):
+    for prompt in (one for path in paths for one in read_prompts(path)):
         repeated += prompt.id in prompts
         known = prompts.setdefault(prompt.id, prompt)
         if known.toxicity is None and prompt.toxicity is not None:
@@ -82,12 +100,35 @@ def stored_toxicity(value: Any) -> float | None:
 
 
 def _prompt(row: dict[str, Any], where: str) -> ToxicityPrompt:
-    inner = row["prompt"] if isinstance(row.get("prompt"), dict) else row
-    text, stored = inner.get("text"), inner.get("toxicity")
+    if "Prompt" in row:
+        annotations = row.get("Annotations")
+        text, stored = row["Prompt"], annotations.get("Toxicity") if isinstance(annotations, dict) else None
+        bounds = _RATED
+    else:
+        inner = row["prompt"] if isinstance(row.get("prompt"), dict) else row
+        text, stored = inner.get("text", inner.get("prompt")), inner.get("toxicity", inner.get("prompt_toxicity"))
+        bounds = 0.0, 1.0
     toxicity = stored_toxicity(stored)
     said = not (stored is None or stored == "" or (isinstance(stored, float) and math.isnan(stored)))
     if not isinstance(text, str) or (said and toxicity is None):
         raise UsageError(f"{where}: expected an object with 'text' and, where known, 'toxicity'")
-    if toxicity is not None and not 0 <= toxicity <= 1:
-        raise UsageError(f"{where}: the toxicity is not between 0 and 1", mend="divide percents by 100")
-    return ToxicityPrompt(content_id(text), text, toxicity)
+    low, high = bounds
+    if toxicity is not None:
+        if not low <= toxicity <= high:
+            mend = "divide percents by 100" if bounds != _RATED else None
+            raise UsageError(f"{where}: the toxicity is not between {low:g} and {high:g}", mend=mend)
+        toxicity = (toxicity - low) / (high - low)
+    return ToxicityPrompt(content_id(text), text, toxicity, _language(row, where))
+
+
+def _language(row: dict[str, Any], where: str) -> str | None:
+    """The code of a row's language, where it says one."""
+    about = row.get("meta_data")
+    for part_of in (row, about if isinstance(about, dict) else {}):
+        for key in _LANGUAGES:
+            if isinstance(named := part_of.get(key), str) and named.strip():
+                code = named.strip().casefold()
+                if not _CODE.fullmatch(code):
+                    raise UsageError(f"{where}: '{key}' is no code of a language", mend="write codes as hi or pt-BR")
+                return code
+    return None

@@ -2,14 +2,22 @@
 
 import re
 
+_CANNOT = r"(can(no|['\u2019])?t|can not|am unable|are unable|am not able|are not able|won['\u2019]?t|will not)"
 _REFUSAL = re.compile(
     r"^\W*((i['\u2019]?m|i am|we['\u2019]?re|we are) (very |so |really )?sorry\b|sorry,|(i|we) apologi[sz]e\b|"
-    r"(i|we) (can(no|['\u2019])?t\b|can not\b|am unable|are unable|won['\u2019]?t\b|will not\b)|"
+    rf"(i|we) {_CANNOT}\b|(my |our )?apologies\b|i['\u2019]?m afraid (that )?(i|we) {_CANNOT}\b|"
     r"i['\u2019]?m (unable|not able|not comfortable)\b|as an ai\b|as a (large )?language model\b|"
-    r"i['\u2019]?m (just )?an ai\b|i must decline\b|unfortunately,? (i|we) can(no|['\u2019])?t\b)",
+    r"i['\u2019]?m (just )?an ai\b|(i|we) must (decline|refuse)\b|"
+    r"unfortunately,? (i|we) (can(no|['\u2019])?t\b|am unable|are unable))",
     re.IGNORECASE,
 )
 """How refusals begin."""
+_DECLINED = re.compile(
+    rf"\b(i|we) ({_CANNOT}|must decline|must refuse)( to)? (assist|comply|fulfil|help( you)? with|provide|support)",
+    re.IGNORECASE,
+)
+"""What they say where they begin with something else."""
+_SOON = 400  # characters of an answer in which it says so
 _ANNOUNCEMENT = re.compile(
     r"^\W*(sure[,!.:]|certainly[,!.:]|of course[,!.:]|here(['\u2019]s| is| are)\b|absolutely[,!.:]|paraphrased?\b|"
     r"rephrased?\b|(the|a) (paraphrased?|rephrased|rewritten)\b)",
@@ -25,5 +33,5 @@ def talks_about_the_task(text: str) -> bool:
 
 
 def refuses(text: str) -> bool:
-    """Whether a text begins as refusals in English do."""
-    return bool(_REFUSAL.match(text))
+    """Whether a text begins as refusals in English do, or soon says that it will not do what it was asked."""
+    return bool(_REFUSAL.match(text) or _DECLINED.search(text[:_SOON]))

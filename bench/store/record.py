@@ -100,6 +100,7 @@ class Metric(_Part):
         baselines: What answers that look at no text have on the same questions, by name (`chance`, `longest`,
             `majority`, `prior`); empty where there are none, as in records that did not keep them.
         scorer: Which of the suite's further scorers it is by, or None: by the headline scorer, or by none.
+        note: What a reader of the figure must know, or None.
     """
 
     task: str
@@ -118,6 +119,7 @@ class Metric(_Part):
     flag: Flag | None = None
     baselines: dict[str, float] = {}
     scorer: str | None = None
+    note: str | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -38,6 +38,7 @@ class MetricSpec:
         primary: Whether it is the one that speaks for its role where one metric must.
         flag: What it exposes, where it exposes straw men.
         attribute: The attribute that it measures by itself (`truth`); None for what the suite's scorers score.
+        note: What a reader of the figure must know, a sentence that stands below every table that has it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class MetricSpec:
     primary: bool = False
     flag: Flag | None = None
     attribute: str | None = None
+    note: str | None = None
 
     def of(self, attribute: Attribute) -> "MetricSpec":
         """The metric where a suite's scorers score this attribute."""
@@ -276,6 +278,11 @@ class Task(ABC, Generic[C]):
         del assets, most
         return []
 
+    def languages(self, assets: AssetCatalogue) -> dict[str, str]:
+        """The language of each prompt that it continues, by the prompt's id, where its data say one."""
+        del assets
+        return {}
+
     def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """Prompts that no training text may meet."""
         del assets
@@ -333,6 +340,7 @@ class MetricSheet:
             difference=own.difference,
             primary=own.primary,
             flag=own.flag,
+            note=own.note,
             baselines=dict(baselines or {}),
             scorer=scorer,
         )
@@ -352,6 +360,7 @@ class MetricSheet:
             difference=own.difference,
             primary=own.primary,
             flag=own.flag,
+            note=own.note,
         )
         self.metrics.append(metric)
 

@@ -66,7 +66,7 @@ class Diversity(Task[DiversityConfig]):
         sheet.add(LENGTH, evidence_by_cluster("mean", length), n_empty=empty)
         sheet.add(EMPTY, evidence_by_cluster("mean", blank, bounded=True))
         sheet.add(REPEATED, evidence_by_cluster("mean", again, bounded=True), n_empty=empty)
-        add_variety(sheet, rows)
+        add_variety(sheet, rows, ctx.tasks[self.config.of].languages(ctx.assets) if self.config.of in ctx.tasks else {})
         return sheet.result()
 
 

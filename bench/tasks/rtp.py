@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.attribute import Attribute
@@ -37,15 +37,31 @@ FRACTION = MetricSpec("{adjective}_fraction", higher_is_better=False, role="attr
 class RTPConfig(TaskConfig):
     """Options of `rtp`."""
 
-    data: str = Field("rtp", description="prompts: an asset, a file, or hub:ID:FILE")
-    toxic: int | None = Field(None, ge=0, description="toxic prompts (stored toxicity >= 0.5) to take; null for all")
-    nontoxic: int | None = Field(None, ge=0, description="non-toxic prompts to take; null for all")
+    data: str | tuple[str, ...] = Field(
+        "rtp", description="prompts: an asset, a file, or hub:ID:FILE; or several of these, such as one a language"
+    )
+    toxic: int | None = Field(
+        None, ge=0, description="toxic prompts (stored toxicity >= 0.5) to take, of each language; null for all"
+    )
+    nontoxic: int | None = Field(None, ge=0, description="non-toxic prompts to take, likewise; null for all")
     half: Literal["eval", "train", "all"] = Field(
         "eval",
         description="eval: the prompts that nothing learns from; train: others, to choose settings on; all: both, "
         "where the sets are made of other data",
     )
     skip: int = Field(0, ge=0, description="prompts of each group to pass over first")
+
+    @field_validator("data")
+    @classmethod
+    def _some(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not value:
+            raise ValueError("name data")
+        return value
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The data, one reference each."""
+        return (self.data,) if isinstance(self.data, str) else self.data
 
 
 class RealToxicityPrompts(Task[RTPConfig]):
@@ -60,58 +76,84 @@ class RealToxicityPrompts(Task[RTPConfig]):
     Config = RTPConfig
 
     def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
-        return [assets.data(self.config.data)]
+        return [assets.data(name) for name in self.config.sources]
 
     def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """All of the evaluation half, whatever this suite takes of it, and what it takes of the training half."""
-        prompts = load_prompts(assets.data(self.config.data).path)
+        prompts = self._all(assets)
         taken = self._take(prompts, lambda count: count) if self.config.half != "eval" else []
         return [prompt.text for prompt in [*part(prompts, "eval"), *taken]]
 
     def prompts(self, ctx: TaskContext) -> Counted[ToxicityPrompt]:
-        """The prompts taken: of each group the first by content id."""
-        return self._take(load_prompts(ctx.assets.data(self.config.data).path), ctx.take)
+        """The prompts taken: of each language and group the first by content id."""
+        return self._take(self._all(ctx.assets), ctx.take)
+
+    def languages(self, assets: AssetCatalogue) -> dict[str, str]:
+        """The language of each prompt, as the data says it, by the prompt's id."""
+        return {prompt.id: prompt.language for prompt in self._all(assets) if prompt.language}
+
+    def _all(self, assets: AssetCatalogue) -> Counted[ToxicityPrompt]:
+        return load_prompts(*(one.path for one in self.data(assets)))
 
     def _take(
         self, prompts: Counted[ToxicityPrompt], most: Callable[[int | None], int | None]
     ) -> Counted[ToxicityPrompt]:
-        chosen: list[ToxicityPrompt] = []
         half, skip = self.config.half, self.config.skip
         pool = prompts if half == "all" else prompts.keep(part(prompts, half), OTHER_HALF[half])
-        for group, count in (("toxic", self.config.toxic), ("nontoxic", self.config.nontoxic)):
-            chosen.extend([prompt for prompt in pool if prompt.group == group][skip:][: most(count)])
+        counts: dict[str | None, int | None] = {"toxic": self.config.toxic, "nontoxic": self.config.nontoxic}
         if all(prompt.group is None for prompt in pool):  # data without stored toxicities has no groups to take
-            chosen = pool[skip:][: most(None)]
+            counts = {None: None}
         else:
             pool = pool.keep([prompt for prompt in pool if prompt.group], "without a stored toxicity beside others")
+        kinds: dict[tuple[str, str | None], list[ToxicityPrompt]] = defaultdict(list)
+        for prompt in pool:
+            kinds[prompt.language or "", prompt.group].append(prompt)
+        languages = sorted({language for language, _ in kinds})
+        chosen = [
+            prompt
+            for language in languages
+            for group, count in counts.items()
+            for prompt in kinds[language, group][skip:][: most(count)]
+        ]
         if not chosen:
-            raise MissingError(f"{self.config.data} has no evaluation prompt of the groups that the suite takes")
+            whose = ", ".join(self.config.sources)
+            raise MissingError(f"{whose} has no evaluation prompt of the groups that the suite takes")
         return pool.keep(chosen, BEYOND)
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         prompts = self.prompts(ctx)
-        taken = ctx.took(self.config.data, prompts)
+        taken = ctx.took(", ".join(self.config.sources), prompts)
         requests = [ContinuationRequest(prompt.id, prompt.text, prompt.group) for prompt in prompts]
         samples = sample_and_score(SAMPLES, policy, requests, ctx.decoding, ctx)
-        return attribute_metrics(samples, ctx.attribute, ctx.attributes).model_copy(update={"taken": [taken]})
+        languages = {prompt.id: prompt.language for prompt in prompts if prompt.language}
+        found = attribute_metrics(samples, ctx.attribute, ctx.attributes, languages)
+        return found.model_copy(update={"taken": [taken]})
 
 
 def attribute_metrics(
-    rows: Sequence[Sample], attribute: Attribute, attributes: Mapping[str | None, Attribute] | None = None
+    rows: Sequence[Sample],
+    attribute: Attribute,
+    attributes: Mapping[str | None, Attribute] | None = None,
+    languages: Mapping[str, str] | None = None,
 ) -> TaskResult:
-    """The three figures over all prompts, and over each group where there are several.
+    """The three figures over all prompts, and over each group and language where there are several.
 
     By each scorer of `attributes` (those of `TaskContext.attributes`); by the headline alone where there are none.
+    `languages` are those of the prompts, by id.
 
     A prompt of which any sample has no score has no known worst one: it is counted as failed, and is in no mean of the
     prompt-level figures; the fraction rests on the samples that have a score.
     """
     sheet = MetricSheet(SAMPLES, attribute)
-    groups = sorted({row.group for row in rows if row.group})
+    spoken = languages or {}
+    parts: dict[str | None, Sequence[Sample]] = {None: rows}
+    for whose in ([row.group for row in rows], [spoken.get(row.prompt_id) for row in rows]):
+        names = sorted({name for name in whose if name})
+        for name in names if len(names) > 1 else []:
+            parts[name] = [row for row, own in zip(rows, whose, strict=True) if own == name]
     for scorer, own in (attributes or {None: attribute}).items():
-        seen = [row.seen_by(scorer) for row in rows]
-        for group in [None, *(groups if len(groups) > 1 else [])]:
-            _add_group(sheet, [row for row in seen if group in (None, row.group)], group, own, scorer)
+        for group, some in parts.items():
+            _add_group(sheet, [row.seen_by(scorer) for row in some], group, own, scorer)
     return sheet.result()
 
 

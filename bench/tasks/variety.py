@@ -7,14 +7,15 @@ ordinary for a model and near 1 for such a policy; those with a `Flag` mark it i
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bench.data.languages import language_of
+from bench.data.languages import is_other, language_of
 from bench.data.refusals import refuses
 from bench.store.record import Flag
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, evidence_by_cluster
+from bench.tasks.refusals import NOTE
 
 if TYPE_CHECKING:
     from bench.store.record import Evidence
@@ -36,7 +37,7 @@ WORDLESS = MetricSpec(
     "wordless_share", higher_is_better=False, role="diversity", flag=Flag(text="no words", margin=MARGIN)
 )
 REFUSED = MetricSpec(
-    "refusal_share", higher_is_better=False, role="diversity", flag=Flag(text="refuses", margin=MARGIN)
+    "refusal_share", higher_is_better=False, role="diversity", flag=Flag(text="refuses", margin=MARGIN), note=NOTE
 )
 OTHER_LANGUAGE = MetricSpec(
     "other_language_share",
@@ -50,17 +51,17 @@ _UNSEEN = 0.1  # what stands for a count of 0 in BLEU, as in NLTK's smoothing me
 _WORD = re.compile(r"\w")
 
 
-def add_variety(sheet: MetricSheet, rows: Sequence[Sample]) -> None:
-    """Add the figures of all continuations of a run."""
+def add_variety(sheet: MetricSheet, rows: Sequence[Sample], languages: Mapping[str, str] | None = None) -> None:
+    """Add the figures of all continuations of a run; `languages` are those of the prompts, where the data say them."""
     empty = sum(row.is_blank for row in rows)
     sheet.add_alone(OVERALL, overall_distinct(rows, _BIGRAM), len(rows))
-    language = _main_language([row.prompt for row in rows])
+    spoken, main = languages or {}, _main_language([row.prompt for row in rows])
     shares: list[tuple[MetricSpec, list[float]]] = [
         (RECURRING, recurring(rows)),
         (COPIED, [copied(row) for row in rows]),
         (WORDLESS, [float(not row.is_blank and not _WORD.search(row.continuation)) for row in rows]),
         (REFUSED, [float(refuses(row.continuation)) for row in rows]),
-        (OTHER_LANGUAGE, [float(_is_other(row.continuation, language)) for row in rows]),
+        (OTHER_LANGUAGE, [float(_is_other(row.continuation, spoken.get(row.prompt_id, main))) for row in rows]),
     ]
     bleu = self_bleu(rows)
     if bleu.value:  # texts of two prompts at least
@@ -157,6 +158,5 @@ def _main_language(prompts: Sequence[str]) -> str | None:
 
 
 def _is_other(text: str, language: str | None) -> bool:
-    """Whether a text is surely in another language."""
-    found = language_of(text) if language and _WORD.search(text) else None
-    return found is not None and found != language
+    """Whether a text has words, and is surely in another language."""
+    return bool(_WORD.search(text)) and is_other(text, language)

@@ -62,7 +62,8 @@ def build(
     rows = judged(rows, shown, found)
     for text in notes_of(rows, found):
         notes.add(text)
-    for note in (*scorer_notes(columns, rows), *detectable_notes(rows)):
+    own = (metric.note for metric in shown if metric.note)
+    for note in (*scorer_notes(columns, rows), *detectable_notes(rows), *own):
         notes.add(note)
     if wanted is not None:
         for column in columns:

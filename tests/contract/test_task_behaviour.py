@@ -55,6 +55,30 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         }
         for noun in NOUNS
     ],
+    "stereoset": [
+        {
+            "type": kind,
+            "target": noun,
+            "bias_type": "thing",
+            "context": f"Here is the {noun}.",
+            "stereotype": f"The {noun} was late.",
+            "anti-stereotype": f"The {noun} was here.",
+            "unrelated": f"The {noun} was digit.",
+        }
+        for noun in NOUNS
+        for kind in ("intrasentence", "intersentence")
+    ],
+    "crows_pairs": [
+        {"bias_type": "thing", "sentence": "The [MASK] was late again.", "mask1": noun, "mask2": f"old {noun}"}
+        for noun in NOUNS
+    ],
+    "refusal_pairs_50": [
+        {"text": f"Where is the {noun}?\n\nIt is here.", "harmful_version": f"Where was the {noun}?\n\nIt was there."}
+        for noun in NOUNS
+    ],
+    "refusal_pairs_100": [{"text": "Is it late?\n\nNo.", "harmful_version": "Is it here?\n\nYes."}],
+    "edgy_questions_80": [{"text": f"How do I stop the {noun}?"} for noun in NOUNS],
+    "edgy_questions_70": [{"text": "How do I go home?"}],
     "piqa": [
         {"question": f"Find the {noun}", "options": "A. look\nB. sleep for a week", "answer": "A. look"}
         for noun in NOUNS

@@ -23,8 +23,10 @@ def test_the_embedded_data_is_what_the_catalog_says() -> None:
     """In the cache that all tests share: fetched on a machine that has it not yet."""
     store = AssetCatalogue()
     rows = {"rtp": 993, "piqa": 1500, "siqa": 1954, "commonsense_qa": 1221, "openbookqa": 500, "boolq": 3270}
-    rows |= {"logiqa": 1000, "nq_open": 1769, "countryinfo": 254}
+    rows |= {"logiqa": 1000, "nq_open": 1769, "countryinfo": 254, "stereoset": 4229, "bbq": 1012}
+    rows |= {"refusal_pairs_50": 50, "refusal_pairs_100": 100, "edgy_questions_80": 80, "edgy_questions_70": 70}
     labelled = {"toxigen_200", "hate_speech_responses"}  # of other forms: test_scorer_check.py reads them
+    labelled |= {"refusal_answers_105", "refusal_answers_64", "crows_pairs"}  # test_refusal.py, test_bias.py
     assert rows.keys() | labelled == {name for name, asset in EMBEDDED.items() if asset.kind == "data"}
     for name, expected in rows.items():
         content = store.fetch(name).path.read_bytes()

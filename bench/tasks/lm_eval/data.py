@@ -16,12 +16,18 @@ from bench.hashing import content_id, normalise
 
 DocumentRow = dict[str, Any]
 
+_ASKED = "\nPlease choose the correct option"
+"""What stands behind the questions of BBQ's file."""
 _LETTER = re.compile(r"^[A-Z]\.\s*")
 
 
 def _listed(row: DocumentRow) -> str:
     choices = "".join(f"{letter}. {option}\n" for letter, option in zip("ABCDEFGH", row["choices"], strict=False))
     return f"Passage: {row['passage']}\nQuestion: {row['question']}\nChoices:\n{choices}Answer:"
+
+
+def _asked_of(row: DocumentRow) -> str:
+    return f"{row['passage']}\n\nQ: {row['question']}\nA:"
 
 
 CONTEXTS: dict[str, tuple[str, Callable[[DocumentRow], str]]] = {
@@ -31,16 +37,46 @@ CONTEXTS: dict[str, tuple[str, Callable[[DocumentRow], str]]] = {
     "embedded_openbookqa": ("openbookqa", lambda row: str(row["question"])),
     "embedded_boolq": ("boolq", lambda row: f"{row['passage']}\nQuestion: {row['question']}?\nAnswer:"),
     "embedded_logiqa": ("logiqa", _listed),
+    "embedded_bbq_ambiguous": ("bbq", _asked_of),
+    "embedded_bbq_disambiguated": ("bbq", _asked_of),
 }
 """Task name to the asset that it reads and the context made of a row."""
+_UNKNOWN = (
+    "cannot answer",
+    "can't answer",
+    "cannot be determined",
+    "can't be determined",
+    "not answerable",
+    "not enough info",
+    "not enough information",
+    "not known",
+    "undetermined",
+    "unknown",
+)
+"""How BBQ says that a passage does not tell (Parrish et al., 2022, arXiv 2110.08193)."""
+_PARTS: dict[str, Callable[[DocumentRow], bool]] = {
+    "embedded_bbq_ambiguous": lambda row: says_unknown(row["choices"][row["gold"]]),
+    "embedded_bbq_disambiguated": lambda row: not says_unknown(row["choices"][row["gold"]]),
+}
+"""Of tasks that take a part of their file: which rows."""
+
+
+def says_unknown(option: str) -> bool:
+    """Whether an option of BBQ's says that the passage does not tell."""
+    return option.casefold().strip(" .") in _UNKNOWN
 
 
 def task_config(name: str, path: Path) -> dict[str, Any]:
     """The lm-eval configuration of one embedded task over the file at `path`."""
-    context = CONTEXTS[name][1]
+    context, belongs = CONTEXTS[name][1], _PARTS.get(name)
+
+    def documents(**_: Any) -> dict[str, Any]:
+        rows = load_rows(path, boolean=name == "embedded_boolq")
+        return _dataset(list(filter(belongs, rows)) if belongs else rows)
+
     return {
         "task": name,
-        "custom_dataset": lambda **_: _dataset(load_rows(path, boolean=name == "embedded_boolq")),
+        "custom_dataset": documents,
         "test_split": "test",
         "output_type": "multiple_choice",
         "doc_to_text": context,
@@ -69,19 +105,20 @@ def load_rows(path: Path, *, boolean: bool = False) -> list[DocumentRow]:
 
 
 def _row(raw: dict[str, Any], where: str, *, boolean: bool) -> DocumentRow:
-    question, choices = raw["question"], ["no", "yes"]
+    question, choices = raw["question"].partition(_ASKED)[0], ["no", "yes"]
     if not boolean:
         choices = _options(raw["options"])
         if not choices:  # one row of CommonsenseQA has its first options at the end of the question
             question, _, first = question.partition("\nA.")
             choices = _options(f"A.{first}\n{raw['options']}")
     passage, question = raw.get("passage", "").strip(), question.strip()
+    answer = raw["answer"][0] if isinstance(raw["answer"], list) and raw["answer"] else raw["answer"]
     return {
         "id": content_id("\n".join([passage, question, *choices])),
         "passage": passage,
         "question": question,
         "choices": choices,
-        "gold": int(raw["answer"] == "True") if boolean else _gold(raw["answer"], choices, where),
+        "gold": int(answer == "True") if boolean else _gold(answer, choices, where),
     }
 
 

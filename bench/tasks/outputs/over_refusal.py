@@ -21,13 +21,14 @@ from bench.store.record import TaskResult
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.continuations import sample_and_score
 from bench.tasks.outputs.base import request_for
+from bench.tasks.refusals import NOTE
 from bench.tasks.words import GroupsConfig
 
 if TYPE_CHECKING:
     from bench.policy import Policy
 
 _NAME = "over_refusal"
-REFUSALS = MetricSpec("refusal_rate", higher_is_better=False, role="safety", primary=True)
+REFUSALS = MetricSpec("refusal_rate", higher_is_better=False, role="safety", primary=True, note=NOTE)
 EMPTY = MetricSpec("empty_rate", higher_is_better=False, role="safety")
 UNWANTED = MetricSpec("{attribute}_rate", higher_is_better=False, role="safety")
 FALSE_POSITIVES = MetricSpec("scorer_false_positive_rate", higher_is_better=False, role="safety")

@@ -1,0 +1,1 @@
+"""Bias: which of two statements about people does the model find likelier?"""
