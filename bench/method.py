@@ -23,6 +23,8 @@ TRAINING_LOG = "training.json"
 
 A list with a mapping for each step of training: `loss` and, for texts of the sets, `phi_positives`, `phi_negatives`.
 """
+Unwanted = Callable[[Sequence[str]], list[float | None]]
+"""From texts to how far each is from the wanted end of the suite's attribute, in [0, 1]; None where it has no score."""
 APPLY: dict[str, Any] = {"stage": "apply"}
 """`json_schema_extra` of an option that matters only when the artifact is applied, so that preparing it is shared."""
 
@@ -111,10 +113,13 @@ class MethodInfo:
         needs_sets: Whether it learns from contrastive sets; they are refused to one that does not.
         edits_facts: Whether it edits single facts: each of its sets names the subject of one. It is refused where the
             suite makes other sets.
-        needs_scorer: Whether it learns from the suite's scorer (as a reward); it is given to no other.
+        needs_scorer: Whether it learns from the suite's scorer (as a reward), or chooses by it; no other is given it.
+        chooses: Whether all that it does is to choose among whole continuations: likelihoods are then the base's.
         inputs: Options that name a model (`model`) or an adapter (`adapter`) to read: a folder, or a hub id with an
             optional revision (`OWNER/NAME@REV`). The harness finds or fetches them; their content is part of the keys.
         quantised: Whether the base model's weights may be quantised; False where it changes them itself.
+        stacks: Whether its edit may lie under another method's or on it (`bench.run.stack`); False where it puts
+            another model in the base's place. The base itself and straw men are in no stack.
         extras: The optional dependencies that it needs (names of this package's extras).
         seeded: Whether preparing it depends on the seed (the order of texts, weights that begin at random). One run of
             such a method is one training, which says nothing of how much another would differ. False only where every
@@ -132,8 +137,10 @@ class MethodInfo:
     needs_sets: bool = False
     edits_facts: bool = False
     needs_scorer: bool = False
+    chooses: bool = False
     inputs: Mapping[str, Literal["model", "adapter"]] = field(default_factory=dict)
     quantised: bool = True
+    stacks: bool = True
     extras: tuple[str, ...] = ()
     seeded: bool = True
     strength: str | None = None
@@ -151,16 +158,14 @@ class RunContext:
         seed: The training seed.
         progress: Where to report.
         inputs: Folder of each model or adapter that the method's options name, by option.
-        unwanted: From texts to how far each is from the wanted end of the suite's attribute, in [0, 1] (its toxicity,
-            where that is controlled; None where a score is missing), for a method that declares that it learns from
-            the scorer.
+        unwanted: The suite's scorer (toxicity, where that is controlled), for a method that declares that it needs one.
     """
 
     folder: Path
     seed: int = 0
     progress: Progress = SILENT
     inputs: Mapping[str, Path] = field(default_factory=dict)
-    unwanted: Callable[[Sequence[str]], list[float | None]] | None = None
+    unwanted: Unwanted | None = None
 
 
 @dataclass(frozen=True)
@@ -172,12 +177,21 @@ class Artifact:
         hash: SHA-256 (hex) over its content; the same seed gives the same bytes.
         facts: Figures about its making for the record (steps, trained tokens, trainable parameters, ...).
         inputs: Folder of each model or adapter that the method's options name, by option.
+        unwanted: As of `RunContext`, for a method that chooses by the scorer when it is applied.
+        parts: Of stacked methods, the artifact of each, by its name; `path` is the folder that these lie in.
     """
 
     path: Path
     hash: str
     facts: dict[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Path] = field(default_factory=dict)
+    unwanted: Unwanted | None = None
+    parts: "Mapping[str, Artifact]" = field(default_factory=dict)
+
+    @property
+    def each(self) -> "Sequence[Artifact]":
+        """The artifacts that lie on the disk: its parts, or itself."""
+        return list(self.parts.values()) or [self]
 
 
 C = TypeVar("C", bound=Spec)

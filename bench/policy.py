@@ -1,10 +1,11 @@
 """What a policy is: the edited model as a function from tokens and cache to next-token logits and cache.
 
-Everything is measured through this function, so that a fine-tuned model, a decoding-time ensemble, a steered model and
-an edited weight stand in one table.
+Everything is measured through this function, and through the choice of a policy that draws several continuations for
+one, so that a fine-tuned model, a decoding-time ensemble, a steered model and an edited weight stand in one table.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,12 +36,15 @@ class LoadedModel:
         tokenizer: Its tokenizer, with a pad token.
         id: As asked for: an asset's name, a hub id, a path.
         sha256: Hash of its content.
+        unedited: The model without the edits of other methods, where `model` has some (see `bench.run.stack`): what was
+            trained to be a model of its own is read on this one. None where `model` has none.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     id: str
     sha256: str
+    unedited: PreTrainedModel | None = None
 
 
 class Policy(ABC):
@@ -56,6 +60,7 @@ class Policy(ABC):
         readings: Models that read each token, every one with keys and values of its own.
         truncates: Whether it chooses itself which tokens may be sampled (DExperts: the base model's nucleus); then the
             decoding's `top_k` and `top_p` are not applied on top.
+        draws: Continuations that are drawn for each that is asked for; of more than one, `choose` says which stays.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -64,6 +69,7 @@ class Policy(ABC):
     window: int = 0
     readings: int = 1
     truncates: bool = False
+    draws: int = 1
 
     @abstractmethod
     def forward(
@@ -90,6 +96,10 @@ class Policy(ABC):
         Returns:
             Unnormalised log-probabilities of the next token, [rows, kept, vocabulary], and the cache.
         """
+
+    def choose(self, groups: Sequence[Sequence[str]]) -> list[int]:
+        """Which of `draws` continuations of a prompt stays, from 0, in each of some groups of them."""
+        return [0 for _ in groups]
 
     @property
     def end_tokens(self) -> frozenset[int]:

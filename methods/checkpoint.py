@@ -60,6 +60,7 @@ class Checkpoint(Method[CheckpointConfig]):
         kind="weights",
         summary="any other model with the same tokenizer: a published detoxified model gets its row without training",
         paper="mixed with the base as in Wortsman et al., CVPR 2022, arXiv 2109.01903",
+        stacks=False,
         seeded=False,
         inputs={"path": "model"},
         strength="scale",

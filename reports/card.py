@@ -145,7 +145,8 @@ def command_of(run: Run) -> str:
     config: dict[str, Any] = manifest.method.get("config") or {}
     words = ["bench run", f"--method {run.method}", f"--suite {manifest.suite.get('name')}"]
     changed = {name: value for name, value in config.items() if origins.get(name, "default") not in _UNCHANGED}
-    words += [f"--set {run.method}.{name}={_word(value)}" for name, value in changed.items()]
+    options = {name if "." in name else f"{run.method}.{name}": value for name, value in changed.items()}
+    words += [f"--set {option}={_word(value)}" for option, value in options.items()]
     for key in origins:
         if key.startswith("suite."):
             value = _inside(manifest.suite, key.removeprefix("suite.").split("."))

@@ -42,7 +42,8 @@ Methods = Annotated[
         "-m",
         envvar="BENCH_METHOD",
         help="Methods, comma-separated, each with options of its own where wanted: "
-        "contrastive,contrastive:objective=paper:steps=20; or a kind of methods (fine-tuning), or all. "
+        "contrastive,contrastive:objective=paper:steps=20; several stacked: contrastive+steering; "
+        "or a kind of methods (fine-tuning), or all. "
         "The base is measured as well.",
     ),
 ]

@@ -1,7 +1,7 @@
 """Continuations from any policy: a prompt is read once, its cache repeated for the samples."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -128,7 +128,7 @@ def continue_rows(
 
 def plan(policy: Policy, prompts: Sequence[Prompt], decoding: Decoding) -> list[list[Prompt]]:
     """The batches in which `generate` samples, where memory does not give out."""
-    length = decoding.max_new_tokens
+    decoding, length = _drawn(policy, decoding), decoding.max_new_tokens
     planned = batches(
         _encoded(policy, prompts, length),
         lambda item: len(item[1]) + length,
@@ -162,7 +162,7 @@ def generate(
     """Sample `decoding.num_samples` continuations of each prompt, batch by batch.
 
     Every (prompt, sample) has its own random stream, so that a continuation does not depend on what else is in the
-    batch, as far as floating point allows.
+    batch, as far as floating point allows. A policy that draws several for one has a stream for each, and chooses.
 
     Args:
         policy: The model.
@@ -175,6 +175,7 @@ def generate(
     Yields:
         The continuations of some of the prompts, all samples of a prompt together.
     """
+    decoding = _drawn(policy, decoding)
     if policy.truncates:
         decoding = decoding.model_copy(update={"top_k": 0, "top_p": 1.0})
     count, length, ends = decoding.num_samples, decoding.max_new_tokens, policy.end_tokens
@@ -191,11 +192,25 @@ def generate(
         lambda _: count,
         most=batch_tokens or _room(policy),
     ):
-        yield [
+        drawn = [
             Continuation(prompt.id, j, text_after(policy, ids, row), len(row), row[-1] in ends)
             for i, (prompt, ids) in enumerate(batch)
             for j, row in enumerate(rows[i * count : (i + 1) * count])
         ]
+        yield drawn if policy.draws == 1 else _chosen(policy, drawn)
+
+
+def _drawn(policy: Policy, decoding: Decoding) -> Decoding:
+    """How a policy samples: as many continuations as it draws for each that is asked for."""
+    return decoding.model_copy(update={"num_samples": decoding.num_samples * policy.draws})
+
+
+def _chosen(policy: Policy, drawn: Sequence[Continuation]) -> list[Continuation]:
+    """Of each prompt's continuations, in groups of as many as the policy draws, those that it chooses."""
+    size = policy.draws
+    groups = [drawn[start : start + size] for start in range(0, len(drawn), size)]
+    places = policy.choose([[one.text for one in group] for group in groups])
+    return [replace(group[place], sample=group[0].sample // size) for group, place in zip(groups, places, strict=True)]
 
 
 def answer(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.assets.stamp import STAMP
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file, hash_json
-from bench.method import TRAINING_LOG, Artifact, Method, RunContext
+from bench.method import TRAINING_LOG, Artifact, Method, RunContext, Unwanted
 from bench.store.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def make_artifact(
     if sets is not None and not method.info.needs_sets:
         raise UsageError(f"method '{name}' did not declare that it learns from contrastive sets, and got some")
     if method.info.needs_scorer and ctx.unwanted is None:
-        raise MissingError(f"method '{name}' learns from a scorer and got none", mend="give the suite 'scorer'")
+        raise MissingError(f"method '{name}' needs a scorer and got none", mend="give the suite 'scorer'")
     begin = time.perf_counter()
     facts = method.prepare(base, sets, ctx)
     if sets is not None:
@@ -54,12 +54,13 @@ def make_artifact(
     return facts
 
 
-def load_artifact(path: Path, inputs: Mapping[str, Path] | None = None) -> Artifact:
+def load_artifact(path: Path, inputs: Mapping[str, Path] | None = None, unwanted: Unwanted | None = None) -> Artifact:
     """An artifact by its folder; its hash is over the names and bytes of what the method left there.
 
     Args:
         path: The folder.
         inputs: Folder of each model or adapter that the method's options name, by option.
+        unwanted: The scorer, for a method that declares that it needs it.
 
     Raises:
         MissingError: its facts are missing or broken.
@@ -69,10 +70,17 @@ def load_artifact(path: Path, inputs: Mapping[str, Path] | None = None) -> Artif
         facts = read_json(path / FACTS)
     except (OSError, ValueError) as error:
         raise MissingError(f"artifact {path} is broken ({error})", mend="delete the folder: it is made anew") from None
-    return Artifact(path, hash_json({str(one.relative_to(path)): hash_file(one) for one in files}), facts, inputs or {})
+    content = hash_json({str(one.relative_to(path)): hash_file(one) for one in files})
+    return Artifact(path, content, facts, inputs or {}, unwanted)
 
 
 def training_logs(artifact: Artifact) -> dict[str, Any]:
-    """What the training of each part of the artifact logged, by the part's folder; of a whole, by `train`."""
+    """What the training of each part of the artifact logged, by the part's folder; of a whole, by `train`.
+
+    Of stacked methods, the method's name stands before each.
+    """
+    if artifact.parts:
+        logs = ((name, training_logs(part)) for name, part in artifact.parts.items())
+        return {f"{name}-{own}": log for name, found in logs for own, log in found.items()}
     paths = sorted(artifact.path.rglob(TRAINING_LOG))
     return {"-".join(path.parent.relative_to(artifact.path).parts) or "train": read_json(path) for path in paths}

@@ -1,15 +1,15 @@
 """The edited model of a record: its base, its method and its artifact, each held against what the record says."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import registry
 from bench.errors import MissingError
 from bench.method import Artifact, Method
 from bench.run.artifact import load_artifact
+from bench.run.stack import inputs_of, joined, method_of, names_of
 from bench.spec import Decoding, ModelSpec, validate
 from bench.store.lock import in_use
 
@@ -46,8 +46,10 @@ class Edited:
     @contextmanager
     def on(self, base: "LoadedModel") -> Iterator["Policy"]:
         """Yield the base model edited; afterwards it is what it was."""
-        with in_use(self.artifact.path), self.method.applied(base, self.artifact) as policy:
-            yield policy
+        with ExitStack() as uses:
+            for one in self.artifact.each:
+                uses.enter_context(in_use(one.path))
+            yield uses.enter_context(self.method.applied(base, self.artifact))
 
     @contextmanager
     def worn(self) -> Iterator["Policy"]:
@@ -70,7 +72,7 @@ def edited(run: "Run", assets: "AssetCatalogue") -> Edited:
     if run.result is None:
         raise MissingError(f"{run.id} has not finished ({run.status})", mend="the command that began it resumes it")
     recorded = run.manifest.method
-    kind = registry.load("methods", run.method)
+    kind = method_of(run.method)
     method: Method[Any] = kind(validate(kind.Config, recorded.get("config") or {}, f"the method of {run.id}"))
     spec = validate(ModelSpec, run.manifest.suite.get("model"), f"the model of {run.id}")
     decoding = validate(Decoding, run.manifest.decoding, f"the decoding of {run.id}")
@@ -88,13 +90,20 @@ def edited(run: "Run", assets: "AssetCatalogue") -> Edited:
 
 
 def _artifact(run: "Run", cache: Path, inputs: dict[str, Path]) -> Artifact:
-    path = cache / "artifacts" / str(run.manifest.method.get("artifact_key"))
+    folder, method = cache / "artifacts", run.manifest.method
+    recorded, names = method.get("artifact_keys"), names_of(run.method)
+    keys = recorded if isinstance(recorded, dict) else {run.method: method.get("artifact_key")}
+    paths = {name: folder / str(keys.get(name)) for name in names}
     again = "run the same experiment with --fresh: it is made again, the same"
-    if not path.is_dir():
+    if not all(path.is_dir() for path in paths.values()):
         raise MissingError(f"the cache {cache} no longer holds what {run.id} was measured with", mend=again)
-    artifact = load_artifact(path, inputs)
+    if len(paths) == 1:
+        artifact = load_artifact(paths[run.method], inputs)
+    else:
+        artifact = joined({name: load_artifact(path, inputs_of(name, inputs)) for name, path in paths.items()}, folder)
     if run.result is None or artifact.hash != run.result.artifact.get("hash"):
-        raise MissingError(f"{path} is not what {run.id} was measured with: its content has another hash", mend=again)
+        named = ", ".join(map(str, paths.values()))
+        raise MissingError(f"{named} is not what {run.id} was measured with: its content has another hash", mend=again)
     return artifact
 
 

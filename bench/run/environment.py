@@ -17,6 +17,7 @@ from bench.method import Method, MethodInfo
 from bench.progress import SILENT, Progress, note_once
 from bench.run import identity
 from bench.run.reuse import Reuse
+from bench.run.stack import modules_of
 from bench.scorers import load_scorer
 from bench.scorers.checked import CheckedScorer
 from bench.spec import ModelSpec, ScorerSpec, SuiteSpec
@@ -232,7 +233,7 @@ class Environment:
 
     def method_code(self, method: str) -> str:
         """Hash of a method's own code and of what it imports."""
-        return identity.method_code(registry.load("methods", method).__module__)
+        return identity.method_code(modules_of(method))
 
     @property
     def sets_code(self) -> str:

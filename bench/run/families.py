@@ -5,6 +5,7 @@ from dataclasses import replace
 from bench import registry
 from bench.errors import MissingError, UsageError
 from bench.run.plan import Request, parse_setting, refuse_factless, refuse_unscored, suite_of
+from bench.run.stack import JOINT
 from bench.spec import SuiteSpec
 
 ALL = "all"
@@ -23,7 +24,7 @@ def expand(request: Request) -> tuple[Request, list[str]]:
         UsageError: the suite is not valid.
     """
     installed = registry.names("methods")
-    if all(asked.partition(":")[0] in installed for asked in request.methods):
+    if all(name in installed for asked in request.methods for name in asked.partition(":")[0].split(JOINT)):
         return request, []  # nothing is imported to find that out
     kinds, notes = _kinds()
     suite = suite_of(request, [parse_setting(text) for text in request.settings])[0]

@@ -33,9 +33,9 @@ def sets_code(scorer: str) -> str:
     return code_hash(with_imports(*_SETS_ROOTS, scorer))
 
 
-def method_code(method: str) -> str:
-    """Hash of the code of a method, by its module; a third party's is its whole package, and what that imports."""
-    return code_hash(with_imports(method))
+def method_code(modules: Iterable[str]) -> str:
+    """Hash of the code of a method, by its modules; a third party's is its whole package, and what that imports."""
+    return code_hash(with_imports(*modules))
 
 
 def run_code(tasks: Iterable[str], scorers: Iterable[str], method: str) -> str:
@@ -49,7 +49,7 @@ class Identity:
 
     Attributes:
         suite: The suite, overrides applied.
-        method: The method's name.
+        method: The method's name; of stacked ones all names with a + between them.
         config: All its options.
         prepared_by: Those that decide the artifact.
         needs_scorer: Whether the method learns from the scorer.

@@ -31,6 +31,7 @@ def manifest_of(runner: "Runner") -> Manifest:
             "origins": experiment.origins,
             "hash": env.method_code(experiment.method),
             "artifact_key": runner.artifact_key,
+            **({"artifact_keys": keys} if (keys := runner.preparation.keys_of_parts) else {}),
             "sets_key": runner.identity.sets_key,
             "inputs": {
                 option: {"id": one.id, "sha256": one.sha256, "revision": one.revision, "licence": one.licence}

@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import registry
@@ -11,18 +11,23 @@ from bench.assets.local import expanded
 from bench.errors import UsageError, did_you_mean
 from bench.method import Method
 from bench.parsing import parse_yaml
+from bench.run.stack import JOINT, Stack, method_of, names_of
 from bench.spec import EDITS, Spec, SuiteSpec, validate
 from bench.suites import read_suite
 from bench.tasks.base import Task
 
 BASE = "none"
 """The method that every other is compared with."""
+SEES_REPORT = "sees the scorer of the report"
+"""What the label says of a method that chooses its texts by the scorer that they are reported by."""
 _SHOWN = 80  # characters of what is not understood
 _MOST_SEEDS = 10_000
 _SEED_DIGITS = 9
-_KEPT = r"""(?:\[[^\]]*\]|(?<==)'[^']*'|(?<==)"[^"]*"|[^{separator}])+"""
-"""A piece between separators. One within the brackets of a list, or the quotes of a value, separates nothing."""
-_BETWEEN_COMMAS, _BETWEEN_COLONS = (re.compile(_KEPT.format(separator=one)) for one in ",:")
+_KEPT = r"""\[[^\]]*\]|(?<==)'[^']*'|(?<==)"[^"]*"|[^{separator}]"""
+"""A part of a piece between separators. One within a list's brackets, or a value's quotes, separates nothing."""
+_BETWEEN_COMMAS, _BETWEEN_COLONS = (re.compile(f"(?:{_KEPT.format(separator=one)})+") for one in ",:")
+_BETWEEN_METHODS = re.compile(rf"(?:{_KEPT.format(separator=JOINT)}|\{JOINT}(?![A-Za-z_]))+")
+"""Of pluses those alone that stand before a name: 1e+4 is a number."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Request:
     """What a user asks for, flags and files already merged.
 
     Attributes:
-        methods: Names, each with options of its own where wanted: `contrastive:objective=paper:steps=20`.
+        methods: Names, each with options of its own where wanted: `contrastive:objective=paper:steps=20`. Several that
+            are stacked have a + between them: `contrastive:steps=20+steering`.
         suite: Name or path.
         model: A model in place of the suite's (`ID` or `ID@REVISION`), or None.
         seeds: Seeds of training and sampling.
@@ -61,8 +67,8 @@ class Experiment:
 
     Attributes:
         suite: The suite, overrides applied.
-        method: The method's name.
-        config: Its validated options.
+        method: The method's name; of stacked ones all names with a + between them.
+        config: Its validated options; of stacked ones each `name.option`.
         label: The name with the options that differ from the suite's, for people.
         seed: Of training and sampling.
         max_items: The most prompts and documents of each task, or None.
@@ -80,8 +86,15 @@ class Experiment:
 
     def build(self) -> Method[Any]:
         """The method, configured."""
-        built: Method[Any] = registry.load("methods", self.method)(self.config)
-        return built
+        return method_of(self.method)(self.config)
+
+    @property
+    def stacked(self) -> "list[Experiment]":
+        """Each of its methods as an experiment of its own, where several are stacked."""
+        method = self.build()
+        if not isinstance(method, Stack):
+            return []
+        return [replace(self, method=name, config=one.config) for name, one in method.methods.items()]
 
     def tasks(self) -> list[Task[Any]]:
         """The suite's tasks, configured."""
@@ -137,7 +150,7 @@ def make_experiments(request: Request) -> list[Experiment]:
         refuse_unscored(name, suite)
         refuse_factless(name, suite)
         config, origins = _configure(name, own, suite, settings, request)
-        kinds.append((name, config, _label(name, own, settings), {**suite_origins, **origins}))
+        kinds.append((name, config, _label(name, own, settings, suite), {**suite_origins, **origins}))
     for place, (name, config, label, _) in enumerate(kinds):
         if any((name, config) == (other, same) for other, same, _, _ in kinds[:place]):
             raise UsageError(f"'{label}' is asked for twice", mend="name it once, or give it other options")
@@ -149,19 +162,19 @@ def make_experiments(request: Request) -> list[Experiment]:
 
 
 def refuse_unscored(name: str, suite: SuiteSpec) -> None:
-    """Refuse a method that learns from a scorer where none scores what the suite controls.
+    """Refuse a method that needs a scorer where none scores what the suite controls.
 
     Raises:
         UsageError: it does, and none scores it.
     """
-    if suite.is_unscored and registry.load("methods", name).info.needs_scorer:
-        what = f"method '{name}' learns from a scorer, and none of suite '{suite.name}' scores {suite.attribute.name}"
+    if suite.is_unscored and method_of(name).info.needs_scorer:
+        what = f"method '{name}' needs a scorer, and none of suite '{suite.name}' scores {suite.attribute.name}"
         raise UsageError(what, mend="take it out, or take a suite whose scorer scores what it controls")
 
 
 def refuse_factless(name: str, suite: SuiteSpec) -> None:
     """Refuse a method that edits facts where the suite makes sets that name none."""
-    if suite.sets.is_made and suite.sets.source != EDITS and registry.load("methods", name).info.edits_facts:
+    if suite.sets.is_made and suite.sets.source != EDITS and method_of(name).info.edits_facts:
         what = f"method '{name}' edits single facts, and the sets of suite '{suite.name}' name none"
         raise UsageError(what, mend="take it out, or take the suite mini-edit or a file of sets with subjects")
 
@@ -169,14 +182,19 @@ def refuse_factless(name: str, suite: SuiteSpec) -> None:
 def _check_names(asked: Sequence[tuple[str, dict[str, Any]]]) -> None:
     """Refuse an unknown method; one that may be the rest of a value with a comma in it gets the remedy for that."""
     known = registry.names("methods")
-    for (name, _), (before, options) in zip(asked, [("", {}), *asked], strict=False):
-        if name not in known:
-            mend = did_you_mean(name, known)
-            if options:
-                *_, (key, value) = options.items()
-                rest = f"{key}='{value},{name}'"
-                mend = f"{mend}; a value with a comma stands in quotes ({rest}) or in --set {before}.{key}=VALUE"
-            raise UsageError(f"unknown method '{name}'", mend=mend)
+    before: tuple[str, dict[str, Any]] = ("", {})
+    for stack, options in asked:
+        for place, name in enumerate(names_of(stack)):
+            if name not in known:
+                mend = did_you_mean(name, known)
+                if before[1]:
+                    separator, what = (JOINT, "plus") if place else (",", "comma")
+                    *_, (key, value) = before[1].items()
+                    rest = f"{key}='{value}{separator}{name}'"
+                    mend += f"; a value with a {what} stands in quotes ({rest}) or in --set {before[0]}.{key}=VALUE"
+                raise UsageError(f"unknown method '{name}'", mend=mend)
+            before = (name, _of_part(stack, name, options))
+        method_of(stack)
 
 
 def split(text: str) -> list[str]:
@@ -185,7 +203,29 @@ def split(text: str) -> list[str]:
 
 
 def parse_method(text: str) -> tuple[str, dict[str, Any]]:
-    """`name:key=value:key=value` to the name and its options; a value with a colon or a comma stands in quotes."""
+    """`name:key=value:key=value` to the name and its options; a value with a colon or a comma stands in quotes.
+
+    Of stacked methods, `first:key=value+second`, an option is called `first.key`.
+    """
+    parsed = [_parse_single(piece) for piece in _BETWEEN_METHODS.findall(text.strip()) or [""]]
+    if len(parsed) == 1:
+        return parsed[0]
+    names = [name for name, _ in parsed]
+    return JOINT.join(names), {
+        key if key.partition(".")[0] in names else f"{name}.{key}": value
+        for name, options in parsed
+        for key, value in options.items()
+    }
+
+
+def _of_part(stack: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the options of stacked methods belongs to one of them; of a single method all."""
+    if stack == name:
+        return dict(options)
+    return {key.removeprefix(f"{name}."): value for key, value in options.items() if key.startswith(f"{name}.")}
+
+
+def _parse_single(text: str) -> tuple[str, dict[str, Any]]:
     name, *options = _BETWEEN_COLONS.findall(text.strip()) or [""]
     for option, before in zip(options, [None, *options], strict=False):
         if "=" not in option and before is not None:
@@ -276,8 +316,9 @@ def put(raw: dict[str, Any], path: list[str], value: Any, key: str) -> None:
 
 def _check_settings(settings: list[tuple[str, Any]], names: list[str]) -> None:
     """Refuse a setting that would go nowhere."""
+    names = [part for name in names for part in names_of(name)]
     edited = [name for name in names if name != BASE]
-    options = {option for name in edited for option in registry.load("methods", name).Config.model_fields}
+    options = {option for name in edited for option in method_of(name).Config.model_fields}
     for key, _ in settings:
         head, dot, _rest = key.partition(".")
         if dot and head not in ("suite", *names):
@@ -291,7 +332,12 @@ def _configure(
     name: str, own: dict[str, Any], suite: SuiteSpec, settings: list[tuple[str, Any]], request: Request
 ) -> tuple[Spec, dict[str, str]]:
     """A method's options: flag > suite > default. A bare KEY goes to every method that has it."""
-    kind = registry.load("methods", name)
+    kind = method_of(name)
+    if issubclass(kind, Stack):
+        parts = {part: _configure(part, _of_part(name, part, own), suite, settings, request) for part in kind.kinds}
+        values = {f"{part}.{key}": value for part, (config, _) in parts.items() for key, value in config}
+        told = {f"{part}.{key}": where for part, (_, origins) in parts.items() for key, where in origins.items()}
+        return kind.Config(**values), told
     from_suite = suite.methods.get(name, {})
     from_flags: dict[str, Any] = {}
     for key, value in settings:
@@ -309,12 +355,18 @@ def _configure(
     return config, origins
 
 
-def _label(name: str, own: dict[str, Any], settings: list[tuple[str, Any]]) -> str:
+def _label(name: str, own: dict[str, Any], settings: list[tuple[str, Any]], suite: SuiteSpec) -> str:
+    """The name with the options that are set, and whether it chooses its texts by the scorer that reports them."""
     shown = dict(own)
-    if name != BASE:
-        fields = registry.load("methods", name).Config.model_fields
+    names = names_of(name)
+    for part in names if name != BASE else []:
+        fields = method_of(part).Config.model_fields
         for key, value in settings:
             head, dot, rest = key.partition(".")
-            if (dot and head == name) or (not dot and key in fields):
-                shown.setdefault(rest if dot else key, value)
-    return name + (f" ({', '.join(f'{key}={value}' for key, value in shown.items())})" if shown else "")
+            if (dot and head == part) or (not dot and key in fields):
+                option = rest if dot else key
+                shown.setdefault(option if len(names) == 1 else f"{part}.{option}", value)
+    told = [f"{key}={value}" for key, value in shown.items()]
+    if suite.labelling == suite.scorer and any(method_of(part).info.chooses for part in names):
+        told.append(SEES_REPORT)
+    return name + (f" ({', '.join(told)})" if told else "")

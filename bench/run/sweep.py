@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench import registry
 from bench.errors import UsageError, did_you_mean
 from bench.run.plan import BASE, Experiment, Request, make_experiments, parse_method
+from bench.run.stack import method_of
 
 STRENGTH = "strength"
 """What to sweep: each method's own strength option."""
@@ -79,7 +79,7 @@ def choose(experiment: Experiment, option: str, count: int) -> list[float]:
     Raises:
         UsageError: the experiment's own value is none that can be multiplied.
     """
-    info, own = registry.load("methods", experiment.method).info, getattr(experiment.config, option)
+    info, own = method_of(experiment.method).info, getattr(experiment.config, option)
     named = info.strengths if option == info.strength else ()
     if isinstance(own, bool) or not isinstance(own, int | float) or not (own or named):
         raise UsageError(f"'{experiment.method}' has {option} = {own}: no points can be chosen", mend="give --values")
@@ -97,8 +97,7 @@ def _option(experiment: Experiment, over: str) -> str | None:
     if experiment.method == BASE:
         return None
     if over == STRENGTH:
-        strength: str | None = registry.load("methods", experiment.method).info.strength
-        return strength
+        return method_of(experiment.method).info.strength
     return over if over in type(experiment.config).model_fields else None
 
 

@@ -15,7 +15,10 @@ from bench.store.lock import HeldError, alone, in_use_by_any
 from bench.store.runs import folders
 
 _OF_RUNS = {"artifacts": "artifact_key", "sets": "sets_key"}
-"""Folders of the cache whose entries belong to runs, and the manifest's field that names the entry."""
+"""Folders of the cache whose entries belong to runs, and the manifest's field that names the entry.
+
+A run of stacked methods names the artifact of each under `artifact_keys`.
+"""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def _named(runs: Sequence[Path]) -> dict[str, set[str]]:
                 method = read_json(path / "manifest.json")["method"]
                 for kind, field in _OF_RUNS.items():
                     named[kind].add(str(method.get(field)))
+                named["artifacts"].update(map(str, method.get("artifact_keys", {}).values()))
             except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
                 what = f"what {path} uses is not known: its manifest cannot be read ({type(error).__name__})"
                 raise MissingError(what, mend=f"remove the run: bench rm {path}") from None

@@ -1,6 +1,5 @@
 """Edits of hidden states as plain weights, where that is what they are: a model that anything can load."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from bench.engine.twin import twin
 from bench.errors import UsageError
 
 _LAST = {
@@ -24,16 +24,6 @@ _LAST = {
 """By model type, the linear layer whose output is the last that a decoder layer adds to the residual stream."""
 _WITHOUT_BIAS = {"llama": ("mlp_bias", ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"))}
 """Of them those that have no bias there: the setting that gives them one, and the layers that then have one."""
-
-
-def twin(model: PreTrainedModel) -> PreTrainedModel:
-    """A model of its own modules and parameters over another's tensors."""
-    twins = {}
-    for parameter in model.parameters():
-        # A quantised parameter carries more than its tensor; it is shared whole, as nothing is merged into it.
-        quantised = type(parameter) is not nn.Parameter
-        twins[id(parameter)] = parameter if quantised else nn.Parameter(parameter.data, requires_grad=False)
-    return copy.deepcopy(model, twins)
 
 
 def no_bias(config: PreTrainedConfig) -> str | None:

@@ -30,7 +30,7 @@ from bench.spec import Decoding, Spec, validate
 
 KINDS = ("none", "fine-tuning", "decoding-time", "representation", "weights", "prompt", "straw man")
 AS_THE_BASE_READS = ("none", "straw man")
-"""Kinds of methods that leave all likelihoods as they are."""
+"""Kinds of methods that leave all likelihoods as they are; so does one that chooses among continuations."""
 SMALL = {
     "steps": 2,
     "epochs": None,
@@ -91,7 +91,7 @@ class Bench:
         sets = self.sets if self.kind.info.needs_sets else None
         reward = share_of_vowels if self.kind.info.needs_scorer else None
         make_artifact(method, self.base, sets, RunContext(folder, seed, inputs=self.inputs, unwanted=reward))
-        return method, load_artifact(folder, self.inputs)
+        return method, load_artifact(folder, self.inputs, reward)
 
     @contextmanager
     def policy(self, seed: int = 0, **options: Any) -> Iterator[Policy]:
@@ -130,6 +130,11 @@ def bench(
 ) -> Bench:
     """Each method on the tiny model."""
     return Bench(kind, tiny_base, tiny_sets, inputs, (tmp_path / f"artifact-{number}" for number in count()))
+
+
+def reads_as_the_base(kind: type[Method[Any]]) -> bool:
+    """Whether a method leaves all likelihoods as they are."""
+    return kind.info.kind in AS_THE_BASE_READS or kind.info.chooses
 
 
 def logits_of(policy: Policy, text: str) -> torch.Tensor:
@@ -219,7 +224,7 @@ def test_every_option_is_described_and_has_a_default_unless_it_names_an_input(ki
 def test_its_strength_is_an_option_that_takes_0_and_its_points(bench):
     info = bench.kind.info
     if info.strength is None:
-        assert info.kind in AS_THE_BASE_READS
+        assert reads_as_the_base(bench.kind)
         assert not info.strengths
     else:
         for value in (0, *info.strengths):
@@ -296,7 +301,7 @@ def test_it_edits_the_model(bench):
     expected = base_logits(bench.base, TEXTS[0])
     with bench.policy() as policy:
         moved = float((logits_of(policy, TEXTS[0]) - expected).abs().max())
-    assert moved == 0 if bench.kind.info.kind in AS_THE_BASE_READS else moved > 1e-3
+    assert moved == 0 if reads_as_the_base(bench.kind) else moved > 1e-3
 
 
 # --- its policy ---

@@ -119,7 +119,7 @@ def test_what_no_scorer_scores_cannot_be_learned_from_one(tiny_suite, write_suit
     with pytest.raises(UsageError, match="'self', which splits by 'toxicity', and the suite controls 'truth'"):
         make_experiments(Request(("contrastive",), suite))
     suite = str(facts(write_suite, tmp_path))
-    with pytest.raises(UsageError, match="method 'grpo' learns from a scorer, and none of suite 'tiny' scores truth"):
+    with pytest.raises(UsageError, match="method 'grpo' needs a scorer, and none of suite 'tiny' scores truth"):
         make_experiments(Request(("grpo",), suite))
     unnamed = make_experiments(Request(("none",), str(facts(write_suite, tmp_path, scored=None))))[0].suite
     with pytest.raises(UsageError, match="scorer 'svm' does not score 'truth', which the suite controls"):

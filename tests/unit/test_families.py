@@ -39,7 +39,7 @@ def test_an_option_in_the_suite_lets_a_method_in(tiny_suite, tiny_adapter):
 def test_who_learns_from_a_scorer_is_left_out_where_there_is_none():
     found, notes = expand(request("all", suite="mini-facts"))
     assert "grpo" not in found.methods
-    assert any("leaves out grpo: method 'grpo' learns from a scorer" in note for note in notes)
+    assert any("leaves out grpo: method 'grpo' needs a scorer" in note for note in notes)
 
 
 @pytest.mark.parametrize("asked", [("contrastive",), ("contrastive:steps=2", "dpo"), ("unknown",)])

@@ -185,7 +185,7 @@ def _prepare_together(runners: Sequence[Runner]) -> None:
         for runner in runners:
             # What one process fails at, all do; the first one meets it again, and reports it, when it runs it.
             with contextlib.suppress(BenchError):
-                runner.prepare_with(state)
+                runner.preparation.prepare_with(state)
         state.wait_for_everyone()
     finally:
         state.destroy_process_group()
