@@ -74,12 +74,9 @@ class InContext(Method[InContextConfig]):
         """Yield the base model with the facts before every prompt."""
         from bench.policy import HFPolicy
         from bench.store.files import read_json
-        from methods.decoding.mixture import weighted
+        from methods.decoding.mixture import guided
         from methods.decoding.prefix import PrefixPolicy, plain_prefix
 
-        plain, strength = HFPolicy(base.model, base.tokenizer), self.config.strength
+        plain = HFPolicy(base.model, base.tokenizer)
         prompted = PrefixPolicy(plain, plain_prefix(base, read_json(artifact.path / FACTS)["text"]))
-        if strength in (0, 1):
-            yield prompted if strength else plain
-        else:
-            yield weighted([(1 - strength, plain), (strength, prompted)])
+        yield guided(plain, prompted, self.config.strength)

@@ -79,13 +79,10 @@ class PromptMethod(Method[PromptConfig]):
     def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
         """Yield the base model with the text before every prompt."""
         from bench.policy import HFPolicy
-        from methods.decoding.mixture import weighted
+        from methods.decoding.mixture import guided
         from methods.decoding.prefix import PrefixPolicy
 
         del artifact
-        plain, strength = HFPolicy(base.model, base.tokenizer), self.config.strength
+        plain = HFPolicy(base.model, base.tokenizer)
         prompted = PrefixPolicy(plain, self._prefix(base))
-        if strength in (0, 1):
-            yield prompted if strength else plain
-        else:
-            yield weighted([(1 - strength, plain), (strength, prompted)])
+        yield guided(plain, prompted, self.config.strength)

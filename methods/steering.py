@@ -9,12 +9,10 @@ the mean over their tokens. The vector is added at every position, the prompt's 
 """
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from bench.method import APPLY, Artifact, Departure, Layers, Method, MethodInfo, Range, RunContext
-from bench.spec import Spec
+from bench.method import Artifact, Departure, Layers, Method, MethodInfo, Range, RunContext
+from methods.representation.options import VectorConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,33 +24,11 @@ if TYPE_CHECKING:
     from bench.sets import ContrastiveSets
 
 VECTORS = "steering.safetensors"
-"""`vectors` [layers, hidden] and `lengths` [layers], the mean length of a token's state after each layer."""
+"""The vectors of all layers, as `methods.representation.vectors` keeps them."""
 
 
-class SteeringConfig(Spec):
+class SteeringConfig(VectorConfig):
     """Options of `steering`."""
-
-    positives: int = Field(4, ge=1, le=100_000, description="positives drawn for an anchor (fewer where it has fewer)")
-    negatives: int = Field(4, ge=1, le=100_000, description="negatives drawn for an anchor")
-    anchors: int = Field(
-        80, ge=1, le=1_000_000, description="anchors drawn, with new texts each time that the sets are gone through"
-    )
-    position: Literal["mean", "last"] = Field(
-        "mean", description="where a text's state is taken: the mean over its tokens, or its last token"
-    )
-    layer: int | None = Field(
-        None,
-        ge=0,
-        description="layer after which the vector is added, from 0; null: the middle",
-        json_schema_extra=APPLY,
-    )
-    normalise: bool = Field(
-        False,
-        description="give the vector the mean length of a token's state after that layer, so that multipliers compare "
-        "between layers and models",
-        json_schema_extra=APPLY,
-    )
-    multiplier: float = Field(3.0, description="strength: factor on the vector, 0 is the base", json_schema_extra=APPLY)
 
 
 class Steering(Method[SteeringConfig]):
@@ -105,28 +81,15 @@ class Steering(Method[SteeringConfig]):
         from safetensors.torch import save_file
 
         from methods.anatomy.layers import layer_number
-        from methods.learning.batches import draw_items, required_sets
-        from methods.learning.options import Budget
-        from methods.representation.states import differences, layer_states, pairs_of
+        from methods.learning.batches import required_sets
+        from methods.representation.vectors import draw, layer_vectors
 
         sets = required_sets(sets, self.info.name)
         layer_number(base, self.config.layer)
-        config = self.config
-        budget = Budget(
-            positives=config.positives, negatives=config.negatives, steps=config.anchors, anchors_per_step=1
-        )
-        items = draw_items(sets, budget, ctx.seed)
-        pairs = pairs_of(items)
-        found = layer_states(base, pairs, config.position, ctx.progress)
-        vectors, lengths = differences(items, found.state).mean(0), found.length.mean(0)
-        save_file({"vectors": vectors.float(), "lengths": lengths.float()}, ctx.folder / VECTORS)
-        return {
-            "anchors": len(sets),
-            "texts": len(pairs),
-            "trained_tokens": found.tokens,
-            "trainable_parameters": 0,
-            "relative_lengths": [round(value, 4) for value in (vectors.norm(dim=-1) / lengths).tolist()],
-        }
+        items = draw(sets, self.config, ctx.seed)
+        vectors, figures = layer_vectors(base, items, self.config, ctx.progress)
+        save_file(vectors, ctx.folder / VECTORS)
+        return {"anchors": len(sets), **figures}
 
     @contextmanager
     def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
@@ -152,9 +115,6 @@ class Steering(Method[SteeringConfig]):
     def vector(self, artifact: Artifact, layer: int) -> "torch.Tensor":
         """What is added after a layer, float32 [hidden]."""
         from bench.engine.loading import read_tensors
+        from methods.representation.vectors import added
 
-        kept = read_tensors(artifact.path / VECTORS)
-        vector, length = kept["vectors"][layer], kept["lengths"][layer]
-        if self.config.normalise:
-            vector = vector * (length / vector.norm().clamp(min=1e-12))
-        return self.config.multiplier * vector
+        return added(read_tensors(artifact.path / VECTORS), layer, self.config)

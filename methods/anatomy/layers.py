@@ -14,6 +14,8 @@ from bench.errors import UsageError
 from bench.policy import HFPolicy, LoadedModel
 from methods.anatomy.skeleton import skeleton
 
+BASE = "the base model"
+"""What it is called before it is loaded."""
 Change = Callable[[torch.Tensor], torch.Tensor | None]
 """From a hidden state [rows, positions, hidden] to the one that takes its place, or None to leave it."""
 
@@ -64,15 +66,20 @@ def layers_of(model: PreTrainedModel, name: str) -> list[nn.Module]:
         UsageError: it is not made of a list of layers that can be told.
     """
     count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    get_decoder = getattr(model, "get_decoder", None)
-    decoder = get_decoder() if get_decoder else model
-    found = [part for part in decoder.children() if isinstance(part, nn.ModuleList) and len(part) == count]
+    found = [part for part in decoder_of(model).children() if isinstance(part, nn.ModuleList) and len(part) == count]
     if len(found) != 1:
         raise UsageError(
             f"the decoder layers of {name} ({type(model).__name__}) cannot be told",
             mend="use a model whose decoder holds one list of layers",
         )
     return list(found[0])
+
+
+def decoder_of(model: PreTrainedModel) -> nn.Module:
+    """The module that holds embeddings and decoder layers."""
+    get_decoder = getattr(model, "get_decoder", None)
+    found: nn.Module = get_decoder() if get_decoder else model
+    return found
 
 
 def layer_number(base: LoadedModel, layer: int | None) -> int:
@@ -97,10 +104,16 @@ def check_layer(base: Path, layer: int | None) -> list[nn.Module]:
     Raises:
         UsageError: it has no such layer, or its layers cannot be told.
     """
-    layers = layers_of(skeleton(config_of(base)), "the base model")
+    return layers_of(check_model(base, layer), BASE)
+
+
+def check_model(base: Path, layer: int | None) -> PreTrainedModel:
+    """The same; returns the model without weights."""
+    model = skeleton(config_of(base))
+    count = len(layers_of(model, BASE))
     if layer is not None:
-        refuse_beyond(len(layers), layer)
-    return layers
+        refuse_beyond(count, layer)
+    return model
 
 
 def refuse_beyond(count: int, layer: int) -> None:
@@ -130,6 +143,15 @@ def before(module: nn.Module, change: Change) -> Iterator[None]:
         return None if changed is None else (changed, *given[1:])
 
     with _hooks([module.register_forward_pre_hook(hook)]):
+        yield
+
+
+@contextmanager
+def before_each(changes: Iterable[tuple[nn.Module, Change]]) -> Iterator[None]:
+    """The same for several modules."""
+    with ExitStack() as stack:
+        for module, change in changes:
+            stack.enter_context(before(module, change))
         yield
 
 

@@ -86,6 +86,16 @@ def weighted(policies: Sequence[tuple[float, Policy]], filter_p: float = 1.0) ->
     return MixturePolicy([policy for _, policy in policies], combine, truncates=filter_p < 1)
 
 
+def guided(plain: Policy, prompted: Policy, strength: float) -> Policy:
+    """Logits z + strength (z_prompted - z): the plain policy at 0, the prompted one at 1, both of them read elsewhere.
+
+    Classifier-free guidance (Sanchez et al., 2024, arXiv 2306.17806, Equation 7).
+    """
+    if strength in (0, 1):
+        return prompted if strength else plain
+    return weighted([(1 - strength, plain), (strength, prompted)])
+
+
 def nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
     """Which tokens are in the nucleus: the smallest set of most likely ones whose mass reaches `top_p` (below 1).
 

@@ -8,10 +8,10 @@ import torch
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from bench.engine.tokens import context_length, encode, first_token
+from bench.engine.tokens import context_length, encode
 from bench.errors import UsageError
 from bench.policy import Cache, LoadedModel, Policy
-from methods.anatomy.beginnings import begins_by_itself
+from methods.anatomy.beginnings import begin_column, begins_by_itself
 from methods.decoding.cache import JointCache, Rows, parts_of
 
 
@@ -71,7 +71,7 @@ class PrefixPolicy(Policy):
         self.tokenizer, self.device, self.truncates = inner.tokenizer, inner.device, inner.truncates
         self.max_length = inner.max_length - len(self.prefix)
         self.window, self.readings = inner.window - len(self.prefix), inner.readings
-        self._begin, self._begins = first_token(self.tokenizer), begins_by_itself(self.tokenizer)
+        self._begins = begins_by_itself(self.tokenizer)
         self._read: tuple[torch.Tensor, Cache] | None = None
 
     @property
@@ -134,11 +134,7 @@ class PrefixPolicy(Policy):
 
     def passed_over(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The column of each row's begin token that is passed over when the row is first read, or -1, int64 [rows]."""
-        first = mask.argmax(-1)
-        begins = ids.gather(1, first[:, None])[:, 0] == self._begin
-        if not self._begins:
-            begins &= mask.sum(-1) == 1
-        return torch.where(begins, first, -1)
+        return begin_column(self.tokenizer, ids, mask, by_itself=self._begins)
 
     def start(self) -> torch.Tensor:
         """Logits of the first token after the prefix, [vocabulary]."""

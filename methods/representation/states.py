@@ -1,6 +1,7 @@
 """Hidden states of the sets' texts under the base model, each text read after its anchor."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -17,8 +18,12 @@ from methods.learning.batches import Item, match, refuse_long
 
 PromptAndText = tuple[str, str]
 """An anchor and a text after it."""
-Position = Literal["mean", "last"]
-"""Which of a text's own tokens its state is taken from: the mean of all, or the last."""
+Position = Literal["mean", "last", "whole"]
+"""Which tokens a text's state is taken from: the mean of its own, its last, or the mean of the anchor's and its own."""
+Note = Callable[[int, torch.Tensor], None]
+"""Takes the number of a layer and the states there, [rows, width, size]."""
+Watch = Callable[[Note], AbstractContextManager[None]]
+"""Until the block ends, notes the states of each layer whenever the model reads."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,10 @@ class TextBatch:
 
 @dataclass(frozen=True)
 class TextStates:
-    """Hidden states of texts after each layer.
+    """Hidden states of texts, of each layer.
 
     Attributes:
-        state: Float64 [texts, layers, hidden].
+        state: Float64 [texts, layers, size].
         length: Euclidean length of a token's state, averaged over tokens as the states are, [texts, layers].
         tokens: Number of tokens read, anchors included.
     """
@@ -81,7 +86,6 @@ def read(base: LoadedModel, batch: TextBatch, logits_to_keep: int) -> None:
     )
 
 
-@torch.no_grad()
 def layer_states(
     base: LoadedModel, pairs: Sequence[PromptAndText], position: Position, progress: Progress
 ) -> TextStates:
@@ -91,7 +95,45 @@ def layer_states(
         MissingError: a state is not a number.
     """
     layers = decoder_layers(base)
-    states: list[torch.Tensor] = [torch.empty(0)] * len(layers)
+
+    def watch(note: Note) -> AbstractContextManager[None]:
+        return after((layer, partial(note, number)) for number, layer in enumerate(layers))
+
+    return text_states(base, pairs, position, progress, len(layers), watch)
+
+
+def unit_states(base: LoadedModel, pairs: Sequence[PromptAndText], progress: Progress) -> TextStates:
+    """The residual stream after every layer, each token's at length 1, averaged over anchor and text.
+
+    Raises:
+        MissingError: a state is not a number.
+    """
+    layers = decoder_layers(base)
+
+    def watch(note: Note) -> AbstractContextManager[None]:
+        def noted(number: int, state: torch.Tensor) -> None:
+            note(number, unit(state))
+
+        return after((layer, partial(noted, number)) for number, layer in enumerate(layers))
+
+    return text_states(base, pairs, "whole", progress, len(layers), watch)
+
+
+@torch.no_grad()
+def text_states(
+    base: LoadedModel,
+    pairs: Sequence[PromptAndText],
+    position: Position,
+    progress: Progress,
+    count: int,
+    watch: Watch,
+) -> TextStates:
+    """States that the model has somewhere in each of `count` layers while it reads texts.
+
+    Raises:
+        MissingError: a state is not a number.
+    """
+    states: list[torch.Tensor] = [torch.empty(0)] * count
     lengths = list(states)
 
     def note(number: int, state: torch.Tensor) -> None:
@@ -101,12 +143,9 @@ def layer_states(
     places: list[int] = []
     found: list[tuple[torch.Tensor, torch.Tensor]] = []
     tokens = 0
-    with (
-        progress.bar("hidden states", len(pairs), "texts") as bar,
-        after((layer, partial(note, number)) for number, layer in enumerate(layers)),
-    ):
+    with progress.bar("hidden states", len(pairs), "texts") as bar, watch(note):
         for batch in text_batches(base, pairs):
-            weight = _weight(batch.own, position)
+            weight = _weight(batch, position)
             read(base, batch, logits_to_keep=1)
             places += batch.places
             found.append((torch.stack(states, 1).double().cpu(), torch.stack(lengths, 1).double().cpu()))
@@ -117,6 +156,11 @@ def layer_states(
     if not state.isfinite().all():
         raise MissingError("the model's hidden states are not numbers", mend="--set suite.model.dtype=float32")
     return TextStates(state, length, tokens)
+
+
+def unit(state: torch.Tensor) -> torch.Tensor:
+    """States of length 1, float32."""
+    return torch.nn.functional.normalize(state.float(), dim=-1)
 
 
 def differences(items: Sequence[Item], states: torch.Tensor) -> torch.Tensor:
@@ -140,9 +184,10 @@ def differences(items: Sequence[Item], states: torch.Tensor) -> torch.Tensor:
     return torch.stack([mean(one.anchor, one.positives) - mean(one.anchor, one.negatives) for one in items])
 
 
-def _weight(own: torch.Tensor, position: Position) -> torch.Tensor:
+def _weight(batch: TextBatch, position: Position) -> torch.Tensor:
     """Weight of each token in its text's state, float32 [rows, width]; a row's sum to 1."""
-    if position == "mean":
+    own = batch.attention_mask if position == "whole" else batch.own
+    if position != "last":
         return own / own.sum(-1, keepdim=True)
     places = torch.arange(own.shape[1], device=own.device)
     return torch.nn.functional.one_hot((own * places).argmax(-1), own.shape[1]).float()

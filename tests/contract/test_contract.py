@@ -43,6 +43,7 @@ SMALL = {
     "texts": 8,
     "text_tokens": 16,
     "preserved": 1.0,
+    "condition_threshold": 0.0,
 }
 """Options that make training short, and strong enough to be seen; each is set where a method has it."""
 TEXTS = (

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES, REQUESTS, Family, likelihood_of, logprobs_alone
+from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from bench.engine import likelihood
@@ -17,16 +18,23 @@ from bench.method import Method, RunContext
 from bench.policy import LoadedModel, Policy
 from bench.progress import SILENT
 from bench.run.artifact import load_artifact, make_artifact
+from methods.ablation import Ablation, AblationConfig
+from methods.anatomy.layers import after, decoder_layers
 from methods.anatomy.skeleton import skeleton
+from methods.cast import CAST, CASTConfig
 from methods.contrastive import ContrastiveConfig, ContrastivePerplexity
 from methods.decoding.prefix import plain_prefix
 from methods.dinm import DINM, DINMConfig
+from methods.few_shot import FewShot, FewShotConfig
+from methods.iti import ITI, ITIConfig
 from methods.learning.adapter import unwrap
 from methods.learning.batches import Collator, Item, match, refuse_long, score_batch
 from methods.learning.packing import packable
 from methods.learning.trainer import with_adapter
 from methods.preadd import Preadd, PreaddConfig
+from methods.representation.states import unit
 from methods.steering import Steering, SteeringConfig
+from methods.toxification_reversal import ToxificationReversal, ToxificationReversalConfig
 
 CLOSE = 1e-4
 READ = [one for one in FAMILIES if not one.keeps_state]
@@ -134,6 +142,57 @@ def test_steered(base, tiny_sets, tmp_path):
     method = Steering(SteeringConfig(anchors=2))
     make_artifact(method, base, tiny_sets, RunContext(tmp_path))
     check_reading(base, method, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        ITI(ITIConfig(heads=4)),
+        ToxificationReversal(ToxificationReversalConfig(bad_prefix="You are", good_prefix="She asked me")),
+    ],
+    ids=lambda one: one.info.name,
+)
+def test_steered_in_parts(base, tiny_sets, tmp_path, method):
+    """Some heads, or all of them by what is read beside them."""
+    make_artifact(method, base, tiny_sets if method.info.needs_sets else None, RunContext(tmp_path))
+    check_reading(base, method, tmp_path)
+
+
+@torch.no_grad()
+def test_steered_where_a_condition_is_met(base, tiny_sets, tmp_path):
+    """At about half of the positions."""
+    make_artifact(CAST(CASTConfig(anchors=2)), base, tiny_sets, RunContext(tmp_path))
+    condition = load_file(tmp_path / "cast.safetensors")["conditions"][0]
+    met: list[torch.Tensor] = []
+    for context, more in REQUESTS:
+        states: list[torch.Tensor] = []
+        with after([(decoder_layers(base)[0], states.append)]):
+            base.model(torch.tensor([[*context, *more]]))
+        cosines = unit(states[0][0]) @ condition
+        met.append(cosines.cumsum(0) / torch.arange(1, len(cosines) + 1))
+    options = {"layer": 0, "condition_layer": 0, "condition_threshold": float(torch.cat(met).median()) + 1e-6}
+    check_reading(base, CAST(CASTConfig(**options)), tmp_path)
+
+
+@pytest.mark.parametrize("opening", [4, 12])
+def test_after_examples(base, tiny_sets, tmp_path, opening):
+    """Contexts that are shorter and longer than what chooses the examples."""
+    method = FewShot(FewShotConfig(shots=2, opening=opening))
+    make_artifact(method, base, tiny_sets, RunContext(tmp_path))
+    check_reading(base, method, tmp_path)
+
+
+def test_a_direction_taken_out(base, tiny_sets, tmp_path):
+    """Where all that writes can be told; `test_interventions` has the refusals."""
+    method = Ablation(AblationConfig(anchors=2))
+    base.model.config.save_pretrained(tmp_path / "config")
+    try:
+        method.check(tmp_path / "config", {})
+    except UsageError:
+        return
+    (tmp_path / "artifact").mkdir()
+    make_artifact(method, base, tiny_sets, RunContext(tmp_path / "artifact"))
+    check_reading(base, method, tmp_path / "artifact")
 
 
 @torch.no_grad()

@@ -13,13 +13,16 @@ from bench.errors import UsageError
 from bench.method import Method, RunContext
 from bench.policy import HFPolicy, LoadedModel
 from bench.run.artifact import load_artifact, make_artifact
+from methods.ablation import Ablation, AblationConfig
 from methods.anatomy.plain import no_bias, with_vector
+from methods.iti import ITI, ITIConfig
 from methods.lm_steer import LMSteer, LMSteerConfig
 from methods.steering import Steering, SteeringConfig
 from methods.task_arithmetic import TaskArithmetic, TaskArithmeticConfig
 
 READ = [one for one in FAMILIES if not one.keeps_state]
 WITH_BIAS = {"bloom", "gpt2", "gpt_neo", "gpt_neox", "gptj", "llama", "opt", "phi", "starcoder2"}
+ATTENTION_BIAS = {"bloom", "gpt2", "gpt_neo", "gpt_neox", "gpt_oss", "llama", "opt", "phi", "starcoder2"}
 IDS = torch.arange(5, 25)[None]
 
 
@@ -72,6 +75,38 @@ def test_a_vector_after_a_layer_is_its_bias(base, tiny_sets, tmp_path):
         assert policy.not_exportable() == reason
         with pytest.raises(UsageError, match=reason):
             policy.plain()
+
+
+def test_shifted_heads_are_biases(base, tiny_sets, tmp_path):
+    """Where the family has them, as above."""
+    base.model.config.save_pretrained(tmp_path / "config")
+    method, kind = ITI(ITIConfig(heads=3)), base.model.config.model_type
+    made = tmp_path / "made"
+    made.mkdir()
+    make_artifact(method, base, tiny_sets, RunContext(made))
+    if kind in ATTENTION_BIAS:
+        assert method.not_exportable(tmp_path / "config") is None
+        check(base, method, made, tmp_path / "out")
+        return
+    reason = f"what it adds in attention is no bias that this model of the type {kind} has"
+    assert method.not_exportable(tmp_path / "config") == reason
+    with method.applied(base, load_artifact(made)) as policy:
+        assert policy.not_exportable() == reason
+        with pytest.raises(UsageError, match=reason):
+            policy.plain()
+
+
+def test_a_direction_taken_out_of_tied_embeddings_unties_them(base, tiny_sets, tmp_path):
+    base.model.config.save_pretrained(tmp_path / "config")
+    method = Ablation(AblationConfig(layer=0))
+    try:
+        method.check(tmp_path / "config", {})
+    except UsageError:
+        return  # what is refused is in `test_interventions`
+    made = tmp_path / "made"
+    made.mkdir()
+    make_artifact(method, base, tiny_sets, RunContext(made))
+    check(base, method, made, tmp_path / "out")
 
 
 def test_a_change_before_the_output_layer_is_in_its_weight(base, tiny_sets, tmp_path):

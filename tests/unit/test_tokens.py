@@ -347,7 +347,9 @@ def test_grpo_continues_no_prompt_after_its_end(tiny_base: Any) -> None:
     assert all(trainer.processing_class.eos_token_id not in row for row in ids)
 
 
-@pytest.mark.parametrize("name", ["contrastive", "sft", "steering", "dinm", "lm_steer", "grpo"])
+@pytest.mark.parametrize(
+    "name", ["contrastive", "sft", "steering", "dinm", "lm_steer", "grpo", "ablation", "iti", "cast"]
+)
 def test_sets_that_are_longer_than_what_the_model_reads_are_refused_before_any_work(
     tiny_base: Any, tiny_sets: Any, tmp_path: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -225,9 +225,9 @@ def method(name: str) -> Method[Any]:
 
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_methods_without_weights_of_their_own_are_refused_before_any_work(name, stand_in, tiny_model):
-    """Steering a Llama model is a bias, and LM-Steer another output layer."""
+    """Steering a Llama model is a bias, so are shifted heads, and LM-Steer is another output layer."""
     built = method(name)
-    if built.info.kind in ("none", "fine-tuning", "weights") or name in ("steering", "lm_steer"):
+    if built.info.kind in ("none", "fine-tuning", "weights") or name in ("steering", "lm_steer", "iti"):
         assert check_vllm(built, tiny_model, GREEDY) is None
         return
     with pytest.raises(UsageError, match=f"vLLM cannot run '{name}': a method of the kind {built.info.kind}"):
