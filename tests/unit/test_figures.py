@@ -395,7 +395,7 @@ def test_a_heat_maps_cells_are_the_tables_differences_and_blue_is_better(tmp_pat
     assert heads[place].endswith("\N{DOWNWARDS ARROW}")
     colours = np.asarray(axes.collections[0].get_array())
     assert colours[0, place] > 1 > -1 > colours[1, place], "less toxic is better, more is worse"
-    row = row_of(runs, "rtp/toxic_fraction")
+    row = build(runs, wanted=lambda one: one.name == "toxic_fraction" and one.primary).rows[0]
     told = {(round(t.get_position()[0]), round(t.get_position()[1])): t.get_text() for t in axes.texts}
     for line, cell in enumerate(row.cells[1:]):
         half = (cell.difference.high - cell.difference.low) / 2
