@@ -20,7 +20,7 @@ from reports.table.sheet import ARROWS, CLAIMS, digits_of, signed
 _WORSE, _BETTER = "#D55E00", "#0072B2"
 _MOST = 3.0  # half widths of an interval at which a colour is full
 _DARK = 2.0  # from here on text is white
-_NAME, _HEAD = {False: 18, True: 30}, 30
+_NAME, _HEAD = {False: 18, True: 30}, 44
 _PERCENT = 100
 
 
@@ -45,12 +45,13 @@ def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
     if not rows or not others or table.reference is None:
         what = "a heat map shows differences to the base"
         raise MissingError(f"{what}, and these runs have none", mend="name the base's run (method none) and another")
-    longest = max(len(_head(row)) for row in rows)
+    heads = _heads(rows)
+    longest = max(map(len, heads))
     figure = new_figure(wide=wide, height=rows_height(len(others), 0.2 + 0.055 * longest))
     describe(figure, "Differences to the base", table.caption)
     axes = figure.subplots()
     _draw_cells(axes, rows, others)
-    axes.set_xticks(range(len(rows)), [_head(row) for row in rows], rotation=60, ha="left", rotation_mode="anchor")
+    axes.set_xticks(range(len(rows)), heads, rotation=60, ha="left", rotation_mode="anchor")
     axes.xaxis.tick_top()
     labels = [table.systems[place].label for place in others]
     axes.set_yticks(range(len(others)), shorts(labels, _NAME[wide]))
@@ -99,14 +100,20 @@ def _told(row: MetricRow, cell: TableCell) -> str:
     return f"{told}{CLAIMS[cell.claim]}"
 
 
-def _head(row: MetricRow) -> str:
-    silent = " (no signal)" if row.has_signal is False else ""
-    return f"{short(named(row.key), _HEAD)} {ARROWS[row.higher_is_better]}{silent}"
+def _heads(rows: Sequence[MetricRow]) -> list[str]:
+    """Names of metrics; those that several tasks have, after their task."""
+    names = [named(row.key) for row in rows]
+    heads = []
+    for row, name in zip(rows, names, strict=True):
+        told = f"{row.task.replace('_', ' ')} {name}" if names.count(name) > 1 else name
+        silent = " (no signal)" if row.has_signal is False else ""
+        heads.append(f"{short(told, _HEAD)} {ARROWS[row.higher_is_better]}{silent}")
+    return heads
 
 
 def _notes(table: Table, rows: Sequence[MetricRow], others: Sequence[int]) -> list[str]:
     notes = [
-        f"Differences to {short(table.reference, 40)}. Blue is better, orange worse; a colour is full from three half"
+        "Differences to the base. Blue is better, orange worse; a colour is full from three half"
         " widths of the difference's 95 % interval on."
     ]
     claims = {row.cells[place].claim for row in rows for place in others}
