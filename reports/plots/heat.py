@@ -21,6 +21,7 @@ _WORSE, _BETTER = "#D55E00", "#0072B2"
 _MOST = 3.0  # half widths of an interval at which a colour is full
 _DARK = 2.0  # from here on text is white
 _NAME, _HEAD = {False: 18, True: 30}, 44
+_LETTER, _FIGURE = 0.055, 0.5  # inches: of a name's letter, of a figure with its mark
 _PERCENT = 100
 
 
@@ -47,22 +48,24 @@ def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
         raise MissingError(f"{what}, and these runs have none", mend="name the base's run (method none) and another")
     heads = _heads(rows)
     longest = max(map(len, heads))
-    figure = new_figure(wide=wide, height=rows_height(len(others), 0.2 + 0.055 * longest))
+    figure = new_figure(wide=wide, height=rows_height(len(others), 0.2 + _LETTER * longest))
     describe(figure, "Differences to the base", table.caption)
     axes = figure.subplots()
-    _draw_cells(axes, rows, others)
-    axes.set_xticks(range(len(rows)), heads, rotation=60, ha="left", rotation_mode="anchor")
+    names = shorts([table.systems[place].label for place in others], _NAME[wide])
+    across = (figure.get_size_inches()[0] - _LETTER * max(map(len, names))) / len(rows)
+    _draw_cells(axes, rows, others, figures=across >= _FIGURE)
+    axes.set_xticks(range(len(rows)), heads, rotation=90)
     axes.xaxis.tick_top()
-    labels = [table.systems[place].label for place in others]
-    axes.set_yticks(range(len(others)), shorts(labels, _NAME[wide]))
+    axes.set_yticks(range(len(others)), names)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     freeze(figure)
-    add_below(figure, _notes(table, rows, others))
+    narrow = [] if across >= _FIGURE else ["Figures in the cells need more width (--wide), or fewer metrics."]
+    add_below(figure, _notes(table, rows, others) + narrow)
     return figure
 
 
-def _draw_cells(axes: Axes, rows: Sequence[MetricRow], others: Sequence[int]) -> None:
+def _draw_cells(axes: Axes, rows: Sequence[MetricRow], others: Sequence[int], *, figures: bool) -> None:
     sizes = np.array([[_size(row, row.cells[place]) for row in rows] for place in others])
     colours = LinearSegmentedColormap.from_list("better", [_WORSE, "white", _BETTER])
     # Shapes, and no image: a file of shapes holds nothing that a page has to load.
@@ -74,7 +77,7 @@ def _draw_cells(axes: Axes, rows: Sequence[MetricRow], others: Sequence[int]) ->
     for line, place in enumerate(others):
         for column, row in enumerate(rows):
             ink = "white" if abs(sizes[line, column]) >= _DARK else INK
-            told = _told(row, row.cells[place])
+            told = _told(row, row.cells[place]) if figures else CLAIMS[row.cells[place].claim]
             axes.text(column, line, told, ha="center", va="center", color=SOFT if told == "\N{EN DASH}" else ink)
 
 
