@@ -31,7 +31,7 @@ class ChosenPrefixPolicy(Policy):
             opening: Tokens that choose (at least two).
             longest: The most tokens that a prefix has.
         """
-        self.inner, self._prefix, self.opening = inner, choose, opening
+        self.inner, self._rule, self.opening = inner, choose, opening
         self.tokenizer, self.device, self.truncates = inner.tokenizer, inner.device, inner.truncates
         self.max_length, self.window = inner.max_length - longest, inner.window - longest
         self.readings = inner.readings
@@ -87,12 +87,12 @@ class ChosenPrefixPolicy(Policy):
             some = early.any(-1).nonzero()[:, 0]
             short = [rows[number][: self.opening - 1] for number in some.tolist()]
             begun = kept[some] * (read[some] < self.opening)
-            before, *_ = self._after([self._prefix(())] * len(short), short, begun, columns, sampling=sampling)
+            before, *_ = self._after([self._rule(())] * len(short), short, begun, columns, sampling=sampling)
             logits[some] = torch.where(early[some][..., None], before, logits[some])
         return logits, cache, mask
 
     def _prefix(self, row: Sequence[int]) -> Sequence[int]:
-        return self._prefix(tuple(row[: self.opening]) if len(row) >= self.opening else ())
+        return self._rule(tuple(row[: self.opening]) if len(row) >= self.opening else ())
 
     def _after(
         self,
