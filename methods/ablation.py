@@ -1,4 +1,4 @@
-"""Directional ablation (Arditi et al., NeurIPS 2024, arXiv 2406.11717, Section 2.4 and Appendix E).
+"""Directional ablation (Arditi et al., NeurIPS 2024, arXiv 2406.11717, Sections 2.4 and 4.1).
 
     W' = W - strength * r r^T W        r = the unit vector along (mean h_l of positives - mean h_l of negatives)
 

@@ -1,4 +1,4 @@
-"""Toxification reversal (Leong et al., EMNLP 2023, arXiv 2310.09573, Section 4).
+"""Toxification reversal (Leong et al., EMNLP 2023, arXiv 2310.09573).
 
 Of each attention head, z is what it puts out for a token, z_n the same after a prefix that announces a toxic text, and
 z_p after one that announces a kind text. What the prefixes change is taken out of z, more of it where it is large and

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.common import RUNS, CacheDir, Offline, RunsDir, console_progress
-from bench.cli.output import write_output
-from bench.printed import inert_json
+from bench.cli.output import print_json_lines, write_output
 
 if TYPE_CHECKING:
     from bench.engine.generation import Continuation
@@ -63,7 +62,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if output:
         write_output(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     else:
-        print("".join(inert_json(json.dumps(row)) + "\n" for row in rows), end="")
+        print_json_lines(rows)
 
 
 def _sampled(

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,12 @@ def as_json(value: Any) -> str:
     In ASCII: what steers a terminal or turns a text's direction is escaped, like all that lies beyond.
     """
     return inert_json(json.dumps(value, indent=1, allow_nan=False))
+
+
+def print_json_lines(rows: Iterable[Any]) -> None:
+    """Print JSON values on stdout, a line each, as `print_json` does."""
+    for row in rows:
+        print(inert_json(json.dumps(row, allow_nan=False)))
 
 
 def print_grid(grid: "RenderableType") -> None:

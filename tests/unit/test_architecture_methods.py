@@ -147,7 +147,7 @@ def test_steered(base, tiny_sets, tmp_path):
 @pytest.mark.parametrize(
     "method",
     [
-        ITI(ITIConfig(heads=4)),
+        ITI(ITIConfig(heads=4, alpha=15.0)),
         ToxificationReversal(ToxificationReversalConfig(bad_prefix="You are", good_prefix="She asked me")),
     ],
     ids=lambda one: one.info.name,

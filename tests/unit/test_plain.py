@@ -80,7 +80,7 @@ def test_a_vector_after_a_layer_is_its_bias(base, tiny_sets, tmp_path):
 def test_shifted_heads_are_biases(base, tiny_sets, tmp_path):
     """Where the family has them, as above."""
     base.model.config.save_pretrained(tmp_path / "config")
-    method, kind = ITI(ITIConfig(heads=3)), base.model.config.model_type
+    method, kind = ITI(ITIConfig(heads=3, alpha=15.0)), base.model.config.model_type
     made = tmp_path / "made"
     made.mkdir()
     make_artifact(method, base, tiny_sets, RunContext(made))
