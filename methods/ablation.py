@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Layers, Method, MethodInfo, Range, RunContext
 from methods.representation.options import TextsConfig
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Ablation(Method[AblationConfig]):
         quantised=False,
         strength="strength",
         strengths=(1.0, 0.5, 0.75, 0.25, 1.5),
+        search={"layer": Layers(0.2, 0.9), "strength": Range(0.25, 1)},
         departures=(
             Departure(
                 "harmful and harmless instructions, which the model refuses and follows; what is ablated is refusal",

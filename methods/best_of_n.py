@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class BestOfN(Method[BestOfNConfig]):
         needs_scorer=True,
         chooses=True,
         seeded=False,
+        search={"n": Range(2, 16, log=True, whole=True)},
         departures=(
             Departure(
                 "a reward model that was trained on people's preferences",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from bench.errors import UsageError
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Layers, Method, MethodInfo, Range, RunContext
 from methods.representation.options import VectorConfig
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class CAST(Method[CASTConfig]):
         paper="Lee et al., ICLR 2025, arXiv 2409.05907",
         needs_sets=True,
         strength="multiplier",
+        search={"multiplier": Range(0.5, 8, log=True), "layer": Layers(0.2, 0.8)},
         departures=(
             Departure(
                 "the first principal component of the states of contrasting prompts",

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from bench.errors import UsageError
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class FewShot(Method[FewShotConfig]):
         needs_sets=True,
         strength="strength",
         strengths=(1.0, 2.0, 0.5, 1.5, 3.0),
+        search={"shots": Range(1, 16, log=True, whole=True), "strength": Range(0.5, 3)},
         departures=(
             Departure(
                 "similar by the embeddings of a sentence encoder",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from bench.errors import MissingError, UsageError
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from methods.representation.options import TextsConfig
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class ITI(Method[ITIConfig]):
         needs_sets=True,
         strength="alpha",
         strengths=(3.0, 1.0, 5.0, 2.0, 8.0),
+        search={"alpha": Range(0.5, 15, log=True), "position": ("last", "mean")},
         departures=(
             Departure(
                 "questions of TruthfulQA with true and false answers",

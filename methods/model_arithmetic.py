@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator, model_validator
 
 from bench.errors import did_you_mean
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ class ModelArithmetic(Method[ModelArithmeticConfig]):
         seeded=False,
         strength="strength",
         strengths=(1.0, 0.5, 0.2, 0.1, 2.0),
+        search={"strength": Range(0.1, 2, log=True)},
         departures=(
             Departure(
                 "terms of a classifier, and of other models",

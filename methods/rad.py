@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from methods.learning.options import Budget
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ class RAD(Method[RADConfig]):
         needs_sets=True,
         strength="beta",
         strengths=(10.0, 5.0, 20.0, 2.0, 50.0),
+        search={"beta": Range(1, 50, log=True), "lr": Range(1e-3, 3e-2, log=True)},
         departures=(
             Departure(
                 "the reward is a GPT-2 of its own, all weights trained on 2 million comments; it reads each candidate",

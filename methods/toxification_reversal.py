@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, RunContext
+from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class ToxificationReversal(Method[ToxificationReversalConfig]):
         seeded=False,
         strength="strength",
         strengths=(1.0, 0.5, 0.25, 0.75, 1.5),
+        search={"strength": Range(0.1, 1.5)},
         departures=(
             Departure(
                 "of a prompt its last token alone is edited, then each token that is generated",
