@@ -4,7 +4,7 @@ An object has to be shared by several countries, or a fact has no neighbour. So 
 a capital names its country in another way. Codes are given names where at least three countries have the object alone.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,6 +101,7 @@ def counterfacts(rows: Sequence[Row]) -> Iterator[Row]:
 def _of(relation: _Relation, countries: Sequence[Mapping[str, Any]], where: str) -> Iterator[Row]:
     objects = {row["name"]: found for row in countries if (found := _object(relation, row))}
     known = sorted(set(objects.values()))
+    capitals = Counter(row["capital"] for row in countries if isinstance(row.get("capital"), str))
     neighbours: dict[tuple[str, int], list[str]] = defaultdict(list)
     for name, found in objects.items():
         if _is_neighbour(relation, name):
@@ -125,7 +126,7 @@ def _of(relation: _Relation, countries: Sequence[Mapping[str, Any]], where: str)
                 "neighborhood_prompts": sorted(neighbours[true, _half(relation, name)], key=content_id),
                 "generation_prompts": [f"Here is what everyone should know about {name}:"],
                 "alias_prompts": [relation.prompt.replace("{}", other) for other in _other_name(row)],
-                "one_hop_prompts": [relation.prompt.replace("{}", other) for other in _by_capital(row)],
+                "one_hop_prompts": [relation.prompt.replace("{}", other) for other in _by_capital(row, capitals)],
             },
         )
 
@@ -160,6 +161,8 @@ def _other_name(row: Mapping[str, Any]) -> list[str]:
     return [one for one in names if " " in one and one.isascii() and one != row["name"]][:1]
 
 
-def _by_capital(row: Mapping[str, Any]) -> list[str]:
+def _by_capital(row: Mapping[str, Any], capitals: Counter[Any]) -> list[str]:
+    """A country by its capital, where that is no other's too: then it names neither, and they may be of both halves."""
     capital = row.get("capital")
-    return [f"the country whose capital is {capital}"] if isinstance(capital, str) and capital else []
+    named = isinstance(capital, str) and capital and capitals[capital] == 1
+    return [f"the country whose capital is {capital}"] if named else []

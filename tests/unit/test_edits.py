@@ -212,6 +212,16 @@ def test_countries_become_cases_whose_neighbours_share_the_object(tmp_path):
     assert load_cases(write(tmp_path / "again.json", rows[::-1], array=True)) == found
 
 
+def test_a_capital_of_two_countries_names_neither(tmp_path):
+    rows = [country(f"Land {n}", languages=["fr" if n % 2 else "de"]) for n in range(40)]
+    rows[1]["capital"] = rows[0]["capital"]
+    found = load_cases(write(tmp_path / "countries.json", rows, array=True))
+    shared = [case for case in found if case.subject in ("Land 0", "Land 1")]
+    assert shared
+    assert not any("one_hop" in case.portability for case in shared)
+    assert all("one_hop" in case.portability for case in found if case not in shared)
+
+
 # --- figures ---
 
 
