@@ -77,4 +77,4 @@ def test_what_figures_there_are_is_known_without_matplotlib():
         "print(*reports.plots.FIGURES)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.split() == ["tradeoff", "sweep", "scores", "groups", "training", "cost"]
+    assert done.stdout.split() == ["tradeoff", "heat", "sweep", "scores", "groups", "training", "cost"]

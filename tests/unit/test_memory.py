@@ -100,7 +100,7 @@ def test_experts_share_all_of_the_weights(tiny_base, tiny_adapter, monkeypatch):
     merged, in_weights = both(tiny_base)
     monkeypatch.setitem(PROFILES, "cpu", CUDA)
     worn, in_adapters = both(tiny_base)
-    assert torch.allclose(worn, merged, atol=1e-5)
+    assert torch.allclose(worn, merged, atol=1e-4)  # the order of sums is the processor's
     assert float((worn - plain).abs().max()) > 1e-2
     assert in_adapters < in_weights / 4
     assert PROFILES["cpu"] is not CPU
