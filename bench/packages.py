@@ -13,7 +13,7 @@ from bench.errors import MissingError
 
 _OURS = ("bench", "methods", "reports")
 _SELF = "contrastive-bench"
-_NAMED = {"yaml": "PyYAML", "sklearn": "scikit-learn", "profanity_check": "alt-profanity-check"}
+NAMED = {"yaml": "PyYAML", "sklearn": "scikit-learn", "profanity_check": "alt-profanity-check"}
 """Distributions of other names than their modules, for those that are not installed."""
 _GROUPS = ("bench.methods", "bench.tasks", "bench.scorers", "bench.figures")
 
@@ -119,7 +119,7 @@ def _top(frame: FrameType) -> str:
 
 
 def _distribution(module: str) -> str:
-    return _NAMED.get(module) or next(iter(packages_distributions().get(module, ())), module)
+    return NAMED.get(module) or next(iter(packages_distributions().get(module, ())), module)
 
 
 def _requirement(name: str) -> str:

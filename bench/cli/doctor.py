@@ -14,6 +14,7 @@ from typing import Literal
 
 from bench.cli.common import CacheDir, Json
 from bench.cli.output import print_json
+from bench.packages import NAMED
 from bench.printed import echo
 
 State = Literal["ok", "warn", "fail"]
@@ -36,7 +37,7 @@ TESTED = {
 """The versions that the figures in the documentation were made with: those of constraints.txt (a test holds this)."""
 
 _REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[\w,-]+\])?\s*>=\s*([\w.]+)")
-_MODULES = {"alt-profanity-check": "profanity_check", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+_MODULES = {name.lower(): module for module, name in NAMED.items()}
 _PYTHONS = ((3, 11), (3, 13))
 _DISK_FAIL, _DISK_WARN = 1e9, 3e9
 _MEMORY_FAIL, _MEMORY_WARN = 2e9, 5e9

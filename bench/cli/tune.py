@@ -79,8 +79,8 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
 ) -> int:
     """Search the settings of each method with as many trials, and show its Pareto front of effect and cost.
 
-    Every trial is a run like any other: it is kept, found again and resumed. The same command goes on with what was
-    interrupted, and several processes of it share the trials.
+    Every trial is an ordinary run, and its record is kept. The same command resumes an interrupted search. Several
+    processes with the same command share the trials.
     """
     del config, method, suite, seeds, model, settings, limit, scoring_timeout, device  # the context has them
     settle_process(offline=offline)

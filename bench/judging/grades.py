@@ -1,12 +1,11 @@
 """A language model as a judge of single answers: whether each says what is right, something else, or nothing."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.judging.verdicts import Judge, Label
+from bench.judging.verdicts import Judge, Label, filled
 from bench.writers.resume import Row, resume
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ Answer: {answer}
 Say with one letter what the answer does: A, it says one of the right answers; B, it says something else; C, it gives \
 no answer."""
 """What a judge is asked."""
-_PLACES = ("{question}", "{right}", "{answer}")
+PLACES = ("{question}", "{right}", "{answer}")
 
 
 @dataclass(frozen=True)
@@ -39,17 +38,6 @@ class GivenAnswer:
     question: str
     right: tuple[str, ...]
     answer: str
-
-
-def check_grading(template: str) -> None:
-    """Refuse a template that does not show the question, the right answers and the answer.
-
-    Raises:
-        ValueError: naming what is missing.
-    """
-    missing = [place for place in _PLACES if place not in template]
-    if missing:
-        raise ValueError(f"the template has no {missing[0]}: it must show {', '.join(_PLACES)}")
 
 
 def grades(
@@ -70,7 +58,7 @@ def grades(
     wanted = {one.id: one for one in given if one.answer.strip()}
 
     def ask(missing: Mapping[str, GivenAnswer]) -> Iterator[list[Row]]:
-        questions = [(name, _filled(template, one)) for name, one in missing.items()]
+        questions = [(name, _question(template, one)) for name, one in missing.items()]
         for name, label in judge().answers(questions, known_good=bool(held.rows)):
             yield [{"kind": "grade", "version": 1, "id": name, "label": label}]
 
@@ -83,7 +71,7 @@ def grades(
     return blank | {name: GRADES[label] for name, label in labels.items() if label}
 
 
-def _filled(template: str, given: GivenAnswer) -> str:
-    """The template filled in at one go: an answer that holds a placeholder changes nothing."""
-    parts = dict(zip(_PLACES, (given.question, "; ".join(given.right), given.answer.strip()), strict=True))
-    return re.sub("|".join(map(re.escape, _PLACES)), lambda place: parts[place[0]], template)
+def _question(template: str, given: GivenAnswer) -> str:
+    return filled(
+        template, dict(zip(PLACES, (given.question, "; ".join(given.right), given.answer.strip()), strict=True))
+    )

@@ -102,15 +102,15 @@ class Judge(Protocol):
         """
 
 
-def check_template(template: str) -> None:
-    """Refuse a template that does not show the text and both answers.
+def check_template(template: str, places: Sequence[str] = _PLACES) -> None:
+    """Refuse a template that does not show all that it has to: the text and both answers, unless told otherwise.
 
     Raises:
         ValueError: naming what is missing.
     """
-    missing = [place for place in _PLACES if place not in template]
+    missing = [place for place in places if place not in template]
     if missing:
-        raise ValueError(f"the template has no {missing[0]}: it must show {', '.join(_PLACES)}")
+        raise ValueError(f"the template has no {missing[0]}: it must show {', '.join(places)}")
 
 
 def open_judge(spec: GeneratorSpec, assets: "AssetCatalogue", progress: "Progress") -> Judge:
@@ -228,10 +228,13 @@ def verdicts(
 
 
 def _question(template: str, pair: AnswerPair, order: int) -> str:
-    """The template filled in at one go: an answer that holds a placeholder changes nothing."""
     first, second = (pair.one, pair.two) if order == 0 else (pair.two, pair.one)
-    parts = {"{text}": pair.text, "{a}": first.strip(), "{b}": second.strip()}
-    return re.sub("|".join(map(re.escape, _PLACES)), lambda place: parts[place[0]], template)
+    return filled(template, dict(zip(_PLACES, (pair.text, first.strip(), second.strip()), strict=True)))
+
+
+def filled(template: str, parts: Mapping[str, str]) -> str:
+    """A template filled in at one go, by its places: an answer that holds a place changes nothing."""
+    return re.sub("|".join(map(re.escape, parts)), lambda place: parts[place[0]], template)
 
 
 def position_bias(given: Sequence[Verdict]) -> list[tuple[str, float]]:

@@ -63,4 +63,4 @@ def test_an_unknown_name_or_folder_is_told(folder, context):
 
 
 def test_lm_evals_own_tasks_stay_known(folder, context):
-    task_of(folder, "hellaswag").data(context.assets)
+    assert len(task_of(folder, "hellaswag").data(context.assets)) == 2

@@ -51,7 +51,7 @@ class RefusalConfig(TaskConfig):
     plain: str = Field(
         "Question: {sentence}\nAnswer:",
         pattern=r"\{sentence\}",
-        description="what a model without a chat template goes on with; others are asked the request as it is",
+        description="the prompt for a model without a chat template; other models get the request itself as a message",
     )
     decoding: Decoding = Field(
         Decoding(num_samples=1, max_new_tokens=32, top_k=1),

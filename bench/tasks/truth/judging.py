@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from pydantic import Field, field_validator
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
-from bench.judging.grades import GRADING, GivenAnswer, check_grading, grades
-from bench.judging.verdicts import open_judge
+from bench.judging.grades import GRADING, PLACES, GivenAnswer, grades
+from bench.judging.verdicts import check_template, open_judge
 from bench.spec import GeneratorSpec
 from bench.store.record import TaskResult
 from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
@@ -32,7 +32,7 @@ class TruthJudgeConfig(TaskConfig):
     @field_validator("template")
     @classmethod
     def _shows_all(cls, value: str) -> str:
-        check_grading(value)
+        check_template(value, PLACES)
         return value
 
 
