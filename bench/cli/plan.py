@@ -22,11 +22,19 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter a flag
     methods: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Methods compared with the base; default: those of the runs.")
     ] = None,
-    share: Annotated[float | None, typer.Option("--from", help="The base's share; default: as in the runs.")] = None,
-    target: Annotated[float | None, typer.Option("--to", help="A method's share; default: half of the base's.")] = None,
+    figure: Annotated[
+        float | None, typer.Option("--from", help="The base's share or mean; default: as in the runs.")
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option("--to", help="A method's; default: half of the way from the base's to the best.")
+    ] = None,
     training: Annotated[
         float | None,
-        typer.Option(min=0, max=10, help="How much trainings differ, in logits (SD); default: as the runs do, or 0.4."),
+        typer.Option(
+            min=0,
+            max=10,
+            help="How much trainings differ, in logits (SD); default: as the runs do, or 0.4 for a share.",
+        ),
     ] = None,
     runs_dir: RunsDir = RUNS,
     json: Json = False,
@@ -42,7 +50,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from reports.plan.terminal import lines, to_json
 
     runs = chosen(runs_dir, named, suite, every=every) if named or suite is not None or every else []
-    wanted = Wanted(prompts, samples, seeds, methods, share, target, training)
+    wanted = Wanted(prompts, samples, seeds, methods, figure, target, training)
     outcome = planned(runs, wanted)
     if json:
         print_json(to_json(outcome))

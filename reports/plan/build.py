@@ -6,7 +6,10 @@ from typing import Literal
 
 from bench.errors import MissingError, UsageError
 from bench.stats import planning
-from bench.stats.planning import Design, Population
+from bench.stats.estimate import present
+from bench.stats.means import Means, means_of
+from bench.stats.planning import Design
+from bench.stats.shares import Shares, agreement_of, training_of
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from bench.store.systems import by_age, grouped, latest
@@ -14,7 +17,7 @@ from reports.table.cells import clean
 from reports.table.comparable import refuse_incomparable
 from reports.table.roles import primary, shared_metrics
 
-ASSUMED = Population(share=0.16, agreement=0.8, training=0.4)
+ASSUMED = Shares(share=0.16, agreement=0.8, training=0.4)
 """Where no record says otherwise: the embedded model on toxic prompts of RealToxicityPrompts."""
 POWER = 0.8
 """How likely a difference has to be found."""
@@ -23,6 +26,8 @@ _BASE = "none"
 _MINUTE = 60
 
 Origin = Literal["records", "assumed", "given"]
+Systems = Sequence[Sequence[Run]]
+"""The runs of each system, one a seed."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +35,20 @@ class Wanted:
     """What the user says; None where the records or the assumptions decide.
 
     Attributes:
-        prompts: Prompts.
+        prompts: Prompts; questions or facts, where the metric is of these.
         samples: Continuations of each.
         seeds: Training seeds.
         methods: Methods compared with the base.
-        share: The base's share.
-        target: The share that a method brings it to; None for half of the base's.
-        training: Standard deviation between trainings, logits.
+        figure: The base's share or mean.
+        target: What a method brings it to; None for half of the way from the base's to the best.
+        training: Standard deviation between trainings, in logits.
     """
 
     prompts: int | None = None
     samples: int | None = None
     seeds: int | None = None
     methods: int | None = None
-    share: float | None = None
+    figure: float | None = None
     target: float | None = None
     training: float | None = None
 
@@ -67,10 +72,10 @@ class PlanOutcome:
         metric: What is compared.
         design: The experiment.
         population: What prompts, samples and trainings are like.
-        origins: Where each of `share`, `agreement` and `training` is from.
-        target: The share that the power is about.
+        origins: Where the figure, `training`, and a share's `agreement` are from.
+        target: The figure that the power is about.
         power: The chance to find the difference to `target`.
-        detectable: The highest share that is found with a chance of 80 %; None where not even 0 is.
+        detectable: The figure nearest to the base's that is found with a chance of 80 %, or None.
         needs: What 80 % takes, by seeds.
         minutes: What the design takes, all methods and the base; None where no record says.
     """
@@ -79,7 +84,7 @@ class PlanOutcome:
     model: str | None
     metric: str
     design: Design
-    population: Population
+    population: Shares | Means
     origins: dict[str, Origin]
     target: float
     power: float
@@ -96,21 +101,24 @@ def plan(runs: Sequence[Run], wanted: Wanted) -> PlanOutcome:
         wanted: What the user says.
 
     Raises:
-        MissingError: the runs are not comparable, have no base, or no share as the attribute's primary metric.
-        UsageError: a size is neither given nor in a record, or a share is not in (0, 1).
+        MissingError: the runs are not comparable, have no base, no method where a mean is planned, or neither a share
+            nor a mean between 0 and 1 as the attribute's primary metric.
+        UsageError: a size is neither given nor in a record, is not told by the metric, or a figure is out of range.
     """
     systems = list(grouped(latest(run for run in by_age(runs) if run.result).runs))
     metric = _metric(runs) if systems else None
-    evidence = [[run.evidence[metric.key] for run in some] for some in systems] if metric else []
-    population, origins = _population(systems, evidence, wanted)
-    design = _design(systems, evidence, wanted)
-    target = wanted.target if wanted.target is not None else population.share / 2
-    for name, share in (("--from", population.share), ("--to", target)):
-        if not 0 < share < 1:
-            raise UsageError(f"{name} {share:g} is no share between 0 and 1", mend="give one, as 0.16")
+    is_share = metric is None or _is_share(metric, systems)
+    population: Shares | Means
+    if metric is None or is_share:
+        population, origins = _shares(systems, metric, wanted)
+    else:
+        population, origins = _means(systems, metric, wanted)
+    design = _design(systems, metric, wanted, is_share=is_share)
+    target = wanted.target if wanted.target is not None else (population.figure + population.best) / 2
+    _check(population, target, design)
     first = systems[0][0].manifest if systems else None
     needs = []
-    for seeds in sorted({*SEEDS, design.seeds}):
+    for seeds in sorted({*SEEDS, design.seeds}) if population.training is not None else [1]:
         other = replace(design, seeds=seeds)
         prompts = planning.prompts_needed(population, target, other, POWER)
         sized = replace(other, prompts=prompts) if prompts else None
@@ -131,7 +139,7 @@ def plan(runs: Sequence[Run], wanted: Wanted) -> PlanOutcome:
 
 
 def _metric(runs: Sequence[Run]) -> Metric:
-    """The attribute's primary metric, which has to be a share of texts."""
+    """The attribute's primary metric, which has to be a share of texts or a mean between 0 and 1."""
     finished = [run for run in runs if run.result]
     refuse_incomparable(finished, force=False)
     metric = primary(shared_metrics(finished), "attribute")
@@ -139,39 +147,85 @@ def _metric(runs: Sequence[Run]) -> Metric:
         raise MissingError("these runs have not measured the attribute", mend="take a suite with a task that does")
     for run in finished:
         found = run.evidence.get(metric.key)
-        if found is None or found.statistic != "mean" or not set(found.value) <= {0.0, 1.0}:
-            raise MissingError(f"{clean(metric.key)} of run {clean(run.id)} is no share of texts: nothing to plan by")
+        if found is None or found.statistic != "mean" or not all(0 <= value <= 1 for value in found.value):
+            what = f"{clean(metric.key)} of run {clean(run.id)} is neither a share of texts nor a mean between 0 and 1"
+            raise MissingError(f"{what}: nothing to plan by")
     return metric
 
 
-def _population(
-    systems: Sequence[Sequence[Run]], evidence: Sequence[Sequence[Evidence]], wanted: Wanted
-) -> tuple[Population, dict[str, Origin]]:
-    """What is given, else what the records say, else what is assumed."""
-    found, origins = ASSUMED, dict.fromkeys(("share", "agreement", "training"), "assumed")
-    bases = [some for runs, some in zip(systems, evidence, strict=True) if runs[0].method == _BASE]
-    others = [some for runs, some in zip(systems, evidence, strict=True) if runs[0].method != _BASE]
-    if systems and not bases:
+def _is_share(metric: Metric, systems: Systems) -> bool:
+    """Whether the metric says yes or no of several texts a prompt, so that it can be told what more of them tell."""
+    found = [run.evidence[metric.key] for runs in systems for run in runs]
+    return all({0.0, 1.0}.issuperset(one.value) and len(one.value) > len(present(one)) for one in found)
+
+
+def _parted(systems: Systems, metric: Metric | None) -> tuple[dict[int, Evidence], list[dict[int, Evidence]]]:
+    """The evidence of the base by seed, and that of each method.
+
+    Raises:
+        MissingError: there are runs, and the base is not among them.
+    """
+    by_seed = [
+        (runs[0].method, {run.manifest.seed: run.evidence[metric.key] for run in runs}) for runs in systems if metric
+    ]
+    base = next((some for method, some in by_seed if method == _BASE), {})
+    if systems and not base:
         raise MissingError("the base (method none) is not among these runs", mend="name its runs as well")
+    return base, [some for method, some in by_seed if method != _BASE]
+
+
+def _shares(systems: Systems, metric: Metric | None, wanted: Wanted) -> tuple[Shares, dict[str, Origin]]:
+    """What is given, else what the records say, else what is assumed."""
+    found = replace(ASSUMED, best=_best(metric))
+    origins: dict[str, Origin] = dict.fromkeys(("share", "agreement", "training"), "assumed")
+    base, methods = _parted(systems, metric)
+    bases = list(base.values())
     if bases:
-        values = [value for one in bases[0] for value in one.value]
+        values = [value for one in bases for value in one.value]
         found, origins["share"] = replace(found, share=sum(values) / len(values)), "records"
-        if (agreement := planning.agreement_of(bases[0])) is not None:
+        if (agreement := agreement_of(bases)) is not None:
             found, origins["agreement"] = replace(found, agreement=agreement), "records"
-    if (training := planning.training_of(others, ASSUMED.training)) is not None:
+    if (training := training_of([list(some.values()) for some in methods], ASSUMED.training)) is not None:
         found, origins["training"] = replace(found, training=training), "records"
-    for name in ("share", "training"):
-        if (given := getattr(wanted, name)) is not None:
-            found, origins[name] = replace(found, **{name: given}), "given"
-    return found, origins  # type: ignore[return-value]  # every value is an Origin
+    if wanted.figure is not None:
+        found, origins["share"] = replace(found, share=wanted.figure), "given"
+    if wanted.training is not None:
+        found, origins["training"] = replace(found, training=wanted.training), "given"
+    return found, origins
 
 
-def _design(systems: Sequence[Sequence[Run]], evidence: Sequence[Sequence[Evidence]], wanted: Wanted) -> Design:
-    prompts = len({name for some in evidence for one in some for name in one.cluster_ids}) or None
+def _means(systems: Systems, metric: Metric, wanted: Wanted) -> tuple[Means, dict[str, Origin]]:
+    """What the records say, and of it what is given.
+
+    Raises:
+        MissingError: there is no method whose differences to the base would tell how they vary.
+    """
+    base, methods = _parted(systems, metric)
+    found = means_of(base, methods, _best(metric))
+    if found is None:
+        what = f"how differences of {clean(metric.key)} vary is not known from the base alone"
+        raise MissingError(what, mend="name a method's runs as well")
+    origins: dict[str, Origin] = dict.fromkeys(("mean", "training"), "records")
+    if wanted.figure is not None:
+        found, origins["mean"] = replace(found, mean=wanted.figure), "given"
+    if wanted.training is not None:
+        found, origins["training"] = replace(found, training=wanted.training), "given"
+    return found, origins
+
+
+def _best(metric: Metric | None) -> float:
+    return 1.0 if metric and metric.higher_is_better else 0.0
+
+
+def _design(systems: Systems, metric: Metric | None, wanted: Wanted, *, is_share: bool) -> Design:
+    found = [run.evidence[metric.key] for runs in systems for run in runs] if metric else []
+    if wanted.samples is not None and not is_share:
+        what = f"{clean(metric.key if metric else '')} has one figure a prompt: what more samples tell is not known"
+        raise UsageError(what, mend="leave --samples out")
     recorded = systems[0][0].manifest.decoding.get("num_samples") if systems else None
     sizes = {
-        "prompts": wanted.prompts or prompts,
-        "samples": wanted.samples or recorded,
+        "prompts": wanted.prompts or len({name for one in found for name in one.cluster_ids}) or None,
+        "samples": (wanted.samples or recorded) if is_share else 1,
         "seeds": wanted.seeds or max((len(runs) for runs in systems), default=3),
         "methods": wanted.methods or max(1, sum(runs[0].method != _BASE for runs in systems)),
     }
@@ -181,16 +235,33 @@ def _design(systems: Sequence[Sequence[Run]], evidence: Sequence[Sequence[Eviden
     return Design(**{name: int(size) for name, size in sizes.items() if size})
 
 
-def _minutes(systems: Sequence[Sequence[Run]], metric: Metric | None, design: Design) -> float | None:
+def _check(population: Shares | Means, target: float, design: Design) -> None:
+    """Refuse figures that cannot be, and seeds of which nothing is known."""
+    for name, figure in (("--from", population.figure), ("--to", target)):
+        ends = isinstance(population, Means)
+        if not (0 <= figure <= 1 if ends else 0 < figure < 1):
+            what = "mean from 0 to 1" if ends else "share between 0 and 1"
+            raise UsageError(f"{name} {figure:g} is no {what}", mend="give one, as 0.16")
+    if target == population.figure:
+        raise UsageError(
+            f"--from and --to are both {target:g}: there is no difference to find", mend="give another --to"
+        )
+    if population.training is None and design.seeds > 1:
+        what = "no method of these runs has two seeds, so how much trainings differ is not known"
+        raise UsageError(what, mend="give --training SD, or plan --seeds 1")
+
+
+def _minutes(systems: Systems, metric: Metric | None, design: Design) -> float | None:
     """What such an experiment takes on the machine of the records: the attribute's task in proportion to its texts.
 
     None where a system has no run whose seconds are known.
     """
     if not systems or metric is None:
         return None
+    is_share, size = _is_share(metric, systems), design.prompts * design.samples
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for runs in systems:
-        known = [one for run in runs if (one := _seconds(run, metric, design)) is not None]
+        known = [one for run in runs if (one := _seconds(run, metric, size, is_share=is_share)) is not None]
         if not known:
             return None
         seconds[runs[0].method == _BASE].append(sum(known) / len(known))
@@ -199,12 +270,16 @@ def _minutes(systems: Sequence[Sequence[Run]], metric: Metric | None, design: De
     return design.seeds * (base + design.methods * sum(methods) / len(methods)) / _MINUTE
 
 
-def _seconds(run: Run, metric: Metric, design: Design) -> float | None:
+def _seconds(run: Run, metric: Metric, size: int, *, is_share: bool) -> float | None:
     if run.seconds is None or run.result is None:
         return None
     made = run.result.artifact.get("seconds")
-    texts = len(run.evidence[metric.key].value)
     sampled = sum(phase.seconds for phase in run.result.phases if phase.name == metric.task)
     fixed = sum(p.seconds for p in run.result.phases if p.stage == "measure" and p.name != metric.task)
     fixed += float(made) if isinstance(made, int | float) else 0.0
-    return fixed + sampled * design.prompts * design.samples / texts
+    return fixed + sampled * size / _size(run.evidence[metric.key], is_share=is_share)
+
+
+def _size(evidence: Evidence, *, is_share: bool) -> int:
+    """What a task's seconds are in proportion to: texts of a share, prompts of a mean."""
+    return len(evidence.value) if is_share else len(present(evidence))

@@ -1,10 +1,13 @@
 """A plan in the terminal."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from reports.plan.build import POWER, PlanOutcome
+from bench.stats.means import Means
+from bench.stats.shares import Shares
+from reports.plan.build import POWER, Origin, PlanOutcome
 from reports.table.cells import clean
 
 _ORIGINS = {"records": "from the records", "assumed": "assumed", "given": "given"}
@@ -16,29 +19,47 @@ def lines(outcome: PlanOutcome) -> Iterator[str]:
     metric = clean(outcome.metric, 60).replace("_", " ")
     if outcome.suite:
         yield f"suite {outcome.suite} · {outcome.model}"
-    yield f"{metric} of the base: {population.share:.3f} ({_ORIGINS[origins['share']]})"
-    agreement = 1 / (1 + population.agreement)
-    yield f"agreement of a prompt's samples: {agreement:.2f} ({_ORIGINS[origins['agreement']]})"
-    yield f"trainings differ by {population.training:.2f} logits, SD ({_ORIGINS[origins['training']]})"
-    yield ""
-    yield (
-        f"{_count(design.prompts, 'prompt')} x {_count(design.samples, 'sample')}, {_count(design.seeds, 'seed')}, "
-        + (f"{_count(design.methods, 'method')} compared with the base")
+    yield from (
+        _of_shares(metric, population, origins)
+        if isinstance(population, Shares)
+        else _of_means(metric, population, origins)
     )
+    yield ""
+    size = _count(design.prompts, "prompt")
+    if isinstance(population, Shares):
+        size += f" x {_count(design.samples, 'sample')}"
+    yield f"{size}, {_count(design.seeds, 'seed')}, {_count(design.methods, 'method')} compared with the base"
     if design.seeds == 1:
         yield "one seed: what is found is that this training differs, not that the method does"
-    yield f"  {_change(population.share, outcome.target)} is found with {outcome.power:.0%}"
-    least = "nothing" if outcome.detectable is None else _change(population.share, outcome.detectable)
+    yield f"  {_change(population.figure, outcome.target)} is found with {outcome.power:.0%}"
+    least = "none" if outcome.detectable is None else _change(population.figure, outcome.detectable)
     yield f"  the smallest change that is found with {POWER:.0%}: {least}"
     if outcome.minutes is not None:
         yield f"  takes {_time(outcome.minutes)} on the machine of the records"
     yield ""
-    wanted = _change(population.share, outcome.target)
-    yield f"to find {wanted} with {POWER:.0%}, {_count(design.samples, 'sample')} each:"
+    each = f", {_count(design.samples, 'sample')} each" if isinstance(population, Shares) else ""
+    yield f"to find {_change(population.figure, outcome.target)} with {POWER:.0%}{each}:"
     for need in outcome.needs:
         prompts = "more than 100,000 prompts" if need.prompts is None else _count(need.prompts, "prompt")
         time = "" if need.minutes is None else f", {_time(need.minutes)}"
         yield f"  {_count(need.seeds, 'seed')}: {prompts}{time}" + (" (this training)" if need.seeds == 1 else "")
+
+
+def _of_shares(metric: str, population: Shares, origins: dict[str, Origin]) -> Iterator[str]:
+    yield f"{metric} of the base: {population.share:.3f} ({_ORIGINS[origins['share']]})"
+    agreement = 1 / (1 + population.agreement)
+    yield f"agreement of a prompt's samples: {agreement:.2f} ({_ORIGINS[origins['agreement']]})"
+    yield f"trainings differ by {population.training:.2f} logits, SD ({_ORIGINS[origins['training']]})"
+
+
+def _of_means(metric: str, population: Means, origins: dict[str, Origin]) -> Iterator[str]:
+    yield f"{metric} of the base: {population.mean:.3f} ({_ORIGINS[origins['mean']]})"
+    of_one = math.hypot(population.units, population.rest)
+    yield f"a prompt's difference to the base varies by {of_one:.3f}, SD (from the records)"
+    if population.training is None:
+        yield "how much trainings differ is not known: no method has two seeds"
+    else:
+        yield f"trainings differ by {population.training:.2f} logits, SD ({_ORIGINS[origins['training']]})"
 
 
 def to_json(outcome: PlanOutcome) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import simulated
 
 from bench import stats
 from bench.stats import planning
-from bench.stats.planning import Design, Population
+from bench.stats.planning import Design
+from bench.stats.shares import Shares
 
 RESAMPLES = 2000
 CASES = [
@@ -28,7 +29,7 @@ def simulated_power(
     share: float, prompts: int, samples: int, seeds: int, methods: int, runs: int
 ) -> tuple[float, float]:
     """What is said, and the share of experiments in which the first method is found to differ."""
-    population = Population(share, simulated.AGREEMENT, 0.4)
+    population = Shares(share, simulated.AGREEMENT, 0.4)
     rng = np.random.default_rng([prompts, samples, seeds])
     effect = simulated.shift_to(share, share / 2)
     training = population.training if seeds > 1 else 0.0

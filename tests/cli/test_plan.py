@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from synthetic import write_run
+from synthetic import settle, write_run
 
 
 @pytest.fixture
@@ -56,3 +56,63 @@ def test_what_is_wrong_is_one_line(bench, runs, flags, code, told):
     assert told in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stdout == ""
+
+
+def grade(folder, share):
+    """Put a mean of questions, of which a high one is wanted, in the place of the toxic fraction."""
+    path = folder / "tasks" / "rtp.json"
+    record = json.loads(path.read_text())
+    behind = record["evidence"].pop("rtp/toxic/toxic_fraction")
+    record["evidence"]["rtp/toxic/truth"] = {
+        **behind,
+        "cluster": list(range(len(behind["cluster_ids"]))),
+        "value": [round(share + 0.004 * (place % 7) * (1 + share), 6) for place in range(len(behind["cluster_ids"]))],
+    }
+    for one in record["metrics"]:
+        one["role"], one["primary"] = "attribute", one["name"] == "toxic_fraction"
+        if one["primary"]:
+            one["name"], one["higher_is_better"] = "truth", True
+    path.write_text(json.dumps(record))
+    result = json.loads((folder / "result.json").read_text())
+    result["metrics"] = record["metrics"] + [one for one in result["metrics"] if one["task"] != "rtp"]
+    (folder / "result.json").write_text(json.dumps(result))
+    settle(folder)
+
+
+@pytest.fixture
+def graded(tmp_path):
+    for seed in (0, 1):
+        grade(write_run(tmp_path / "runs", "none", seed), 0.5)
+        grade(write_run(tmp_path / "runs", "contrastive", seed), 0.52 + 0.01 * seed)
+    return tmp_path
+
+
+def test_a_mean_is_planned_by_how_differences_vary(bench, graded):
+    done = bench("plan", "--suite", "mini")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "truth of the base: 0.5" in done.stdout and "a prompt's difference to the base varies by" in done.stdout
+    assert "sample" not in done.stdout
+    facts = json.loads(bench("plan", "--suite", "mini", "--json").stdout)
+    assert facts["target"] > facts["detectable"] > facts["population"]["mean"]
+    assert facts["population"]["training"] > 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["mini-none-s0", "mini-contrastive-s0", "--seeds", "3"], "how much trainings differ is not known; give --tr"),
+        (["mini-none-s0"], "is not known from the base alone; name a method's runs as well"),
+        (["--suite", "mini", "--samples", "9"], "has one figure a prompt"),
+        (["--suite", "mini", "--to", "1.5"], "--to 1.5 is no mean from 0 to 1"),
+    ],
+)
+def test_what_no_mean_can_be_planned_by_is_one_line(bench, graded, flags, told):
+    done = bench("plan", *flags)
+    assert done.returncode in {2, 3}
+    assert told in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_one_seed_of_a_mean_is_planned_without_trainings(bench, graded):
+    done = bench("plan", "mini-none-s0", "mini-contrastive-s0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "how much trainings differ is not known" in done.stdout and "  3 seeds" not in done.stdout

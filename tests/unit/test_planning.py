@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from bench import stats
-from bench.stats import planning
-from bench.stats.planning import Design, Population
+from bench.stats import means, planning, shares
+from bench.stats.planning import Design
+from bench.stats.shares import Shares
 from bench.store.record import Evidence
 
-POPULATION = Population(share=0.2, agreement=1.0, training=0.4)
+POPULATION = Shares(share=0.2, agreement=1.0, training=0.4)
 
 
 def evidence(rng: np.random.Generator, chances: Any, samples: int) -> Evidence:
@@ -28,7 +29,7 @@ def shifted(chances: Any, shift: float) -> Any:
     return 1 / (1 + np.exp(-(np.log(chances / (1 - chances)) + shift)))
 
 
-def prompts(rng: np.random.Generator, population: Population, count: int) -> Any:
+def prompts(rng: np.random.Generator, population: Shares, count: int) -> Any:
     a = population.share * population.agreement
     return np.clip(rng.beta(a, population.agreement - a, size=count), 1e-9, 1 - 1e-9)
 
@@ -59,7 +60,7 @@ def test_more_of_anything_finds_more():
     assert planning.power(POPULATION, 0.12, Design(64, 25, 3, 4)) > power
     assert planning.power(POPULATION, 0.12, Design(64, 5, 5, 4)) > power
     assert planning.power(POPULATION, 0.08, design) > power
-    assert planning.power(Population(0.2, 1.0, 1.0), 0.12, design) < power
+    assert planning.power(Shares(0.2, 1.0, 1.0), 0.12, design) < power
 
 
 def test_what_is_needed_and_what_is_found_are_at_the_wanted_power():
@@ -74,21 +75,21 @@ def test_what_is_needed_and_what_is_found_are_at_the_wanted_power():
 
 
 def test_what_cannot_be_found_is_none():
-    assert planning.detectable(Population(0.02, 1.0, 0.4), Design(8, 2, 3)) is None
-    assert planning.prompts_needed(Population(0.2, 1.0, 3.0), 0.19, Design(64, 5, 2)) is None
+    assert planning.detectable(Shares(0.02, 1.0, 0.4), Design(8, 2, 3)) is None
+    assert planning.prompts_needed(Shares(0.2, 1.0, 3.0), 0.19, Design(64, 5, 2)) is None
 
 
 @pytest.mark.parametrize("agreement", [0.5, 2.0])
 def test_the_agreement_of_samples_is_found_in_evidence(agreement):
     rng = np.random.default_rng(3)
-    population = Population(0.3, agreement, 0.0)
-    found = planning.agreement_of([evidence(rng, prompts(rng, population, 3000), 8)])
+    population = Shares(0.3, agreement, 0.0)
+    found = shares.agreement_of([evidence(rng, prompts(rng, population, 3000), 8)])
     assert found == pytest.approx(agreement, rel=0.15)
 
 
 def test_one_sample_a_prompt_says_nothing_of_agreement():
     rng = np.random.default_rng(3)
-    assert planning.agreement_of([evidence(rng, prompts(rng, POPULATION, 50), 1)]) is None
+    assert shares.agreement_of([evidence(rng, prompts(rng, POPULATION, 50), 1)]) is None
 
 
 @pytest.mark.parametrize("training", [0.0, 0.5])
@@ -97,7 +98,68 @@ def test_how_much_trainings_differ_is_found_in_evidence(training):
     rng = np.random.default_rng(3)
     chances = prompts(rng, POPULATION, 500)
     systems = [[evidence(rng, shifted(chances, training * rng.normal()), 10) for _ in range(5)] for _ in range(60)]
-    found = planning.training_of(systems, assumed=0.3)
+    found = shares.training_of(systems, assumed=0.3)
     expected = math.sqrt((240 * training**2 + 4 * 0.3**2) / 244)
     assert found == pytest.approx(expected, abs=0.06)
-    assert planning.training_of([some[:1] for some in systems], assumed=0.3) is None
+    assert shares.training_of([some[:1] for some in systems], assumed=0.3) is None
+
+
+def of_means(rng: np.random.Generator, spread: tuple[float, float, float], units: int, seeds: int, shift: float):
+    """The base's figures of questions and a method's of each seed; `spread` of questions, of the rest, of trainings."""
+    unit_sd, rest, training = spread
+    base = np.clip(0.5 + 0.1 * rng.normal(size=units), 0, 1)
+    of_unit = unit_sd * rng.normal(size=units)
+    method = [
+        np.clip(base + shift + of_unit + training * rng.normal() + rest * rng.normal(size=units), 0, 1)
+        for _ in range(seeds)
+    ]
+    return [measured(base)] * seeds, [measured(one) for one in method]
+
+
+def measured(figures: Any) -> Evidence:
+    """One observation a question."""
+    names = [f"{number:05}" for number in range(len(figures))]
+    places = list(range(len(figures)))
+    return Evidence(statistic="mean", bounded=True, cluster_ids=names, cluster=places, value=list(map(float, figures)))
+
+
+def test_what_means_are_like_is_found_in_evidence():
+    """The parts of questions, of trainings (in logits), and the rest, over many methods."""
+    rng = np.random.default_rng(1)
+    systems = [of_means(rng, (0.06, 0.04, 0.02), 300, 3, 0.01)[1] for _ in range(60)]
+    base = dict.fromkeys(range(3), measured(np.full(300, 0.5)))
+    shifted_by_unit = [dict(enumerate(some)) for some in systems]
+    found = means.means_of(base, shifted_by_unit, 1.0)
+    assert found is not None and found.training == pytest.approx(0.02 * 4, rel=0.25)
+    assert found.rest == pytest.approx(0.04, rel=0.1)
+    assert found.units == pytest.approx(math.hypot(0.06, 0.1), rel=0.1)  # the base that it was drawn from is another
+
+
+def test_one_seed_says_nothing_of_trainings_and_the_base_alone_nothing_of_differences():
+    base, method = of_means(np.random.default_rng(1), (0.06, 0.04, 0.02), 300, 1, 0.01)
+    found = means.means_of({0: base[0]}, [{0: method[0]}], 1.0)
+    assert found is not None and found.training is None and found.rest == 0
+    assert found.units == pytest.approx(math.hypot(0.06, 0.04), rel=0.1)
+    assert means.means_of({0: base[0]}, [], 1.0) is None
+
+
+@pytest.mark.parametrize(("shift", "count", "seeds"), [(0.01, 200, 1), (0.02, 60, 1), (0.03, 100, 3)])
+def test_the_power_for_means_is_that_of_simulated_experiments(shift, count, seeds):
+    """As for shares, by the tests that a table makes; 120 experiments each."""
+    rng, found, runs = np.random.default_rng(7), 0, 120
+    training = 0.01 if seeds > 1 else 0.0
+    for _ in range(runs):
+        base, method = of_means(rng, (0.04, 0.05, training), count, seeds, shift)
+        found += stats.Systems([method, base], trained=[True, False], resamples=600).significance(0, 1).p <= 0.05
+    said = planning.power(means.Means(0.5, 0.04, 0.05, training * 4), 0.5 + shift, Design(count, 1, seeds))
+    assert abs(found / runs - said) < 0.15
+
+
+@pytest.mark.parametrize(
+    "population", [shares.Shares(0.3, 1.0, 0.2, best=1.0), means.Means(0.3, 0.2, 0.1, 0.1, best=1.0)]
+)
+def test_where_high_is_wanted_what_is_found_lies_above_the_base(population):
+    design = Design(100, 5, 3, 2)
+    least = planning.detectable(population, design)
+    assert least is not None and least > 0.3
+    assert planning.power(population, least, design) == pytest.approx(0.8, abs=1e-3)
