@@ -12,6 +12,7 @@ from reports.table.forms.markdown import escape, to_markdown
 from reports.table.opening import arranged
 
 _UNCHANGED = ("default", "suite")
+_LIBRARIES = {"model": "transformers", "adapter": "peft", "recipe": "contrastive-bench"}
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Exported:
     """What lies beside the card.
 
     Attributes:
-        what: `model` or `adapter`.
+        what: `model`, `adapter` or `recipe`.
         summary: The method in a line.
         paper: Where it comes from.
     """
@@ -45,7 +46,7 @@ def _front(run: Run, exported: Exported) -> Iterator[str]:
     model = run.manifest.model
     facts = {
         "base_model": clean(model.get("id"), 120),
-        "library_name": "peft" if exported.what == "adapter" else "transformers",
+        "library_name": _LIBRARIES[exported.what],
         "license": clean(model.get("licence") or "other", 60).lower(),
         "pipeline_tag": "text-generation",
         "tags": ["contrastive-bench", clean(run.method, 60)],
@@ -61,6 +62,15 @@ def _opening(run: Run, exported: Exported) -> Iterator[str]:
     yield ""
     yield f"{_sentence(exported.summary)} {_sentence(exported.paper)}"
     yield ""
+    if exported.what == "recipe":
+        yield "The method changes how the base model decodes or runs: this folder holds what it left, and the record."
+        yield ""
+        yield "```"
+        yield "bench chat PATH/OF/THIS/FOLDER"
+        yield "bench generate PATH/OF/THIS/FOLDER --prompts prompts.txt"
+        yield "```"
+        yield ""
+        return
     yield "```python"
     yield "from transformers import AutoModelForCausalLM, AutoTokenizer"
     yield ""
@@ -120,10 +130,10 @@ def _facts(run: Run) -> Iterator[tuple[str, Any]]:
         revision = f" at {one['revision']}" if one.get("revision") else ""
         yield (
             what,
-            f"{one.get('id')}{revision}, {one.get('licence') or 'licence not declared'}, SHA-256 {one.get('sha256')}",
+            f"{one.get('id')}{revision}, {_licence(one)}, SHA-256 {one.get('sha256')}",
         )
     for entry in (manifest.scorer, *manifest.further.values()):
-        yield "scorer", f"{entry.get('label')}, {entry.get('licence') or 'licence not declared'}"
+        yield "scorer", f"{entry.get('label')}, {_licence(entry)}"
     sets = (run.result.artifact.get("sets") if run.result else None) or {}
     if sets:
         yield (

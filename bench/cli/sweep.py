@@ -29,6 +29,7 @@ from bench.cli.run import (
     settle_process,
     told,
 )
+from bench.printed import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,11 +84,24 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if listed == []:
         raise UsageError("--values names none", mend="write them as 0.5,1,2")
     plan = make_sweep(request_of(context), over, listed, points)
+    if is_main():
+        _say_single(plan, over)
     spread = Spread(workers, on, worker_gpus, device)
     place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
     outcomes = carry_out(plan.request, place, spread)
     remember_last(outcomes, runs_dir)
     return _report(plan, outcomes, json=json) if is_main() else 0
+
+
+def _say_single(plan: "Sweep", over: str) -> None:
+    """Say which stacked methods have one point, and what would give them more."""
+    from bench.run.stack import strengths_of
+    from bench.run.sweep import STRENGTH
+
+    for method, option in plan.over.items():
+        if over == STRENGTH and option is None and (known := strengths_of(method)):
+            what = f"{method} has no strength of its own, so it has one point"
+            echo(f"bench: note: {what}; --over {' or '.join(known)} gives it more", err=True)
 
 
 def _report(plan: "Sweep", outcomes: "Sequence[ExperimentOutcome]", *, json: bool) -> int:

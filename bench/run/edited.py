@@ -3,20 +3,26 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
-from bench.method import Artifact, Method
+from bench.method import Artifact, Method, Unwanted
 from bench.run.artifact import load_artifact
+from bench.run.making import unwanted
 from bench.run.stack import inputs_of, joined, method_of, names_of
-from bench.spec import Decoding, ModelSpec, validate
+from bench.spec import Decoding, ModelSpec, SuiteSpec, validate
 from bench.store.lock import in_use
 
 if TYPE_CHECKING:
     from bench.assets.catalogue import AssetCatalogue, Resolved
     from bench.policy import LoadedModel, Policy
+    from bench.scorers.checked import CheckedScorer
     from bench.store.runs import Run
+
+BESIDE = "artifact"
+"""The folder beside an exported record that holds its artifact, by method."""
 
 
 @dataclass(frozen=True)
@@ -86,21 +92,48 @@ def edited(run: "Run", assets: "AssetCatalogue") -> Edited:
             told = (recorded.get("inputs") or {}).get(option) or {}
             _refuse_other(run, f"{sort} '{ref}'", found.sha256, told.get("sha256"))
             inputs[option] = found.path
-    return Edited(method, spec, model, decoding, _artifact(run, assets.cache, inputs))
+    scorer = _unwanted(run, assets) if method.info.needs_scorer else None
+    return Edited(method, spec, model, decoding, _artifact(run, assets.cache, inputs, scorer))
 
 
-def _artifact(run: "Run", cache: Path, inputs: dict[str, Path]) -> Artifact:
-    folder, method = cache / "artifacts", run.manifest.method
+def _unwanted(run: "Run", assets: "AssetCatalogue") -> Unwanted:
+    """The suite's scorer that training saw, for a method that looks at it while it decodes."""
+    from bench.scorers import load_scorer
+
+    asked = {key: value for key, value in run.manifest.suite.items() if key in SuiteSpec.model_fields}
+    suite = validate(SuiteSpec, asked, f"the suite of {run.id}")
+    spec = suite.labelling
+
+    @cache
+    def scorer() -> "CheckedScorer":
+        found = load_scorer(spec, assets.cache, offline=assets.offline)
+        recorded = run.manifest.scorer if spec is suite.scorer else run.manifest.further.get(spec.key, {})
+        _refuse_other(run, f"scorer '{spec.key}'", found.identity.hash, recorded.get("hash"))
+        return found
+
+    return partial(unwanted, suite, scorer)
+
+
+def artifact_folders(run: "Run", cache: Path) -> dict[str, Path]:
+    """Where the artifact of each of its methods lies: beside the record where it was exported, else in the cache."""
+    method = run.manifest.method
     recorded, names = method.get("artifact_keys"), names_of(run.method)
     keys = recorded if isinstance(recorded, dict) else {run.method: method.get("artifact_key")}
-    paths = {name: folder / str(keys.get(name)) for name in names}
+    if (run.path / BESIDE).is_dir():
+        return {name: run.path / BESIDE / name for name in names}
+    return {name: cache / "artifacts" / str(keys.get(name)) for name in names}
+
+
+def _artifact(run: "Run", cache: Path, inputs: dict[str, Path], scorer: Unwanted | None) -> Artifact:
+    paths = artifact_folders(run, cache)
     again = "run the same experiment with --fresh: it is made again, the same"
     if not all(path.is_dir() for path in paths.values()):
         raise MissingError(f"the cache {cache} no longer holds what {run.id} was measured with", mend=again)
     if len(paths) == 1:
-        artifact = load_artifact(paths[run.method], inputs)
+        artifact = load_artifact(paths[run.method], inputs, scorer)
     else:
-        artifact = joined({name: load_artifact(path, inputs_of(name, inputs)) for name, path in paths.items()}, folder)
+        parts = {name: load_artifact(path, inputs_of(name, inputs), scorer) for name, path in paths.items()}
+        artifact = joined(parts, cache / "artifacts")
     if run.result is None or artifact.hash != run.result.artifact.get("hash"):
         named = ", ".join(map(str, paths.values()))
         raise MissingError(f"{named} is not what {run.id} was measured with: its content has another hash", mend=again)

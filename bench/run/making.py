@@ -1,6 +1,6 @@
 """What training reads beside the base model: contrastive sets that a suite makes itself, and the scorer's reward."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ from bench.store.files import write_json
 if TYPE_CHECKING:
     from bench.run.environment import Environment
     from bench.run.phases import Phases
+    from bench.scorers.checked import CheckedScorer
+    from bench.spec import SuiteSpec
 
 
 def parts_of(path: Path) -> Path:
@@ -95,8 +97,14 @@ def _sample(path: Path, env: "Environment", phases: "Phases") -> None:
     note_once(env.progress, f"contrastive sets: {used.line(spec.prompts)}")
 
 
-def unwanted(env: "Environment", texts: Sequence[str]) -> list[float | None]:
-    """How far each text is on the unwanted side of the suite's attribute; None where it has no score."""
-    attribute = env.suite.scored_by(env.suite.labelling)
-    scores = [attribute.score(scores) for scores in env.labelling.score(texts)]
+def unwanted(suite: "SuiteSpec", scorer: "Callable[[], CheckedScorer]", texts: Sequence[str]) -> list[float | None]:
+    """How far each text is on the unwanted side of the suite's attribute; None where it has no score.
+
+    Args:
+        suite: The suite.
+        scorer: Loads the scorer that training sees, once; not called before the first text is scored.
+        texts: The texts.
+    """
+    attribute = suite.scored_by(suite.labelling)
+    scores = [attribute.score(scores) for scores in scorer().score(texts)]
     return [None if score is None else attribute.distance(score) for score in scores]

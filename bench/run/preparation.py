@@ -111,7 +111,9 @@ class Preparation:
 
     @property
     def _unwanted(self) -> Unwanted | None:
-        return partial(unwanted, self.env) if self.method.info.needs_scorer else None
+        if not self.method.info.needs_scorer:
+            return None
+        return partial(unwanted, self.env.suite, lambda: self.env.labelling)
 
     @property
     def keys_of_parts(self) -> dict[str, str]:

@@ -124,6 +124,13 @@ def names_of(name: str) -> list[str]:
     return name.split(JOINT)
 
 
+def strengths_of(name: str) -> list[str]:
+    """The strengths of the methods in a stack, as options of the stack; of a single method none."""
+    kind = method_of(name)
+    kinds = kind.kinds.items() if issubclass(kind, Stack) else ()
+    return [f"{part}.{one.info.strength}" for part, one in kinds if one.info.strength]
+
+
 def modules_of(name: str) -> list[str]:
     """The modules whose code makes and applies a method: its own, or those of a stack."""
     kind = method_of(name)

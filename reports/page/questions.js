@@ -40,7 +40,7 @@ function drawQuestions(reader, items) {
   const { data, task, asked } = reader;
   const heads = ["question", "right answer", ...asked.systems.map((system) => data.systems[system])];
   const rows = items.map(({ question }) => make("tr", {},
-    make("th", { scope: "row", title: task.ids[question] }, `${question + 1} `, make("small", {}, task.ids[question].slice(0, 8))),
+    make("th", { scope: "row", title: task.ids[question] }, `${question + 1} `, make("small", {}, task.ids[question].slice(0, 8)), linkTo(task, question)),
     make("td", {}, answer(reader, `t${question}`, task.targets[question], `right answer to question ${question + 1}`)),
     ...asked.systems.map((system) => make("td", {}, ...drawAnswers(reader, question, system)))));
   const table = make("table", {},

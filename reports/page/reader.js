@@ -49,6 +49,14 @@ function fill(select, names) {
   select.replaceChildren(...Object.entries(names).map(([value, name]) => make("option", { value }, name)));
 }
 
+/** Where a prompt or a question is: its task and its id, after the #. */
+const placeOf = (task, item) => `sample=${encodeURIComponent(task.name)}/${encodeURIComponent(task.ids[item])}`;
+
+function linkTo(task, item) {
+  const place = placeOf(task, item);
+  return make("a", { class: "link", id: place, href: `#${place}`, title: "link to this one" }, "#");
+}
+
 class Reader {
   constructor(data) {
     this.data = data;
@@ -85,6 +93,20 @@ class Reader {
     byId("previous").addEventListener("click", () => this.turn(this.page - 1));
     byId("next").addEventListener("click", () => this.turn(this.page + 1));
     byId("page").addEventListener("change", ({ target }) => this.turn(Number(target.value) - 1));
+  }
+
+  /** Show the prompt or question that an address names, whatever the filters were. */
+  follow(hash) {
+    const place = hash.replace(/^#/, "");
+    const task = this.data.tasks.findIndex(({ name }) => place.startsWith(`sample=${encodeURIComponent(name)}/`));
+    const item = task < 0 ? -1 : this.data.tasks[task].ids.findIndex((_, n) => placeOf(this.data.tasks[task], n) === place);
+    if (item < 0) return;
+    byId("task").value = String(task);
+    this.clear();
+    this.openTask();
+    this.turn(Math.floor(this.items.findIndex((one) => (one.prompt ?? one.question) === item) / this.size));
+    byId(place)?.scrollIntoView({ block: "center" });
+    byId(place)?.focus();
   }
 
   openTask() {
@@ -185,8 +207,10 @@ function openWhenNear() {
     observer.disconnect();
     byId("status").textContent = "Reading the samples…";
     try {
-      new Reader(await unpack());
+      const reader = new Reader(await unpack());
       byId("data").remove();
+      reader.follow(location.hash);
+      addEventListener("hashchange", () => reader.follow(location.hash));
     } catch (error) {
       byId("status").textContent = `The samples cannot be read: ${error.message}. A newer browser may help.`;
     }
@@ -196,3 +220,4 @@ function openWhenNear() {
 // A phone has no room for filters and texts at once.
 if (byId("filters") && matchMedia("(max-width: 40rem)").matches) byId("filters").open = false;
 openWhenNear();
+if (location.hash.startsWith("#sample=")) byId("samples")?.scrollIntoView();

@@ -33,7 +33,7 @@ def tables(table: Table) -> str:
         parts.append(_copies(layout.name, forms))
     layout = load_layout(_FOLDED)
     sheets.append(arrange(table, layout))
-    everything = _draw(layout, sheets[-1]) + _copies("everything", {"CSV": to_csv(table)})
+    everything = _draw(layout, sheets[-1], linked=True) + _copies("everything", {"CSV": to_csv(table)})
     parts.append(folded("Everything that was measured", everything))
     return "".join([*parts, *_notes(sheets)])
 
@@ -42,8 +42,8 @@ def _head(layout: Layout, attribute: str) -> str:
     return f"<h3>{text(layout.heading(attribute))} <small>{text(layout.summary(attribute))}</small></h3>"
 
 
-def _draw(layout: Layout, sheet: Sheet) -> str:
-    return scrolling(layout.name, to_html(replace(sheet, legend=(), footnotes=())))
+def _draw(layout: Layout, sheet: Sheet, *, linked: bool = False) -> str:
+    return scrolling(layout.name, to_html(replace(sheet, legend=(), footnotes=()), linked=linked))
 
 
 def _copies(name: str, forms: Mapping[str, str]) -> str:

@@ -110,7 +110,7 @@ function drawTexts(reader, item) {
   const { task, asked } = reader, { prompt, rows } = item;
   const about = [task.groups[prompt], task.ids[prompt]].filter(Boolean).join(" · ");
   const card = make("article", {},
-    make("h3", {}, `Prompt ${prompt + 1} `, make("small", {}, about)),
+    make("h3", {}, `Prompt ${prompt + 1} `, make("small", {}, about), linkTo(task, prompt)),
     make("p", { class: "prompt" }, veiled(reader, `p${prompt}`, task.prompts[prompt], task.prompts_left_out[prompt], `of prompt ${prompt + 1}`)),
     drawMeans(reader, prompt));
   const passes = textTest(task, asked, reader.data.threshold);

@@ -51,7 +51,8 @@ _OWN: Mapping[str, FigureInfo] = {
         FigureInfo(
             "tradeoff",
             "{attribute} against utility",
-            "every system by what is controlled and what it costs, with intervals and the Pareto front",
+            "every system by what is controlled and what it costs, with intervals; better lies where the arrows of "
+            "both axes point, and no system lies beyond the dashed line, the Pareto front",
             ("metric", "utility"),
         ),
         FigureInfo(

@@ -119,6 +119,27 @@ def test_a_search_finds_veiled_texts_and_leaves_them_veiled(page):
     assert page.texts("#list") == ["Nothing matches."]
 
 
+# --- addresses ---
+
+
+def test_an_address_opens_the_folded_row_of_a_metric(page, file):
+    page.browser.get(f"{file.as_uri()}#metric-rtp-toxic-toxic-fraction")
+    assert page.run("return document.querySelector(':target').cells[0].textContent").startswith("toxic fraction")
+    assert page.run("return document.querySelector(':target').closest('details').open")
+    links = page.run("return [...document.querySelectorAll('#tables a.link')].map((a) => a.getAttribute('href'))")
+    assert len(links) == len(set(links)) > 5
+    assert page.run("return arguments[0].every((one) => document.getElementById(one.slice(1)))", links)
+
+
+def test_an_address_shows_a_prompt_on_a_later_page_still_veiled(page, file):
+    page.read().set("query", "nothing has this")
+    last = f"sample=rtp/p{PROMPTS - 1}"
+    page.run("location.hash = arguments[0]", last)
+    page.wait(lambda: page.all(f"a[id='{last}']"))
+    assert f"Prompt {PROMPTS} " in page.run("return document.activeElement.closest('h3').textContent")
+    assert page.texts(".text") == []
+
+
 # --- filters and orders ---
 
 

@@ -18,10 +18,10 @@ IDS = torch.arange(5, 25)[None]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, write_suite, module_bench):
-    """A folder with runs of the base, of contrastive at half its strength, and of dexperts."""
+    """A folder with runs of the base, of contrastive at half its strength, of dexperts, a stack, and best_of_n."""
     folder = tmp_path_factory.mktemp("export")
     suite = str(write_suite(folder))
-    methods = "contrastive:scale=0.5,dexperts:steps=2"
+    methods = "contrastive:scale=0.5,dexperts:steps=2,contrastive+steering,best_of_n:n=2"
     done = module_bench(folder, "run", "--method", methods, "--suite", suite, "--seeds", "0")
     assert done.returncode == 0, done.stderr
     return folder
@@ -41,9 +41,9 @@ def logits_of(made, run):
 
 
 def test_the_model_is_the_one_that_was_measured(made, export, tmp_path):
-    done = export("tiny-contrastive")
+    done = export("tiny-contrastive-s0")
     assert (done.returncode, done.stderr) == (0, "")
-    theirs, _ = logits_of(made, "tiny-contrastive")
+    theirs, _ = logits_of(made, "tiny-contrastive-s0")
     AutoTokenizer.from_pretrained(tmp_path / "out")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     with torch.no_grad():
@@ -52,8 +52,8 @@ def test_the_model_is_the_one_that_was_measured(made, export, tmp_path):
 
 
 def test_the_adapter_has_the_strength_that_was_measured(made, export, tmp_path):
-    assert export("tiny-contrastive", "--adapter").returncode == 0
-    theirs, base = logits_of(made, "tiny-contrastive")
+    assert export("tiny-contrastive-s0", "--adapter").returncode == 0
+    theirs, base = logits_of(made, "tiny-contrastive-s0")
     model = AutoModelForCausalLM.from_pretrained(base)
     with torch.no_grad():
         plain = model(IDS).logits[0]
@@ -63,7 +63,7 @@ def test_the_adapter_has_the_strength_that_was_measured(made, export, tmp_path):
 
 
 def test_the_card_says_what_was_measured_and_how_it_is_made(made, export, module_bench, tmp_path):
-    assert export("tiny-contrastive", "--json").returncode == 0
+    assert export("tiny-contrastive-s0", "--json").returncode == 0
     text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     _, front, body = text.split("---\n", 2)
     assert yaml.safe_load(front)["library_name"] == "transformers"
@@ -74,7 +74,7 @@ def test_the_card_says_what_was_measured_and_how_it_is_made(made, export, module
     words[words.index("tiny")] = str(made / "tiny.yaml")
     again = module_bench(made, *words[1:], "--json")
     assert any(one.startswith("runs/tiny-contrastive-s0") for one in json.loads(again.stdout)["runs"])
-    assert len(list((made / "runs").glob("tiny-*"))) == 3, "the command makes the run that is there"
+    assert len(list((made / "runs").glob("tiny-*"))) == 5, "the command makes the run that is there"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_the_card_says_what_was_measured_and_how_it_is_made(made, export, module
         ("tiny-dexperts", ("--adapter",), 2, "dexperts leaves no adapter that says all of it"),
         ("tiny-none", ("--adapter",), 2, "none leaves no adapter that says all of it"),
         ("nothing", (), 2, "no run 'nothing'"),
-        ("tiny-contrastive", ("--cache-dir", "empty"), 3, "no longer holds what tiny-contrastive-s0-"),
+        ("tiny-contrastive-s0", ("--cache-dir", "empty"), 3, "no longer holds what tiny-contrastive-s0-"),
     ],
 )
 def test_what_cannot_be_exported_is_a_line_and_leaves_nothing(export, tmp_path, run, args, code, said):
@@ -103,6 +103,37 @@ def test_what_cannot_be_exported_is_a_line_and_leaves_nothing(export, tmp_path, 
 def test_nothing_is_overwritten(export, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
-    done = export("tiny-contrastive")
+    done = export("tiny-contrastive-s0")
     assert done.returncode == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("run", ["tiny-dexperts", "tiny-contrastive+steering", "tiny-best_of_n"])
+def test_a_recipe_generates_what_the_run_did_where_its_cache_is_gone(made, export, module_bench, tmp_path, run):
+    assert export(run, "--recipe").returncode == 0
+    recipe = tmp_path / "out"
+    assert not list(recipe.rglob("samples")), "the prompts and continuations stay at home"
+    assert "bench chat PATH/OF/THIS/FOLDER" in (recipe / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "prompts.txt").write_text("The man said\nA woman was here\n", encoding="utf-8")
+    texts = []
+    for source, more in ((run, ()), (str(recipe), ("--cache-dir", str(tmp_path / "empty")))):
+        done = module_bench(made, "generate", source, "--prompts", str(tmp_path / "prompts.txt"), *more)
+        assert done.returncode == 0, done.stderr
+        texts.append(done.stdout)
+    assert texts[0] == texts[1] and texts[0].count("\n") == 6
+
+
+def test_an_adapter_is_no_recipe(export, tmp_path):
+    done = export("tiny-contrastive-s0", "--adapter", "--recipe")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--adapter and --recipe exclude each other" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recipe_whose_files_were_changed_is_refused(made, export, module_bench, tmp_path):
+    assert export("tiny-dexperts", "--recipe").returncode == 0
+    (changed,) = (tmp_path / "out" / "artifact").rglob("expert/adapter_model.safetensors")
+    changed.write_bytes(changed.read_bytes()[:-4] + bytes(4))
+    (tmp_path / "prompts.txt").write_text("The man said\n", encoding="utf-8")
+    done = module_bench(made, "generate", str(tmp_path / "out"), "--prompts", str(tmp_path / "prompts.txt"))
+    assert done.returncode == 3 and "its content has another hash" in done.stderr

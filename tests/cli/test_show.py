@@ -105,6 +105,14 @@ def test_a_method_shows_where_it_departs_from_what_was_published(call):
     assert "departs" not in call("methods", "show", "none")
 
 
+def test_stacked_methods_show_the_options_of_each(call):
+    facts = json.loads(call("methods", "show", "contrastive+steering", "--json"))
+    assert {"contrastive.steps", "steering.multiplier"} <= {one["name"] for one in facts["options"]}
+    assert facts["kind"] == "representation"
+    with pytest.raises(UsageError, match="say contrastive\\+steering"):
+        call("methods", "show", "steering+contrastive")
+
+
 def test_a_task_shows_its_options(call):
     facts = json.loads(call("tasks", "show", "rtp", "--json"))
     assert facts["options"]

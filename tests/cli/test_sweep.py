@@ -70,6 +70,31 @@ def test_an_option_by_name_and_a_method_without_it(run, tiny_suite):
     assert [point["setting"] for point in curves["sft"]["points"]] == [None]
 
 
+def test_stacked_methods_are_swept_compared_drawn_reported_and_held_to_limits(run, tiny_suite, tmp_path):
+    stack, suite = "contrastive+steering", str(tiny_suite())
+    asked = ("--method", stack, "--suite", suite, "--limit", "4", "--set", "contrastive.steps=1")
+    single = run("sweep", *asked, "--points", "2")
+    assert single.returncode == 0, single.stderr
+    mend = "--over contrastive.scale or steering.multiplier gives it more"
+    assert f"{stack} has no strength of its own, so it has one point; {mend}" in single.stderr
+    done = run("sweep", *asked, "--over", "steering.multiplier", "--points", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    value = json.loads(done.stdout)
+    (curve,) = value["tradeoff"]["curves"]
+    assert [point["setting"] for point in curve["points"]] == [1.5, 3.0]
+    base, low, high = value["runs"]
+    for command in (
+        ("compare", low, high),
+        ("plot", "tradeoff", *value["runs"], "-o", "front.svg"),
+        ("plot", "sweep", *value["runs"], "--over", "steering.multiplier", "-o", "curve.svg"),
+        ("report", base, high, "-o", "page.html"),
+        ("check", base, high, "--require", "toxic_fraction <= 1"),
+    ):
+        told = run(*command)
+        assert told.returncode == 0, (command, told.stderr)
+    assert stack in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

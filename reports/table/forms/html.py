@@ -1,5 +1,6 @@
 """Tables in HTML: a fragment of plain markup, for a page to style and to make sortable."""
 
+import re
 from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import groupby
@@ -10,16 +11,20 @@ from reports.table.sheet import Entry, Head, Sheet
 _CLAIMS = {"method": "the method differs significantly", "training": "this one training differs significantly"}
 
 
-def to_html(sheet: Sheet) -> str:
+def to_html(sheet: Sheet, *, linked: bool = False) -> str:
     """The sheet as a fragment: `<figure class="table">` with a `<table>`, the legend and the notes.
 
     Figures carry `data-sort` (the number itself; absent where there is none), heads `scope`, and marks their meaning as
-    a title. No script, no style, no link.
+    a title. No script, no style; no link unless asked for.
+
+    Args:
+        sheet: The sheet.
+        linked: Give each row an id and a link to itself, `#metric-rtp-toxic-fraction`; once on a page.
     """
-    return "\n".join(_lines(sheet)) + "\n"
+    return "\n".join(_lines(sheet, linked=linked)) + "\n"
 
 
-def _lines(sheet: Sheet) -> Iterator[str]:
+def _lines(sheet: Sheet, *, linked: bool) -> Iterator[str]:
     yield '<figure class="table">'
     yield "<table>"
     yield f"<caption>{'<br>'.join(escape(line) for line in caption_lines(sheet.caption))}"
@@ -39,7 +44,8 @@ def _lines(sheet: Sheet) -> Iterator[str]:
             yield "</tbody><tbody>"
             if under:
                 yield f'<tr><th scope="rowgroup" colspan="{len(sheet.columns) + 1}">{escape(under)}</th></tr>'
-        yield f"<tr>{_head(head, 'row')}{''.join(map(_entry, entries))}</tr>"
+        own, link = _link(head) if linked else ("", "")
+        yield f"<tr{own}>{_head(head, 'row', link)}{''.join(map(_entry, entries))}</tr>"
     yield "</tbody>"
     yield "</table>"
     yield "<figcaption>"
@@ -60,12 +66,18 @@ def _groups(heads: Sequence[Head]) -> Iterator[str]:
         yield f'<th{scope} colspan="{len(list(some))}">{escape(under or "")}</th>'
 
 
-def _head(head: Head, scope: str) -> str:
+def _link(head: Head) -> tuple[str, str]:
+    """A row's id, as an attribute, and a link to it."""
+    name = "-".join(re.findall(r"[\w.]+", f"metric {head.under or ''} {head.label}"))
+    return f' id="{name}"', f' <a class="link" href="#{name}" title="link to this row">#</a>'
+
+
+def _head(head: Head, scope: str, link: str = "") -> str:
     role = f" <small>({head.role})</small>" if head.role else ""
     warning = "" if head.publishable else ' <strong class="unpublishable">NOT PUBLISHABLE</strong>'
     flagged = f' <strong class="flagged">{escape(head.flagged)}</strong>' if head.flags else ""
     arrow = f" {head.arrow}" if head.arrow else ""
-    return f'<th scope="{scope}"><bdi>{escape(head.label)}</bdi>{arrow}{role}{warning}{flagged}</th>'
+    return f'<th scope="{scope}"><bdi>{escape(head.label)}</bdi>{arrow}{role}{warning}{flagged}{link}</th>'
 
 
 def _entry(one: Entry) -> str:
