@@ -79,6 +79,7 @@ class TaskInfo:
         measures: `policy` (it asks the edited model), `both` (it also looks at the base model before that is edited:
             `Task.beside`), or `samples` (it reads another task's samples once the base model is restored; `base` is
             then at hand).
+        asks: What of a model: `logits`, or nothing but `texts`, so that one behind an endpoint can be measured as well.
     """
 
     name: str
@@ -88,6 +89,7 @@ class TaskInfo:
     metrics: tuple[MetricSpec, ...] = ()
     example: Mapping[str, Any] = field(default_factory=dict)
     measures: Literal["policy", "both", "samples"] = "policy"
+    asks: Literal["logits", "texts"] = "logits"
 
 
 class TaskConfig(Spec):
@@ -118,7 +120,7 @@ class TaskContext:
         attribute: What the suite's scorers score: mostly what it controls.
         decoding: The suite's way to sample.
         seed: The run's seed.
-        base: The base model.
+        base: The base model; None where it is behind an endpoint.
         progress: Where to report.
         tokens: Tokens worked on so far; a task adds to it.
         sampled: Those of them that were sampled.
@@ -137,7 +139,7 @@ class TaskContext:
     attribute: Attribute
     decoding: Decoding
     seed: int
-    base: "LoadedModel"
+    base: "LoadedModel | None"
     progress: Progress
     max_items: int | None = None
     tokens: int = 0

@@ -41,6 +41,7 @@ class Diversity(Task[DiversityConfig]):
         needs=(SAMPLES,),
         metrics=(*DISTINCT.values(), LENGTH, EMPTY, REPEATED, *VARIETY),
         measures="samples",
+        asks="texts",
     )
     Config = DiversityConfig
 
