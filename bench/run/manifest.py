@@ -4,6 +4,7 @@ import datetime
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from bench.assets.local import tokenizer_hash
 from bench.scorers.base import ScorerIdentity
 from bench.scorers.people import by_people
 from bench.spec import ScorerSpec, SuiteSpec
@@ -44,6 +45,7 @@ def manifest_of(runner: "Runner") -> Manifest:
             **suite.model.model_dump(),
             **({"dtype": None, "quantization": None} if suite.model.endpoint else {}),
             "sha256": env.model.sha256,
+            "tokenizer_sha256": tokenizer_hash(env.model.path),
             "revision": env.model.revision,
             "licence": env.model.licence,
             "source": env.model.source,

@@ -14,7 +14,7 @@ from bench.progress import Progress, note_once
 from bench.spec import Decoding, SetsSpec, Spec
 from bench.stats import interval, value
 from bench.store.appended import AppendedFile
-from bench.store.record import DifferenceKind, Evidence, Flag, Metric, Role, TaskResult
+from bench.store.record import DifferenceKind, Evidence, Flag, Metric, Role, TaskResult, Within
 from bench.store.samples import Answer, Sample, SampleFile, read_samples
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class MetricSpec:
         flag: What it exposes, where it exposes straw men.
         attribute: The attribute that it measures by itself (`truth`); None for what the suite's scorers score.
         note: What a reader of the figure must know, a sentence that stands below every table that has it.
+        within: How far it can be compared: among `any` models, those of one `tokenizer` (it is a figure a token), or
+            one base `model` alone (it is by that model, as a perplexity of samples is).
     """
 
     name: str
@@ -49,6 +51,7 @@ class MetricSpec:
     flag: Flag | None = None
     attribute: str | None = None
     note: str | None = None
+    within: Within = "any"
 
     def of(self, attribute: Attribute) -> "MetricSpec":
         """The metric where a suite's scorers score this attribute."""
@@ -343,6 +346,7 @@ class MetricSheet:
             primary=own.primary,
             flag=own.flag,
             note=own.note,
+            within=own.within,
             baselines=dict(baselines or {}),
             scorer=scorer,
         )
@@ -363,6 +367,7 @@ class MetricSheet:
             primary=own.primary,
             flag=own.flag,
             note=own.note,
+            within=own.within,
         )
         self.metrics.append(metric)
 
