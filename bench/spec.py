@@ -125,8 +125,8 @@ class GeneratorSpec(RequestsSpec):
     model: str = Field(
         "smollm2-135m-instruct", description="an asset's name, a hub id or a folder; or the endpoint's name for it"
     )
-    revision: str | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    revision: str | None = Field(None, description="of a hub id: a commit, branch or tag")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of weights that are loaded here")
     endpoint: Address = Field(
         None, description="base URL of an OpenAI-compatible API, such as http://localhost:8000/v1"
     )
