@@ -31,10 +31,8 @@ class Resolved:
 
     Attributes:
         id: The name asked for, in canonical form.
-        path: A model: a folder for `from_pretrained`. Data: one file. A model behind an endpoint has none: a path at
-            which nothing is.
-        sha256: Hash of the content: a data file's own, a model's over its files' names and hashes; of a model behind an
-            endpoint, over its name and address.
+        path: A model: a folder for `from_pretrained`; none behind an endpoint. Data: one file.
+        sha256: Hash of the content: a data file's own, a model's over its files' names and hashes, or name and address.
         revision: The hub's commit, or the version of the package that an asset is from.
         licence: What the source declares, where it declares one.
         source: Where it is from.

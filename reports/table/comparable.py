@@ -73,8 +73,8 @@ def crossed(runs: Sequence[Run]) -> frozenset[Within]:
     """
     tokenizers = {str(run.manifest.model.get("tokenizer_sha256") or f"of {model_of(run)}") for run in runs}
     models = {model_of(run) for run in runs}
-    found: list[Within] = [*(["model"] if len(models) > 1 else []), *(["tokenizer"] if len(tokenizers) > 1 else [])]
-    return frozenset(found)
+    found: dict[Within, set[str]] = {"model": models, "tokenizer": tokenizers}
+    return frozenset(bound for bound, kinds in found.items() if len(kinds) > 1)
 
 
 def within_of(metrics: Iterable[Metric]) -> Within:
