@@ -40,7 +40,7 @@ class FirstAnswer:
             is_whole: Whether what `render` gives has its begin token already, as chat templates write it.
 
         Raises:
-            UsageError: two labels begin with the same token.
+            UsageError: two labels begin with the same token, or the prompt leaves no room for a text.
         """
         from bench.engine.tokens import encode_after
 
@@ -51,6 +51,11 @@ class FirstAnswer:
             raise UsageError(
                 f"the model's tokenizer does not tell the labels {', '.join(values)} apart by their first token",
                 mend="give other labels, or another model",
+            )
+        if (own := len(self._encoded(before))) >= policy.max_length:
+            raise UsageError(
+                f"the prompt has {own} tokens without a text, and the model reads {policy.max_length}",
+                mend="give a shorter template, or another model",
             )
         self.tokens, self._values = list(first.values()), list(values.values())
 

@@ -117,6 +117,7 @@ def test_a_text_that_is_too_long_loses_its_end_and_the_question_stays(tiny_model
         ({"labels": {" yes": 1.0, " yesterday": 0.0}, "template": "{text}"}, "does not tell the labels"),
         ({"form": "wildguard", "template": "no place"}, "'template' has no {text}"),
         ({"form": "qwen3guard"}, "has no chat template"),
+        ({"labels": {" yes": 1.0, " no": 0.0}, "template": "a friend {text}" * 500}, "and the model reads 512"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(tiny_model, options, told):
