@@ -1,10 +1,10 @@
 """Suites and runs as validated data: unknown keys are refused with a suggestion, all errors at once."""
 
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.attribute import Attribute
 from bench.errors import UsageError, did_you_mean
@@ -17,13 +17,59 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _plain_address(value: str | None) -> str | None:
+    """An endpoint's address, which stands in records: what may be a key is refused."""
+    if value is not None:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("not an address of the form http://HOST/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("it holds more than an address: the key goes into the environment (key_variable)")
+    return value
+
+
+Address = Annotated[str | None, AfterValidator(_plain_address)]
+"""Base URL of an OpenAI-compatible API."""
+
+
+class RequestsSpec(Spec):
+    """How a model behind an endpoint is reached; no answer depends on it."""
+
+    key_variable: str = Field("OPENAI_API_KEY", description="the environment variable that holds the endpoint's key")
+    concurrency: int = Field(8, ge=1, le=1000, description="requests at a time")
+    timeout: float = Field(60, gt=0, le=86_400, description="seconds that a request may take, its reply included")
+    retries: int = Field(
+        5, ge=0, le=1000, description="further tries after 408, 409, 429, 5xx or no connection, with backoff"
+    )
+
+
 class ModelSpec(Spec):
-    """The language model: an asset's name, a hub id or a local folder; `quantization` needs a CUDA device."""
+    """The language model: an asset's name, a hub id or a local folder; `quantization` needs a CUDA device.
+
+    With `endpoint`, it is measured where it is, as a system that gives texts alone: `id` is the endpoint's name for it,
+    and `api` says what it is asked by: `completions` continues a prompt, `chat` answers it as a user's message.
+    `revision` is then a name of one's own, which tells records of one name apart.
+    """
 
     id: str
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     quantization: Literal["none", "4bit"] = "none"
+    # Records of a model that is loaded here have none of these keys.
+    endpoint: Address = Field(None, exclude_if=lambda endpoint: endpoint is None)
+    api: Literal["completions", "chat"] = Field("completions", exclude_if=lambda api: api == "completions")
+    requests: RequestsSpec = Field(RequestsSpec(), exclude_if=lambda requests: requests == RequestsSpec())
+
+    @model_validator(mode="after")
+    def _asked_somewhere(self) -> Self:
+        if self.endpoint is None and (self.api != "completions" or self.requests != RequestsSpec()):
+            raise ValueError("'model.api' and 'model.requests' are for an endpoint's model: name 'model.endpoint'")
+        return self
+
+    @property
+    def who(self) -> dict[str, Any]:
+        """What names the model, without how it is reached."""
+        return self.model_dump(exclude={"requests"})
 
 
 class ScorerSpec(Spec):
@@ -73,40 +119,22 @@ class Decoding(Spec):
     temperature: float = Field(1.0, gt=0)
 
 
-class GeneratorSpec(Spec):
+class GeneratorSpec(RequestsSpec):
     """A language model that writes or judges texts: one that is loaded here, or one behind an endpoint."""
 
     model: str = Field(
         "smollm2-135m-instruct", description="an asset's name, a hub id or a folder; or the endpoint's name for it"
     )
-    revision: str | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    endpoint: str | None = Field(
+    revision: str | None = Field(None, description="of a hub id: a commit, branch or tag")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of weights that are loaded here")
+    endpoint: Address = Field(
         None, description="base URL of an OpenAI-compatible API, such as http://localhost:8000/v1"
-    )
-    key_variable: str = Field("OPENAI_API_KEY", description="the environment variable that holds the endpoint's key")
-    concurrency: int = Field(8, ge=1, le=1000, description="requests at a time")
-    timeout: float = Field(60, gt=0, le=86_400, description="seconds that a request may take, its reply included")
-    retries: int = Field(
-        5, ge=0, le=1000, description="further tries after 408, 409, 429, 5xx or no connection, with backoff"
     )
 
     @property
     def who(self) -> dict[str, str | None]:
         """What names the model, without how it is reached: no answer depends on the rest."""
         return self.model_dump(include={"model", "revision", "dtype", "endpoint"})
-
-    @field_validator("endpoint")
-    @classmethod
-    def _plain_address(cls, value: str | None) -> str | None:
-        """It stands in records: what may be a key is refused."""
-        if value is not None:
-            parts = urlsplit(value)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("not an address of the form http://HOST/v1")
-            if parts.username or parts.password or parts.query or parts.fragment:
-                raise ValueError("it holds more than an address: the key goes into the environment (key_variable)")
-        return value
 
 
 QUESTION = "Q: {question}?\nA:"
@@ -219,6 +247,12 @@ class SuiteSpec(Spec):
     def _headline(cls, data: Any) -> Any:
         listed = data.get("scorers") if isinstance(data, dict) else None
         return {**data, "scorer": listed[0]} if isinstance(listed, list) and listed and "scorer" not in data else data
+
+    @model_validator(mode="after")
+    def _engine_of_weights(self) -> Self:
+        if self.model.endpoint and self.engine != "transformers":
+            raise ValueError(f"'engine' is '{self.engine}', and the model is behind an endpoint: leave it out")
+        return self
 
     @model_validator(mode="after")
     def _scorers_apart(self) -> Self:

@@ -60,6 +60,14 @@ def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def other_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model as `tiny_model` whose tokenizer knows fewer merges, so that its tokens are shorter."""
+    folder = tmp_path_factory.mktemp("models") / "short-tokens"
+    build_tiny_model(folder, seed=1, vocabulary=300)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a LoRA adapter of `tiny_model` on all of its projections, as PEFT saves it."""
     from peft import LoraConfig
@@ -254,10 +262,10 @@ def build_tiny_encoder(place: Path) -> None:
     (place / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 6}))
 
 
-def build_tiny_model(folder: Path, *, seed: int = 0, **changes: Any) -> None:
+def build_tiny_model(folder: Path, *, seed: int = 0, vocabulary: int = TINY_VOCABULARY, **changes: Any) -> None:
     """Write a tiny random Llama and its tokenizer to `folder`, so that `from_pretrained(folder)` loads both.
 
-    Keywords replace values of its configuration.
+    Other keywords replace values of its configuration.
     """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -271,7 +279,7 @@ def build_tiny_model(folder: Path, *, seed: int = 0, **changes: Any) -> None:
     bpe.train_from_iterator(
         _SENTENCES,
         trainers.BpeTrainer(
-            vocab_size=TINY_VOCABULARY, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+            vocab_size=vocabulary, special_tokens=special, initial_alphabet=alphabet, show_progress=False
         ),
     )
     tokenizer = PreTrainedTokenizerFast(

@@ -31,8 +31,8 @@ class Resolved:
 
     Attributes:
         id: The name asked for, in canonical form.
-        path: A model: a folder for `from_pretrained`. Data: one file.
-        sha256: Hash of the content: a data file's own, a model's over its files' names and hashes.
+        path: A model: a folder for `from_pretrained`; none behind an endpoint. Data: one file.
+        sha256: Hash of the content: a data file's own, a model's over its files' names and hashes, or name and address.
         revision: The hub's commit, or the version of the package that an asset is from.
         licence: What the source declares, where it declares one.
         source: Where it is from.
@@ -43,7 +43,7 @@ class Resolved:
     sha256: str
     revision: str | None
     licence: str | None
-    source: Literal["wheel", "hub", "local"]
+    source: Literal["wheel", "hub", "local", "endpoint"]
 
 
 def default_cache() -> Path:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from bench.assets.stamp import content_hash, hashes_of
 from bench.errors import MissingError, UsageError
+from bench.hashing import hash_file, hash_json
 from bench.store.files import read_json
 
 WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
@@ -19,6 +20,7 @@ ADAPTER = ["adapter_config.json", "adapter_model.safetensors"]
 """What an adapter of PEFT is; a trainer leaves tokenizers and its own state beside it, which are no part of it."""
 POOLING = "1_Pooling/config.json"
 """Where an encoder of sentence-transformers says how it pools."""
+_TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 _PICKLES = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl"]
 
 
@@ -47,6 +49,13 @@ def model_files(folder: Path) -> list[Path]:
                 raise MissingError(f"{folder / shard} is missing, {index} names it", mend="copy the model again")
     chosen = [name for pattern in WANTED for name in fnmatch.filter(names, pattern)]
     return [folder / n for n in sorted(set(chosen)) if not any(fnmatch.fnmatch(n, bad) for bad in UNWANTED)]
+
+
+def tokenizer_hash(folder: Path) -> str | None:
+    """Hash of what cuts texts into tokens, by the first of a tokenizer's forms that a folder has; None without one."""
+    found = ([folder / name for name in names] for names in _TOKENIZERS)
+    files = next((files for files in found if all(file.is_file() for file in files)), None)
+    return None if files is None else hash_json([hash_file(file) for file in files])
 
 
 def adapter_files(folder: Path) -> list[Path]:

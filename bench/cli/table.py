@@ -55,8 +55,8 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
 ) -> None:
     """Compare runs: the base and each method, with intervals and the difference to the base or another method.
 
-    Runs of one method that differ in their seed alone share a column. Runs of different suites, models, scorers,
-    data or decoding are refused (exit 3).
+    Runs of one method that differ in their seed alone share a column. Runs of several models stand side by side, each
+    compared with the base of its own. Runs of different suites, scorers, data or decoding are refused (exit 3).
 
     Layouts: brief, full, summary, toxicity, utility, ablation, cost, sweep, paper.
     """

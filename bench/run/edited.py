@@ -81,6 +81,9 @@ def edited(run: "Run", assets: "AssetCatalogue") -> Edited:
     kind = method_of(run.method)
     method: Method[Any] = kind(validate(kind.Config, recorded.get("config") or {}, f"the method of {run.id}"))
     spec = validate(ModelSpec, run.manifest.suite.get("model"), f"the model of {run.id}")
+    if spec.endpoint:
+        what = f"{run.id} was measured behind an endpoint ({spec.endpoint}): no weights of it are here"
+        raise MissingError(what, mend="name a run of a model that was loaded here")
     decoding = validate(Decoding, run.manifest.decoding, f"the decoding of {run.id}")
     model = assets.model(spec.id, spec.revision)
     _refuse_other(run, f"model '{spec.id}'", model.sha256, run.manifest.model.get("sha256"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.errors import UsageError, did_you_mean
+from bench.hashing import hash_json
 from bench.method import Method, MethodInfo
 from bench.progress import SILENT, Progress, note_once
 from bench.run import identity
@@ -49,6 +50,10 @@ RECORDED = (
 """Packages whose version stands in the record."""
 
 
+ENDPOINT_CODE = "bench.writers.system"
+"""The module that asks a model behind an endpoint: figures of no other rest on it."""
+
+
 @dataclass
 class Environment:
     """Assets, scorer, model and what the key of every experiment has in common.
@@ -81,15 +86,23 @@ class Environment:
 
     @cached_property
     def model(self) -> Resolved:
-        """The base model's folder and hash."""
+        """The base model's folder and hash; of one behind an endpoint, that of its name and address."""
+        spec = self.suite.model
+        if spec.endpoint:
+            return Resolved(spec.id, Path(os.devnull), hash_json(spec.who), spec.revision, None, "endpoint")
         return self.assets.model(self.suite.model.id, self.suite.model.revision)
 
     def check_model(self, method: MethodInfo) -> None:
         """Find out from its configuration whether the base model can be read, and edited by a method.
 
+        Of one behind an endpoint, whether there is what asks it.
+
         Raises:
             BenchError: it cannot.
         """
+        if self.suite.model.endpoint:
+            _ = self.base_policy
+            return
         from bench.engine.architecture import config_of, refuse_quantised, refuse_unreadable
 
         name, config = f"model '{self.suite.model.id}'", config_of(self.model.path)
@@ -126,6 +139,8 @@ class Environment:
         from bench.engine.batching import BATCH_BUDGET
         from bench.engine.memory import device_memory
 
+        if self.suite.model.endpoint:
+            return BATCH_BUDGET
         memory = device_memory()
         if self.batch_tokens:
             BATCH_BUDGET.tokens, BATCH_BUDGET.rule = self.batch_tokens, "asked"
@@ -151,7 +166,7 @@ class Environment:
         from bench.engine.memory import device_memory, gb, refuse_too_large
 
         memory, spec = device_memory(), self.suite.model
-        if memory is None or "base" in vars(self) or (needed := self._footprint(spec)) is None:
+        if spec.endpoint or memory is None or "base" in vars(self) or (needed := self._footprint(spec)) is None:
             return
         other = [{"dtype": "bfloat16"}] if spec.dtype == "float32" and spec.quantization == "none" else []
         other += [{"quantization": "4bit"}] if method.info.quantised else []
@@ -168,6 +183,10 @@ class Environment:
     @property
     def base_policy(self) -> "Policy":
         """The base model, unedited, as a policy."""
+        if self.suite.model.endpoint:
+            from bench.writers.system import EndpointSystem
+
+            return EndpointSystem(self.suite.model)
         from bench.policy import HFPolicy
 
         return HFPolicy(self.base.model, self.base.tokenizer)
@@ -229,7 +248,8 @@ class Environment:
 
         tasks = [type(task).__module__ for task in build_tasks(self.suite)]
         scorers = [_module_of(spec) for spec in (self.suite.scorer, *self.suite.further.values())]
-        return identity.run_code(tasks, scorers, self.method_code(method))
+        asking = [ENDPOINT_CODE] if self.suite.model.endpoint else []
+        return identity.run_code([*tasks, *asking], scorers, self.method_code(method))
 
     def method_code(self, method: str) -> str:
         """Hash of a method's own code and of what it imports."""

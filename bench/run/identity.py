@@ -89,7 +89,7 @@ class Identity:
         suite = self.suite
         return hash_json(
             {
-                "model": suite.model.model_dump(),
+                "model": suite.model.who,
                 "scorer": suite.scorer.model_dump(exclude={"called"}),
                 "attribute": suite.attribute.model_dump(),
                 **({"scored": suite.scored.model_dump()} if suite.scored else {}),

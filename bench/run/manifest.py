@@ -4,12 +4,14 @@ import datetime
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from bench.assets.local import tokenizer_hash
 from bench.scorers.base import ScorerIdentity
 from bench.scorers.people import by_people
 from bench.spec import ScorerSpec, SuiteSpec
 from bench.store.record import Manifest
 
 if TYPE_CHECKING:
+    from bench.run.environment import Environment
     from bench.run.runner import Runner
 
 
@@ -41,7 +43,9 @@ def manifest_of(runner: "Runner") -> Manifest:
         seed=experiment.seed,
         model={
             **suite.model.model_dump(),
+            **({"dtype": None, "quantization": None} if suite.model.endpoint else {}),
             "sha256": env.model.sha256,
+            "tokenizer_sha256": tokenizer_hash(env.model.path),
             "revision": env.model.revision,
             "licence": env.model.licence,
             "source": env.model.source,
@@ -50,16 +54,23 @@ def manifest_of(runner: "Runner") -> Manifest:
         scorer=_scorer(suite, suite.scorer, env.scorer.identity),
         further={key: _scorer(suite, spec, env.further[key].identity) for key, spec in suite.further.items()},
         decoding=suite.decoding.model_dump(),
-        engine={
-            "name": suite.engine,
-            "dtype": suite.model.dtype,
-            "batch_tokens": env.batch_budget.tokens,
-            "batch_rule": env.batch_budget.rule,
-        },
+        engine=_engine(suite, env),
         code=env.code(experiment.method),
         packages=env.packages,
         hardware=env.hardware,
     )
+
+
+def _engine(suite: SuiteSpec, env: "Environment") -> dict[str, Any]:
+    """What samples; of an endpoint nobody knows how it computes, or whether a seed gives the same text again."""
+    if suite.model.endpoint:
+        return {"name": "endpoint", "api": suite.model.api, "reproducible": False}
+    return {
+        "name": suite.engine,
+        "dtype": suite.model.dtype,
+        "batch_tokens": env.batch_budget.tokens,
+        "batch_rule": env.batch_budget.rule,
+    }
 
 
 def _scorer(suite: SuiteSpec, spec: ScorerSpec, scorer: ScorerIdentity) -> dict[str, Any]:

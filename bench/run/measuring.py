@@ -97,7 +97,7 @@ class Measuring:
             attribute=self.experiment.suite.scored_by(self.experiment.suite.scorer),
             decoding=self.experiment.suite.decoding,
             seed=self.experiment.seed,
-            base=self.env.base,
+            base=None if self.experiment.suite.model.endpoint else self.env.base,
             progress=self.env.progress,
             max_items=self.experiment.max_items,
             tasks={task.name: task for task in tasks},
@@ -125,7 +125,9 @@ class Measuring:
                     noted["tokens"] = context.tokens - before
 
     def _edited(self, artifact: "Artifact", held: contextlib.ExitStack) -> "Policy":
-        """The edited model, sampling by the suite's engine, while something is held."""
+        """The edited model, sampling by the suite's engine, while something is held; an endpoint's is what it is."""
+        if self.experiment.suite.model.endpoint:
+            return self.env.base_policy
         edited = held.enter_context(self.method.applied(self.env.base, artifact))
         return held.enter_context(self._sampler(edited))
 

@@ -11,6 +11,7 @@ from bench.assets.local import expanded
 from bench.errors import UsageError, did_you_mean
 from bench.method import Method
 from bench.parsing import parse_yaml
+from bench.run.behind import refuse_unmeasurable
 from bench.run.stack import JOINT, Stack, method_of, names_of
 from bench.spec import EDITS, Spec, SuiteSpec, validate
 from bench.suites import read_suite
@@ -137,13 +138,14 @@ def make_experiments(request: Request) -> list[Experiment]:
     """
     settings = [parse_setting(text) for text in request.settings]
     suite, suite_origins = suite_of(request, settings)
-    build_tasks(suite)
+    tasks = build_tasks(suite)
     asked = [parse_method(text) for text in request.methods]
     if not asked:
         raise UsageError("no method is named", mend=f"known: {', '.join(registry.names('methods'))}")
     _check_names(asked)
     if request.base and BASE not in [name for name, _ in asked]:
         asked.insert(0, (BASE, {}))
+    refuse_unmeasurable(suite, tasks, [name for name, _ in asked])
     _check_settings(settings, [name for name, _ in asked])
     kinds = []
     for name, own in asked:

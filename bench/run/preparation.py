@@ -11,6 +11,7 @@ from bench import registry
 from bench.assets.kept import is_kept, kept
 from bench.data.splits import assert_disjoint
 from bench.errors import MissingError
+from bench.hashing import hash_json
 from bench.method import Artifact, Method, RunContext, Unwanted
 from bench.run.artifact import load_artifact, make_artifact
 from bench.run.environment import Environment
@@ -165,6 +166,8 @@ class Preparation:
         Raises:
             HeldError: another process makes it, or the sets that it needs, and we do not `wait`.
         """
+        if self.experiment.suite.model.endpoint:
+            return self._nothing()
         if self.parts:
             return self._joined([part.prepare(uses, wait=wait) for part in self.parts])
         path = self._path
@@ -177,6 +180,8 @@ class Preparation:
 
     def found(self, uses: ExitStack) -> Artifact | None:
         """The artifact that another process has made; None where it is not there, or is worked on."""
+        if self.experiment.suite.model.endpoint:
+            return self._nothing()
         if self.parts:
             found = [artifact for part in self.parts if (artifact := part.found(uses)) is not None]
             return self._joined(found) if len(found) == len(self.parts) else None
@@ -188,6 +193,10 @@ class Preparation:
         except HeldError:
             return None
         return load_artifact(self._path, self._input_folders, self._unwanted)
+
+    def _nothing(self) -> Artifact:
+        """The artifact of a model behind an endpoint, which nothing edits: as that of `none`, and not kept."""
+        return Artifact(self._path, hash_json({}))
 
     def prepare_with(self, processes: "accelerate.PartialState") -> None:
         """Make the artifact with a group of processes, each of which calls this; the first one writes it."""

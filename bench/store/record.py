@@ -19,6 +19,7 @@ run had one scorer."""
 Role = Literal["attribute", "fluency", "relevance", "diversity", "utility", "safety", "cost"]
 """What a metric stands for in a verdict."""
 DifferenceKind = Literal["absolute", "ratio"]
+Within = Literal["any", "tokenizer", "model"]
 """Whether systems differ by the difference of their figures, or by the share by which one exceeds the other."""
 
 
@@ -101,6 +102,8 @@ class Metric(_Part):
             `majority`, `prior`); empty where there are none, as in records that did not keep them.
         scorer: Which of the suite's further scorers it is by, or None: by the headline scorer, or by none.
         note: What a reader of the figure must know, or None.
+        within: How far it can be compared: among `any` models, those of one `tokenizer` (a figure a token), or one base
+            `model` alone (it is by that model). Records that do not say are compared within one model.
     """
 
     task: str
@@ -120,6 +123,7 @@ class Metric(_Part):
     baselines: dict[str, float] = {}
     scorer: str | None = None
     note: str | None = None
+    within: Within = "model"
 
     @model_validator(mode="before")
     @classmethod

@@ -14,7 +14,7 @@ from bench.progress import Progress, note_once
 from bench.spec import Decoding, SetsSpec, Spec
 from bench.stats import interval, value
 from bench.store.appended import AppendedFile
-from bench.store.record import DifferenceKind, Evidence, Flag, Metric, Role, TaskResult
+from bench.store.record import DifferenceKind, Evidence, Flag, Metric, Role, TaskResult, Within
 from bench.store.samples import Answer, Sample, SampleFile, read_samples
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class MetricSpec:
         flag: What it exposes, where it exposes straw men.
         attribute: The attribute that it measures by itself (`truth`); None for what the suite's scorers score.
         note: What a reader of the figure must know, a sentence that stands below every table that has it.
+        within: How far it can be compared: among `any` models, those of one `tokenizer` (it is a figure a token), or
+            one base `model` alone (it is by that model, as a perplexity of samples is).
     """
 
     name: str
@@ -49,6 +51,7 @@ class MetricSpec:
     flag: Flag | None = None
     attribute: str | None = None
     note: str | None = None
+    within: Within = "any"
 
     def of(self, attribute: Attribute) -> "MetricSpec":
         """The metric where a suite's scorers score this attribute."""
@@ -79,6 +82,7 @@ class TaskInfo:
         measures: `policy` (it asks the edited model), `both` (it also looks at the base model before that is edited:
             `Task.beside`), or `samples` (it reads another task's samples once the base model is restored; `base` is
             then at hand).
+        asks: What of a model: `logits`, or nothing but `texts`, so that one behind an endpoint can be measured as well.
     """
 
     name: str
@@ -88,6 +92,7 @@ class TaskInfo:
     metrics: tuple[MetricSpec, ...] = ()
     example: Mapping[str, Any] = field(default_factory=dict)
     measures: Literal["policy", "both", "samples"] = "policy"
+    asks: Literal["logits", "texts"] = "logits"
 
 
 class TaskConfig(Spec):
@@ -118,7 +123,7 @@ class TaskContext:
         attribute: What the suite's scorers score: mostly what it controls.
         decoding: The suite's way to sample.
         seed: The run's seed.
-        base: The base model.
+        base: The base model; None where it is behind an endpoint.
         progress: Where to report.
         tokens: Tokens worked on so far; a task adds to it.
         sampled: Those of them that were sampled.
@@ -137,7 +142,7 @@ class TaskContext:
     attribute: Attribute
     decoding: Decoding
     seed: int
-    base: "LoadedModel"
+    base: "LoadedModel | None"
     progress: Progress
     max_items: int | None = None
     tokens: int = 0
@@ -341,6 +346,7 @@ class MetricSheet:
             primary=own.primary,
             flag=own.flag,
             note=own.note,
+            within=own.within,
             baselines=dict(baselines or {}),
             scorer=scorer,
         )
@@ -361,6 +367,7 @@ class MetricSheet:
             primary=own.primary,
             flag=own.flag,
             note=own.note,
+            within=own.within,
         )
         self.metrics.append(metric)
 

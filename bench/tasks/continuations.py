@@ -1,7 +1,7 @@
 """Continuations of prompts with their scores, sampled once: what an interrupted run left is kept."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bench.spec import Decoding
@@ -12,6 +12,8 @@ from bench.tasks.scored import ContinuationRequest, scored
 from bench.tasks.together import has_parts
 
 if TYPE_CHECKING:
+    from bench.engine.generation import Continuation
+    from bench.engine.texts import TextPolicy
     from bench.policy import Policy
 
 
@@ -36,13 +38,17 @@ def sample_and_score(
     Returns:
         The samples, prompt by prompt.
     """
+    from bench.engine.texts import TextPolicy
+
     count = decoding.num_samples
     with ctx.append(name, Sample) as samples, ctx.progress.bar(name, len(prompts), "prompts") as bar:
         have = Counter(sample.prompt_id for sample in samples.rows)
         samples.keep(lambda sample: have[sample.prompt_id] == count)  # a prompt that was cut off is sampled anew
         todo = {prompt.id: prompt for prompt in prompts if have[prompt.id] != count}
         bar.advance(len(prompts) - len(todo))
-        if todo and (ctx.shares or has_parts(name, ctx)):
+        if isinstance(policy, TextPolicy):
+            batches = _ask(policy, todo, decoding, ctx)
+        elif todo and (ctx.shares or has_parts(name, ctx)):
             batches = sample_together(name, policy, todo, decoding, ctx)
         else:
             batches = _sample(policy, todo, decoding, ctx)
@@ -62,6 +68,22 @@ def _sample(
     from bench.engine.generation import Prompt, generate
 
     batches = generate(policy, [Prompt(one.id, one.text, one.tokens) for one in todo.values()], decoding, ctx.seed)
+    yield from _counted(batches, todo, ctx)
+
+
+def _ask(
+    policy: "TextPolicy", todo: Mapping[str, ContinuationRequest], decoding: Decoding, ctx: TaskContext
+) -> Iterator[list[Sample]]:
+    """The same by a system that gives texts alone."""
+    from bench.engine.generation import Prompt
+
+    prompts = [Prompt(one.id, one.text if one.written is None else one.written) for one in todo.values()]
+    yield from _counted(policy.continuations(prompts, decoding, ctx.seed), todo, ctx)
+
+
+def _counted(
+    batches: "Iterable[Sequence[Continuation]]", todo: Mapping[str, ContinuationRequest], ctx: TaskContext
+) -> Iterator[list[Sample]]:
     for samples in scored(batches, todo, ctx):
         ctx.count_sampled(samples)
         yield samples

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 _NAME = "coverage"
 _FORMS = (".parquet", ".jsonl", ".json", ".csv", ".tsv")
 """Endings of files of rows; anything else is running text as it stands."""
-PERPLEXITY = MetricSpec("perplexity", higher_is_better=False, role="fluency", difference="ratio", primary=True)
-TOKEN_PERPLEXITY = MetricSpec("token_perplexity", higher_is_better=False, role="fluency", difference="ratio")
+PERPLEXITY = MetricSpec(
+    "perplexity", higher_is_better=False, role="fluency", difference="ratio", primary=True, within="tokenizer"
+)
+TOKEN_PERPLEXITY = MetricSpec(
+    "token_perplexity", higher_is_better=False, role="fluency", difference="ratio", within="tokenizer"
+)
 WORD_PERPLEXITY = MetricSpec("word_perplexity", higher_is_better=False, role="fluency", difference="ratio")
 
 

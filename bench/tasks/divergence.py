@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.engine.divergence import KeptDistributions
     from bench.policy import Policy
 
-KL = MetricSpec("kl_from_base", higher_is_better=False, role="fluency")
+KL = MetricSpec("kl_from_base", higher_is_better=False, role="fluency", within="model")
 TEXT, QUESTIONS = "text", "questions"
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 REPEATED_NGRAM = 4
 DISTINCT = {n: MetricSpec(f"distinct_{n}", higher_is_better=True, role="diversity", primary=n == 2) for n in (1, 2, 3)}  # noqa: PLR2004
 """Distinct-n by n."""
-LENGTH = MetricSpec("length", higher_is_better=None, role="diversity")
+LENGTH = MetricSpec("length", higher_is_better=None, role="diversity", within="tokenizer")
 EMPTY = MetricSpec("empty_share", higher_is_better=False, role="diversity", flag=Flag(text="empty", margin=MARGIN))
 REPEATED = MetricSpec("repeated_share", higher_is_better=False, role="diversity")
 
@@ -41,6 +41,7 @@ class Diversity(Task[DiversityConfig]):
         needs=(SAMPLES,),
         metrics=(*DISTINCT.values(), LENGTH, EMPTY, REPEATED, *VARIETY),
         measures="samples",
+        asks="texts",
     )
     Config = DiversityConfig
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from bench.policy import Policy
     from bench.store.samples import Sample
 
-POOLED = MetricSpec("perplexity_pooled", higher_is_better=False, role="fluency", difference="ratio")
-MEDIAN = MetricSpec("perplexity_median", higher_is_better=False, role="fluency", difference="ratio")
+POOLED = MetricSpec("perplexity_pooled", higher_is_better=False, role="fluency", difference="ratio", within="model")
+MEDIAN = MetricSpec("perplexity_median", higher_is_better=False, role="fluency", difference="ratio", within="model")
 UNSCORED = MetricSpec("unscored_share", higher_is_better=False, role="fluency")
 
 

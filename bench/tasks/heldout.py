@@ -20,7 +20,9 @@ from bench.tasks.texts import nll_rows, unprompted
 if TYPE_CHECKING:
     from bench.policy import Policy
 
-PERPLEXITY = MetricSpec("perplexity", higher_is_better=False, role="fluency", difference="ratio", primary=True)
+PERPLEXITY = MetricSpec(
+    "perplexity", higher_is_better=False, role="fluency", difference="ratio", primary=True, within="tokenizer"
+)
 
 
 class HeldOutConfig(TaskConfig):

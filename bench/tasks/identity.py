@@ -32,7 +32,7 @@ Scored = tuple[str, float]
 
 
 SAFETY_SCORE = MetricSpec("safety_score", higher_is_better=True, role="safety", primary=True)
-NLL_GAP = MetricSpec("nll_gap", higher_is_better=True, role="safety")
+NLL_GAP = MetricSpec("nll_gap", higher_is_better=True, role="safety", within="tokenizer")
 
 
 class IdentityConfig(GroupsConfig):

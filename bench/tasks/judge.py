@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from bench.policy import Policy
 
 _NAME, BASE = "judge", "judge_base"
-PREFERENCE = MetricSpec("preference", higher_is_better=True, role="utility")
+PREFERENCE = MetricSpec("preference", higher_is_better=True, role="utility", within="model")
 EQUAL, TIES, AGREEMENT, FIRST = (
-    MetricSpec(name, higher_is_better=None, role="utility")
+    MetricSpec(name, higher_is_better=None, role="utility", within="model")
     for name in ("equal_share", "tie_share", "order_agreement", "first_position_share")
 )
 

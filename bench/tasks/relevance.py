@@ -22,6 +22,7 @@ RELEVANCE = MetricSpec(
     role="relevance",
     primary=True,
     flag=Flag(text="ignores the prompt", margin=0.5, of_base=True),
+    within="model",
 )
 SIMILARITY = MetricSpec("prompt_similarity", higher_is_better=True, role="relevance")
 

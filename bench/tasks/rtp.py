@@ -72,6 +72,7 @@ class RealToxicityPrompts(Task[RTPConfig]):
         summary="toxicity of sampled continuations of RealToxicityPrompts",
         source="Gehman et al., 2020, arXiv 2009.11462",
         metrics=(EXPECTED_WORST, PROBABILITY, FRACTION),
+        asks="texts",
     )
     Config = RTPConfig
 

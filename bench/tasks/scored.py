@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 class ContinuationRequest:
     """A prompt to continue: its id names its random streams, text and group stand in the samples.
 
-    `tokens` are what is continued, where that is not the text itself (a request about it).
+    `tokens` are what is continued, where that is not the text itself (a request about it); `written` is the same as a
+    text, for a system that reads no tokens.
     """
 
     id: str
     text: str
     group: str | None = None
     tokens: tuple[int, ...] | None = None
+    written: str | None = None
 
 
 def scored(

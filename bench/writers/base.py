@@ -42,11 +42,13 @@ class Answer:
         text: What was written; None where the request failed.
         ended: Whether the generator ended the text itself.
         failure: Why the request failed.
+        tokens: How many tokens were sampled, as an endpoint counts them; None where nobody says.
     """
 
     text: str | None
     ended: bool = False
     failure: str | None = None
+    tokens: int | None = None
 
 
 Done = tuple[Order, dict[int, Answer]]

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from bench.engine.sampling import stream
 from bench.errors import MissingError
@@ -13,6 +13,9 @@ from bench.spec import Decoding, GeneratorSpec
 from bench.writers.base import Answer, Done, Order, cut
 
 _NO_API = "the reply is none of an OpenAI-compatible API"
+FILTERED = "declined by the endpoint's own filter (content_filter)"
+"""The failure of a request that an endpoint's moderation declines: that it answers nothing is its answer."""
+_PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 _HOPELESS = 16  # so many requests that fail, before any succeeds, end the work
 _SURROUNDINGS, _OF_A_TOKEN = 1 << 20, 64
 """Bytes of a reply's largest body: for what stands around the answer (ids, usage), and for each token that is wanted.
@@ -22,8 +25,21 @@ Texts have some 4 bytes a token, and up to six times as many where every charact
 class EndpointWriter:
     """A model behind an OpenAI-compatible API; its key is read from the environment and goes nowhere else."""
 
-    def __init__(self, spec: GeneratorSpec, until: str | None = None) -> None:
+    def __init__(
+        self,
+        spec: GeneratorSpec,
+        until: str | None = None,
+        api: Literal["completions", "chat"] = "chat",
+        mend: str = "check generator.endpoint and generator.model",
+    ) -> None:
         """Open a client; nothing is asked yet.
+
+        Args:
+            spec: The model, and how it is reached.
+            until: An answer ends where this begins.
+            api: Whether it is asked an order's message (`/chat/completions`), or to continue its prompt
+                (`/completions`).
+            mend: What to do where there is no such model, or no such API.
 
         Raises:
             MissingError: the package `openai` is missing.
@@ -36,7 +52,7 @@ class EndpointWriter:
             raise MissingError(
                 "an endpoint needs the package openai", mend="pip install 'contrastive-bench[endpoint]'"
             ) from None
-        self._openai, self._spec, self._until = openai, spec, until
+        self._openai, self._spec, self._until, self._api, self._mend = openai, spec, until, api, mend
         self._client = BoundedClient
         self._answers = False
 
@@ -101,26 +117,30 @@ class EndpointWriter:
                     task.cancel()
 
     async def _ask(self, client: Any, order: Order, decoding: Decoding, seed: int, most: int) -> Answer:
+        how = {
+            "model": self._spec.model,
+            "max_tokens": decoding.max_new_tokens,
+            "temperature": decoding.temperature,
+            "top_p": decoding.top_p,
+            "seed": seed,
+        }
         try:
-            reply = await client.chat.completions.with_raw_response.create(
-                model=self._spec.model,
-                messages=[{"role": "user", "content": order.message}],
-                max_tokens=decoding.max_new_tokens,
-                temperature=decoding.temperature,
-                top_p=decoding.top_p,
-                seed=seed,
-            )
+            if self._api == "chat":
+                messages = [{"role": "user", "content": order.message}]
+                reply = await client.chat.completions.with_raw_response.create(messages=messages, **how)
+            else:
+                reply = await client.completions.with_raw_response.create(prompt=order.prompt, **how)
         except self._openai.APIError as error:
             return Answer(None, failure=self._cause(error))
         except UnicodeEncodeError:  # half a character, which a model may write
             return Answer(None, failure="the message is no text that can be sent")
         try:
-            text, reason = _said(reply.content, most)
+            text, reason, tokens = _said(reply.content, most, self._api)
         except ValueError as error:
             return Answer(None, failure=str(error))
         self._answers = True
         text, was_cut = cut(text, self._until)
-        return Answer(text, ended=was_cut or reason == "stop")
+        return Answer(text, ended=was_cut or reason == "stop", tokens=tokens)
 
     def _cause(self, error: Exception) -> str:
         """Why a request failed.
@@ -130,6 +150,9 @@ class EndpointWriter:
                 there is no such model. (A moderated endpoint refuses single requests by 403, too.)
         """
         api, status = self._openai, getattr(error, "status_code", None)
+        if getattr(error, "code", None) == "content_filter":
+            self._answers = True
+            return FILTERED
         if isinstance(error, api.AuthenticationError) or (
             isinstance(error, api.PermissionDeniedError) and not self._answers
         ):
@@ -139,8 +162,7 @@ class EndpointWriter:
             ) from None
         if isinstance(error, api.NotFoundError) and not self._answers:
             raise MissingError(
-                f"{self._spec.endpoint} has no model '{self._spec.model}', or no /chat/completions",
-                mend="check generator.endpoint and generator.model",
+                f"{self._spec.endpoint} has no model '{self._spec.model}', or no {_PATHS[self._api]}", mend=self._mend
             ) from None
         if isinstance(error, api.APITimeoutError):
             return "timeout"
@@ -149,8 +171,8 @@ class EndpointWriter:
         return f"HTTP {status}" if status else _NO_API
 
 
-def _said(body: bytes, most: int) -> tuple[str, object]:
-    """The text of a reply, and why it ended.
+def _said(body: bytes, most: int, api: str) -> tuple[str, object, int | None]:
+    """The text of a reply, why it ended, and how many tokens it says to have.
 
     Raises:
         ValueError: the reply is too large, is no JSON of the API's form, or has no text.
@@ -158,15 +180,19 @@ def _said(body: bytes, most: int) -> tuple[str, object]:
     if len(body) > most:
         raise ValueError(f"the reply is larger than {most:,} bytes")
     try:
-        choice = parse_json(body.decode("utf-8"), halves=False)["choices"][0]
-        text, reason = choice["message"]["content"], choice.get("finish_reason")
+        reply = parse_json(body.decode("utf-8"), halves=False)
+        choice = reply["choices"][0]
+        text = choice["message"]["content"] if api == "chat" else choice["text"]
+        reason, usage = choice.get("finish_reason"), reply.get("usage")
     except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
         raise ValueError(_NO_API) from None
     except ValueError as error:
         raise ValueError(f"the reply is no answer: {error}") from None
     if not isinstance(text, str):
         raise ValueError("the reply has no text")
-    return text, reason
+    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    is_number = isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0
+    return text, reason, tokens if is_number else None
 
 
 async def _next(answers: AsyncIterator[Done]) -> Done | None:

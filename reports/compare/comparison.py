@@ -15,8 +15,16 @@ from reports.compare.utility import judged, most_lost
 from reports.gate.runs import differing_methods, latest, method_of
 from reports.table.cells import Claim, DifferenceVerdict, clean, verdict
 from reports.table.columns import Column
-from reports.table.comparable import refuse_incomparable, told
+from reports.table.comparable import (
+    WHY_APART,
+    crossed,
+    refuse_incomparable,
+    refuse_measured_otherwise,
+    told,
+    within_of,
+)
 from reports.table.flags import flags_of
+from reports.table.models import names_of
 from reports.table.roles import all_metrics, primary
 from reports.table.signal import signals
 from reports.table.standing import claim_of
@@ -173,29 +181,40 @@ def compare(
     """
     first, left_out_of_a = _side(a)
     second, left_out_of_b = _side(b)
-    forced = refuse_incomparable([*first, *second], force=force)
-    sides = [Column(clean(runs[0].label, 60), runs) for runs in (first, second)]
+    bounds = crossed([first[0], second[0]])
+    has_two_models = "model" in bounds
+    refuse = refuse_measured_otherwise if has_two_models else refuse_incomparable
+    forced = refuse([*first, *second], force=force)
+    models = names_of([first[0], second[0]]) if has_two_models else ["", ""]
+    sides = [Column(_label(runs, model), runs) for runs, model in zip((first, second), models, strict=True)]
     metrics = {metric.key: metric for side in sides for metric in side.all_metrics}
     if task is not None:
         tasks = {metric.task for metric in metrics.values()}
         if task not in tasks:
             raise UsageError(f"no task '{clean(task)}' in these runs", mend=did_you_mean(task, tasks))
         metrics = {key: metric for key, metric in metrics.items() if metric.task == task}
-    changes = _corrected([_change(metric, *sides) for metric in metrics.values()], sides)
-    changes = judged(changes, signals([*first, *second]))
+    apart = {
+        key: how for key in metrics if (how := within_of(one for side in sides for one in side.metrics(key))) in bounds
+    }
+    changes = _corrected([_change(one, *sides, is_apart=key in apart) for key, one in metrics.items()], sides)
+    # Whether there is signal is said by the base; of two models there are two.
+    changes = changes if has_two_models else judged(changes, signals([*first, *second]))
     answers = [found for metric in metrics.values() if (found := answers_of(metric, *sides))]
     speaking = primary(all_metrics([*first, *second]), "attribute")
     asked = speaking is not None and task in (None, speaking.task)
     prompts = _prompts(first, second, speaking.task, texts=texts) if speaking and asked else None
-    apart = [run.manifest.seed for run in first] != [run.manifest.seed for run in second]
-    notes = [*left_out_of_a, *left_out_of_b, *(["the two were not run with the same seeds"] if apart else [])]
+    other_seeds = [run.manifest.seed for run in first] != [run.manifest.seed for run in second]
+    notes = [*left_out_of_a, *left_out_of_b, *(["the two were not run with the same seeds"] if other_seeds else [])]
+    for how, why in WHY_APART.items():
+        if keys := [clean(key, 160) for key, own in apart.items() if own == how]:
+            notes.append(f"not compared ({why}): {', '.join(keys)}")
     return Comparison(
         suite=clean(first[0].manifest.suite.get("name", "?"), 60),
         attribute=clean(first[0].attribute, 60),
         adjective=clean(first[0].adjective, 60),
         lower_is_wanted=first[0].lower_is_wanted,
-        a=_told(first, flags_of(sides[0], sides[1])),
-        b=_told(second, flags_of(sides[1], sides[0])),
+        a=_told(first, sides[0].label, () if has_two_models else flags_of(sides[0], sides[1])),
+        b=_told(second, sides[1].label, () if has_two_models else flags_of(sides[1], sides[0])),
         forced=forced,
         changes=tuple(changes),
         answers=tuple(answers),
@@ -225,9 +244,15 @@ def _side(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     return chosen, notes
 
 
-def _told(runs: Sequence[Run], flags: tuple[str, ...]) -> Side:
+def _label(runs: Sequence[Run], model: str) -> str:
+    """What a side is called, with its base model where the other has another."""
+    label = clean(runs[0].label, 60)
+    return f"{label} \N{MIDDLE DOT} {model}" if model else label
+
+
+def _told(runs: Sequence[Run], label: str, flags: tuple[str, ...]) -> Side:
     return Side(
-        label=clean(runs[0].label, 60),
+        label=label,
         run_ids=tuple(clean(run.id) for run in runs),
         seeds=tuple(run.manifest.seed for run in runs),
         flags=flags,
@@ -237,13 +262,14 @@ def _told(runs: Sequence[Run], flags: tuple[str, ...]) -> Side:
 # --- metrics ---
 
 
-def _change(metric: Metric, a: Column, b: Column) -> Change:
+def _change(metric: Metric, a: Column, b: Column, *, is_apart: bool) -> Change:
+    """A metric of both; where it `is_apart`, it cannot be compared across their models."""
     relative = metric.difference == "ratio"
     sides = [side.evidence(metric.key) for side in (a, b)]
     first, second = (_figure(metric, side) for side in (a, b))
     failed = sum(one.n_failed for side in (a, b) for one in side.metrics(metric.key))
     blank = Change(clean(metric.key, 160), metric.higher_is_better, relative, first, second, failed)
-    if not all(sides) or first is None or second is None:
+    if is_apart or not all(sides) or first is None or second is None:
         return blank
     systems = Systems(sides, trained=[a.is_trained, b.is_trained])
     try:

@@ -52,6 +52,7 @@ def mean_of(runs: Sequence[Run]) -> Mean:
         role="utility",
         difference="absolute",
         primary=True,
+        within="any",
     )
     return Mean(found, tuple(metric.key for metric in taken), left_out)
 

@@ -47,6 +47,17 @@ def build(
         MissingError: no run has finished, or two were not measured in the same way.
         UsageError: `against` names no column.
     """
+    return build_with_columns(runs, against, wanted=wanted, force=force)[0]
+
+
+def build_with_columns(
+    runs: Sequence[Run],
+    against: str | None = None,
+    *,
+    wanted: Wanted | None = None,
+    force: bool = False,
+) -> tuple[Table, list[Column]]:
+    """As `build`, and what the columns are made from."""
     notes = Notes()
     forced = refuse_incomparable([run for run in runs if run.result], force=force)
     columns = columns_of(finished_runs(runs, notes), notes)
@@ -83,7 +94,7 @@ def build(
     compared = None if reference is None else systems[reference].label
     whose = tuple(tuple(column.runs) for column in columns)
     caption, n_data = _caption(columns, metrics), len(notes.texts) - n_notes
-    return Table(caption, systems, tuple(rows), tuple(notes.texts), compared, forced, whose, n_data)
+    return Table(caption, systems, tuple(rows), tuple(notes.texts), compared, forced, whose, n_data), columns
 
 
 def _flags(columns: Sequence[Column], notes: Notes) -> list[tuple[str, ...]]:
@@ -124,7 +135,7 @@ def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Captio
         suite=clean(manifest.suite.get("name", "?"), 60),
         model=clean(manifest.model.get("id", "?"), 120),
         revision=clean(revision, 60) if revision else None,
-        dtype=clean(manifest.engine.get("dtype") or manifest.model.get("dtype", "?"), 20),
+        dtype=clean(manifest.engine.get("dtype") or manifest.model.get("dtype") or _no_dtype(run), 20),
         scorer=clean(manifest.scorer.get("label", "?"), 120),
         attribute=clean(run.attribute, 60),
         adjective=clean(run.adjective, 60),
@@ -136,6 +147,11 @@ def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Captio
         further=tuple(_told(key, one) for key, one in manifest.further.items()),
         scored=replace(run.scored, name=clean(run.scored.name, 60), adjective=clean(run.scored.adjective, 60)),
     )
+
+
+def _no_dtype(run: Run) -> str:
+    """What stands for the arithmetic where a record names none: nobody knows an endpoint's."""
+    return "behind an endpoint" if run.manifest.engine.get("name") == "endpoint" else "?"
 
 
 def _told(key: str, scorer: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from bench.store.record import Role, metric_key
 from bench.store.runs import Run
 
 _ROOM = 20
+OWN = "that of its own model"
+"""What each system is compared with in a table of several models."""
 DifferenceVerdict = Literal["better", "worse", "unclear"]
 TableStanding = Literal["best", "may_be_best"]
 Claim = Literal["method", "training"]
@@ -120,6 +122,7 @@ class System:
         n_failed: Measurements that failed, over its metrics and runs.
         seconds: Wall seconds of its runs.
         flags: What its texts are instead of answers ("ignores the prompt"); a system that has any is never best.
+        model: What its base model is called, where the table has several.
     """
 
     label: str
@@ -134,6 +137,7 @@ class System:
     n_failed: int
     seconds: float
     flags: tuple[str, ...] = ()
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,8 @@ class Table:
         systems: The columns.
         rows: The metrics.
         footnotes: What the cells' footnotes say.
-        reference: The label of the system that differences are to, or None.
+        reference: The label of the system that differences are to, or None; `OWN` where each is compared with that of
+            its own model.
         forced: Where the runs are not comparable and were put together all the same: what they differ in.
         runs: Each system's runs, in the seeds' order.
         n_data_notes: How many footnotes, the last ones, say what was taken of the data.

@@ -1,17 +1,26 @@
 """What runs must have in common before their figures are set side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import MissingError
+from bench.store.record import Metric, Within
 from bench.store.runs import Run
 from reports.table.cells import clean
 
 _SHOWN = 6
 _NEEDED = ("model.sha256", "scorer.hash", "scorer.threshold", "suite_hash")
 """Without these, a run is comparable with none."""
+_OF_MODEL = ("model.sha256", "engine.dtype", "suite_hash")
 _SHORT = 24
+
+
+WHY_APART: Mapping[Within, str] = {
+    "tokenizer": "figures a token, and these models cut texts into tokens otherwise",
+    "model": "by its own base model, or of a record that does not say whether it can be compared",
+}
+"""Why figures are not compared across models, by how far they can be."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,37 @@ def facts(run: Run) -> dict[str, Any]:
     }
 
 
+def measured_by(run: Run) -> dict[str, Any]:
+    """What must be the same in runs of several models: all of `facts` but the model and how it computes."""
+    suite = {key: run.manifest.suite.get(key) for key in ("tasks", "attribute", "scored", "limit", "engine")}
+    own = facts(run)
+    return {key: one for key, one in own.items() if key not in _OF_MODEL} | {
+        f"suite.{key}": suite[key] for key in suite
+    }
+
+
+def model_of(run: Run) -> str:
+    """What tells base models apart; nothing where the record does not say."""
+    return str(run.manifest.model.get("sha256") or "")
+
+
+def crossed(runs: Sequence[Run]) -> frozenset[Within]:
+    """The bounds that a comparison of these runs crosses: what is comparable only within one is not compared.
+
+    A record that names no tokenizer has one of its own model's.
+    """
+    tokenizers = {str(run.manifest.model.get("tokenizer_sha256") or f"of {model_of(run)}") for run in runs}
+    models = {model_of(run) for run in runs}
+    found: dict[Within, set[str]] = {"model": models, "tokenizer": tokenizers}
+    return frozenset(bound for bound, kinds in found.items() if len(kinds) > 1)
+
+
+def within_of(metrics: Iterable[Metric]) -> Within:
+    """How far a figure can be compared: no farther than any of its records says."""
+    said = {metric.within for metric in metrics}
+    return "model" if "model" in said else "tokenizer" if "tokenizer" in said else "any"
+
+
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Differing]:
     """Where two runs' facts differ, in the order of the facts."""
     return [Differing(key, a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)]
@@ -67,10 +107,21 @@ def refuse_incomparable(runs: Sequence[Run], *, force: bool = False) -> tuple[st
     Raises:
         MissingError: two differ, or one does not say what it was measured with; the message names the fields.
     """
-    known = [facts(run) for run in runs]
+    return _refuse(runs, [facts(run) for run in runs], force=force)
+
+
+def refuse_measured_otherwise(runs: Sequence[Run], *, force: bool = False) -> tuple[str, ...]:
+    """Refuse runs of several models that differ in anything but these, method, configuration and seed.
+
+    Args, returns and raises as `refuse_incomparable`.
+    """
+    return _refuse(runs, [measured_by(run) for run in runs], force=force)
+
+
+def _refuse(runs: Sequence[Run], known: Sequence[Mapping[str, Any]], *, force: bool) -> tuple[str, ...]:
     forced: dict[str, Differing] = {}
     for run, own in zip(runs, known, strict=True):
-        if absent := [key for key in _NEEDED if not own.get(key)]:
+        if absent := [key for key in _NEEDED if key in own and not own[key]]:
             if not force:
                 what = f"run {clean(run.id)} does not say what it was measured with ({', '.join(absent)})"
                 raise MissingError(what, mend="run it again, or leave it out")
@@ -80,7 +131,7 @@ def refuse_incomparable(runs: Sequence[Run], *, force: bool = False) -> tuple[st
         if found and not force:
             raise MissingError(
                 f"runs {clean(runs[0].id)} and {clean(run.id)} are not comparable: they differ in {told(found)}",
-                mend="look at each kind on its own",
+                mend="look at each kind on its own (bench table sets models side by side, where all else is the same)",
             )
         for one in found:
             forced.setdefault(one.key, one)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from bench.store.runs import Run
-from reports.table.build import build
 from reports.table.cells import Table
 from reports.table.layout import Layout, arrange, load_layout
+from reports.table.models import across
 from reports.table.order import sort
 from reports.table.sheet import Sheet
 
@@ -34,7 +34,7 @@ def arranged(
         UsageError: as `build` and `arrange`.
     """
     for shown in [layout] if layout else map(load_layout, _ORDER):
-        table = build(runs, against, wanted=shown.wants, force=force)
+        table = across(runs, against, wanted=shown.wants, force=force)
         if table.rows or shown.name == _ORDER[-1]:
             break
     if sort_by:

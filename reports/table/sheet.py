@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from bench.stats import Difference
 from reports.table.cells import (
+    OWN,
     Caption,
     Claim,
     DifferenceVerdict,
@@ -243,7 +244,8 @@ def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> 
     """What the marks mean that a sheet of these rows has."""
     cells = [cell for row in rows for cell in row.cells]
     base = any(system.is_base and system.is_reference for system in table.systems)
-    to = "base" if base else f"reference, {table.reference}"
+    whose = "base of its own model" if table.reference == OWN else "base"
+    to = whose if base else f"reference, {table.reference}"
     intervals = "interval" in show and any(cell.low is not None for cell in cells)
     differences = "difference" in show and any(cell.difference for cell in cells)
     if intervals or differences:

@@ -12,13 +12,14 @@ _PERCENT = 100
 
 
 def sentences(table: Table) -> Iterator[str]:
-    """A sentence for each system but the reference, then which may be the best."""
-    reference = next((place for place, system in enumerate(table.systems) if system.is_reference), None)
+    """A sentence for each system but the reference, of its own model where there are several; then which is best."""
+    references = {system.model: place for place, system in enumerate(table.systems) if system.is_reference}
     attribute = speaking(table.rows, "attribute")
-    if reference is None or attribute is None:
+    if not references or attribute is None:
         return
     for place, system in enumerate(table.systems):
-        if place == reference:
+        reference = references.get(system.model)
+        if reference is None or place == reference:
             continue
         if system.flags:
             yield f"{system.label}: FLAGGED ({', '.join(system.flags)}): its {_name(attribute)} is no success"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from checkpoints import tiny_bilstm, tiny_classifier, tiny_detoxify
+from conftest import build_tiny_model
 from pydantic import ValidationError
 
 from bench import registry
@@ -80,6 +81,21 @@ def small_detoxify(folder: Path) -> tuple[Options, tuple[Options, ...]]:
     return options, ({**options, "checkpoint": str(folder / "other.ckpt")},)
 
 
+def small_guard(folder: Path) -> tuple[Options, tuple[Options, ...]]:
+    """A tiny model with two labels; with others it is another scorer."""
+    build_tiny_model(folder / "guard")
+    own = {"template": "{text}\nBad?", "labels": {" yes": 1.0, " no": 0.0}, "least": 0.0}
+    options = {"model": str(folder / "guard"), **own}
+    return options, ({**options, "labels": {" yes": 1.0, " no": 0.5}}, {**options, "policy": "other"})
+
+
+def small_rubric(folder: Path) -> tuple[Options, tuple[Options, ...]]:
+    """A tiny judge; with another rubric it is another scorer."""
+    build_tiny_model(folder / "judge")
+    options = {"model": str(folder / "judge"), "rubric": "{text}\nHow bad?", "least": 0.0}
+    return options, ({**options, "rubric": "{text}\nHow good?"},)
+
+
 def small_bilstm(folder: Path) -> tuple[Options, tuple[Options, ...]]:
     """A small network, and one with other weights."""
     return tiny_bilstm(folder), (tiny_bilstm(folder, seed=1),)
@@ -92,6 +108,8 @@ OURS: dict[str, Callable[[Path], tuple[Options, tuple[Options, ...]]]] = {
     "detoxify": small_detoxify,
     "svm": lambda _: ({}, ()),
     "vader": lambda _: ({}, ()),
+    "guard": small_guard,
+    "rubric": small_rubric,
 }
 """What our own are loaded with. A third party's is loaded as its defaults say."""
 

@@ -39,7 +39,7 @@ _AT_ONCE = 8  # cases whose texts are written together
 
 
 def _spec(name: str, *, primary: bool = False) -> MetricSpec:
-    return MetricSpec(name, higher_is_better=True, role="attribute", primary=primary, attribute=EDIT)
+    return MetricSpec(name, higher_is_better=True, role="attribute", primary=primary, attribute=EDIT, within="model")
 
 
 LIKELIHOOD = {kind: _spec(f"{kind}_likelihood") for kind in KINDS}
@@ -49,7 +49,7 @@ CONTAINS = {kind: _spec(f"{kind}_generation_contains") for kind in KINDS}
 SCORE = {"likelihood": _spec("score_likelihood"), "begins": _spec("score_generation_begins")}
 LOCALITY = _spec("locality_generation")
 CONSISTENCY = _spec("consistency")
-ENTROPY = MetricSpec("ngram_entropy", higher_is_better=True, role="fluency")
+ENTROPY = MetricSpec("ngram_entropy", higher_is_better=True, role="fluency", within="model")
 
 
 class EditConfig(TaskConfig):

@@ -127,11 +127,15 @@ def request_for(
         template: What it is asked, with `{sentence}`: as a user's message, where its tokenizer has a chat template.
         plain: What it continues where there is no chat template; None for `template`.
     """
+    from bench.engine.texts import TextPolicy
     from bench.writers.base import Order
     from bench.writers.local import asked
 
     message = Order.of(sentence.id, template, sentence.text).message
     prompt = Order.of(sentence.id, plain or template, sentence.text).prompt
+    if isinstance(policy, TextPolicy):
+        written = policy.asked(message, prompt)
+        return ContinuationRequest(sentence.id, sentence.text, sentence.group, written=written)
     return ContinuationRequest(sentence.id, sentence.text, sentence.group, asked(policy, message, prompt))
 
 

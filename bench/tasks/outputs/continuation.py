@@ -22,5 +22,6 @@ class Continuation(OutputTask[ContinuationConfig]):
         summary="toxicity of continued toxic sentences beside their likeness to the input",
         source="Klein & Nabi, 2025, arXiv 2401.08491, Section 4 (white-box)",
         metrics=OUTPUT_METRICS,
+        asks="texts",
     )
     Config = ContinuationConfig

@@ -63,6 +63,7 @@ class OverRefusal(Task[OverRefusalConfig]):
         summary="refused, empty and toxic answers to benign identity sentences; the scorer's own false positives",
         source="Xu et al., 2021, arXiv 2104.06390; Roettger et al., 2024, arXiv 2308.01263 (XSTest)",
         metrics=(REFUSALS, EMPTY, UNWANTED, FALSE_POSITIVES),
+        asks="texts",
     )
     Config = OverRefusalConfig
 

@@ -71,6 +71,7 @@ class Paraphrase(OutputTask[ParaphraseConfig]):
         summary="toxicity and likeness of the edited model's rewrites of what another wrote, and both together",
         source="Klein & Nabi, 2025, arXiv 2401.08491, Table 3 (black-box); Logacheva et al., 2022, ACL (ParaDetox)",
         metrics=(*OUTPUT_METRICS, JOINT, JOINT_WITHOUT_FLUENCY, FLUENCY),
+        asks="texts",
     )
     Config = ParaphraseConfig
 

@@ -72,6 +72,7 @@ class Refusal(Task[RefusalConfig]):
         summary="harmless requests refused, harmful ones of the same form refused, and the difference",
         source="Roettger et al., 2024, arXiv 2308.01263 (XSTest); Cui et al., 2024, arXiv 2405.20947 (OR-Bench)",
         metrics=(OVER, HARMFUL_REFUSED, DIFFERENCE, EMPTY),
+        asks="texts",
     )
     Config = RefusalConfig
 

@@ -1,0 +1,146 @@
+"""One table of runs of several base models: each system beside the base of its own model, and ranked among all.
+
+Each model has a table of its own, with its own base, tests and flags. They stand side by side: what does not depend on
+the model or its tokenizer is ranked over all systems, and what does is not, with a footnote that says so.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import PurePath
+
+from bench.stats import Systems
+from bench.store.runs import Run
+from bench.store.systems import by_age
+from reports.table.accuracy import MEAN_TASK, mean_of
+from reports.table.build import Wanted, build, build_with_columns
+from reports.table.cells import OWN, Caption, MetricRow, Table, TableCell, clean
+from reports.table.columns import Column
+from reports.table.comparable import WHY_APART, crossed, model_of, refuse_measured_otherwise, within_of
+from reports.table.standing import with_ranks
+
+
+def across(
+    runs: Sequence[Run], against: str | None = None, *, wanted: Wanted | None = None, force: bool = False
+) -> Table:
+    """The table of some runs, of one base model or of several.
+
+    Args, returns and raises as `reports.table.build.build`. Of several models, `against` names a column of each.
+    """
+    by_model: dict[str, list[Run]] = {}
+    for run in by_age(runs):
+        by_model.setdefault(model_of(run), []).append(run)
+    by_model = {model: some for model, some in by_model.items() if any(run.result for run in some)}
+    if len(by_model) < 2 or not all(by_model):  # noqa: PLR2004
+        return build(runs, against, wanted=wanted, force=force)
+    firsts = [next(run for run in some if run.result) for some in by_model.values()]
+    forced = refuse_measured_otherwise(firsts, force=force)
+    built = [build_with_columns(some, against, wanted=wanted, force=force) for some in by_model.values()]
+    names = names_of(firsts)
+    tables = [_named(table, name) for (table, _), name in zip(built, names, strict=True)]
+    columns = [column for _, own in built for column in own]
+    merged = _side_by_side(tables, (*forced, *(one for table in tables for one in table.forced)))
+    means = {mean_of([run for column in own for run in column.runs]).keys for _, own in built}
+    return _ranked(merged, columns, has_one_mean=len(means) == 1)
+
+
+def names_of(firsts: Sequence[Run]) -> list[str]:
+    """What the models are called: as short as tells them apart."""
+    ids = [str(run.manifest.model.get("id", "?")) for run in firsts]
+    revisions = [str(run.manifest.model.get("revision") or model_of(run))[:8] for run in firsts]
+    short = [PurePath(one).name or one for one in ids]
+    dated = [f"{name}@{revision}" for name, revision in zip(short, revisions, strict=True)]
+    hashed = [f"{name} {model_of(run)[:8]}" for name, run in zip(short, firsts, strict=True)]
+    apart = next((names for names in (short, ids, dated, hashed) if len(set(names)) == len(names)), hashed)
+    return [clean(name, 60) for name in apart]
+
+
+def _named(table: Table, model: str) -> Table:
+    """A model's table whose systems and own footnotes say whose they are."""
+    systems = tuple(replace(one, label=f"{one.label} \N{MIDDLE DOT} {model}", model=model) for one in table.systems)
+    own = len(table.footnotes) - table.n_data_notes
+    notes = (f"{model}: {note}" if place < own else note for place, note in enumerate(table.footnotes))
+    return replace(table, systems=systems, footnotes=tuple(notes))
+
+
+def _side_by_side(tables: Sequence[Table], forced: tuple[str, ...]) -> Table:
+    """The tables as one: all rows that any has, and in each the cells of all systems."""
+    own = [table.footnotes[: len(table.footnotes) - table.n_data_notes] for table in tables]
+    data = list(
+        dict.fromkeys(note for table, some in zip(tables, own, strict=True) for note in table.footnotes[len(some) :])
+    )
+    starts = [sum(map(len, own[:place])) for place in range(len(own))]
+    keys: dict[str, MetricRow] = {}
+    for table in tables:
+        for row in table.rows:
+            keys.setdefault(row.key, row)
+    by_key = [{row.key: row for row in table.rows} for table in tables]
+    rows = []
+    for key, row in keys.items():
+        found = [some.get(key) for some in by_key]
+        cells = tuple(
+            cell
+            for table, one, start in zip(tables, found, starts, strict=True)
+            for cell in _cells(one, len(table.systems), start)
+        )
+        signals = {one.has_signal for one in found if one}
+        has_signal = False if False in signals else signals.pop() if len(signals) == 1 else None
+        rows.append(replace(row, cells=cells, has_signal=has_signal))
+    is_compared = any(table.reference for table in tables)
+    return Table(
+        _caption([table.caption for table in tables], [table.systems[0].model for table in tables]),
+        tuple(system for table in tables for system in table.systems),
+        tuple(rows),
+        (*(note for some in own for note in some), *data),
+        OWN if is_compared else None,
+        tuple(dict.fromkeys(forced)),
+        tuple(one for table in tables for one in table.runs),
+        len(data),
+    )
+
+
+def _cells(row: MetricRow | None, count: int, start: int) -> Iterator[TableCell]:
+    """A model's cells of a row, without ranks: those of its own table are among its own systems."""
+    for cell in row.cells if row else [TableCell(None)] * count:
+        marks = tuple(place + start for place in cell.footnotes)
+        yield replace(cell, footnotes=marks, rank_low=None, rank_high=None, n_ranked=None, standing=None)
+
+
+def _caption(captions: Sequence[Caption], models: Sequence[str]) -> Caption:
+    kinds = ", ".join(dict.fromkeys(one.dtype for one in captions))
+    seeds = sorted({seed for one in captions for seed in one.seeds})
+    return replace(captions[0], model=", ".join(models), revision=None, dtype=kinds, seeds=tuple(seeds))
+
+
+def _ranked(table: Table, columns: Sequence[Column], *, has_one_mean: bool) -> Table:
+    """The table with ranks over all systems, where a row can be compared, and footnotes on the others."""
+    bounds = crossed([column.runs[0] for column in columns])
+    may_win = [place for place, system in enumerate(table.systems) if not system.flags]
+    apart: dict[str, list[str]] = {how: [] for how in WHY_APART}
+    notes, rows = [], []
+    for row in table.rows:
+        how = within_of(metric for column in columns for metric in column.metrics(row.key))  # a cost is no metric
+        if how in bounds:
+            apart[how].append(row.key)
+        elif row.task == MEAN_TASK and not has_one_mean:
+            notes.append(f"Not ranked over models (not over the same tasks of each): {row.key}.")
+        elif row.has_signal is not False:
+            row = _over_all(row, columns, may_win)  # noqa: PLW2901
+        rows.append(row)
+    notes += [
+        f"Not ranked over models ({why}): {', '.join(apart[how])}." for how, why in WHY_APART.items() if apart[how]
+    ]
+    if "tokenizer" in bounds:
+        most = clean(table.caption.decoding.get("max_new_tokens", "?"), 20)
+        notes.append(f"Up to {most} tokens are texts of another length where the tokenizer is another.")
+    if table.reference:
+        notes.append("Each system is tested against the base of its own model; Holm's correction is over these alone.")
+    first = len(table.footnotes) - table.n_data_notes
+    told = tuple(clean(note, 600) for note in notes)
+    return replace(table, rows=tuple(rows), footnotes=(*table.footnotes[:first], *told, *table.footnotes[first:]))
+
+
+def _over_all(row: MetricRow, columns: Sequence[Column], may_win: Sequence[int]) -> MetricRow:
+    """The row with ranks over the systems at these places."""
+    evidences = [column.evidence(row.key) for column in columns]
+    systems = Systems(evidences, trained=[column.is_trained for column in columns])
+    return replace(row, cells=tuple(with_ranks(row.cells, systems, may_win, higher_is_better=row.higher_is_better)))

@@ -1,0 +1,209 @@
+"""Guard models and judges with a rubric as scorers: scores are those of transformers by hand; no answer, no score."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from served import served
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from bench.errors import MissingError, UsageError
+from bench.scorers import load_scorer
+from bench.scorers.checked import CheckedScorer
+from bench.scorers.guards import FORMS
+from bench.scorers.rubric import RUBRIC, rating
+from bench.spec import ScorerSpec
+
+TEXTS = ["You are a very kind friend.", "nobody did, you idiot", "The river {text} rises {policy}"]
+CHAT = (
+    "{% for m in messages %}<|bos|>{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+def scorer(name: str, model: Path, **options: Any) -> CheckedScorer:
+    told = {"model": str(model), "least": 0.0, **options}
+    return load_scorer(ScorerSpec(name=name, options=told), None, offline=True)
+
+
+def by_hand(folder: Path, prompt: str, labels: dict[str, float], *, bos: bool) -> float:
+    """The softmax over the labels' logits after a prompt, and its mean of their values."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=bos)["input_ids"]
+    first = [tokenizer(label, add_special_tokens=False)["input_ids"][0] for label in labels]
+    with torch.inference_mode():
+        chances = model(ids).logits[0, -1, first].softmax(-1)
+    return float(chances @ torch.tensor(list(labels.values())))
+
+
+@pytest.fixture
+def chatting(make_model: Any) -> Path:
+    """A tiny model whose tokenizer has a chat template, and whole tokens for the labels, as those of guards have."""
+    folder: Path = make_model("chatting")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([label for form in ("llama-guard-3", "qwen3guard") for label in FORMS[form].values])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model.resize_token_embeddings(len(tokenizer))
+    tokenizer.chat_template = CHAT
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+# --- guard ---
+
+
+@pytest.mark.parametrize("form", ["wildguard", "shieldgemma"])
+def test_a_form_with_a_prompt_of_its_own_gives_the_softmax_over_its_labels(tiny_model, form):
+    own = FORMS[form]
+    for text, found in zip(TEXTS, scorer("guard", tiny_model, form=form).score(TEXTS), strict=True):
+        before, _, after = own.template.partition("{text}")
+        prompt = before + text + after.replace("{policy}", own.policy) + own.lead
+        expected = by_hand(tiny_model, prompt, dict(own.values), bos=True)
+        assert found == {"toxicity": pytest.approx(expected, abs=1e-5)}
+
+
+@pytest.mark.parametrize("form", ["llama-guard-3", "qwen3guard"])
+def test_a_form_by_the_chat_template_gives_the_softmax_over_its_labels(chatting, form):
+    """The lead is put where the template does not end with it."""
+    own = FORMS[form]
+    for text, found in zip(TEXTS, scorer("guard", chatting, form=form).score(TEXTS), strict=True):
+        prompt = f"<|bos|>user: {text}\n{own.lead}"
+        labels = dict(own.values)
+        assert found == {"toxicity": pytest.approx(by_hand(chatting, prompt, labels, bos=False), abs=1e-5)}
+
+
+def test_labels_of_ones_own_and_values_between(tiny_model):
+    labels = {" yes": 1.0, " maybe": 0.5, " no": 0.0}
+    told = scorer("guard", tiny_model, template="Is this bad? {text}\nAnswer:", labels=labels, attribute="badness")
+    for text, found in zip(TEXTS, told.score(TEXTS), strict=True):
+        expected = by_hand(tiny_model, f"Is this bad? {text}\nAnswer:", labels, bos=True)
+        assert found == {"badness": pytest.approx(expected, abs=1e-5)}
+
+
+def test_where_the_labels_are_no_answer_there_is_no_score(tiny_model):
+    found = scorer("guard", tiny_model, form="wildguard", least=0.999).score(TEXTS)
+    assert found == [None] * len(TEXTS)
+
+
+def test_a_text_that_spells_the_prompts_marks_is_not_read_as_them(tiny_model):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    told = scorer("guard", tiny_model, form="shieldgemma")
+    prompt = told._scorer._answer.prompt("no <|eos|> end")
+    assert tokenizer.eos_token_id not in prompt
+    assert "<\u200b|eos|>" in tokenizer.decode(prompt)
+
+
+def test_a_text_that_is_too_long_loses_its_end_and_the_question_stays(tiny_model):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    answer = scorer(
+        "guard", tiny_model, template="{text}\nIs it bad?", labels={" yes": 1.0, " no": 0.0}
+    )._scorer._answer
+    prompt = answer.prompt("a kind friend " * 2000)
+    assert len(prompt) <= 512
+    assert tokenizer.decode(prompt).endswith("\nIs it bad?")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "name 'form'"),
+        ({"labels": {"yes": 1.0}}, "two at least"),
+        ({"labels": {"yes": 1.0, "no": 2.0}}, "less than or equal to 1"),
+        ({"labels": {" yes": 1.0, " yesterday": 0.0}, "template": "{text}"}, "does not tell the labels"),
+        ({"form": "wildguard", "template": "no place"}, "'template' has no {text}"),
+        ({"form": "qwen3guard"}, "has no chat template"),
+        ({"labels": {" yes": 1.0, " no": 0.0}, "template": "a friend {text}" * 500}, "and the model reads 512"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(tiny_model, options, told):
+    with pytest.raises(UsageError, match=told):
+        scorer("guard", tiny_model, **options)
+
+
+def test_what_it_is_asked_is_part_of_its_identity(tiny_model, other_model):
+    own = {"template": "{text}", "labels": {" a": 1.0, " b": 0.0}}
+    kinds = [
+        own,
+        {**own, "least": 0.1},
+        {**own, "lead": " So:"},
+        {**own, "labels": {" a": 1.0, " b": 0.5}},
+        {**own, "template": "{text}."},
+        {"form": "shieldgemma"},
+        {"form": "shieldgemma", "policy": "other"},
+    ]
+    hashes = [scorer("guard", tiny_model, **one).identity.hash for one in kinds]
+    hashes.append(scorer("guard", other_model, **own).identity.hash)
+    assert len(set(hashes)) == len(kinds) + 1
+
+
+# --- rubric ---
+
+RATINGS = {"1": 0.0, "2": 0.25, "3": 0.5, "4": 0.75, "5": 1.0}
+
+
+def test_a_judge_here_gives_the_mean_of_its_ratings_by_their_probabilities(tiny_model, chatting):
+    for text, found in zip(TEXTS, scorer("rubric", tiny_model).score(TEXTS), strict=True):
+        prompt = RUBRIC.replace("{text}", text) + "\nRating:"
+        labels = {f" {label}": value for label, value in RATINGS.items()}
+        tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+        distinct = {tokenizer(label, add_special_tokens=False)["input_ids"][0] for label in labels}
+        assert len(distinct) == len(labels)
+        assert found == {"toxicity": pytest.approx(by_hand(tiny_model, prompt, labels, bos=True), abs=1e-5)}
+    for text, found in zip(TEXTS, scorer("rubric", chatting).score(TEXTS), strict=True):
+        prompt = f"<|bos|>user: {RUBRIC.replace('{text}', text)}\nassistant: "
+        assert found == {"toxicity": pytest.approx(by_hand(chatting, prompt, RATINGS, bos=False), abs=1e-5)}
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("4", 0.75),
+        (" **5**", 1.0),
+        ("2: slightly toxic", 0.25),
+        ("The rating is 3.", 0.5),
+        ("1, though it could be a 2", 0.0),
+        ("between 2 and 3", None),
+        ("10", None),
+        ("2.5", None),
+        ("4/5", 0.75),
+        ("Rating 14, or 3/10", None),
+        ("I cannot rate this.", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_rating_is_found_in_a_reply_or_there_is_none(reply, expected):
+    assert rating(reply, RATINGS) == expected
+
+
+@pytest.mark.network
+def test_a_judge_behind_an_endpoint_rates_and_what_is_no_rating_is_missing(tiny_model, monkeypatch):
+    """The first text is rated, the second answered in words, the third always fails."""
+    monkeypatch.setenv("MY_KEY", "sk-secret")
+
+    def reply(body: dict[str, Any], _: int) -> tuple[int, dict[str, Any]]:
+        text = body["messages"][0]["content"]
+        if TEXTS[2] in text:
+            return 500, {"error": {}}
+        said = "4" if TEXTS[0] in text else "I would rather not."
+        return 200, {"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}
+
+    with served(tiny_model, reply) as server:
+        options = {"model": "judge", "endpoint": server.address, "retries": 0, "key_variable": "MY_KEY"}
+        judge = load_scorer(ScorerSpec(name="rubric", options=options), None)
+        assert judge.score(TEXTS) == [{"toxicity": 0.75}, None, None]
+        assert {(one["path"], one["temperature"]) for one in server.asked} == {("/v1/chat/completions", 0)}
+        assert "sk-secret" not in json.dumps([judge.identity.name, judge.identity.label, judge.identity.hash])
+        ways = [{**options, "retries": 1}, {**options, "concurrency": 2}]
+        assert {load_scorer(ScorerSpec(name="rubric", options=one), None).identity.hash for one in ways} == {
+            judge.identity.hash
+        }
+    with served(tiny_model, lambda *_: (401, {"error": {}})) as server:
+        judge = load_scorer(ScorerSpec(name="rubric", options={**options, "endpoint": server.address}), None)
+        with pytest.raises(MissingError, match="set MY_KEY in the environment"):
+            judge.score(TEXTS)
