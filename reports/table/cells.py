@@ -120,6 +120,7 @@ class System:
         n_failed: Measurements that failed, over its metrics and runs.
         seconds: Wall seconds of its runs.
         flags: What its texts are instead of answers ("ignores the prompt"); a system that has any is never best.
+        variant: The options that name its method's form, and their values.
     """
 
     label: str
@@ -134,6 +135,7 @@ class System:
     n_failed: int
     seconds: float
     flags: tuple[str, ...] = ()
+    variant: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
