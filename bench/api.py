@@ -143,7 +143,8 @@ class Results:
             known = {one.label for one in self.runs}
             raise UsageError(f"no run is labelled '{label}'", mend=did_you_mean(label, known))
         if len(labels) > 1:
-            raise UsageError(f"several systems are of the method '{label}'", mend=f"say which: {', '.join(sorted(labels))}")
+            mend = f"say which: {', '.join(sorted(labels))}"
+            raise UsageError(f"several systems are of the method '{label}'", mend=mend)
         return found
 
     def __str__(self) -> str:

@@ -356,9 +356,7 @@ def _configure(
     return config, origins
 
 
-def _label(
-    name: str, config: Spec, own: dict[str, Any], settings: list[tuple[str, Any]], suite: SuiteSpec
-) -> str:
+def _label(name: str, config: Spec, own: dict[str, Any], settings: list[tuple[str, Any]], suite: SuiteSpec) -> str:
     """The name with its form, the options that are set, and whether it chooses by the scorer that reports its texts."""
     shown = dict(own)
     names = names_of(name)

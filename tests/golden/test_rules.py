@@ -297,4 +297,8 @@ def test_the_label_says_that_it_sees_the_scorer_of_the_report(tiny_suite):
     ]
     two = {"scorer": {"name": "bilstm"}, "scorers": [{"name": "svm"}]}
     sets = {"source": "self", "prompts": "rtp", "scorer": "svm"}
-    assert labels(**two, sets=sets) == ["best_of_n", "contrastive+best_of_n (signed, best_of_n.n=2)", "contrastive (signed)"]
+    assert labels(**two, sets=sets) == [
+        "best_of_n",
+        "contrastive+best_of_n (signed, best_of_n.n=2)",
+        "contrastive (signed)",
+    ]

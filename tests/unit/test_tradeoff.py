@@ -300,7 +300,7 @@ def test_a_curve_says_the_form_of_its_method(runs, tmp_path):
         for form in ("round", "square")
         for scale in (1.0, 2.0)
     ]
-    labels = [curve.label for curve in build([*runs, *more], OVER).curves]
+    labels = [curve.label for curve in build([*runs, *more], {**OVER, "soft": "scale"}).curves]
     assert labels == ["fixed", "gentle", "harsh", "soft (round)", "soft (square)"]
 
 
