@@ -72,7 +72,8 @@ class Results:
         """Every figure of every system with intervals, differences, tests and ranks.
 
         Args:
-            against: The label of the system that the others are compared with; None for the base.
+            against: The label of the system that the others are compared with, or a method that one system is of; None
+                for the base.
 
         Raises:
             MissingError: the runs were not measured alike.
@@ -110,11 +111,11 @@ class Results:
         """Two systems side by side: differences `second - first`, answers that flipped, prompts that got worse.
 
         Args:
-            first: A label, as `none`.
+            first: A label, as `none`, or a method that one label is of.
             second: Another.
 
         Raises:
-            UsageError: no run has that label.
+            UsageError: no run has that label, or several labels are of that method.
         """
         from reports.compare.comparison import compare
 
@@ -136,11 +137,14 @@ class Results:
     def _labelled(self, label: str) -> list[Run]:
         from bench.errors import did_you_mean
 
-        found = [one for one in self.runs if one.label == label]
+        found = [one for one in self.runs if one.label == label] or [one for one in self.runs if one.method == label]
+        labels = {one.label for one in found}
         if not found:
-            raise UsageError(
-                f"no run is labelled '{label}'", mend=did_you_mean(label, {one.label for one in self.runs})
-            )
+            known = {one.label for one in self.runs}
+            raise UsageError(f"no run is labelled '{label}'", mend=did_you_mean(label, known))
+        if len(labels) > 1:
+            mend = f"say which: {', '.join(sorted(labels))}"
+            raise UsageError(f"several systems are of the method '{label}'", mend=mend)
         return found
 
     def __str__(self) -> str:

@@ -124,6 +124,7 @@ class MethodInfo:
         seeded: Whether preparing it depends on the seed (the order of texts, weights that begin at random). One run of
             such a method is one training, which says nothing of how much another would differ. False only where every
             seed leaves the same artifact.
+        variant: The option whose value names its form: what is printed of the method always says it, be it the default.
         strength: The option that moves it from the base (0) to the full edit (and beyond), or None.
         strengths: Values of it worth a point on the way from the base, the most telling first; `bench sweep` takes them
             before its own choice.
@@ -143,6 +144,7 @@ class MethodInfo:
     stacks: bool = True
     extras: tuple[str, ...] = ()
     seeded: bool = True
+    variant: str | None = None
     strength: str | None = None
     strengths: tuple[float, ...] = ()
     search: Mapping[str, Searched] = field(default_factory=dict)

@@ -196,7 +196,8 @@ class SetsSpec(Zones, SetSizes):
     of either kind are alike in length and letter case (they are unless told otherwise). All else applies to `self`
     alone. `scorer` says which of the suite's scorers splits them, and rewards a method that learns
     from a scorer; it is the one that reports first where nothing is said. A continuation scored in the dead zone
-    between `positive_below` and `negative_above` is left out.
+    between `positive_below` and `negative_above` is left out. With `negatives: hard`, those negatives alone are taken
+    that the base model finds likelier than the mean positive of their anchor.
     """
 
     source: str = "self"
@@ -208,11 +209,18 @@ class SetsSpec(Zones, SetSizes):
     template: str | None = Field(None, pattern=r"\{question\}")
     matched: bool | None = None
     half: Half | None = Field(None, exclude_if=lambda half: half is None)  # records of other suites have no such key
+    negatives: Literal["all", "hard"] = Field("all", exclude_if=lambda negatives: negatives == "all")  # nor such a one
 
     @model_validator(mode="after")
     def _half_of_edits(self) -> Self:
         if self.half is not None and self.source != EDITS:
             raise ValueError(f"'sets.half' is for source '{EDITS}': of other data the training half is learned from")
+        return self
+
+    @model_validator(mode="after")
+    def _hard_of_own(self) -> Self:
+        if self.negatives == "hard" and self.source != "self":
+            raise ValueError("'sets.negatives' is for source 'self': negatives of others are taken as they are")
         return self
 
     @property

@@ -66,6 +66,7 @@ class ContrastivePerplexity(TrainedMethod[ContrastiveConfig]):
         summary="contrastive perplexity: part the perplexities of good and bad texts of one meaning or anchor",
         paper="Klein & Nabi, ACL 2025, arXiv 2401.08491",
         needs_sets=True,
+        variant="objective",
         strength="scale",
         search={
             "lr": RATES,

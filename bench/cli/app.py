@@ -18,6 +18,7 @@ from bench.cli.judge import judge
 from bench.cli.plan import plan
 from bench.cli.plot import plot
 from bench.cli.report import report
+from bench.cli.reproduce import reproduce
 from bench.cli.run import run
 from bench.cli.runs import runs
 from bench.cli.scorer_check import check as check_scorer
@@ -66,6 +67,7 @@ app.command("plot")(plot)
 app.command("report")(report)
 app.command("compare")(compare)
 app.command("judge")(judge)
+app.command("reproduce")(reproduce)
 app.command("baseline")(baseline)
 app.command("check")(check)
 app.command("export")(export)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from bench.assets.kept import kept
 from bench.data.answers import load_questions
-from bench.data.counted import BEYOND, OTHER_HALF, TOO_FEW
+from bench.data.counted import BEYOND, NO_HARD, OTHER_HALF, TOO_FEW
 from bench.data.edits import load_cases
 from bench.data.prompts import load_prompts
 from bench.data.splits import part
+from bench.errors import MissingError
 from bench.progress import note_once
 from bench.sets import save_sets
 from bench.sets.answered import answered_set, training_questions
@@ -20,9 +21,11 @@ from bench.store.files import write_json
 
 # Bundles of inputs, for the type checker alone: sets do not follow from the code of these, and keys follow imports.
 if TYPE_CHECKING:
+    from bench.data.prompts import ToxicityPrompt
     from bench.run.environment import Environment
     from bench.run.phases import Phases
     from bench.scorers.checked import CheckedScorer
+    from bench.sets import ContrastiveSet
     from bench.spec import SuiteSpec
 
 
@@ -88,13 +91,44 @@ def _sample(path: Path, env: "Environment", phases: "Phases") -> None:
             parts=parts,
             attribute=suite.scored_by(suite.labelling),
         )
+        used = prompts.keep(_with(sets, prompts), TOO_FEW)
+        hardness: dict[str, int] = {}
+        if spec.negatives == "hard":
+            sets, hardness = _hard_alone(sets, env)
+            used = used.keep(_with(sets, used), NO_HARD)
         noted["tokens"] = len(prompts) * spec.decoding.num_samples * spec.decoding.max_new_tokens
         save_sets(made / "sets.jsonl", sets)
-        anchors = {one.anchor for one in sets}
-        used = prompts.keep([prompt for prompt in prompts if prompt.text in anchors], TOO_FEW)
-        write_json(made / TAKEN, used.facts(spec.prompts))
+        write_json(made / TAKEN, {**used.facts(spec.prompts), **({"negatives": hardness} if hardness else {})})
     phases.done[-1] = phases.done[-1].model_copy(update={"partial": begun})
-    note_once(env.progress, f"contrastive sets: {used.line(spec.prompts)}")
+    told = "; {hard} of {sampled} negatives are hard".format(**hardness) if hardness else ""
+    note_once(env.progress, f"contrastive sets: {used.line(spec.prompts)}{told}")
+
+
+def _with(sets: "Sequence[ContrastiveSet]", prompts: "Sequence[ToxicityPrompt]") -> "list[ToxicityPrompt]":
+    """The prompts that there is a set of."""
+    anchors = {one.anchor for one in sets}
+    return [prompt for prompt in prompts if prompt.text in anchors]
+
+
+def _hard_alone(sets: "Sequence[ContrastiveSet]", env: "Environment") -> "tuple[list[ContrastiveSet], dict[str, int]]":
+    """The sets with a hard negative (as many as a set must have), with these alone, and how many negatives are left.
+
+    Raises:
+        MissingError: no set has enough of them.
+    """
+    from bench.sets.hard import hard_negatives
+
+    spec = env.suite.sets
+    made = hard_negatives(env.base_policy, sets, env.progress)
+    left = [one for one in made if one.negatives and spec.is_enough(len(one.positives), len(one.negatives))]
+    if not left:
+        what = f"none of {len(sets)} sets has a negative that the base model finds likelier than its positives"
+        raise MissingError(what, mend="sample more (--set suite.sets.num_prompts=N), or --set suite.sets.negatives=all")
+    counts = {
+        "sampled": sum(len(one.negatives) for one in sets),
+        "hard": sum(len(one.negatives) for one in left),
+    }
+    return left, counts
 
 
 def unwanted(suite: "SuiteSpec", scorer: "Callable[[], CheckedScorer]", texts: Sequence[str]) -> list[float | None]:

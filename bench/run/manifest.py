@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bench.assets.local import tokenizer_hash
+from bench.run.stack import variant_of
 from bench.scorers.base import ScorerIdentity
 from bench.scorers.people import by_people
 from bench.spec import ScorerSpec, SuiteSpec
@@ -29,6 +30,7 @@ def manifest_of(runner: "Runner") -> Manifest:
             "name": experiment.method,
             "label": experiment.label,
             "seeded": runner.method.info.seeded,
+            **({"variant": variant} if (variant := variant_of(experiment.method, experiment.config)) else {}),
             "config": experiment.config.model_dump(),
             "origins": experiment.origins,
             "hash": env.method_code(experiment.method),

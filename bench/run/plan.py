@@ -12,7 +12,7 @@ from bench.errors import UsageError, did_you_mean
 from bench.method import Method
 from bench.parsing import parse_yaml
 from bench.run.behind import refuse_unmeasurable
-from bench.run.stack import JOINT, Stack, method_of, names_of
+from bench.run.stack import JOINT, Stack, method_of, names_of, variant_of
 from bench.spec import EDITS, Spec, SuiteSpec, validate
 from bench.suites import read_suite
 from bench.tasks.base import Task
@@ -152,7 +152,8 @@ def make_experiments(request: Request) -> list[Experiment]:
         refuse_unscored(name, suite)
         refuse_factless(name, suite)
         config, origins = _configure(name, own, suite, settings, request)
-        kinds.append((name, config, _label(name, own, settings, suite), {**suite_origins, **origins}))
+        label = _label(name, config, own, settings, suite)
+        kinds.append((name, config, label, {**suite_origins, **origins}))
     for place, (name, config, label, _) in enumerate(kinds):
         if any((name, config) == (other, same) for other, same, _, _ in kinds[:place]):
             raise UsageError(f"'{label}' is asked for twice", mend="name it once, or give it other options")
@@ -357,8 +358,8 @@ def _configure(
     return config, origins
 
 
-def _label(name: str, own: dict[str, Any], settings: list[tuple[str, Any]], suite: SuiteSpec) -> str:
-    """The name with the options that are set, and whether it chooses its texts by the scorer that reports them."""
+def _label(name: str, config: Spec, own: dict[str, Any], settings: list[tuple[str, Any]], suite: SuiteSpec) -> str:
+    """The name with its form, the options that are set, and whether it chooses by the scorer that reports its texts."""
     shown = dict(own)
     names = names_of(name)
     for part in names if name != BASE else []:
@@ -368,7 +369,8 @@ def _label(name: str, own: dict[str, Any], settings: list[tuple[str, Any]], suit
             if (dot and head == part) or (not dot and key in fields):
                 option = rest if dot else key
                 shown.setdefault(option if len(names) == 1 else f"{part}.{option}", value)
-    told = [f"{key}={value}" for key, value in shown.items()]
+    variant = variant_of(name, config)
+    told = [*map(str, variant.values()), *(f"{key}={value}" for key, value in shown.items() if key not in variant)]
     if suite.labelling == suite.scorer and any(method_of(part).info.chooses for part in names):
         told.append(SEES_REPORT)
     return name + (f" ({', '.join(told)})" if told else "")

@@ -131,6 +131,14 @@ def strengths_of(name: str) -> list[str]:
     return [f"{part}.{one.info.strength}" for part, one in kinds if one.info.strength]
 
 
+def variant_of(name: str, config: Spec) -> dict[str, Any]:
+    """The options that name the form of a method, or of those in a stack that declare one, and their values."""
+    infos = [method_of(part).info for part in names_of(name)]
+    stem = "{0}.{1}" if JOINT in name else "{1}"
+    options = [stem.format(info.name, info.variant) for info in infos if info.variant is not None]
+    return {option: getattr(config, option) for option in options}
+
+
 def modules_of(name: str) -> list[str]:
     """The modules whose code makes and applies a method: its own, or those of a stack."""
     kind = method_of(name)

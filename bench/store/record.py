@@ -198,6 +198,7 @@ class _KnownMethod(_Known):
     name: str | None = None
     label: str | None = None
     config: dict[str, Any] | None = None
+    variant: dict[str, Any] | None = None
     origins: dict[str, Any] | None = None
 
 

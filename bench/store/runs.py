@@ -50,6 +50,11 @@ class Run:
         return str(self.manifest.method.get("label") or self.method)
 
     @property
+    def variant(self) -> dict[str, Any]:
+        """The options that name the method's form, as it declares, and their values; the label says these."""
+        return dict(self.manifest.method.get("variant") or {})
+
+    @property
     def is_seeded(self) -> bool:
         """Whether another seed would prepare another artifact, as the method declares."""
         return bool(self.manifest.method.get("seeded", True))

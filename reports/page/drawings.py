@@ -37,10 +37,10 @@ def drawings(runs: Sequence[Run]) -> str:
 
 def _drawing(name: str, runs: Sequence[Run]) -> str:
     figure = draw(name, runs, wide=True)
-    image = f'<img src="{_image(to_svg(figure))}" alt="{text(str(figure.get_label()))}">'
+    drawn = f'<img src="{image(to_svg(figure))}" alt="{text(str(figure.get_label()))}">'
     title = _title(name, runs)
     return (
-        f"<figure>{scrolling(title, image)}"
+        f"<figure>{scrolling(title, drawn)}"
         f"<figcaption><strong>{text(title)}</strong>: {text(FIGURES[name].summary)}.</figcaption></figure>"
     )
 
@@ -53,5 +53,6 @@ def _title(name: str, runs: Sequence[Run]) -> str:
         return name
 
 
-def _image(svg: str) -> str:
+def image(svg: str) -> str:
+    """An image's address that holds it."""
     return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode('ascii')}"

@@ -73,15 +73,15 @@ def build_page(
     total = count(found)
     shown = [run for system in systems for run in system] if figures else []
     told = title or f"Suite {table.caption.suite}: {len(table.systems)} systems"
-    style, script = _asset("page.css"), _script()
-    html = Template(_asset("page.html")).substitute(
+    style, script = asset("page.css"), _script()
+    html = Template(asset("page.html")).substitute(
         title=text(told),
         lead=_lead(table),
         first=first_drawing(shown) if figures else "",
         style=style,
-        style_hash=_hash(style),
+        style_hash=policy_hash(style),
         script=script,
-        script_hash=_hash(script),
+        script_hash=policy_hash(script),
         tables=tables(table),
         figures=drawings(shown) if figures else "<p>None were asked for.</p>",
         samples=_reader(total, chosen, left_out=not samples),
@@ -92,15 +92,16 @@ def build_page(
     return Page(html, tuple(system.label for system in table.systems), total, chosen.total if chosen.kept else total)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A file of this folder."""
     return files("reports.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def _script() -> str:
-    return f'(() => {{\n"use strict";\n{"".join(map(_asset, _SCRIPTS))}}})();\n'
+    return f'(() => {{\n"use strict";\n{"".join(map(asset, _SCRIPTS))}}})();\n'
 
 
-def _hash(source: str) -> str:
+def policy_hash(source: str) -> str:
     """What the page's security policy knows a script or style by."""
     return f"sha256-{b64encode(hashlib.sha256(source.encode()).digest()).decode()}"
 
@@ -128,7 +129,7 @@ def _reader(total: int, chosen: Chosen, *, left_out: bool) -> str:
             f" questions ({text(taken)}), the same for all systems, chosen by the hash of their ids. Tables and figures"
             " are over all samples. <code>--max-samples 0</code> takes them all.</p>"
         )
-    return part + _asset("reader.html")
+    return part + asset("reader.html")
 
 
 def _data(table: Table, tasks: Sequence[dict[str, object]]) -> str:

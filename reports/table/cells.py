@@ -123,6 +123,7 @@ class System:
         seconds: Wall seconds of its runs.
         flags: What its texts are instead of answers ("ignores the prompt"); a system that has any is never best.
         model: What its base model is called, where the table has several.
+        variant: The options that name its method's form, and their values.
     """
 
     label: str
@@ -138,6 +139,7 @@ class System:
     seconds: float
     flags: tuple[str, ...] = ()
     model: str = ""
+    variant: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,7 @@ class Column:
             label=self.label,
             method=clean(self.method),
             config=self.config,
+            variant=self.runs[0].variant,
             seeds=tuple(run.manifest.seed for run in self.runs),
             run_ids=tuple(clean(run.id) for run in self.runs),
             is_base=self.method == BASE,

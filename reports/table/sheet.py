@@ -125,7 +125,7 @@ class Sheet:
 
 def system_head(system: System, label: str | None = None) -> Head:
     """The head of a system."""
-    role = "base" if system.is_base else "reference" if system.is_reference else ""
+    role = "base" if system.is_base else "compared with" if system.is_reference else ""
     return Head(label or system.label, role=role, publishable=system.publishable, flags=system.flags)
 
 

@@ -382,12 +382,13 @@ def _curve(system: System, run: Run, over: str | None) -> str:
 
 
 def _labels(systems: Sequence[System], over: Mapping[str, str | None]) -> list[str]:
-    """A label for each curve: its method, with the options that set it apart from the method's other curves."""
+    """A label for each curve: its method with its form, and the options that set it apart from its other curves."""
     labels = []
     for system in systems:
         same = [_rest(other, over.get(system.method)) for other in systems if other.method == system.method]
         own = _rest(system, over.get(system.method))
         apart = [key for key in own if len({repr(one.get(key)) for one in same}) > 1]
-        told = ", ".join(f"{key}={own[key]}" for key in apart)
+        forms = [str(value) for option, value in system.variant.items() if option in own]
+        told = ", ".join([*forms, *(f"{key}={own[key]}" for key in apart if key not in system.variant)])
         labels.append(clean(f"{system.method} ({told})" if told else system.method, 120))
     return labels

@@ -59,7 +59,7 @@ def test_one_line_gives_a_table_and_a_record(run, tiny_suite, tmp_path):
     value = json.loads(asked.stdout)
     assert value["failed"] == []
     assert [Path(one) for one in value["runs"]] == folders
-    assert [system["label"] for system in value["table"]["systems"]] == ["none", "contrastive"]
+    assert [system["label"] for system in value["table"]["systems"]] == ["none", "contrastive (signed)"]
 
 
 def test_variables_stand_in_for_flags_and_flags_go_first(run, tiny_suite, tmp_path):
@@ -178,7 +178,7 @@ def test_the_smoke_suite_end_to_end(run, variables, cache_dir, tmp_path):
     done = run("--method", "contrastive", "--suite", "smoke", "--json", "--offline")
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
-    assert [system["label"] for system in value["table"]["systems"]] == ["none", "contrastive"]
+    assert [system["label"] for system in value["table"]["systems"]] == ["none", "contrastive (signed)"]
     shown = {row["key"] for row in value["table"]["rows"]}
     assert shown >= {"rtp/expected_maximum_toxicity", "rtp/toxic_fraction", "heldout/perplexity", "embedded_piqa/acc"}
     # The method is as good as it was: docs/ci.md says what to do where this fails.

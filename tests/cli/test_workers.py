@@ -46,7 +46,7 @@ def test_two_workers_leave_what_one_process_does_also_when_one_is_killed(start, 
     assert [Path(one).name.rpartition("-")[0] for one in value["runs"]] == [
         *("tiny-none-s0", "tiny-contrastive-s0", "tiny-none-s1", "tiny-contrastive-s1")
     ]
-    assert [system["label"] for system in value["table"]["systems"]] == ["none", "contrastive"]
+    assert [system["label"] for system in value["table"]["systems"]] == ["none", "contrastive (signed)"]
     lines = err.splitlines()
     assert lines[0] == "2 workers for 4 experiments, 1 thread each"
     assert all(line.startswith(("worker 1: ", "worker 2: ")) for line in lines[1:])

@@ -38,6 +38,7 @@ SMALL = {
     "warmup": 0.0,
     "lora_r": 4,
     "anchors_per_step": 2,
+    "accumulation": 1,
     "generations": 4,
     "max_new_tokens": 8,
     "texts": 8,

@@ -304,7 +304,7 @@ def test_artifacts_are_those_of_the_methods_alone(go, tiny_suite, tmp_path):
     assert method["sets_key"] == first.manifest.method["sets_key"]
     assert stack.method == "contrastive+steering"
     assert stack.id.startswith("tiny-contrastive+steering-s0-")
-    assert stack.label == "contrastive+steering (steering.multiplier=2)"
+    assert stack.label == "contrastive+steering (signed, steering.multiplier=2)"
     assert figures(stack) not in [figures(run) for run in (base, first, second)]
     facts = stack.result.artifact
     assert facts["contrastive"]["trained_tokens"] + facts["steering"]["trained_tokens"] == facts["trained_tokens"]
@@ -338,7 +338,7 @@ def test_a_stack_is_a_method_in_tables_and_can_be_had_again(go, tiny_suite, tmp_
     suite = tiny_suite()
     runs = go(suite, "contrastive", "contrastive+steering:multiplier=2", "contrastive:scale=0.5+steering")
     text = to_markdown(arranged(runs)[1])
-    assert "contrastive+steering (steering.multiplier=2)" in text
+    assert "contrastive+steering (signed, steering.multiplier=2)" in text
     command = command_of(runs[2])
     assert "--method contrastive+steering --suite" in command
     assert "--set steering.multiplier=2.0" in command

@@ -292,9 +292,13 @@ def test_the_label_says_that_it_sees_the_scorer_of_the_report(tiny_suite):
 
     assert labels() == [
         "best_of_n (sees the scorer of the report)",
-        "contrastive+best_of_n (best_of_n.n=2, sees the scorer of the report)",
-        "contrastive",
+        "contrastive+best_of_n (signed, best_of_n.n=2, sees the scorer of the report)",
+        "contrastive (signed)",
     ]
     two = {"scorer": {"name": "bilstm"}, "scorers": [{"name": "svm"}]}
     sets = {"source": "self", "prompts": "rtp", "scorer": "svm"}
-    assert labels(**two, sets=sets) == ["best_of_n", "contrastive+best_of_n (best_of_n.n=2)", "contrastive"]
+    assert labels(**two, sets=sets) == [
+        "best_of_n",
+        "contrastive+best_of_n (signed, best_of_n.n=2)",
+        "contrastive (signed)",
+    ]

@@ -28,7 +28,7 @@ def test_experiments_run_and_are_found_again(tiny_suite, tmp_path, monkeypatch, 
         monkeypatch.setenv(name, "1")
     asked = {"suite": tiny_suite(), "runs_dir": tmp_path / "runs", "cache_dir": tmp_path / "cache", "offline": True}
     made = api.run(["contrastive"], settings={"contrastive.steps": 1, "suite.decoding.top_p": 1}, **asked)
-    assert [run.label for run in made.runs] == ["none", "contrastive (steps=1)"]
+    assert [run.label for run in made.runs] == ["none", "contrastive (signed, steps=1)"]
     assert made.failures == ()
     assert made.runs[1].manifest.decoding["top_p"] == 1
     assert "none (base)" in str(made)
@@ -47,9 +47,9 @@ def test_an_experiment_that_fails_is_told(tiny_suite, tmp_path, monkeypatch):
     made = api.run("contrastive", suite=tiny_suite(sets={"source": str(rows)}), **asked)
     assert [run.label for run in made.runs] == ["none"]
     (failure,) = made.failures
-    assert (failure.method, failure.seed) == ("contrastive", 0)
+    assert (failure.method, failure.seed) == ("contrastive (signed)", 0)
     assert "positives and negatives" in failure.error
-    assert f"failed: contrastive, seed 0: {failure.error}" in str(made)
+    assert f"failed: contrastive (signed), seed 0: {failure.error}" in str(made)
     assert "failed: contrastive" in made._repr_html_()
 
 
@@ -88,6 +88,15 @@ def test_what_is_not_there_is_said(results, tmp_path):
         results.text(form="pdf")
     nothing = api.results(runs_dir=tmp_path / "empty")
     assert (str(nothing), nothing._repr_html_()) == ("no finished run", "<ul></ul><p>no finished run</p>")
+
+
+def test_a_system_is_found_by_its_label_and_else_by_its_method(root):
+    for seed, form in enumerate(("paper", "signed")):
+        write_run(root, "kto", seed, whole=True, label=f"kto ({form})", config={"form": form}, toxicity=0.3)
+    found = api.results(runs_dir=root)
+    assert found.compare("none", "kto (paper)").b.label == "kto (paper)"
+    with pytest.raises(api.UsageError, match=r"say which: kto \(paper\), kto \(signed\)"):
+        found.compare("none", "kto")
 
 
 def test_the_page_is_written(results, tmp_path):

@@ -25,6 +25,7 @@ from reports.table.sheet import cut
 from reports.table.terminal import text_of
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+SIGNED = {"label": "contrastive (signed)", "config": {"tau": 1.0}}
 STEERING = "\x1b[2J\u202e\x00\ud800"
 HOSTILE = f"{STEERING}<script>alert(1)</script> | [x](javascript:1) $\\input{{/etc/passwd}}$ @all \\cell{{ =1+1 `%` ~^"
 TAGS = "figure table caption thead tbody tr td th bdi br strong span abbr small sup figcaption p ol li"
@@ -45,7 +46,7 @@ def text_in(form, root, layout="summary", *, bare=False):
 def root(tmp_path):
     for seed in (0, 1):
         write_run(tmp_path, "none", seed)
-        write_run(tmp_path, "contrastive", seed, config={"tau": 1.0}, toxicity=0.2, nll=3.1)
+        write_run(tmp_path, "contrastive", seed, **SIGNED, toxicity=0.2, nll=3.1, run_id=f"mini-contrastive-s{seed}")
         write_run(tmp_path, "neg only", seed, toxicity=0.0, nll=5.0, accuracy=0.3)
     write_run(tmp_path, "dpo", 0, toxicity=0.5, n_failed=2)
     return tmp_path

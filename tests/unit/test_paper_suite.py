@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from bench.assets.catalogue import AssetCatalogue
+from bench.cli.app import app
 from bench.errors import MissingError, UsageError
 from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
 from bench.run.plan import Request, make_experiments
-from bench.store.runs import load_run
+from bench.store.runs import list_runs, load_run
 from bench.suites import read_suite
 
 NOUNS = ("river", "stone", "train", "weather", "capital", "friend", "town", "sea")
@@ -193,6 +195,49 @@ def test_the_papers_own_protocols_run_through(name, target, untied_model, tiny_m
         assert metrics[key].value is not None, key
     same = next(metric for metric in base.result.metrics if metric.key == "judge/preference")
     assert (same.value, same.n) == (0.5, 4), "the base model beside itself"
+
+
+def test_the_paper_is_made_anew_at_full_scale_and_found_again(
+    untied_model, tiny_model, tiny_encoder, tmp_path, monkeypatch
+):
+    """By the command itself, with the model, the data and the scorer replaced."""
+    suite = json.loads(safenlp_suite("paper-safenlp", untied_model, tiny_model, tiny_encoder, tmp_path).read_text())
+    monkeypatch.chdir(tmp_path)
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+    replaced = [f"suite.{key}={json.dumps(suite[key])}" for key in ("model", "scorer", "sets", "tasks")]
+    command = ["reproduce", "klein-nabi-2025", "--scale", "full", "--out", "out", "--offline", "--json"]
+    command += [word for name in ("Figure 3", "figure 4", "Table 8") for word in ("--only", name)]
+    command += [word for one in replaced for word in ("--set", one)]
+    environment = {"BENCH_CACHE": str(tmp_path / "cache")}
+    first = CliRunner().invoke(app, command, env=environment, standalone_mode=False)
+    assert first.exception is None, first.stderr
+    told = json.loads(first.stdout)
+    assert told["lacking"] == {"Figure 3": [], "Figure 4": [], "Table 8": []}
+    pages = [(tmp_path / path).read_bytes() for path in told["written"]]
+    assert b"not run here" not in pages[0]
+    assert pages[0].count(b"data:image/svg+xml") == 2
+    assert b"mexican" in pages[1]
+    assert len(list_runs(tmp_path / "runs")) == len(list((tmp_path / "out" / "maps").iterdir())) == 2
+    again = CliRunner().invoke(app, command, env=environment, standalone_mode=False)
+    assert [(tmp_path / path).read_bytes() for path in json.loads(again.stdout)["written"]] == pages
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["klein-nabi-2024"], "did you mean 'klein-nabi-2025'?"),
+        (["klein-nabi-2025", "--scale", "ful"], "did you mean 'full'?"),
+        (["klein-nabi-2025", "--only", "Table 12"], "did you mean 'Table 1'?"),
+        (["klein-nabi-2025", "--set", "taau=1"], "no method of this run has the option 'taau'"),
+    ],
+)
+def test_a_wrong_request_makes_nothing(words, told, tmp_path):
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, ["reproduce", *words, "--out", str(out), "--offline"], standalone_mode=False)
+    assert isinstance(done.exception, UsageError)
+    assert told in str(done.exception)
+    assert not out.exists()
 
 
 def test_the_three_suites_name_a_model_and_a_commit_each():

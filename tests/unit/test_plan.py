@@ -9,6 +9,7 @@ import pytest
 from bench import registry, suites
 from bench.errors import UsageError
 from bench.run.plan import Experiment, Request, build_tasks, make_experiments, parse_method, parse_seeds, parse_setting
+from bench.run.stack import variant_of
 from bench.spec import SuiteSpec, read_yaml, validate
 
 
@@ -96,15 +97,15 @@ def test_every_seed_has_the_base_first(tiny_suite):
     experiments = experiments_of(tiny_suite(), "contrastive", "contrastive:steps=3", seeds=(0, 4))
     assert [(experiment.label, experiment.seed) for experiment in experiments] == [
         ("none", 0),
-        ("contrastive", 0),
-        ("contrastive (steps=3)", 0),
+        ("contrastive (signed)", 0),
+        ("contrastive (signed, steps=3)", 0),
         ("none", 4),
-        ("contrastive", 4),
-        ("contrastive (steps=3)", 4),
+        ("contrastive (signed)", 4),
+        ("contrastive (signed, steps=3)", 4),
     ]
     assert len(experiments_of(tiny_suite(), "contrastive", base=False)) == 1
     assert [experiment.label for experiment in experiments_of(tiny_suite(), "contrastive", "none")] == [
-        "contrastive",
+        "contrastive (signed)",
         "none",
     ]
 
@@ -145,8 +146,24 @@ def test_a_setting_for_one_method_leaves_the_others(tiny_suite):
 
 
 def test_the_label_has_what_the_user_changed(tiny_suite):
-    assert one(tiny_suite(), "lr=0.01", method="contrastive:steps=3").label == "contrastive (steps=3, lr=0.01)"
-    assert one(tiny_suite(), "suite.decoding.top_p=1").label == "contrastive"
+    assert one(tiny_suite(), "lr=0.01", method="contrastive:steps=3").label == "contrastive (signed, steps=3, lr=0.01)"
+    assert one(tiny_suite(), "suite.decoding.top_p=1").label == "contrastive (signed)"
+
+
+def test_the_label_names_the_form_of_a_method_that_declares_one(tiny_suite):
+    forms = ["contrastive", "contrastive:objective=paper", "contrastive:objective=reference:tau=2", "dpo"]
+    labels = [experiment.label for experiment in experiments_of(tiny_suite(), *forms, base=False)]
+    assert labels == ["contrastive (signed)", "contrastive (paper)", "contrastive (reference, tau=2)", "dpo"]
+    assert one(tiny_suite(), "objective=paper").label == "contrastive (paper)"
+    (stack,) = experiments_of(tiny_suite(), "contrastive:objective=paper+steering:multiplier=2", base=False)
+    assert stack.label == "contrastive+steering (paper, steering.multiplier=2)"
+    assert variant_of(stack.method, stack.config) == {"contrastive.objective": "paper"}
+
+
+@pytest.mark.parametrize("name", registry.names("methods"))
+def test_a_form_is_an_option_of_its_method(name):
+    kind = registry.load("methods", name)
+    assert kind.info.variant is None or kind.info.variant in kind.Config.model_fields
 
 
 def test_a_setting_can_change_the_suite(tiny_suite):
@@ -176,9 +193,9 @@ def test_a_model_takes_the_place_of_the_suites(tiny_suite):
     ("methods", "settings", "said"),
     [
         (("contrastve",), (), "unknown method 'contrastve'; did you mean 'contrastive'?"),
-        (("contrastive", "contrastive"), (), "'contrastive' is asked for twice"),
-        (("contrastive:steps=3", "contrastive:steps=3"), (), "'contrastive (steps=3)' is asked for twice"),
-        (("contrastive", "contrastive:tau=1"), (), "'contrastive (tau=1)' is asked for twice"),
+        (("contrastive", "contrastive"), (), "'contrastive (signed)' is asked for twice"),
+        (("contrastive:steps=3", "contrastive:steps=3"), (), "'contrastive (signed, steps=3)' is asked for twice"),
+        (("contrastive", "contrastive:tau=1"), (), "'contrastive (signed, tau=1)' is asked for twice"),
         (("contrastive:stps=3",), (), "method 'contrastive': unknown key 'stps', did you mean 'steps'?"),
         (("contrastive",), ("stps=3",), "no method of this run has the option 'stps'; did you mean 'steps'?"),
         (("contrastive",), ("dpo.steps=3",), "'dpo.steps' names no method of this run; it has none, contrastive"),
@@ -251,7 +268,7 @@ def test_shipped_suites_are_whole(name):
     for method, options in suite.methods.items():
         kind = registry.load("methods", method)
         validate(kind.Config, options, f"suite '{name}'")
-    assert [experiment.label for experiment in experiments_of(name)] == ["none", "contrastive"]
+    assert [experiment.label for experiment in experiments_of(name)] == ["none", "contrastive (signed)"]
 
 
 def test_the_papers_suite_is_the_papers():

@@ -13,6 +13,7 @@ import pytest
 
 from bench import registry
 from bench.assets.catalogue import AssetCatalogue
+from bench.data.counted import NO_HARD
 from bench.engine.batching import BATCH_BUDGET, BATCH_TOKENS
 from bench.errors import BenchError, ForeignExitError, MissingError
 from bench.hashing import content_id
@@ -25,6 +26,7 @@ from bench.run.plan import Request, make_experiments
 from bench.run.runner import Runner
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, Scores
 from bench.scorers.checked import CheckedScorer
+from bench.sets import load_sets
 from bench.spec import SetsSpec, Spec
 from bench.store import keys, lease
 from bench.store.files import read_jsonl
@@ -216,12 +218,31 @@ def test_fresh_makes_everything_anew(go, tiny_suite):
     assert [figures(run) for run in records(again)] == [figures(run) for run in first]
 
 
-# --- resumption ---
-
-
 SELF = SetsSpec(
     source="self", positive_below=0.04, negative_above=0.05, num_prompts=8, decoding={"num_samples": 80}
 ).model_dump()
+
+
+def test_hard_negatives_are_counted_in_the_record(go, home, tiny_suite):
+    prompts = home / "self.jsonl"
+    prompts.write_text("".join(json.dumps({"text": f"It rained on {one} stones"}) + "\n" for one in range(24)))
+
+    def taken(**more: str) -> dict[str, Any]:
+        suite = tiny_suite(sets={**SELF, "prompts": str(prompts), **more})
+        return records(go(suite, base=False))[0].result.artifact["sets"]["taken"]
+
+    every, hard = taken(), taken(negatives="hard")
+    assert "negatives" not in every
+    counts = hard["negatives"]
+    assert 0 < counts["hard"] < counts["sampled"]
+    assert hard["taken"] + sum(hard["left_out"].values()) == hard["rows"] == every["rows"]
+    assert every["taken"] - hard["taken"] == hard["left_out"].get(NO_HARD, 0)
+    saved = [load_sets(path).sets for path in sorted((home / "a" / "cache" / "sets").glob("*/sets.jsonl"))]
+    assert sorted(sum(len(one.negatives) for one in sets) for sets in saved) == sorted(counts.values())
+    assert all(one.negatives for sets in saved for one in sets)
+
+
+# --- resumption ---
 
 
 @pytest.mark.parametrize(

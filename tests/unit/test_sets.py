@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from bench.data.prompts import ToxicityPrompt, load_prompts
 from bench.data.splits import assert_disjoint, overlap, part
 from bench.engine.generation import Prompt
+from bench.engine.tokens import encode_after
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file
 from bench.policy import Policy
@@ -19,8 +21,9 @@ from bench.progress import SILENT, Progress
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, Scores
 from bench.scorers.checked import CheckedScorer
 from bench.sets import ContrastiveSet, Text, load_sets, own, save_sets
+from bench.sets.hard import hard_negatives
 from bench.sets.own import generate_sets
-from bench.spec import Decoding, SetsSpec, Spec
+from bench.spec import Decoding, SetsSpec, Spec, validate
 
 LINE = {"anchor": "He said", "positives": [{"text": " hello.", "score": 0.01}], "negatives": [{"text": " oi."}]}
 
@@ -277,6 +280,38 @@ def test_an_anchor_with_too_few_is_left_out(made):
 def test_the_same_seed_makes_the_same_sets(made):
     assert made(seed=1) == made(seed=1)
     assert made(seed=1) != made(seed=2)
+
+
+def test_hard_negatives_are_those_likelier_than_the_mean_positive(made, tiny_policy):
+    """By a plain forward pass for each text."""
+
+    def phi(anchor: str, text: str) -> float:
+        before, own = encode_after(tiny_policy.tokenizer, anchor, text)
+        ids = torch.tensor([[*before, *own]])
+        logprobs = tiny_policy.model(input_ids=ids).logits[0].log_softmax(-1)
+        told = [logprobs[len(before) + place - 1, token] for place, token in enumerate(own)]
+        return -float(sum(told)) / len(own)
+
+    sets = made()
+    found = hard_negatives(tiny_policy, sets)
+    for one, left in zip(sets, found, strict=True):
+        c = sum(phi(one.anchor, text.text) for text in one.positives) / len(one.positives)
+        assert left.negatives == [text for text in one.negatives if phi(one.anchor, text.text) < c]
+        assert (left.anchor, left.positives, left.provenance) == (one.anchor, one.positives, one.provenance)
+    counts = [(len(left.negatives), len(one.negatives)) for one, left in zip(sets, found, strict=True)]
+    assert any(0 < few < all_ for few, all_ in counts)
+
+
+def test_without_positives_no_negative_is_hard(made, tiny_policy):
+    (first, *_) = made()
+    (left,) = hard_negatives(tiny_policy, [first.model_copy(update={"positives": []})])
+    assert left.negatives == []
+
+
+@pytest.mark.parametrize("source", ["answers", "edits", "some.jsonl"])
+def test_hard_negatives_are_of_own_sets(source):
+    with pytest.raises(UsageError, match=r"'sets.negatives' is for source 'self'"):
+        validate(SetsSpec, {"source": source, "negatives": "hard"}, "sets")
 
 
 class StopsAfter:

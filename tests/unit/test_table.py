@@ -22,6 +22,7 @@ from reports.table.sheet import ordinal, rank_text
 from reports.table.terminal import print_runs, print_sheet
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+SIGNED = {"label": "contrastive (signed)", "config": {"tau": 1.0}}
 DASH = "\N{EN DASH}"
 
 
@@ -40,7 +41,7 @@ def root(tmp_path):
     """Runs of the base, a method with two settings, over two seeds."""
     for seed in (0, 1):
         write_run(tmp_path, "none", seed)
-        write_run(tmp_path, "contrastive", seed, config={"tau": 1.0}, toxicity=0.2, nll=3.1)
+        write_run(tmp_path, "contrastive", seed, **SIGNED, toxicity=0.2, nll=3.1, run_id=f"mini-contrastive-s{seed}")
         write_run(tmp_path, "neg only", seed, toxicity=0.0, nll=5.0, accuracy=0.3)
     return tmp_path
 
@@ -48,14 +49,14 @@ def root(tmp_path):
 def third_seed(root):
     """One seed more of each: of two, trainings have one degree of freedom, which leaves next to nothing to claim."""
     write_run(root, "none", 2)
-    write_run(root, "contrastive", 2, config={"tau": 1.0}, toxicity=0.2, nll=3.1)
+    write_run(root, "contrastive", 2, **SIGNED, toxicity=0.2, nll=3.1, run_id="mini-contrastive-s2")
     write_run(root, "neg only", 2, toxicity=0.0, nll=5.0, accuracy=0.3)
 
 
 def test_seeds_share_a_column_and_the_base_comes_first(root):
     table = build(list_runs(root)[::-1])
     assert sorted((system.label, system.seeds) for system in table.systems[1:]) == [
-        ("contrastive", (0, 1)),
+        ("contrastive (signed)", (0, 1)),
         ("neg only", (0, 1)),
     ]
     assert (table.systems[0].label, table.systems[0].seeds) == ("none", (0, 1))
@@ -121,7 +122,7 @@ def test_p_values_are_corrected_over_the_methods_of_a_row(root):
     labels = [system.label for system in table.systems]
     row = row_of(table, "rtp/toxic/toxic_fraction")
     marked = {label for label, cell in zip(labels, row.cells, strict=True) if cell.is_significant}
-    assert marked == {"contrastive", "neg only"}  # dpo is the base under another name
+    assert marked == {"contrastive (signed)", "neg only"}  # dpo is the base under another name
     assert row.cells[1].test == "permutation"
     answers = row_of(table, "embedded_piqa/acc").cells[labels.index("neg only")]
     of = [
@@ -283,7 +284,7 @@ def test_an_interval_is_by_todays_rule_whatever_the_record_says(tmp_path):
 
 def test_any_column_can_be_the_reference(root):
     table = build(list_runs(root), against="contrastive")
-    assert table.reference == "contrastive"
+    assert table.reference == "contrastive (signed)"
     assert [(s.is_base, s.is_reference) for s in table.systems] == [(True, False), (False, True), (False, False)]
     row = row_of(table, "fluency/perplexity")
     assert row.cells[1].difference is None
@@ -296,10 +297,10 @@ def test_any_column_can_be_the_reference(root):
         assert row.cells[place].difference == systems.difference(place, 1, relative=True)
         assert row.cells[place].p_value == systems.significance(place, 1).p
     assert row.cells[0].verdict == "better"
-    assert "contrastive (reference)" in text_of(table)
+    assert "(compared with)" in text_of(table)
     marks = [[cell.standing for cell in row.cells] for row in table.rows]
     assert marks == [[cell.standing for cell in row.cells] for row in build(list_runs(root)).rows]
-    with pytest.raises(UsageError, match="did you mean 'contrastive'"):
+    with pytest.raises(UsageError, match="did you mean 'contrastive"):
         build(list_runs(root), against="contrastiv")
 
 
@@ -506,6 +507,6 @@ def test_the_verbs(root):
     assert [run["created"] for run in listed] == sorted(run["created"] for run in listed)
     assert "mini-none-s0" in call("runs")
     both = ("table", "mini-none-s0", "mini-contrastive-s0", "--json", "--against", "contrastive")
-    assert json.loads(call(*both))["reference"] == "contrastive"
+    assert json.loads(call(*both))["reference"] == "contrastive (signed)"
     with pytest.raises(UsageError, match="did you mean"):
         call("table", "mini-nne-s0")

@@ -130,7 +130,13 @@ def write_run(root: Path, method: str, *, tasks: dict[str, float] | None = None,
         created=f"2026-01-01T10:00:{len(list(root.iterdir())):02d}+00:00",
         suite={"name": "mini"},
         suite_hash="5",
-        method={"name": method, "label": method, "config": config, "sets_key": more.get("sets")},
+        method={
+            "name": method,
+            "label": method,
+            "config": config,
+            "variant": more.get("variant"),
+            "sets_key": more.get("sets"),
+        },
         seed=seed,
         model={"id": "m", "sha256": "a"},
         data=[],
@@ -286,6 +292,16 @@ def test_variants_and_sets_are_curves_of_their_own(runs, tmp_path):
     ]
     labels = [curve.label for curve in build([*runs, *more], OVER).curves]
     assert labels == ["fixed", "gentle", "harsh (lr=0.1)", "harsh (lr=0.2)"]
+
+
+def test_a_curve_says_the_form_of_its_method(runs, tmp_path):
+    more = [
+        write_run(tmp_path / "runs", "soft", config={"form": form, "scale": scale}, variant={"form": form})
+        for form in ("round", "square")
+        for scale in (1.0, 2.0)
+    ]
+    labels = [curve.label for curve in build([*runs, *more], {**OVER, "soft": "scale"}).curves]
+    assert labels == ["fixed", "gentle", "harsh", "soft (round)", "soft (square)"]
 
 
 def test_what_cannot_be_compared_is_refused(runs, tmp_path):

@@ -1,0 +1,52 @@
+"""Where an edited model puts sentences: the mean of its last layer's states, and a map of them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bench.policy import Policy
+
+_BATCH = 16
+
+
+def embed(policy: "Policy", texts: Sequence[str]) -> "np.ndarray":
+    """Sentence embeddings of an edited model, float32 [texts, size]: the mean of the last states of a text's tokens.
+
+    Raises:
+        UsageError: the policy is not one model, whose states these could be.
+    """
+    import numpy as np
+    import torch
+
+    from bench.engine.batching import pad
+    from bench.engine.tokens import encode, first_token
+    from bench.policy import HFPolicy
+
+    if not isinstance(policy, HFPolicy):
+        raise UsageError("a method that mixes several models has no states of its own", mend="map another method")
+    rows = [encode(policy.tokenizer, text) or [first_token(policy.tokenizer)] for text in texts]
+    found = []
+    for start in range(0, len(rows), _BATCH):
+        ids, mask = pad(rows[start : start + _BATCH], first_token(policy.tokenizer), "right", policy.device)
+        with torch.inference_mode():
+            output = policy.model(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
+        weights = mask[..., None].float()
+        found.append(((output.hidden_states[-1].float() * weights).sum(1) / weights.sum(1)).cpu().numpy())
+    return np.concatenate(found)
+
+
+def flat_map(vectors: "np.ndarray", kinds: Sequence[bool], seed: int = 0) -> tuple["np.ndarray", float]:
+    """A t-SNE map of unit vectors, [texts, 2], and the silhouette of the two kinds among the vectors, from -1 to 1.
+
+    The silhouette is of the vectors themselves (cosine distance): distances on the map say little.
+    """
+    from sklearn.manifold import TSNE
+    from sklearn.metrics import silhouette_score
+
+    scale = max(min(30.0, (len(vectors) - 1) / 3), 1.0)
+    points = TSNE(2, perplexity=scale, metric="cosine", init="random", random_state=seed).fit_transform(vectors)
+    return points, float(silhouette_score(vectors, list(kinds), metric="cosine"))

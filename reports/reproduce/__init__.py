@@ -1,0 +1,1 @@
+"""A paper's tables and figures made anew from records, beside what the paper printed."""

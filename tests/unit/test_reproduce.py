@@ -1,0 +1,146 @@
+"""A paper made anew: what is declared of it can be run, and the page says what was printed, made and not made."""
+
+import html
+
+import pytest
+import torch
+from synthetic import write_run
+
+from bench.engine.tokens import encode
+from bench.errors import UsageError
+from bench.run.embeddings import embed, flat_map
+from bench.run.plan import Request, make_experiments
+from bench.spec import validate
+from bench.store.runs import load_run
+from reports.reproduce.drawing import MapPanel
+from reports.reproduce.page import Behind, make, to_html_page, to_markdown_page, write
+from reports.reproduce.spec import Paper, Part, load_paper, papers
+
+HOSTILE = "<script>alert(1)</script>![x](http://x) ::error::"
+PART = {
+    "name": "Table 1",
+    "title": "toxicity",
+    "suites": {"mini": ["mini"]},
+    "methods": ["dpo"],
+    "columns": [{"metric": "rtp/toxic/toxic_fraction", "label": "toxic %", "percent": True}],
+    "published": {"columns": ["toxic %"], "rows": {"theirs": [12.5], "another's": [None]}},
+    "not_at_hand": "the rest",
+    "differs": ["another model"],
+}
+PAPER = {
+    "name": "a-paper",
+    "title": "A paper",
+    "source": "Somebody, 2025",
+    "scales": {"mini": {"description": "small"}},
+}
+
+
+def part(**changes):
+    return validate(Part, {**PART, **changes}, "a part")
+
+
+def page(*made):
+    paper = validate(Paper, {**PAPER, "parts": [PART]}, "a paper")
+    return html.unescape(to_html_page(paper, "mini", made)), to_markdown_page(paper, "mini", made)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    folders = [write_run(tmp_path, "none"), write_run(tmp_path, "dpo", toxicity=0.2)]
+    return [load_run(folder) for folder in folders]
+
+
+@pytest.mark.parametrize("name", papers())
+def test_every_part_names_suites_and_methods_that_there_are(name):
+    paper = load_paper(name)
+    assert len({one.name for one in paper.parts}) == len(paper.parts)
+    for one in paper.parts:
+        assert one.columns or one.drawing
+        assert one.published or one.not_at_hand
+        for suite in (suite for some in one.suites.values() for suite in some):
+            assert len(make_experiments(Request(one.methods, suite))) == len(one.methods) + 1
+
+
+def test_what_was_printed_stands_beside_what_is_measured(runs):
+    made = make(part(), Behind({"mini": runs}))
+    assert made.lacking == []
+    for text in page(made):
+        for told in ("12.5", "theirs", "Differs: another model", "Not at hand: the rest.", "dpo", "none (base)"):
+            assert told in text
+
+
+def test_what_was_not_measured_is_said(runs):
+    nothing = part(columns=[{"metric": "continuation/toxicity_rate"}])
+    lacking = [
+        make(nothing, Behind({"mini": runs})).lacking,
+        make(part(), Behind({"mini": []})).lacking,
+        make(part(columns=[], drawing="map"), Behind({"mini": runs})).lacking,
+        make(part(columns=[], drawing="preference"), Behind({"mini": runs})).lacking,
+        make(part(), Behind({"mini": runs}, ["kto, seed 0: no memory"])).lacking,
+    ]
+    told = ("nothing that the layout", "no run has finished", "not mapped", "no judge", "no memory")
+    for lines, why in zip(lacking, told, strict=True):
+        (line,) = lines
+        assert why in line
+    for text in page(make(part(), Behind({"mini": []}))):
+        assert "Not made: mini: no run has finished." in text
+
+
+def test_what_a_record_says_means_nothing_to_the_page(tmp_path):
+    folders = [write_run(tmp_path, "none"), write_run(tmp_path, "dpo", label=HOSTILE, run_id="r", toxicity=0.2)]
+    made = make(part(), Behind({"mini": [load_run(one) for one in folders]}, [HOSTILE]))
+    paper = validate(Paper, {**PAPER, "parts": [PART]}, "a paper")
+    assert "<script" not in to_html_page(paper, "mini", [made])
+    text = to_markdown_page(paper, "mini", [made])
+    assert "<script" not in text
+    assert "![x](" not in text
+
+
+def test_the_map_is_drawn_for_every_system(runs, tmp_path):
+    points = [(float(n), float(n % 3)) for n in range(6)]
+    panels = [MapPanel(system=one.label, points=points, toxic=[True, False] * 3, silhouette=0.25) for one in runs]
+    made = make(part(columns=[], drawing="map"), Behind({"mini": runs}, maps={"mini": panels}))
+    paper = validate(Paper, {**PAPER, "parts": [PART]}, "a paper")
+    written = write(paper, "mini", [made], tmp_path / "out")
+    assert [path.name for path in written] == ["page.html", "page.md", "table-1-mini.svg"]
+    drawn = written[2].read_text(encoding="utf-8")
+    assert "silhouette" in drawn or drawn.count("<path") > 2 * len(points)
+    assert "(table-1-mini.svg)" in written[1].read_text(encoding="utf-8")
+
+
+def test_every_point_has_a_kind():
+    with pytest.raises(UsageError, match="not every point has a kind"):
+        validate(MapPanel, {"system": "x", "points": [(0, 1)], "toxic": [], "silhouette": 0}, "a map")
+
+
+def test_an_embedding_is_the_mean_of_a_texts_last_states_whatever_stands_beside_it(tiny_policy):
+    texts = ["She asked", "The river rises in the hills and runs south", "No"]
+    found = embed(tiny_policy, texts)
+    for text, vector in zip(texts, found, strict=True):
+        ids = torch.tensor([encode(tiny_policy.tokenizer, text)])
+        with torch.no_grad():
+            states = tiny_policy.model(input_ids=ids, output_hidden_states=True).hidden_states[-1][0]
+        assert torch.allclose(states.mean(0), torch.tensor(vector), atol=1e-5)
+
+
+def test_kinds_that_lie_apart_have_a_high_silhouette():
+    made = torch.Generator().manual_seed(0)
+    near = torch.randn(20, 8, generator=made) * 0.05
+    kinds = [True] * 10 + [False] * 10
+    apart = near + torch.tensor(kinds)[:, None] * torch.eye(8)[0] + (~torch.tensor(kinds))[:, None] * torch.eye(8)[1]
+    points, silhouette = flat_map(apart.numpy(), kinds)
+    assert points.shape == (20, 2)
+    assert silhouette > 0.8
+    assert abs(flat_map(torch.randn(20, 8, generator=made).numpy(), kinds)[1]) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"published": {"columns": ["a"], "rows": {"x": [1, 2]}}}, "row 'x' has another number of figures"),
+        ({"drawing": "pie"}, "drawing"),
+    ],
+)
+def test_a_part_that_is_not_whole_is_refused(changes, told):
+    with pytest.raises(UsageError, match=told):
+        part(**changes)
