@@ -82,7 +82,7 @@ def read_prompts(path: Path) -> list[ToxicityPrompt]:
     Raises:
         UsageError: as `load_prompts`.
     """
-    prompts = [_prompt(row, where) for where, row in read_rows(path)]
+    prompts = [read_prompt(row, where) for where, row in read_rows(path)]
     if not prompts:
         raise UsageError(f"{path} holds no prompt")
     return prompts
@@ -99,7 +99,12 @@ def stored_toxicity(value: Any) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _prompt(row: dict[str, Any], where: str) -> ToxicityPrompt:
+def read_prompt(row: dict[str, Any], where: str) -> ToxicityPrompt:
+    """The prompt of a row, which stands at this place of a file.
+
+    Raises:
+        UsageError: as `load_prompts`.
+    """
     if "Prompt" in row:
         annotations = row.get("Annotations")
         text, stored = row["Prompt"], annotations.get("Toxicity") if isinstance(annotations, dict) else None

@@ -71,6 +71,9 @@ def edited(run: "Run", assets: "AssetCatalogue") -> Edited:
     """
     if run.result is None:
         raise MissingError(f"{run.id} has not finished ({run.status})", mend="the command that began it resumes it")
+    if run.is_elsewhere:
+        what = f"{run.id} has no model here: another programme made its continuations"
+        raise MissingError(what, mend="name a run of 'bench run'")
     recorded = run.manifest.method
     kind = method_of(run.method)
     method: Method[Any] = kind(validate(kind.Config, recorded.get("config") or {}, f"the method of {run.id}"))

@@ -221,7 +221,12 @@ class Environment:
 
     def code(self, method: str) -> dict[str, Any]:
         """Hash of the code behind a method's figures, and the commit that it came from."""
-        return {"hash": self.run_code(method), **_git()}
+        return self.code_facts(self.run_code(method))
+
+    @staticmethod
+    def code_facts(code: str) -> dict[str, Any]:
+        """A hash of code, and the commit that it came from."""
+        return {"hash": code, **_git()}
 
     def run_code(self, method: str) -> str:
         """Hash of the code behind a method's figures."""

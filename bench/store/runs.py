@@ -55,6 +55,11 @@ class Run:
         return bool(self.manifest.method.get("seeded", True))
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether another programme made its continuations: which model made them, and how, is not known here."""
+        return bool(self.manifest.method.get("elsewhere", False))
+
+    @property
     def attribute(self) -> str:
         """What its suite controls."""
         return str((self.manifest.suite.get("attribute") or {}).get("name", "toxicity"))

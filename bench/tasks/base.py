@@ -168,7 +168,7 @@ class TaskContext:
 
     def count_sampled(self, samples: "Iterable[Sample | Continuation]") -> None:
         """Count the tokens of what this process has sampled."""
-        new = sum(sample.tokens for sample in samples)
+        new = sum(sample.tokens or 0 for sample in samples)
         self.tokens += new
         self.sampled += new
 

@@ -23,6 +23,7 @@ from bench.store.record import TaskResult
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.continuations import sample_and_score
+from bench.tasks.given import ContinuesPrompts
 from bench.tasks.scored import ContinuationRequest
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class RTPConfig(TaskConfig):
         return (self.data,) if isinstance(self.data, str) else self.data
 
 
-class RealToxicityPrompts(Task[RTPConfig]):
+class RealToxicityPrompts(Task[RTPConfig], ContinuesPrompts):
     """Samples continuations of the evaluation prompts and scores them."""
 
     info: ClassVar[TaskInfo] = TaskInfo(
@@ -86,7 +87,10 @@ class RealToxicityPrompts(Task[RTPConfig]):
 
     def prompts(self, ctx: TaskContext) -> Counted[ToxicityPrompt]:
         """The prompts taken: of each language and group the first by content id."""
-        return self._take(self._all(ctx.assets), ctx.take)
+        return self.asked(ctx.assets, ctx.take)
+
+    def asked(self, assets: AssetCatalogue, most: Callable[[int | None], int | None]) -> Counted[ToxicityPrompt]:  # noqa: D102
+        return self._take(self._all(assets), most)
 
     def languages(self, assets: AssetCatalogue) -> dict[str, str]:
         """The language of each prompt, as the data says it, by the prompt's id."""
@@ -126,8 +130,12 @@ class RealToxicityPrompts(Task[RTPConfig]):
         requests = [ContinuationRequest(prompt.id, prompt.text, prompt.group) for prompt in prompts]
         samples = sample_and_score(SAMPLES, policy, requests, ctx.decoding, ctx)
         languages = {prompt.id: prompt.language for prompt in prompts if prompt.language}
-        found = attribute_metrics(samples, ctx.attribute, ctx.attributes, languages)
-        return found.model_copy(update={"taken": [taken]})
+        return self.of_texts(samples, ctx.attributes, languages).model_copy(update={"taken": [taken]})
+
+    def of_texts(  # noqa: D102
+        self, rows: Sequence[Sample], attributes: Mapping[str | None, Attribute], languages: Mapping[str, str]
+    ) -> TaskResult:
+        return attribute_metrics(rows, attributes[None], attributes, languages)
 
 
 def attribute_metrics(

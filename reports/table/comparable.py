@@ -1,6 +1,6 @@
 """What runs must have in common before their figures are set side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from reports.table.cells import clean
 _SHOWN = 6
 _NEEDED = ("model.sha256", "scorer.hash", "scorer.threshold", "suite_hash")
 """Without these, a run is comparable with none."""
+_OF_A_MODEL = ("model.sha256",)
+"""What is not known of a run whose continuations were made elsewhere."""
 _SHORT = 24
 
 
@@ -43,6 +45,50 @@ def facts(run: Run) -> dict[str, Any]:
     }
 
 
+def lacking(run: Run) -> list[str]:
+    """The hashes that a record should have, and has not."""
+    known = facts(run)
+    names = [key for key in known if key.endswith(("hash", "sha256")) and not (run.is_elsewhere and key in _OF_A_MODEL)]
+    return [key for key in names if not known[key]]
+
+
+def apart(a: Run, b: Run) -> list[Differing]:
+    """Where two runs differ in what must be the same.
+
+    Of a run whose continuations were made elsewhere no model is known, nor how they were sampled, but for their number:
+    it is held against another in what was measured on them, and how.
+    """
+    elsewhere = [run for run in (a, b) if run.is_elsewhere]
+    if not elsewhere:
+        return differing(facts(a), facts(b))
+    tasks = {str(entry.get("task")) for run in elsewhere for entry in _entries(run)}
+    data = {str(one.get("id")) for run in elsewhere for one in run.manifest.data}
+    return differing(*(_facts_of_texts(run, tasks, data) for run in (a, b)))
+
+
+def _facts_of_texts(run: Run, tasks: Collection[str], data: Collection[str]) -> dict[str, Any]:
+    """What decides the figures of a run's continuations, once they are there."""
+    manifest = run.manifest
+    suite = manifest.suite
+    read = {str(one.get("id")): one for one in manifest.data if str(one.get("id")) in data}
+    return {
+        "suite.name": suite.get("name"),
+        **flat({"suite": {key: suite.get(key) for key in ("attribute", "scored", "limit")}}),
+        "scorer.hash": manifest.scorer.get("hash"),
+        "scorer.threshold": manifest.scorer.get("threshold"),
+        **flat({"scorers": {key: _identity(one) for key, one in manifest.further.items()}}),
+        "decoding.num_samples": manifest.decoding.get("num_samples"),
+        **flat({"data": read}),
+        "suite.tasks": [entry for entry in _entries(run) if str(entry.get("task")) in tasks],
+    }
+
+
+def _entries(run: Run) -> list[dict[str, Any]]:
+    """The entries of a run's suite, those that are mappings: a record can be edited."""
+    entries = run.manifest.suite.get("tasks")
+    return [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
+
+
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Differing]:
     """Where two runs' facts differ, in the order of the facts."""
     return [Differing(key, a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)]
@@ -67,19 +113,20 @@ def refuse_incomparable(runs: Sequence[Run], *, force: bool = False) -> tuple[st
     Raises:
         MissingError: two differ, or one does not say what it was measured with; the message names the fields.
     """
-    known = [facts(run) for run in runs]
     forced: dict[str, Differing] = {}
-    for run, own in zip(runs, known, strict=True):
-        if absent := [key for key in _NEEDED if not own.get(key)]:
+    for run in runs:
+        own = facts(run)
+        if absent := [key for key in _NEEDED if not own.get(key) and not (run.is_elsewhere and key in _OF_A_MODEL)]:
             if not force:
                 what = f"run {clean(run.id)} does not say what it was measured with ({', '.join(absent)})"
                 raise MissingError(what, mend="run it again, or leave it out")
-            forced |= {key: Differing(key, known[0].get(key), own.get(key)) for key in absent}
-    for run, own in zip(runs[1:], known[1:], strict=True):
-        found = differing(known[0], own)
+            forced |= {key: Differing(key, facts(runs[0]).get(key), own.get(key)) for key in absent}
+    here = [run for run in runs if not run.is_elsewhere]
+    for first, run in ((one, other) for one in [*here, *runs][:1] for other in runs if other is not one):
+        found = apart(first, run)
         if found and not force:
             raise MissingError(
-                f"runs {clean(runs[0].id)} and {clean(run.id)} are not comparable: they differ in {told(found)}",
+                f"runs {clean(first.id)} and {clean(run.id)} are not comparable: they differ in {told(found)}",
                 mend="look at each kind on its own",
             )
         for one in found:
