@@ -189,7 +189,7 @@ def _minutes(systems: Sequence[Sequence[Run]], metric: Metric | None, design: De
     if not systems or metric is None:
         return None
     seconds: dict[bool, list[float]] = {True: [], False: []}
-    for runs in systems:
+    for runs in (some for some in systems if not some[0].is_elsewhere):
         known = [one for run in runs if (one := _seconds(run, metric, design)) is not None]
         if not known:
             return None
