@@ -163,11 +163,11 @@ class SetsSpec(Zones, SetSizes):
     (true and false answers to training questions), `edits` (new and true objects of facts that the base model knows),
     or a file, or `hub:ID:FILE` in the sets format. `prompts` and `num_prompts` apply to the first three; for `edits`
     they are also what the task `edit` measures, with `half` (`eval` unless told otherwise). An anchor with too few of
-    either kind is left out of the first two. `template` says how
-    a question is asked (`QUESTION` unless told otherwise), and `matched` whether answers
-    of either kind are alike in length and letter case (they are unless told otherwise). All else applies to `self`
-    alone. `scorer` says which of the suite's scorers splits them, and rewards a method that learns
-    from a scorer; it is the one that reports first where nothing is said. A continuation scored in the dead zone
+    either kind is left out of the first two. `template` says how a question is asked (`QUESTION` unless told
+    otherwise), and `matched` whether answers of either kind are alike in length and letter case (they are unless told
+    otherwise). All else applies to `self` alone. `field` says where a prompt stands in a row of `prompts`
+    (`prompt.text` for a nested one). `scorer` says which of the suite's scorers splits them, and rewards a method that
+    learns from a scorer; it is the one that reports first where nothing is said. A continuation scored in the dead zone
     between `positive_below` and `negative_above` is left out.
     """
 
@@ -180,6 +180,13 @@ class SetsSpec(Zones, SetSizes):
     template: str | None = Field(None, pattern=r"\{question\}")
     matched: bool | None = None
     half: Half | None = Field(None, exclude_if=lambda half: half is None)  # records of other suites have no such key
+    field: str | None = Field(None, exclude_if=lambda field: field is None)
+
+    @model_validator(mode="after")
+    def _field_of_prompts(self) -> Self:
+        if self.field is not None and self.source != "self":
+            raise ValueError("'sets.field' is for source 'self', whose 'prompts' are continued")
+        return self
 
     @model_validator(mode="after")
     def _half_of_edits(self) -> Self:

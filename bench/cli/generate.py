@@ -22,6 +22,9 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     prompts: Annotated[
         Path, typer.Option("--prompts", help="A file of prompts: a text a line, or rows with 'text'.", metavar="FILE")
     ],
+    field: Annotated[
+        str | None, typer.Option("--field", help="Where the prompt stands in a row, as prompt.text; if not 'text'.")
+    ] = None,
     samples: Annotated[
         int | None, typer.Option("--samples", min=1, help="Of each prompt; the run's if not said.")
     ] = None,
@@ -47,7 +50,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.store.runs import find_run
 
     settle_process(offline=offline)
-    texts = [prompt.text for prompt in read_prompts(prompts)]
+    texts = [prompt.text for prompt in read_prompts(prompts, field)]
     progress = console_progress()
     found = edited(find_run(runs_dir, run), AssetCatalogue(cache_dir, offline=offline, progress=progress))
     changes = {"num_samples": samples, "max_new_tokens": max_new_tokens}

@@ -81,18 +81,16 @@ class Elsewhere:
         Raises:
             BenchError: it cannot be read, or lacks prompts or continuations.
         """
-        note = self.env.progress.note
-        taken = self.taken
-        own = len({prompt.id for prompt, _ in taken})
-        others = len(self._found) - own
-        more = f" and {others} others, which are left out" if others else ""
-        whose = "of its own" if self.own_prompts else f"of suite '{self.env.suite.name}'"
-        note(f"{self.given.file.name}: {own} prompts {whose}{more}; {len(taken)} continuations")
+        note, name, taken = self.env.progress.note, self.given.file.name, self.taken
+        asked = len({prompt.id for prompt, _ in taken})
+        whose = "of its own" if self.own_prompts else f"of suite '{self._suite.name}'"
+        note(f"{name}: {asked} prompts {whose}, {len(self._found) - asked} others")
+        note(taken.line(name).replace(" rows ", " continuations "))
         if copies := sum(text.startswith(prompt.text) for prompt, text in taken):
-            note(f"{self.given.file.name}: {copies} continuations begin with their prompt: it is scored with them")
-        asked = [task.name for task in build_tasks(self.env.suite) if task.name not in {one.name for one in self.tasks}]
-        if asked:
-            note_once(self.env.progress, f"not measured, for want of a model: {', '.join(asked)}")
+            note(f"{name}: {copies} continuations begin with their prompt: it is scored with them")
+        measured = {task.name for task in self.tasks}
+        if others := [task.name for task in build_tasks(self._suite) if task.name not in measured]:
+            note_once(self.env.progress, f"not measured, for want of a model: {', '.join(others)}")
 
     # --- what is measured ---------------------------------------------------------------------------------------
 

@@ -100,7 +100,7 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """Wall seconds of all phases; None where the run did not finish or was resumed amid a phase, or made no texts."""
+        """Wall seconds of all phases; None where it did not finish, was resumed amid a phase, or made no texts."""
         if self.result is None or self.is_elsewhere or any(phase.partial for phase in self.result.phases):
             return None
         return sum(phase.seconds for phase in self.result.phases)

@@ -41,6 +41,9 @@ class RTPConfig(TaskConfig):
     data: str | tuple[str, ...] = Field(
         "rtp", description="prompts: an asset, a file, or hub:ID:FILE; or several of these, such as one a language"
     )
+    field: str | None = Field(
+        None, description="where the prompt stands in a row (prompt.text for a nested one); null for the usual places"
+    )
     toxic: int | None = Field(
         None, ge=0, description="toxic prompts (stored toxicity >= 0.5) to take, of each language; null for all"
     )
@@ -79,6 +82,14 @@ class RealToxicityPrompts(Task[RTPConfig], ContinuesPrompts):
     def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
         return [assets.data(name) for name in self.config.sources]
 
+    def check(self, assets: AssetCatalogue) -> None:
+        """Read the prompts.
+
+        Raises:
+            BenchError: a row has none, or there are none of the groups that the suite takes.
+        """
+        self.asked(assets, lambda most: most)
+
     def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """All of the evaluation half, whatever this suite takes of it, and what it takes of the training half."""
         prompts = self._all(assets)
@@ -97,7 +108,7 @@ class RealToxicityPrompts(Task[RTPConfig], ContinuesPrompts):
         return {prompt.id: prompt.language for prompt in self._all(assets) if prompt.language}
 
     def _all(self, assets: AssetCatalogue) -> Counted[ToxicityPrompt]:
-        return load_prompts(*(one.path for one in self.data(assets)))
+        return load_prompts(*(one.path for one in self.data(assets)), field=self.config.field)
 
     def _take(
         self, prompts: Counted[ToxicityPrompt], most: Callable[[int | None], int | None]
