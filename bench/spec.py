@@ -73,6 +73,12 @@ class Decoding(Spec):
     temperature: float = Field(1.0, gt=0)
 
 
+class ChatSpec(Spec):
+    """Prompts are a user's turns; `system` is what stands before each as the system's message."""
+
+    system: str | None = None
+
+
 class GeneratorSpec(Spec):
     """A language model that writes or judges texts: one that is loaded here, or one behind an endpoint."""
 
@@ -205,7 +211,9 @@ class SuiteSpec(Spec):
 
     `scorer` is the headline: the one whose figures stand first and speak for the attribute. `scorers` score the same
     texts as well; without `scorer`, the first of them is the headline. `scored` is what they score, where `attribute`
-    is measured by a task itself and by no scorer: what they say is a side effect then.
+    is measured by a task itself and by no scorer: what they say is a side effect then. With `chat_template`, prompts
+    that are continued are a user's turns through the tokenizer's chat template, after `system` where there is one; so
+    are the anchors of contrastive sets.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -219,6 +227,8 @@ class SuiteSpec(Spec):
     decoding: Decoding
     sets: SetsSpec
     methods: dict[str, dict[str, Any]] = {}
+    chat_template: bool = Field(False, exclude_if=lambda on: not on)  # records of other suites have no such keys
+    system: str | None = Field(None, exclude_if=lambda text: text is None)
     tasks: list[dict[str, Any]] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -238,6 +248,15 @@ class SuiteSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _chat(self) -> Self:
+        if self.system is not None and not self.chat_template:
+            raise ValueError("'system' stands before a user's turn: it needs 'chat_template: true'")
+        if self.chat_template and self.sets.source in ("answers", EDITS):
+            what = f"'chat_template' is for prompts that are continued, and 'sets.source' is '{self.sets.source}'"
+            raise ValueError(f"{what}, whose questions and facts are asked as plain text")
+        return self
+
+    @model_validator(mode="after")
     def _sets_of_the_attribute(self) -> Self:
         if self.is_unscored and self.sets.source == "self":
             what = f"'sets.source' is 'self', which splits by '{self.scored_as.name}', and the suite controls"
@@ -248,6 +267,11 @@ class SuiteSpec(Spec):
     def scored_as(self) -> AttributeSpec:
         """What its scorers score."""
         return self.scored or self.attribute
+
+    @property
+    def chat(self) -> ChatSpec | None:
+        """How prompts are put to a model that chats; None where they are plain text."""
+        return ChatSpec(system=self.system) if self.chat_template else None
 
     @property
     def is_unscored(self) -> bool:

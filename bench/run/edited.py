@@ -10,7 +10,7 @@ from bench.errors import MissingError
 from bench.method import Artifact, Method
 from bench.run.artifact import load_artifact
 from bench.run.stack import inputs_of, joined, method_of, names_of
-from bench.spec import Decoding, ModelSpec, validate
+from bench.spec import ChatSpec, Decoding, ModelSpec, validate
 from bench.store.lock import in_use
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Edited:
         model: The base model's files.
         decoding: How continuations were sampled.
         artifact: What the method has left.
+        chat: How prompts were put to the model; None for plain text.
     """
 
     method: Method[Any]
@@ -36,6 +37,7 @@ class Edited:
     model: "Resolved"
     decoding: Decoding
     artifact: Artifact
+    chat: ChatSpec | None = None
 
     def load(self) -> "LoadedModel":
         """The base model."""
@@ -89,7 +91,14 @@ def edited(run: "Run", assets: "AssetCatalogue") -> Edited:
             told = (recorded.get("inputs") or {}).get(option) or {}
             _refuse_other(run, f"{sort} '{ref}'", found.sha256, told.get("sha256"))
             inputs[option] = found.path
-    return Edited(method, spec, model, decoding, _artifact(run, assets.cache, inputs))
+    return Edited(method, spec, model, decoding, _artifact(run, assets.cache, inputs), _chat(run))
+
+
+def _chat(run: "Run") -> ChatSpec | None:
+    suite = run.manifest.suite
+    if not suite.get("chat_template"):
+        return None
+    return validate(ChatSpec, {"system": suite.get("system")}, f"the suite of {run.id}")
 
 
 def _artifact(run: "Run", cache: Path, inputs: dict[str, Path]) -> Artifact:

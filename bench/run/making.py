@@ -95,6 +95,7 @@ def _sample(path: Path, env: "Environment", phases: "Phases") -> None:
             env.progress,
             parts=parts,
             attribute=suite.scored_by(suite.labelling),
+            chat=suite.chat,
         )
         noted["tokens"] = len(prompts) * spec.decoding.num_samples * spec.decoding.max_new_tokens
         save_sets(made / "sets.jsonl", sets)

@@ -149,6 +149,7 @@ def make_experiments(request: Request) -> list[Experiment]:
     for name, own in asked:
         refuse_unscored(name, suite)
         refuse_factless(name, suite)
+        refuse_prefixing(name, suite)
         config, origins = _configure(name, own, suite, settings, request)
         kinds.append((name, config, _label(name, own, settings, suite), {**suite_origins, **origins}))
     for place, (name, config, label, _) in enumerate(kinds):
@@ -177,6 +178,17 @@ def refuse_factless(name: str, suite: SuiteSpec) -> None:
     if suite.sets.is_made and suite.sets.source != EDITS and method_of(name).info.edits_facts:
         what = f"method '{name}' edits single facts, and the sets of suite '{suite.name}' name none"
         raise UsageError(what, mend="take it out, or take the suite mini-edit or a file of sets with subjects")
+
+
+def refuse_prefixing(name: str, suite: SuiteSpec) -> None:
+    """Refuse a method that puts a text before the prompt where this is a user's turn: the text would be nobody's.
+
+    Raises:
+        UsageError: it does, and prompts are.
+    """
+    if suite.chat_template and method_of(name).info.prefixes:
+        what = f"method '{name}' puts a text before the prompt, and suite '{suite.name}' has chat_template"
+        raise UsageError(what, mend="take it out, or say the text as the suite's system")
 
 
 def _check_names(asked: Sequence[tuple[str, dict[str, Any]]]) -> None:

@@ -258,4 +258,4 @@ class Preparation:
                 raise MissingError(f"{path} was changed while this command ran", mend="run the command again")
         held_out = [text for task in self.experiment.tasks() for text in task.evaluation_texts(self.env.assets)]
         assert_disjoint([text for one in sets.sets for text in one.all_texts()], held_out)
-        return sets
+        return self.env.as_read(sets)
