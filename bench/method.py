@@ -111,6 +111,7 @@ class MethodInfo:
         summary: One line.
         paper: Where it comes from.
         needs_sets: Whether it learns from contrastive sets; they are refused to one that does not.
+        prefixes: Whether it puts a text of its own before the prompt: it is refused where prompts are a user's turns.
         edits_facts: Whether it edits single facts: each of its sets names the subject of one. It is refused where the
             suite makes other sets.
         needs_scorer: Whether it learns from the suite's scorer (as a reward), or chooses by it; no other is given it.
@@ -136,6 +137,7 @@ class MethodInfo:
     summary: str
     paper: str
     needs_sets: bool = False
+    prefixes: bool = False
     edits_facts: bool = False
     needs_scorer: bool = False
     chooses: bool = False

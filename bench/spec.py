@@ -119,6 +119,12 @@ class Decoding(Spec):
     temperature: float = Field(1.0, gt=0)
 
 
+class ChatSpec(Spec):
+    """Prompts are a user's turns; `system` is what stands before each as the system's message."""
+
+    system: str | None = None
+
+
 class GeneratorSpec(RequestsSpec):
     """A language model that writes or judges texts: one that is loaded here, or one behind an endpoint."""
 
@@ -191,11 +197,11 @@ class SetsSpec(Zones, SetSizes):
     (true and false answers to training questions), `edits` (new and true objects of facts that the base model knows),
     or a file, or `hub:ID:FILE` in the sets format. `prompts` and `num_prompts` apply to the first three; for `edits`
     they are also what the task `edit` measures, with `half` (`eval` unless told otherwise). An anchor with too few of
-    either kind is left out of the first two. `template` says how
-    a question is asked (`QUESTION` unless told otherwise), and `matched` whether answers
-    of either kind are alike in length and letter case (they are unless told otherwise). All else applies to `self`
-    alone. `scorer` says which of the suite's scorers splits them, and rewards a method that learns
-    from a scorer; it is the one that reports first where nothing is said. A continuation scored in the dead zone
+    either kind is left out of the first two. `template` says how a question is asked (`QUESTION` unless told
+    otherwise), and `matched` whether answers of either kind are alike in length and letter case (they are unless told
+    otherwise). All else applies to `self` alone. `field` says where a prompt stands in a row of `prompts`
+    (`prompt.text` for a nested one). `scorer` says which of the suite's scorers splits them, and rewards a method that
+    learns from a scorer; it is the one that reports first where nothing is said. A continuation scored in the dead zone
     between `positive_below` and `negative_above` is left out. With `negatives: hard`, those negatives alone are taken
     that the base model finds likelier than the mean positive of their anchor.
     """
@@ -210,6 +216,13 @@ class SetsSpec(Zones, SetSizes):
     matched: bool | None = None
     half: Half | None = Field(None, exclude_if=lambda half: half is None)  # records of other suites have no such key
     negatives: Literal["all", "hard"] = Field("all", exclude_if=lambda negatives: negatives == "all")  # nor such a one
+    field: str | None = Field(None, exclude_if=lambda field: field is None)
+
+    @model_validator(mode="after")
+    def _field_of_prompts(self) -> Self:
+        if self.field is not None and self.source != "self":
+            raise ValueError("'sets.field' is for source 'self', whose 'prompts' are continued")
+        return self
 
     @model_validator(mode="after")
     def _half_of_edits(self) -> Self:
@@ -234,7 +247,9 @@ class SuiteSpec(Spec):
 
     `scorer` is the headline: the one whose figures stand first and speak for the attribute. `scorers` score the same
     texts as well; without `scorer`, the first of them is the headline. `scored` is what they score, where `attribute`
-    is measured by a task itself and by no scorer: what they say is a side effect then.
+    is measured by a task itself and by no scorer: what they say is a side effect then. With `chat_template`, prompts
+    that are continued are a user's turns through the tokenizer's chat template, after `system` where there is one; so
+    are the anchors of contrastive sets.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -248,6 +263,8 @@ class SuiteSpec(Spec):
     decoding: Decoding
     sets: SetsSpec
     methods: dict[str, dict[str, Any]] = {}
+    chat_template: bool = Field(False, exclude_if=lambda on: not on)  # records of other suites have no such keys
+    system: str | None = Field(None, exclude_if=lambda text: text is None)
     tasks: list[dict[str, Any]] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -273,6 +290,15 @@ class SuiteSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _chat(self) -> Self:
+        if self.system is not None and not self.chat_template:
+            raise ValueError("'system' stands before a user's turn: it needs 'chat_template: true'")
+        if self.chat_template and self.sets.source in ("answers", EDITS):
+            what = f"'chat_template' is for prompts that are continued, and 'sets.source' is '{self.sets.source}'"
+            raise ValueError(f"{what}, whose questions and facts are asked as plain text")
+        return self
+
+    @model_validator(mode="after")
     def _sets_of_the_attribute(self) -> Self:
         if self.is_unscored and self.sets.source == "self":
             what = f"'sets.source' is 'self', which splits by '{self.scored_as.name}', and the suite controls"
@@ -283,6 +309,11 @@ class SuiteSpec(Spec):
     def scored_as(self) -> AttributeSpec:
         """What its scorers score."""
         return self.scored or self.attribute
+
+    @property
+    def chat(self) -> ChatSpec | None:
+        """How prompts are put to a model that chats; None where they are plain text."""
+        return ChatSpec(system=self.system) if self.chat_template else None
 
     @property
     def is_unscored(self) -> bool:

@@ -62,6 +62,7 @@ class FewShot(Method[FewShotConfig]):
     info = MethodInfo(
         name="few_shot",
         kind="prompt",
+        prefixes=True,
         summary="examples in the prompt: good texts of the sets that share words with it, one a line",
         paper="Brown et al., 2020, arXiv 2005.14165; chosen by similarity: Liu et al., 2022, arXiv 2101.06804",
         needs_sets=True,

@@ -39,6 +39,7 @@ class InContext(Method[InContextConfig]):
     info = MethodInfo(
         name="in_context",
         kind="prompt",
+        prefixes=True,
         summary="facts in the prompt: all new facts, one a line, before every prompt",
         paper="Zheng et al., EMNLP 2023, arXiv 2305.12740",
         needs_sets=True,

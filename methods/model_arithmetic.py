@@ -109,6 +109,7 @@ class ModelArithmetic(Method[ModelArithmeticConfig]):
     info = MethodInfo(
         name="model_arithmetic",
         kind="decoding-time",
+        prefixes=True,
         summary="model arithmetic: a formula of the model and of itself after prompts, solved for the next token",
         paper="Dekoninck et al., 2024, arXiv 2311.14479",
         seeded=False,

@@ -50,6 +50,7 @@ class Preadd(Method[PreaddConfig]):
     info = MethodInfo(
         name="preadd",
         kind="decoding-time",
+        prefixes=True,
         summary="steer away from what the model would say after a prefix that announces a toxic text",
         paper="Pei et al., 2023, arXiv 2307.03214",
         seeded=False,

@@ -44,6 +44,7 @@ class PromptMethod(Method[PromptConfig]):
     info = MethodInfo(
         name="prompt",
         kind="prompt",
+        prefixes=True,
         summary="a prefix or a system message before every prompt that asks for a polite text",
         paper="prompting; strengths other than 1: Sanchez et al., 2024, arXiv 2306.17806",
         seeded=False,

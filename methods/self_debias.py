@@ -70,6 +70,7 @@ class SelfDebias(Method[SelfDebiasConfig]):
     info = MethodInfo(
         name="self_debias",
         kind="decoding-time",
+        prefixes=True,
         summary="make tokens less likely that the model finds likelier once the text is announced as toxic",
         paper="Schick et al., 2021, arXiv 2103.00453",
         seeded=False,

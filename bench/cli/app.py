@@ -21,6 +21,7 @@ from bench.cli.report import report
 from bench.cli.reproduce import reproduce
 from bench.cli.run import run
 from bench.cli.runs import runs
+from bench.cli.score import score
 from bench.cli.scorer_check import check as check_scorer
 from bench.cli.sweep import sweep
 from bench.cli.table import table
@@ -61,6 +62,7 @@ def _root(
 app.command("run")(run)
 app.command("sweep")(sweep)
 app.command("tune")(tune)
+app.command("score")(score)
 app.command("table")(table)
 app.command("plan")(plan)
 app.command("plot")(plot)

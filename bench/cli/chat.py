@@ -30,7 +30,7 @@ class _Talk:
         base: The base model.
         scorer: The suite's headline scorer.
         seed: Of the random streams.
-        as_message: Whether what is typed is a user's message, by the chat template.
+        as_message: Whether what is typed is a user's message, by the chat template; it is where the run's prompts are.
         show: Whether texts that reach the threshold are printed.
     """
 
@@ -59,10 +59,13 @@ class _Talk:
             echo(f"{name:<{width}}  {'  - ' if value is None else f'{value:.2f}'}  {told.strip()}")
 
     def _said(self, policy: "Policy", number: int, text: str) -> str:
+        from bench.engine.chat import chat_tokens
         from bench.engine.generation import Prompt, generate
-        from bench.writers.local import as_message
+        from bench.spec import ChatSpec
 
-        prompt = Prompt(str(number), text, as_message(policy, text) if self.as_message else None)
+        chat = self.found.chat or (ChatSpec() if self.as_message else None)
+        tokens = chat_tokens(policy.tokenizer, text, chat.system) if chat else None
+        prompt = Prompt(str(number), text, tokens)
         decoding = self.found.decoding.model_copy(update={"num_samples": 1})
         return next(one.text for batch in generate(policy, [prompt], decoding, self.seed) for one in batch)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.engine.generation import Continuation
     from bench.policy import Policy
     from bench.progress import Progress
-    from bench.spec import Decoding
+    from bench.spec import ChatSpec, Decoding
 
 
 def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -22,6 +22,9 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     prompts: Annotated[
         Path, typer.Option("--prompts", help="A file of prompts: a text a line, or rows with 'text'.", metavar="FILE")
     ],
+    field: Annotated[
+        str | None, typer.Option("--field", help="Where the prompt stands in a row, as prompt.text; if not 'text'.")
+    ] = None,
     samples: Annotated[
         int | None, typer.Option("--samples", min=1, help="Of each prompt; the run's if not said.")
     ] = None,
@@ -47,13 +50,13 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.store.runs import find_run
 
     settle_process(offline=offline)
-    texts = [prompt.text for prompt in read_prompts(prompts)]
+    texts = [prompt.text for prompt in read_prompts(prompts, field)]
     progress = console_progress()
     found = edited(find_run(runs_dir, run), AssetCatalogue(cache_dir, offline=offline, progress=progress))
     changes = {"num_samples": samples, "max_new_tokens": max_new_tokens}
     decoding = found.decoding.model_copy(update={key: value for key, value in changes.items() if value})
     with found.worn() as policy:
-        by_text = _sampled(policy, texts, decoding, seed, progress)
+        by_text = _sampled(policy, texts, decoding, seed, progress, found.chat)
     rows = [
         {"prompt": text, "sample": one.sample, "continuation": one.text, "ended": one.ended}
         for text in texts
@@ -66,9 +69,15 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
 
 def _sampled(
-    policy: "Policy", texts: Sequence[str], decoding: "Decoding", seed: int, progress: "Progress"
+    policy: "Policy",
+    texts: Sequence[str],
+    decoding: "Decoding",
+    seed: int,
+    progress: "Progress",
+    chat: "ChatSpec | None",
 ) -> "dict[str, list[Continuation]]":
     """The continuations of each text, by the random streams that a run with this seed gives it."""
+    from bench.engine.chat import chat_tokens
     from bench.engine.generation import Prompt
     from bench.engine.generation import generate as sample
     from bench.hashing import content_id, hash_text
@@ -79,7 +88,9 @@ def _sampled(
         named[f"{key}/{hash_text(text)}" if key in named else key] = text
     found: dict[str, list[Continuation]] = {}
     with progress.bar("generate", len(named), "prompts") as bar:
-        for batch in sample(policy, [Prompt(key, text) for key, text in named.items()], decoding, seed):
+        turns = {text: chat_tokens(policy.tokenizer, text, chat.system) if chat else None for text in named.values()}
+        asked = [Prompt(key, text, turns[text]) for key, text in named.items()]
+        for batch in sample(policy, asked, decoding, seed):
             for one in batch:
                 found.setdefault(named[one.prompt_id], []).append(one)
             bar.advance(len({one.prompt_id for one in batch}))

@@ -154,7 +154,7 @@ def request_of(context: typer.Context, *, base: bool = True) -> "Request":
         settings=asked["settings"] or [],
         max_items=asked["limit"],
         base=base,
-        origins={"methods": _origin(context, "method"), **{n: _origin(context, n) for n in ("model", "settings")}},
+        origins={"methods": origin_of(context, "method"), **{n: origin_of(context, n) for n in ("model", "settings")}},
     )
     return expanded(request)
 
@@ -227,9 +227,15 @@ def in_this_process(
 
 
 def environment_of(
-    suite: "SuiteSpec", place: Place, progress: "Progress", *, shares: bool = False, since: int | None = None
+    suite: "SuiteSpec",
+    place: Place,
+    progress: "Progress",
+    *,
+    shares: bool = False,
+    since: int | None = None,
+    resolve: bool = True,
 ) -> "Environment":
-    """What experiments of a suite share, found or fetched."""
+    """What experiments of a suite share, found or fetched; without `resolve`, each part when it is asked for."""
     from bench.assets.catalogue import AssetCatalogue
     from bench.engine.processes import is_main
     from bench.run.environment import Environment
@@ -240,11 +246,12 @@ def environment_of(
         assets.sweep(place.runs_dir)
     batch_tokens = place.batch_tokens
     env = Environment(suite, assets, progress, place.offline, Reuse(since), batch_tokens=batch_tokens, shares=shares)
-    env.resolve()
+    if resolve:
+        env.resolve()
     return env
 
 
-def _origin(context: typer.Context, name: str) -> str:
+def origin_of(context: typer.Context, name: str) -> str:
     """Where an option's value comes from, in the record's words."""
     source = context.get_parameter_source(name)
     return {"ENVIRONMENT": "environment", "DEFAULT_MAP": "config file"}.get(source.name if source else "", "flag")

@@ -17,6 +17,7 @@ from bench.parsing import check_regular, parse_json
 
 TEXT = "text"
 """The key of a line of plain text."""
+_SHOWN, _LONGEST = 80, 200  # characters of a field, and of a list of them
 Row = tuple[str, dict[str, Any]]
 """The place to name in an error, and what stands there."""
 
@@ -48,6 +49,39 @@ def read_rows(path: Path) -> Iterator[Row]:
         return _columns(path)
     text = _decoded(path)
     return _array(path, text) if kind == ".json" and text.lstrip().startswith("[") else _json_lines(path, text)
+
+
+def value_at(row: dict[str, Any], field: str, where: str) -> tuple[dict[str, Any], Any]:
+    """What stands in a row under a field, and the mapping that holds it.
+
+    Args:
+        row: The row.
+        field: A key, or the keys on the way to a nested one with dots between them (`prompt.text`).
+        where: The row's place, to name in an error.
+
+    Raises:
+        UsageError: there is no such field; the message names those that are there.
+    """
+    if field in row:
+        return row, row[field]
+    *way, last = field.split(".")
+    inner: Any = row
+    for name in way:
+        inner = inner.get(name) if isinstance(inner, dict) else None
+    if not isinstance(inner, dict) or last not in inner:
+        raise UsageError(f"{where}: no field '{field:.{_SHOWN}}'", mend=f"it has {names_in(row)}")
+    return inner, inner[last]
+
+
+def names_in(row: dict[str, Any]) -> str:
+    """The fields of a row, for a message; a file without a header has texts for names, and these are not shown."""
+    return ", ".join(_names(row))[:_LONGEST] or "none that is a name"
+
+
+def _names(row: dict[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in row.items():
+        if str(name).isidentifier():
+            yield from _names(value, f"{above}{name}.") if isinstance(value, dict) else [f"{above}{name}"]
 
 
 def _decoded(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.counted import REPEATED, Counted
-from bench.data.files import read_rows
+from bench.data.files import names_in, read_rows, value_at
 from bench.data.splits import assert_disjoint, part
 from bench.errors import UsageError
 from bench.hashing import content_id
@@ -19,6 +19,7 @@ TOXIC_FROM = 0.5
 _LANGUAGES = ("language", "lang", "Locale", "locale")
 """Keys that hold a prompt's language, the first that a row has: PolygloToxicityPrompts' `lang`, RTP-LX's `Locale`."""
 _CODE = re.compile(r"[a-z]{2,8}([-_][a-z0-9]{2,8})*")
+_RTP_LX = "Prompt"
 _RATED = 1.0, 5.0
 """RTP-LX: people rate toxicity from 1 (none) to 5."""
 
@@ -47,7 +48,7 @@ class ToxicityPrompt:
         return "toxic" if self.toxicity >= TOXIC_FROM else "nontoxic"
 
 
-def load_prompts(*paths: Path) -> Counted[ToxicityPrompt]:
+def load_prompts(*paths: Path, field: str | None = None) -> Counted[ToxicityPrompt]:
     """Read prompts, each content once, in an order that depends on the content alone.
 
     Rows are in any form that `read_rows` reads, and in one of four shapes:
@@ -58,17 +59,21 @@ def load_prompts(*paths: Path) -> Counted[ToxicityPrompt]:
     - RTP-LX's (de Wynter et al., 2024, arXiv 2404.14397) `{"Prompt": ..., "Locale": ..., "Annotations": {"Toxicity":
       ...}}`, its rating t from 1 to 5 as (t - 1) / 4, so that 3 and above is toxic.
 
+    With a `field`, the prompt stands under that one, and its toxicity, where there is any, beside it.
+
     A prompt that stands there with and without a toxicity, or with two, has the first one.
 
     Args:
         paths: The files.
+        field: Where the prompt stands in a row, as `value_at` takes it; None for one of these shapes.
 
     Raises:
-        UsageError: a row is none of these, its toxicity is out of range, its language is no code, or a file holds none.
+        UsageError: a row is none of these, or lacks the field, its toxicity is out of range, its language is no code,
+            or a file holds none.
     """
     prompts: dict[str, ToxicityPrompt] = {}
     repeated = 0
-    for prompt in (one for path in paths for one in read_prompts(path)):
+    for prompt in (one for path in paths for one in read_prompts(path, field)):
         repeated += prompt.id in prompts
         known = prompts.setdefault(prompt.id, prompt)
         if known.toxicity is None and prompt.toxicity is not None:
@@ -76,13 +81,13 @@ def load_prompts(*paths: Path) -> Counted[ToxicityPrompt]:
     return Counted((prompts[key] for key in sorted(prompts)), {REPEATED: repeated} if repeated else None)
 
 
-def read_prompts(path: Path) -> list[ToxicityPrompt]:
+def read_prompts(path: Path, field: str | None = None) -> list[ToxicityPrompt]:
     """Read prompts as they stand in a file, each as often as it stands there.
 
     Raises:
         UsageError: as `load_prompts`.
     """
-    prompts = [_prompt(row, where) for where, row in read_rows(path)]
+    prompts = [read_prompt(row, where, field) for where, row in read_rows(path)]
     if not prompts:
         raise UsageError(f"{path} holds no prompt")
     return prompts
@@ -99,19 +104,31 @@ def stored_toxicity(value: Any) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _prompt(row: dict[str, Any], where: str) -> ToxicityPrompt:
-    if "Prompt" in row:
+def read_prompt(row: dict[str, Any], where: str, field: str | None = None) -> ToxicityPrompt:
+    """The prompt of a row, which stands at this place of a file.
+
+    Raises:
+        UsageError: as `load_prompts`.
+    """
+    bounds = 0.0, 1.0
+    if field in (None, _RTP_LX) and _RTP_LX in row:
         annotations = row.get("Annotations")
-        text, stored = row["Prompt"], annotations.get("Toxicity") if isinstance(annotations, dict) else None
+        text, stored = row[_RTP_LX], annotations.get("Toxicity") if isinstance(annotations, dict) else None
         bounds = _RATED
     else:
-        inner = row["prompt"] if isinstance(row.get("prompt"), dict) else row
-        text, stored = inner.get("text", inner.get("prompt")), inner.get("toxicity", inner.get("prompt_toxicity"))
-        bounds = 0.0, 1.0
+        if field is None:
+            inner = row["prompt"] if isinstance(row.get("prompt"), dict) else row
+            text = inner.get("text", inner.get("prompt"))
+        else:
+            inner, text = value_at(row, field, where)
+            if not isinstance(text, str):
+                raise UsageError(f"{where}: no text under '{field}'", mend=f"it has {names_in(row)}")
+        stored = inner.get("toxicity", inner.get("prompt_toxicity"))
     toxicity = stored_toxicity(stored)
     said = not (stored is None or stored == "" or (isinstance(stored, float) and math.isnan(stored)))
     if not isinstance(text, str) or (said and toxicity is None):
-        raise UsageError(f"{where}: expected an object with 'text' and, where known, 'toxicity'")
+        mend = f"name where the prompt stands by field (it has {names_in(row)})" if text is None else None
+        raise UsageError(f"{where}: expected an object with 'text' and, where known, 'toxicity'", mend=mend)
     low, high = bounds
     if toxicity is not None:
         if not low <= toxicity <= high:

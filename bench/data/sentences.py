@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.data.counted import OTHER_HALF, REPEATED, Counted
-from bench.data.files import read_rows
+from bench.data.files import names_in, read_rows, value_at
 from bench.data.groups import find_group, known_groups, mentioned
 from bench.data.prompts import TOXIC_FROM, stored_toxicity
 from bench.data.splits import part
@@ -229,15 +229,15 @@ def assert_apart(toxic: Iterable[Sentence], neutral: Iterable[Sentence], task: s
 
 
 def _text(row: dict[str, Any], field: str | None, where: str) -> str:
-    names = [field] if field else [name for name in FIELDS if name in row]
-    text = row.get(names[0]) if names else None
+    if field:
+        text = value_at(row, field, where)[1]
+        if text is None:  # a request that failed left no text
+            return ""
+    else:
+        text = next((row[name] for name in FIELDS if name in row), None)
     if isinstance(text, dict):  # the hub's RealToxicityPrompts: {"prompt": {"text": ...}}
         text = text.get("text")
-    if field and field in row and text is None:  # a request that failed left no text
-        return ""
     if not isinstance(text, str):
         what = f"no text under '{field}'" if field else f"none of the keys {', '.join(FIELDS)} holds a text"
-        names = [str(name) for name in row if str(name).isidentifier()]  # a file without a header has texts for names
-        has = ", ".join(names)[:200] or "none that is a name"
-        raise UsageError(f"{where}: {what}", mend=f"name the key with --field (it has {has})")
+        raise UsageError(f"{where}: {what}", mend=f"name the key with --field (it has {names_in(row)})")
     return text

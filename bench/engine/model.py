@@ -30,8 +30,7 @@ def load_model(spec: ModelSpec, resolved: Resolved) -> LoadedModel:
     refuse_unreadable(name, config_of(resolved.path))
     with loading(f"{name} cannot be loaded", "name a causal LM"), quiet():
         loaded: Any = AutoModelForCausalLM.from_pretrained(str(resolved.path), output_loading_info=True, **options)
-    with loading(f"the tokenizer of {name} cannot be loaded", "copy the model again, its tokenizer with it"), quiet():
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(resolved.path), trust_remote_code=False)
+    tokenizer = load_tokenizer(spec, resolved)
     model: PreTrainedModel = loaded[0]
     refuse_unfit(name, model, loaded[1])
     refuse_larger_tokenizer(name, model, tokenizer)
@@ -44,6 +43,18 @@ def load_model(spec: ModelSpec, resolved: Resolved) -> LoadedModel:
     model.requires_grad_(False)
     model.eval()
     return LoadedModel(model, tokenizer, spec.id, resolved.sha256)
+
+
+def load_tokenizer(spec: ModelSpec, resolved: Resolved) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of the model that a suite names.
+
+    Raises:
+        MissingError: there is none that can be loaded.
+    """
+    name = f"the tokenizer of model '{spec.id}'"
+    with loading(f"{name} cannot be loaded", "copy the model again, its tokenizer with it"), quiet():
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(resolved.path), trust_remote_code=False)
+    return tokenizer
 
 
 def _four_bits(spec: ModelSpec) -> Any:

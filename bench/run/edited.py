@@ -12,7 +12,7 @@ from bench.method import Artifact, Method, Unwanted
 from bench.run.artifact import load_artifact
 from bench.run.making import unwanted
 from bench.run.stack import inputs_of, joined, method_of, names_of
-from bench.spec import Decoding, ModelSpec, SuiteSpec, validate
+from bench.spec import ChatSpec, Decoding, ModelSpec, SuiteSpec, validate
 from bench.store.lock import in_use
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Edited:
         model: The base model's files.
         decoding: How continuations were sampled.
         artifact: What the method has left.
+        chat: How prompts were put to the model; None for plain text.
     """
 
     method: Method[Any]
@@ -42,6 +43,7 @@ class Edited:
     model: "Resolved"
     decoding: Decoding
     artifact: Artifact
+    chat: ChatSpec | None = None
 
     def load(self) -> "LoadedModel":
         """The base model."""
@@ -77,6 +79,9 @@ def edited(run: "Run", assets: "AssetCatalogue") -> Edited:
     """
     if run.result is None:
         raise MissingError(f"{run.id} has not finished ({run.status})", mend="the command that began it resumes it")
+    if run.is_elsewhere:
+        what = f"{run.id} has no model here: another programme made its continuations"
+        raise MissingError(what, mend="name a run of 'bench run'")
     recorded = run.manifest.method
     kind = method_of(run.method)
     method: Method[Any] = kind(validate(kind.Config, recorded.get("config") or {}, f"the method of {run.id}"))
@@ -96,7 +101,14 @@ def edited(run: "Run", assets: "AssetCatalogue") -> Edited:
             _refuse_other(run, f"{sort} '{ref}'", found.sha256, told.get("sha256"))
             inputs[option] = found.path
     scorer = _unwanted(run, assets) if method.info.needs_scorer else None
-    return Edited(method, spec, model, decoding, _artifact(run, assets.cache, inputs, scorer))
+    return Edited(method, spec, model, decoding, _artifact(run, assets.cache, inputs, scorer), _chat(run))
+
+
+def _chat(run: "Run") -> ChatSpec | None:
+    suite = run.manifest.suite
+    if not suite.get("chat_template"):
+        return None
+    return validate(ChatSpec, {"system": suite.get("system")}, f"the suite of {run.id}")
 
 
 def _unwanted(run: "Run", assets: "AssetCatalogue") -> Unwanted:

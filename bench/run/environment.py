@@ -5,7 +5,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +25,12 @@ from bench.spec import ModelSpec, ScorerSpec, SuiteSpec
 from bench.store.keys import NUMERIC, versions
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from bench.engine.batching import BatchBudget
     from bench.engine.memory import Footprint
     from bench.policy import LoadedModel, Policy
+    from bench.sets import ContrastiveSets
 
 RECORDED = (
     *NUMERIC,
@@ -109,6 +112,42 @@ class Environment:
         refuse_unreadable(name, config)
         if not method.quantised:
             refuse_quantised(name, config, self.suite.model, method.name)
+
+    def check_chat(self) -> None:
+        """Find out whether the model's tokenizer can put prompts into the form that the suite asks for.
+
+        Raises:
+            MissingError: it cannot.
+        """
+        from bench.engine.chat import refuse_without_template
+
+        if chat := self.suite.chat:
+            refuse_without_template(f"model '{self.suite.model.id}'", self.tokenizer, chat.system)
+
+    def as_read(self, sets: "ContrastiveSets") -> "ContrastiveSets":
+        """Sets whose anchors are put to the model as the suite's prompts are: what learns sees what is measured.
+
+        Raises:
+            UsageError: an anchor is empty, and prompts are a user's turns.
+        """
+        chat = self.suite.chat
+        if chat is None:
+            return sets
+        from bench.engine.chat import chat_text
+
+        if empty := sum(not one.anchor.strip() for one in sets.sets):
+            what = f"{empty} anchors of {sets.source} are empty, and the suite has chat_template"
+            raise UsageError(what, mend="give each a prompt, or take chat_template out of the suite")
+        turns = [chat_text(self.tokenizer, one.anchor, chat.system) for one in sets.sets]
+        anchored = [one.model_copy(update={"anchor": turn}) for one, turn in zip(sets.sets, turns, strict=True)]
+        return replace(sets, sets=anchored)
+
+    @cached_property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        """The base model's tokenizer, which is there before the model is loaded."""
+        from bench.engine.model import load_tokenizer
+
+        return load_tokenizer(self.suite.model, self.model)
 
     @cached_property
     def base(self) -> "LoadedModel":
@@ -240,7 +279,12 @@ class Environment:
 
     def code(self, method: str) -> dict[str, Any]:
         """Hash of the code behind a method's figures, and the commit that it came from."""
-        return {"hash": self.run_code(method), **_git()}
+        return self.code_facts(self.run_code(method))
+
+    @staticmethod
+    def code_facts(code: str) -> dict[str, Any]:
+        """A hash of code, and the commit that it came from."""
+        return {"hash": code, **_git()}
 
     def run_code(self, method: str) -> str:
         """Hash of the code behind a method's figures."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from bench import registry
 from bench.errors import MissingError, UsageError
-from bench.run.plan import Request, parse_setting, refuse_factless, refuse_unscored, suite_of
+from bench.run.plan import Request, parse_setting, refuse_factless, refuse_prefixing, refuse_unscored, suite_of
 from bench.run.stack import JOINT
 from bench.spec import SuiteSpec
 
@@ -65,6 +65,7 @@ def _unfit(name: str, suite: SuiteSpec) -> str | None:
     try:
         refuse_unscored(name, suite)
         refuse_factless(name, suite)
+        refuse_prefixing(name, suite)
         registry.check_extras("methods", name, kind.info.extras)
     except UsageError as error:
         return error.what

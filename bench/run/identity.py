@@ -98,6 +98,7 @@ class Identity:
                 "limit": self.max_items,
                 **({"further": _dumped(suite.further)} if suite.further else {}),
                 **({EDITS: suite.sets.model_dump()} if suite.sets.source == EDITS else {}),  # they are measured too
+                **self._chat,
                 **({} if suite.engine == "transformers" else {"engine": suite.engine}),
             }
         )
@@ -116,6 +117,7 @@ class Identity:
         return hash_json(
             {
                 "sets": sets,
+                **self._chat,
                 "model": self._loaded_model,
                 "prompts": self.sets_data,
                 "scorer": self.labelling,
@@ -135,6 +137,7 @@ class Identity:
                 "config": self.prepared_by,
                 "seed": self.seed,
                 "sets": self.sets_key,
+                **self._chat,
                 "inputs": self.inputs,
                 "reward": reward if self.needs_scorer else None,
                 "model": self._loaded_model,
@@ -166,6 +169,11 @@ class Identity:
     def run_id(self) -> str:
         """Name of the run's folder."""
         return f"{self.suite.name}-{self.method}-s{self.seed}-{self.key[:10]}"
+
+    @property
+    def _chat(self) -> dict[str, Any]:
+        """How prompts and anchors are put to the model, where they are no plain text."""
+        return {"chat": self.suite.chat.model_dump()} if self.suite.chat else {}
 
     @property
     def _loaded_model(self) -> list[Any]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from bench.assets.kept import kept
 from bench.data.answers import load_questions
-from bench.data.counted import BEYOND, NO_HARD, OTHER_HALF, TOO_FEW
+from bench.data.counted import BEYOND, NO_HARD, OTHER_HALF, TOO_FEW, Counted
 from bench.data.edits import load_cases
-from bench.data.prompts import load_prompts
+from bench.data.prompts import ToxicityPrompt, load_prompts
 from bench.data.splits import part
 from bench.errors import MissingError
 from bench.progress import note_once
@@ -21,7 +21,6 @@ from bench.store.files import write_json
 
 # Bundles of inputs, for the type checker alone: sets do not follow from the code of these, and keys follow imports.
 if TYPE_CHECKING:
-    from bench.data.prompts import ToxicityPrompt
     from bench.run.environment import Environment
     from bench.run.phases import Phases
     from bench.scorers.checked import CheckedScorer
@@ -63,15 +62,25 @@ def _of_edits(path: Path, env: "Environment", phases: "Phases") -> None:
     note_once(env.progress, f"contrastive sets: {cases.line(spec.prompts)}")
 
 
+def training_prompts(env: "Environment") -> Counted[ToxicityPrompt]:
+    """The prompts that the base model continues for the suite's sets.
+
+    Raises:
+        BenchError: they cannot be read.
+    """
+    spec = env.suite.sets
+    whole = load_prompts(env.assets.data(spec.prompts).path, field=spec.field)
+    half = whole.keep(part(whole, "train"), OTHER_HALF["train"])
+    return half.keep(half[: spec.num_prompts], BEYOND)
+
+
 def _sample(path: Path, env: "Environment", phases: "Phases") -> None:
     """Let the base model write the sets; what was sampled before is used."""
     from bench.sets.own import generate_sets
 
     suite = env.suite
     spec = suite.sets
-    whole = load_prompts(env.assets.data(spec.prompts).path)
-    half = whole.keep(part(whole, "train"), OTHER_HALF["train"])
-    prompts = half.keep(half[: spec.num_prompts], BEYOND)
+    prompts = training_prompts(env)
     provenance = {
         "source": "self",
         "generator": suite.model.id,
@@ -90,6 +99,7 @@ def _sample(path: Path, env: "Environment", phases: "Phases") -> None:
             env.progress,
             parts=parts,
             attribute=suite.scored_by(suite.labelling),
+            chat=suite.chat,
         )
         used = prompts.keep(_with(sets, prompts), TOO_FEW)
         hardness: dict[str, int] = {}

@@ -53,8 +53,8 @@ def manifest_of(runner: "Runner") -> Manifest:
             "source": env.model.source,
         },
         data=env.data,
-        scorer=_scorer(suite, suite.scorer, env.scorer.identity),
-        further={key: _scorer(suite, spec, env.further[key].identity) for key, spec in suite.further.items()},
+        scorer=scorer_facts(suite, suite.scorer, env.scorer.identity),
+        further={key: scorer_facts(suite, spec, env.further[key].identity) for key, spec in suite.further.items()},
         decoding=suite.decoding.model_dump(),
         engine=_engine(suite, env),
         code=env.code(experiment.method),
@@ -75,7 +75,7 @@ def _engine(suite: SuiteSpec, env: "Environment") -> dict[str, Any]:
     }
 
 
-def _scorer(suite: SuiteSpec, spec: ScorerSpec, scorer: ScorerIdentity) -> dict[str, Any]:
+def scorer_facts(suite: SuiteSpec, spec: ScorerSpec, scorer: ScorerIdentity) -> dict[str, Any]:
     """A scorer, whether it split the sets that the suite's methods learn from, and what it makes of people's labels."""
     return {
         "name": scorer.name,

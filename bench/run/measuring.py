@@ -96,6 +96,7 @@ class Measuring:
             scorer=self.env.scorer,
             attribute=self.experiment.suite.scored_by(self.experiment.suite.scorer),
             decoding=self.experiment.suite.decoding,
+            chat=self.experiment.suite.chat,
             seed=self.experiment.seed,
             base=None if self.experiment.suite.model.endpoint else self.env.base,
             progress=self.env.progress,

@@ -151,6 +151,7 @@ def make_experiments(request: Request) -> list[Experiment]:
     for name, own in asked:
         refuse_unscored(name, suite)
         refuse_factless(name, suite)
+        refuse_prefixing(name, suite)
         config, origins = _configure(name, own, suite, settings, request)
         label = _label(name, config, own, settings, suite)
         kinds.append((name, config, label, {**suite_origins, **origins}))
@@ -180,6 +181,17 @@ def refuse_factless(name: str, suite: SuiteSpec) -> None:
     if suite.sets.is_made and suite.sets.source != EDITS and method_of(name).info.edits_facts:
         what = f"method '{name}' edits single facts, and the sets of suite '{suite.name}' name none"
         raise UsageError(what, mend="take it out, or take the suite mini-edit or a file of sets with subjects")
+
+
+def refuse_prefixing(name: str, suite: SuiteSpec) -> None:
+    """Refuse a method that puts a text before the prompt where this is a user's turn: the text would be nobody's.
+
+    Raises:
+        UsageError: it does, and prompts are.
+    """
+    if suite.chat_template and method_of(name).info.prefixes:
+        what = f"method '{name}' puts a text before the prompt, and suite '{suite.name}' has chat_template"
+        raise UsageError(what, mend="take it out, or say the text as the suite's system")
 
 
 def _check_names(asked: Sequence[tuple[str, dict[str, Any]]]) -> None:

@@ -16,7 +16,7 @@ from bench.method import Artifact, Method, RunContext, Unwanted
 from bench.run.artifact import load_artifact, make_artifact
 from bench.run.environment import Environment
 from bench.run.identity import Code, Identity
-from bench.run.making import make_sets, parts_of, unwanted
+from bench.run.making import make_sets, parts_of, training_prompts, unwanted
 from bench.run.phases import Phases
 from bench.run.plan import Experiment
 from bench.run.stack import joined
@@ -145,6 +145,8 @@ class Preparation:
         for one in self.each:
             registry.check_extras("methods", one.experiment.method, one.method.info.extras)
         self.method.check(self.env.model.path, self._input_folders)
+        if self.method.info.needs_sets and self.experiment.suite.sets.source == "self":
+            training_prompts(self.env)
 
     def check_sets(self) -> None:
         """Find out whether the sets that it learns from are valid, where they are there."""
@@ -267,4 +269,4 @@ class Preparation:
                 raise MissingError(f"{path} was changed while this command ran", mend="run the command again")
         held_out = [text for task in self.experiment.tasks() for text in task.evaluation_texts(self.env.assets)]
         assert_disjoint([text for one in sets.sets for text in one.all_texts()], held_out)
-        return sets
+        return self.env.as_read(sets)

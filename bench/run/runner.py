@@ -100,6 +100,7 @@ class Runner:
             for task in self.experiment.tasks():
                 task.check(self.env.assets)
             self.env.check_model(self.method.info)
+            self.env.check_chat()
             self._check_engine()
             self.preparation.check()
             self.env.check_memory(self.method)

@@ -193,6 +193,7 @@ def _info(name: str, kinds: Mapping[str, type[Method[Any]]]) -> MethodInfo:
         summary="; then ".join(info.summary for info in infos),
         paper="; ".join(dict.fromkeys(info.paper for info in infos)),
         needs_sets=any(info.needs_sets for info in infos),
+        prefixes=any(info.prefixes for info in infos),
         edits_facts=any(info.edits_facts for info in infos),
         needs_scorer=any(info.needs_scorer for info in infos),
         chooses=all(info.chooses for info in infos),

@@ -6,19 +6,20 @@ from typing import Any
 
 from bench.attribute import TOXICITY, Attribute
 from bench.data.prompts import ToxicityPrompt
+from bench.engine.chat import chat_tokens
 from bench.engine.generation import Prompt, generate
 from bench.errors import MissingError
 from bench.policy import Policy
 from bench.progress import SILENT, Progress
 from bench.scorers.checked import CheckedScorer
 from bench.sets.format import ContrastiveSet, Text
-from bench.spec import SetsSpec
+from bench.spec import ChatSpec, SetsSpec
 from bench.store.appended import AppendedFile
 from bench.store.seal import is_sound, sealed
 from bench.writers.resume import Row, resume
 
 
-def generate_sets(
+def generate_sets(  # noqa: PLR0913 - what is sampled, how, and where it is kept
     policy: Policy,
     prompts: Sequence[ToxicityPrompt],
     scorer: CheckedScorer,
@@ -28,6 +29,7 @@ def generate_sets(
     *,
     parts: Path,
     attribute: Attribute = TOXICITY,
+    chat: ChatSpec | None = None,
 ) -> list[ContrastiveSet]:
     """Sample continuations of the prompts and split them into positives and negatives.
 
@@ -41,6 +43,7 @@ def generate_sets(
         parts: Where continuations are kept, batch by batch, until the sets are made: what an interrupted call left
             there is not sampled again. Its name says what they follow from.
         attribute: What the texts are scored for; the zones are distances from its wanted end.
+        chat: How the prompts are put to a model that chats; None for plain text.
 
     Returns:
         The sets with enough of both kinds, in the prompts' order.
@@ -48,7 +51,8 @@ def generate_sets(
     Raises:
         MissingError: no set has enough of both kinds.
     """
-    texts = _continued(policy, {prompt.id: prompt.text for prompt in prompts}, spec, parts, progress)
+    asked = {prompt.id: _prompt(policy, prompt, chat) for prompt in prompts}
+    texts = _continued(policy, asked, spec, parts, progress)
     sets = []
     for prompt in prompts:
         made = _split(prompt.text, texts[prompt.id], scorer, spec, attribute, provenance)
@@ -63,14 +67,18 @@ def generate_sets(
     return sets
 
 
+def _prompt(policy: Policy, prompt: ToxicityPrompt, chat: ChatSpec | None) -> Prompt:
+    tokens = chat_tokens(policy.tokenizer, prompt.text, chat.system) if chat else None
+    return Prompt(prompt.id, prompt.text, tokens)
+
+
 def _continued(
-    policy: Policy, prompts: Mapping[str, str], spec: SetsSpec, parts: Path, progress: Progress
+    policy: Policy, prompts: Mapping[str, Prompt], spec: SetsSpec, parts: Path, progress: Progress
 ) -> dict[str, list[str]]:
     """All continuations of each prompt, by its id: sampled, or found in the file of parts."""
 
-    def sample(missing: Mapping[str, str]) -> Iterator[list[Row]]:
-        asked = [Prompt(name, text) for name, text in missing.items()]
-        for batch in generate(policy, asked, spec.decoding, spec.seed):
+    def sample(missing: Mapping[str, Prompt]) -> Iterator[list[Row]]:
+        for batch in generate(policy, list(missing.values()), spec.decoding, spec.seed):
             texts: dict[str, list[str]] = {}
             for one in batch:
                 texts.setdefault(one.prompt_id, []).append(one.text)

@@ -197,6 +197,7 @@ class _KnownSuite(_Known):
 class _KnownMethod(_Known):
     name: str | None = None
     label: str | None = None
+    elsewhere: bool | None = None
     config: dict[str, Any] | None = None
     variant: dict[str, Any] | None = None
     origins: dict[str, Any] | None = None

@@ -60,6 +60,11 @@ class Run:
         return bool(self.manifest.method.get("seeded", True))
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether another programme made its continuations: which model made them, and how, is not known here."""
+        return bool(self.manifest.method.get("elsewhere", False))
+
+    @property
     def attribute(self) -> str:
         """What its suite controls."""
         return str((self.manifest.suite.get("attribute") or {}).get("name", "toxicity"))
@@ -100,8 +105,8 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """Wall seconds of all phases, or None where the run did not finish or was resumed amid a phase."""
-        if self.result is None or any(phase.partial for phase in self.result.phases):
+        """Wall seconds of all phases; None where it did not finish, was resumed amid a phase, or made no texts."""
+        if self.result is None or self.is_elsewhere or any(phase.partial for phase in self.result.phases):
             return None
         return sum(phase.seconds for phase in self.result.phases)
 

@@ -34,8 +34,8 @@ class Sample:
         continuation: What was sampled.
         scores: Its scores in [0, 1] by attribute; None where scoring failed.
         group: The part of the data that the prompt belongs to, or the identity groups that it is about, joined by `+`.
-        tokens: Tokens sampled.
-        ended: Whether the model ended the text itself.
+        tokens: Tokens sampled; None where another programme made the text.
+        ended: Whether the model ended the text itself; None likewise.
         further: The scores of the suite's further scorers, by what it calls them.
     """
 
@@ -47,8 +47,8 @@ class Sample:
     continuation: str
     scores: Mapping[str, float] | None
     group: str | None = None
-    tokens: int = 0
-    ended: bool = False
+    tokens: int | None = 0
+    ended: bool | None = False
     further: Mapping[str, Mapping[str, float] | None] = field(default_factory=dict)
 
     def seen_by(self, scorer: str | None) -> Self:
@@ -74,8 +74,8 @@ class Sample:
             continuation=_is(row["continuation"], str),
             scores=_scores(row["scores"]),
             group=None if row.get("group") is None else _is(row["group"], str),
-            tokens=_is(row.get("tokens", 0), int),
-            ended=_is(row.get("ended", False), bool),
+            tokens=None if row.get("tokens", 0) is None else _is(row.get("tokens", 0), int),
+            ended=None if row.get("ended", False) is None else _is(row.get("ended", False), bool),
             further={_is(key, str): _scores(one) for key, one in _is(row.get("further", {}), dict).items()},
         )
 

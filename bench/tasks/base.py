@@ -11,13 +11,15 @@ from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.attribute import Attribute
 from bench.data.counted import BEYOND, Counted
 from bench.progress import Progress, note_once
-from bench.spec import Decoding, SetsSpec, Spec
+from bench.spec import ChatSpec, Decoding, SetsSpec, Spec
 from bench.stats import interval, value
 from bench.store.appended import AppendedFile
 from bench.store.record import DifferenceKind, Evidence, Flag, Metric, Role, TaskResult, Within
 from bench.store.samples import Answer, Sample, SampleFile, read_samples
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from bench.engine.generation import Continuation
     from bench.policy import LoadedModel, Policy
     from bench.scorers.checked import CheckedScorer
@@ -133,6 +135,7 @@ class TaskContext:
         further: The suite's other scorers, by what it calls them.
         edited: Whether it is the edited model that the task at hand asks, and not the base model.
         shares: Whether other processes may help with what the task asks of it.
+        chat: How the suite's prompts are put to a model that chats; None where they are plain text.
         helped: Whether one has, with the task at hand.
     """
 
@@ -152,6 +155,7 @@ class TaskContext:
     further: "Mapping[str, FurtherScorer]" = field(default_factory=dict)
     edited: bool = False
     shares: bool = False
+    chat: ChatSpec | None = None
     helped: bool = False
 
     @property
@@ -173,7 +177,7 @@ class TaskContext:
 
     def count_sampled(self, samples: "Iterable[Sample | Continuation]") -> None:
         """Count the tokens of what this process has sampled."""
-        new = sum(sample.tokens for sample in samples)
+        new = sum(sample.tokens or 0 for sample in samples)
         self.tokens += new
         self.sampled += new
 
@@ -192,6 +196,14 @@ class TaskContext:
         """Open a task's evidence that is no samples, in rows of its own, as `append` does."""
         with AppendedFile(self._path(name), self.progress) as stream:
             yield stream
+
+    def as_read(self, tokenizer: "PreTrainedTokenizerBase", prompt: str) -> str:
+        """A prompt of the suite's data as the model reads it: a user's turn where the suite says so."""
+        if self.chat is None:
+            return prompt
+        from bench.engine.chat import chat_text
+
+        return chat_text(tokenizer, prompt, self.chat.system)
 
     def took(self, source: str, rows: Counted[Any], of: Counted[Any] | None = None) -> dict[str, Any]:
         """Say once what is taken of some data and what is left out; returns what the record says of it.

@@ -1,15 +1,17 @@
 """Diversity and degeneration of the sampled continuations (Li et al., 2016, arXiv 1510.03055: distinct-n)."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.attribute import Attribute
 from bench.store.record import Flag, TaskResult
 from bench.store.samples import Sample
-from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.given import MeasuresTexts
 from bench.tasks.rtp import SAMPLES
 from bench.tasks.variety import MARGIN, VARIETY, add_variety
 
@@ -30,7 +32,7 @@ class DiversityConfig(TaskConfig):
     of: str = Field(SAMPLES, description="the task whose continuations are read")
 
 
-class Diversity(Task[DiversityConfig]):
+class Diversity(Task[DiversityConfig], MeasuresTexts):
     """Distinct n-grams of a prompt's samples and of all, their length, and the shares that are no answers."""
 
     info: ClassVar[TaskInfo] = TaskInfo(
@@ -56,18 +58,25 @@ class Diversity(Task[DiversityConfig]):
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         del policy
-        rows = ctx.samples(self.config.of)
-        sheet = ctx.sheet(self.name)
+        of = self.config.of
+        languages = ctx.tasks[of].languages(ctx.assets) if of in ctx.tasks else {}
+        return self.of_texts(ctx.samples(of), ctx.attributes, languages)
+
+    def of_texts(  # noqa: D102
+        self, rows: Sequence[Sample], attributes: Mapping[str | None, Attribute], languages: Mapping[str, str]
+    ) -> TaskResult:
+        sheet = MetricSheet(self.name, attributes[None])
         empty = sum(row.is_blank for row in rows)
         for n, spec in DISTINCT.items():
             sheet.add(spec, evidence_by_cluster("mean", distinct(rows, n), bounded=True), n_empty=empty)
-        length = [(row.prompt_id, float(row.tokens)) for row in rows]
+        length = [(row.prompt_id, float(row.tokens)) for row in rows if row.tokens is not None]
         blank = [(row.prompt_id, float(row.is_blank)) for row in rows]
         again = [(row.prompt_id, float(repeats(row.continuation))) for row in rows]
-        sheet.add(LENGTH, evidence_by_cluster("mean", length), n_empty=empty)
+        if len(length) == len(rows):  # tokens of texts that another programme made are not known
+            sheet.add(LENGTH, evidence_by_cluster("mean", length), n_empty=empty)
         sheet.add(EMPTY, evidence_by_cluster("mean", blank, bounded=True))
         sheet.add(REPEATED, evidence_by_cluster("mean", again, bounded=True), n_empty=empty)
-        add_variety(sheet, rows, ctx.tasks[self.config.of].languages(ctx.assets) if self.config.of in ctx.tasks else {})
+        add_variety(sheet, rows, languages)
         return sheet.result()
 
 

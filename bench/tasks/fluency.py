@@ -11,6 +11,7 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.store.record import TaskResult
 from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.given import ContinuesPrompts
 from bench.tasks.relevance import RELEVANCE, SIMILARITY, gain, other_prompts
 from bench.tasks.rtp import SAMPLES
 from bench.tasks.texts import nll_rows
@@ -63,7 +64,12 @@ class Fluency(Task[FluencyConfig]):
 
         every = ctx.samples(self.config.of)
         rows = [row for row in every if not row.is_blank]
-        requests = [encode_after(policy.tokenizer, row.prompt, row.continuation) for row in rows]
+
+        def as_read(prompt: str) -> str:
+            return ctx.as_read(policy.tokenizer, prompt) if continues else prompt
+
+        continues = isinstance(ctx.tasks.get(self.config.of), ContinuesPrompts)  # others have prompts of another form
+        requests = [encode_after(policy.tokenizer, as_read(row.prompt), row.continuation) for row in rows]
         scored = nll_rows(policy, ctx, [row.prompt_id for row in rows], requests, "fluency")
         sheet = ctx.sheet(self.name)
         empty = len(every) - len(rows)
@@ -74,7 +80,7 @@ class Fluency(Task[FluencyConfig]):
             sheet.add(spec, evidence, n_empty=empty)
         unscored = [(row.prompt_id, float(row.is_blank)) for row in every]
         sheet.add(UNSCORED, evidence_by_cluster("mean", unscored, bounded=True))
-        if others := other_prompts(every):
+        if others := {key: as_read(prompt) for key, prompt in other_prompts(every).items()}:
             gains = gain(policy, ctx, others, rows, [text for _, text in requests], scored)
             sheet.add(RELEVANCE, gains, n_empty=empty)
         if self.config.encoder:

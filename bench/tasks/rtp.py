@@ -19,10 +19,12 @@ from bench.data.counted import BEYOND, OTHER_HALF, Counted
 from bench.data.prompts import ToxicityPrompt, load_prompts
 from bench.data.splits import part
 from bench.errors import MissingError
+from bench.spec import ChatSpec
 from bench.store.record import TaskResult
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.continuations import sample_and_score
+from bench.tasks.given import ContinuesPrompts
 from bench.tasks.scored import ContinuationRequest
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ class RTPConfig(TaskConfig):
 
     data: str | tuple[str, ...] = Field(
         "rtp", description="prompts: an asset, a file, or hub:ID:FILE; or several of these, such as one a language"
+    )
+    field: str | None = Field(
+        None, description="where the prompt stands in a row (prompt.text for a nested one); null for the usual places"
     )
     toxic: int | None = Field(
         None, ge=0, description="toxic prompts (stored toxicity >= 0.5) to take, of each language; null for all"
@@ -64,7 +69,7 @@ class RTPConfig(TaskConfig):
         return (self.data,) if isinstance(self.data, str) else self.data
 
 
-class RealToxicityPrompts(Task[RTPConfig]):
+class RealToxicityPrompts(Task[RTPConfig], ContinuesPrompts):
     """Samples continuations of the evaluation prompts and scores them."""
 
     info: ClassVar[TaskInfo] = TaskInfo(
@@ -79,6 +84,14 @@ class RealToxicityPrompts(Task[RTPConfig]):
     def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
         return [assets.data(name) for name in self.config.sources]
 
+    def check(self, assets: AssetCatalogue) -> None:
+        """Read the prompts.
+
+        Raises:
+            BenchError: a row has none, or there are none of the groups that the suite takes.
+        """
+        self.asked(assets, lambda most: most)
+
     def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """All of the evaluation half, whatever this suite takes of it, and what it takes of the training half."""
         prompts = self._all(assets)
@@ -87,14 +100,17 @@ class RealToxicityPrompts(Task[RTPConfig]):
 
     def prompts(self, ctx: TaskContext) -> Counted[ToxicityPrompt]:
         """The prompts taken: of each language and group the first by content id."""
-        return self._take(self._all(ctx.assets), ctx.take)
+        return self.asked(ctx.assets, ctx.take)
+
+    def asked(self, assets: AssetCatalogue, most: Callable[[int | None], int | None]) -> Counted[ToxicityPrompt]:  # noqa: D102
+        return self._take(self._all(assets), most)
 
     def languages(self, assets: AssetCatalogue) -> dict[str, str]:
         """The language of each prompt, as the data says it, by the prompt's id."""
         return {prompt.id: prompt.language for prompt in self._all(assets) if prompt.language}
 
     def _all(self, assets: AssetCatalogue) -> Counted[ToxicityPrompt]:
-        return load_prompts(*(one.path for one in self.data(assets)))
+        return load_prompts(*(one.path for one in self.data(assets)), field=self.config.field)
 
     def _take(
         self, prompts: Counted[ToxicityPrompt], most: Callable[[int | None], int | None]
@@ -124,11 +140,26 @@ class RealToxicityPrompts(Task[RTPConfig]):
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         prompts = self.prompts(ctx)
         taken = ctx.took(", ".join(self.config.sources), prompts)
-        requests = [ContinuationRequest(prompt.id, prompt.text, prompt.group) for prompt in prompts]
+        requests = [
+            ContinuationRequest(one.id, one.text, one.group, _turn(policy, one.text, ctx.chat)) for one in prompts
+        ]
         samples = sample_and_score(SAMPLES, policy, requests, ctx.decoding, ctx)
         languages = {prompt.id: prompt.language for prompt in prompts if prompt.language}
-        found = attribute_metrics(samples, ctx.attribute, ctx.attributes, languages)
-        return found.model_copy(update={"taken": [taken]})
+        return self.of_texts(samples, ctx.attributes, languages).model_copy(update={"taken": [taken]})
+
+    def of_texts(  # noqa: D102
+        self, rows: Sequence[Sample], attributes: Mapping[str | None, Attribute], languages: Mapping[str, str]
+    ) -> TaskResult:
+        return attribute_metrics(rows, attributes[None], attributes, languages)
+
+
+def _turn(policy: "Policy", text: str, chat: ChatSpec | None) -> tuple[int, ...] | None:
+    """Tokens of a prompt as a user's turn, where the suite says so; None for the text itself."""
+    if chat is None:
+        return None
+    from bench.engine.chat import chat_tokens
+
+    return chat_tokens(policy.tokenizer, text, chat.system)
 
 
 def attribute_metrics(

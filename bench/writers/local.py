@@ -1,8 +1,9 @@
 """A causal language model that is loaded here and answers through the engine."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from bench.engine.chat import chat_tokens
 from bench.engine.generation import Continuation, Prompt, encode_prompt, generate
 from bench.errors import UsageError
 from bench.policy import Policy
@@ -66,10 +67,7 @@ class LocalWriter:
 
 def as_message(policy: Policy, text: str) -> tuple[int, ...]:
     """Tokens of a text as a user's message, up to where the answer begins; the tokenizer has a chat template."""
-    tokens: Any = policy.tokenizer.apply_chat_template(
-        [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
-    )
-    return tuple(tokens)
+    return chat_tokens(policy.tokenizer, text)
 
 
 def asked(policy: Policy, message: str, prompt: str) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from reports.gate.baseline import Baseline, BaselineMethod, Observed, Reference,
 from reports.gate.margins import LEVEL, alpha_of, default_tolerance, error_of, limit_of, planned
 from reports.gate.runs import differing_methods, latest, method_of, metrics_of, problems
 from reports.table.cells import clean
-from reports.table.comparable import differing, facts, told
+from reports.table.comparable import apart, facts, lacking, told
 from reports.table.signal import signal
 
 
@@ -100,18 +100,17 @@ def _refuse_unfit(runs: Sequence[Run]) -> None:
     for run in runs:
         if found := problems(run):
             raise MissingError(f"no baseline is made of such runs: {found[0]}", mend="run that experiment again")
-        if apart := differing(facts(runs[0]), facts(run)):
-            raise MissingError(f"runs {clean(runs[0].id)} and {clean(run.id)} are not comparable: {told(apart)}")
-        if apart := differing_methods(method_of(runs[0]), method_of(run)):
-            what = f"runs {clean(runs[0].id)} and {clean(run.id)} are not of one method: {told(apart)}"
+        if differ := apart(runs[0], run):
+            raise MissingError(f"runs {clean(runs[0].id)} and {clean(run.id)} are not comparable: {told(differ)}")
+        if differ := differing_methods(method_of(runs[0]), method_of(run)):
+            what = f"runs {clean(runs[0].id)} and {clean(run.id)} are not of one method: {told(differ)}"
             raise UsageError(what, mend="a baseline is of one method with one configuration")
         if lone := sorted(metrics_of(runs[0]).keys() ^ metrics_of(run).keys()):
             what = f"runs {clean(runs[0].id)} and {clean(run.id)} have not measured the same: {clean(lone[0])}"
             raise MissingError(what, mend="run that experiment again")
-    lacking = [key for key, value in facts(runs[0]).items() if key.endswith(("hash", "sha256")) and not value]
-    if lacking:
+    if absent := lacking(runs[0]):
         raise MissingError(
-            f"the record of {clean(runs[0].id)} has no {clean(lacking[0])}", mend="run that experiment again"
+            f"the record of {clean(runs[0].id)} has no {clean(absent[0])}", mend="run that experiment again"
         )
 
 

@@ -20,7 +20,7 @@ def provenance(table: Table, systems: Sequence[Sequence[Run]]) -> str:
     return "".join(
         [
             *_warnings(table),
-            pairs(dict(_shared(table, runs[0]))),
+            pairs(dict(_shared(table, next((run for run in runs if not run.is_elsewhere), runs[0])))),
             _data(runs),
             _taken(runs),
             _scorers(runs[0]),
@@ -44,9 +44,10 @@ def _shared(table: Table, run: Run) -> Iterator[tuple[str, str]]:
     model, scorer = manifest.model, manifest.scorer
     yield "suite", f"<strong>{text(caption.suite)}</strong> {code(manifest.suite_hash)}"
     revision = f" at {text(caption.revision)}" if caption.revision else ""
+    dtype = f", {text(caption.dtype)}" if caption.dtype else ""
     yield (
         "model",
-        f"<strong>{text(caption.model)}</strong>{revision}, {text(caption.dtype)} {code(model.get('sha256'))}",
+        f"<strong>{text(caption.model)}</strong>{revision}{dtype} {code(model.get('sha256'))}",
     )
     yield "model's licence", text(model.get("licence"))
     yield (

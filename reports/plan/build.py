@@ -260,7 +260,7 @@ def _minutes(systems: Systems, metric: Metric | None, design: Design) -> float |
         return None
     is_share, size = _is_share(metric, systems), design.prompts * design.samples
     seconds: dict[bool, list[float]] = {True: [], False: []}
-    for runs in systems:
+    for runs in (some for some in systems if not some[0].is_elsewhere):
         known = [one for run in runs if (one := _seconds(run, metric, size, is_share=is_share)) is not None]
         if not known:
             return None

@@ -20,6 +20,8 @@ from reports.table.signal import signals
 from reports.table.taken import taken_lines
 from reports.table.utility import judged, mean_note, notes_of
 
+NO_MODEL = "continuations made elsewhere"
+"""What stands for the model where none of the runs knows one."""
 Wanted = Callable[[Metric | MetricRow], bool]
 """Whether a metric, or a row that is not measured on samples (a cost), is shown."""
 
@@ -73,8 +75,9 @@ def build_with_columns(
     rows = judged(rows, shown, found)
     for text in notes_of(rows, found):
         notes.add(text)
+    elsewhere = (elsewhere_note(column.label) for column in columns if any(run.is_elsewhere for run in column.runs))
     own = (metric.note for metric in shown if metric.note)
-    for note in (*scorer_notes(columns, rows), *detectable_notes(rows), *own):
+    for note in (*scorer_notes(columns, rows), *detectable_notes(rows), *elsewhere, *own):
         notes.add(note)
     if wanted is not None:
         for column in columns:
@@ -95,6 +98,12 @@ def build_with_columns(
     whose = tuple(tuple(column.runs) for column in columns)
     caption, n_data = _caption(columns, metrics), len(notes.texts) - n_notes
     return Table(caption, systems, tuple(rows), tuple(notes.texts), compared, forced, whose, n_data), columns
+
+
+def elsewhere_note(label: str) -> str:
+    """What a reader must know of a system that is known by its continuations alone."""
+    known = "which model made them, and how they were sampled, is not known here"
+    return f"{label}: another programme made its continuations; {known}."
 
 
 def _flags(columns: Sequence[Column], notes: Notes) -> list[tuple[str, ...]]:
@@ -123,19 +132,22 @@ def _metrics(columns: Sequence[Column], wanted: Wanted | None, notes: Notes) -> 
 
 
 def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Caption:
-    run = columns[0].runs[0]
+    runs = [run for column in columns for run in column.runs]
+    run = next((one for one in runs if not one.is_elsewhere), runs[0])  # one that knows a model, where there is one
     manifest = run.manifest
     speaking = primary(metrics.values(), "attribute")
     same_task = [metric for metric in metrics.values() if speaking and metric.task == speaking.task]
     asked = [run.evidence[metric.key] for metric in same_task if metric.key in run.evidence]
     prompts = {name for evidence in asked for name in evidence.cluster_ids}
-    seeds = sorted({run.manifest.seed for column in columns for run in column.runs})
+    seeds = sorted({one.manifest.seed for one in runs})
     revision = manifest.model.get("revision")
     return Caption(
         suite=clean(manifest.suite.get("name", "?"), 60),
-        model=clean(manifest.model.get("id", "?"), 120),
+        model=NO_MODEL if run.is_elsewhere else clean(manifest.model.get("id", "?"), 120),
         revision=clean(revision, 60) if revision else None,
-        dtype=clean(manifest.engine.get("dtype") or manifest.model.get("dtype") or _no_dtype(run), 20),
+        dtype=None
+        if run.is_elsewhere
+        else clean(manifest.engine.get("dtype") or manifest.model.get("dtype") or _no_dtype(run), 20),
         scorer=clean(manifest.scorer.get("label", "?"), 120),
         attribute=clean(run.attribute, 60),
         adjective=clean(run.adjective, 60),

@@ -10,7 +10,8 @@ _TIMES = "\N{MULTIPLICATION SIGN}"
 def caption_lines(caption: Caption) -> Iterator[str]:
     """Suite and model; scorer; prompts, decoding and seeds."""
     revision = f"@{caption.revision[:12]}" if caption.revision else ""
-    yield f"suite {caption.suite} · {caption.model}{revision} ({caption.dtype})"
+    dtype = f" ({caption.dtype})" if caption.dtype else ""
+    yield f"suite {caption.suite} · {caption.model}{revision}{dtype}"
     threshold = "?" if caption.threshold is None else f"{caption.threshold:g}"
     yield f"scorer: {caption.scorer}, {caption.scored.adjective.replace('_', ' ')} from {threshold}"
     if caption.further:
@@ -20,7 +21,9 @@ def caption_lines(caption: Caption) -> Iterator[str]:
     kept = f", top-k {decoding['top_k']}" if decoding.get("top_k") else ""
     heat = f", temperature {decoding['temperature']}" if decoding.get("temperature", 1.0) != 1.0 else ""
     count = decoding.get("num_samples", "?")
-    samples = f"{count} {'sample' if count == 1 else 'samples'} of up to {decoding.get('max_new_tokens', '?')} tokens"
+    samples = f"{count} {'sample' if count == 1 else 'samples'}"
     seeds = f"{'seed' if len(caption.seeds) == 1 else 'seeds'} {', '.join(map(str, caption.seeds))}"
-    nucleus = f"top-p {decoding.get('top_p', '?')}"
-    yield f"{prompts}{samples}, {nucleus}{kept}{heat} · {seeds}"
+    if decoding.keys() > {"num_samples"}:  # else their number is all that is known
+        nucleus = f"top-p {decoding.get('top_p', '?')}"
+        samples += f" of up to {decoding.get('max_new_tokens', '?')} tokens, {nucleus}{kept}{heat}"
+    yield f"{prompts}{samples} · {seeds}"

@@ -147,12 +147,13 @@ class Caption:
     """What all figures of a table share.
 
     `attribute`, `adjective` and `lower_is_wanted` are of what the suite controls, `scored` is what its scorers score.
+    `dtype` is None where no model is known.
     """
 
     suite: str
     model: str
     revision: str | None
-    dtype: str
+    dtype: str | None
     scorer: str
     attribute: str
     adjective: str

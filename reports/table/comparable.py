@@ -1,6 +1,6 @@
 """What runs must have in common before their figures are set side by side."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,10 @@ _SHOWN = 6
 _NEEDED = ("model.sha256", "scorer.hash", "scorer.threshold", "suite_hash")
 """Without these, a run is comparable with none."""
 _OF_MODEL = ("model.sha256", "engine.dtype", "suite_hash")
+_HERE_ALONE = ("model.sha256",)
+"""What is not known of a run whose continuations were made elsewhere."""
 _SHORT = 24
-
+Known = Callable[[Run], Mapping[str, Any]]
 
 WHY_APART: Mapping[Within, str] = {
     "tokenizer": "figures a token, and these models cut texts into tokens otherwise",
@@ -69,8 +71,10 @@ def model_of(run: Run) -> str:
 def crossed(runs: Sequence[Run]) -> frozenset[Within]:
     """The bounds that a comparison of these runs crosses: what is comparable only within one is not compared.
 
-    A record that names no tokenizer has one of its own model's.
+    A record that names no tokenizer has one of its own model's. Of a run whose continuations were made elsewhere no
+    model is known, and nothing that was measured depends on it.
     """
+    runs = [run for run in runs if not run.is_elsewhere]
     tokenizers = {str(run.manifest.model.get("tokenizer_sha256") or f"of {model_of(run)}") for run in runs}
     models = {model_of(run) for run in runs}
     found: dict[Within, set[str]] = {"model": models, "tokenizer": tokenizers}
@@ -81,6 +85,55 @@ def within_of(metrics: Iterable[Metric]) -> Within:
     """How far a figure can be compared: no farther than any of its records says."""
     said = {metric.within for metric in metrics}
     return "model" if "model" in said else "tokenizer" if "tokenizer" in said else "any"
+
+
+def lacking(run: Run) -> list[str]:
+    """The hashes that a record should have, and has not."""
+    known = facts(run)
+    names = [key for key in known if key.endswith(("hash", "sha256")) and not (run.is_elsewhere and key in _HERE_ALONE)]
+    return [key for key in names if not known[key]]
+
+
+def apart(a: Run, b: Run, known: Known = facts) -> list[Differing]:
+    """Where two runs differ in what must be the same.
+
+    Of a run whose continuations were made elsewhere no model is known, nor how they were sampled, but for their number:
+    it is held against another in what was measured on them, and how.
+
+    Args:
+        a: A run.
+        b: Another.
+        known: What must be the same in runs of which neither was made elsewhere.
+    """
+    elsewhere = [run for run in (a, b) if run.is_elsewhere]
+    if not elsewhere:
+        return differing(known(a), known(b))
+    tasks = {str(entry.get("task")) for run in elsewhere for entry in _entries(run)}
+    data = {str(one.get("id")) for run in elsewhere for one in run.manifest.data}
+    return differing(*(_facts_of_texts(run, tasks, data) for run in (a, b)))
+
+
+def _facts_of_texts(run: Run, tasks: Collection[str], data: Collection[str]) -> dict[str, Any]:
+    """What decides the figures of a run's continuations, once they are there."""
+    manifest = run.manifest
+    suite = manifest.suite
+    read = {str(one.get("id")): one for one in manifest.data if str(one.get("id")) in data}
+    return {
+        "suite.name": suite.get("name"),
+        **flat({"suite": {key: suite.get(key) for key in ("attribute", "scored", "limit")}}),
+        "scorer.hash": manifest.scorer.get("hash"),
+        "scorer.threshold": manifest.scorer.get("threshold"),
+        **flat({"scorers": {key: _identity(one) for key, one in manifest.further.items()}}),
+        "decoding.num_samples": manifest.decoding.get("num_samples"),
+        **flat({"data": read}),
+        "suite.tasks": [entry for entry in _entries(run) if str(entry.get("task")) in tasks],
+    }
+
+
+def _entries(run: Run) -> list[dict[str, Any]]:
+    """The entries of a run's suite, those that are mappings: a record can be edited."""
+    entries = run.manifest.suite.get("tasks")
+    return [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
 
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Differing]:
@@ -107,7 +160,7 @@ def refuse_incomparable(runs: Sequence[Run], *, force: bool = False) -> tuple[st
     Raises:
         MissingError: two differ, or one does not say what it was measured with; the message names the fields.
     """
-    return _refuse(runs, [facts(run) for run in runs], force=force)
+    return _refuse(runs, facts, force=force)
 
 
 def refuse_measured_otherwise(runs: Sequence[Run], *, force: bool = False) -> tuple[str, ...]:
@@ -115,22 +168,25 @@ def refuse_measured_otherwise(runs: Sequence[Run], *, force: bool = False) -> tu
 
     Args, returns and raises as `refuse_incomparable`.
     """
-    return _refuse(runs, [measured_by(run) for run in runs], force=force)
+    return _refuse(runs, measured_by, force=force)
 
 
-def _refuse(runs: Sequence[Run], known: Sequence[Mapping[str, Any]], *, force: bool) -> tuple[str, ...]:
+def _refuse(runs: Sequence[Run], known: Known, *, force: bool) -> tuple[str, ...]:
     forced: dict[str, Differing] = {}
-    for run, own in zip(runs, known, strict=True):
-        if absent := [key for key in _NEEDED if key in own and not own[key]]:
+    for run in runs:
+        own = known(run)
+        needed = [key for key in _NEEDED if key in own and not (run.is_elsewhere and key in _HERE_ALONE)]
+        if absent := [key for key in needed if not own[key]]:
             if not force:
                 what = f"run {clean(run.id)} does not say what it was measured with ({', '.join(absent)})"
                 raise MissingError(what, mend="run it again, or leave it out")
-            forced |= {key: Differing(key, known[0].get(key), own.get(key)) for key in absent}
-    for run, own in zip(runs[1:], known[1:], strict=True):
-        found = differing(known[0], own)
+            forced |= {key: Differing(key, known(runs[0]).get(key), own.get(key)) for key in absent}
+    here = [run for run in runs if not run.is_elsewhere]
+    for first, run in ((one, other) for one in [*here, *runs][:1] for other in runs if other is not one):
+        found = apart(first, run, known)
         if found and not force:
             raise MissingError(
-                f"runs {clean(runs[0].id)} and {clean(run.id)} are not comparable: they differ in {told(found)}",
+                f"runs {clean(first.id)} and {clean(run.id)} are not comparable: they differ in {told(found)}",
                 mend="look at each kind on its own (bench table sets models side by side, where all else is the same)",
             )
         for one in found:

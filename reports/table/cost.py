@@ -67,6 +67,7 @@ def cost_rows(systems: Sequence[Sequence[Run]]) -> list[MetricRow]:
 
 
 def _cell(read: Callable[[Run], float | None], runs: Sequence[Run]) -> TableCell:
-    found = [read(run) for run in runs]
+    # what scoring took says nothing of what it costs to make such texts
+    found = [None if run.is_elsewhere else read(run) for run in runs]
     known = [figure for figure in found if figure is not None]
     return TableCell(sum(known) / len(known) if known and len(known) == len(found) else None)

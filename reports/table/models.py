@@ -106,7 +106,7 @@ def _cells(row: MetricRow | None, count: int, start: int) -> Iterator[TableCell]
 
 
 def _caption(captions: Sequence[Caption], models: Sequence[str]) -> Caption:
-    kinds = ", ".join(dict.fromkeys(one.dtype for one in captions))
+    kinds = ", ".join(dict.fromkeys(one.dtype for one in captions if one.dtype))
     seeds = sorted({seed for one in captions for seed in one.seeds})
     return replace(captions[0], model=", ".join(models), revision=None, dtype=kinds, seeds=tuple(seeds))
 

@@ -1,0 +1,167 @@
+"""`bench score`: continuations that another programme made become runs, without a model."""
+
+import json as json_module
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.common import (
+    RUNS,
+    SCORING_TIMEOUT,
+    CacheDir,
+    Config,
+    Json,
+    Offline,
+    RunsDir,
+    ScoringTimeout,
+    console_progress,
+)
+from bench.cli.output import print_json, write_output
+from bench.cli.run import Limit, SuiteName
+from bench.printed import echo
+
+if TYPE_CHECKING:
+    from bench.run.elsewhere import Elsewhere, Given
+
+_BASE = "none"
+
+_Files = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        help="Files of prompts with their continuations: JSON lines, a JSON array, CSV, TSV or parquet.",
+        metavar="FILE…",
+    ),
+]
+_Label = Annotated[
+    str | None,
+    typer.Option(
+        "--label",
+        help="What the system is called; the file's name if not said. Of several files: they are its seeds, 0 first.",
+    ),
+]
+_Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="An option of the suite (suite.decoding.num_samples=3). Repeatable."
+    ),
+]
+
+
+def score(  # noqa: PLR0913, PLR0917 - one parameter a flag
+    context: typer.Context,
+    files: _Files = None,
+    label: _Label = None,
+    suite: SuiteName = "mini",
+    settings: _Settings = None,
+    limit: Limit = None,
+    own_prompts: Annotated[
+        bool, typer.Option("--own-prompts", help="Measure the file's prompts, whatever the suite's are.")
+    ] = False,
+    write_prompts: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-prompts",
+            help="Write the suite's prompts here, to be continued, and score nothing.",
+            metavar="FILE",
+        ),
+    ] = None,
+    scoring_timeout: ScoringTimeout = SCORING_TIMEOUT,
+    offline: Offline = False,
+    cache_dir: CacheDir = None,
+    runs_dir: RunsDir = RUNS,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Score continuations that another programme made, and record each file as a run beside those of bench run.
+
+    A row has a prompt and its continuations: {"prompt": "...", "continuations": ["...", "..."]}; or one of them, under
+    "continuation". The suite says which prompts, how many continuations of each, which scorers and which thresholds.
+    No model is loaded: what asks one (perplexity, tasks with questions) is not measured.
+    """
+    del config, scoring_timeout  # the context has them
+    from bench.cli.run import Place, environment_of, origin_of, settle_process
+    from bench.errors import UsageError
+    from bench.run.elsewhere import Elsewhere, Given
+    from bench.run.plan import Request, parse_setting, suite_of
+    from bench.store.latest import remember
+
+    settle_process(offline=offline)
+    if bool(files) == bool(write_prompts):
+        raise UsageError("say what to score", mend="name a file of continuations, or give --write-prompts FILE alone")
+    parsed = [parse_setting(text) for text in settings or []]
+    if odd := [key for key, _ in parsed if not key.startswith("suite.")]:
+        raise UsageError(f"'{odd[0]}' is no option of the suite", mend="write it as suite.KEY=VALUE")
+    origin = {"settings": origin_of(context, "settings")}
+    spec, origins = suite_of(Request([], suite, settings=settings or [], origins=origin), parsed)
+    place = Place(cache_dir, runs_dir, offline=offline, fresh=False, batch_tokens=None)
+    env = environment_of(spec, place, console_progress(), resolve=False)
+    if write_prompts:
+        _write_prompts(Elsewhere(Given(write_prompts, ""), env, runs_dir, limit), write_prompts)
+        return
+    given = _systems(files or [], label, origins)
+    every = [Elsewhere(one, env, runs_dir, limit, own_prompts) for one in given]
+    for one in every:
+        one.check()
+    _refuse_twice(every)
+    folders = [one.run() for one in every]
+    remember(runs_dir, folders)
+    _report(folders, json=json)
+
+
+def _systems(files: Sequence[Path], label: str | None, origins: dict[str, str]) -> "list[Given]":
+    """A system a file; of one label, its seeds."""
+    from bench.errors import UsageError
+    from bench.run.elsewhere import Given
+
+    if label is not None:
+        found = [Given(path, label, seed, origins) for seed, path in enumerate(files)]
+    else:
+        found = [Given(path, path.stem, 0, origins) for path in files]
+    for one in found:
+        if not one.label.strip() or one.label.strip() == _BASE:
+            what = f"a system cannot be called '{one.label}'"
+            raise UsageError(what, mend="name it by --label; 'none' is the base model, which bench run measures")
+    labels = [one.label for one in found]
+    if label is None and (twice := next((name for name in labels if labels.count(name) > 1), None)):
+        raise UsageError(f"two files are called '{twice}'", mend="score each with a --label of its own")
+    return found
+
+
+def _refuse_twice(every: "Sequence[Elsewhere]") -> None:
+    """Refuse one content as two systems or seeds: it would count twice."""
+    from bench.errors import UsageError
+
+    hashes = [one.sha256 for one in every]
+    for place, one in enumerate(every):
+        if (first := hashes.index(one.sha256)) != place:
+            both = f"{every[first].given.file} and {one.given.file}"
+            raise UsageError(f"{both} hold the same", mend="name one of them")
+
+
+def _write_prompts(every: "Elsewhere", path: Path) -> None:
+    prompts = every.prompts()
+    write_output(path, "".join(json_module.dumps({"prompt": one.text}, ensure_ascii=False) + "\n" for one in prompts))
+    decoding = every.env.suite.decoding
+    how = f"{decoding.num_samples} of each, of up to {decoding.max_new_tokens} tokens, top-p {decoding.top_p:g}"
+    how += f", temperature {decoding.temperature:g}" + (f", top-k {decoding.top_k}" if decoding.top_k else "")
+    echo(f"{path}: {len(prompts)} prompts; runs of the suite sample {how}", err=True)
+
+
+def _report(folders: Sequence[Path], *, json: bool) -> None:
+    """Print the table of what was scored, and where the records lie."""
+    from bench.cli.run import print_records
+    from bench.store.runs import load_run
+    from reports.table.forms.json import json_values
+    from reports.table.layout import load_layout
+    from reports.table.opening import arranged
+    from reports.table.terminal import print_sheet
+
+    table, sheet = arranged([load_run(folder) for folder in folders], load_layout("full") if json else None)
+    if json:
+        print_json({"runs": [str(folder) for folder in folders], "table": json_values(table)})
+        return
+    print_sheet(sheet)
+    echo("beside other runs of the suite: bench table RUN RUN, or --suite NAME; all figures: --layout full")
+    print_records(folders)

@@ -1,0 +1,74 @@
+"""A prompt as a user's turn, through the tokenizer's own chat template."""
+
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from bench.engine.tokens import encode
+from bench.errors import MissingError
+
+_PROBE = "A text."
+
+
+def chat_tokens(tokenizer: PreTrainedTokenizerBase, text: str, system: str | None = None) -> tuple[int, ...]:
+    """Tokens of a text as a user's message, up to where the answer begins; the tokenizer has a chat template.
+
+    A template that knows `enable_thinking` is told not to have the model think first.
+
+    Args:
+        tokenizer: The tokenizer.
+        text: What the user says.
+        system: What stands before it as the system's message, or None.
+    """
+    return tuple(_applied(tokenizer, text, system, tokenize=True))
+
+
+def chat_text(tokenizer: PreTrainedTokenizerBase, text: str, system: str | None = None) -> str:
+    """The same as a text: what `bench.engine.tokens.encode` reads as these very tokens.
+
+    So whatever continues, scores or learns from texts reads a user's turn as one. A token that the tokenizer itself
+    puts before a text is left out of it.
+
+    Raises:
+        MissingError: no text is read as the template's tokens.
+    """
+    tokens = list(chat_tokens(tokenizer, text, system))
+    whole = str(_applied(tokenizer, text, system, tokenize=False))
+    first = str(tokenizer.bos_token or "")
+    for said in (whole, whole.removeprefix(first)):
+        if encode(tokenizer, said) == tokens:
+            return said
+    raise MissingError(
+        "the tokenizer does not read its chat template's text as the template's tokens",
+        mend="take chat_template out of the suite, or another model",
+    )
+
+
+def refuse_without_template(name: str, tokenizer: PreTrainedTokenizerBase, system: str | None) -> None:
+    """Refuse a tokenizer that cannot put a prompt into a user's turn.
+
+    Raises:
+        MissingError: it has no chat template, or one that takes no system message where there is one.
+    """
+    if not tokenizer.chat_template:
+        what = f"the tokenizer of {name} has no chat template, and the suite has chat_template"
+        raise MissingError(what, mend="take chat_template out of the suite, or a model that chats")
+    try:
+        chat_text(tokenizer, _PROBE, system)
+    except MissingError:
+        raise
+    except Exception as error:  # whatever a template raises: it is a program of the model's maker
+        what = f"the chat template of {name} cannot be applied ({type(error).__name__})"
+        mend = "take system out of the suite: some templates know no system message" if system else None
+        raise MissingError(what, mend=mend or "take another model, or chat_template out of the suite") from None
+
+
+def _applied(tokenizer: PreTrainedTokenizerBase, text: str, system: str | None, *, tokenize: bool) -> Any:
+    messages = [{"role": "system", "content": system}] if system is not None else []
+    return tokenizer.apply_chat_template(
+        [*messages, {"role": "user", "content": text}],
+        add_generation_prompt=True,
+        tokenize=tokenize,
+        return_dict=False,
+        enable_thinking=False,
+    )

@@ -1,0 +1,55 @@
+"""`bench score` on the command line; what it makes of files is tested in tests/unit/test_elsewhere.py."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, write_suite, module_bench) -> Path:
+    """A folder with a suite, its prompts, and continuations of them."""
+    folder = tmp_path_factory.mktemp("score")
+    write_suite(folder)
+    done = module_bench(folder, "score", "--suite", "tiny.yaml", "--write-prompts", "asked.jsonl")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "3 of each, of up to 8 tokens" in done.stderr
+    prompts = [json.loads(line)["prompt"] for line in (folder / "asked.jsonl").read_text().splitlines()]
+    write(folder, "theirs", [{"prompt": prompt, "continuations": [" is", " was it.", ""]} for prompt in prompts])
+    return folder
+
+
+def write(folder: Path, name: str, rows: list[dict]) -> str:
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"{name}.jsonl"
+
+
+def test_a_file_becomes_a_run_that_others_read(made, module_bench):
+    done = module_bench(made, "score", "theirs.jsonl", "--suite", "tiny.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "not measured, for want of a model: fluency, heldout" in done.stderr
+    assert (
+        "theirs.jsonl: 20 prompts of suite 'tiny'; 60 continuations" in done.stderr or "prompts of suite" in done.stderr
+    )
+    assert "tiny-theirs-s0-" in done.stdout
+    gate = module_bench(made, "check", "last", "--require", "empty_share <= 0.9", "--json")
+    assert gate.returncode == 0, gate.stdout + gate.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [
+        ((), 2, "say what to score"),
+        (("theirs.jsonl", "theirs.jsonl"), 2, "two files are called 'theirs'"),
+        (("theirs.jsonl", "theirs.jsonl", "--label", "x"), 2, "hold the same"),
+        (("theirs.jsonl", "--label", "none"), 2, "a system cannot be called 'none'"),
+        (("theirs.jsonl", "--set", "lr=3"), 2, "'lr' is no option of the suite"),
+        (("nowhere.jsonl",), 2, "no such file: nowhere.jsonl"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_leaves_nothing(made, module_bench, tmp_path, args, code, told):
+    done = module_bench(made, "score", *args, "--suite", "tiny.yaml", "--runs-dir", str(tmp_path / "runs"))
+    assert (done.returncode, done.stdout) == (code, "")
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
