@@ -114,10 +114,19 @@ class Guard(Scorer[GuardConfig]):
     def _asked(self) -> dict[str, Any]:
         """What decides what it is asked: the form's, where the options say nothing else."""
         config, form = self.config, FORMS[self.config.form] if self.config.form else None
-        told: dict[str, Any] = {"template": config.template, "lead": config.lead, "values": config.labels, "policy": config.policy}
+        told: dict[str, Any] = {
+            "template": config.template,
+            "lead": config.lead,
+            "values": config.labels,
+            "policy": config.policy,
+        }
         own = {name: getattr(form, name) if form else None for name in told}
         found = {name: own[name] if value is None else value for name, value in told.items()}
-        return found | {"values": dict(found["values"] or {}), "lead": found["lead"] or "", "policy": found["policy"] or ""}
+        return found | {
+            "values": dict(found["values"] or {}),
+            "lead": found["lead"] or "",
+            "policy": found["policy"] or "",
+        }
 
 
 def _rendered(policy: "HFPolicy", asked: dict[str, Any], text: str) -> str:
