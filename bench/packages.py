@@ -15,7 +15,7 @@ _OURS = ("bench", "methods", "reports")
 _SELF = "contrastive-bench"
 NAMED = {"yaml": "PyYAML", "sklearn": "scikit-learn", "profanity_check": "alt-profanity-check"}
 """Distributions of other names than their modules, for those that are not installed."""
-_GROUPS = ("bench.methods", "bench.tasks", "bench.scorers", "bench.figures")
+_GROUPS = ("bench.methods", "bench.tasks", "bench.scorers", "bench.figures", "bench.trackers")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Methods, tasks and scorers by name, from installed packages' entry points, loaded only when asked for."""
+"""Methods, tasks, scorers and trackers by name, from installed packages' entry points, loaded only when asked for."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -11,7 +11,7 @@ from bench.packages import load_point
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-Kind = Literal["methods", "tasks", "scorers"]
+Kind = Literal["methods", "tasks", "scorers", "trackers"]
 
 
 @cache

@@ -25,6 +25,7 @@ from bench.cli.score import score
 from bench.cli.scorer_check import check as check_scorer
 from bench.cli.sweep import sweep
 from bench.cli.table import table
+from bench.cli.track import track
 from bench.cli.tune import tune
 from bench.cli.upkeep import du, gc, rm
 from bench.printed import echo
@@ -72,6 +73,7 @@ app.command("judge")(judge)
 app.command("reproduce")(reproduce)
 app.command("baseline")(baseline)
 app.command("check")(check)
+app.command("track")(track)
 app.command("export")(export)
 app.command("generate")(generate)
 app.command("chat")(chat)
