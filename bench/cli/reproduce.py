@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.run.plan import Request
     from bench.store.runs import Run
     from reports.reproduce.drawing import MapPanel
+    from reports.reproduce.page import Made
     from reports.reproduce.spec import Part
 
 _MINUTE = 60
@@ -76,7 +77,7 @@ def reproduce(  # noqa: PLR0913, PLR0917 - one parameter a flag
     del device  # its callback has taken it
     settle_process(offline=offline)
     from bench.run.plan import Request, make_experiments, parse_seeds
-    from reports.reproduce.page import Behind, make, write
+    from reports.reproduce.page import write
     from reports.reproduce.spec import load_paper
 
     found = load_paper(paper)
@@ -92,13 +93,7 @@ def reproduce(  # noqa: PLR0913, PLR0917 - one parameter a flag
     begin = time.monotonic()
     place = Place(cache_dir, runs_dir, offline=offline, fresh=False, batch_tokens=None)
     measured = {suite: _measure(request, place) for suite, request in asked.items()}
-    made = []
-    for part in parts:
-        own = {suite: measured[suite] for suite in part.suites[scale]}
-        runs = {suite: one.runs(part) for suite, one in own.items()}
-        failed = [f"{suite}: {line}" for suite, one in own.items() for line in one.failed(part)]
-        maps, lacking = _maps(runs, out, place) if part.drawing == "map" else ({}, [])
-        made.append(make(part, Behind(runs, [*failed, *lacking], maps)))
+    made = [_make(part, {suite: measured[suite] for suite in part.suites[scale]}, out, place) for part in parts]
     written = write(found, scale, made, out)
     minutes = (time.monotonic() - begin) / _MINUTE
     outcomes = [one for suite in measured.values() for some in suite.by_method.values() for one in some]
@@ -111,6 +106,16 @@ def reproduce(  # noqa: PLR0913, PLR0917 - one parameter a flag
             echo(f"{one.part.name}: {one.part.title}" + (f" ({len(set(one.lacking))} not made)" if one.lacking else ""))
         echo(f"written: {written[0]}, {written[1].name} ({minutes:.1f} min)")
     return _code(outcomes, measured)
+
+
+def _make(part: "Part", measured: Mapping[str, _Measured], out: Path, place: Place) -> "Made":
+    """A part, from what each of its suites has measured."""
+    from reports.reproduce.page import Behind, make
+
+    runs = {suite: one.runs(part) for suite, one in measured.items()}
+    failed = [f"{suite}: {line}" for suite, one in measured.items() for line in one.failed(part)]
+    maps, lacking = _maps(runs, out, place) if part.drawing == "map" else ({}, [])
+    return make(part, Behind(runs, [*failed, *lacking], maps))
 
 
 def _code(outcomes: "Sequence[ExperimentOutcome]", measured: Mapping[str, _Measured]) -> int:

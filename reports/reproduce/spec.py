@@ -75,7 +75,7 @@ class Paper(Spec):
             if name.lower() not in known:
                 mend = did_you_mean(name, [part.name for part in self.parts])
                 raise UsageError(f"{self.name} has no part '{name:.60}'", mend=mend)
-        return [known[name.lower()] for name in only] or self.parts
+        return [known[name] for name in dict.fromkeys(map(str.lower, only))] or self.parts
 
 
 def papers() -> list[str]:
