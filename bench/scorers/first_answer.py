@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.policy import HFPolicy
+    from bench.policy import Policy
 
 AT_ONCE = 8
 """Texts of a batch: a prompt around a text may be long."""
@@ -22,7 +22,7 @@ class FirstAnswer:
 
     def __init__(
         self,
-        policy: "HFPolicy",
+        policy: "Policy",
         render: Callable[[str], str],
         values: Mapping[str, float],
         least: float,

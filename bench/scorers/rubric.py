@@ -13,7 +13,7 @@ from bench.scorers.first_answer import AT_ONCE, FirstAnswer
 from bench.spec import Decoding, GeneratorSpec
 
 if TYPE_CHECKING:
-    from bench.policy import HFPolicy
+    from bench.policy import Policy
 
 _TEXT = "{text}"
 _REPLY = Decoding(num_samples=1, max_new_tokens=16, top_p=1.0)
@@ -128,7 +128,7 @@ class Rubric(Scorer[RubricConfig]):
 _MEND = "check suite.scorer.options.endpoint and suite.scorer.options.model"
 
 
-def _reader(policy: "HFPolicy", config: RubricConfig) -> FirstAnswer:
+def _reader(policy: "Policy", config: RubricConfig) -> FirstAnswer:
     """What reads the ratings off a model that is loaded here."""
     tokenizer: Any = policy.tokenizer
     if not tokenizer.chat_template:
