@@ -79,9 +79,9 @@ class Results:
             MissingError: the runs were not measured alike.
             UsageError: no system has that label.
         """
-        from reports.table.build import build
+        from reports.table.models import across
 
-        return build(self.runs, against)
+        return across(self.runs, against)
 
     def text(self, layout: str | None = None, form: str = "terminal", against: str | None = None) -> str:
         """The table as `bench table` prints it.

@@ -10,14 +10,15 @@ from bench.errors import UsageError
 from bench.hashing import hash_json
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, ScorerInfo, Scores
 from bench.scorers.first_answer import AT_ONCE, FirstAnswer
-from bench.scorers.guards import FORMS
+from bench.scorers.guards import FORMS, GuardForm
 from bench.spec import ModelSpec, Spec
 
 if TYPE_CHECKING:
-    from bench.policy import HFPolicy
+    from bench.policy import Policy
 
 Share = Annotated[float, Field(ge=0, le=1)]
 _TEXT, _POLICY = "{text}", "{policy}"
+_NO_FORM = GuardForm(None, "", {}, "")
 
 
 class GuardConfig(Spec):
@@ -113,23 +114,16 @@ class Guard(Scorer[GuardConfig]):
 
     def _asked(self) -> dict[str, Any]:
         """What decides what it is asked: the form's, where the options say nothing else."""
-        config, form = self.config, FORMS[self.config.form] if self.config.form else None
-        told: dict[str, Any] = {
-            "template": config.template,
-            "lead": config.lead,
-            "values": config.labels,
-            "policy": config.policy,
-        }
-        own = {name: getattr(form, name) if form else None for name in told}
-        found = {name: own[name] if value is None else value for name, value in told.items()}
-        return found | {
-            "values": dict(found["values"] or {}),
-            "lead": found["lead"] or "",
-            "policy": found["policy"] or "",
+        config, form = self.config, FORMS[self.config.form] if self.config.form else _NO_FORM
+        return {
+            "template": form.template if config.template is None else config.template,
+            "lead": form.lead if config.lead is None else config.lead,
+            "values": dict(form.values if config.labels is None else config.labels),
+            "policy": form.policy if config.policy is None else config.policy,
         }
 
 
-def _rendered(policy: "HFPolicy", asked: dict[str, Any], text: str) -> str:
+def _rendered(policy: "Policy", asked: dict[str, Any], text: str) -> str:
     """All that stands before the label. A text that holds a place changes nothing."""
     if asked["template"] is None:
         message = [{"role": "user", "content": text}]
