@@ -69,7 +69,7 @@ def value_at(row: dict[str, Any], field: str, where: str) -> tuple[dict[str, Any
     for name in way:
         inner = inner.get(name) if isinstance(inner, dict) else None
     if not isinstance(inner, dict) or last not in inner:
-        raise UsageError(f"{where}: no field '{field:.{_SHOWN}}'", mend=f"it has {names_in(row)}")
+        raise UsageError(f"{where}: no text under '{field:.{_SHOWN}}'", mend=f"it has {names_in(row)}")
     return inner, inner[last]
 
 

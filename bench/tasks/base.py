@@ -18,8 +18,6 @@ from bench.store.record import DifferenceKind, Evidence, Flag, Metric, Role, Tas
 from bench.store.samples import Answer, Sample, SampleFile, read_samples
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from bench.engine.generation import Continuation
     from bench.policy import LoadedModel, Policy
     from bench.scorers.checked import CheckedScorer
@@ -196,14 +194,6 @@ class TaskContext:
         """Open a task's evidence that is no samples, in rows of its own, as `append` does."""
         with AppendedFile(self._path(name), self.progress) as stream:
             yield stream
-
-    def as_read(self, tokenizer: "PreTrainedTokenizerBase", prompt: str) -> str:
-        """A prompt of the suite's data as the model reads it: a user's turn where the suite says so."""
-        if self.chat is None:
-            return prompt
-        from bench.engine.chat import chat_text
-
-        return chat_text(tokenizer, prompt, self.chat.system)
 
     def took(self, source: str, rows: Counted[Any], of: Counted[Any] | None = None) -> dict[str, Any]:
         """Say once what is taken of some data and what is left out; returns what the record says of it.

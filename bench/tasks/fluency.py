@@ -11,7 +11,7 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue, Resolved
 from bench.store.record import TaskResult
 from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
-from bench.tasks.given import ContinuesPrompts
+from bench.tasks.given import ContinuesPrompts, as_read
 from bench.tasks.relevance import RELEVANCE, SIMILARITY, gain, other_prompts
 from bench.tasks.rtp import SAMPLES
 from bench.tasks.texts import nll_rows
@@ -64,12 +64,10 @@ class Fluency(Task[FluencyConfig]):
 
         every = ctx.samples(self.config.of)
         rows = [row for row in every if not row.is_blank]
-
-        def as_read(prompt: str) -> str:
-            return ctx.as_read(policy.tokenizer, prompt) if continues else prompt
-
         continues = isinstance(ctx.tasks.get(self.config.of), ContinuesPrompts)  # others have prompts of another form
-        requests = [encode_after(policy.tokenizer, as_read(row.prompt), row.continuation) for row in rows]
+        chat = ctx.chat if continues else None
+        before = {row.prompt: as_read(row.prompt, policy.tokenizer, chat) for row in every}
+        requests = [encode_after(policy.tokenizer, before[row.prompt], row.continuation) for row in rows]
         scored = nll_rows(policy, ctx, [row.prompt_id for row in rows], requests, "fluency")
         sheet = ctx.sheet(self.name)
         empty = len(every) - len(rows)
@@ -80,7 +78,7 @@ class Fluency(Task[FluencyConfig]):
             sheet.add(spec, evidence, n_empty=empty)
         unscored = [(row.prompt_id, float(row.is_blank)) for row in every]
         sheet.add(UNSCORED, evidence_by_cluster("mean", unscored, bounded=True))
-        if others := {key: as_read(prompt) for key, prompt in other_prompts(every).items()}:
+        if others := {key: before[prompt] for key, prompt in other_prompts(every).items()}:
             gains = gain(policy, ctx, others, rows, [text for _, text in requests], scored)
             sheet.add(RELEVANCE, gains, n_empty=empty)
         if self.config.encoder:

@@ -13,7 +13,7 @@ from bench.store.runs import Run
 from reports.compare.answers import Answers, answers_of
 from reports.compare.utility import judged, most_lost
 from reports.gate.runs import differing_methods, latest, method_of
-from reports.table.build import elsewhere_note
+from reports.table.build import elsewhere_notes
 from reports.table.cells import Claim, DifferenceVerdict, clean, verdict
 from reports.table.columns import Column
 from reports.table.comparable import (
@@ -209,7 +209,7 @@ def compare(
     for how, why in WHY_APART.items():
         if keys := [clean(key, 160) for key, own in apart.items() if own == how]:
             notes.append(f"not compared ({why}): {', '.join(keys)}")
-    notes += [elsewhere_note(side.label) for side in sides if any(run.is_elsewhere for run in side.runs)]
+    notes += elsewhere_notes(sides)
     return Comparison(
         suite=clean(first[0].manifest.suite.get("name", "?"), 60),
         attribute=clean(first[0].attribute, 60),

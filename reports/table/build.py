@@ -1,6 +1,6 @@
 """From records to a table: which runs belong together, what they may be compared with, and what may be called best."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -75,9 +75,8 @@ def build_with_columns(
     rows = judged(rows, shown, found)
     for text in notes_of(rows, found):
         notes.add(text)
-    elsewhere = (elsewhere_note(column.label) for column in columns if any(run.is_elsewhere for run in column.runs))
     own = (metric.note for metric in shown if metric.note)
-    for note in (*scorer_notes(columns, rows), *detectable_notes(rows), *elsewhere, *own):
+    for note in (*scorer_notes(columns, rows), *detectable_notes(rows), *elsewhere_notes(columns), *own):
         notes.add(note)
     if wanted is not None:
         for column in columns:
@@ -100,10 +99,12 @@ def build_with_columns(
     return Table(caption, systems, tuple(rows), tuple(notes.texts), compared, forced, whose, n_data), columns
 
 
-def elsewhere_note(label: str) -> str:
-    """What a reader must know of a system that is known by its continuations alone."""
+def elsewhere_notes(columns: Iterable[Column]) -> Iterator[str]:
+    """What a reader must know of each system that is known by its continuations alone."""
     known = "which model made them, and how they were sampled, is not known here"
-    return f"{label}: another programme made its continuations; {known}."
+    for column in columns:
+        if any(run.is_elsewhere for run in column.runs):
+            yield f"{column.label}: another programme made its continuations; {known}."
 
 
 def _flags(columns: Sequence[Column], notes: Notes) -> list[tuple[str, ...]]:

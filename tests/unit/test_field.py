@@ -67,11 +67,11 @@ def test_a_field_that_is_the_usual_place_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("row", "field", "told"),
     [
-        ({"a": "x", "b": {"c": "x"}}, "d", "line 1: no field 'd'; it has a, b.c"),
-        ({"a": "x", "b": {"c": "x"}}, "b.d", "line 1: no field 'b.d'; it has a, b.c"),
-        ({"a": "x"}, "a.b", "line 1: no field 'a.b'; it has a"),
+        ({"a": "x", "b": {"c": "x"}}, "d", "line 1: no text under 'd'; it has a, b.c"),
+        ({"a": "x", "b": {"c": "x"}}, "b.d", "line 1: no text under 'b.d'; it has a, b.c"),
+        ({"a": "x"}, "a.b", "line 1: no text under 'a.b'; it has a"),
         ({"a": {"b": "x"}}, "a", "line 1: no text under 'a'; it has a.b"),
-        ({"offensive words here": "x"}, "d", "line 1: no field 'd'; it has none that is a name"),
+        ({"offensive words here": "x"}, "d", "line 1: no text under 'd'; it has none that is a name"),
         ({"a": "x", "toxicity": 3}, "a", "line 1: the toxicity is not between 0 and 1"),
         ({"question": "x"}, None, "name where the prompt stands by field (it has question)"),
     ],
@@ -104,7 +104,7 @@ def test_a_wrong_one_is_found_before_the_model_is_loaded(tiny_suite, tmp_path, m
         "sets": {"tasks": [{"task": "rtp", **entry}], "sets": {"source": "self", "prompts": data, "field": "text"}},
     }
     monkeypatch.setattr("bench.engine.model.load_model", None)
-    with pytest.raises(UsageError, match="line 1: no field 'text'; it has question"):
+    with pytest.raises(UsageError, match="line 1: no text under 'text'; it has question"):
         run(tiny_suite(**changes[where]), tmp_path, "contrastive")
     assert not list((tmp_path / "runs").glob("*")) if (tmp_path / "runs").exists() else True
 
