@@ -100,9 +100,10 @@ def models() -> str:
 def dependencies() -> str:
     """The project's direct dependencies: what for, licence and size, as docs/measure_dependencies.py has found them."""
     found = json.loads((DOCS / "dependencies.json").read_text(encoding="utf-8"))
+    groups = _module(DOCS / "measure_dependencies.py").direct()
     lines = ["| package | extra | version | licence | MB |", "|---|---|---|---|--:|"]
     for name, facts in found["packages"].items():
-        extras = ", ".join(f"`{extra}`" for extra, names in _measure().direct().items() if extra and name in names)
+        extras = ", ".join(f"`{extra}`" for extra, names in groups.items() if extra and name in names)
         cells = (
             facts["version"] or _NONE,
             facts["licence"],
@@ -111,17 +112,13 @@ def dependencies() -> str:
         lines.append(f"| `{name}` | {extras} | {' | '.join(map(str, cells))} |")
     base = found["base"]
     copyleft = ", ".join(f"`{name}` ({licence})" for name, licence in base["copyleft"].items())
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Measured on {found['when']} ({found['where']}, the CPU build of torch): the files that each package's own list",
-            "names; a dash is what was not installed there. With all that they need in turn, the dependencies without an extra",
-            f"are {base['count']} packages of {base['megabytes']:,} MB. Those of them whose licence asks that changes to their",
-            f"own code be passed on: {copyleft}.",
-            "",
-        ]
+    measured = (
+        f"Measured on {found['when']} ({found['where']}, the CPU build of torch): the files that each package's own\n"
+        "list names; a dash is what was not installed there. With all that they need in turn, the dependencies\n"
+        f"without an extra are {base['count']} packages of {base['megabytes']:,} MB.\n"
+        f"Those of them whose licence asks that changes to their own code be passed on: {copyleft}.\n"
     )
+    return "\n".join([*lines, "", measured])
 
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
@@ -145,10 +142,6 @@ def render(page: str) -> str:
             raise ValueError(f"{page} has no '{begin}' … '{_END}'")
         text = f"{before}{begin}\n\n{make()}\n{end}{after}"
     return text
-
-
-def _measure() -> Any:
-    return _module(DOCS / "measure_dependencies.py")
 
 
 def _module(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""The table of licences names what pyproject.toml asks for, in the versions of constraints.txt, as their metadata have it."""
+"""The table of licences names what pyproject.toml asks for, in the versions of constraints.txt."""
 
 import importlib.util
 import json
