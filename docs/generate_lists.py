@@ -3,6 +3,7 @@
 Run `python docs/generate_lists.py` after a change of their options; a test fails until then.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -19,6 +20,7 @@ from bench.tasks.refusals import by_people as by_people_of_refusals
 
 DOCS = Path(__file__).parent
 _END = "<!-- end -->"
+_NONE = "\N{EN DASH}"
 _LONG = 90  # characters of a default that are shown
 
 
@@ -92,10 +94,31 @@ def refusals() -> str:
 
 def models() -> str:
     """What holds for each family of models, as the tests have it."""
-    spec = spec_from_file_location("families", DOCS.parent / "tests" / "families.py")
-    families = module_from_spec(spec)  # type: ignore[arg-type]
-    spec.loader.exec_module(families)  # type: ignore[union-attr]
-    return str(families.table())
+    return str(_module(DOCS.parent / "tests" / "families.py").table())
+
+
+def dependencies() -> str:
+    """The project's direct dependencies: what for, licence and size, as docs/measure_dependencies.py has found them."""
+    found = json.loads((DOCS / "dependencies.json").read_text(encoding="utf-8"))
+    groups = _module(DOCS / "measure_dependencies.py").direct()
+    lines = ["| package | extra | version | licence | MB |", "|---|---|---|---|--:|"]
+    for name, facts in found["packages"].items():
+        extras = ", ".join(f"`{extra}`" for extra, names in groups.items() if extra and name in names)
+        cells = (
+            facts["version"] or _NONE,
+            facts["licence"],
+            _NONE if facts["megabytes"] is None else facts["megabytes"],
+        )
+        lines.append(f"| `{name}` | {extras} | {' | '.join(map(str, cells))} |")
+    base = found["base"]
+    copyleft = ", ".join(f"`{name}` ({licence})" for name, licence in base["copyleft"].items())
+    measured = (
+        f"Measured on {found['when']} ({found['where']}, the CPU build of torch): the files that each package's own\n"
+        "list names; a dash is what was not installed there. With all that they need in turn, the dependencies\n"
+        f"without an extra are {base['count']} packages of {base['megabytes']:,} MB.\n"
+        f"Those of them whose licence asks that changes to their own code be passed on: {copyleft}.\n"
+    )
+    return "\n".join([*lines, "", measured])
 
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
@@ -103,6 +126,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "tasks.md": {"tasks": tasks, "refusals": refusals},
     "scorers.md": {"people": people, "scorers": scorers},
     "models.md": {"models": models},
+    "licences.md": {"dependencies": dependencies},
 }
 """Page to its markers, and what stands below each."""
 
@@ -118,6 +142,13 @@ def render(page: str) -> str:
             raise ValueError(f"{page} has no '{begin}' … '{_END}'")
         text = f"{before}{begin}\n\n{make()}\n{end}{after}"
     return text
+
+
+def _module(path: Path) -> Any:
+    spec = spec_from_file_location(path.stem, path)
+    found = module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(found)  # type: ignore[union-attr]
+    return found
 
 
 def _own(kind: registry.Kind) -> list[tuple[str, Any]]:

@@ -54,7 +54,7 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("page", ["methods.md", "tasks.md", "scorers.md", "models.md"])
+@pytest.mark.parametrize("page", ["methods.md", "tasks.md", "scorers.md", "models.md", "licences.md"])
 def test_lists_are_as_the_registry_has_them(page):
     assert (DOCS / page).read_text(encoding="utf-8") == generator().render(page), "run python docs/generate_lists.py"
 
