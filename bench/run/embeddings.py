@@ -40,7 +40,7 @@ def embed(policy: "Policy", texts: Sequence[str]) -> "np.ndarray":
 
 
 def flat_map(vectors: "np.ndarray", kinds: Sequence[bool], seed: int = 0) -> tuple["np.ndarray", float]:
-    """A t-SNE map of unit vectors, [texts, 2], and the silhouette of the two kinds among the vectors, from -1 to 1.
+    """A t-SNE map of vectors, [texts, 2], and the silhouette of the two kinds among the vectors, from -1 to 1.
 
     The silhouette is of the vectors themselves (cosine distance): distances on the map say little.
     """

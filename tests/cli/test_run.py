@@ -125,7 +125,7 @@ def test_some_failed_cells_are_exit_4_and_the_others_in_the_table(run, tiny_suit
     assert "none" in done.stdout
     line = done.stderr.strip().splitlines()[-1]
     assert "has positives and negatives" in line
-    assert line.endswith("(experiment: contrastive, seed 0)")
+    assert line.endswith("(experiment: contrastive (signed), seed 0)")
     assert "Traceback" not in done.stderr
     alone = run(
         "--method", "contrastive", "--no-base", "--suite", str(tiny_suite(sets={"source": str(rows)})), "--json"

@@ -65,7 +65,7 @@ def test_an_option_by_name_and_a_method_without_it(run, tiny_suite):
     done = run("sweep", *asked, "--suite", str(tiny_suite()), "--json")
     assert done.returncode == 0, done.stderr
     curves = {curve["label"]: curve for curve in json.loads(done.stdout)["tradeoff"]["curves"]}
-    assert [point["setting"] for point in curves["contrastive"]["points"]] == [0.5, 2.0]
+    assert [point["setting"] for point in curves["contrastive (signed)"]["points"]] == [0.5, 2.0]
     assert curves["sft"]["over"] is None
     assert [point["setting"] for point in curves["sft"]["points"]] == [None]
 

@@ -102,7 +102,7 @@ def test_an_experiment_at_which_two_workers_die_fails_alone(start, tmp_path):
     failed = [line for line in err.splitlines() if line.startswith("bench: error: ")]
     assert failed == [
         "bench: error: 2 workers have ended while they carried it out (killed by SIGKILL); the same command goes on; "
-        "fewer --workers need less memory (experiment: contrastive, seed 0)"
+        "fewer --workers need less memory (experiment: contrastive (signed), seed 0)"
     ]
     assert ended(start("shared"))[2] == 0
 

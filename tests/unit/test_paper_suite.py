@@ -228,7 +228,7 @@ def test_the_paper_is_made_anew_at_full_scale_and_found_again(
     [
         (["klein-nabi-2024"], "did you mean 'klein-nabi-2025'?"),
         (["klein-nabi-2025", "--scale", "ful"], "did you mean 'full'?"),
-        (["klein-nabi-2025", "--only", "Table 12"], "did you mean 'Table 1'?"),
+        (["klein-nabi-2025", "--only", "Table 12"], "has no part 'Table 12'; did you mean 'Table"),
         (["klein-nabi-2025", "--set", "taau=1"], "no method of this run has the option 'taau'"),
     ],
 )
