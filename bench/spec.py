@@ -202,8 +202,8 @@ class SetsSpec(Zones, SetSizes):
     otherwise). All else applies to `self` alone. `field` says where a prompt stands in a row of `prompts`
     (`prompt.text` for a nested one). `scorer` says which of the suite's scorers splits them, and rewards a method that
     learns from a scorer; it is the one that reports first where nothing is said. A continuation scored in the dead zone
-    between `positive_below` and `negative_above` is left out. With `negatives: hard`, those negatives alone are taken
-    that the base model finds likelier than the mean positive of their anchor.
+    between `positive_below` and `negative_above` is left out. With `negatives: above`, those negatives alone are taken
+    that the base model finds less likely than the mean positive of their anchor.
     """
 
     source: str = "self"
@@ -215,7 +215,7 @@ class SetsSpec(Zones, SetSizes):
     template: str | None = Field(None, pattern=r"\{question\}")
     matched: bool | None = None
     half: Half | None = Field(None, exclude_if=lambda half: half is None)  # records of other suites have no such key
-    negatives: Literal["all", "hard"] = Field("all", exclude_if=lambda negatives: negatives == "all")  # nor such a one
+    negatives: Literal["all", "above"] = Field("all", exclude_if=lambda negatives: negatives == "all")  # nor such a one
     field: str | None = Field(None, exclude_if=lambda field: field is None)
 
     @model_validator(mode="after")
@@ -231,8 +231,8 @@ class SetsSpec(Zones, SetSizes):
         return self
 
     @model_validator(mode="after")
-    def _hard_of_own(self) -> Self:
-        if self.negatives == "hard" and self.source != "self":
+    def _above_of_own(self) -> Self:
+        if self.negatives == "above" and self.source != "self":
             raise ValueError("'sets.negatives' is for source 'self': negatives of others are taken as they are")
         return self
 

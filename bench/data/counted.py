@@ -8,7 +8,7 @@ REPEATED = "that say what an earlier one does (but for case, spaces and punctuat
 OTHER_HALF = {"eval": "of the training half", "train": "of the evaluation half"}
 BEYOND = "beyond the number asked for"
 TOO_FEW = "with too few positives or negatives among their continuations"
-NO_HARD = "with too few negatives that are likelier than their positives"
+NONE_ABOVE = "with too few negatives that are less likely than their positives"
 """Why rows are left out, in words that follow their number."""
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.assets.kept import kept
 from bench.data.answers import load_questions
-from bench.data.counted import BEYOND, NO_HARD, OTHER_HALF, TOO_FEW, Counted
+from bench.data.counted import BEYOND, NONE_ABOVE, OTHER_HALF, TOO_FEW, Counted
 from bench.data.edits import load_cases
 from bench.data.prompts import ToxicityPrompt, load_prompts
 from bench.data.splits import part
@@ -102,15 +102,15 @@ def _sample(path: Path, env: "Environment", phases: "Phases") -> None:
             chat=suite.chat,
         )
         used = prompts.keep(_with(sets, prompts), TOO_FEW)
-        hardness: dict[str, int] = {}
-        if spec.negatives == "hard":
-            sets, hardness = _hard_alone(sets, env)
-            used = used.keep(_with(sets, used), NO_HARD)
+        counts: dict[str, int] = {}
+        if spec.negatives == "above":
+            sets, counts = _above_alone(sets, env)
+            used = used.keep(_with(sets, used), NONE_ABOVE)
         noted["tokens"] = len(prompts) * spec.decoding.num_samples * spec.decoding.max_new_tokens
         save_sets(made / "sets.jsonl", sets)
-        write_json(made / TAKEN, {**used.facts(spec.prompts), **({"negatives": hardness} if hardness else {})})
+        write_json(made / TAKEN, {**used.facts(spec.prompts), **({"negatives": counts} if counts else {})})
     phases.done[-1] = phases.done[-1].model_copy(update={"partial": begun})
-    told = "; {hard} of {sampled} negatives are hard".format(**hardness) if hardness else ""
+    told = "; {above} of {sampled} negatives are above c".format(**counts) if counts else ""
     note_once(env.progress, f"contrastive sets: {used.line(spec.prompts)}{told}")
 
 
@@ -120,23 +120,23 @@ def _with(sets: "Sequence[ContrastiveSet]", prompts: "Sequence[ToxicityPrompt]")
     return [prompt for prompt in prompts if prompt.text in anchors]
 
 
-def _hard_alone(sets: "Sequence[ContrastiveSet]", env: "Environment") -> "tuple[list[ContrastiveSet], dict[str, int]]":
-    """The sets with a hard negative (as many as a set must have), with these alone, and how many negatives are left.
+def _above_alone(sets: "Sequence[ContrastiveSet]", env: "Environment") -> "tuple[list[ContrastiveSet], dict[str, int]]":
+    """The sets with enough negatives above c, with these alone, and how many negatives are left.
 
     Raises:
         MissingError: no set has enough of them.
     """
-    from bench.sets.hard import hard_negatives
+    from bench.sets.above import negatives_above
 
     spec = env.suite.sets
-    made = hard_negatives(env.base_policy, sets, env.progress)
+    made = negatives_above(env.base_policy, sets, env.progress)
     left = [one for one in made if one.negatives and spec.is_enough(len(one.positives), len(one.negatives))]
     if not left:
-        what = f"none of {len(sets)} sets has a negative that the base model finds likelier than its positives"
+        what = f"none of {len(sets)} sets has a negative that the base model finds less likely than its positives"
         raise MissingError(what, mend="sample more (--set suite.sets.num_prompts=N), or --set suite.sets.negatives=all")
     counts = {
         "sampled": sum(len(one.negatives) for one in sets),
-        "hard": sum(len(one.negatives) for one in left),
+        "above": sum(len(one.negatives) for one in left),
     }
     return left, counts
 

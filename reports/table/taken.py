@@ -28,15 +28,15 @@ def left_out(fact: dict[str, Any]) -> str:
 def taken_lines(runs: Iterable[Run]) -> Iterator[str]:
     """A line for all data of which something was left out."""
     for fact in facts_of(runs):
-        why, hard = left_out(fact), _hard(fact)
-        if why or hard:
+        why, above = left_out(fact), _above(fact)
+        if why or above:
             numbers = f"{clean(fact.get('taken'), 20)} of {clean(fact.get('rows'), 20)} rows are taken"
-            yield f"{clean(fact.get('data'), 80)}: {numbers}{f'; left out: {why}' if why else ''}{hard}."
+            yield f"{clean(fact.get('data'), 80)}: {numbers}{f'; left out: {why}' if why else ''}{above}."
 
 
-def _hard(fact: dict[str, Any]) -> str:
-    """How many negatives of sets are hard, where these alone were taken."""
+def _above(fact: dict[str, Any]) -> str:
+    """How many negatives of sets are above the mean positive, where these alone were taken."""
     counts = fact.get("negatives")
     if not isinstance(counts, dict):
         return ""
-    return f"; {clean(counts.get('hard'), 20)} of {clean(counts.get('sampled'), 20)} negatives are hard"
+    return f"; {clean(counts.get('above'), 20)} of {clean(counts.get('sampled'), 20)} negatives are above c"

@@ -73,7 +73,7 @@ SETS = ARTIFACT | {"sets_key"}
         ({"suite": suite(model={"id": "a-model", "dtype": "bfloat16"})}, SETS | {"suite_hash"}),
         ({"suite": sets(num_prompts=7)}, SETS),
         ({"suite": sets(negatives="all")}, set()),
-        ({"suite": sets(negatives="hard")}, SETS),
+        ({"suite": sets(negatives="above")}, SETS),
         ({"max_items": 3}, RUN | {"suite_hash"}),
         ({"method": "sft"}, ARTIFACT),
         ({"config": {"steps": 2, "scale": 0.5}}, RUN),

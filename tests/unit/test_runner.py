@@ -13,7 +13,7 @@ import pytest
 
 from bench import registry
 from bench.assets.catalogue import AssetCatalogue
-from bench.data.counted import NO_HARD
+from bench.data.counted import NONE_ABOVE
 from bench.engine.batching import BATCH_BUDGET, BATCH_TOKENS
 from bench.errors import BenchError, ForeignExitError, MissingError
 from bench.hashing import content_id
@@ -223,7 +223,7 @@ SELF = SetsSpec(
 ).model_dump()
 
 
-def test_hard_negatives_are_counted_in_the_record(go, home, tiny_suite):
+def test_negatives_above_c_are_counted_in_the_record(go, home, tiny_suite):
     prompts = home / "self.jsonl"
     prompts.write_text("".join(json.dumps({"text": f"It rained on {one} stones"}) + "\n" for one in range(24)))
 
@@ -231,12 +231,12 @@ def test_hard_negatives_are_counted_in_the_record(go, home, tiny_suite):
         suite = tiny_suite(sets={**SELF, "prompts": str(prompts), **more})
         return records(go(suite, base=False))[0].result.artifact["sets"]["taken"]
 
-    every, hard = taken(), taken(negatives="hard")
+    every, above = taken(), taken(negatives="above")
     assert "negatives" not in every
-    counts = hard["negatives"]
-    assert 0 < counts["hard"] < counts["sampled"]
-    assert hard["taken"] + sum(hard["left_out"].values()) == hard["rows"] == every["rows"]
-    assert every["taken"] - hard["taken"] == hard["left_out"].get(NO_HARD, 0)
+    counts = above["negatives"]
+    assert 0 < counts["above"] < counts["sampled"]
+    assert above["taken"] + sum(above["left_out"].values()) == above["rows"] == every["rows"]
+    assert every["taken"] - above["taken"] == above["left_out"].get(NONE_ABOVE, 0)
     saved = [load_sets(path).sets for path in sorted((home / "a" / "cache" / "sets").glob("*/sets.jsonl"))]
     assert sorted(sum(len(one.negatives) for one in sets) for sets in saved) == sorted(counts.values())
     assert all(one.negatives for sets in saved for one in sets)

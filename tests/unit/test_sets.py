@@ -21,7 +21,7 @@ from bench.progress import SILENT, Progress
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, Scores
 from bench.scorers.checked import CheckedScorer
 from bench.sets import ContrastiveSet, Text, load_sets, own, save_sets
-from bench.sets.hard import hard_negatives
+from bench.sets.above import negatives_above
 from bench.sets.own import generate_sets
 from bench.spec import Decoding, SetsSpec, Spec, validate
 
@@ -282,7 +282,7 @@ def test_the_same_seed_makes_the_same_sets(made):
     assert made(seed=1) != made(seed=2)
 
 
-def test_hard_negatives_are_those_likelier_than_the_mean_positive(made, tiny_policy):
+def test_negatives_above_c_are_those_less_likely_than_the_mean_positive(made, tiny_policy):
     """By a plain forward pass for each text."""
 
     def phi(anchor: str, text: str) -> float:
@@ -293,25 +293,25 @@ def test_hard_negatives_are_those_likelier_than_the_mean_positive(made, tiny_pol
         return -float(sum(told)) / len(own)
 
     sets = made()
-    found = hard_negatives(tiny_policy, sets)
+    found = negatives_above(tiny_policy, sets)
     for one, left in zip(sets, found, strict=True):
         c = sum(phi(one.anchor, text.text) for text in one.positives) / len(one.positives)
-        assert left.negatives == [text for text in one.negatives if phi(one.anchor, text.text) < c]
+        assert left.negatives == [text for text in one.negatives if phi(one.anchor, text.text) > c]
         assert (left.anchor, left.positives, left.provenance) == (one.anchor, one.positives, one.provenance)
     counts = [(len(left.negatives), len(one.negatives)) for one, left in zip(sets, found, strict=True)]
     assert any(0 < few < all_ for few, all_ in counts)
 
 
-def test_without_positives_no_negative_is_hard(made, tiny_policy):
+def test_without_positives_no_negative_is_above(made, tiny_policy):
     (first, *_) = made()
-    (left,) = hard_negatives(tiny_policy, [first.model_copy(update={"positives": []})])
+    (left,) = negatives_above(tiny_policy, [first.model_copy(update={"positives": []})])
     assert left.negatives == []
 
 
 @pytest.mark.parametrize("source", ["answers", "edits", "some.jsonl"])
-def test_hard_negatives_are_of_own_sets(source):
+def test_negatives_are_chosen_of_own_sets(source):
     with pytest.raises(UsageError, match=r"'sets.negatives' is for source 'self'"):
-        validate(SetsSpec, {"source": source, "negatives": "hard"}, "sets")
+        validate(SetsSpec, {"source": source, "negatives": "above"}, "sets")
 
 
 class StopsAfter:

@@ -47,18 +47,18 @@ def test_the_page_says_what_was_taken_of_all_data(runs):
     assert "5 with too few positives" in page
 
 
-def test_hard_negatives_are_counted_at_the_foot(tmp_path):
+def test_negatives_above_c_are_counted_at_the_foot(tmp_path):
     folder = write_run(tmp_path, "none")
     path = folder / "tasks" / "rtp.json"
-    told = {**WHOLE, "negatives": {"sampled": 30, "hard": 4}}
+    told = {**WHOLE, "negatives": {"sampled": 30, "above": 4}}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"taken": [told]}))
-    assert "all.jsonl: 7 of 7 rows are taken; 4 of 30 negatives are hard." in build([load_run(folder)]).footnotes
+    assert "all.jsonl: 7 of 7 rows are taken; 4 of 30 negatives are above c." in build([load_run(folder)]).footnotes
 
 
 @pytest.mark.parametrize(
     "hostile",
     [
-        {"negatives": {"hard": "\x1b[31m", "sampled": [1]}},
+        {"negatives": {"above": "\x1b[31m", "sampled": [1]}},
         {"negatives": "##[error]"},
         {"data": "::error::x", "rows": "<b>", "taken": None, "left_out": {"\x1b[31m": "##[error]"}},
         {"left_out": [1]},

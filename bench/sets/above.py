@@ -1,4 +1,4 @@
-"""Hard negatives: those that the base model finds likelier than the positives of their anchor."""
+"""Negatives above c: those that the base model finds less likely than the mean positive of their anchor."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,14 @@ from bench.progress import SILENT, Progress
 from bench.sets.format import ContrastiveSet
 
 
-def hard_negatives(policy: Policy, sets: Sequence[ContrastiveSet], progress: Progress = SILENT) -> list[ContrastiveSet]:
-    """The same sets with their hard negatives alone.
+def negatives_above(
+    policy: Policy, sets: Sequence[ContrastiveSet], progress: Progress = SILENT
+) -> list[ContrastiveSet]:
+    """The same sets with those negatives alone that lie above c.
 
-    A negative is hard where phi < c: phi is its log-perplexity after its anchor (the mean negative log-likelihood of
-    its own tokens), c the mean phi of the anchor's positives, as in the loss of `contrastive`. Without positives there
-    is no c, and no negative is hard.
+    A negative does where phi > c: phi is its log-perplexity after its anchor (the mean negative log-likelihood of its
+    own tokens), c the mean phi of the anchor's positives, as in the loss of `contrastive`. Of others the symmetric
+    objective makes likelier what is likelier already. Without positives there is no c, and none is above it.
 
     Args:
         policy: The base model.
@@ -26,13 +28,13 @@ def hard_negatives(policy: Policy, sets: Sequence[ContrastiveSet], progress: Pro
     """
     asked = [(one.anchor, text.text) for one in sets for text in (*one.positives, *one.negatives)]
     pairs = [encode_after(policy.tokenizer, *pair) for pair in asked]
-    with progress.bar("hard negatives", len(pairs), "texts") as bar:
+    with progress.bar("negatives above c", len(pairs), "texts") as bar:
         found = iter(loglikelihood(policy, pairs, done=bar.advance))
     made = []
     for one in sets:
         good, bad = ([next(found) for _ in texts] for texts in (one.positives, one.negatives))
-        c = sum(map(_phi, good)) / len(good) if good else float("-inf")
-        kept = [text for text, read in zip(one.negatives, bad, strict=True) if _phi(read) < c]
+        c = sum(map(_phi, good)) / len(good) if good else float("inf")
+        kept = [text for text, read in zip(one.negatives, bad, strict=True) if _phi(read) > c]
         made.append(one.model_copy(update={"negatives": kept}))
     return made
 
