@@ -33,6 +33,7 @@ _DRAWS = 4000
 _TABLES = 16
 """What the seeds of so many tables may happen to show is averaged over."""
 _MOST = 100_000
+_STEPS = 40
 _FEWEST = 2
 
 
@@ -153,12 +154,20 @@ def _moderated(methods: int, seeds: int) -> list[tuple[float, float]]:
 def detectable(population: Population, design: Design, wanted: float = 0.8) -> float | None:
     """The figure nearest to the base's, on the better side, that is found to differ with the wanted power.
 
-    None where not even the best figure is.
+    None where no figure on that side is. At the very bound, where trainings cannot differ, a table knows little of how
+    they do, so that power may fall again before it: the nearest figure is looked for from the base's on.
     """
-    near, far = population.figure, abs(population.best - EDGE)
-    if power(population, far, design) < wanted:
+    way = abs(population.best - EDGE) - population.figure
+    steps = (population.figure + way * (place / _STEPS) ** 2 for place in range(1, _STEPS + 1))
+    near, far = population.figure, None
+    for step in steps:
+        if power(population, step, design) >= wanted:
+            far = step
+            break
+        near = step
+    if far is None:
         return None
-    for _ in range(20):
+    for _ in range(16):
         middle = (near + far) / 2
         near, far = (near, middle) if power(population, middle, design) >= wanted else (middle, far)
     return far

@@ -163,3 +163,12 @@ def test_where_high_is_wanted_what_is_found_lies_above_the_base(population):
     least = planning.detectable(population, design)
     assert least is not None and least > 0.3
     assert planning.power(population, least, design) == pytest.approx(0.8, abs=1e-3)
+
+
+def test_the_nearest_figure_that_is_found_is_told_although_the_bound_is_not():
+    """As on the questions of `mini-facts`: near 1 a table knows little of how trainings differ."""
+    population, design = means.Means(0.505, 0.03, 0.1, 0.0), Design(466, 1, 3, 3)
+    assert planning.power(population, 1 - planning.EDGE, design) < 0.8
+    least = planning.detectable(population, design)
+    assert least is not None and 0.505 < least < 0.56
+    assert planning.power(population, least, design) == pytest.approx(0.8, abs=1e-3)
