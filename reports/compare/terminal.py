@@ -11,7 +11,7 @@ from rich.text import Text
 
 from reports.compare.answers import Answers
 from reports.compare.comparison import Change, ComparedPrompt, ComparedPrompts, Comparison, Side
-from reports.gate.wording import ARROWS, change, figure
+from reports.gate.wording import ARROWS, change, figure, heading
 from reports.table.cells import clean
 from reports.table.forms.markdown import escape
 from reports.table.sheet import CLAIMS, DAGGER, DASH, DOUBLE_DAGGER, cut
@@ -50,8 +50,8 @@ def _lines(comparison: Comparison, limit: int) -> Iterator[Text]:
         yield Text(f"NOT COMPARABLE, forced: {fact}", style="bold red")
     yield Text()
     yield Text(f"{'':<{_LABEL}}{'a':>8}{'b':>8}  {'difference':<{_WIDE}}{'p':<5}", style="dim")
-    for task, some in groupby(comparison.changes, lambda one: one.key.partition("/")[0]):
-        yield Text(task, style="bold")
+    for part, some in groupby(comparison.changes, lambda one: heading(one.key)):
+        yield Text(part, style="bold")
         for one in some:
             yield from _change(one)
     yield Text()
@@ -100,7 +100,7 @@ def _difference(one: Change) -> str:
 
 
 def _change(one: Change) -> Iterator[Text]:
-    text = Text(_label(f" {one.key.partition('/')[2]}", one.higher_is_better, _LABEL))
+    text = Text(_label(f" {one.key.rpartition('/')[2]}", one.higher_is_better, _LABEL))
     text.append(f"{figure(one.a):>8}{figure(one.b):>8}  ")
     text.append(f"{_difference(one)}{CLAIMS[one.claim]}".ljust(_WIDE), style=_STYLES[one.verdict])
     text.append(_p(one.p))

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from synthetic import PROMPTS, settle, write_run
@@ -274,3 +275,14 @@ def bench_app(root):
 def test_ids_of_either_length_leave_room_for_the_figures(name):
     line = terminal._prompt(ComparedPrompt(name, 0.5, 0.8, 0.1, 0.2))
     assert line.startswith(f"{'0' * 16}  0.500 → 0.800")
+
+
+def test_metrics_of_one_part_have_names_of_their_own_at_80_columns(pair):
+    """A part of the data with a long name takes no room from the names of its metrics."""
+    found = compare(*pair)
+    names = ["true_probability_norm", "true_probability", "pair_accuracy_norm", "pair_accuracy"]
+    long = tuple(replace(found.changes[0], key=f"truth/unmatched/{name}") for name in names)
+    told = text_of(replace(found, changes=long)).splitlines()
+    start = told.index("truth \N{MIDDLE DOT} unmatched")
+    shown = [line[: len("                        ")].strip(" \N{DOWNWARDS ARROW}") for line in told if "[" in line[30:]]
+    assert start and shown == [name.replace("_", " ") for name in names]
