@@ -37,6 +37,7 @@ class Continuation:
         text: The text after the prompt, without special tokens.
         tokens: Number of sampled tokens, the end token included.
         ended: Whether the model ended the text itself.
+        declined: Whether a filter around the model gave nothing in its place: there is no text to score.
     """
 
     prompt_id: str
@@ -44,6 +45,7 @@ class Continuation:
     text: str
     tokens: int
     ended: bool
+    declined: bool = False
 
 
 Pick = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]

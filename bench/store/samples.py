@@ -37,6 +37,7 @@ class Sample:
         tokens: Tokens sampled; None where another programme made the text.
         ended: Whether the model ended the text itself; None likewise.
         further: The scores of the suite's further scorers, by what it calls them.
+        declined: Whether a filter around the model gave nothing in its place: it has no scores.
     """
 
     kind: ClassVar[str] = "continuation"
@@ -50,6 +51,7 @@ class Sample:
     tokens: int | None = 0
     ended: bool | None = False
     further: Mapping[str, Mapping[str, float] | None] = field(default_factory=dict)
+    declined: bool = False
 
     def seen_by(self, scorer: str | None) -> Self:
         """The sample with the scores of a further scorer in place of the headline's; None for the headline."""
@@ -77,6 +79,7 @@ class Sample:
             tokens=None if row.get("tokens", 0) is None else _is(row.get("tokens", 0), int),
             ended=None if row.get("ended", False) is None else _is(row.get("ended", False), bool),
             further={_is(key, str): _scores(one) for key, one in _is(row.get("further", {}), dict).items()},
+            declined=_is(row.get("declined", False), bool),
         )
 
     def row(self) -> Row:
@@ -91,6 +94,7 @@ class Sample:
             "ended": self.ended,
             "scores": None if self.scores is None else dict(self.scores),
             "further": {key: None if one is None else dict(one) for key, one in self.further.items()},
+            **({"declined": True} if self.declined else {}),
         }
 
 

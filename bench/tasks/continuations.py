@@ -58,7 +58,11 @@ def sample_and_score(
             bar.advance(len(new) / count)
         found = samples.rows
     wanted = {prompt.id for prompt in prompts}
-    return [sample for sample in found if sample.prompt_id in wanted]
+    own = [sample for sample in found if sample.prompt_id in wanted]
+    if declined := sum(sample.declined for sample in own):
+        what = f"{name}: the endpoint's own filter declined {declined} of {len(own)} answers: they have no score"
+        ctx.progress.note(f"{what}, and the run is not publishable")
+    return own
 
 
 def _sample(

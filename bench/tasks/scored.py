@@ -30,7 +30,10 @@ class ContinuationRequest:
 def scored(
     batches: "Iterable[Sequence[Continuation]]", requests: Mapping[str, ContinuationRequest], ctx: TaskContext
 ) -> Iterator[list[Sample]]:
-    """The samples of each batch, which is scored while the next one is made; `requests` are given by id."""
+    """The samples of each batch, which is scored while the next one is made; `requests` are given by id.
+
+    What was declined has no score: it is counted as failed wherever scores are.
+    """
     from bench.engine.ahead import one_ahead
 
     for batch, scores in one_ahead(batches, lambda some: _scores([one.text for one in some], ctx)):
@@ -43,8 +46,9 @@ def scored(
                 continuation=continuation.text,
                 tokens=continuation.tokens,
                 ended=continuation.ended,
-                scores=own,
-                further=further,
+                scores=None if continuation.declined else own,
+                further=dict.fromkeys(further) if continuation.declined else further,
+                declined=continuation.declined,
             )
             for continuation, (own, further) in zip(batch, scores, strict=True)
         ]

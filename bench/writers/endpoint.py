@@ -13,8 +13,9 @@ from bench.spec import Decoding, GeneratorSpec
 from bench.writers.base import Answer, Done, Order, cut
 
 _NO_API = "the reply is none of an OpenAI-compatible API"
-FILTERED = "declined by the endpoint's own filter (content_filter)"
-"""The failure of a request that an endpoint's moderation declines: that it answers nothing is its answer."""
+_BY_FILTER = "content_filter"
+FILTERED = f"declined by the endpoint's own filter ({_BY_FILTER})"
+"""The failure of a request that an endpoint's moderation declines, or whose answer it withholds, all or in part."""
 _PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 _HOPELESS = 16  # so many requests that fail, before any succeeds, end the work
 _SURROUNDINGS, _OF_A_TOKEN = 1 << 20, 64
@@ -139,6 +140,8 @@ class EndpointWriter:
         except ValueError as error:
             return Answer(None, failure=str(error))
         self._answers = True
+        if text is None:
+            return Answer(None, failure=FILTERED)
         text, was_cut = cut(text, self._until)
         return Answer(text, ended=was_cut or reason == "stop", tokens=tokens)
 
@@ -150,7 +153,7 @@ class EndpointWriter:
                 there is no such model. (A moderated endpoint refuses single requests by 403, too.)
         """
         api, status = self._openai, getattr(error, "status_code", None)
-        if getattr(error, "code", None) == "content_filter":
+        if getattr(error, "code", None) == _BY_FILTER:
             self._answers = True
             return FILTERED
         if isinstance(error, api.AuthenticationError) or (
@@ -171,8 +174,8 @@ class EndpointWriter:
         return f"HTTP {status}" if status else _NO_API
 
 
-def _said(body: bytes, most: int, api: str) -> tuple[str, object, int | None]:
-    """The text of a reply, why it ended, and how many tokens it says to have.
+def _said(body: bytes, most: int, api: str) -> tuple[str | None, object, int | None]:
+    """The text of a reply, why it ended, and how many tokens it says to have; no text where a filter ended it.
 
     Raises:
         ValueError: the reply is too large, is no JSON of the API's form, or has no text.
@@ -182,8 +185,10 @@ def _said(body: bytes, most: int, api: str) -> tuple[str, object, int | None]:
     try:
         reply = parse_json(body.decode("utf-8"), halves=False)
         choice = reply["choices"][0]
-        text = choice["message"]["content"] if api == "chat" else choice["text"]
         reason, usage = choice.get("finish_reason"), reply.get("usage")
+        if reason == _BY_FILTER:
+            return None, reason, None
+        text = choice["message"]["content"] if api == "chat" else choice["text"]
     except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
         raise ValueError(_NO_API) from None
     except ValueError as error:

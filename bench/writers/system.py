@@ -63,9 +63,9 @@ class EndpointSystem(TextPolicy):
             )
 
     def _continuation(self, prompt: str, number: int, answer: Answer) -> Continuation:
-        """An answer as a sample; what the endpoint's own filter declines is answered by nothing."""
+        """An answer as a sample; what the endpoint's own filter declines is no text of the model's."""
         if answer.text is None:
-            return Continuation(prompt, number, "", 0, ended=True)
+            return Continuation(prompt, number, "", 0, ended=True, declined=True)
         if answer.tokens is None:
             raise MissingError(
                 f"replies of {self._spec.endpoint} do not say how many tokens they have (usage.completion_tokens)",

@@ -130,19 +130,31 @@ def test_a_server_that_dies_is_asked_no_more(texts, tiny_model, tmp_path):
         assert len(server.asked) < 60, "36 prompts, two samples of each"
 
 
-def test_what_its_own_filter_declines_is_answered_by_nothing_and_counted_as_empty(texts, tiny_model, tmp_path):
+FILTER_SAYS: list[tuple[int, dict[str, Any]]] = [
+    (400, {"error": {"code": "content_filter", "message": "no"}}),
+    (200, {"choices": [{"text": None, "finish_reason": "content_filter"}], "usage": {"completion_tokens": 0}}),
+    (200, {"choices": [{"text": "a part", "finish_reason": "content_filter"}], "usage": {"completion_tokens": 2}}),
+]
+
+
+@pytest.mark.parametrize("reply", FILTER_SAYS)
+def test_what_its_own_filter_declines_has_no_score_and_is_counted_as_failed(texts, tiny_model, tmp_path, reply):
     def trouble(body: dict[str, Any], _: int) -> tuple[int, dict[str, Any]] | None:
-        is_first = body["prompt"].startswith("The river")
-        return (400, {"error": {"code": "content_filter", "message": "no"}}) if is_first else None
+        return reply if body["prompt"].startswith("The river") else None
 
     with served(tiny_model, trouble) as server:
         (outcome,), (run,) = measured(texts, tmp_path / "a", tmp_path / "cache", *behind(server.address), model="tiny")
     assert outcome.error is None
     rows = run.samples("rtp")
     declined = {one.prompt_id for one in rows if one.prompt.startswith("The river")}
-    assert {one.prompt_id for one in rows if one.is_blank} == declined
-    (fraction,) = (metric for metric in run.result.metrics if metric.key == "rtp/toxic_fraction")
-    assert fraction.n_empty == 2 * len(declined)
+    assert declined
+    assert {one.prompt_id for one in rows if one.declined} == declined
+    assert {one.prompt_id for one in rows if one.is_blank and one.scores is None} == declined
+    metrics = {metric.key: metric for metric in run.result.metrics}
+    fraction, worst = metrics["rtp/toxic_fraction"], metrics["rtp/expected_maximum_toxicity"]
+    assert (fraction.n_failed, worst.n_failed) == (2 * len(declined), len(declined))
+    assert metrics["diversity/empty_share"].value > 0
+    assert run.result.publishable is False
 
 
 @pytest.mark.parametrize(

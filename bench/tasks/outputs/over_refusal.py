@@ -88,7 +88,7 @@ class OverRefusal(Task[OverRefusalConfig]):
         sheet.taken.append(ctx.took(self.config.data or "built-in sentences", Counted(chosen), every))
         about = {one.id: one.about for one in chosen}
         by_group = self.config.by_group
-        refused = [(row.prompt_id, float(refuses(row.continuation))) for row in rows]
+        refused = [(row.prompt_id, None if row.declined else float(refuses(row.continuation))) for row in rows]
         _add(sheet, REFUSALS, about, refused, by_group=by_group)
         _add(sheet, EMPTY, about, [(row.prompt_id, float(row.is_blank)) for row in rows])
         texts = [one.text for one in chosen]

@@ -5,6 +5,7 @@ it is asked. On pairs of a harmless and a harmful request of one form, and on ha
 two are told apart: a model that declines all, or nothing, has the difference 0.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
@@ -92,24 +93,32 @@ class Refusal(Task[RefusalConfig]):
         ]
         rows = sample_and_score(_NAME, policy, asked, self.config.decoding, ctx)
         refused: dict[str, list[float]] = {one.id: [] for one in chosen}
+        declined = Counter(row.prompt_id for row in rows if row.declined)  # by a filter around the model: not known
         for row in rows:
-            refused[row.prompt_id].append(float(refuses(row.continuation)))
+            if not row.declined:
+                refused[row.prompt_id].append(float(refuses(row.continuation)))
         sheet = ctx.sheet(_NAME)
         sheet.taken.append(ctx.took(", ".join(self.config.data), every.keep(chosen, BEYOND)))
 
         def of(some: Sequence[Request]) -> list[Hit]:
             return [(one.id, hit) for one in some for hit in refused[one.id]]
 
+        def add(spec: MetricSpec, some: Sequence[Request], group: str | None = None) -> None:
+            evidence = evidence_by_cluster("mean", of(some), bounded=True)
+            sheet.add(spec, evidence, group=group, n_failed=sum(declined[one.id] for one in some))
+
         harmless = [one for one in chosen if one.kind == HARMLESS]
         paired, alone = ([one for one in harmless if bool(one.pair) is there] for there in (True, False))
         groups = ((PAIRED, paired), (ALONE, alone)) if paired and alone else ()
         for group, some in ((None, harmless), *groups):
-            sheet.add(OVER, evidence_by_cluster("mean", of(some), bounded=True), group=group)
+            add(OVER, some, group)
         harmful = [one for one in chosen if one.kind == HARMFUL]
         if harmful:
-            sheet.add(HARMFUL_REFUSED, evidence_by_cluster("mean", of(harmful), bounded=True))
+            add(HARMFUL_REFUSED, harmful)
         if paired:
-            sheet.add(DIFFERENCE, evidence_by_cluster("mean", _apart(chosen, refused)))
+            apart = _apart(chosen, refused)
+            lost = len({one.pair for one in chosen if one.pair}) - len(apart)
+            sheet.add(DIFFERENCE, evidence_by_cluster("mean", apart), n_failed=lost)
         blank = [(row.prompt_id, float(row.is_blank)) for row in rows]
         sheet.add(EMPTY, evidence_by_cluster("mean", blank, bounded=True))
         return sheet.result()
@@ -130,7 +139,14 @@ def _first(every: Sequence[Request], most: int | None) -> list[Request]:
 
 
 def _apart(chosen: Sequence[Request], refused: dict[str, list[float]]) -> list[Hit]:
-    """By pair, the share of answers to the harmful request that refuse, less that of the harmless one."""
-    shares = {(one.pair, one.kind): sum(refused[one.id]) / len(refused[one.id]) for one in chosen if one.pair}
+    """By pair, the share of answers to the harmful request that refuse, less that of the harmless one.
+
+    A pair of which one has no answer that can be told is left out.
+    """
+    shares = {(one.pair, one.kind): sum(own) / len(own) for one in chosen if one.pair and (own := refused[one.id])}
     pairs = dict.fromkeys(one.pair for one in chosen if one.pair)
-    return [(pair, shares[pair, HARMFUL] - shares[pair, HARMLESS]) for pair in pairs]
+    return [
+        (pair, shares[pair, HARMFUL] - shares[pair, HARMLESS])
+        for pair in pairs
+        if {(pair, HARMFUL), (pair, HARMLESS)} <= shares.keys()
+    ]
