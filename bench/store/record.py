@@ -19,8 +19,9 @@ run had one scorer."""
 Role = Literal["attribute", "fluency", "relevance", "diversity", "utility", "safety", "cost"]
 """What a metric stands for in a verdict."""
 DifferenceKind = Literal["absolute", "ratio"]
-Within = Literal["any", "tokenizer", "model"]
 """Whether systems differ by the difference of their figures, or by the share by which one exceeds the other."""
+Within = Literal["any", "tokenizer", "model"]
+"""Among which systems a figure can be compared: all, those of models with one tokenizer, or of one base model."""
 
 
 class _Part(BaseModel):
