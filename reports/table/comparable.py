@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import MissingError
+from bench.spec import EDITS
 from bench.store.record import Metric, Within
 from bench.store.runs import Run
 from reports.table.cells import clean
@@ -15,6 +16,8 @@ _NEEDED = ("model.sha256", "scorer.hash", "scorer.threshold", "suite_hash")
 _OF_MODEL = ("model.sha256", "engine.dtype", "suite_hash")
 _HERE_ALONE = ("model.sha256",)
 """What is not known of a run whose continuations were made elsewhere."""
+_MEASURED = ("tasks", "attribute", "scored", "limit", "engine", "chat_template", "system")
+"""What of a suite decides figures, whatever the model."""
 _SHORT = 24
 Known = Callable[[Run], Mapping[str, Any]]
 
@@ -56,7 +59,10 @@ def facts(run: Run) -> dict[str, Any]:
 
 def measured_by(run: Run) -> dict[str, Any]:
     """What must be the same in runs of several models: all of `facts` but the model and how it computes."""
-    suite = {key: run.manifest.suite.get(key) for key in ("tasks", "attribute", "scored", "limit", "engine")}
+    suite = {key: run.manifest.suite.get(key) for key in _MEASURED}
+    sets = run.manifest.suite.get("sets")
+    if sets and sets.get("source") == EDITS:  # they are measured too
+        suite["sets"] = sets
     own = facts(run)
     return {key: one for key, one in own.items() if key not in _OF_MODEL} | {
         f"suite.{key}": suite[key] for key in suite

@@ -4,10 +4,11 @@ Each model has a table of its own, with its own base, tests and flags. They stan
 the model or its tokenizer is ranked over all systems, and what does is not, with a footnote that says so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
+from bench.errors import MissingError
 from bench.stats import Systems
 from bench.store.runs import Run
 from bench.store.systems import by_age
@@ -29,7 +30,10 @@ def across(
     by_model: dict[str, list[Run]] = {}
     for run in by_age(runs):
         by_model.setdefault(model_of(run), []).append(run)
+    left = [run for some in by_model.values() if not any(run.result for run in some) for run in some]
     by_model = {model: some for model, some in by_model.items() if any(run.result for run in some)}
+    if len(by_model) > 2 and not force:  # noqa: PLR2004
+        _refuse_texts(by_model)
     if len(by_model) < 2 or not all(by_model):  # noqa: PLR2004
         return build(runs, against, wanted=wanted, force=force)
     firsts = [next(run for run in some if run.result) for some in by_model.values()]
@@ -40,7 +44,21 @@ def across(
     columns = [column for _, own in built for column in own]
     merged = _side_by_side(tables, (*forced, *(one for table in tables for one in table.forced)))
     means = {mean_of([run for column in own for run in column.runs]).keys for _, own in built}
-    return _ranked(merged, columns, has_one_mean=len(means) == 1)
+    unfinished = [f"Left out: run {run.id} has not finished ({run.status})." for run in left]
+    return _ranked(merged, columns, unfinished, has_one_mean=len(means) == 1)
+
+
+def _refuse_texts(by_model: Mapping[str, Sequence[Run]]) -> None:
+    """Refuse continuations that another programme made, beside several models: whose they are is not known.
+
+    Raises:
+        MissingError: there are some.
+    """
+    texts = [run for some in by_model.values() for run in some if run.is_elsewhere]
+    if texts:
+        models = ", ".join(names_of([some[0] for some in by_model.values() if not some[0].is_elsewhere]))
+        what = f"run {clean(texts[0].id)} is of a file that 'bench score' read, which stands beside one model"
+        raise MissingError(f"{what}, and here are {models}", mend="leave the file out, or all models but one")
 
 
 def names_of(firsts: Sequence[Run]) -> list[str]:
@@ -111,12 +129,12 @@ def _caption(captions: Sequence[Caption], models: Sequence[str]) -> Caption:
     return replace(captions[0], model=", ".join(models), revision=None, dtype=kinds, seeds=tuple(seeds))
 
 
-def _ranked(table: Table, columns: Sequence[Column], *, has_one_mean: bool) -> Table:
-    """The table with ranks over all systems, where a row can be compared, and footnotes on the others."""
+def _ranked(table: Table, columns: Sequence[Column], told: Sequence[str], *, has_one_mean: bool) -> Table:
+    """The table with ranks over all systems, where a row can be compared, and footnotes: `told`, and on the others."""
     bounds = crossed([column.runs[0] for column in columns])
     may_win = [place for place, system in enumerate(table.systems) if not system.flags]
     apart: dict[str, list[str]] = {how: [] for how in WHY_APART}
-    notes, rows = [], []
+    notes, rows = list(told), []
     for row in table.rows:
         how = within_of(metric for column in columns for metric in column.metrics(row.key))  # a cost is no metric
         if how in bounds:
@@ -135,8 +153,8 @@ def _ranked(table: Table, columns: Sequence[Column], *, has_one_mean: bool) -> T
     if table.reference:
         notes.append("Each system is tested against the base of its own model; Holm's correction is over these alone.")
     first = len(table.footnotes) - table.n_data_notes
-    told = tuple(clean(note, 600) for note in notes)
-    return replace(table, rows=tuple(rows), footnotes=(*table.footnotes[:first], *told, *table.footnotes[first:]))
+    own = tuple(clean(note, 600) for note in notes)
+    return replace(table, rows=tuple(rows), footnotes=(*table.footnotes[:first], *own, *table.footnotes[first:]))
 
 
 def _over_all(row: MetricRow, columns: Sequence[Column], may_win: Sequence[int]) -> MetricRow:

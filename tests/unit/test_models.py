@@ -1,6 +1,7 @@
 """Runs of several base models in one table: real runs of two tiny models with other tokenizers."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bench.store.runs import Run, load_run
 from reports.compare.comparison import compare
 from reports.table.build import build
 from reports.table.cells import OWN, MetricRow, Table
+from reports.table.cost import cost_rows
 from reports.table.models import across
 from reports.table.opening import arranged
 
@@ -138,8 +140,6 @@ def test_one_model_has_the_table_that_it_had(runs):
 
 def test_records_that_say_nothing_of_it_are_ranked_over_no_other_model(runs, tmp_path):
     """Those of before: their metrics do not say how far they can be compared."""
-    import shutil
-
     old = []
     for run in runs:
         shutil.copytree(run.path, tmp_path / run.id)
@@ -161,3 +161,55 @@ def test_what_was_measured_otherwise_is_refused(runs, write_suite, other_tokeniz
     with pytest.raises(MissingError, match=r"not comparable: they differ in decoding\.top_p \(0\.9, 0\.5\)"):
         across([*runs[:2], *others])
     assert across([*runs[:2], *others], force=True).forced
+
+
+def test_a_run_that_was_put_to_its_model_otherwise_is_refused(runs, tmp_path):
+    """Chat templates, system messages, and facts to edit belong to what is measured."""
+    for changes, told in (
+        ({"chat_template": True}, r"suite\.chat_template \(None, True\)"),
+        ({"chat_template": True, "system": "Be kind."}, r"suite\.system \(None, Be kind\.\)"),
+        ({"sets": {"source": "edits", "num_prompts": 3}}, r"suite\.sets"),
+    ):
+        other = _changed(runs[2], tmp_path / str(len(told)), lambda m, new=changes: m["suite"].update(new))
+        with pytest.raises(MissingError, match=told):
+            across([*runs[:2], other])
+    learned = _changed(runs[2], tmp_path / "learned", lambda m: m["suite"]["sets"].update(num_prompts=3))
+    assert across([*runs[:2], learned]).reference == OWN, "what methods learn from is not measured"
+
+
+def _changed(run: Run, folder: Path, change: Callable[[dict[str, Any]], None], *, finished: bool = True) -> Run:
+    shutil.copytree(run.path, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    if not finished:
+        (folder / "result.json").unlink()
+    return load_run(folder)
+
+
+def test_a_model_of_which_no_run_has_finished_is_named(runs, tmp_path):
+    def third(manifest: dict[str, Any]) -> None:
+        manifest["model"]["sha256"], manifest["status"] = "0" * 64, "failed"
+
+    lost = _changed(runs[2], tmp_path / "lost", third, finished=False)
+    table = across([*runs, lost])
+    assert f"Left out: run {lost.id} has not finished (failed)." in table.footnotes
+    assert len(table.systems) == 4
+
+
+def test_a_file_of_texts_stands_beside_one_model(runs, tmp_path):
+    def made_elsewhere(manifest: dict[str, Any]) -> None:
+        manifest["method"]["elsewhere"], manifest["model"]["sha256"] = True, None
+
+    texts = _changed(runs[0], tmp_path / "texts", made_elsewhere)
+    with pytest.raises(MissingError, match="stands beside one model, and here are tiny-llama, short-tokens"):
+        across([*runs, texts])
+
+
+def test_what_asks_an_endpoint_is_no_cost_of_its_model(runs, tmp_path):
+    behind = _changed(runs[0], tmp_path / "behind", lambda m: m.update(engine={"name": "endpoint"}))
+    cells = {row.key: [cell.value for cell in row.cells] for row in cost_rows([[runs[0]], [behind]])}
+    assert cells["cost/measurement_seconds"][1] is not None
+    for key in ("cost/sampled_tokens_per_second", "cost/peak_memory_gib"):
+        assert cells[key][0] is not None
+        assert cells[key][1] is None
