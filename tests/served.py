@@ -16,6 +16,7 @@ class ModelServer(ThreadingHTTPServer):
     """Continues prompts, and keeps what it was asked."""
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, folder: Path, trouble: Trouble = lambda *_: None) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -50,7 +51,9 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.asked.append({**body, "path": self.path, "key": self.headers["Authorization"]})
             number = len(self.server.asked)
-            status, content = self.server.trouble(body, number) or (200, self._answer(body))
+        trouble = self.server.trouble(body, number)
+        with self.server.lock:
+            status, content = trouble or (200, self._answer(body))
         data = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

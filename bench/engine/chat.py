@@ -1,5 +1,6 @@
 """A prompt as a user's turn, through the tokenizer's own chat template."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -44,6 +45,19 @@ def chat_text(tokenizer: PreTrainedTokenizerBase, text: str, system: str | None 
     )
 
 
+def conversation_text(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]], *, opens: bool = True
+) -> str:
+    """A conversation as its template writes it, special tokens included; it is told not to have the model think first.
+
+    Args:
+        tokenizer: The tokenizer, which has a chat template.
+        messages: Each with its `role` and `content`.
+        opens: Whether the answer's beginning follows (the template's generation prompt).
+    """
+    return str(_rendered(tokenizer, messages, opens=opens, tokenize=False))
+
+
 def refuse_without_template(name: str, tokenizer: PreTrainedTokenizerBase, system: str | None) -> None:
     """Refuse a tokenizer that cannot put a prompt into a user's turn.
 
@@ -65,9 +79,15 @@ def refuse_without_template(name: str, tokenizer: PreTrainedTokenizerBase, syste
 
 def _applied(tokenizer: PreTrainedTokenizerBase, text: str, system: str | None, *, tokenize: bool) -> Any:
     messages = [{"role": "system", "content": system}] if system is not None else []
+    return _rendered(tokenizer, [*messages, {"role": "user", "content": text}], opens=True, tokenize=tokenize)
+
+
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]], *, opens: bool, tokenize: bool
+) -> Any:
     return tokenizer.apply_chat_template(
-        [*messages, {"role": "user", "content": text}],
-        add_generation_prompt=True,
+        [dict(message) for message in messages],
+        add_generation_prompt=opens,
         tokenize=tokenize,
         return_dict=False,
         enable_thinking=False,

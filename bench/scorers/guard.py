@@ -11,7 +11,7 @@ from bench.hashing import hash_json
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, ScorerInfo, Scores
 from bench.scorers.first_answer import AT_ONCE, FirstAnswer
 from bench.scorers.guards import FORMS, GuardForm
-from bench.spec import ModelSpec, Spec
+from bench.spec import GeneratorSpec, Spec
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -75,17 +75,14 @@ class Guard(Scorer[GuardConfig]):
             UsageError: it has no chat template and is given none, or its tokenizer does not tell the labels apart.
             MissingError: it is not available.
         """
-        from bench.engine.model import load_model
-        from bench.policy import HFPolicy
+        from bench.writers.local import load_local
 
         config = self.config
-        resolved = AssetCatalogue(ctx.cache_dir, offline=ctx.offline, progress=ctx.progress).model(
-            config.model, config.revision
-        )
-        with ctx.progress.bar(f"load {config.model}"):
-            base = load_model(ModelSpec(id=config.model, revision=config.revision, dtype=config.dtype), resolved)
+        assets = AssetCatalogue(ctx.cache_dir, offline=ctx.offline, progress=ctx.progress)
+        resolved = assets.model(config.model, config.revision)
+        spec = GeneratorSpec(model=config.model, revision=config.revision, dtype=config.dtype)
+        policy = load_local(spec, assets, ctx.progress)
         asked = self._asked()
-        policy = HFPolicy(base.model, base.tokenizer)
         if asked["template"] is None and not policy.tokenizer.chat_template:
             raise UsageError(
                 f"the tokenizer of '{config.model}' has no chat template",
@@ -93,7 +90,7 @@ class Guard(Scorer[GuardConfig]):
             )
         self._answer = FirstAnswer(
             policy,
-            lambda text: _rendered(policy, asked, text),
+            lambda text: _rendered(policy, asked, text, opens=config.form is None),
             asked["values"],
             config.least,
             is_whole=asked["template"] is None,
@@ -123,11 +120,15 @@ class Guard(Scorer[GuardConfig]):
         }
 
 
-def _rendered(policy: "Policy", asked: dict[str, Any], text: str) -> str:
-    """All that stands before the label. A text that holds a place changes nothing."""
+def _rendered(policy: "Policy", asked: dict[str, Any], text: str, *, opens: bool) -> str:
+    """All that stands before the label. A text that holds a place changes nothing.
+
+    A chat template `opens` the answer, but for those of known forms, which do so unasked.
+    """
     if asked["template"] is None:
-        message = [{"role": "user", "content": text}]
-        prompt = str(policy.tokenizer.apply_chat_template(message, tokenize=False))
+        from bench.engine.chat import conversation_text
+
+        prompt = conversation_text(policy.tokenizer, [{"role": "user", "content": text}], opens=opens)
     else:
         parts = asked["template"].replace(_POLICY, asked["policy"]).split(_TEXT)
         prompt = text.join(parts)

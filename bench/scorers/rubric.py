@@ -88,6 +88,8 @@ class Rubric(Scorer[RubricConfig]):
         assets = AssetCatalogue(ctx.cache_dir, offline=ctx.offline, progress=ctx.progress)
         weights = assets.generator(config)
         self._writer = EndpointWriter(config, mend=_MEND) if config.endpoint else None
+        if config.endpoint:
+            self.batch_size = max(AT_ONCE, config.concurrency)  # so many are asked at a time
         self._answer = None if config.endpoint else _reader(load_local(config, assets, ctx.progress), config)
         self._answers = False
         asked = {"rubric": config.rubric, "ratings": config.ratings, "least": config.least}
@@ -130,16 +132,17 @@ _MEND = "check suite.scorer.options.endpoint and suite.scorer.options.model"
 
 def _reader(policy: "Policy", config: RubricConfig) -> FirstAnswer:
     """What reads the ratings off a model that is loaded here."""
-    tokenizer: Any = policy.tokenizer
+    tokenizer = policy.tokenizer
     if not tokenizer.chat_template:
         labels = {f" {label}": value for label, value in config.ratings.items()}
         return FirstAnswer(
             policy, lambda text: f"{config.rubric.replace(_TEXT, text)}\nRating:", labels, config.least, is_whole=False
         )
 
+    from bench.engine.chat import conversation_text
+
     def render(text: str) -> str:
-        message = [{"role": "user", "content": config.rubric.replace(_TEXT, text)}]
-        return str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
+        return conversation_text(tokenizer, [{"role": "user", "content": config.rubric.replace(_TEXT, text)}])
 
     return FirstAnswer(policy, render, config.ratings, config.least, is_whole=True)
 

@@ -8,6 +8,7 @@ import torch
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from bench.engine.chat import conversation_text
 from bench.engine.tokens import context_length, encode
 from bench.errors import UsageError
 from bench.policy import Cache, LoadedModel, Policy
@@ -30,7 +31,7 @@ def chat_prefix(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
         raise UsageError("the base model's tokenizer has no chat template", mend="set template=plain")
     message = {"role": "system", "content": text}
     try:
-        rendered = tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+        rendered = conversation_text(tokenizer, [message])
     except TemplateError as error:
         cause = " ".join(str(error).split())[:120]
         raise UsageError(

@@ -1,6 +1,7 @@
 """Guard models and judges with a rubric as scorers: scores are those of transformers by hand; no answer, no score."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,21 @@ def test_what_it_is_asked_is_part_of_its_identity(tiny_model, other_model):
     assert len(set(hashes)) == len(kinds) + 1
 
 
+def test_another_guards_chat_template_opens_the_answer_and_does_not_think_first(chatting):
+    thinking_not(chatting)
+    labels = {"unsafe": 1.0, "safe": 0.0}
+    found = scorer("guard", chatting, labels=labels).score(TEXTS)
+    for text, own in zip(TEXTS, found, strict=True):
+        prompt = f"<|bos|>user: {text}\nassistant: <done>"
+        assert own == {"toxicity": pytest.approx(by_hand(chatting, prompt, labels, bos=False), abs=1e-5)}
+
+
+def thinking_not(folder: Path) -> None:
+    """Give a model a template that has it think first unless it is told not to."""
+    opened = "assistant: {% if enable_thinking is defined and not enable_thinking %}<done>{% endif %}"
+    (folder / "chat_template.jinja").write_text(CHAT.replace("assistant: ", opened))
+
+
 # --- rubric ---
 
 RATINGS = {"1": 0.0, "2": 0.25, "3": 0.5, "4": 0.75, "5": 1.0}
@@ -157,6 +173,28 @@ def test_a_judge_here_gives_the_mean_of_its_ratings_by_their_probabilities(tiny_
     for text, found in zip(TEXTS, scorer("rubric", chatting).score(TEXTS), strict=True):
         prompt = f"<|bos|>user: {RUBRIC.replace('{text}', text)}\nassistant: "
         assert found == {"toxicity": pytest.approx(by_hand(chatting, prompt, RATINGS, bos=False), abs=1e-5)}
+
+
+def test_a_judge_here_does_not_think_first(chatting):
+    thinking_not(chatting)
+    for text, found in zip(TEXTS, scorer("rubric", chatting).score(TEXTS), strict=True):
+        prompt = f"<|bos|>user: {RUBRIC.replace('{text}', text)}\nassistant: <done>"
+        assert found == {"toxicity": pytest.approx(by_hand(chatting, prompt, RATINGS, bos=False), abs=1e-5)}
+
+
+@pytest.mark.network
+def test_a_judge_behind_an_endpoint_is_asked_as_much_at_a_time_as_is_said(tiny_model):
+    """Each waits until all twelve are asked."""
+    together = threading.Barrier(12, timeout=10)
+
+    def reply(*_: Any) -> tuple[int, dict[str, Any]]:
+        together.wait()
+        return 200, {"choices": [{"message": {"content": "4"}, "finish_reason": "stop"}]}
+
+    with served(tiny_model, reply) as server:
+        options = {"model": "judge", "endpoint": server.address, "retries": 0, "concurrency": 12}
+        judge = load_scorer(ScorerSpec(name="rubric", options=options), None)
+        assert judge.score([f"text {number}" for number in range(12)]) == [{"toxicity": 0.75}] * 12
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from bench.engine.batching import BATCH_BUDGET, in_batches
+from bench.engine.chat import conversation_text
 from bench.engine.generation import continue_rows, encode_prompt, text_after
 from bench.engine.sampling import sample, uniforms
 from bench.engine.stops import StopTexts
@@ -61,11 +62,7 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """A conversation as the tokenizer's template writes it."""
-        return str(
-            self.tokenizer.apply_chat_template(
-                chat_history, tokenize=False, add_generation_prompt=add_generation_prompt
-            )
-        )
+        return conversation_text(self.tokenizer, chat_history, opens=add_generation_prompt)
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """Log-likelihoods of continuations, and whether they are greedy; our own bar takes the place of lm-eval's."""
