@@ -48,7 +48,8 @@ class ModelSpec(Spec):
 
     With `endpoint`, it is measured where it is, as a system that gives texts alone: `id` is the endpoint's name for it,
     and `api` says what it is asked by: `completions` continues a prompt, `chat` answers it as a user's message.
-    `revision` is then a name of one's own, which tells records of one name apart.
+    `revision` is then a name of one's own, which tells records of one name apart; `dtype` and `quantization`, which
+    are the endpoint's affair, are not read.
     """
 
     id: str
@@ -59,6 +60,13 @@ class ModelSpec(Spec):
     endpoint: Address = Field(None, exclude_if=lambda endpoint: endpoint is None)
     api: Literal["completions", "chat"] = Field("completions", exclude_if=lambda api: api == "completions")
     requests: RequestsSpec = Field(RequestsSpec(), exclude_if=lambda requests: requests == RequestsSpec())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_weights_here(cls, data: Any) -> Any:
+        """A suite says in which precision its model is loaded: of another behind an endpoint, that is no part."""
+        is_behind = isinstance(data, dict) and data.get("endpoint") is not None
+        return {key: data[key] for key in data if key not in ("dtype", "quantization")} if is_behind else data
 
     @model_validator(mode="after")
     def _asked_somewhere(self) -> Self:
@@ -293,6 +301,10 @@ class SuiteSpec(Spec):
     def _chat(self) -> Self:
         if self.system is not None and not self.chat_template:
             raise ValueError("'system' stands before a user's turn: it needs 'chat_template: true'")
+        if self.chat_template and self.model.endpoint:
+            what = "'chat_template' is for a model that is loaded here, and an endpoint applies its own"
+            rest = "" if self.system is None else ", suite.system=null"
+            raise ValueError(f"{what}: set suite.chat_template=false{rest} and suite.model.api=chat")
         if self.chat_template and self.sets.source in ("answers", EDITS):
             what = f"'chat_template' is for prompts that are continued, and 'sets.source' is '{self.sets.source}'"
             raise ValueError(f"{what}, whose questions and facts are asked as plain text")

@@ -215,6 +215,11 @@ def test_every_suite_says_what_can_be_measured(name):
         ((HOST, "suite.engine=vllm"), "the model is behind an endpoint"),
         (("suite.model.endpoint=https://user:pw@host/v1",), "the key goes into the environment"),
         (("suite.model.endpoint=host",), "not an address"),
+        ((HOST, "suite.chat_template=true"), r"set suite\.chat_template=false and suite\.model\.api=chat"),
+        (
+            (HOST, "suite.chat_template=true", "suite.system=Be kind."),
+            r"set suite\.chat_template=false, suite\.system=null and suite\.model\.api=chat",
+        ),
         (("suite.model.api=chat",), "name 'model.endpoint'"),
         (("suite.model.requests={retries: 1}",), "name 'model.endpoint'"),
     ],
@@ -241,6 +246,9 @@ def test_the_key_holds_what_names_the_model_and_not_how_it_is_reached(texts, tmp
 
     base = key(HOST)
     same = [key(HOST, f"suite.model.requests={{{one}}}") for one in ("retries: 1", "concurrency: 2", "key_variable: K")]
+    same += [
+        key(HOST, f"suite.model.{one}") for one in ("dtype=bfloat16", "quantization=4bit")
+    ]  # the endpoint's affair
     others = [
         key("suite.model.endpoint=https://other/v1"),
         key(HOST, "suite.model.api=chat"),
