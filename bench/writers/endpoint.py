@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from typing import Any, Literal
 
 from bench.engine.sampling import stream
@@ -102,7 +102,7 @@ class EndpointWriter:
                     if not running:
                         return
                     done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    finished = [task.result() for task in done]
+                    finished = _results(done)
                     for _, answers in finished:
                         causes = [answer.failure for answer in answers.values() if answer.failure]
                         failed += len(causes)
@@ -198,6 +198,13 @@ def _said(body: bytes, most: int, api: str) -> tuple[str | None, object, int | N
     tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
     is_number = isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0
     return text, reason, tokens if is_number else None
+
+
+def _results(done: Collection[asyncio.Task[Done]]) -> list[Done]:
+    """What tasks return; each is asked for its error, or asyncio would print those behind the first."""
+    if errors := [error for task in done if (error := task.exception())]:
+        raise errors[0]
+    return [task.result() for task in done]
 
 
 async def _next(answers: AsyncIterator[Done]) -> Done | None:
