@@ -304,6 +304,7 @@ class MetricSheet:
         task: The task.
         attribute: What the suite's scorers score: it names some metrics, and gives them direction and role.
         taken: What was taken of the data (see `TaskContext.took`).
+        lost: How many observations are missing from all of its metrics: each counts them as failed.
     """
 
     task: str
@@ -311,6 +312,7 @@ class MetricSheet:
     metrics: list[Metric] = field(default_factory=list)
     evidence: dict[str, Evidence] = field(default_factory=dict)
     taken: list[dict[str, Any]] = field(default_factory=list)
+    lost: int = 0
 
     def add(
         self,
@@ -338,7 +340,7 @@ class MetricSheet:
             group=group,
             value=found,
             n=len(evidence.value),
-            n_failed=n_failed,
+            n_failed=n_failed + self.lost,
             n_empty=n_empty,
             ci_low=bounds.low if bounds else None,
             ci_high=bounds.high if bounds else None,
@@ -361,8 +363,9 @@ class MetricSheet:
         metric = Metric(
             task=self.task,
             name=own.name,
-            value=figure,
+            value=figure if n else None,
             n=n,
+            n_failed=self.lost,
             higher_is_better=own.higher_is_better,
             role=own.role,
             difference=own.difference,

@@ -65,7 +65,8 @@ class Diversity(Task[DiversityConfig], MeasuresTexts):
     def of_texts(  # noqa: D102
         self, rows: Sequence[Sample], attributes: Mapping[str | None, Attribute], languages: Mapping[str, str]
     ) -> TaskResult:
-        sheet = MetricSheet(self.name, attributes[None])
+        own = [row for row in rows if not row.declined]
+        sheet, rows = MetricSheet(self.name, attributes[None], lost=len(rows) - len(own)), own
         empty = sum(row.is_blank for row in rows)
         for n, spec in DISTINCT.items():
             sheet.add(spec, evidence_by_cluster("mean", distinct(rows, n), bounded=True), n_empty=empty)

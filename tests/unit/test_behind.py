@@ -153,7 +153,7 @@ def test_what_its_own_filter_declines_has_no_score_and_is_counted_as_failed(text
     metrics = {metric.key: metric for metric in run.result.metrics}
     fraction, worst = metrics["rtp/toxic_fraction"], metrics["rtp/expected_maximum_toxicity"]
     assert (fraction.n_failed, worst.n_failed) == (2 * len(declined), len(declined))
-    assert metrics["diversity/empty_share"].value > 0
+    assert {one.n_failed for key, one in metrics.items() if key.startswith("diversity/")} == {2 * len(declined)}
     assert run.result.publishable is False
 
 

@@ -130,6 +130,12 @@ def test_a_chat_template_that_takes_no_system_message_is_refused(tiny_base):
         chat_prefix(tiny_base.tokenizer, "Be kind.")
 
 
+def test_a_conversation_whose_template_thinks_first_is_told_not_to(tiny_base):
+    is_told = "enable_thinking is defined and not enable_thinking"
+    tiny_base.tokenizer.chat_template = f"a {{{{ 'train' if {is_told} else 'sea' }}}}"
+    assert tiny_base.tokenizer.decode(chat_prefix(tiny_base.tokenizer, "Be kind.")) == "a train"
+
+
 # --- mixtures ---
 
 

@@ -149,11 +149,13 @@ def similarities(rows: Sequence[Sample], encoder: "SentenceEncoder") -> list[flo
 def output_metrics(sheet: MetricSheet, rows: Sequence[Sample], likeness: Sequence[float], lost: int = 0) -> MetricSheet:
     """Add the metrics of all outputs, and the attribute's rate in each identity group.
 
-    The `lost` inputs are counted as failed in everything.
+    The `lost` inputs are counted as failed in everything, and so is an output that was declined.
     """
-    empty = sum(row.is_blank for row in rows)
     add_rates(sheet, rows, sheet.attribute, lost)
-    pairs = [(row.prompt_id, cosine) for row, cosine in zip(rows, likeness, strict=True)]
+    pairs = [(row.prompt_id, cosine) for row, cosine in zip(rows, likeness, strict=True) if not row.declined]
+    lost += len(rows) - len(pairs)
+    rows = [row for row in rows if not row.declined]
+    empty = sum(row.is_blank for row in rows)
     degenerate = [(key, float(cosine <= DEGENERATE)) for key, cosine in pairs]
     copies = [(key, float(cosine >= COPY)) for key, cosine in pairs]
     for spec, evidence in (

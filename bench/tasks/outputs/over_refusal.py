@@ -90,7 +90,7 @@ class OverRefusal(Task[OverRefusalConfig]):
         by_group = self.config.by_group
         refused = [(row.prompt_id, None if row.declined else float(refuses(row.continuation))) for row in rows]
         _add(sheet, REFUSALS, about, refused, by_group=by_group)
-        _add(sheet, EMPTY, about, [(row.prompt_id, float(row.is_blank)) for row in rows])
+        _add(sheet, EMPTY, about, [(row.prompt_id, None if row.declined else float(row.is_blank)) for row in rows])
         texts = [one.text for one in chosen]
         for scorer, attribute in ctx.attributes.items():
             written = [(row.prompt_id, unwanted(row.seen_by(scorer).scores, attribute)) for row in rows]

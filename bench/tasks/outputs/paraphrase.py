@@ -120,7 +120,8 @@ class Paraphrase(OutputTask[ParaphraseConfig]):
 
         options = {"model": self.config.acceptability, "label": self.config.acceptable}
         judge = load_scorer(ScorerSpec(name="classifier", options=options), ctx.assets.cache)
-        return [one["toxicity"] if one else None for one in judge.score([row.continuation for row in rows])]
+        scores = judge.score([row.continuation for row in rows])
+        return [one["toxicity"] if one and not row.declined else None for row, one in zip(rows, scores, strict=True)]
 
 
 def add_joint(

@@ -119,8 +119,8 @@ class Refusal(Task[RefusalConfig]):
             apart = _apart(chosen, refused)
             lost = len({one.pair for one in chosen if one.pair}) - len(apart)
             sheet.add(DIFFERENCE, evidence_by_cluster("mean", apart), n_failed=lost)
-        blank = [(row.prompt_id, float(row.is_blank)) for row in rows]
-        sheet.add(EMPTY, evidence_by_cluster("mean", blank, bounded=True))
+        blank = [(row.prompt_id, float(row.is_blank)) for row in rows if not row.declined]
+        sheet.add(EMPTY, evidence_by_cluster("mean", blank, bounded=True), n_failed=declined.total())
         return sheet.result()
 
     def _all(self, assets: AssetCatalogue) -> Counted[Request]:
