@@ -142,7 +142,7 @@ class GeneratorSpec(RequestsSpec):
     revision: str | None = Field(None, description="of a hub id: a commit, branch or tag")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of weights that are loaded here")
     endpoint: Address = Field(
-        None, description="base URL of an OpenAI-compatible API, such as http://localhost:8000/v1"
+        None, description="base URL of an OpenAI-compatible API, such as https://HOST/v1"
     )
 
     @property

@@ -1,6 +1,5 @@
 """A folder to a repository of the hub, with the user's own token."""
 
-import re
 from pathlib import Path
 
 from bench.errors import MissingError, UsageError
@@ -16,9 +15,15 @@ def check_push(name: str, *, offline: bool) -> None:
         MissingError: there is no token.
     """
     from huggingface_hub import get_token
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
 
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise UsageError(f"--push '{name:.80}' is not OWNER/NAME", mend="name the repository with its owner")
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        name = ""
+    if name.count("/") != 1:
+        raise UsageError("--push names no repository", mend="write it as OWNER/NAME, of letters, digits, - and _")
     if offline:
         raise UsageError("--push needs the network, and --offline forbids it", mend="leave one of them out")
     if get_token() is None:
@@ -41,6 +46,6 @@ def pushed(folder: Path, name: str, message: str) -> str:
         api.upload_folder(repo_id=name, folder_path=folder, commit_message=message)
     except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
         told = " ".join(str(error).split())[:200]
-        again = f"{_LOGIN}, then 'hf upload {name} {folder}'"
+        again = f"{_LOGIN}, then 'hf upload --private {name} {folder}'"
         raise MissingError(f"{folder} is written, but not sent to {name} ({told})", mend=again) from None
     return f"{api.endpoint}/{name}"

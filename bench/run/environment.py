@@ -130,17 +130,19 @@ class Environment:
         Raises:
             UsageError: an anchor is empty, and prompts are a user's turns.
         """
-        chat = self.suite.chat
-        if chat is None:
+        if self.suite.chat is None:
             return sets
-        from bench.engine.chat import chat_text
-
         if empty := sum(not one.anchor.strip() for one in sets.sets):
             what = f"{empty} anchors of {sets.source} are empty, and the suite has chat_template"
             raise UsageError(what, mend="give each a prompt, or take chat_template out of the suite")
-        turns = [chat_text(self.tokenizer, one.anchor, chat.system) for one in sets.sets]
-        anchored = [one.model_copy(update={"anchor": turn}) for one, turn in zip(sets.sets, turns, strict=True)]
-        return replace(sets, sets=anchored)
+        return replace(sets, sets=[one.model_copy(update={"anchor": self.turn(one.anchor)}) for one in sets.sets])
+
+    def turn(self, anchor: str) -> str:
+        """An anchor as the model reads it: as a user's turn, where the suite's prompts are."""
+        from bench.engine.chat import chat_text
+
+        chat = self.suite.chat
+        return anchor if chat is None else chat_text(self.tokenizer, anchor, chat.system)
 
     @cached_property
     def tokenizer(self) -> "PreTrainedTokenizerBase":

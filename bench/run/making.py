@@ -129,7 +129,7 @@ def _above_alone(sets: "Sequence[ContrastiveSet]", env: "Environment") -> "tuple
     from bench.sets.above import negatives_above
 
     spec = env.suite.sets
-    made = negatives_above(env.base_policy, sets, env.progress)
+    made = negatives_above(env.base_policy, sets, [env.turn(one.anchor) for one in sets], env.progress)
     left = [one for one in made if one.negatives and spec.is_enough(len(one.positives), len(one.negatives))]
     if not left:
         what = f"none of {len(sets)} sets has a negative that the base model finds less likely than its positives"

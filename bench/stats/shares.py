@@ -68,9 +68,8 @@ def training_of(systems: Sequence[Sequence[Evidence]], assumed: float) -> float 
     """Standard deviation in logits between trainings, over systems of several seeds.
 
     Of each system: the variance of its seeds' shares less what sampling explains of it, as logits of prompts. These are
-    averaged by their
-    degrees of freedom, with the variance that is assumed as if four more had shown it (as empirical Bayes does, Smyth
-    2004): two or three seeds that happen to agree do not say that all would.
+    averaged by their degrees of freedom, with the variance that is assumed as if four more had shown it (as empirical
+    Bayes does, Smyth 2004): two or three seeds that happen to agree do not say that all would.
 
     Args:
         systems: The evidence of each method, one entry a seed.

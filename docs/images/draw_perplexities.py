@@ -13,11 +13,11 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from bench.assets.catalogue import AssetCatalogue
+from bench.engine.perplexity import log_perplexities
 from bench.policy import HFPolicy, Policy
 from bench.printed import echo
 from bench.run.edited import edited
 from bench.sets import load_sets
-from bench.sets.written.measure import log_perplexities
 from bench.store.runs import find_run
 from reports.plots.output import render
 from reports.plots.style import BASE, add_below, freeze, look, new_figure, styled

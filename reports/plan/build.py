@@ -154,9 +154,17 @@ def _metric(runs: Sequence[Run]) -> Metric:
 
 
 def _is_share(metric: Metric, systems: Systems) -> bool:
-    """Whether the metric says yes or no of several texts a prompt, so that it can be told what more of them tell."""
+    """Whether the metric is planned as a share: it says yes or no, and of several texts a prompt, or of the base alone.
+
+    Of one text a prompt, what the differences to the base are like says more than an assumption on how texts agree.
+    """
     found = [run.evidence[metric.key] for runs in systems for run in runs]
-    return all({0.0, 1.0}.issuperset(one.value) and len(one.value) > len(present(one)) for one in found)
+    has_several = all(len(one.value) > len(present(one)) for one in found)
+    return _is_binary(found) and (has_several or all(runs[0].method == _BASE for runs in systems))
+
+
+def _is_binary(found: Sequence[Evidence]) -> bool:
+    return all({0.0, 1.0}.issuperset(one.value) for one in found)
 
 
 def _parted(systems: Systems, metric: Metric | None) -> tuple[dict[int, Evidence], list[dict[int, Evidence]]]:
@@ -206,6 +214,8 @@ def _means(systems: Systems, metric: Metric, wanted: Wanted) -> tuple[Means, dic
         what = f"how differences of {clean(metric.key)} vary is not known from the base alone"
         raise MissingError(what, mend="name a method's runs as well")
     origins: dict[str, Origin] = dict.fromkeys(("mean", "training"), "records")
+    if found.training is None and _is_binary([one for some in (base, *methods) for one in some.values()]):
+        found, origins["training"] = replace(found, training=ASSUMED.training), "assumed"
     if wanted.figure is not None:
         found, origins["mean"] = replace(found, mean=wanted.figure), "given"
     if wanted.training is not None:

@@ -25,7 +25,8 @@ def lines(outcome: PlanOutcome) -> Iterator[str]:
         else _of_means(metric, population, origins)
     )
     yield ""
-    size = _count(design.prompts, "prompt")
+    unit = "prompt" if isinstance(population, Shares) else "item"
+    size = _count(design.prompts, unit)
     if isinstance(population, Shares):
         size += f" x {_count(design.samples, 'sample')}"
     yield f"{size}, {_count(design.seeds, 'seed')}, {_count(design.methods, 'method')} compared with the base"
@@ -40,7 +41,7 @@ def lines(outcome: PlanOutcome) -> Iterator[str]:
     each = f", {_count(design.samples, 'sample')} each" if isinstance(population, Shares) else ""
     yield f"to find {_change(population.figure, outcome.target)} with {POWER:.0%}{each}:"
     for need in outcome.needs:
-        prompts = "more than 100,000 prompts" if need.prompts is None else _count(need.prompts, "prompt")
+        prompts = f"more than 100,000 {unit}s" if need.prompts is None else _count(need.prompts, unit)
         time = "" if need.minutes is None else f", {_time(need.minutes)}"
         yield f"  {_count(need.seeds, 'seed')}: {prompts}{time}" + (" (this training)" if need.seeds == 1 else "")
 
@@ -55,7 +56,7 @@ def _of_shares(metric: str, population: Shares, origins: dict[str, Origin]) -> I
 def _of_means(metric: str, population: Means, origins: dict[str, Origin]) -> Iterator[str]:
     yield f"{metric} of the base: {population.mean:.3f} ({_ORIGINS[origins['mean']]})"
     of_one = math.hypot(population.units, population.rest)
-    yield f"a prompt's difference to the base varies by {of_one:.3f}, SD (from the records)"
+    yield f"the difference of an item to the base varies by {of_one:.3f}, SD (from the records)"
     if population.training is None:
         yield "how much trainings differ is not known: no method has two seeds"
     else:

@@ -90,7 +90,7 @@ def graded(tmp_path):
 def test_a_mean_is_planned_by_how_differences_vary(bench, graded):
     done = bench("plan", "--suite", "mini")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "truth of the base: 0.5" in done.stdout and "a prompt's difference to the base varies by" in done.stdout
+    assert "truth of the base: 0.5" in done.stdout and "the difference of an item to the base varies by" in done.stdout
     assert "sample" not in done.stdout
     facts = json.loads(bench("plan", "--suite", "mini", "--json").stdout)
     assert facts["target"] > facts["detectable"] > facts["population"]["mean"]

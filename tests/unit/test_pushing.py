@@ -100,8 +100,9 @@ def test_what_cannot_be_sent_is_refused_before_any_work(monkeypatch, tmp_path):
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
-    with pytest.raises(UsageError, match="is not OWNER/NAME"):
-        check_push("edit", offline=False)
+    for name in ("edit", "me/a--b", "me/x.git", "me/-x", "a/b/c", "", "me/a b"):
+        with pytest.raises(UsageError, match="names no repository; write it as OWNER/NAME"):
+            check_push(name, offline=False)
     with pytest.raises(UsageError, match="needs the network"):
         check_push("me/edit", offline=True)
     with pytest.raises(MissingError, match="finds no token"):

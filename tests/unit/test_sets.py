@@ -293,7 +293,7 @@ def test_negatives_above_c_are_those_less_likely_than_the_mean_positive(made, ti
         return -float(sum(told)) / len(own)
 
     sets = made()
-    found = negatives_above(tiny_policy, sets)
+    found = negatives_above(tiny_policy, sets, [one.anchor for one in sets])
     for one, left in zip(sets, found, strict=True):
         c = sum(phi(one.anchor, text.text) for text in one.positives) / len(one.positives)
         assert left.negatives == [text for text in one.negatives if phi(one.anchor, text.text) > c]
@@ -304,7 +304,7 @@ def test_negatives_above_c_are_those_less_likely_than_the_mean_positive(made, ti
 
 def test_without_positives_no_negative_is_above(made, tiny_policy):
     (first, *_) = made()
-    (left,) = negatives_above(tiny_policy, [first.model_copy(update={"positives": []})])
+    (left,) = negatives_above(tiny_policy, [first.model_copy(update={"positives": []})], [first.anchor])
     assert left.negatives == []
 
 

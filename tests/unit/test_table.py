@@ -300,7 +300,7 @@ def test_any_column_can_be_the_reference(root):
     assert "(compared with)" in text_of(table)
     marks = [[cell.standing for cell in row.cells] for row in table.rows]
     assert marks == [[cell.standing for cell in row.cells] for row in build(list_runs(root)).rows]
-    with pytest.raises(UsageError, match="did you mean 'contrastive"):
+    with pytest.raises(UsageError, match=r"did you mean 'contrastive \(signed\)'"):
         build(list_runs(root), against="contrastiv")
 
 

@@ -54,16 +54,9 @@ class Meter:
         pairs = [
             (row["sentence"] if conditioned else "", trained_text(row["text"], conditioned=conditioned)) for row in rows
         ]
+        from bench.engine.perplexity import log_perplexities
+
         return log_perplexities(self._policy, pairs)
-
-
-def log_perplexities(policy: "Policy", pairs: Sequence[tuple[str, str]]) -> list[float | None]:
-    """Mean negative log-likelihood of each text's tokens after its anchor, of (anchor, text); None without a token."""
-    from bench.engine.likelihood import loglikelihood
-    from bench.engine.tokens import encode_after
-
-    scored = loglikelihood(policy, [encode_after(policy.tokenizer, anchor, text) for anchor, text in pairs])
-    return [-one.logprob / one.tokens if one.tokens else None for one in scored]
 
 
 class _Words:

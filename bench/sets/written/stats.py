@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.splits import overlap
 from bench.sets.format import ContrastiveSets
-from bench.sets.written.measure import log_perplexities
 
 if TYPE_CHECKING:
     from bench.engine.encoder import SentenceEncoder
@@ -72,6 +71,8 @@ def statistics(
             pairs = [(text, sentence) for text, sentence in about if sentence.strip()]
             own["similarity"] = encoder.similarity([text for text, _ in pairs], [sentence for _, sentence in pairs])
         if policy:
+            from bench.engine.perplexity import log_perplexities
+
             perplexities = log_perplexities(policy, [(one.anchor, text.text) for _, one, text in rows])
             phis = [(number, phi) for (number, _, _), phi in zip(rows, perplexities, strict=True) if phi is not None]
             own["log_perplexity"] = [phi for _, phi in phis]
