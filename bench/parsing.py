@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from bench.errors import UsageError
+
 _LARGEST = 8 << 30  # bytes of a file that is read into memory
 _DIGITS = 300
 """Digits of the longest number that is read: more are no number of anything, and no float holds them."""
@@ -196,3 +198,21 @@ def _check(value: Any) -> None:
             raise ValueError(f"a number has more than {_DIGITS} digits")
     elif not (value is None or isinstance(value, float)):
         raise ValueError(f"a {type(value).__name__} is nothing that can be set: write a text, a number or a list")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        UsageError: the file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        check_regular(path)
+        value = parse_yaml(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}") from None
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{path} does not hold a mapping of keys to values")
+    return value

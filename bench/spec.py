@@ -1,6 +1,5 @@
 """Suites and runs as validated data: unknown keys are refused with a suggestion, all errors at once."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -8,7 +7,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from bench.attribute import Attribute
 from bench.errors import UsageError, did_you_mean
-from bench.parsing import check_regular, parse_yaml
 
 
 class Spec(BaseModel):
@@ -141,9 +139,7 @@ class GeneratorSpec(RequestsSpec):
     )
     revision: str | None = Field(None, description="of a hub id: a commit, branch or tag")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="of weights that are loaded here")
-    endpoint: Address = Field(
-        None, description="base URL of an OpenAI-compatible API, such as https://HOST/v1"
-    )
+    endpoint: Address = Field(None, description="base URL of an OpenAI-compatible API, such as https://HOST/v1")
 
     @property
     def who(self) -> dict[str, str | None]:
@@ -394,21 +390,3 @@ def _fields(kind: type[BaseModel], path: list[str | int]) -> list[str]:
         field = getattr(model, "model_fields", {}).get(part)
         model = field.annotation if field else None
     return list(getattr(model, "model_fields", {}))
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        UsageError: the file is missing, is not YAML, or is not a mapping.
-    """
-    try:
-        check_regular(path)
-        value = parse_yaml(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise UsageError(f"no such file: {path}") from None
-    except (ValueError, OSError) as error:
-        raise UsageError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(value, dict):
-        raise UsageError(f"{path} does not hold a mapping of keys to values")
-    return value

@@ -30,7 +30,7 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
         return path
     # Imported here: both bring pydantic and yaml.
     from bench.errors import UsageError, did_you_mean
-    from bench.spec import read_yaml
+    from bench.parsing import read_yaml
 
     options = [parameter for parameter in context.command.params if parameter.name not in ("config", "help")]
     flags = {flag[2:]: parameter.name for parameter in options for flag in parameter.opts if flag[:2] == "--"}

@@ -110,10 +110,11 @@ def _of_kind(every: "list[Sentence]", source: str, half: str, label: str) -> "li
 
 def _recipe(name: str | None, settings: list[str], model: str | None, endpoint: str | None) -> "Recipe":
     """The file's values, then `--set`, then the flags."""
+    from bench.parsing import read_yaml
     from bench.run.plan import parse_setting, put
     from bench.sets.written import BUILT_IN
     from bench.sets.written.recipe import Recipe
-    from bench.spec import read_yaml, validate
+    from bench.spec import validate
 
     path = None if name is None else BUILT_IN.get(name, Path(name))
     raw: dict[str, Any] = read_yaml(path) if path else {}

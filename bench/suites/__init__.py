@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UsageError, did_you_mean
-from bench.spec import SuiteSpec, read_yaml, validate
+from bench.parsing import read_yaml
+from bench.spec import SuiteSpec, validate
 
 DEFAULT = "mini"
 

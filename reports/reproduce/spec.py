@@ -6,7 +6,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from bench.errors import UsageError, did_you_mean
-from bench.spec import Spec, read_yaml, validate
+from bench.parsing import read_yaml
+from bench.spec import Spec, validate
 from reports.table.layout import ColumnSpec
 
 

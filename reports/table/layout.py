@@ -11,7 +11,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from bench.errors import MissingError, UsageError, did_you_mean
-from bench.spec import Spec, read_yaml, validate
+from bench.parsing import read_yaml
+from bench.spec import Spec, validate
 from bench.store.record import Metric, Role
 from reports.table.cells import MetricRow, System, Table, clean
 from reports.table.order import sort

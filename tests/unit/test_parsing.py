@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from bench.data.files import read_rows
 from bench.errors import UsageError
-from bench.parsing import parse_json, parse_yaml
+from bench.parsing import parse_json, parse_yaml, read_yaml
 from bench.run.plan import Request, make_experiments, parse_seeds, parse_setting
-from bench.spec import SuiteSpec, read_yaml, validate
+from bench.spec import SuiteSpec, validate
 from bench.store.files import read_json
 
 BOMB = "a: &a {k: v}\n" + "".join(

@@ -8,9 +8,10 @@ import pytest
 
 from bench import registry, suites
 from bench.errors import UsageError
+from bench.parsing import read_yaml
 from bench.run.plan import Experiment, Request, build_tasks, make_experiments, parse_method, parse_seeds, parse_setting
 from bench.run.stack import variant_of
-from bench.spec import SuiteSpec, read_yaml, validate
+from bench.spec import SuiteSpec, validate
 
 
 def experiments_of(suite: Any, *methods: str, **options: Any) -> list[Experiment]:
