@@ -77,7 +77,11 @@ def _text(given: Any, where: str) -> str:
 
 
 def of_prompts(
-    found: Mapping[str, Continued], prompts: Sequence[ToxicityPrompt], count: int, name: str
+    found: Mapping[str, Continued],
+    prompts: Sequence[ToxicityPrompt],
+    count: int,
+    name: str,
+    others: str = OTHER_PROMPTS,
 ) -> Counted[tuple[ToxicityPrompt, str]]:
     """The first continuations of each prompt, as many of each, prompt by prompt.
 
@@ -86,6 +90,7 @@ def of_prompts(
         prompts: The prompts that are wanted.
         count: How many of each.
         name: Of the file, for errors.
+        others: Why the continuations of other prompts are left out.
 
     Raises:
         MissingError: a prompt has fewer; one that the file lacks has none.
@@ -100,6 +105,6 @@ def of_prompts(
         raise MissingError(f"{what}{len(few[0].texts)})", mend=mend)
     pairs = [(prompt, text) for prompt in prompts for text in found[prompt.id].texts]
     rest = sum(len(one.texts) for one in found.values()) - len(pairs)
-    every = Counted(pairs, {OTHER_PROMPTS: rest} if rest else None)
+    every = Counted(pairs, {others: rest} if rest else None)
     first = [(prompt, text) for prompt in prompts for text in found[prompt.id].texts[:count]]
     return every.keep(first, BEYOND)

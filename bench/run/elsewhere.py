@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.data.continuations import Continued, load_continuations, of_prompts
-from bench.data.counted import Counted
+from bench.data.continuations import OTHER_PROMPTS, Continued, load_continuations, of_prompts
+from bench.data.counted import BEYOND, Counted
 from bench.data.prompts import ToxicityPrompt
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file, hash_json
@@ -134,8 +134,9 @@ class Elsewhere:
             MissingError: the file lacks some.
         """
         name, found = self.given.file.name, self._found
-        prompts: list[ToxicityPrompt] = [found[key].prompt for key in sorted(found)]
-        if not self.own_prompts:
+        if self.own_prompts:
+            prompts: list[ToxicityPrompt] = [found[key].prompt for key in sorted(found)[: self.max_items]]
+        else:
             prompts = self.prompts()
             there = sum(one.id in found for one in prompts)
             if there < len(prompts):
@@ -143,7 +144,8 @@ class Elsewhere:
                 what = f"{name} has continuations of {there} of the {len(prompts)} prompts that suite '{suite}' takes"
                 mend = f"'bench score --suite {suite} --write-prompts FILE' writes them; --own-prompts measures others"
                 raise MissingError(what, mend=mend)
-        return of_prompts(found, prompts, self._suite.decoding.num_samples, name)
+        others = BEYOND if self.own_prompts else OTHER_PROMPTS
+        return of_prompts(found, prompts, self._suite.decoding.num_samples, name, others)
 
     # --- identity -----------------------------------------------------------------------------------------------
 

@@ -58,12 +58,18 @@ def elsewhere(suite, tmp_path) -> Callable[..., Elsewhere]:
     """A file of rows, about to be scored; keywords are changes of the suite."""
 
     def make(
-        rows: Rows | Path, label: str = "theirs", *, seed: int = 0, own: bool = False, **changes: Any
+        rows: Rows | Path,
+        label: str = "theirs",
+        *,
+        seed: int = 0,
+        own: bool = False,
+        limit: int | None = None,
+        **changes: Any,
     ) -> Elsewhere:
         path = rows if isinstance(rows, Path) else write(tmp_path / f"{label}-{seed}.jsonl", rows)
         spec = load_suite(str(suite)).model_copy(update=changes)
         env = Environment(spec, AssetCatalogue(suite.parent / "cache", offline=True))
-        return Elsewhere(Given(path, label, seed), env, tmp_path / "runs", own_prompts=own)
+        return Elsewhere(Given(path, label, seed), env, tmp_path / "runs", limit, own_prompts=own)
 
     return make
 
@@ -206,6 +212,16 @@ def test_own_prompts_stand_apart(base, score, elsewhere):
     with pytest.raises(MissingError, match="own prompts"):
         build([base, run])
     assert len(build([run, score(rows[::-1], "twin", own=True)]).systems) == 2
+
+
+def test_a_limit_holds_for_own_prompts_too_and_the_rest_is_said(score):
+    rows = [{"prompt": f"A prompt of mine, number {n}", "continuations": ["so", "it", "goes", "on"]} for n in range(4)]
+    every, run = score(rows, own=True), score(rows, "fewer", own=True, limit=2)
+    taken = {one.prompt_id for one in run.samples("rtp")}
+    assert sorted(taken) == sorted({one.prompt_id for one in every.samples("rtp")})[:2]
+    assert run.manifest.suite["limit"] == 2
+    (said,) = run.tasks["rtp"].taken
+    assert (said["taken"], said["left_out"]) == (6, {"beyond the number asked for": 2 * 4 + 2})
 
 
 def test_other_prompts_than_the_suites_are_left_out_and_said(together, score):
