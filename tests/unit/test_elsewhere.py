@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench.assets.catalogue import AssetCatalogue
+from bench.cli.judge import outputs_of
 from bench.errors import BenchError, MissingError, UsageError
 from bench.run.edited import edited
 from bench.run.elsewhere import Elsewhere, Given
@@ -131,6 +132,14 @@ def test_alone_no_model_is_named(together, score):
     assert "continuations made elsewhere" in text
     assert "3 samples · seed 0" in text
     assert "top-p" not in text
+
+
+def test_a_judge_reads_them_beside_a_runs(base, together, score):
+    theirs = score([row | {"continuations": ["so", "it", "goes"]} for row in together])
+    found = outputs_of([base, theirs], "rtp")
+    assert list(found) == ["none", "theirs"]
+    assert found["none"].keys() == found["theirs"].keys()
+    assert [text for _, text in found["theirs"].values()] == ["so", "it", "goes"] * len(together)
 
 
 def test_the_page_holds_its_texts(base, together, score):
