@@ -146,6 +146,10 @@ def _write_prompts(every: "Elsewhere", path: Path) -> None:
     decoding = every.env.suite.decoding
     how = f"{decoding.num_samples} of each, of up to {decoding.max_new_tokens} tokens, top-p {decoding.top_p:g}"
     how += f", temperature {decoding.temperature:g}" + (f", top-k {decoding.top_k}" if decoding.top_k else "")
+    if chat := every.env.suite.chat:
+        how += "; each prompt is a user's turn"
+        if chat.system is not None:
+            how += f", after the system message {json_module.dumps(chat.system, ensure_ascii=False)}"
     echo(f"{path}: {len(prompts)} prompts; runs of the suite sample {how}", err=True)
 
 

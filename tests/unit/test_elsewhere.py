@@ -126,6 +126,12 @@ def test_the_table_pairs_them_and_what_was_not_measured_is_missing(base, togethe
     assert any("another programme" in note for note in compare([base], [score(together, "their model")]).notes)
 
 
+def test_where_the_suite_has_prompts_as_turns_it_is_said_that_nobody_knows(together, score):
+    notes = " ".join(build([score(together, chat_template=True, system="Be kind.")]).footnotes)
+    assert "whether each prompt was a user's turn after the system message 'Be kind.', as in the suite, is not" in notes
+    assert not any("turn" in note for note in build([score(together, "plain")]).footnotes)
+
+
 def test_alone_no_model_is_named(together, score):
     _, sheet = arranged([score(together)])
     text = text_of(sheet)
