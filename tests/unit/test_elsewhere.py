@@ -199,8 +199,17 @@ def test_the_key_is_of_the_content_the_label_and_the_scorers(elsewhere, together
         elsewhere(together, own=True).run_id,
     ]
     assert len({same, *others}) == 1 + len(others)
+    called = load_suite("smoke").scorer.model_copy(update={"called": "mine"})
+    assert elsewhere(together, scorer=called).run_id == others[3]
     named = elsewhere(write(tmp_path / "named.jsonl", together), "Éå/../x Y")
     assert named.run_id.startswith("tiny-x-y-s0-")
+
+
+def test_the_key_is_of_the_code_that_takes_rows_and_measures(elsewhere, together, monkeypatch):
+    monkeypatch.setattr("bench.run.elsewhere.code_hash", " ".join)
+    counts = set(elsewhere(together)._code.split())
+    assert {"bench.run.texts", "bench.data.continuations", "bench.tasks.rtp", "bench.scorers.svm"} <= counts
+    assert not {"bench.run.plan", "bench.run.manifest", "bench.engine.model"} & counts
 
 
 def test_a_finished_record_is_kept_and_a_damaged_one_made_anew(elsewhere, together):
