@@ -140,10 +140,10 @@ class Elsewhere:
         prompts = self.prompts()
         there = sum(one.id in found for one in prompts)
         if there < len(prompts):
-            suite = self._suite.name
-            what = f"{name} has continuations of {there} of the {len(prompts)} prompts that suite '{suite}' takes"
-            mend = f"'bench score --suite {suite} --write-prompts FILE' writes them; --own-prompts measures others"
-            raise MissingError(what, mend=mend)
+            whose = f"the {len(prompts)} prompts that suite '{self._suite.name}' takes"
+            mend = "the same command with --write-prompts FILE in place of the files writes them; "
+            mend += "--own-prompts measures others"
+            raise MissingError(f"{name} has continuations of {there} of {whose}", mend=mend)
         return of_prompts(found, prompts, count, name)
 
     # --- identity -----------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ def made(tmp_path_factory, write_suite, module_bench) -> Path:
     assert "3 of each, of up to 8 tokens" in done.stderr
     prompts = [json.loads(line)["prompt"] for line in (folder / "asked.jsonl").read_text().splitlines()]
     write(folder, "theirs", [{"prompt": prompt, "continuations": [" is", " was it.", ""]} for prompt in prompts])
+    write(folder, "others", [{"prompt": "Another", "continuations": ["is", "was", ""]}])
     return folder
 
 
@@ -53,6 +54,7 @@ def test_a_file_becomes_a_run_that_others_read(made, module_bench):
         (("theirs.jsonl", "theirs.jsonl", "--label", "x"), 2, "hold the same"),
         (("theirs.jsonl", "--label", "none"), 2, "a system cannot be called 'none'"),
         (("theirs.jsonl", "--set", "lr=3"), 2, "'lr' is no option of the suite"),
+        (("others.jsonl",), 3, "the same command with --write-prompts FILE in place of the files writes them"),
         (("nowhere.jsonl",), 2, "no such file: nowhere.jsonl"),
     ],
 )
