@@ -49,12 +49,19 @@ class Given:
         label: What the system is called that made them.
         seed: Which of the system's files it is.
         origins: Where the suite's overrides come from.
+        prompt_field: Where the prompt stands in a row; None for the shapes that are known.
     """
 
     file: Path
     label: str
     seed: int = 0
     origins: Mapping[str, str] = field(default_factory=dict)
+    prompt_field: str | None = None
+
+    @property
+    def config(self) -> dict[str, str]:
+        """What was said of it, for the record and the key."""
+        return {"label": self.label, **({"field": self.prompt_field} if self.prompt_field else {})}
 
 
 @dataclass
@@ -124,7 +131,7 @@ class Elsewhere:
 
     @cached_property
     def _found(self) -> dict[str, Continued]:
-        return load_continuations(self.given.file)
+        return load_continuations(self.given.file, self.given.prompt_field)
 
     @cached_property
     def taken(self) -> Texts:
@@ -199,7 +206,7 @@ class Elsewhere:
             {
                 "suite": self.suite_hash,
                 "continuations": self.sha256,
-                "label": self.given.label,
+                **self.given.config,
                 "seed": self.given.seed,
                 "data": [one["sha256"] for one in self._data],
                 "scorer": env.scorer.identity.hash,
@@ -264,7 +271,7 @@ class Elsewhere:
                 "label": given.label,
                 "elsewhere": True,
                 "seeded": True,  # whether it is, is not known: nothing is said of what made them, but of these texts
-                "config": {"label": given.label},
+                "config": given.config,
                 "origins": dict(given.origins),
                 "inputs": {
                     "continuations": {"id": given.file.name, "sha256": self.sha256, "revision": None, "licence": None}

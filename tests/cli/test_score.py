@@ -54,6 +54,7 @@ def test_a_file_becomes_a_run_that_others_read(made, module_bench):
         (("theirs.jsonl", "theirs.jsonl", "--label", "x"), 2, "hold the same"),
         (("theirs.jsonl", "--label", "none"), 2, "a system cannot be called 'none'"),
         (("theirs.jsonl", "--set", "lr=3"), 2, "'lr' is no option of the suite"),
+        (("theirs.jsonl", "--field", "asked"), 2, "no text under 'asked'; it has prompt, continuations"),
         (("others.jsonl",), 3, "the same command with --write-prompts FILE in place of the files writes them"),
         (("nowhere.jsonl",), 2, "no such file: nowhere.jsonl"),
     ],

@@ -65,12 +65,13 @@ def elsewhere(suite, tmp_path) -> Callable[..., Elsewhere]:
         seed: int = 0,
         own: bool = False,
         limit: int | None = None,
+        field: str | None = None,
         **changes: Any,
     ) -> Elsewhere:
         path = rows if isinstance(rows, Path) else write(tmp_path / f"{label}-{seed}.jsonl", rows)
         spec = load_suite(str(suite)).model_copy(update=changes)
         env = Environment(spec, AssetCatalogue(suite.parent / "cache", offline=True))
-        return Elsewhere(Given(path, label, seed), env, tmp_path / "runs", limit, own_prompts=own)
+        return Elsewhere(Given(path, label, seed, prompt_field=field), env, tmp_path / "runs", limit, own_prompts=own)
 
     return make
 
@@ -177,6 +178,15 @@ def test_every_form_of_file_gives_the_same_texts(base, together, score, tmp_path
     assert texts(score(path)) == texts(base)
 
 
+def test_the_prompt_stands_where_the_field_says(base, together, score):
+    rows = [
+        {"text": "no prompt", "asked": {"of": row["prompt"]}, "continuations": row["continuations"]} for row in together
+    ]
+    run = score(rows, field="asked.of")
+    assert texts(run) == texts(base)
+    assert run.manifest.method["config"] == {"label": "theirs", "field": "asked.of"}
+
+
 def test_files_of_one_label_are_its_seeds_and_what_is_beyond_the_number_is_said(together, score):
     turned = [row | {"continuations": [*row["continuations"][::-1], "and more"]} for row in together]
     runs = [score(together), score(turned, seed=1)]
@@ -197,6 +207,7 @@ def test_the_key_is_of_the_content_the_label_and_the_scorers(elsewhere, together
         elsewhere(together, seed=1).run_id,
         elsewhere(together, scorer=load_suite("smoke").scorer).run_id,
         elsewhere(together, own=True).run_id,
+        elsewhere(together, field="prompt").run_id,
     ]
     assert len({same, *others}) == 1 + len(others)
     called = load_suite("smoke").scorer.model_copy(update={"called": "mine"})
@@ -271,7 +282,7 @@ def test_runs_measured_otherwise_are_refused(base, together, score, suite):
         ([{"prompt": "a", "continuations": "b"}], UsageError, "line 1: 'continuations' is no list"),
         ([{"prompt": "a", "continuations": [None]}], UsageError, "line 1: a continuation is no text"),
         ([{"prompt": "a", "continuation": ["b"]}], UsageError, "line 1: a continuation is no text"),
-        ([{"continuations": ["a"]}], UsageError, "line 1: expected an object with 'text'"),
+        ([{"asked": "b", "continuations": ["a"]}], UsageError, "name where the prompt stands by field (it has asked, "),
         ([], UsageError, "holds no prompt with continuations"),
     ],
 )
