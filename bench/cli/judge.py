@@ -56,7 +56,7 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
     settle_process(offline=offline)
     spec = validate(GeneratorSpec, {"model": model, "endpoint": endpoint, "timeout": timeout}, "judge")
     question = TEMPLATE if template is None else read_text(template)
-    outputs = _outputs(chosen(runs_dir, run, suite, every=every, or_last=True), task)
+    outputs = outputs_of(chosen(runs_dir, run, suite, every=every, or_last=True), task)
     progress = console_progress()
     assets = AssetCatalogue(cache_dir, offline=offline, progress=progress)
     assets.sweep(out)
@@ -69,19 +69,19 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
         _print(found, out)
 
 
-def _outputs(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
-    """What each system wrote in a task, by its label; seeds of one configuration are one system."""
-    from bench.errors import MissingError, UsageError
+def outputs_of(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
+    """What each system wrote in a task, by its label; seeds of one configuration are one system.
+
+    Raises:
+        BenchError: the runs are not comparable, or have no such texts.
+    """
+    from bench.errors import UsageError
     from reports.table.columns import Notes, columns_of, finished_runs
+    from reports.table.comparable import refuse_incomparable
 
     progress, notes = console_progress(), Notes()
     columns = columns_of(finished_runs(runs, notes), notes)
-    suites = {run.manifest.suite_hash for column in columns for run in column.runs}
-    if len(suites) > 1:
-        raise MissingError(
-            "these runs were not measured alike (their suites differ)",
-            mend="name runs of one suite, or give --suite and a folder of its runs",
-        )
+    refuse_incomparable([run for column in columns for run in column.runs])
     for note in notes.texts:
         progress.note(note)
     found: dict[str, Outputs] = {}

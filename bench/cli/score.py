@@ -56,6 +56,10 @@ def score(  # noqa: PLR0913, PLR0917 - one parameter a flag
     suite: SuiteName = "mini",
     settings: _Settings = None,
     limit: Limit = None,
+    field: Annotated[
+        str | None,
+        typer.Option("--field", help="Where the prompt stands in a row, as prompt.text; if not 'prompt' or 'text'."),
+    ] = None,
     own_prompts: Annotated[
         bool, typer.Option("--own-prompts", help="Measure the file's prompts, whatever the suite's are.")
     ] = False,
@@ -100,7 +104,7 @@ def score(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if write_prompts:
         _write_prompts(Elsewhere(Given(write_prompts, ""), env, runs_dir, limit), write_prompts)
         return
-    given = _systems(files or [], label, origins)
+    given = _systems(files or [], label, origins, field)
     every = [Elsewhere(one, env, runs_dir, limit, own_prompts) for one in given]
     for one in every:
         one.check()
@@ -110,15 +114,15 @@ def score(  # noqa: PLR0913, PLR0917 - one parameter a flag
     _report(folders, json=json)
 
 
-def _systems(files: Sequence[Path], label: str | None, origins: dict[str, str]) -> "list[Given]":
+def _systems(files: Sequence[Path], label: str | None, origins: dict[str, str], field: str | None) -> "list[Given]":
     """A system a file; of one label, its seeds."""
     from bench.errors import UsageError
     from bench.run.elsewhere import Given
 
     if label is not None:
-        found = [Given(path, label, seed, origins) for seed, path in enumerate(files)]
+        found = [Given(path, label, seed, origins, field) for seed, path in enumerate(files)]
     else:
-        found = [Given(path, path.stem, 0, origins) for path in files]
+        found = [Given(path, path.stem, 0, origins, field) for path in files]
     for one in found:
         if not one.label.strip() or one.label.strip() == _BASE:
             what = f"a system cannot be called '{one.label}'"
@@ -146,6 +150,10 @@ def _write_prompts(every: "Elsewhere", path: Path) -> None:
     decoding = every.env.suite.decoding
     how = f"{decoding.num_samples} of each, of up to {decoding.max_new_tokens} tokens, top-p {decoding.top_p:g}"
     how += f", temperature {decoding.temperature:g}" + (f", top-k {decoding.top_k}" if decoding.top_k else "")
+    if chat := every.env.suite.chat:
+        how += "; each prompt is a user's turn"
+        if chat.system is not None:
+            how += f", after the system message {json_module.dumps(chat.system, ensure_ascii=False)}"
     echo(f"{path}: {len(prompts)} prompts; runs of the suite sample {how}", err=True)
 
 

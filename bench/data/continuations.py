@@ -1,7 +1,7 @@
 """Continuations that another programme made, with their prompts, from a file in any form that `read_rows` reads."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ _SINGLE = "continuation"
 OTHER_PROMPTS = "of prompts that the suite does not take"
 
 
-@dataclass
+@dataclasses.dataclass
 class Continued:
     """A prompt with its continuations.
 
@@ -29,10 +29,10 @@ class Continued:
 
     prompt: ToxicityPrompt
     where: str
-    texts: list[str] = field(default_factory=list)
+    texts: list[str] = dataclasses.field(default_factory=list)
 
 
-def load_continuations(path: Path) -> dict[str, Continued]:
+def load_continuations(path: Path, field: str | None = None) -> dict[str, Continued]:
     """Read prompts and their continuations, by the prompt's content id, in the file's order.
 
     A row has a prompt in one of the shapes of `bench.data.prompts.load_prompts`, and beside it either all of its
@@ -41,13 +41,14 @@ def load_continuations(path: Path) -> dict[str, Continued]:
 
     Args:
         path: The file.
+        field: Where the prompt stands in a row, as `bench.data.files.value_at` takes it; None for one of the shapes.
 
     Raises:
-        UsageError: a row is none of these, or there is none.
+        UsageError: a row is none of these, or lacks the field, or there is none.
     """
     found: dict[str, Continued] = {}
     for where, row in read_rows(path):
-        prompt = read_prompt(row, where)
+        prompt = read_prompt(row, where, field)
         found.setdefault(prompt.id, Continued(prompt, where)).texts.extend(_texts(row, where))
     if not found:
         raise UsageError(f"{path} holds no prompt with continuations")
@@ -77,7 +78,11 @@ def _text(given: Any, where: str) -> str:
 
 
 def of_prompts(
-    found: Mapping[str, Continued], prompts: Sequence[ToxicityPrompt], count: int, name: str
+    found: Mapping[str, Continued],
+    prompts: Sequence[ToxicityPrompt],
+    count: int,
+    name: str,
+    others: str = OTHER_PROMPTS,
 ) -> Counted[tuple[ToxicityPrompt, str]]:
     """The first continuations of each prompt, as many of each, prompt by prompt.
 
@@ -86,6 +91,7 @@ def of_prompts(
         prompts: The prompts that are wanted.
         count: How many of each.
         name: Of the file, for errors.
+        others: Why the continuations of other prompts are left out.
 
     Raises:
         MissingError: a prompt has fewer; one that the file lacks has none.
@@ -100,6 +106,6 @@ def of_prompts(
         raise MissingError(f"{what}{len(few[0].texts)})", mend=mend)
     pairs = [(prompt, text) for prompt in prompts for text in found[prompt.id].texts]
     rest = sum(len(one.texts) for one in found.values()) - len(pairs)
-    every = Counted(pairs, {OTHER_PROMPTS: rest} if rest else None)
+    every = Counted(pairs, {others: rest} if rest else None)
     first = [(prompt, text) for prompt in prompts for text in found[prompt.id].texts[:count]]
     return every.keep(first, BEYOND)

@@ -17,18 +17,18 @@ from bench.hashing import hash_file, hash_json
 from bench.progress import note_once
 from bench.run.damage import is_whole, set_damage_aside
 from bench.run.environment import Environment
+from bench.run.identity import scoring
 from bench.run.manifest import scorer_facts
 from bench.run.phases import Phases
 from bench.run.plan import build_tasks
+from bench.run.texts import MeasuringTexts, Texts, of_own_prompts
 from bench.store.files import write_json
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions, with_imports
 from bench.store.lock import alone
-from bench.store.record import Manifest, Result, TaskResult
-from bench.store.samples import Sample, write_samples
+from bench.store.record import Manifest, Result
 from bench.tasks.given import ContinuesPrompts, MeasuresTexts
 
 if TYPE_CHECKING:
-    from bench.attribute import Attribute
     from bench.spec import SuiteSpec
     from bench.tasks.base import Task
 
@@ -37,7 +37,7 @@ METHOD = "elsewhere"
 OWN_PROMPTS = "own prompts"
 """What stands in the record for the data where the prompts are the file's."""
 _LABEL = 40  # characters of it in the name of a folder
-_CODE = ("bench.data.continuations", "bench.tasks.given", "bench.scorers")
+_CODE = ("bench.run.texts", "bench.scorers")
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,19 @@ class Given:
         label: What the system is called that made them.
         seed: Which of the system's files it is.
         origins: Where the suite's overrides come from.
+        prompt_field: Where the prompt stands in a row; None for the shapes that are known.
     """
 
     file: Path
     label: str
     seed: int = 0
     origins: Mapping[str, str] = field(default_factory=dict)
+    prompt_field: str | None = None
+
+    @property
+    def config(self) -> dict[str, str]:
+        """What was said of it, for the record and the key."""
+        return {"label": self.label, **({"field": self.prompt_field} if self.prompt_field else {})}
 
 
 @dataclass
@@ -124,26 +131,27 @@ class Elsewhere:
 
     @cached_property
     def _found(self) -> dict[str, Continued]:
-        return load_continuations(self.given.file)
+        return load_continuations(self.given.file, self.given.prompt_field)
 
     @cached_property
-    def taken(self) -> Counted[tuple[ToxicityPrompt, str]]:
+    def taken(self) -> Texts:
         """The continuations that are measured, prompt by prompt, as many of each.
 
         Raises:
             MissingError: the file lacks some.
         """
         name, found = self.given.file.name, self._found
-        prompts: list[ToxicityPrompt] = [found[key].prompt for key in sorted(found)]
-        if not self.own_prompts:
-            prompts = self.prompts()
-            there = sum(one.id in found for one in prompts)
-            if there < len(prompts):
-                suite = self._suite.name
-                what = f"{name} has continuations of {there} of the {len(prompts)} prompts that suite '{suite}' takes"
-                mend = f"'bench score --suite {suite} --write-prompts FILE' writes them; --own-prompts measures others"
-                raise MissingError(what, mend=mend)
-        return of_prompts(found, prompts, self._suite.decoding.num_samples, name)
+        count = self._suite.decoding.num_samples
+        if self.own_prompts:
+            return of_own_prompts(found, self.max_items, count, name)
+        prompts = self.prompts()
+        there = sum(one.id in found for one in prompts)
+        if there < len(prompts):
+            whose = f"the {len(prompts)} prompts that suite '{self._suite.name}' takes"
+            mend = "the same command with --write-prompts FILE in place of the files writes them; "
+            mend += "--own-prompts measures others"
+            raise MissingError(f"{name} has continuations of {there} of {whose}", mend=mend)
+        return of_prompts(found, prompts, count, name)
 
     # --- identity -----------------------------------------------------------------------------------------------
 
@@ -186,7 +194,9 @@ class Elsewhere:
     @cached_property
     def suite_hash(self) -> str:
         """Hash of what makes runs comparable with one another, where no model is known."""
-        return hash_json({key: value for key, value in self._measured.items() if key not in ("name", "description")})
+        said = {"name", "description", "scorer", "scorers"}  # a name changes no figure, nor what a scorer is called
+        measured = {key: value for key, value in self._measured.items() if key not in said}
+        return hash_json({**measured, **scoring(self._suite)})
 
     @cached_property
     def key(self) -> str:
@@ -196,7 +206,7 @@ class Elsewhere:
             {
                 "suite": self.suite_hash,
                 "continuations": self.sha256,
-                "label": self.given.label,
+                **self.given.config,
                 "seed": self.given.seed,
                 "data": [one["sha256"] for one in self._data],
                 "scorer": env.scorer.identity.hash,
@@ -226,10 +236,10 @@ class Elsewhere:
                 self.env.progress.note(f"found {self.run_id}")
                 return folder
             set_damage_aside(folder, self.env.progress)
-            manifest = self._manifest()
+            manifest, phases, given = self._manifest(), Phases(), self.given.file
             write_json(folder / "manifest.json", manifest.model_dump())
             try:
-                results, phases = self._measure(folder)
+                results = MeasuringTexts(self.tasks, self.taken, given.name, self.env, folder, phases).measure()
             except Exception as error:
                 failed = manifest.model_copy(update={"status": "failed", "error": str(error)[:1000]})
                 write_json(folder / "manifest.json", failed.model_dump())
@@ -247,48 +257,6 @@ class Elsewhere:
             write_json(folder / "result.json", result.model_dump())
         return folder
 
-    def _measure(self, folder: Path) -> tuple[list[TaskResult], Phases]:
-        phases = Phases()
-        suite, source = self._suite, self.tasks[0]
-        attributes: dict[str | None, Attribute] = {None: suite.scored_by(suite.scorer)}
-        attributes |= {key: suite.scored_by(spec) for key, spec in suite.further.items()}
-        languages = {prompt.id: prompt.language for prompt, _ in self.taken if prompt.language}
-        results = []
-        rows: list[Sample] = []
-        for task in self.tasks:
-            assert isinstance(task, MeasuresTexts)  # noqa: S101 - no others are among them
-            with phases.phase(task.name, "measure"):
-                if task is source:
-                    rows = self._scored()
-                    write_samples(folder / "samples" / f"{task.name}.jsonl", rows)
-                result = task.of_texts(rows, attributes, languages)
-            taken = [self.taken.facts(self.given.file.name)] if task is source else []
-            result = result.model_copy(update={"phase": phases.done[-1], "taken": taken})
-            write_json(folder / "tasks" / f"{task.name}.json", result.model_dump())
-            results.append(result)
-        return results, phases
-
-    def _scored(self) -> list[Sample]:
-        """The continuations with their scores."""
-        texts = [text for _, text in self.taken]
-        scores = self.env.scorer.score(texts)
-        further = {key: scorer.score(texts) for key, scorer in self.env.further.items()}
-        count = self._suite.decoding.num_samples
-        return [
-            Sample(
-                prompt_id=prompt.id,
-                sample=place % count,
-                prompt=prompt.text,
-                continuation=text,
-                scores=scores[place],
-                group=prompt.group,
-                tokens=None,
-                ended=None,
-                further={key: some[place] for key, some in further.items()},
-            )
-            for place, (prompt, text) in enumerate(self.taken)
-        ]
-
     def _manifest(self) -> Manifest:
         env, suite, given = self.env, self._suite, self.given
         return Manifest(
@@ -303,7 +271,7 @@ class Elsewhere:
                 "label": given.label,
                 "elsewhere": True,
                 "seeded": True,  # whether it is, is not known: nothing is said of what made them, but of these texts
-                "config": {"label": given.label},
+                "config": given.config,
                 "origins": dict(given.origins),
                 "inputs": {
                     "continuations": {"id": given.file.name, "sha256": self.sha256, "revision": None, "licence": None}

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from bench.hashing import hash_json
-from bench.spec import EDITS, ScorerSpec, SuiteSpec
+from bench.spec import EDITS, SuiteSpec
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions, with_imports
 
 _SETS_ROOTS = ("bench.run.making", "bench.sets.own", "bench.engine.model", "bench.scorers")
@@ -90,13 +90,12 @@ class Identity:
         return hash_json(
             {
                 "model": suite.model.who,
-                "scorer": suite.scorer.model_dump(exclude={"called"}),
+                **scoring(suite),
                 "attribute": suite.attribute.model_dump(),
                 **({"scored": suite.scored.model_dump()} if suite.scored else {}),
                 "decoding": suite.decoding.model_dump(),
                 "tasks": suite.tasks,
                 "limit": self.max_items,
-                **({"further": _dumped(suite.further)} if suite.further else {}),
                 **({EDITS: suite.sets.model_dump()} if suite.sets.source == EDITS else {}),  # they are measured too
                 **self._chat,
                 **({} if suite.engine == "transformers" else {"engine": suite.engine}),
@@ -180,5 +179,7 @@ class Identity:
         return [self.model, self.suite.model.dtype, self.suite.model.quantization]
 
 
-def _dumped(scorers: Mapping[str, ScorerSpec]) -> dict[str, Any]:
-    return {key: spec.model_dump(exclude={"called"}) for key, spec in scorers.items()}
+def scoring(suite: SuiteSpec) -> dict[str, Any]:
+    """What of a suite's scorers makes runs comparable; what the headline is called is none of it."""
+    headline, *further = (one.model_dump(exclude={"called"}) for one in (suite.scorer, *suite.further.values()))
+    return {"scorer": headline, **({"further": dict(zip(suite.further, further, strict=True))} if further else {})}

@@ -101,10 +101,20 @@ def build_with_columns(
 
 def elsewhere_notes(columns: Iterable[Column]) -> Iterator[str]:
     """What a reader must know of each system that is known by its continuations alone."""
-    known = "which model made them, and how they were sampled, is not known here"
     for column in columns:
-        if any(run.is_elsewhere for run in column.runs):
-            yield f"{column.label}: another programme made its continuations; {known}."
+        if run := next((one for one in column.runs if one.is_elsewhere), None):
+            yield f"{column.label}: another programme made its continuations; {_unknown(run)} is not known here."
+
+
+def _unknown(run: Run) -> str:
+    """What nobody here knows of continuations; the form of the prompts is among it where the suite says one."""
+    suite = run.manifest.suite
+    if not suite.get("chat_template"):
+        return "which model made them, and how they were sampled,"
+    system = suite.get("system")
+    after = "" if system is None else f" after the system message '{clean(system)}'"
+    turn = f"whether each prompt was a user's turn{after}, as in the suite,"
+    return f"which model made them, how they were sampled, and {turn}"
 
 
 def _flags(columns: Sequence[Column], notes: Notes) -> list[tuple[str, ...]]:

@@ -36,7 +36,7 @@ def test_two_runs_are_compared_and_the_answers_kept(bench, runs, tiny_model):
         (["--all", "--task", "rtp", "--template", "runs"], 2, "runs cannot be read as text"),
         (["--all", "--task", "rtp", "--model", "./nowhere"], 3, "nowhere"),
         (["mini-n", "--task", "rtp"], 2, "a comparison takes two systems or more"),
-        (["mini-n", "other", "--task", "rtp"], 3, "were not measured alike"),
+        (["mini-n", "other", "--task", "rtp"], 3, "are not comparable: they differ in suite_hash"),
     ],
 )
 def test_what_is_wrong_is_one_line(bench, runs, flags, code, told):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench.assets.catalogue import AssetCatalogue
+from bench.cli.judge import outputs_of
 from bench.errors import BenchError, MissingError, UsageError
 from bench.run.edited import edited
 from bench.run.elsewhere import Elsewhere, Given
@@ -58,12 +59,19 @@ def elsewhere(suite, tmp_path) -> Callable[..., Elsewhere]:
     """A file of rows, about to be scored; keywords are changes of the suite."""
 
     def make(
-        rows: Rows | Path, label: str = "theirs", *, seed: int = 0, own: bool = False, **changes: Any
+        rows: Rows | Path,
+        label: str = "theirs",
+        *,
+        seed: int = 0,
+        own: bool = False,
+        limit: int | None = None,
+        field: str | None = None,
+        **changes: Any,
     ) -> Elsewhere:
         path = rows if isinstance(rows, Path) else write(tmp_path / f"{label}-{seed}.jsonl", rows)
         spec = load_suite(str(suite)).model_copy(update=changes)
         env = Environment(spec, AssetCatalogue(suite.parent / "cache", offline=True))
-        return Elsewhere(Given(path, label, seed), env, tmp_path / "runs", own_prompts=own)
+        return Elsewhere(Given(path, label, seed, prompt_field=field), env, tmp_path / "runs", limit, own_prompts=own)
 
     return make
 
@@ -119,12 +127,26 @@ def test_the_table_pairs_them_and_what_was_not_measured_is_missing(base, togethe
     assert any("another programme" in note for note in compare([base], [score(together, "their model")]).notes)
 
 
+def test_where_the_suite_has_prompts_as_turns_it_is_said_that_nobody_knows(together, score):
+    notes = " ".join(build([score(together, chat_template=True, system="Be kind.")]).footnotes)
+    assert "whether each prompt was a user's turn after the system message 'Be kind.', as in the suite, is not" in notes
+    assert not any("turn" in note for note in build([score(together, "plain")]).footnotes)
+
+
 def test_alone_no_model_is_named(together, score):
     _, sheet = arranged([score(together)])
     text = text_of(sheet)
     assert "continuations made elsewhere" in text
     assert "3 samples · seed 0" in text
     assert "top-p" not in text
+
+
+def test_a_judge_reads_them_beside_a_runs(base, together, score):
+    theirs = score([row | {"continuations": ["so", "it", "goes"]} for row in together])
+    found = outputs_of([base, theirs], "rtp")
+    assert list(found) == ["none", "theirs"]
+    assert found["none"].keys() == found["theirs"].keys()
+    assert [text for _, text in found["theirs"].values()] == ["so", "it", "goes"] * len(together)
 
 
 def test_the_page_holds_its_texts(base, together, score):
@@ -156,6 +178,15 @@ def test_every_form_of_file_gives_the_same_texts(base, together, score, tmp_path
     assert texts(score(path)) == texts(base)
 
 
+def test_the_prompt_stands_where_the_field_says(base, together, score):
+    rows = [
+        {"text": "no prompt", "asked": {"of": row["prompt"]}, "continuations": row["continuations"]} for row in together
+    ]
+    run = score(rows, field="asked.of")
+    assert texts(run) == texts(base)
+    assert run.manifest.method["config"] == {"label": "theirs", "field": "asked.of"}
+
+
 def test_files_of_one_label_are_its_seeds_and_what_is_beyond_the_number_is_said(together, score):
     turned = [row | {"continuations": [*row["continuations"][::-1], "and more"]} for row in together]
     runs = [score(together), score(turned, seed=1)]
@@ -176,10 +207,20 @@ def test_the_key_is_of_the_content_the_label_and_the_scorers(elsewhere, together
         elsewhere(together, seed=1).run_id,
         elsewhere(together, scorer=load_suite("smoke").scorer).run_id,
         elsewhere(together, own=True).run_id,
+        elsewhere(together, field="prompt").run_id,
     ]
     assert len({same, *others}) == 1 + len(others)
+    called = load_suite("smoke").scorer.model_copy(update={"called": "mine"})
+    assert elsewhere(together, scorer=called).run_id == others[3]
     named = elsewhere(write(tmp_path / "named.jsonl", together), "Éå/../x Y")
     assert named.run_id.startswith("tiny-x-y-s0-")
+
+
+def test_the_key_is_of_the_code_that_takes_rows_and_measures(elsewhere, together, monkeypatch):
+    monkeypatch.setattr("bench.run.elsewhere.code_hash", " ".join)
+    counts = set(elsewhere(together)._code.split())
+    assert {"bench.run.texts", "bench.data.continuations", "bench.tasks.rtp", "bench.scorers.svm"} <= counts
+    assert not {"bench.run.plan", "bench.run.manifest", "bench.engine.model"} & counts
 
 
 def test_a_finished_record_is_kept_and_a_damaged_one_made_anew(elsewhere, together):
@@ -208,6 +249,16 @@ def test_own_prompts_stand_apart(base, score, elsewhere):
     assert len(build([run, score(rows[::-1], "twin", own=True)]).systems) == 2
 
 
+def test_a_limit_holds_for_own_prompts_too_and_the_rest_is_said(score):
+    rows = [{"prompt": f"A prompt of mine, number {n}", "continuations": ["so", "it", "goes", "on"]} for n in range(4)]
+    every, run = score(rows, own=True), score(rows, "fewer", own=True, limit=2)
+    taken = {one.prompt_id for one in run.samples("rtp")}
+    assert sorted(taken) == sorted({one.prompt_id for one in every.samples("rtp")})[:2]
+    assert run.manifest.suite["limit"] == 2
+    (said,) = run.tasks["rtp"].taken
+    assert (said["taken"], said["left_out"]) == (6, {"beyond the number asked for": 2 * 4 + 2})
+
+
 def test_other_prompts_than_the_suites_are_left_out_and_said(together, score):
     extra = {"prompt": "A prompt of mine", "continuations": ["so", "it", "goes"]}
     (taken,) = score([extra, *together]).tasks["rtp"].taken
@@ -231,7 +282,7 @@ def test_runs_measured_otherwise_are_refused(base, together, score, suite):
         ([{"prompt": "a", "continuations": "b"}], UsageError, "line 1: 'continuations' is no list"),
         ([{"prompt": "a", "continuations": [None]}], UsageError, "line 1: a continuation is no text"),
         ([{"prompt": "a", "continuation": ["b"]}], UsageError, "line 1: a continuation is no text"),
-        ([{"continuations": ["a"]}], UsageError, "line 1: expected an object with 'text'"),
+        ([{"asked": "b", "continuations": ["a"]}], UsageError, "name where the prompt stands by field (it has asked, "),
         ([], UsageError, "holds no prompt with continuations"),
     ],
 )
