@@ -3,13 +3,14 @@
 import json
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from synthetic import write_run
 
-from bench.errors import MissingError
+from bench.errors import MissingError, UsageError
 from bench.store.files import read_json, write_json
 from bench.store.runs import load_run
 from reports.trackers.content import content
@@ -154,6 +155,24 @@ def test_wandb_keeps_it_in_a_folder(runs, tmp_path, samples):
     ]
     assert losses[:3] == [2.0, 1.5, 1.25]
     assert not [record for record in there if record.WhichOneof("record_type") in ("environment", "stats")]
+    assert [record.run.host for record in there if record.WhichOneof("record_type") == "run"] == [""]
     files = {path: path.read_bytes() for path in (tmp_path / "w").rglob("*.*") if path.is_file()}
     assert not [path for path in files if path.name == "requirements.txt"]
     assert any(SAID.encode() in data for data in files.values()) is samples
+
+
+def test_what_wandb_did_not_get_whole_counts_as_failed(edited, tmp_path):
+    import wandb
+
+    with pytest.raises(TypeError):
+        WandB("mine", f"{OFFLINE}{tmp_path / 'w'}").send(replace(edited, samples=[5]))
+    wandb.teardown()
+    (log,) = (tmp_path / "w").rglob("*.wandb")
+    assert [record.exit.exit_code for record in records(log) if record.WhichOneof("record_type") == "exit"] == [1]
+
+
+@pytest.mark.parametrize("at", ["localhost:8080", "http://wandb.ai"])
+def test_wandb_refuses_what_is_no_address(edited, at):
+    with pytest.raises(UsageError, match="is no address of Weights & Biases") as caught:
+        WandB("mine", at).send(edited)
+    assert "https://api.wandb.ai" in str(caught.value.mend)
