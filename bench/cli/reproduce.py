@@ -168,7 +168,7 @@ def _panel(run: "Run", folder: Path, place: Place) -> "MapPanel":
     from bench.data.harmless import benign_sentences
     from bench.hashing import hash_json
     from bench.run.edited import edited
-    from bench.run.embeddings import embed, flat_map
+    from bench.run.embeddings import POOLING, embed, flat_map
     from bench.spec import validate
     from bench.store.files import read_json, write_json
     from reports.reproduce.drawing import MapPanel
@@ -177,7 +177,7 @@ def _panel(run: "Run", folder: Path, place: Place) -> "MapPanel":
     toxic = sorted({sample.prompt for sample in run.samples("continuation")})[: len(harmless)]
     if not toxic:
         raise MissingError(f"{run.id} has continued no sentences", mend="take a suite with the task continuation")
-    path = folder / f"{hash_json([run.manifest.key, toxic, harmless])[:20]}.json"
+    path = folder / f"{hash_json([POOLING, run.manifest.key, toxic, harmless])[:20]}.json"
     if not path.exists():
         progress = console_progress()
         found = edited(run, AssetCatalogue(place.cache_dir, offline=place.offline, progress=progress))
