@@ -1,5 +1,6 @@
 """`bench reproduce`: a paper's tables and figures made anew, beside what the paper printed."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,6 +85,7 @@ def reproduce(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if scale not in found.scales:
         raise UsageError(f"no scale '{scale:.60}'", mend=did_you_mean(scale, list(found.scales)))
     parts = found.chosen(only or [])
+    _check_folder(out)
     asked = {
         suite: Request(methods, suite, None, parse_seeds(seeds), settings or [], limit)
         for suite, methods in _methods(parts, scale).items()
@@ -106,6 +108,19 @@ def reproduce(  # noqa: PLR0913, PLR0917 - one parameter a flag
             echo(f"{one.part.name}: {one.part.title}" + (f" ({len(set(one.lacking))} not made)" if one.lacking else ""))
         echo(f"written: {written[0]}, {written[1].name} ({minutes:.1f} min)")
     return _code(outcomes, measured)
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that cannot be written into, before hours of experiments are carried out for it.
+
+    Raises:
+        UsageError: it, or what it would lie in, is a file or is not to be written to.
+    """
+    there = next(one for one in (out.absolute(), *out.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise UsageError(f"--out {out}: {there} is a file", mend="name a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {out}: no right to write into {there}", mend="name another folder")
 
 
 def _make(part: "Part", measured: Mapping[str, _Measured], out: Path, place: Place) -> "Made":
