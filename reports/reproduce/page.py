@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _READ = (
-    "Published figures were read from transcriptions of the paper that agree, not from its own file: check them there."
+    "Published figures were read from transcriptions of the paper that agree, not from its own file: check them there. "
+    "What one transcription alone has is marked so."
 )
 _MINUTE = 60
 
