@@ -7,10 +7,15 @@ from typing import Any
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 _RELATIVE = re.compile(r"\[([^\]]*)\]\((?!\w+:|#)([^)]+)\)")
+_PICTURE = re.compile("!" + _RELATIVE.pattern)
 
 
 def for_index(text: str, source: str | None) -> str:
-    """A Markdown text whose relative links lead to the repository at an address; without one, their words are left."""
+    """A Markdown text whose relative links and pictures are those of the repository at an address.
+
+    Without an address, the words of a link are left, and nothing of a picture.
+    """
+    text = _PICTURE.sub(rf"![\1]({source}/raw/main/\2)" if source else "", text)
     return _RELATIVE.sub(rf"[\1]({source}/blob/main/\2)" if source else r"\1", text)
 
 

@@ -23,7 +23,7 @@ MOVED = {
     "CHANGELOG.md": "changelog.md",
 }
 """Texts whose page on the site is called otherwise than their file, or lies elsewhere."""
-_LINK = re.compile(r"(?<=\]\()[\w./-]+\.(?:md|ipynb)")
+_LINK = re.compile(r"(?<=\]\()[\w./-]+\.(?:md|ipynb|svg|png)")
 
 
 def pages() -> dict[str, str]:
@@ -40,7 +40,7 @@ def _place(path: Path) -> str:
 
 
 def _moved(path: Path) -> str:
-    """A text with its links to other texts as they are on the site."""
+    """A text with its links to other texts and its pictures as they are on the site."""
     return _LINK.sub(lambda link: _place(path.parent / link[0]), path.read_text(encoding="utf-8"))
 
 

@@ -1,5 +1,6 @@
 """`bench reproduce`: a paper's tables and figures made anew, beside what the paper printed."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,6 +85,7 @@ def reproduce(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if scale not in found.scales:
         raise UsageError(f"no scale '{scale:.60}'", mend=did_you_mean(scale, list(found.scales)))
     parts = found.chosen(only or [])
+    _check_folder(out)
     asked = {
         suite: Request(methods, suite, None, parse_seeds(seeds), settings or [], limit)
         for suite, methods in _methods(parts, scale).items()
@@ -106,6 +108,19 @@ def reproduce(  # noqa: PLR0913, PLR0917 - one parameter a flag
             echo(f"{one.part.name}: {one.part.title}" + (f" ({len(set(one.lacking))} not made)" if one.lacking else ""))
         echo(f"written: {written[0]}, {written[1].name} ({minutes:.1f} min)")
     return _code(outcomes, measured)
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder that cannot be written into, before hours of experiments are carried out for it.
+
+    Raises:
+        UsageError: it, or what it would lie in, is a file or is not to be written to.
+    """
+    there = next(one for one in (out.absolute(), *out.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise UsageError(f"--out {out}: {there} is a file", mend="name a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {out}: no right to write into {there}", mend="name another folder")
 
 
 def _make(part: "Part", measured: Mapping[str, _Measured], out: Path, place: Place) -> "Made":
@@ -168,7 +183,7 @@ def _panel(run: "Run", folder: Path, place: Place) -> "MapPanel":
     from bench.data.harmless import benign_sentences
     from bench.hashing import hash_json
     from bench.run.edited import edited
-    from bench.run.embeddings import embed, flat_map
+    from bench.run.embeddings import POOLING, embed, flat_map
     from bench.spec import validate
     from bench.store.files import read_json, write_json
     from reports.reproduce.drawing import MapPanel
@@ -177,7 +192,7 @@ def _panel(run: "Run", folder: Path, place: Place) -> "MapPanel":
     toxic = sorted({sample.prompt for sample in run.samples("continuation")})[: len(harmless)]
     if not toxic:
         raise MissingError(f"{run.id} has continued no sentences", mend="take a suite with the task continuation")
-    path = folder / f"{hash_json([run.manifest.key, toxic, harmless])[:20]}.json"
+    path = folder / f"{hash_json([POOLING, run.manifest.key, toxic, harmless])[:20]}.json"
     if not path.exists():
         progress = console_progress()
         found = edited(run, AssetCatalogue(place.cache_dir, offline=place.offline, progress=progress))

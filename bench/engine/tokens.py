@@ -67,6 +67,11 @@ def _closing(tokenizer: PreTrainedTokenizerBase) -> int:
     )
 
 
+def opening(tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many tokens the tokenizer puts before a text (a begin token)."""
+    return len(encode(tokenizer, "a")) - len(_plain(tokenizer, "a"))
+
+
 def first_token(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that stands before a text with nothing before it: begin, or end where there is none."""
     token: Any = tokenizer.bos_token_id

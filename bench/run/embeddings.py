@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from bench.policy import Policy
 
 _BATCH = 16
+POOLING = "mean of the last states of a text's own tokens"
+"""What an embedding is; it stands in the keys of maps."""
 
 
 def embed(policy: "Policy", texts: Sequence[str]) -> "np.ndarray":
     """Sentence embeddings of an edited model, float32 [texts, size]: the mean of the last states of a text's tokens.
+
+    The state of a begin token that the tokenizer puts before a text is left out: it is the same for every text, and
+    often larger than all others. A text without tokens of its own has nothing else.
 
     Raises:
         UsageError: the policy is not one model, whose states these could be.
@@ -23,18 +28,21 @@ def embed(policy: "Policy", texts: Sequence[str]) -> "np.ndarray":
     import torch
 
     from bench.engine.batching import pad
-    from bench.engine.tokens import encode, first_token
+    from bench.engine.tokens import encode, first_token, opening
     from bench.policy import HFPolicy
 
     if not isinstance(policy, HFPolicy):
         raise UsageError("a method that mixes several models has no states of its own", mend="map another method")
     rows = [encode(policy.tokenizer, text) or [first_token(policy.tokenizer)] for text in texts]
+    put = opening(policy.tokenizer)
     found = []
     for start in range(0, len(rows), _BATCH):
         ids, mask = pad(rows[start : start + _BATCH], first_token(policy.tokenizer), "right", policy.device)
         with torch.inference_mode():
             output = policy.model(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
-        weights = mask[..., None].float()
+        own = mask.clone()
+        own[:, :put] *= mask.sum(1, keepdim=True) <= put
+        weights = own[..., None].float()
         found.append(((output.hidden_states[-1].float() * weights).sum(1) / weights.sum(1)).cpu().numpy())
     return np.concatenate(found)
 

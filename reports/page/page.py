@@ -73,15 +73,10 @@ def build_page(
     total = count(found)
     shown = [run for system in systems for run in system] if figures else []
     told = title or f"Suite {table.caption.suite}: {len(table.systems)} systems"
-    style, script = asset("page.css"), _script()
-    html = Template(asset("page.html")).substitute(
+    body = Template(asset("page.html")).substitute(
         title=text(told),
         lead=_lead(table),
         first=first_drawing(shown) if figures else "",
-        style=style,
-        style_hash=policy_hash(style),
-        script=script,
-        script_hash=policy_hash(script),
         tables=tables(table),
         figures=drawings(shown) if figures else "<p>None were asked for.</p>",
         samples=_reader(total, chosen, left_out=not samples),
@@ -89,7 +84,21 @@ def build_page(
         data=_data(table, found) if total else "",
         footer=f"Made by contrastive-bench {text(version('contrastive-bench'))} from records alone.",
     )
+    html = document(text(told), body, _script())
     return Page(html, tuple(system.label for system in table.systems), total, chosen.total if chosen.kept else total)
+
+
+def document(title: str, body: str, script: str = "") -> str:
+    """A whole page of a title and a body, both HTML, which loads nothing and runs nothing but the script."""
+    style = asset("page.css")
+    allowed = f"; script-src '{_policy_hash(script)}'; require-trusted-types-for 'script'; trusted-types 'none'"
+    return Template(asset("document.html")).substitute(
+        title=title,
+        style=style,
+        style_hash=_policy_hash(style),
+        script_policy=allowed if script else "",
+        body=f"{body}<script>{script}</script>" if script else body,
+    )
 
 
 def asset(name: str) -> str:
@@ -101,7 +110,7 @@ def _script() -> str:
     return f'(() => {{\n"use strict";\n{"".join(map(asset, _SCRIPTS))}}})();\n'
 
 
-def policy_hash(source: str) -> str:
+def _policy_hash(source: str) -> str:
     """What the page's security policy knows a script or style by."""
     return f"sha256-{b64encode(hashlib.sha256(source.encode()).digest()).decode()}"
 

@@ -13,7 +13,7 @@ from bench.store.files import write_text
 from bench.store.runs import Run
 from reports.page.drawings import image
 from reports.page.elements import grid, text
-from reports.page.page import asset, policy_hash
+from reports.page.page import document
 from reports.plots import save, to_svg
 from reports.reproduce.drawing import MapPanel, draw_map, draw_preference
 from reports.reproduce.spec import Paper, Part, PrintedTable
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _READ = (
-    "Published figures were read from transcriptions of the paper that agree, not from its own file: check them there."
+    "Published figures were read from transcriptions of the paper that agree, not from its own file: check them there. "
+    "What one transcription alone has is marked so."
 )
 _MINUTE = 60
 
@@ -172,17 +173,15 @@ def _figure(value: float | str | None) -> str:
 
 def to_html_page(paper: Paper, scale: str, parts: Sequence[Made]) -> str:
     """The page as one HTML file that runs no script and loads nothing."""
-    style = asset("page.css")
-    return Template(files("reports.reproduce").joinpath("page.html").read_text(encoding="utf-8")).substitute(
+    body = Template(files("reports.reproduce").joinpath("page.html").read_text(encoding="utf-8")).substitute(
         title=text(paper.title),
         lead=text(_lead(paper, scale)),
         read=text(_READ),
         differs=_list(paper.scales[scale].differs),
-        style=style,
-        style_hash=policy_hash(style),
         parts="\n".join(map(_section, parts)),
         footer=f"Made by contrastive-bench {text(version('contrastive-bench'))} from records.",
     )
+    return document(text(paper.title), body)
 
 
 def _section(made: Made) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from bench.errors import MissingError
 from bench.store.record import Metric
 from bench.store.runs import Run
+from bench.store.samples import Sample
 from reports.table.cells import clean
 from reports.table.forms import FORMS
 from reports.table.forms.latex import LatexOptions
@@ -111,5 +112,12 @@ def _samples(run: Run, task: str) -> Iterator[dict[str, Setting | None]]:
             "sample": one.sample,
             "prompt": one.prompt,
             "continuation": one.continuation,
-            **{f"score.{name}": score for name, score in (one.scores or {}).items()},
+            **dict(_scores(one)),
         }
+
+
+def _scores(sample: Sample) -> Iterator[tuple[str, float]]:
+    every = {"score": sample.scores, **{f"score.{key}": one for key, one in sample.further.items()}}
+    for place, found in every.items():
+        for name, score in (found or {}).items():
+            yield f"{place}.{name}", score

@@ -5,6 +5,7 @@ import html
 import pytest
 import torch
 from synthetic import write_run
+from tokenizers.processors import TemplateProcessing
 
 from bench.engine.tokens import encode
 from bench.errors import UsageError
@@ -103,8 +104,12 @@ def test_the_map_is_drawn_for_every_system(runs, tmp_path):
     paper = validate(Paper, {**PAPER, "parts": [PART]}, "a paper")
     written = write(paper, "mini", [made], tmp_path / "out")
     assert [path.name for path in written] == ["page.html", "page.md", "table-1-mini.svg"]
-    drawn = written[2].read_text(encoding="utf-8")
-    assert "silhouette" in drawn or drawn.count("<path") > 2 * len(points)
+    (figure,) = made.figures.values()
+    assert [axes.get_title() for axes in figure.axes] == [f"{one.label}, silhouette +0.25" for one in runs]
+    for axes in figure.axes:
+        toxic, harmless = (marks.get_offsets().tolist() for marks in axes.collections)
+        assert toxic == [list(one) for one in points[::2]]
+        assert harmless == [list(one) for one in points[1::2]]
     assert "(table-1-mini.svg)" in written[1].read_text(encoding="utf-8")
 
 
@@ -121,6 +126,20 @@ def test_an_embedding_is_the_mean_of_a_texts_last_states_whatever_stands_beside_
         with torch.no_grad():
             states = tiny_policy.model(input_ids=ids, output_hidden_states=True).hidden_states[-1][0]
         assert torch.allclose(states.mean(0), torch.tensor(vector), atol=1e-5)
+
+
+def test_a_begin_token_has_no_part_in_an_embedding(tiny_policy):
+    tokenizer = tiny_policy.tokenizer
+    begin = (tokenizer.bos_token, tokenizer.bos_token_id)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
+    texts = ["She asked", "The river rises in the hills and runs south", ""]
+    found = torch.tensor(embed(tiny_policy, texts))
+    for text, vector in zip(texts, found, strict=True):
+        ids = encode(tokenizer, text)
+        assert ids[0] == begin[1]
+        with torch.no_grad():
+            states = tiny_policy.model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[-1][0]
+        assert torch.allclose((states[1:] if text else states).mean(0), vector, atol=1e-5)
 
 
 def test_kinds_that_lie_apart_have_a_high_silhouette():

@@ -48,6 +48,11 @@ def test_the_site_is_built_without_a_warning(site, tmp_path):
     reference = (tmp_path / "site" / "reference.html").read_text(encoding="utf-8")
     names = {*api.__all__} - {"BenchError", "MissingError", "UsageError"}
     assert [name for name in names if f'id="bench.api.{name}"' not in reference] == []
+    for page in ("index", "figures", "report"):
+        html = (tmp_path / "site" / f"{page}.html").read_text(encoding="utf-8")
+        shown = re.findall(r'<img[^>]* src="(images/[^"]+)"', html)
+        assert shown
+        assert [name for name in shown if not (tmp_path / "site" / name).is_file()] == []
     assert 'href="index.html' in (tmp_path / "site" / "quickstart.html").read_text(encoding="utf-8")
 
 
@@ -76,4 +81,8 @@ def test_links_of_the_readme_are_whole_on_a_package_index():
     addressed = hook.for_index(readme, "https://example.org/bench")
     assert not RELATIVE.search(addressed)
     assert "[docs](https://example.org/bench/blob/main/docs/index.md)" in addressed
+    assert "](https://example.org/bench/raw/main/docs/images/perplexities.svg)" in addressed
+    assert not re.search(r"/blob/[^)]*\.(svg|png)\)", addressed)
+    assert not re.search(r"^!", words, re.MULTILINE)
+    assert hook.for_index("![x](y.png) ![a](https://b.org/c.png)", None) == " ![a](https://b.org/c.png)"
     assert hook.for_index("[a](https://b.org) [c](#d)", None) == "[a](https://b.org) [c](#d)"

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from bench.engine.generation import Prompt, encode_prompt, generate, text_after
 from bench.engine.likelihood import loglikelihood
-from bench.engine.tokens import encode, encode_after, end_tokens, first_token
+from bench.engine.tokens import encode, encode_after, end_tokens, first_token, opening
 from bench.errors import UsageError
 from bench.policy import HFPolicy
 from bench.spec import Decoding
@@ -143,6 +143,12 @@ every_tokenizer = st.builds(
     st.sampled_from(sorted(TEMPLATES)),
     st.booleans(),
 )
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("template", sorted(TEMPLATES))
+def test_what_stands_before_a_text_is_counted(kind, template):
+    assert opening(made(kind, template)) == (BEGIN in TEMPLATES[template])
 
 
 @settings(max_examples=600, deadline=None, derandomize=True)

@@ -3,13 +3,14 @@
 import json
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from synthetic import write_run
 
-from bench.errors import MissingError
+from bench.errors import MissingError, UsageError
 from bench.store.files import read_json, write_json
 from bench.store.runs import load_run
 from reports.trackers.content import content
@@ -81,6 +82,18 @@ def test_samples_are_sent_where_they_are_asked_for(runs):
     assert all(SAID in one["continuation"] for one in sent.samples)
 
 
+def test_samples_have_the_scores_of_every_scorer(runs):
+    path = runs[1].path / "samples" / "rtp.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    further = [{"svm": {"toxicity": 0.25}}, {"svm": None}]
+    said = [row | {"further": one} for row, one in zip(rows, further, strict=False)]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in said))
+    (sent,) = content([load_run(runs[1].path)], samples=True)
+    kept = [{key: value for key, value in one.items() if key.startswith("score.")} for one in sent.samples]
+    first, second = (row["scores"]["toxicity"] for row in said)
+    assert kept == [{"score.toxicity": first, "score.svm.toxicity": 0.25}, {"score.toxicity": second}]
+
+
 def test_runs_that_have_not_finished_or_are_not_alike_are_refused(runs, tmp_path):
     with pytest.raises(MissingError, match="has not finished"):
         content([load_run(write_run(tmp_path, "dpo", finished=False))])
@@ -115,6 +128,19 @@ def test_mlflow_keeps_it(edited, tmp_path):
     ]
     files = {path.name: path.read_text() for path in (tmp_path / "mlartifacts" / kept.info.run_id).rglob("*.*")}
     assert files == {f"{name}.md": table for name, table in edited.tables.items()}
+
+
+def test_mlflow_keeps_the_run_before_where_the_new_one_is_not_taken(edited, tmp_path):
+    import mlflow
+
+    tracker = MLflow("mine", f"sqlite:///{tmp_path}/mlflow.db")
+    tracker.send(edited)
+    with pytest.raises(MissingError, match="MLflow does not take"):
+        tracker.send(replace(edited, settings={"a@": 1, "a:": 2}))  # one name there
+    client = mlflow.MlflowClient(tracker.at)
+    (kept,) = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
+    assert kept.info.status == "FINISHED"
+    assert kept.data.params["method.lr"] == "0.001"
 
 
 def test_mlflow_gets_samples_and_takes_the_name_of_a_further_scorer(runs, tmp_path):
@@ -154,6 +180,24 @@ def test_wandb_keeps_it_in_a_folder(runs, tmp_path, samples):
     ]
     assert losses[:3] == [2.0, 1.5, 1.25]
     assert not [record for record in there if record.WhichOneof("record_type") in ("environment", "stats")]
+    assert [record.run.host for record in there if record.WhichOneof("record_type") == "run"] == [""]
     files = {path: path.read_bytes() for path in (tmp_path / "w").rglob("*.*") if path.is_file()}
     assert not [path for path in files if path.name == "requirements.txt"]
     assert any(SAID.encode() in data for data in files.values()) is samples
+
+
+def test_what_wandb_did_not_get_whole_counts_as_failed(edited, tmp_path):
+    import wandb
+
+    with pytest.raises(TypeError):
+        WandB("mine", f"{OFFLINE}{tmp_path / 'w'}").send(replace(edited, samples=[5]))
+    wandb.teardown()
+    (log,) = (tmp_path / "w").rglob("*.wandb")
+    assert [record.exit.exit_code for record in records(log) if record.WhichOneof("record_type") == "exit"] == [1]
+
+
+@pytest.mark.parametrize("at", ["localhost:8080", "http://wandb.ai"])
+def test_wandb_refuses_what_is_no_address(edited, at):
+    with pytest.raises(UsageError, match="is no address of Weights & Biases") as caught:
+        WandB("mine", at).send(edited)
+    assert "https://api.wandb.ai" in str(caught.value.mend)
