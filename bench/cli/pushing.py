@@ -16,7 +16,7 @@ def check_push(name: str, *, offline: bool) -> None:
     """
     from huggingface_hub import get_token
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # it is there, but not declared
 
     try:
         validate_repo_id(name)
