@@ -48,8 +48,10 @@ class Component:
 def degrees(prompts: float, n_clusters: int, seeds: Sequence[Component]) -> float:
     """Satterthwaite's degrees of freedom of a variance with a part of the prompts and parts of the seeds."""
     total = prompts + sum(one.variance for one in seeds)
-    parts = prompts**2 / (n_clusters - 1) + sum(one.crude**2 / one.degrees for one in seeds if one.variance)
-    return max(1.0, total**2 / parts) if parts > 0 else n_clusters - 1.0
+    if total <= 0:
+        return n_clusters - 1.0
+    shares = [(prompts / total, n_clusters - 1.0), *((one.crude / total, one.degrees) for one in seeds if one.variance)]
+    return max(1.0, 1 / sum(share**2 / own for share, own in shares))  # squares of the parts themselves may underflow
 
 
 def widened(
@@ -126,7 +128,7 @@ def tail(distance: float, prompts: float, seeds: Sequence[Component]) -> float:
     be estimated as 0 does not count as known to be 0.
     """
     crude, noise = sum(one.crude for one in seeds), sum(one.noise for one in seeds)
-    free = crude**2 / sum(one.crude**2 / one.degrees for one in seeds if one.crude)
+    free = 1 / sum((one.crude / crude) ** 2 / one.degrees for one in seeds if one.crude)  # squares may underflow
     weights, logs = _chi_squared(round(free, 2))
     variances = prompts + np.maximum(0.0, crude * np.exp(-logs) - noise)
     return float(weights @ _upper(distance / np.sqrt(np.maximum(variances, 1e-300))))
