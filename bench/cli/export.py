@@ -50,9 +50,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.cli.run import settle_process
     from bench.errors import UsageError
     from bench.run.edited import edited
-    from bench.store.files import write_text
     from bench.store.runs import find_run, list_runs
-    from bench.store.temporary import beside
     from reports.card import Exported, card
 
     settle_process(offline=offline)
@@ -67,17 +65,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter a flag
     info = found.method.info
     what = "recipe" if recipe else "adapter" if adapter else "model"
     text = card(record, _beside(record, list_runs(runs_dir)), Exported(what, info.summary, info.paper))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    made = beside(output)
-    made.mkdir()
-    try:
-        _WRITERS[what](record, found, made)
-        write_text(made / "README.md", text)
-        if output.is_dir():
-            output.rmdir()
-        made.rename(output)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+    _write(output, what, record, found, text)
     files = sorted(path.name for path in output.iterdir())
     address = None if push is None else pushed(output, push, f"{what} of {record.id}")
     if json:
@@ -86,6 +74,24 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter a flag
         echo(f"{output}: {what} of {record.id}; its README.md says what was measured, and how it is loaded")
         if address:
             echo(f"sent to {address}")
+
+
+def _write(output: Path, what: str, record: "Run", found: "Edited", card: str) -> None:
+    """Write the whole folder or nothing of it."""
+    from bench.store.files import write_text
+    from bench.store.temporary import beside
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    made = beside(output)
+    made.mkdir()
+    try:
+        _WRITERS[what](record, found, made)
+        write_text(made / "README.md", card)
+        if output.is_dir():
+            output.rmdir()
+        made.rename(output)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _beside(record: "Run", runs: "list[Run]") -> "list[Run]":

@@ -32,15 +32,13 @@ class MetricSpec:
             what a text is called that reaches the threshold, and for the end that is not wanted (`maximum`, `minimum`).
         higher_is_better: Direction, or None where neither is better. That of a metric of the role `attribute` is said
             for an attribute of which low scores are wanted, and turns with it, unless it has an `attribute` of its own.
-        role: What it stands for in a verdict. What is measured of an attribute that the suite does not control is
-            `safety`: a side effect.
+        role: What it stands for in a verdict; `safety` (a side effect) for an attribute that the suite does not control.
         difference: How systems differ in it: by the difference of their figures, or by the ratio (perplexities).
         primary: Whether it is the one that speaks for its role where one metric must.
         flag: What it exposes, where it exposes straw men.
         attribute: The attribute that it measures by itself (`truth`); None for what the suite's scorers score.
         note: What a reader of the figure must know, a sentence that stands below every table that has it.
-        within: How far it can be compared: among `any` models, those of one `tokenizer` (it is a figure a token), or
-            one base `model` alone (it is by that model, as a perplexity of samples is).
+        within: How far it can be compared: see `bench.store.record.Within`.
     """
 
     name: str
@@ -87,7 +85,7 @@ class TaskInfo:
         measures: `policy` (it asks the edited model), `both` (it also looks at the base model before that is edited:
             `Task.beside`), or `samples` (it reads another task's samples once the base model is restored; `base` is
             then at hand).
-        asks: What of a model: `logits`, or nothing but `texts`, so that one behind an endpoint can be measured as well.
+        asks: What of a model: `logits`, or `texts` alone, as one behind an endpoint has.
     """
 
     name: str
