@@ -32,7 +32,8 @@ class MetricSpec:
             what a text is called that reaches the threshold, and for the end that is not wanted (`maximum`, `minimum`).
         higher_is_better: Direction, or None where neither is better. That of a metric of the role `attribute` is said
             for an attribute of which low scores are wanted, and turns with it, unless it has an `attribute` of its own.
-        role: What it stands for in a verdict; `safety` (a side effect) for an attribute that the suite does not control.
+        role: What it stands for in a verdict. What is measured of an attribute that the suite does not control is
+            `safety`: a side effect.
         difference: How systems differ in it: by the difference of their figures, or by the ratio (perplexities).
         primary: Whether it is the one that speaks for its role where one metric must.
         flag: What it exposes, where it exposes straw men.
