@@ -65,6 +65,11 @@ class MetricSpec:
             higher_is_better=not self.higher_is_better if turns else self.higher_is_better,
         )
 
+    @property
+    def declared(self) -> dict[str, Any]:
+        """What stands of it in the record of a figure (`bench.store.record.Metric`)."""
+        return {name: one for name, one in vars(self).items() if name != "attribute"}
+
 
 @dataclass(frozen=True)
 class TaskInfo:
@@ -329,12 +334,11 @@ class MetricSheet:
         `baselines` are what answers without a model have on the same questions (see `bench.store.record.Metric`).
         `scorer` is the further scorer that it is by, or None.
         """
-        own = spec.of(self.attribute)
         found = value(evidence) if evidence.value else None
         bounds = interval([evidence]) if evidence.value else None
         metric = Metric(
+            **spec.of(self.attribute).declared,
             task=task or self.task,
-            name=own.name,
             group=group,
             value=found,
             n=len(evidence.value),
@@ -342,13 +346,6 @@ class MetricSheet:
             n_empty=n_empty,
             ci_low=bounds.low if bounds else None,
             ci_high=bounds.high if bounds else None,
-            higher_is_better=own.higher_is_better,
-            role=own.role,
-            difference=own.difference,
-            primary=own.primary,
-            flag=own.flag,
-            note=own.note,
-            within=own.within,
             baselines=dict(baselines or {}),
             scorer=scorer,
         )
@@ -357,20 +354,12 @@ class MetricSheet:
 
     def add_alone(self, spec: MetricSpec, figure: float, n: int) -> None:
         """Add a figure over `n` observations that is no mean of them, so that there is no evidence to resample."""
-        own = spec.of(self.attribute)
         metric = Metric(
+            **spec.of(self.attribute).declared,
             task=self.task,
-            name=own.name,
             value=figure if n else None,
             n=n,
             n_failed=self.lost,
-            higher_is_better=own.higher_is_better,
-            role=own.role,
-            difference=own.difference,
-            primary=own.primary,
-            flag=own.flag,
-            note=own.note,
-            within=own.within,
         )
         self.metrics.append(metric)
 

@@ -142,7 +142,7 @@ def test_what_a_suite_does_not_use_makes_none_of_its_records_stale(codes, module
         ("bench.stats.resampling", {"run"}),
         ("bench.run.measuring", {"run"}),
         ("bench.engine.sampling", {"run", "sets"}),
-        ("bench.engine.likelihood", {"run", "method"}),
+        ("bench.engine.likelihood", {"run", "method", "sets"}),  # `sets.negatives: above` asks for likelihoods
         ("bench.engine.model", {"run", "sets"}),
         ("bench.scorers.svm", {"run", "sets"}),
         ("bench.scorers.checked", {"run", "sets"}),
