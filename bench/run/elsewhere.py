@@ -16,6 +16,7 @@ from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file, hash_json
 from bench.progress import note_once
 from bench.run.damage import is_whole, set_damage_aside
+from bench.run.ending import fail, finish
 from bench.run.environment import Environment
 from bench.run.identity import scoring
 from bench.run.manifest import scorer_facts
@@ -24,8 +25,9 @@ from bench.run.plan import build_tasks
 from bench.run.texts import MeasuringTexts, Texts, of_own_prompts
 from bench.store.files import write_json
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions, with_imports
+from bench.store.lease import LostError
 from bench.store.lock import alone
-from bench.store.record import Manifest, Result
+from bench.store.record import Manifest
 from bench.tasks.given import ContinuesPrompts, MeasuresTexts
 
 if TYPE_CHECKING:
@@ -166,11 +168,7 @@ class Elsewhere:
         if self.own_prompts:
             ids = hash_json(sorted({prompt.id for prompt, _ in self.taken}))
             return [{"id": OWN_PROMPTS, "sha256": ids, "revision": None, "licence": None, "source": "local"}]
-        return [
-            {"id": one.id, "sha256": one.sha256, "revision": one.revision, "licence": one.licence, "source": one.source}
-            for task in self.tasks
-            for one in task.data(self.env.assets)
-        ]
+        return [one.facts for task in self.tasks for one in task.data(self.env.assets)]
 
     @cached_property
     def _measured(self) -> dict[str, Any]:
@@ -240,21 +238,12 @@ class Elsewhere:
             write_json(folder / "manifest.json", manifest.model_dump())
             try:
                 results = MeasuringTexts(self.tasks, self.taken, given.name, self.env, folder, phases).measure()
-            except Exception as error:
-                failed = manifest.model_copy(update={"status": "failed", "error": str(error)[:1000]})
-                write_json(folder / "manifest.json", failed.model_dump())
+            except LostError:  # it is another process's
                 raise
-            metrics = [metric for one in results for metric in one.metrics]
-            result = Result(
-                run_id=self.run_id,
-                key=self.key,
-                metrics=metrics,
-                phases=phases.done,
-                artifact={},
-                publishable=not any(metric.n_failed or metric.value is None for metric in metrics),
-            )
-            write_json(folder / "manifest.json", manifest.model_copy(update={"status": "done"}).model_dump())
-            write_json(folder / "result.json", result.model_dump())
+            except (Exception, SystemExit) as error:
+                fail(folder, manifest, error)
+                raise
+            finish(folder, manifest, [metric for one in results for metric in one.metrics], phases.done, {})
         return folder
 
     def _manifest(self) -> Manifest:

@@ -238,6 +238,20 @@ def test_a_finished_record_is_kept_and_a_damaged_one_made_anew(elsewhere, togeth
     )
 
 
+@pytest.mark.parametrize("end", [SystemExit(1), RuntimeError("no")])
+def test_a_scorer_that_ends_the_program_leaves_a_record_that_failed(elsewhere, together, monkeypatch, end):
+    found = elsewhere(together)
+
+    def score(texts):
+        raise end
+
+    monkeypatch.setattr(found.env.scorer, "score", score)
+    with pytest.raises(type(end)):
+        found.run()
+    run = load_run(found.runs / found.run_id)
+    assert (run.manifest.status, run.manifest.error, run.result) == ("failed", str(end), None)
+
+
 def test_own_prompts_stand_apart(base, score, elsewhere):
     rows = [{"prompt": f"A prompt of mine, number {n}", "continuations": ["so", "it", "goes"]} for n in range(4)]
     with pytest.raises(MissingError, match=r"has continuations of 0 of the \d+ prompts that suite 'tiny' takes"):
