@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from bench import registry
 from bench.data.continuations import Continued, load_continuations, of_prompts
 from bench.data.counted import Counted
 from bench.data.prompts import ToxicityPrompt
-from bench.errors import MissingError, UsageError
+from bench.errors import ForeignExitError, MissingError, UsageError
 from bench.hashing import hash_file, hash_json
 from bench.progress import note_once
 from bench.run.damage import is_whole, set_damage_aside
@@ -66,6 +66,21 @@ class Given:
         return {"label": self.label, **({"field": self.prompt_field} if self.prompt_field else {})}
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What became of a file of continuations.
+
+    Attributes:
+        experiment: The file.
+        folder: Its record, or None where it failed.
+        error: Why it failed, or None.
+    """
+
+    experiment: Given
+    folder: Path | None = None
+    error: Exception | None = None
+
+
 @dataclass
 class Elsewhere:
     """Scores a file of continuations by a suite's scorers, and records it as a run of that suite.
@@ -88,7 +103,7 @@ class Elsewhere:
         """Read the file, and find out whether it has what the suite measures; nothing is scored or written.
 
         Raises:
-            BenchError: it cannot be read, or lacks prompts or continuations.
+            BenchError: it cannot be read, or lacks prompts or continuations, or a scorer cannot be loaded.
         """
         note, name, taken = self.env.progress.note, self.given.file.name, self.taken
         asked = len({prompt.id for prompt, _ in taken})
@@ -100,6 +115,7 @@ class Elsewhere:
         measured = {task.name for task in self.tasks}
         if others := [task.name for task in build_tasks(self._suite) if task.name not in measured]:
             note_once(self.env.progress, f"not measured, for want of a model: {', '.join(others)}")
+        _ = self.key
 
     # --- what is measured ---------------------------------------------------------------------------------------
 
@@ -277,3 +293,15 @@ class Elsewhere:
             packages=env.packages,
             hardware=env.hardware,
         )
+
+
+def score_all(every: Sequence[Elsewhere]) -> list[Scored]:
+    """Score and record files; one that fails does not keep the others from it."""
+    return [_outcome(one) for one in every]
+
+
+def _outcome(one: Elsewhere) -> Scored:
+    try:
+        return Scored(one.given, one.run())
+    except (Exception, SystemExit) as error:
+        return Scored(one.given, error=ForeignExitError(error) if isinstance(error, SystemExit) else error)
