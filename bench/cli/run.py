@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 import typer
 
@@ -138,7 +138,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
     outcomes = carry_out(request_of(context, base=base), place, spread)
     remember_last(outcomes, runs_dir)
-    return _report(outcomes, json=json) if is_main() else 0
+    hint = "all figures: bench table --layout full; samples side by side: bench report"
+    return report(outcomes, hint, json=json) if is_main() else 0
 
 
 def request_of(context: typer.Context, *, base: bool = True) -> "Request":
@@ -271,8 +272,36 @@ def settle_process(*, offline: bool) -> None:
             os.environ[name] = "1"
 
 
-def _report(outcomes: "Sequence[ExperimentOutcome]", *, json: bool) -> int:
-    """Print the table and where the records lie; the exit code says whether all experiments are in it."""
+class Named(Protocol):
+    """An experiment, or a file of continuations."""
+
+    @property
+    def label(self) -> str:
+        """What the system is called."""
+
+    @property
+    def seed(self) -> int:
+        """Which of its runs it is."""
+
+
+class Outcome(Protocol):
+    """What became of an experiment, or of a file of continuations."""
+
+    @property
+    def experiment(self) -> Named:
+        """Which one."""
+
+    @property
+    def folder(self) -> "Path | None":
+        """Its record, or None where it failed."""
+
+    @property
+    def error(self) -> Exception | None:
+        """Why it failed, or None."""
+
+
+def report(outcomes: "Sequence[Outcome]", hint: str, *, json: bool) -> int:
+    """Print the table, a hint, and where the records lie; the exit code says whether all experiments are in it."""
     from bench.store.runs import load_run
     from reports.table.forms.json import json_values
     from reports.table.layout import load_layout
@@ -285,19 +314,19 @@ def _report(outcomes: "Sequence[ExperimentOutcome]", *, json: bool) -> int:
         print_json(told(outcomes) | {"table": json_values(made[0]) if made else None})
     elif made:
         print_sheet(made[1])
-        echo("all figures: bench table --layout full; samples side by side: bench report")
+        echo(hint)
         print_records(done)
     return close(outcomes)
 
 
-def remember_last(outcomes: "Sequence[ExperimentOutcome]", runs_dir: "Path") -> None:
+def remember_last(outcomes: "Sequence[Outcome]", runs_dir: "Path") -> None:
     """Keep which runs were asked for, for commands that are given none."""
     from bench.store.latest import remember
 
     remember(runs_dir, [one.folder for one in outcomes if one.folder])
 
 
-def told(outcomes: "Sequence[ExperimentOutcome]") -> dict[str, Any]:
+def told(outcomes: "Sequence[Outcome]") -> dict[str, Any]:
     """What became of the experiments, as JSON values."""
     from bench.cli.explaining import explain
 
@@ -311,7 +340,7 @@ def told(outcomes: "Sequence[ExperimentOutcome]") -> dict[str, Any]:
     }
 
 
-def close(outcomes: "Sequence[ExperimentOutcome]") -> int:
+def close(outcomes: "Sequence[Outcome]") -> int:
     """Tell of the experiments that failed on stderr, a line each, and return the exit code."""
     from bench.cli.explaining import explain
 

@@ -18,7 +18,7 @@ from bench.cli.common import (
     ScoringTimeout,
     console_progress,
 )
-from bench.cli.output import print_json, write_output
+from bench.cli.output import write_output
 from bench.cli.run import Limit, SuiteName
 from bench.printed import echo
 
@@ -77,7 +77,7 @@ def score(  # noqa: PLR0913, PLR0917 - one parameter a flag
     runs_dir: RunsDir = RUNS,
     json: Json = False,
     config: Config = None,
-) -> None:
+) -> int:
     """Score continuations that another programme made, and record each file as a run beside those of bench run.
 
     A row has a prompt and its continuations: {"prompt": "...", "continuations": ["...", "..."]}; or one of them, under
@@ -85,11 +85,10 @@ def score(  # noqa: PLR0913, PLR0917 - one parameter a flag
     No model is loaded: what asks one (perplexity, tasks with questions) is not measured.
     """
     del config, scoring_timeout  # the context has them
-    from bench.cli.run import Place, environment_of, origin_of, settle_process
+    from bench.cli.run import Place, environment_of, origin_of, remember_last, report, settle_process
     from bench.errors import UsageError
-    from bench.run.elsewhere import Elsewhere, Given
+    from bench.run.elsewhere import Elsewhere, Given, score_all
     from bench.run.plan import Request, parse_setting, suite_of
-    from bench.store.latest import remember
 
     settle_process(offline=offline)
     if bool(files) == bool(write_prompts):
@@ -103,15 +102,16 @@ def score(  # noqa: PLR0913, PLR0917 - one parameter a flag
     env = environment_of(spec, place, console_progress(), resolve=False)
     if write_prompts:
         _write_prompts(Elsewhere(Given(write_prompts, ""), env, runs_dir, limit), write_prompts)
-        return
+        return 0
     given = _systems(files or [], label, origins, field)
     every = [Elsewhere(one, env, runs_dir, limit, own_prompts) for one in given]
     for one in every:
         one.check()
     _refuse_twice(every)
-    folders = [one.run() for one in every]
-    remember(runs_dir, folders)
-    _report(folders, json=json)
+    outcomes = score_all(every)
+    remember_last(outcomes, runs_dir)
+    hint = "beside other runs of the suite: bench table RUN RUN, or --suite NAME; all figures: --layout full"
+    return report(outcomes, hint, json=json)
 
 
 def _systems(files: Sequence[Path], label: str | None, origins: dict[str, str], field: str | None) -> "list[Given]":
@@ -155,21 +155,3 @@ def _write_prompts(every: "Elsewhere", path: Path) -> None:
         if chat.system is not None:
             how += f", after the system message {json_module.dumps(chat.system, ensure_ascii=False)}"
     echo(f"{path}: {len(prompts)} prompts; runs of the suite sample {how}", err=True)
-
-
-def _report(folders: Sequence[Path], *, json: bool) -> None:
-    """Print the table of what was scored, and where the records lie."""
-    from bench.cli.run import print_records
-    from bench.store.runs import load_run
-    from reports.table.forms.json import json_values
-    from reports.table.layout import load_layout
-    from reports.table.opening import arranged
-    from reports.table.terminal import print_sheet
-
-    table, sheet = arranged([load_run(folder) for folder in folders], load_layout("full") if json else None)
-    if json:
-        print_json({"runs": [str(folder) for folder in folders], "table": json_values(table)})
-        return
-    print_sheet(sheet)
-    echo("beside other runs of the suite: bench table RUN RUN, or --suite NAME; all figures: --layout full")
-    print_records(folders)

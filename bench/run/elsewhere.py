@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +12,11 @@ from bench import registry
 from bench.data.continuations import Continued, load_continuations, of_prompts
 from bench.data.counted import Counted
 from bench.data.prompts import ToxicityPrompt
-from bench.errors import MissingError, UsageError
+from bench.errors import ForeignExitError, MissingError, UsageError
 from bench.hashing import hash_file, hash_json
 from bench.progress import note_once
 from bench.run.damage import is_whole, set_damage_aside
+from bench.run.ending import fail, finish
 from bench.run.environment import Environment
 from bench.run.identity import scoring
 from bench.run.manifest import scorer_facts
@@ -24,8 +25,9 @@ from bench.run.plan import build_tasks
 from bench.run.texts import MeasuringTexts, Texts, of_own_prompts
 from bench.store.files import write_json
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions, with_imports
+from bench.store.lease import LostError
 from bench.store.lock import alone
-from bench.store.record import Manifest, Result
+from bench.store.record import Manifest
 from bench.tasks.given import ContinuesPrompts, MeasuresTexts
 
 if TYPE_CHECKING:
@@ -64,6 +66,21 @@ class Given:
         return {"label": self.label, **({"field": self.prompt_field} if self.prompt_field else {})}
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What became of a file of continuations.
+
+    Attributes:
+        experiment: The file.
+        folder: Its record, or None where it failed.
+        error: Why it failed, or None.
+    """
+
+    experiment: Given
+    folder: Path | None = None
+    error: Exception | None = None
+
+
 @dataclass
 class Elsewhere:
     """Scores a file of continuations by a suite's scorers, and records it as a run of that suite.
@@ -86,7 +103,7 @@ class Elsewhere:
         """Read the file, and find out whether it has what the suite measures; nothing is scored or written.
 
         Raises:
-            BenchError: it cannot be read, or lacks prompts or continuations.
+            BenchError: it cannot be read, or lacks prompts or continuations, or a scorer cannot be loaded.
         """
         note, name, taken = self.env.progress.note, self.given.file.name, self.taken
         asked = len({prompt.id for prompt, _ in taken})
@@ -98,6 +115,7 @@ class Elsewhere:
         measured = {task.name for task in self.tasks}
         if others := [task.name for task in build_tasks(self._suite) if task.name not in measured]:
             note_once(self.env.progress, f"not measured, for want of a model: {', '.join(others)}")
+        _ = self.key
 
     # --- what is measured ---------------------------------------------------------------------------------------
 
@@ -166,11 +184,7 @@ class Elsewhere:
         if self.own_prompts:
             ids = hash_json(sorted({prompt.id for prompt, _ in self.taken}))
             return [{"id": OWN_PROMPTS, "sha256": ids, "revision": None, "licence": None, "source": "local"}]
-        return [
-            {"id": one.id, "sha256": one.sha256, "revision": one.revision, "licence": one.licence, "source": one.source}
-            for task in self.tasks
-            for one in task.data(self.env.assets)
-        ]
+        return [one.facts for task in self.tasks for one in task.data(self.env.assets)]
 
     @cached_property
     def _measured(self) -> dict[str, Any]:
@@ -240,21 +254,12 @@ class Elsewhere:
             write_json(folder / "manifest.json", manifest.model_dump())
             try:
                 results = MeasuringTexts(self.tasks, self.taken, given.name, self.env, folder, phases).measure()
-            except Exception as error:
-                failed = manifest.model_copy(update={"status": "failed", "error": str(error)[:1000]})
-                write_json(folder / "manifest.json", failed.model_dump())
+            except LostError:  # it is another process's
                 raise
-            metrics = [metric for one in results for metric in one.metrics]
-            result = Result(
-                run_id=self.run_id,
-                key=self.key,
-                metrics=metrics,
-                phases=phases.done,
-                artifact={},
-                publishable=not any(metric.n_failed or metric.value is None for metric in metrics),
-            )
-            write_json(folder / "manifest.json", manifest.model_copy(update={"status": "done"}).model_dump())
-            write_json(folder / "result.json", result.model_dump())
+            except (Exception, SystemExit) as error:
+                fail(folder, manifest, error)
+                raise
+            finish(folder, manifest, [metric for one in results for metric in one.metrics], phases.done, {})
         return folder
 
     def _manifest(self) -> Manifest:
@@ -288,3 +293,15 @@ class Elsewhere:
             packages=env.packages,
             hardware=env.hardware,
         )
+
+
+def score_all(every: Sequence[Elsewhere]) -> list[Scored]:
+    """Score and record files; one that fails does not keep the others from it."""
+    return [_outcome(one) for one in every]
+
+
+def _outcome(one: Elsewhere) -> Scored:
+    try:
+        return Scored(one.given, one.run())
+    except (Exception, SystemExit) as error:
+        return Scored(one.given, error=ForeignExitError(error) if isinstance(error, SystemExit) else error)

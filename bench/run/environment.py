@@ -268,10 +268,7 @@ class Environment:
     @cached_property
     def data(self) -> list[dict[str, Any]]:
         """The evaluation data of the suite's tasks, each once."""
-        return [
-            {"id": one.id, "sha256": one.sha256, "revision": one.revision, "licence": one.licence, "source": one.source}
-            for one in self._evaluation_data
-        ]
+        return [one.facts for one in self._evaluation_data]
 
     @cached_property
     def _evaluation_data(self) -> list[Resolved]:

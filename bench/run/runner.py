@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.method import Artifact, Method
 from bench.run.artifact import training_logs
 from bench.run.damage import is_whole, set_damage_aside
+from bench.run.ending import fail, finish
 from bench.run.environment import Environment
 from bench.run.identity import Identity
 from bench.run.manifest import manifest_of
@@ -21,7 +22,7 @@ from bench.store.lease import LostError
 from bench.store.leftovers import drop
 from bench.store.lock import HeldError, alone, is_held
 from bench.store.parts import Parts
-from bench.store.record import Manifest, Metric, Result
+from bench.store.record import Manifest, Metric
 
 if TYPE_CHECKING:
     from bench.assets.catalogue import Resolved
@@ -146,7 +147,7 @@ class Runner:
             if self.fresh and self.folder.exists():
                 drop(self.folder)
             manifest = manifest_of(self)
-            self._write(manifest)
+            write_json(self._manifest_path, manifest.model_dump())
             try:
                 artifact = self.prepare(wait=wait)
                 measuring = Measuring(self.experiment, self.env, self.method, self.folder, self.phases)
@@ -155,7 +156,7 @@ class Runner:
                 self.phases.done.clear()  # it is begun again, or another's
                 raise
             except (Exception, SystemExit) as error:
-                self._write(manifest.model_copy(update={"status": "failed", "error": str(error)[:1000]}))
+                fail(self.folder, manifest, error)
                 raise
             self._finish(manifest, artifact, metrics)
         return self.folder
@@ -192,19 +193,7 @@ class Runner:
     def _manifest_path(self) -> Path:
         return self.folder / "manifest.json"
 
-    def _write(self, manifest: Manifest) -> None:
-        write_json(self._manifest_path, manifest.model_dump())
-
     def _finish(self, manifest: Manifest, artifact: Artifact, metrics: list[Metric]) -> None:
-        result = Result(
-            run_id=self.run_id,
-            key=self.key,
-            metrics=metrics,
-            phases=self.phases.done,
-            artifact={"hash": artifact.hash, **artifact.facts},
-            publishable=not any(metric.n_failed or metric.value is None for metric in metrics),
-        )
         for name, steps in training_logs(artifact).items():
             write_json(self.folder / "training" / f"{name}.json", steps)
-        self._write(manifest.model_copy(update={"status": "done"}))
-        write_json(self.folder / "result.json", result.model_dump())
+        finish(self.folder, manifest, metrics, self.phases.done, {"hash": artifact.hash, **artifact.facts})

@@ -10,12 +10,14 @@ import pytest
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.cli.judge import outputs_of
+from bench.cli.run import SOME_FAILED, remember_last, report
 from bench.errors import BenchError, MissingError, UsageError
 from bench.run.edited import edited
-from bench.run.elsewhere import Elsewhere, Given
+from bench.run.elsewhere import Elsewhere, Given, score_all
 from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
 from bench.run.plan import Request, make_experiments
+from bench.store.latest import latest
 from bench.store.runs import Run, load_run
 from bench.suites import load_suite
 from reports.compare.comparison import compare
@@ -236,6 +238,36 @@ def test_a_finished_record_is_kept_and_a_damaged_one_made_anew(elsewhere, togeth
         figures(load_run(elsewhere(together).run()))["rtp/expected_maximum_toxicity"]["value"]
         != (result["metrics"][0]["value"])
     )
+
+
+@pytest.mark.parametrize("end", [SystemExit(1), RuntimeError("no")])
+def test_a_scorer_that_ends_the_program_leaves_a_record_that_failed(elsewhere, together, monkeypatch, end):
+    found = elsewhere(together)
+
+    def score(texts):
+        raise end
+
+    monkeypatch.setattr(found.env.scorer, "score", score)
+    with pytest.raises(type(end)):
+        found.run()
+    run = load_run(found.runs / found.run_id)
+    assert (run.manifest.status, run.manifest.error, run.result) == ("failed", str(end), None)
+
+
+def test_a_file_that_fails_takes_nothing_from_the_others(elsewhere, together, monkeypatch, capsys):
+    bad, good = elsewhere(together, "bad"), elsewhere(together, "good")
+
+    def end(texts):
+        raise SystemExit(9)
+
+    monkeypatch.setattr(bad.env.scorer, "score", end)
+    outcomes = score_all([bad, good])
+    remember_last(outcomes, good.runs)
+    assert latest(good.runs) == [good.runs / good.run_id]
+    assert report(outcomes, "", json=True) == SOME_FAILED
+    told = capsys.readouterr()
+    assert [one["method"] for one in json.loads(told.out)["failed"]] == ["bad"]
+    assert "asked to end the program (exit code 9)" in told.err
 
 
 def test_own_prompts_stand_apart(base, score, elsewhere):
