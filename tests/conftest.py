@@ -118,7 +118,7 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def tiny_base(tiny_model: Path) -> "LoadedModel":
     """The tiny model in memory, as a run loads it."""
-    from bench.assets.catalogue import Resolved
+    from bench.assets.resolved import Resolved
     from bench.engine.model import load_model
     from bench.spec import ModelSpec
 

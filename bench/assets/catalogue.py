@@ -5,15 +5,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from platformdirs import user_cache_path
 
 from bench.assets import bilstm, converters, hub, stamp, wheels
 from bench.assets.embedded import EMBEDDED, Asset, Catalog, Wheel, find
 from bench.assets.local import ADAPTER, expanded, hash_folder
+from bench.assets.resolved import Resolved
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.progress import SILENT, Progress
 from bench.store import lease, leftovers
@@ -23,38 +23,6 @@ if TYPE_CHECKING:
     from bench.spec import GeneratorSpec
 
 State = Literal["cached", "missing", "broken"]
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """A model or a data file, found and hashed.
-
-    Attributes:
-        id: The name asked for, in canonical form.
-        path: A model: a folder for `from_pretrained`; none behind an endpoint. Data: one file.
-        sha256: Hash of the content: a data file's own, a model's over its files' names and hashes, or name and address.
-        revision: The hub's commit, or the version of the package that an asset is from.
-        licence: What the source declares, where it declares one.
-        source: Where it is from.
-    """
-
-    id: str
-    path: Path
-    sha256: str
-    revision: str | None
-    licence: str | None
-    source: Literal["wheel", "hub", "local", "endpoint"]
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the record says of data."""
-        return {
-            "id": self.id,
-            "sha256": self.sha256,
-            "revision": self.revision,
-            "licence": self.licence,
-            "source": self.source,
-        }
 
 
 def default_cache() -> Path:

@@ -24,6 +24,7 @@ from bench.printed import echo
 
 if TYPE_CHECKING:
     from bench.run.elsewhere import Elsewhere, Given
+    from bench.spec import SuiteSpec
 
 _BASE = "none"
 
@@ -88,16 +89,11 @@ def score(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.cli.run import Place, environment_of, origin_of, remember_last, report, settle_process
     from bench.errors import UsageError
     from bench.run.elsewhere import Elsewhere, Given, score_all
-    from bench.run.plan import Request, parse_setting, suite_of
 
     settle_process(offline=offline)
     if bool(files) == bool(write_prompts):
         raise UsageError("say what to score", mend="name a file of continuations, or give --write-prompts FILE alone")
-    parsed = [parse_setting(text) for text in settings or []]
-    if odd := [key for key, _ in parsed if not key.startswith("suite.")]:
-        raise UsageError(f"'{odd[0]}' is no option of the suite", mend="write it as suite.KEY=VALUE")
-    origin = {"settings": origin_of(context, "settings")}
-    spec, origins = suite_of(Request([], suite, settings=settings or [], origins=origin), parsed)
+    spec, origins = _suite(suite, settings or [], origin_of(context, "settings"))
     place = Place(cache_dir, runs_dir, offline=offline, fresh=False, batch_tokens=None)
     env = environment_of(spec, place, console_progress(), resolve=False)
     if write_prompts:
@@ -112,6 +108,17 @@ def score(  # noqa: PLR0913, PLR0917 - one parameter a flag
     remember_last(outcomes, runs_dir)
     hint = "beside other runs of the suite: bench table RUN RUN, or --suite NAME; all figures: --layout full"
     return report(outcomes, hint, json=json)
+
+
+def _suite(name: str, settings: Sequence[str], origin: str) -> "tuple[SuiteSpec, dict[str, str]]":
+    """The suite with its overrides, and where these come from."""
+    from bench.errors import UsageError
+    from bench.run.plan import Request, parse_setting, suite_of
+
+    parsed = [parse_setting(text) for text in settings]
+    if odd := [key for key, _ in parsed if not key.startswith("suite.")]:
+        raise UsageError(f"'{odd[0]}' is no option of the suite", mend="write it as suite.KEY=VALUE")
+    return suite_of(Request([], name, settings=settings, origins={"settings": origin}), parsed)
 
 
 def _systems(files: Sequence[Path], label: str | None, origins: dict[str, str], field: str | None) -> "list[Given]":

@@ -12,7 +12,7 @@ from bench.store.files import read_json
 if TYPE_CHECKING:
     import torch
 
-    from bench.assets.catalogue import Resolved
+    from bench.assets.resolved import Resolved
 
 _BATCH = 64
 

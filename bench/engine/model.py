@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from bench.assets.catalogue import Resolved
+from bench.assets.resolved import Resolved
 from bench.engine.architecture import config_of, refuse_unreadable
 from bench.engine.loading import loading, quiet, refuse_larger_tokenizer, refuse_unfit
 from bench.errors import MissingError

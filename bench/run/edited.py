@@ -16,7 +16,8 @@ from bench.spec import ChatSpec, Decoding, ModelSpec, SuiteSpec, validate
 from bench.store.lock import in_use
 
 if TYPE_CHECKING:
-    from bench.assets.catalogue import AssetCatalogue, Resolved
+    from bench.assets.catalogue import AssetCatalogue
+    from bench.assets.resolved import Resolved
     from bench.policy import LoadedModel, Policy
     from bench.scorers.checked import CheckedScorer
     from bench.store.runs import Run

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import accelerate
 
-    from bench.assets.catalogue import Resolved
+    from bench.assets.resolved import Resolved
 
 
 @dataclass

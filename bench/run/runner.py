@@ -25,7 +25,7 @@ from bench.store.parts import Parts
 from bench.store.record import Manifest, Metric
 
 if TYPE_CHECKING:
-    from bench.assets.catalogue import Resolved
+    from bench.assets.resolved import Resolved
 
 
 @dataclass

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.resolved import Resolved
 from bench.errors import UsageError
 from bench.store.record import TaskResult
 from bench.tasks.base import MetricSpec, Task, TaskContext, TaskInfo, evidence_by_cluster

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.resolved import Resolved
 from bench.store.record import TaskResult
 from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
 from bench.tasks.given import ContinuesPrompts, as_read

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.resolved import Resolved
 from bench.data.counted import Counted
 from bench.data.harmless import benign_sentences
 from bench.data.sentences import Sentence, assert_apart, assert_groups, evaluation_half

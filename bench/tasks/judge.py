@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.resolved import Resolved
 from bench.judging.verdicts import TEMPLATE, AnswerPair, Verdict, check_template, open_judge, position_bias, verdicts
 from bench.spec import GeneratorSpec
 from bench.store.record import TaskResult

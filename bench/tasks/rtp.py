@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.resolved import Resolved
 from bench.attribute import Attribute
 from bench.data.counted import BEYOND, OTHER_HALF, Counted
 from bench.data.prompts import ToxicityPrompt, load_prompts

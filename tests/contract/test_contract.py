@@ -430,7 +430,7 @@ from pathlib import Path
 import torch
 from bench import registry
 from bench.run.artifact import load_artifact
-from bench.assets.catalogue import Resolved
+from bench.assets.resolved import Resolved
 from bench.engine.generation import encode_prompt
 from bench.engine.model import load_model
 from bench.spec import ModelSpec

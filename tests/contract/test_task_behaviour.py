@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from bench import registry
-from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.resolved import Resolved
 from bench.attribute import TOXICITY
 from bench.engine import batching
 from bench.policy import HFPolicy, LoadedModel

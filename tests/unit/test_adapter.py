@@ -14,7 +14,7 @@ from peft import IA3Config, LoHaConfig, LoKrConfig, LoraConfig, PeftModel, Prefi
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from bench.assets.catalogue import Resolved
+from bench.assets.resolved import Resolved
 from bench.engine.model import load_model
 from bench.errors import BenchError, MissingError, UsageError
 from bench.method import Artifact, RunContext

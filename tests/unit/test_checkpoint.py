@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from bench.assets.catalogue import Resolved
+from bench.assets.resolved import Resolved
 from bench.engine.model import load_model
 from bench.errors import MissingError, UsageError
 from bench.method import RunContext

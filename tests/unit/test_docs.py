@@ -316,7 +316,7 @@ def test_a_wrong_command_is_seen(line):
 def test_the_example_method_edits_the_model_and_is_the_base_at_strength_0(example, tiny_model, tmp_path):
     import torch
 
-    from bench.assets.catalogue import Resolved
+    from bench.assets.resolved import Resolved
     from bench.engine.model import load_model
     from bench.method import Artifact, RunContext
     from bench.policy import HFPolicy

@@ -12,7 +12,7 @@ from checkpoints import tiny_classifier
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, RobertaConfig, RobertaModel
 
-from bench.assets.catalogue import Resolved
+from bench.assets.resolved import Resolved
 from bench.engine.encoder import SentenceEncoder
 from bench.engine.loading import length_limit
 from bench.engine.model import load_model

@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.resolved import Resolved
 from bench.data.prompts import load_prompts
 from bench.data.sentences import Sentence
 from bench.data.splits import part

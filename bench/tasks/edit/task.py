@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.resolved import Resolved
 from bench.data.counted import BEYOND, Counted
 from bench.data.edits import EditCase, load_cases
 from bench.data.splits import part

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.assets.catalogue import AssetCatalogue
 from bench.assets.local import expanded
+from bench.assets.resolved import Resolved
 from bench.attribute import Attribute
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.store.record import Evidence, TaskResult

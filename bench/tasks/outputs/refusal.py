@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
-from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.resolved import Resolved
 from bench.data.counted import BEYOND, Counted
 from bench.data.refusals import refuses
 from bench.data.requests import HARMFUL, HARMLESS, Request, load_requests

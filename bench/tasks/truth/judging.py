@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from pydantic import Field, field_validator
 
-from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.resolved import Resolved
 from bench.judging.grades import GRADING, PLACES, GivenAnswer, grades
 from bench.judging.verdicts import check_template, open_judge
 from bench.spec import GeneratorSpec

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from bench.assets.catalogue import AssetCatalogue, Resolved
+from bench.assets.catalogue import AssetCatalogue
+from bench.assets.resolved import Resolved
 from bench.data.answers import AnsweredQuestion, all_matched, load_questions, matched
 from bench.data.counted import BEYOND, OTHER_HALF, Counted
 from bench.data.splits import part

@@ -1,0 +1,31 @@
+"""A model or a data file that was found: where it lies, its hash, its licence."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A model or a data file, found and hashed.
+
+    Attributes:
+        id: The name asked for, in canonical form.
+        path: A model: a folder for `from_pretrained`; none behind an endpoint. Data: one file.
+        sha256: Hash of the content: a data file's own, a model's over its files' names and hashes, or name and address.
+        revision: The hub's commit, or the version of the package that an asset is from.
+        licence: What the source declares, where it declares one.
+        source: Where it is from.
+    """
+
+    id: str
+    path: Path
+    sha256: str
+    revision: str | None
+    licence: str | None
+    source: Literal["wheel", "hub", "local", "endpoint"]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says of data."""
+        return {name: getattr(self, name) for name in ("id", "sha256", "revision", "licence", "source")}
