@@ -3,7 +3,7 @@
 import gc
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,16 @@ _SENTENCES = (
 TINY_VOCABULARY = 400
 _NOUNS = ["river", "stone", "train", "weather", "capital", "friend", "town", "sea", "desk", "hill", "feather", "digit"]
 Suite = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def environment_of_its_own() -> Iterator[None]:
+    """What a command sets for its process (`--offline`) ends with the test that runs it in this one."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys() - {"PYTEST_CURRENT_TEST"}:
+        del os.environ[name]
+    os.environ.update({name: value for name, value in before.items() if name != "PYTEST_CURRENT_TEST"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -180,7 +180,10 @@ def _suites() -> list[Facts]:
 def _suite(name: str) -> Facts:
     from bench.suites import load_suite
 
-    return load_suite(name).model_dump(mode="json")
+    suite = load_suite(name)
+    dumped = suite.model_dump(mode="json")
+    # What is left out of keys where it is not set can be set all the same.
+    return dumped | {key: getattr(suite, key) for key in type(suite).model_fields if key not in dumped}
 
 
 def _width() -> int:

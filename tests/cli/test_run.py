@@ -131,7 +131,7 @@ def test_some_failed_cells_are_exit_4_and_the_others_in_the_table(run, tiny_suit
         "--method", "contrastive", "--no-base", "--suite", str(tiny_suite(sets={"source": str(rows)})), "--json"
     )
     assert alone.returncode == 3
-    assert json.loads(alone.stdout)["failed"][0]["method"] == "contrastive"
+    assert json.loads(alone.stdout)["failed"][0]["method"] == "contrastive (signed)"
     pairs = run("--method", "dpo", "--no-base", "--suite", str(tiny_suite(sets={"source": str(rows)})))
     assert pairs.returncode == 3
     assert "none of the 1 contrastive sets" in error_of(pairs)

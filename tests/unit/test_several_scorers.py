@@ -196,7 +196,7 @@ def test_a_headline_that_labelled_the_sets_is_told_of(runs: list[Run], tmp_path:
         scorer = {**run.manifest.scorer, "labels_sets": True}
         changed.append(Run(run.path, run.manifest.model_copy(update={"scorer": scorer}), run.result))
     (note,) = [note for note in build(changed).footnotes if "also labelled" in note]
-    assert "contrastive learned from" in note
+    assert "contrastive (signed) learned from" in note
     assert "none" not in note
 
 
