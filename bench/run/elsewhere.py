@@ -109,7 +109,9 @@ class Elsewhere:
         asked = len({prompt.id for prompt, _ in taken})
         whose = "of its own" if self.own_prompts else f"of suite '{self._suite.name}'"
         note(f"{name}: {asked} prompts {whose}, {len(self._found) - asked} others")
-        note(taken.line(name).replace(" rows ", " continuations "))
+        left = ", ".join(f"{count} {why}" for why, count in taken.left_out.items())
+        rows = taken.facts(name)["rows"]
+        note(f"{name}: {len(taken)} of {rows} continuations are taken" + (f"; left out: {left}" if left else ""))
         if copies := sum(text.startswith(prompt.text) for prompt, text in taken):
             note(f"{name}: {copies} continuations begin with their prompt: it is scored with them")
         measured = {task.name for task in self.tasks}
