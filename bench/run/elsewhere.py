@@ -17,7 +17,7 @@ from bench.hashing import hash_file, hash_json
 from bench.progress import note_once
 from bench.run.damage import is_whole, set_damage_aside
 from bench.run.ending import fail, finish
-from bench.run.environment import Environment
+from bench.run.environment import Environment, data_row
 from bench.run.identity import scoring
 from bench.run.manifest import scorer_facts
 from bench.run.phases import Phases
@@ -186,7 +186,7 @@ class Elsewhere:
         if self.own_prompts:
             ids = hash_json(sorted({prompt.id for prompt, _ in self.taken}))
             return [{"id": OWN_PROMPTS, "sha256": ids, "revision": None, "licence": None, "source": "local"}]
-        return [one.facts for task in self.tasks for one in task.data(self.env.assets)]
+        return [data_row(one) for task in self.tasks for one in task.data(self.env.assets)]
 
     @cached_property
     def _measured(self) -> dict[str, Any]:
