@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from platformdirs import user_cache_path
 
@@ -44,6 +44,17 @@ class Resolved:
     revision: str | None
     licence: str | None
     source: Literal["wheel", "hub", "local", "endpoint"]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the record says of data."""
+        return {
+            "id": self.id,
+            "sha256": self.sha256,
+            "revision": self.revision,
+            "licence": self.licence,
+            "source": self.source,
+        }
 
 
 def default_cache() -> Path:
