@@ -17,7 +17,7 @@ from bench.hashing import hash_file, hash_json
 from bench.progress import note_once
 from bench.run.damage import is_whole, set_damage_aside
 from bench.run.ending import fail, finish
-from bench.run.environment import Environment
+from bench.run.environment import Environment, data_row
 from bench.run.identity import scoring
 from bench.run.manifest import scorer_facts
 from bench.run.phases import Phases
@@ -109,7 +109,9 @@ class Elsewhere:
         asked = len({prompt.id for prompt, _ in taken})
         whose = "of its own" if self.own_prompts else f"of suite '{self._suite.name}'"
         note(f"{name}: {asked} prompts {whose}, {len(self._found) - asked} others")
-        note(taken.line(name).replace(" rows ", " continuations "))
+        left = ", ".join(f"{count} {why}" for why, count in taken.left_out.items())
+        rows = taken.facts(name)["rows"]
+        note(f"{name}: {len(taken)} of {rows} continuations are taken" + (f"; left out: {left}" if left else ""))
         if copies := sum(text.startswith(prompt.text) for prompt, text in taken):
             note(f"{name}: {copies} continuations begin with their prompt: it is scored with them")
         measured = {task.name for task in self.tasks}
@@ -184,7 +186,7 @@ class Elsewhere:
         if self.own_prompts:
             ids = hash_json(sorted({prompt.id for prompt, _ in self.taken}))
             return [{"id": OWN_PROMPTS, "sha256": ids, "revision": None, "licence": None, "source": "local"}]
-        return [one.facts for task in self.tasks for one in task.data(self.env.assets)]
+        return [data_row(one) for task in self.tasks for one in task.data(self.env.assets)]
 
     @cached_property
     def _measured(self) -> dict[str, Any]:

@@ -269,7 +269,7 @@ class Environment:
     @cached_property
     def data(self) -> list[dict[str, Any]]:
         """The evaluation data of the suite's tasks, each once."""
-        return [one.facts for one in self._evaluation_data]
+        return [data_row(one) for one in self._evaluation_data]
 
     @cached_property
     def _evaluation_data(self) -> list[Resolved]:
@@ -332,6 +332,11 @@ class Environment:
         import torch
 
         return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "cpu"
+
+
+def data_row(one: Resolved) -> dict[str, Any]:
+    """What the record says of a data file."""
+    return {"id": one.id, "sha256": one.sha256, "revision": one.revision, "licence": one.licence, "source": one.source}
 
 
 def _module_of(scorer: ScorerSpec) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.cli.judge import outputs_of
+from bench.cli.progress import LineProgress
 from bench.cli.run import SOME_FAILED, remember_last, report
 from bench.errors import BenchError, MissingError, UsageError
 from bench.run.edited import edited
@@ -332,6 +334,16 @@ def test_uneven_or_missing_continuations_are_refused(elsewhere, together):
     count = len(together)
     with pytest.raises(MissingError, match=f"{count - 1} of the {count} prompts .*--write-prompts"):
         elsewhere(together[1:]).check()
+
+
+def test_what_is_taken_is_told_whatever_the_file_is_called(elsewhere, together, tmp_path, capsys):
+    rows = [row | {"continuations": [*row["continuations"], "more"]} for row in together]
+    found = elsewhere(write(tmp_path / "my rows 1.jsonl", rows))
+    found.env.progress = LineProgress(sys.stderr)
+    found.check()
+    many = len(together)
+    line = f"my rows 1.jsonl: {3 * many} of {4 * many} continuations are taken; left out: {many} beyond the number"
+    assert line in capsys.readouterr().err
 
 
 def test_there_is_no_model_to_take_home(together, score, tmp_path):
