@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,3 @@ class Resolved:
     revision: str | None
     licence: str | None
     source: Literal["wheel", "hub", "local", "endpoint"]
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the record says of data."""
-        return {name: getattr(self, name) for name in ("id", "sha256", "revision", "licence", "source")}
