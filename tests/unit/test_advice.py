@@ -22,7 +22,7 @@ from bench.spec import SuiteSpec
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
-OTHERS = {"--force-reinstall", "--help", "--head"}
+OTHERS = {"--private", "--force-reinstall", "--help", "--head"}
 """Of pip, of Ray, and of every command."""
 
 
