@@ -52,8 +52,9 @@ def _lines(comparison: Comparison, limit: int) -> Iterator[Text]:
     yield Text(f"{'':<{_LABEL}}{'a':>8}{'b':>8}  {'difference':<{_WIDE}}{'p':<5}", style="dim")
     for part, some in groupby(comparison.changes, lambda one: heading(one.key)):
         yield Text(part, style="bold")
-        for one in some:
-            yield from _change(one)
+        changes = list(some)
+        for one, label in zip(changes, _labels(changes), strict=True):
+            yield from _change(one, label)
     yield Text()
     if comparison.answers:
         yield Text("answers" + " " * 26 + f"{'a right':>9}{'b right':>9}{'questions':>11}", style="bold")
@@ -84,9 +85,9 @@ def _side(side: Side) -> str:
     return f"{side.label} ({', '.join(side.run_ids)}){flagged}"
 
 
-def _label(key: str, higher: bool | None, width: int) -> str:
+def _label(key: str, higher: bool | None, width: int, *, middle: bool = False) -> str:
     mark = ARROWS[higher]
-    return cut(key.replace("/", " ").replace("_", " "), mark, width).ljust(width)
+    return cut(key.replace("/", " ").replace("_", " "), mark, width, middle=middle).ljust(width)
 
 
 def _difference(one: Change) -> str:
@@ -99,8 +100,19 @@ def _difference(one: Change) -> str:
     )
 
 
-def _change(one: Change) -> Iterator[Text]:
-    text = Text(_label(f" {one.key.rpartition('/')[2]}", one.higher_is_better, _LABEL))
+def _labels(changes: Sequence[Change]) -> list[str]:
+    """The metrics' names, no two of which are cut to the same."""
+    names = [(f" {one.key.rpartition('/')[2]}", one.higher_is_better) for one in changes]
+    plain = [_label(name, higher, _LABEL) for name, higher in names]
+    read = [" ".join(label.split()) for label in plain]
+    return [
+        _label(*name, _LABEL, middle=True) if read.count(seen) > 1 else label
+        for name, label, seen in zip(names, plain, read, strict=True)
+    ]
+
+
+def _change(one: Change, label: str) -> Iterator[Text]:
+    text = Text(label)
     text.append(f"{figure(one.a):>8}{figure(one.b):>8}  ")
     text.append(f"{_difference(one)}{CLAIMS[one.claim]}".ljust(_WIDE), style=_STYLES[one.verdict])
     text.append(_p(one.p))

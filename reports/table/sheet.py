@@ -227,11 +227,18 @@ def rank_text(cell: TableCell) -> str:
     return f"{low if low == high else f'{low}{DASH}{high}'} of {cell.n_ranked}"
 
 
-def cut(name: str, mark: str, width: int) -> str:
-    """A metric's name and its mark within a width; whose scorer's it is (`name@scorer`) stays."""
+def cut(name: str, mark: str, width: int, *, middle: bool = False) -> str:
+    """A metric's name and its mark within a width; whose scorer's it is (`name@scorer`) stays.
+
+    Of a long name the end is left out; with `middle` what lies between its ends, where another name begins alike.
+    """
     own, at, scorer = name.partition("@")
     tail = f"{at}{scorer}{mark}"
-    return f"{own[: max(0, width - len(tail))]}{tail}"[-width:]
+    room = max(0, width - len(tail))
+    if middle and len(own) > room > 1:
+        end = room // 2
+        own = f"{own[: room - end - 1]}\N{HORIZONTAL ELLIPSIS}{own[len(own) - end :]}"
+    return f"{own[:room]}{tail}"[-width:]
 
 
 def ordinal(number: int) -> str:

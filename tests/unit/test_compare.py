@@ -286,3 +286,13 @@ def test_metrics_of_one_part_have_names_of_their_own_at_80_columns(pair):
     start = told.index("truth \N{MIDDLE DOT} unmatched")
     shown = [line[: len("                        ")].strip(" \N{DOWNWARDS ARROW}") for line in told if "[" in line[30:]]
     assert start and shown == [name.replace("_", " ") for name in names]
+
+
+def test_names_that_begin_alike_are_not_cut_to_the_same(pair):
+    found = compare(*pair)
+    names = ["neighbourhood_likelihood", "neighbourhood_likelihood_magnitude", "neighbourhood_likelihood_margin"]
+    told = text_of(replace(found, changes=tuple(replace(found.changes[0], key=f"edit/{name}") for name in names)))
+    start = told.splitlines().index("edit") + 1
+    shown = [line[:30].rstrip() for line in told.splitlines()[start : start + 6] if "[" in line[30:]]
+    assert len({" ".join(one.split()) for one in shown}) == 3
+    assert shown[1].endswith("magnitude \N{DOWNWARDS ARROW}")
