@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bench.engine.tokens import encode
 from bench.errors import MissingError
+from bench.spec import ChatSpec
 
 _PROBE = "A text."
 
@@ -43,6 +44,11 @@ def chat_text(tokenizer: PreTrainedTokenizerBase, text: str, system: str | None 
         "the tokenizer does not read its chat template's text as the template's tokens",
         mend="take chat_template out of the suite, or another model",
     )
+
+
+def as_read(prompt: str, tokenizer: PreTrainedTokenizerBase, chat: ChatSpec | None) -> str:
+    """A prompt, or an anchor, as the model reads it: as a user's turn where `chat` says so."""
+    return prompt if chat is None else chat_text(tokenizer, prompt, chat.system)
 
 
 def conversation_text(

@@ -131,19 +131,17 @@ class Environment:
         Raises:
             UsageError: an anchor is empty, and prompts are a user's turns.
         """
-        if self.suite.chat is None:
+        from bench.engine.chat import as_read
+
+        chat = self.suite.chat
+        if chat is None:
             return sets
         if empty := sum(not one.anchor.strip() for one in sets.sets):
             what = f"{empty} anchors of {sets.source} are empty, and the suite has chat_template"
             raise UsageError(what, mend="give each a prompt, or take chat_template out of the suite")
-        return replace(sets, sets=[one.model_copy(update={"anchor": self.turn(one.anchor)}) for one in sets.sets])
-
-    def turn(self, anchor: str) -> str:
-        """An anchor as the model reads it: as a user's turn, where the suite's prompts are."""
-        from bench.engine.chat import chat_text
-
-        chat = self.suite.chat
-        return anchor if chat is None else chat_text(self.tokenizer, anchor, chat.system)
+        turns = [as_read(one.anchor, self.tokenizer, chat) for one in sets.sets]
+        anchored = [one.model_copy(update={"anchor": turn}) for one, turn in zip(sets.sets, turns, strict=True)]
+        return replace(sets, sets=anchored)
 
     @cached_property
     def tokenizer(self) -> "PreTrainedTokenizerBase":

@@ -126,10 +126,12 @@ def _above_alone(sets: "Sequence[ContrastiveSet]", env: "Environment") -> "tuple
     Raises:
         MissingError: no set has enough of them.
     """
+    from bench.engine.chat import as_read
     from bench.sets.above import negatives_above
 
-    spec = env.suite.sets
-    made = negatives_above(env.base_policy, sets, [env.turn(one.anchor) for one in sets], env.progress)
+    spec, policy = env.suite.sets, env.base_policy
+    anchors = [as_read(one.anchor, policy.tokenizer, env.suite.chat) for one in sets]
+    made = negatives_above(policy, sets, anchors, env.progress)
     left = [one for one in made if one.negatives and spec.is_enough(len(one.positives), len(one.negatives))]
     if not left:
         what = f"none of {len(sets)} sets has a negative that the base model finds less likely than its positives"

@@ -12,7 +12,7 @@ from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.store.record import TaskResult
 from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
-from bench.tasks.given import ContinuesPrompts, as_read
+from bench.tasks.given import ContinuesPrompts
 from bench.tasks.relevance import RELEVANCE, SIMILARITY, gain, other_prompts
 from bench.tasks.rtp import SAMPLES
 from bench.tasks.texts import nll_rows
@@ -61,13 +61,15 @@ class Fluency(Task[FluencyConfig]):
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
         """An empty continuation has no token to score: it is counted as empty and in the share of unscored ones."""
+        from bench.engine.chat import as_read
         from bench.engine.tokens import encode_after
 
         every = ctx.samples(self.config.of)
         rows = [row for row in every if not row.is_blank]
         continues = isinstance(ctx.tasks.get(self.config.of), ContinuesPrompts)  # others have prompts of another form
         chat = ctx.chat if continues else None
-        before = {row.prompt: as_read(row.prompt, policy.tokenizer, chat) for row in every}
+        prompts = dict.fromkeys(row.prompt for row in every)  # a template is applied once for all samples of one
+        before = {prompt: as_read(prompt, policy.tokenizer, chat) for prompt in prompts}
         requests = [encode_after(policy.tokenizer, before[row.prompt], row.continuation) for row in rows]
         scored = nll_rows(policy, ctx, [row.prompt_id for row in rows], requests, "fluency")
         sheet = ctx.sheet(self.name)

@@ -2,27 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.attribute import Attribute
 from bench.data.counted import Counted
 from bench.data.prompts import ToxicityPrompt
-from bench.spec import ChatSpec
 from bench.store.record import TaskResult
 from bench.store.samples import Sample
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-
-def as_read(prompt: str, tokenizer: "PreTrainedTokenizerBase", chat: ChatSpec | None) -> str:
-    """A prompt that was continued as the model read it: a user's turn where the suite says so."""
-    if chat is None:
-        return prompt
-    from bench.engine.chat import chat_text
-
-    return chat_text(tokenizer, prompt, chat.system)
 
 
 class MeasuresTexts(ABC):
