@@ -45,6 +45,8 @@ class FirstAnswer:
         from bench.engine.tokens import encode_after
 
         self._policy, self._render, self._least, self._is_whole = policy, render, least, is_whole
+        added = {str(one) for one in policy.tokenizer.added_tokens_decoder.values() if one.special}
+        self._marks = sorted({*added, *map(str, policy.tokenizer.all_special_tokens)}, key=len, reverse=True)
         before = render("")
         first = {label: encode_after(policy.tokenizer, before, label)[1][0] for label in values}
         if len(set(first.values())) < len(first):
@@ -57,6 +59,7 @@ class FirstAnswer:
                 f"the prompt has {own} tokens without a text, and the model reads {policy.max_length}",
                 mend="give a shorter template, or another model",
             )
+        self._room = policy.max_length - own
         self.tokens, self._values = list(first.values()), list(values.values())
 
     def scores(self, texts: Sequence[str]) -> list[float | None]:
@@ -73,7 +76,7 @@ class FirstAnswer:
         every = logits[:, -1].double().softmax(-1)[:, self.tokens].cpu()
         mass = every.sum(-1)
         expected = every @ torch.tensor(self._values, dtype=torch.float64) / mass
-        # Rounding may leave a mean of values in [0, 1] a hair outside; what is no number stays none.
+        # Rounding may push a mean just outside [0, 1]. Where the labels have no probability, there is no mean.
         return [
             min(max(score, 0.0), 1.0) if together > 0 and together >= self._least else None
             for score, together in zip(expected.tolist(), mass.tolist(), strict=True)
@@ -82,8 +85,7 @@ class FirstAnswer:
     def prompt(self, text: str) -> list[int]:
         """Tokens of all that stands before the label; of a text that is too long, the beginning."""
         whole = self._encoded(self._render(self._plain(text)))
-        room = self._policy.max_length - len(self._encoded(self._render("")))
-        tokenizer = self._policy.tokenizer
+        room, tokenizer = self._room, self._policy.tokenizer
         while len(whole) > self._policy.max_length and room > 0:  # cut elsewhere, a text may have a token more
             kept = tokenizer(self._plain(text), add_special_tokens=False)["input_ids"][:room]
             whole = self._encoded(self._render(str(tokenizer.decode(kept, skip_special_tokens=True))))
@@ -99,8 +101,6 @@ class FirstAnswer:
 
     def _plain(self, text: str) -> str:
         """A text that is not read as the prompt's own markup, though it spells out a special token."""
-        tokenizer = self._policy.tokenizer
-        marks = {str(one) for one in tokenizer.added_tokens_decoder.values() if one.special}
-        for mark in sorted({*marks, *map(str, tokenizer.all_special_tokens)}, key=len, reverse=True):
+        for mark in self._marks:
             text = text.replace(mark, mark[0] + _UNSEEN + mark[1:])
         return text
