@@ -122,7 +122,7 @@ def plan(runs: Sequence[Run], wanted: Wanted) -> PlanOutcome:
         other = replace(design, seeds=seeds)
         prompts = planning.prompts_needed(population, target, other, POWER)
         sized = replace(other, prompts=prompts) if prompts else None
-        needs.append(Need(seeds, prompts, _minutes(systems, metric, sized) if sized else None))
+        needs.append(Need(seeds, prompts, _minutes(systems, metric, sized, is_share=is_share) if sized else None))
     return PlanOutcome(
         suite=clean(first.suite.get("name", "?"), 60) if first else None,
         model=clean(first.model.get("id", "?"), 120) if first else None,
@@ -134,7 +134,7 @@ def plan(runs: Sequence[Run], wanted: Wanted) -> PlanOutcome:
         power=planning.power(population, target, design),
         detectable=planning.detectable(population, design, POWER),
         needs=tuple(needs),
-        minutes=_minutes(systems, metric, design),
+        minutes=_minutes(systems, metric, design, is_share=is_share),
     )
 
 
@@ -261,14 +261,14 @@ def _check(population: Shares | Means, target: float, design: Design) -> None:
         raise UsageError(what, mend="give --training SD, or plan --seeds 1")
 
 
-def _minutes(systems: Systems, metric: Metric | None, design: Design) -> float | None:
+def _minutes(systems: Systems, metric: Metric | None, design: Design, *, is_share: bool) -> float | None:
     """What such an experiment takes on the machine of the records: the attribute's task in proportion to its texts.
 
     None where a system has no run whose seconds are known.
     """
     if not systems or metric is None:
         return None
-    is_share, size = _is_share(metric, systems), design.prompts * design.samples
+    size = design.prompts * design.samples
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for runs in (some for some in systems if not some[0].is_elsewhere):
         known = [one for run in runs if (one := _seconds(run, metric, size, is_share=is_share)) is not None]
