@@ -30,13 +30,11 @@ def track(  # noqa: PLR0913, PLR0917 - one parameter a flag
     Samples are never sent unless --samples asks for it. A run that was sent before is replaced.
     """
     from bench import registry
-    from bench.errors import UsageError, did_you_mean
+    from bench.errors import UsageError
     from reports.trackers.content import content
 
     if not to:
         raise UsageError("say which tracker", mend=f"--to {' or '.join(registry.names('trackers'))}")
-    if to not in registry.names("trackers"):
-        raise UsageError(f"unknown tracker '{to}'", mend=did_you_mean(to, registry.names("trackers")))
     kind = registry.load("trackers", to)
     registry.check_extras("trackers", to, kind.info.extras)
     if samples and not kind.info.samples:

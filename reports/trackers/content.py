@@ -1,6 +1,6 @@
 """What of a run's record a tracker is given."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.errors import MissingError
@@ -8,6 +8,7 @@ from bench.store.record import Metric
 from bench.store.runs import Run
 from bench.store.samples import Sample
 from reports.table.cells import clean
+from reports.table.comparable import flat
 from reports.table.forms import FORMS
 from reports.table.forms.latex import LatexOptions
 from reports.table.forms.markdown import escape
@@ -30,9 +31,7 @@ def content(runs: Sequence[Run], *, samples: bool = False) -> list[Tracked]:
     """
     for run in runs:
         if run.result is None:
-            raise MissingError(
-                f"{run.id} has not finished", mend="run the same 'bench run' again: it goes on from there"
-            )
+            raise MissingError(f"{run.id} has not finished", mend="the command that began it resumes it")
     table, sheet = arranged(runs)
     together = FORMS["markdown"](table, sheet, LatexOptions())
     return [_of(run, together, samples=samples) for run in runs]
@@ -67,18 +66,9 @@ def _settings(run: Run) -> Iterator[tuple[str, Setting]]:
         "engine": manifest.engine,
         "code": manifest.code,
     }
-    yield from _flat("", facts)
-
-
-def _flat(before: str, facts: Mapping[str, Any]) -> Iterator[tuple[str, Setting]]:
-    for key, value in facts.items():
-        name = f"{before}{clean(key)}"
-        if isinstance(value, Mapping):
-            yield from _flat(f"{name}.", value)
-        elif isinstance(value, bool | int | float):
-            yield name, value
-        elif value is not None:
-            yield name, clean(value, _LONG)
+    for name, value in flat(facts).items():
+        if value is not None:
+            yield clean(name, _LONG), value if isinstance(value, bool | int | float) else clean(value, _LONG)
 
 
 def _figures(metric: Metric) -> Iterator[tuple[str, float]]:
