@@ -65,6 +65,11 @@ class Run:
         return bool(self.manifest.method.get("elsewhere", False))
 
     @property
+    def is_behind(self) -> bool:
+        """Whether its model was behind an endpoint: how it computes, and what that costs, is not known here."""
+        return self.manifest.engine.get("name") == "endpoint"
+
+    @property
     def attribute(self) -> str:
         """What its suite controls."""
         return str((self.manifest.suite.get("attribute") or {}).get("name", "toxicity"))

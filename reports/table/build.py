@@ -174,7 +174,7 @@ def _caption(columns: Sequence[Column], metrics: Mapping[str, Metric]) -> Captio
 
 def _no_dtype(run: Run) -> str:
     """What stands for the arithmetic where a record names none: nobody knows an endpoint's."""
-    return "behind an endpoint" if run.manifest.engine.get("name") == "endpoint" else "?"
+    return "behind an endpoint" if run.is_behind else "?"
 
 
 def _told(key: str, scorer: Mapping[str, Any]) -> str:

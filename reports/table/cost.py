@@ -64,11 +64,6 @@ _OF_A_MODEL_HERE = (_speed, _memory)
 """Costs of the machine that the model runs on: behind an endpoint, they would be those of what asks it."""
 
 
-def _is_behind(run: Run) -> bool:
-    """Whether its model was behind an endpoint."""
-    return run.manifest.engine.get("name") == "endpoint"
-
-
 def cost_rows(systems: Sequence[Sequence[Run]]) -> list[MetricRow]:
     """A row for each cost, averaged over a system's runs; without intervals, for machines differ more than runs do."""
     cells = {name: tuple(_cell(read, runs) for runs in systems) for name, read in COSTS.items()}
@@ -77,6 +72,6 @@ def cost_rows(systems: Sequence[Sequence[Run]]) -> list[MetricRow]:
 
 def _cell(read: Callable[[Run], float | None], runs: Sequence[Run]) -> TableCell:
     # what scoring took says nothing of what it costs to make such texts
-    found = [None if run.is_elsewhere or (read in _OF_A_MODEL_HERE and _is_behind(run)) else read(run) for run in runs]
+    found = [None if run.is_elsewhere or (read in _OF_A_MODEL_HERE and run.is_behind) else read(run) for run in runs]
     known = [figure for figure in found if figure is not None]
     return TableCell(sum(known) / len(known) if known and len(known) == len(found) else None)
