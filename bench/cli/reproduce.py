@@ -150,7 +150,7 @@ def _methods(parts: "Sequence[Part]", scale: str) -> dict[str, list[str]]:
 
 
 def _measure(request: "Request", place: Place) -> _Measured:
-    """Carry a suite out; where its model or data cannot be had, that is said and the other suites go on."""
+    """Measure a suite. Where its model or data is missing, say so: the other suites are measured all the same."""
     try:
         outcomes = carry_out(request, place)
     except MissingError as error:

@@ -26,7 +26,7 @@ class TextPolicy(Policy):
         """Yield `decoding.num_samples` continuations of each prompt's text, all samples of a prompt together.
 
         Raises:
-            BenchError: some could not be had; those of other prompts were yielded before.
+            BenchError: some prompts were not answered. The continuations of the others were yielded before.
         """
 
     @abstractmethod
