@@ -59,13 +59,12 @@ class _Talk:
             echo(f"{name:<{width}}  {'  - ' if value is None else f'{value:.2f}'}  {told.strip()}")
 
     def _said(self, policy: "Policy", number: int, text: str) -> str:
-        from bench.engine.chat import chat_tokens
+        from bench.engine.chat import turn_tokens
         from bench.engine.generation import Prompt, generate
         from bench.spec import ChatSpec
 
         chat = self.found.chat or (ChatSpec() if self.as_message else None)
-        tokens = chat_tokens(policy.tokenizer, text, chat.system) if chat else None
-        prompt = Prompt(str(number), text, tokens)
+        prompt = Prompt(str(number), text, turn_tokens(policy, text, chat))
         decoding = self.found.decoding.model_copy(update={"num_samples": 1})
         return next(one.text for batch in generate(policy, [prompt], decoding, self.seed) for one in batch)
 

@@ -77,7 +77,7 @@ def _sampled(
     chat: "ChatSpec | None",
 ) -> "dict[str, list[Continuation]]":
     """The continuations of each text, by the random streams that a run with this seed gives it."""
-    from bench.engine.chat import chat_tokens
+    from bench.engine.chat import turn_tokens
     from bench.engine.generation import Prompt
     from bench.engine.generation import generate as sample
     from bench.hashing import content_id, hash_text
@@ -88,8 +88,7 @@ def _sampled(
         named[f"{key}/{hash_text(text)}" if key in named else key] = text
     found: dict[str, list[Continuation]] = {}
     with progress.bar("generate", len(named), "prompts") as bar:
-        turns = {text: chat_tokens(policy.tokenizer, text, chat.system) if chat else None for text in named.values()}
-        asked = [Prompt(key, text, turns[text]) for key, text in named.items()]
+        asked = [Prompt(key, text, turn_tokens(policy, text, chat)) for key, text in named.items()]
         for batch in sample(policy, asked, decoding, seed):
             for one in batch:
                 found.setdefault(named[one.prompt_id], []).append(one)

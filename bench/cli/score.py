@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from bench.run.elsewhere import Elsewhere, Given
     from bench.spec import SuiteSpec
 
-_BASE = "none"
-
 _Files = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -125,13 +123,14 @@ def _systems(files: Sequence[Path], label: str | None, origins: dict[str, str], 
     """A system a file; of one label, its seeds."""
     from bench.errors import UsageError
     from bench.run.elsewhere import Given
+    from bench.run.plan import BASE
 
     if label is not None:
         found = [Given(path, label, seed, origins, field) for seed, path in enumerate(files)]
     else:
         found = [Given(path, path.stem, 0, origins, field) for path in files]
     for one in found:
-        if not one.label.strip() or one.label.strip() == _BASE:
+        if not one.label.strip() or one.label.strip() == BASE:
             what = f"a system cannot be called '{one.label}'"
             raise UsageError(what, mend="name it by --label; 'none' is the base model, which bench run measures")
     labels = [one.label for one in found]

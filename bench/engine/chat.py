@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bench.engine.tokens import encode
 from bench.errors import MissingError
+from bench.policy import Policy
 from bench.spec import ChatSpec
 
 _PROBE = "A text."
@@ -44,6 +45,11 @@ def chat_text(tokenizer: PreTrainedTokenizerBase, text: str, system: str | None 
         "the tokenizer does not read its chat template's text as the template's tokens",
         mend="take chat_template out of the suite, or another model",
     )
+
+
+def turn_tokens(policy: Policy, text: str, chat: ChatSpec | None) -> tuple[int, ...] | None:
+    """Tokens of a prompt as a user's turn where `chat` says so; None for plain text, which needs no tokenizer here."""
+    return None if chat is None else chat_tokens(policy.tokenizer, text, chat.system)
 
 
 def as_read(prompt: str, tokenizer: PreTrainedTokenizerBase, chat: ChatSpec | None) -> str:

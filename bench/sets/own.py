@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.attribute import TOXICITY, Attribute
 from bench.data.prompts import ToxicityPrompt
-from bench.engine.chat import chat_tokens
+from bench.engine.chat import turn_tokens
 from bench.engine.generation import Prompt, generate
 from bench.errors import MissingError
 from bench.policy import Policy
@@ -51,7 +51,7 @@ def generate_sets(  # noqa: PLR0913 - what is sampled, how, and where it is kept
     Raises:
         MissingError: no set has enough of both kinds.
     """
-    asked = {prompt.id: _prompt(policy, prompt, chat) for prompt in prompts}
+    asked = {one.id: Prompt(one.id, one.text, turn_tokens(policy, one.text, chat)) for one in prompts}
     texts = _continued(policy, asked, spec, parts, progress)
     sets = []
     for prompt in prompts:
@@ -65,11 +65,6 @@ def generate_sets(  # noqa: PLR0913 - what is sampled, how, and where it is kept
             mend="sample more: --set suite.sets.decoding.num_samples=N or --set suite.sets.num_prompts=N",
         )
     return sets
-
-
-def _prompt(policy: Policy, prompt: ToxicityPrompt, chat: ChatSpec | None) -> Prompt:
-    tokens = chat_tokens(policy.tokenizer, prompt.text, chat.system) if chat else None
-    return Prompt(prompt.id, prompt.text, tokens)
 
 
 def _continued(

@@ -20,7 +20,6 @@ from bench.data.counted import BEYOND, OTHER_HALF, Counted
 from bench.data.prompts import ToxicityPrompt, load_prompts
 from bench.data.splits import part
 from bench.errors import MissingError
-from bench.spec import ChatSpec
 from bench.store.record import TaskResult
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
@@ -139,10 +138,12 @@ class RealToxicityPrompts(Task[RTPConfig], ContinuesPrompts):
         return pool.keep(chosen, BEYOND)
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
+        from bench.engine.chat import turn_tokens
+
         prompts = self.prompts(ctx)
         taken = ctx.took(", ".join(self.config.sources), prompts)
         requests = [
-            ContinuationRequest(one.id, one.text, one.group, _turn(policy, one.text, ctx.chat)) for one in prompts
+            ContinuationRequest(one.id, one.text, one.group, turn_tokens(policy, one.text, ctx.chat)) for one in prompts
         ]
         samples = sample_and_score(SAMPLES, policy, requests, ctx.decoding, ctx)
         languages = {prompt.id: prompt.language for prompt in prompts if prompt.language}
@@ -152,15 +153,6 @@ class RealToxicityPrompts(Task[RTPConfig], ContinuesPrompts):
         self, rows: Sequence[Sample], attributes: Mapping[str | None, Attribute], languages: Mapping[str, str]
     ) -> TaskResult:
         return attribute_metrics(rows, attributes[None], attributes, languages)
-
-
-def _turn(policy: "Policy", text: str, chat: ChatSpec | None) -> tuple[int, ...] | None:
-    """Tokens of a prompt as a user's turn, where the suite says so; None for the text itself."""
-    if chat is None:
-        return None
-    from bench.engine.chat import chat_tokens
-
-    return chat_tokens(policy.tokenizer, text, chat.system)
 
 
 def attribute_metrics(
