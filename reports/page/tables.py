@@ -11,7 +11,7 @@ from reports.table.forms.csv import to_csv
 from reports.table.forms.html import to_html
 from reports.table.forms.latex import LatexOptions, to_latex
 from reports.table.forms.markdown import to_markdown
-from reports.table.layout import Layout, arrange, load_layout
+from reports.table.layout import Layout, arrange, load_layout, marked_of
 from reports.table.sheet import Sheet
 
 _OPEN = ("summary", "toxicity", "utility", "cost")
@@ -22,9 +22,10 @@ def tables(table: Table) -> str:
     """The table in the layouts that it has figures for, as HTML, with one legend and one list of footnotes."""
     sheets: list[Sheet] = []
     parts: list[str] = []
+    marked = marked_of(table.rows)
     for layout in map(load_layout, _OPEN):
         try:
-            sheet = arrange(table, layout.model_copy(update={"systems": "rows"}))
+            sheet = arrange(table, layout.model_copy(update={"systems": "rows"}), marked)
         except MissingError:  # nothing of it was measured
             continue
         sheets.append(sheet)
@@ -32,7 +33,7 @@ def tables(table: Table) -> str:
         forms = {"LaTeX": to_latex(sheet, LatexOptions(bare=True)), "Markdown": to_markdown(sheet)}
         parts.append(_copies(layout.name, forms))
     layout = load_layout(_FOLDED)
-    sheets.append(arrange(table, layout))
+    sheets.append(arrange(table, layout, marked))
     everything = _draw(layout, sheets[-1], linked=True) + _copies("everything", {"CSV": to_csv(table)})
     parts.append(folded("Everything that was measured", everything))
     return "".join([*parts, *_notes(sheets)])
@@ -43,7 +44,7 @@ def _head(layout: Layout, attribute: str) -> str:
 
 
 def _draw(layout: Layout, sheet: Sheet, *, linked: bool = False) -> str:
-    return scrolling(layout.name, to_html(replace(sheet, legend=(), footnotes=()), linked=linked))
+    return scrolling(layout.name, to_html(replace(sheet, legend=(), footnotes=(), remarks=()), linked=linked))
 
 
 def _copies(name: str, forms: Mapping[str, str]) -> str:
@@ -60,3 +61,5 @@ def _notes(sheets: list[Sheet]) -> Iterator[str]:
     yield f'<div class="notes">{"".join(f"<p>{text(line)}</p>" for line in legend)}</div>'
     if notes := sheets[0].footnotes:
         yield f'<ol class="notes">{"".join(f"<li>{text(note)}</li>" for note in notes)}</ol>'
+    if remarks := sheets[0].remarks:
+        yield f'<div class="notes">{"".join(f"<p>{text(remark)}</p>" for remark in remarks)}</div>'

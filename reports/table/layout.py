@@ -1,7 +1,7 @@
 """Layouts: which metrics a table shows, in which order and under which names; those of the suite and a user's own."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib import resources
@@ -14,7 +14,7 @@ from bench.errors import MissingError, UsageError, did_you_mean
 from bench.parsing import read_yaml
 from bench.spec import Spec, validate
 from bench.store.record import Metric, Role
-from reports.table.cells import MetricRow, System, Table, clean
+from reports.table.cells import MetricRow, System, Table, TableCell, clean
 from reports.table.order import sort
 from reports.table.sheet import ARROWS, Entry, Head, Part, Sheet, entry, legend_of, system_head, word
 from reports.table.verdict import sentences
@@ -137,8 +137,13 @@ def _named(pattern: str, names: dict[str, str]) -> str:
     return clean(" ".join(pattern.replace("()", "").split()), 80)
 
 
-def arrange(table: Table, layout: Layout) -> Sheet:
+def arrange(table: Table, layout: Layout, marked: Collection[int] | None = None) -> Sheet:
     """Lay a table out.
+
+    Args:
+        table: The table.
+        layout: What to show of it.
+        marked: The footnotes that have numbers, for sheets that share them; None for those of the figures shown.
 
     Raises:
         MissingError: the runs have measured nothing that the layout shows.
@@ -153,10 +158,8 @@ def arrange(table: Table, layout: Layout) -> Sheet:
             clean(f"these runs have measured nothing that the layout '{layout.name}' shows ({wanted})", 400),
             mend="take another layout",
         )
-    metrics = [
-        [entry(one.row, cell, layout.show, digits=one.spec.digits, percent=one.spec.percent) for cell in one.row.cells]
-        for one in shown
-    ]
+    numbers = sorted(marked_of([one.row for one in shown]) if marked is None else marked)
+    metrics = [[_entry(one, cell, layout, numbers) for cell in one.row.cells] for one in shown]
     extra = [*_options(table, layout), *_published(table.systems, layout)]
     heads = _collapsed([one.head for one in shown], layout) + [head for head, _ in extra]
     by_metric = metrics + [entries for _, entries in extra]
@@ -169,8 +172,21 @@ def arrange(table: Table, layout: Layout) -> Sheet:
         columns = tuple(heads)
         rows = tuple((head, tuple(line)) for head, line in zip(systems, zip(*by_metric, strict=True), strict=True))
     said = tuple(sentences(table)) if layout.verdict else ()
-    notes = table.footnotes[: len(table.footnotes) - table.n_data_notes] if layout.verdict else table.footnotes
-    return Sheet(table.caption, layout.systems, columns, rows, legend, notes, table.forced, said)
+    told = len(table.footnotes) - (table.n_data_notes if layout.verdict else 0)
+    notes = tuple(table.footnotes[n] for n in numbers)
+    remarks = tuple(table.footnotes[n] for n in range(told) if n not in numbers)
+    return Sheet(table.caption, layout.systems, columns, rows, legend, notes, remarks, table.forced, said)
+
+
+def marked_of(rows: Sequence[MetricRow]) -> set[int]:
+    """The footnotes that any figure of these rows points at."""
+    return {number for row in rows for cell in row.cells for number in cell.footnotes}
+
+
+def _entry(one: _Shown, cell: TableCell, layout: Layout, numbers: Sequence[int]) -> Entry:
+    """A figure, whose notes are counted among those that have numbers."""
+    found = entry(one.row, cell, layout.show, digits=one.spec.digits, percent=one.spec.percent)
+    return replace(found, notes=tuple(numbers.index(note) for note in found.notes))
 
 
 def _shown(table: Table, layout: Layout) -> Iterator[_Shown]:

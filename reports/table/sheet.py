@@ -109,6 +109,7 @@ class Sheet:
         rows: The heads of the rows, each with its entries.
         legend: What the marks mean.
         footnotes: What entries' notes say.
+        remarks: What a reader must know besides, of no entry alone.
         forced: What the runs differ in, where they are not comparable.
         verdict: What it says, in sentences.
     """
@@ -119,6 +120,7 @@ class Sheet:
     rows: tuple[tuple[Head, tuple[Entry, ...]], ...]
     legend: tuple[str, ...]
     footnotes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
     forced: tuple[str, ...] = ()
     verdict: tuple[str, ...] = ()
 
@@ -257,11 +259,11 @@ def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> 
     differences = "difference" in show and any(cell.difference for cell in cells)
     if intervals or differences:
         yield f"[…] 95 % interval over {resampled(len(system.seeds) for system in table.systems)}" + (
-            f"; signed: paired difference to the {to}" if differences else ""
+            f"; with + or {MINUS}: paired difference to the {to}" if differences else ""
         )
     if any(cell.loss_at_most is not None for cell in cells):
         yield f"loses {AT_MOST} x: a larger loss to the {to} is excluded at 95 % (one-sided, paired); pt: hundredths"
-    yield from claims_of(cells, "it" if differences else f"the {to}")
+    yield from claims_of(cells, f"the {to}")
     yield from ranks_of(table, rows, show)
     marks = []
     if any(row.higher_is_better is not None for row in rows):
@@ -276,7 +278,7 @@ def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> 
 
 def claims_of(cells: Sequence[TableCell], reference: str) -> Iterator[str]:
     """What the daggers among some cells mean."""
-    corrected = "p ≤ 0.05, Holm's correction over the row"
+    corrected = "p ≤ 0.05, Holm's correction over the systems"
     claims = {cell.claim for cell in cells}
     if any(cell.p_holm is not None for cell in cells) and claims != {None, "training"}:
         yield f"{DAGGER} the method differs from {reference}: {corrected}"
@@ -293,11 +295,12 @@ def ranks_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> I
     if not any(cell.n_ranked for cell in cells):
         return
     shown = "rank" in show and any(row.primary and cell.n_ranked for row in rows for cell in row.cells)
-    together = "all pairs of the row together, 95 %"
+    together = "all pairs of systems together, 95 %"
     yield f"* best: clearly better than every other ({together})"
     yield f"{MAYBE} may be best: none is clearly better (compared with the best, 95 %)"
     if shown:
         yield f"1st{DASH}2nd of {max(cell.n_ranked or 0 for cell in cells)}: the ranks that it may have ({together})"
     if single := [system.label for system in table.systems if system.is_one_training]:
         whose = ", ".join(single[:_NAMED]) + (f" and {len(single) - _NAMED} more" if len(single) > _NAMED else "")
-        yield f"Ranks and the marks of the best are of single trainings where there is one seed: {whose}"
+        ranks = " and ranks" if shown else ""
+        yield f"With one seed, *, {MAYBE}{ranks} are about this training, not about the method: {whose}"

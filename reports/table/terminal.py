@@ -163,6 +163,7 @@ def _legend(sheet: Sheet) -> Iterator[Text]:
     yield from (Text(line, style="dim") for line in sheet.legend)
     for place, note in enumerate(sheet.footnotes, 1):
         yield Text(f"{str(place).translate(_SUPERSCRIPT)} {note}", style="yellow")
+    yield from (Text(remark, style="yellow") for remark in sheet.remarks)
 
 
 _LEAVING = ("suite", "seconds", "limit", "seed", "when", "method", "status")

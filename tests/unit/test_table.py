@@ -16,7 +16,8 @@ from bench.store.files import write_json
 from bench.store.runs import find_run, list_runs, load_run
 from reports.table.build import build
 from reports.table.cells import TableCell, clean
-from reports.table.forms.json import json_values
+from reports.table.forms.json import from_json_values, json_values, to_json
+from reports.table.forms.markdown import to_markdown
 from reports.table.layout import arrange, load_layout
 from reports.table.sheet import ordinal, rank_text
 from reports.table.terminal import print_runs, print_sheet
@@ -144,8 +145,8 @@ def test_one_training_is_not_the_method(tmp_path):
     assert [cells[place[name]].claim for name in ("none", "dpo", "prompt")] == [None, "training", "method"]
     assert [table.systems[place[name]].is_one_training for name in ("none", "dpo", "prompt")] == [False, True, False]
     text = " ".join(text_of(table).split())
-    assert "‡ this one training differs from it" in text
-    assert "single trainings where there is one seed: dpo" in text
+    assert "‡ this one training differs from the base" in text
+    assert "about this training, not about the method: dpo" in text
     against = build(list_runs(tmp_path), against="dpo")  # what differs from one training differs from no method
     assert {cell.claim for cell in row_of(against, "rtp/toxic/toxic_fraction").cells} <= {None, "training"}
     write_run(tmp_path, "dpo", 1, toxicity=0.1)
@@ -510,3 +511,35 @@ def test_the_verbs(root):
     assert json.loads(call(*both))["reference"] == "contrastive (signed)"
     with pytest.raises(UsageError, match="did you mean"):
         call("table", "mini-nne-s0")
+
+
+@pytest.mark.parametrize("name", ["brief", "summary", "full"])
+def test_a_number_stands_before_a_note_where_a_figure_has_it_and_nowhere_else(tmp_path, name):
+    """What is said of no figure alone has no number; those that there are begin at 1, without gaps."""
+    write_run(tmp_path, "none")
+    folder = write_run(tmp_path, "contrastive", toxicity=0.0)
+    for path in (folder / "result.json", folder / "tasks" / "rtp.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        for one in record["metrics"]:
+            if one["task"] == "rtp":
+                one["n_empty"] = one["n"] // 2
+        write_json(path, record)
+    table = build(list_runs(tmp_path))
+    sheet = arrange(table, load_layout(name))
+    marked = {note for _, entries in sheet.rows for one in entries for note in one.notes}
+    assert marked == set(range(len(sheet.footnotes))) != set()
+    assert sheet.remarks
+    assert not set(sheet.remarks) & set(sheet.footnotes)
+    told = len(table.footnotes) - (table.n_data_notes if name == "brief" else 0)
+    assert {*sheet.footnotes, *sheet.remarks} == set(table.footnotes[:told])
+
+
+def test_a_table_is_read_from_its_json_as_it_was(tmp_path):
+    for method in ("none", "dpo"):
+        write_run(tmp_path, method)
+    table = build(list_runs(tmp_path))
+    again = from_json_values(json.loads(to_json(table)))
+    assert json_values(again) == json_values(table)
+    assert to_markdown(arrange(again, load_layout("full"))) == to_markdown(arrange(table, load_layout("full")))
+    with pytest.raises(MissingError, match=r"no table that was written as JSON: caption\.suite"):
+        from_json_values({"caption": {}})

@@ -56,6 +56,8 @@ def _lines(sheet: Sheet, *, linked: bool) -> Iterator[str]:
         for note in sheet.footnotes:
             yield f"<li>{escape(note)}</li>"
         yield "</ol>"
+    for remark in sheet.remarks:
+        yield f"<p>{escape(remark)}</p>"
     yield "</figcaption>"
     yield "</figure>"
 

@@ -125,6 +125,7 @@ def _table(sheet: Sheet, options: LatexOptions) -> Iterator[str]:
     yield r"\par\smallskip\footnotesize\raggedright"
     yield from (rf"{escape(line)}\par" for line in sheet.legend)
     yield from (rf"\textsuperscript{{{n}}} {escape(note)}\par" for n, note in enumerate(sheet.footnotes, 1))
+    yield from (rf"{escape(remark)}\par" for remark in sheet.remarks)
     yield r"\end{table}"
 
 

@@ -40,6 +40,8 @@ def _lines(sheet: Sheet) -> Iterator[str]:
         yield f"{escape(line)}  "
     for place, note in enumerate(sheet.footnotes, 1):
         yield f"<sup>{place}</sup> {escape(note)}  "
+    for remark in sheet.remarks:
+        yield f"{escape(remark)}  "
 
 
 def _row(first: str, cells: list[str]) -> str:
