@@ -89,6 +89,8 @@ def _sheet(sheet: Sheet, width: int) -> RenderableType:
     parts += [Text(f"NOT COMPARABLE, forced together: {fact}", style="bold red") for fact in sheet.forced]
     parts += [Text(), *(_sentence(one, width) for one in sheet.verdict)] if sheet.verdict else []
     label, cell = (_METRIC, _WIDE) if sheet.systems == "columns" else (_SYSTEM, _NARROW)
+    if label + len(sheet.columns) * (_WIDE + 2) <= width:
+        cell = _WIDE  # a difference and its interval stand on one line
     fit = max(1, (width - label) // (cell + 2))
     for start in range(0, len(sheet.columns), fit):
         parts += [Text(), _grid(sheet, range(start, min(start + fit, len(sheet.columns))), label, cell)]
@@ -129,7 +131,7 @@ def _grid(sheet: Sheet, shown: range, label: int, cell: int) -> Grid:
             grid.add_row(Text(under, style="bold"))
         for head, entries in rows:
             label_ = _head(head, indent=" " if under else "", bold=not side_by_side)
-            grid.add_row(label_, *(_entry(entries[index], side_by_side=side_by_side) for index in shown))
+            grid.add_row(label_, *(_entry(entries[index], cell, side_by_side=side_by_side) for index in shown))
     return grid
 
 
@@ -143,8 +145,11 @@ def _head(head: Head, *, indent: str = "", bold: bool = True) -> Text:
     return text
 
 
-def _entry(one: Entry, *, side_by_side: bool) -> Text:
-    """`0.123* [0.100, 0.150]`, and below it the difference to the reference; or each part below the other."""
+def _entry(one: Entry, width: int, *, side_by_side: bool) -> Text:
+    """`0.123* [0.100, 0.150]`, and below it the difference to the reference; or each part below the other.
+
+    A difference that is wider than its column has its interval, whole, on a line of its own.
+    """
     notes = "".join(f"{place + 1}".translate(_SUPERSCRIPT) for place in one.notes)
     text = Text(one.value, style="bold" if one.standing == "best" else "")
     text.append(f"{one.mark}{'' if one.difference else one.dagger}", style="not bold")
@@ -152,11 +157,18 @@ def _entry(one: Entry, *, side_by_side: bool) -> Text:
     text.append(interval, style="not bold" if side_by_side else "not bold dim")
     text.append(notes, style="yellow")
     if one.difference:
-        text.append(f"\n{one.difference}{one.dagger}", style=_STYLES[one.verdict])
+        text.append(f"\n{_within(f'{one.difference}{one.dagger}', width)}", style=_STYLES[one.verdict])
     if one.loss:
         text.append(f"\n{one.loss}", style="not bold")
     text.append(f"\n{one.rank}" if one.rank else "", style="not bold dim")
     return text
+
+
+def _within(difference: str, width: int) -> str:
+    """A difference with its interval: on one line where it fits, else on two, each with its unit."""
+    if len(difference) <= width:
+        return difference
+    return difference.replace(" [", f"{' %' if '] %' in difference else ''}\n[")
 
 
 def _legend(sheet: Sheet) -> Iterator[Text]:

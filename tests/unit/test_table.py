@@ -543,3 +543,16 @@ def test_a_table_is_read_from_its_json_as_it_was(tmp_path):
     assert to_markdown(arrange(again, load_layout("full"))) == to_markdown(arrange(table, load_layout("full")))
     with pytest.raises(MissingError, match=r"no table that was written as JSON: caption\.suite"):
         from_json_values({"caption": {}})
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_no_interval_is_broken_between_lines(tmp_path, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    for method in ("none", "dpo", "prompt"):
+        write_run(tmp_path, method, toxicity=0.6 if method == "none" else 0.1, nll=3.0 if method == "none" else 3.3)
+    sheet = arrange(build(list_runs(tmp_path)), load_layout("brief"))
+    screen = Terminal()
+    print_sheet(sheet, screen)
+    grid = re.sub(r"\x1b\[[\d;]*m", "", screen.getvalue()).partition("─")[2].partition("[…]")[0]
+    assert "+" in grid
+    assert all(line.count("[") == line.count("]") for line in grid.splitlines())
