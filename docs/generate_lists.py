@@ -1,10 +1,11 @@
-"""Write the lists of methods, tasks and scorers, with all of their options, and of models into the documentation.
+"""Write lists of methods, tasks and scorers with all options, of models, and measured tables into the pages.
 
-Run `python docs/generate_lists.py` after a change of their options; a test fails until then.
+Run `python docs/generate_lists.py` after a change of options or of kept figures; a test fails until then.
 """
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -121,12 +122,19 @@ def dependencies() -> str:
     return "\n".join([*lines, "", measured])
 
 
+def measured(name: str) -> str:
+    """A table of figures that are kept beside the documentation."""
+    return str(_module(DOCS / "measured_tables.py").render(name))
+
+
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "methods.md": {"methods": methods},
     "tasks.md": {"tasks": tasks, "refusals": refusals},
-    "scorers.md": {"people": people, "scorers": scorers},
+    "scorers.md": {"people": people, "scorers": scorers, "mini-sentiment": partial(measured, "mini-sentiment")},
     "models.md": {"models": models},
     "licences.md": {"dependencies": dependencies},
+    "facts.md": {"mini-facts": partial(measured, "mini-facts")},
+    "edits.md": {"mini-edit": partial(measured, "mini-edit")},
 }
 """Page to its markers, and what stands below each."""
 

@@ -120,7 +120,8 @@ def _lead(table: Table) -> str:
     warning = f'<p class="warning"><strong>Not publishable:</strong> {text(", ".join(bad))}.</p>' if bad else ""
     flagged = "; ".join(f"{one.label} ({', '.join(one.flags)})" for one in table.systems if one.flags)
     warning += f'<p class="warning"><strong>Flagged:</strong> {text(flagged)}.</p>' if flagged else ""
-    said = "".join(f"<li>{text(sentence)}</li>" for sentence in sentences(sort(table, "attribute")))
+    parts = [sentence.partition(":") for sentence in sentences(sort(table, "attribute"))]
+    said = "".join(f"<li><strong>{text(whose)}</strong>{text(colon + what)}</li>" for whose, colon, what in parts)
     verdict = f'<ul class="verdict">{said}</ul>' if said else ""
     return f"<p>{'<br>'.join(map(text, caption_lines(table.caption)))}</p>{verdict}{warning}"
 
