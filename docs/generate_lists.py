@@ -133,8 +133,6 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "scorers.md": {"people": people, "scorers": scorers, "mini-sentiment": partial(measured, "mini-sentiment")},
     "models.md": {"models": models},
     "licences.md": {"dependencies": dependencies},
-    "facts.md": {"mini-facts": partial(measured, "mini-facts")},
-    "edits.md": {"mini-edit": partial(measured, "mini-edit")},
 }
 """Page to its markers, and what stands below each."""
 

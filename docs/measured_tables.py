@@ -1,0 +1,95 @@
+"""Tables in the documentation, laid out from figures that are kept beside it.
+
+`docs/measured/NAME.json` holds a table with all of its figures, and what made it; `NAME.yaml` is a page's layout of it.
+
+    python docs/measured_tables.py NAME RUN...       # keep the figures of these records
+    python docs/generate_lists.py                    # lay the tables out in their pages again
+
+A test holds that the pages show what is kept, and that the figures that their sentences quote are among it.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.store.runs import load_run
+from reports.table.cells import MetricRow, Table, TableCell
+from reports.table.forms.json import from_json_values
+from reports.table.forms.markdown import to_markdown
+from reports.table.layout import arrange, load_layout
+from reports.table.opening import arranged
+
+MEASURED = Path(__file__).parent / "measured"
+
+
+def keep(name: str, folders: Sequence[Path]) -> None:
+    """Write the table of some records, with the commits and processors that made them."""
+    runs = [load_run(folder) for folder in folders]
+    table, _ = arranged(runs, load_layout("full"))
+    made = [run.manifest for run in runs]
+    value = {
+        "commits": sorted({f"{one.code['commit']}{' with changes' if one.code['dirty'] else ''}" for one in made}),
+        "processors": sorted({str(one.hardware["cpu"]) for one in made}),
+        "created": sorted({one.created[:10] for one in made}),
+        "table": _shortened(replace(table, runs=())),
+    }
+    (MEASURED / f"{name}.json").write_text(json.dumps(value, indent=0) + "\n", encoding="utf-8")
+
+
+def load(name: str) -> Table:
+    """The kept table of that name."""
+    return from_json_values(_kept(name)["table"])
+
+
+def render(name: str) -> str:
+    """The kept table as its layout has it, in Markdown, and a line on what made it."""
+    kept, table = _kept(name), load(name)
+    sheet = arrange(table, load_layout(str(MEASURED / f"{name}.yaml")))
+    lines = [line for line in to_markdown(sheet).splitlines() if line.startswith("|")]
+    seeds = ", ".join(map(str, table.caption.seeds))
+    made = f"Commit {', '.join(one[:7] for one in kept['commits'])}, {', '.join(kept['processors'])}; seeds {seeds}."
+    return "\n".join([*lines, "", made]) + "\n"
+
+
+def figures(table: Table, labels: Iterable[str]) -> set[str]:
+    """Figures of some systems and of the base as a sentence may write them: no sign, 1 to 4 decimals; or percent."""
+    wanted = set(labels)
+    places = [place for place, one in enumerate(table.systems) if one.is_base or one.label in wanted]
+    found: set[str] = set()
+    for row in table.rows:
+        for place in places:
+            for value in _values(row, row.cells[place]):
+                found |= {f"{abs(value):.{digits}f}" for digits in range(1, 5)}
+                found |= {f"{abs(value) * 100:.{digits}f}" for digits in range(3)}
+    return found
+
+
+def _values(row: MetricRow, cell: TableCell) -> list[float]:
+    difference = cell.difference
+    values = [cell.value, cell.low, cell.high, cell.loss_at_most, cell.p_value, cell.p_holm, *row.baselines.values()]
+    values += [difference.value, difference.low, difference.high] if difference else []
+    return [value for value in values if value is not None]
+
+
+def _kept(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((MEASURED / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _shortened(value: Any) -> Any:
+    """JSON values of a table's parts, without what is as its default."""
+    if is_dataclass(value):
+        own = {one.name: (getattr(value, one.name), one.default) for one in fields(value)}
+        return {name: _shortened(found) for name, (found, default) in own.items() if found != default}
+    if isinstance(value, dict):
+        return {key: _shortened(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shortened(one) for one in value]
+    return value
+
+
+if __name__ == "__main__":
+    keep(sys.argv[1], [Path(text) for text in sys.argv[2:]])
