@@ -201,6 +201,7 @@ class _KnownMethod(_Known):
     elsewhere: bool | None = None
     config: dict[str, Any] | None = None
     variant: dict[str, Any] | None = None
+    along: str | None = None
     origins: dict[str, Any] | None = None
 
 
