@@ -15,6 +15,7 @@ from bench.cli.run import (
     Model,
     On,
     Place,
+    Searched,
     Seeds,
     Settings,
     Spread,
@@ -63,6 +64,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     seeds: Seeds = "0",
     settings: Settings = None,
     limit: Limit = None,
+    searched: Searched = None,
     fresh: Fresh = False,
     workers: WorkerCount = None,
     on: On = None,
@@ -81,7 +83,7 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     Every point is a run like any other: it is kept, found again and resumed. An artifact is made once where the
     option matters only when it is applied.
     """
-    del config, method, suite, model, seeds, settings, limit, scoring_timeout  # the context has them
+    del config, method, suite, model, seeds, settings, limit, searched, scoring_timeout  # the context has them
     settle_process(offline=offline)
     from bench.engine.processes import is_main
 

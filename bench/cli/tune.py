@@ -193,7 +193,12 @@ def _write_settings(request: "Request", found: "Sequence[Found]", tuned: "Tuned"
         return None
     suite = request.suite.replace("tune", "mini")
     count = sum(len(one.trials) for one in found)
+    searched = {subject.default.method: 0 for subject, _ in chosen}
+    for one in found:
+        if one.subject.default.method in searched:
+            searched[one.subject.default.method] += len(one.trials)
+    config = config_of_run(chosen, request.model, searched)
     rule = f"within {' and '.join(tuned.budget)}" if tuned.budget else "on each method's Pareto front"
     says = f"# Chosen by bench tune among {count} trials on suite {tuned.caption.suite}: {rule}, by point estimates."
-    write_output(path, f"{says}\n" + yaml.safe_dump(config_of_run(chosen, request.model), sort_keys=False, width=1_000))
+    write_output(path, f"{says}\n" + yaml.safe_dump(config, sort_keys=False, width=1_000))
     return f"bench run --config {path} --suite {suite if suite in names() and suite != request.suite else 'SUITE'}"

@@ -34,6 +34,7 @@ def manifest_of(runner: "Runner") -> Manifest:
             **({"variant": variant} if (variant := variant_of(experiment.method, experiment.config)) else {}),
             "config": experiment.config.model_dump(),
             "origins": experiment.origins,
+            **({"trials": experiment.trials} if experiment.trials else {}),
             "hash": env.method_code(experiment.method),
             "artifact_key": runner.artifact_key,
             **({"artifact_keys": keys} if (keys := runner.preparation.keys_of_parts) else {}),

@@ -202,6 +202,7 @@ class _KnownMethod(_Known):
     config: dict[str, Any] | None = None
     variant: dict[str, Any] | None = None
     along: str | None = None
+    trials: int | None = Field(None, ge=1)
     origins: dict[str, Any] | None = None
 
 

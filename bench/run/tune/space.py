@@ -148,7 +148,9 @@ def _of_method(request: Request, default: Experiment) -> list[str]:
     return own
 
 
-def config_of_run(chosen: Sequence[tuple[Subject, Settings]], model: str | None) -> dict[str, Any]:
+def config_of_run(
+    chosen: Sequence[tuple[Subject, Settings]], model: str | None, searched: Mapping[str, int]
+) -> dict[str, Any]:
     """What `bench run --config` takes to measure methods with settings: values for its flags.
 
     What the suite of the search or its user settled is in it, but for what is said of the suite itself.
@@ -156,6 +158,7 @@ def config_of_run(chosen: Sequence[tuple[Subject, Settings]], model: str | None)
     Args:
         chosen: The methods with their settings.
         model: The model in place of the suite's, or None.
+        searched: By method, how many trials they were chosen by.
     """
     settled: dict[str, str] = {}
     for subject, _ in chosen:
@@ -168,4 +171,5 @@ def config_of_run(chosen: Sequence[tuple[Subject, Settings]], model: str | None)
         **({"model": model} if model else {}),
         "method": ",".join(subject.asked(settings) for subject, settings in chosen),
         **({"set": [f"{option}={value}" for option, value in settled.items()]} if settled else {}),
+        "searched": [f"{name}={trials}" for name, trials in searched.items()],
     }
