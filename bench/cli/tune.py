@@ -46,6 +46,17 @@ if TYPE_CHECKING:
 _TRIALS, _SETTINGS = "trials.json", "settings.yaml"
 
 
+_Prove = Annotated[
+    str | None,
+    typer.Option(
+        "--prove",
+        metavar="SUITE",
+        help="Then measure what was chosen on this suite, and export the best edit to FOLDER/edit.",
+    ),
+]
+_ProveSeeds = Annotated[str | None, typer.Option("--prove-seeds", help="Seeds of the proof; the search's if left out.")]
+
+
 class _Asked(NamedTuple):
     """What is searched, where it goes, what is chosen, and what is measured with that afterwards, if anything."""
 
@@ -73,17 +84,8 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
             help="What a chosen trial keeps, by point estimate: 'heldout/perplexity <= base + 5 %'. Repeatable.",
         ),
     ] = None,
-    prove: Annotated[
-        str | None,
-        typer.Option(
-            "--prove",
-            metavar="SUITE",
-            help="Then measure what was chosen on this suite, and export the best edit to FOLDER/edit.",
-        ),
-    ] = None,
-    prove_seeds: Annotated[
-        str | None, typer.Option("--prove-seeds", help="Seeds of the proof; the search's if left out.")
-    ] = None,
+    prove: _Prove = None,
+    prove_seeds: _ProveSeeds = None,
     force: Annotated[bool, typer.Option("--force", help="Search even on data that methods are evaluated on.")] = False,
     model: Model = None,
     settings: Settings = None,

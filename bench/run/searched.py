@@ -21,7 +21,7 @@ def trials_of(searched: Sequence[str], names: Sequence[str]) -> dict[str, int]:
     for text in searched:
         name, equals, count = text.rpartition("=")
         if not (equals and count.isascii() and count.isdigit() and int(count)):
-            raise UsageError(f"'{text:.{_SHOWN}}' is not METHOD=TRIALS (--searched)", mend="write it as contrastive=12")
+            raise UsageError(f"'{text:.{_SHOWN}}' is not METHOD=TRIALS (--searched)", mend="write METHOD=12")
         if name not in names:
             raise UsageError(f"--searched: '{name:.{_SHOWN}}' is no method of this run", mend=did_you_mean(name, names))
         trials[name] = int(count)

@@ -20,7 +20,7 @@ from reports.table.sheet import DASH
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("contrastive", r"'contrastive' is not METHOD=TRIALS \(--searched\); write it as contrastive=12"),
+        ("contrastive", r"'contrastive' is not METHOD=TRIALS \(--searched\); write METHOD=12"),
         ("contrastive=0", "'contrastive=0' is not METHOD=TRIALS"),
         ("contrastive=-1", "is not METHOD=TRIALS"),
         ("contrastive=2.5", "is not METHOD=TRIALS"),
