@@ -25,6 +25,8 @@ A list with a mapping for each step of training: `loss` and, for texts of the se
 """
 Unwanted = Callable[[Sequence[str]], list[float | None]]
 """From texts to how far each is from the wanted end of the suite's attribute, in [0, 1]; None where it has no score."""
+Leave = Callable[[Path], dict[str, Any]]
+"""Leaves an artifact in an empty folder, and returns figures about its making (JSON values)."""
 APPLY: dict[str, Any] = {"stage": "apply"}
 """`json_schema_extra` of an option that matters only when the artifact is applied, so that preparing it is shared."""
 
@@ -163,6 +165,8 @@ class RunContext:
         progress: Where to report.
         inputs: Folder of each model or adapter that the method's options name, by option.
         unwanted: The suite's scorer (toxicity, where that is controlled), for a method that declares that it needs one.
+        points: For a method that declares `along`: steps of its training before the last. After each the method calls
+            what stands here with what leaves its artifact as it is then.
     """
 
     folder: Path
@@ -170,6 +174,7 @@ class RunContext:
     progress: Progress = SILENT
     inputs: Mapping[str, Path] = field(default_factory=dict)
     unwanted: Unwanted | None = None
+    points: Mapping[int, Callable[[Leave], None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -207,10 +212,13 @@ class Method(ABC, Generic[C]):
     Attributes:
         info: What it says of itself.
         Config: Its options; unknown ones are refused.
+        along: The option that says after which step its training ends, in place of the last (null). Such a method can
+            be measured along one training: it heeds `RunContext.points`, and its facts say the `steps` that it took.
     """
 
     info: ClassVar[MethodInfo]
     Config: ClassVar[type[Spec]]
+    along: ClassVar[str | None] = None
 
     def __init__(self, config: C) -> None:
         """Take a configuration; nothing is loaded yet."""
@@ -249,6 +257,12 @@ class Method(ABC, Generic[C]):
     @abstractmethod
     def applied(self, base: "LoadedModel", artifact: Artifact) -> "AbstractContextManager[Policy]":
         """Yield the edited model; the base model is restored, bit for bit, when the block ends."""
+
+    @classmethod
+    def steps_of(cls, config: C) -> int | None:
+        """The steps of a whole training by a configuration; None where there are none, or they follow from the sets."""
+        del config
+        return None
 
     @classmethod
     def prepared_by(cls, config: Spec) -> dict[str, Any]:

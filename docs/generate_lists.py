@@ -39,6 +39,7 @@ def methods() -> str:
         facts += [] if info.seeded else ["Does not depend on the seed."]
         facts += [f"Needs the extra `{extra}`." for extra in info.extras]
         facts += [f"Strength: `{info.strength}`."] if info.strength else []
+        facts += ["[`bench sweep`](sweep.md#along-a-training) can measure it along its training."] * bool(kind.along)
         over = ", ".join(f"`{option}` ({one})" for option, one in searched(info).items())
         facts += [f"[`bench tune`](tune.md) searches {over}."] if over else []
         departures = _departures(info.departures)

@@ -93,7 +93,8 @@ class DExperts(Method[DExpertsConfig]):
             name: train_adapter(base, sets, config, _loss, replace(ctx, folder=ctx.folder / name), f"train {name}")
             for name, config in experts.items()
         }
-        total = {key: sum(one[key] for one in facts.values()) for key in ("trained_tokens", "trainable_parameters")}
+        totals = ("steps", "trained_tokens", "trainable_parameters")
+        total = {key: sum(one[key] for one in facts.values()) for key in totals}
         return {**facts, **total}
 
     @contextmanager

@@ -105,4 +105,5 @@ class FTL(FactEditing[FTLConfig]):
         tokens = descend(
             [delta], self.config.lr, steps, 1, loss, after_step=bounded, progress=ctx.progress, name="train ft_l"
         )
-        return {name: delta}, {"losses": losses, "trained_tokens": tokens, "trainable_parameters": delta.numel()}
+        figures = {"steps": len(steps), "trained_tokens": tokens, "trainable_parameters": delta.numel()}
+        return {name: delta}, {"losses": losses, **figures}

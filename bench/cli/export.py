@@ -13,6 +13,7 @@ from bench.printed import echo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bench.assets.catalogue import AssetCatalogue
     from bench.run.edited import Edited
     from bench.store.runs import Run
 
@@ -49,9 +50,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.cli.pushing import check_push, pushed
     from bench.cli.run import settle_process
     from bench.errors import UsageError
-    from bench.run.edited import edited
-    from bench.store.runs import find_run, list_runs
-    from reports.card import Exported, card
+    from bench.store.runs import find_run
 
     settle_process(offline=offline)
     if adapter and recipe:
@@ -61,11 +60,8 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} exists", mend="name a new folder by --output")
     record = find_run(runs_dir, run)
-    found = edited(record, AssetCatalogue(cache_dir, offline=offline, progress=console_progress()))
-    info = found.method.info
     what = "recipe" if recipe else "adapter" if adapter else "model"
-    text = card(record, _beside(record, list_runs(runs_dir)), Exported(what, info.summary, info.paper))
-    _write(output, what, record, found, text)
+    write_edit(record, output, what, AssetCatalogue(cache_dir, offline=offline, progress=console_progress()), runs_dir)
     files = sorted(path.name for path in output.iterdir())
     address = None if push is None else pushed(output, push, f"{what} of {record.id}")
     if json:
@@ -74,6 +70,23 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter a flag
         echo(f"{output}: {what} of {record.id}; its README.md says what was measured, and how it is loaded")
         if address:
             echo(f"sent to {address}")
+
+
+def write_edit(record: "Run", output: Path, what: str, assets: "AssetCatalogue", runs_dir: Path) -> None:
+    """Write the edited model of a run, its adapter or its recipe to a new folder, with a model card.
+
+    Raises:
+        UsageError: the method leaves no such thing.
+        MissingError: what the run was measured with is not there any more.
+    """
+    from bench.run.edited import edited
+    from bench.store.runs import list_runs
+    from reports.card import Exported, card
+
+    found = edited(record, assets)
+    info = found.method.info
+    text = card(record, _beside(record, list_runs(runs_dir)), Exported(what, info.summary, info.paper))
+    _write(output, what, record, found, text)
 
 
 def _write(output: Path, what: str, record: "Run", found: "Edited", card: str) -> None:

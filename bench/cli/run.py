@@ -61,6 +61,14 @@ Settings = Annotated[
         "(suite.decoding.top_p=1). Repeatable.",
     ),
 ]
+Searched = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--searched",
+        metavar="METHOD=TRIALS",
+        help="By how many trials a method's settings were chosen, for the record; 'bench tune' writes it. Repeatable.",
+    ),
+]
 Limit = Annotated[
     int | None,
     typer.Option("--limit", envvar="BENCH_LIMIT", min=1, help="The most prompts and documents of each task."),
@@ -112,6 +120,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
     seeds: Seeds = "0",
     settings: Settings = None,
     limit: Limit = None,
+    searched: Searched = None,
     base: Annotated[bool, typer.Option(help="Measure the base model as well.")] = True,
     fresh: Fresh = False,
     workers: WorkerCount = None,
@@ -130,7 +139,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
     What is finished is reused; what was interrupted is resumed.
     """
-    del config, method, suite, model, seeds, settings, limit, scoring_timeout  # the context has them
+    del config, method, suite, model, seeds, settings, limit, searched, scoring_timeout  # the context has them
     settle_process(offline=offline)
     from bench.engine.processes import is_main
 
@@ -155,6 +164,7 @@ def request_of(context: typer.Context, *, base: bool = True) -> "Request":
         settings=asked["settings"] or [],
         max_items=asked["limit"],
         base=base,
+        searched=asked.get("searched") or [],
         origins={"methods": origin_of(context, "method"), **{n: origin_of(context, n) for n in ("model", "settings")}},
     )
     return expanded(request)

@@ -15,6 +15,7 @@ from bench.cli.run import (
     Model,
     On,
     Place,
+    Searched,
     Seeds,
     Settings,
     Spread,
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from bench.run.sweep import Sweep
 
 
+_POINTS = 5
+
+
 def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     context: typer.Context,
     method: Methods,
@@ -45,16 +49,22 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
         str, typer.Option("--over", help="What the points differ in: each method's strength, or an option by name.")
     ] = "strength",
     points: Annotated[
-        int, typer.Option("--points", min=2, help="The most points of a method; the base is one more.")
-    ] = 5,
+        int | None,
+        typer.Option("--points", min=2, help="The most points of a method beside the base; 5 if left out."),
+    ] = None,
     values: Annotated[
         str | None, typer.Option("--values", help="The option's values, comma-separated, in place of --points.")
+    ] = None,
+    along: Annotated[
+        int | None,
+        typer.Option("--along", min=2, help="Points along each method's training, evenly spaced, not strengths."),
     ] = None,
     suite: SuiteName = "mini",
     model: Model = None,
     seeds: Seeds = "0",
     settings: Settings = None,
     limit: Limit = None,
+    searched: Searched = None,
     fresh: Fresh = False,
     workers: WorkerCount = None,
     on: On = None,
@@ -73,24 +83,34 @@ def sweep(  # noqa: PLR0913, PLR0917 - one parameter a flag
     Every point is a run like any other: it is kept, found again and resumed. An artifact is made once where the
     option matters only when it is applied.
     """
-    del config, method, suite, model, seeds, settings, limit, scoring_timeout  # the context has them
+    del config, method, suite, model, seeds, settings, limit, searched, scoring_timeout  # the context has them
     settle_process(offline=offline)
     from bench.engine.processes import is_main
-    from bench.errors import UsageError
-    from bench.run.plan import split
-    from bench.run.sweep import make_sweep
 
-    listed = None if values is None else split(values)
-    if listed == []:
-        raise UsageError("--values names none", mend="write them as 0.5,1,2")
-    plan = make_sweep(request_of(context), over, listed, points)
-    if is_main():
+    plan = _planned(context, over, values, points, along)
+    if is_main() and along is None:
         _say_single(plan, over)
     spread = Spread(workers, on, worker_gpus, device)
     place = Place(cache_dir, runs_dir, offline=offline, fresh=fresh, batch_tokens=batch_tokens)
     outcomes = carry_out(plan.request, place, spread)
     remember_last(outcomes, runs_dir)
     return _report(plan, outcomes, json=json) if is_main() else 0
+
+
+def _planned(context: typer.Context, over: str, values: str | None, points: int | None, along: int | None) -> "Sweep":
+    """The points that the flags ask for."""
+    from bench.errors import UsageError
+    from bench.run.plan import split
+    from bench.run.sweep import STRENGTH, make_along, make_sweep
+
+    if along is not None:
+        if over != STRENGTH or values is not None or points is not None:
+            raise UsageError("--along chooses the points itself", mend="leave out --over, --values and --points")
+        return make_along(request_of(context), along)
+    listed = None if values is None else split(values)
+    if listed == []:
+        raise UsageError("--values names none", mend="write them as 0.5,1,2")
+    return make_sweep(request_of(context), over, listed, points or _POINTS)
 
 
 def _say_single(plan: "Sweep", over: str) -> None:

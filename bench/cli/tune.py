@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -37,14 +37,34 @@ from bench.printed import echo
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.run.environment import Environment
-    from bench.run.plan import Request
+    from bench.run.plan import Experiment, Request
     from bench.run.tune.search import Found
     from bench.store.runs import Run
     from reports.gate.requirements import Requirement
     from reports.tune.build import Tuned
 
 _TRIALS, _SETTINGS = "trials.json", "settings.yaml"
+
+
+_Prove = Annotated[
+    str | None,
+    typer.Option(
+        "--prove",
+        metavar="SUITE",
+        help="Then measure what was chosen on this suite, and export the best edit to FOLDER/edit.",
+    ),
+]
+_ProveSeeds = Annotated[str | None, typer.Option("--prove-seeds", help="Seeds of the proof; the search's if left out.")]
+
+
+class _Asked(NamedTuple):
+    """What is searched, where it goes, what is chosen, and what is measured with that afterwards, if anything."""
+
+    request: "Request"
+    place: Place
+    output: Path
+    limits: "Sequence[Requirement]"
+    proof: "Request | None"
 
 
 def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -64,6 +84,8 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
             help="What a chosen trial keeps, by point estimate: 'heldout/perplexity <= base + 5 %'. Repeatable.",
         ),
     ] = None,
+    prove: _Prove = None,
+    prove_seeds: _ProveSeeds = None,
     force: Annotated[bool, typer.Option("--force", help="Search even on data that methods are evaluated on.")] = False,
     model: Model = None,
     settings: Settings = None,
@@ -92,11 +114,11 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
     base = base_of(request)
     if not force:
         refuse_evaluation(base.suite, base.tasks())
-    env = environment_of(
-        base.suite, Place(cache_dir, runs_dir, offline, fresh=False, batch_tokens=batch_tokens), console_progress()
-    )
-    own, found = _search(request, env, runs_dir, output, trials, limits)
-    return _report(request, own, found, limits, output, runs_dir, json=json)
+    proof = _proving(request, prove, prove_seeds, output, has_budget=bool(limits), force=force)
+    place = Place(cache_dir, runs_dir, offline, fresh=False, batch_tokens=batch_tokens)
+    asked = _Asked(request, place, output, limits, proof)
+    own, found, limits = _search(asked, base, trials)
+    return _report(asked._replace(limits=limits), own, found, json=json)
 
 
 def _check(request: "Request", output: Path) -> None:
@@ -116,70 +138,95 @@ def _check(request: "Request", output: Path) -> None:
         raise MissingError("bench tune needs optuna", mend="pip install 'contrastive-bench[tune]'")
 
 
-def _search(
-    request: "Request", env: "Environment", runs_dir: Path, output: Path, trials: int, limits: "Sequence[Requirement]"
-) -> "tuple[Run, list[Found]]":
-    """The base's record, and the trials of each method."""
+def _proving(
+    request: "Request", suite: str | None, seeds: str | None, output: Path, *, has_budget: bool, force: bool
+) -> "Request | None":
+    """What is measured after the search; None where nothing is."""
+    from bench.cli.proof import proving
+    from bench.errors import UsageError
+
+    if suite is None:
+        if seeds is not None:
+            raise UsageError("--prove-seeds says nothing without --prove", mend="add --prove SUITE, as --prove mini")
+        return None
+    if not has_budget:
+        what = "--prove needs a --budget: without one, all of a front is chosen, and none of it is the best"
+        raise UsageError(what, mend="add one: --budget 'heldout/perplexity <= base + 5 %'")
+    if force:
+        raise UsageError("--force lets the search see what methods are evaluated on, and --prove would prove nothing")
+    return proving(request, suite, seeds, output)
+
+
+def _search(asked: _Asked, base: "Experiment", trials: int) -> "tuple[Run, list[Found], list[Requirement]]":
+    """The base's record, the trials of each method, and the budget, each limit with the key of its metric."""
+    from bench.cli.proof import check_bases
     from bench.errors import UsageError
     from bench.run.tune.search import Search, check_all, measured
-    from bench.run.tune.space import base_of, layers_of, subjects_of
+    from bench.run.tune.space import layers_of, subjects_of
     from bench.store.runs import load_run
     from reports.tune.build import check_budget, figures
 
-    base, subjects = base_of(request), subjects_of(request, layers_of(env.model.path))
+    place, runs_dir = asked.place, asked.place.runs_dir
+    env = environment_of(base.suite, place, console_progress())
+    subjects = subjects_of(asked.request, layers_of(env.model.path))
     if not subjects:
         raise UsageError("no method is named whose settings could be searched", mend="name one beside the base")
     check_all([base, *(one.default for one in subjects)], env, runs_dir)
     for one in subjects:
         if not one.space:
             env.progress.note(f"{one.text} has nothing to search: one trial, its default settings")
+    if asked.proof:
+        check_bases(base, asked.proof, place, asked.limits)
     own = load_run(measured(base, env, runs_dir))
-    check_budget(own, limits)
-    objectives = len(figures(own, own))
-    search = Search(subjects, output, env, runs_dir, trials, lambda folder: figures(own, load_run(folder)), objectives)
-    return own, search.run()
+    limits = check_budget(own, asked.limits)
+    count = len(figures(own, own))
+    search = Search(subjects, asked.output, env, runs_dir, trials, lambda folder: figures(own, load_run(folder)), count)
+    return own, search.run(), limits
 
 
-def _report(
-    request: "Request",
-    base: "Run",
-    found: "Sequence[Found]",
-    limits: "Sequence[Requirement]",
-    output: Path,
-    runs_dir: Path,
-    *,
-    json: bool,
-) -> int:
-    """Write and print what was found; the exit code says whether all trials are in it."""
+def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool) -> int:
+    """Write and print what was found, and prove it where that is asked for; the exit code says whether all is in it."""
+    from bench.cli import proof
     from bench.store.latest import remember
     from bench.store.runs import load_run
     from reports.tune.build import build, to_json
     from reports.tune.terminal import print_tuned
 
+    request, output, runs_dir = asked.request, asked.output, asked.place.runs_dir
     names = [trial.run_id for one in found for trial in one.trials if trial.run_id]
-    tuned = build(base, found, {name: load_run(runs_dir / name) for name in names}, limits)
+    tuned = build(base, found, {name: load_run(runs_dir / name) for name in names}, asked.limits)
     remember(runs_dir, [base.path, *(runs_dir / name for name in names)])
-    command = _write_settings(request, found, tuned, output)
+    config = _write_settings(request, found, tuned, output)
+    command = _command(asked) if config else None
     told = to_json(tuned) | {"seed": request.seeds[0], "limit": request.max_items, "next": command}
     write_output(output / _TRIALS, as_json(told))
-    if json:
-        print_json(told)
-    else:
+    if not json:
         print_tuned(tuned)
         echo(f"  {command}" if command else "  nothing was chosen")
         echo(f"all trials: {output / _TRIALS}; as runs: bench table, bench plot tradeoff")
+    proven = None
+    if asked.proof and config:
+        proven = proof.prove(asked.proof, config, tuned, asked.limits, output, asked.place)
+        told["proof"] = proof.to_json(asked.proof, proven)
+    if json:
+        print_json(told)
+    elif asked.proof and proven:
+        proof.show(asked.proof, proven)
     failed = [(one.subject, trial) for one in found for trial in one.trials if trial.status == "failed"]
     for subject, trial in failed:
         echo(f"bench: error: {trial.why} (trial {trial.number} of {subject.text})", err=True)
-    return 0 if not failed else SOME_FAILED if names else 1
+    if failed:
+        return SOME_FAILED if names else 1
+    return proof.exit_code(proven) if proven else 0
 
 
-def _write_settings(request: "Request", found: "Sequence[Found]", tuned: "Tuned", output: Path) -> str | None:
-    """Write the chosen settings for `bench run --config`; the command that measures them, or None where none is."""
+def _write_settings(
+    request: "Request", found: "Sequence[Found]", tuned: "Tuned", output: Path
+) -> "dict[str, Any] | None":
+    """Write the chosen settings for `bench run --config`, and return what it takes; None where none is chosen."""
     import yaml
 
     from bench.run.tune.space import config_of_run
-    from bench.suites import names
 
     chosen = [
         (one.subject, trial.settings)
@@ -191,9 +238,25 @@ def _write_settings(request: "Request", found: "Sequence[Found]", tuned: "Tuned"
     if not chosen:
         path.unlink(missing_ok=True)
         return None
-    suite = request.suite.replace("tune", "mini")
     count = sum(len(one.trials) for one in found)
+    searched = {subject.default.method: 0 for subject, _ in chosen}
+    for one in found:
+        if one.subject.default.method in searched:
+            searched[one.subject.default.method] += len(one.trials)
+    config = config_of_run(chosen, request.model, searched)
     rule = f"within {' and '.join(tuned.budget)}" if tuned.budget else "on each method's Pareto front"
     says = f"# Chosen by bench tune among {count} trials on suite {tuned.caption.suite}: {rule}, by point estimates."
-    write_output(path, f"{says}\n" + yaml.safe_dump(config_of_run(chosen, request.model), sort_keys=False, width=1_000))
-    return f"bench run --config {path} --suite {suite if suite in names() and suite != request.suite else 'SUITE'}"
+    write_output(path, f"{says}\n" + yaml.safe_dump(config, sort_keys=False, width=1_000))
+    return config
+
+
+def _command(asked: _Asked) -> str:
+    """The command that measures the chosen settings on other data."""
+    from bench.suites import names
+
+    run = f"bench run --config {asked.output / _SETTINGS} --suite"
+    if asked.proof:
+        seeds = ",".join(map(str, asked.proof.seeds))
+        return f"{run} {asked.proof.suite}{'' if seeds == '0' else f' --seeds {seeds}'}"
+    suite = asked.request.suite.replace("tune", "mini")
+    return f"{run} {suite if suite in names() and suite != asked.request.suite else 'SUITE'}"

@@ -1,14 +1,17 @@
 """Artifacts on disk: made by a method in a folder of their own, identified by their content."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bench.assets.stamp import STAMP
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file, hash_json
-from bench.method import TRAINING_LOG, Artifact, Method, RunContext, Unwanted
+from bench.method import TRAINING_LOG, Artifact, Leave, Method, RunContext, Unwanted
 from bench.store.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -17,10 +20,16 @@ if TYPE_CHECKING:
 
 FACTS = "facts.json"
 """Figures about the making: beside the artifact's content and not part of its hash (they hold its seconds)."""
+Opened = Callable[[], AbstractContextManager[Path]]
+"""Opens an empty folder; what is left there is kept when it is closed without an error."""
 
 
 def make_artifact(
-    method: Method[Any], base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext
+    method: Method[Any],
+    base: "LoadedModel",
+    sets: "ContrastiveSets | None",
+    ctx: RunContext,
+    points: Mapping[int, Opened] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Let a method make its artifact in `ctx.folder`, and write the facts of it beside the content.
 
@@ -29,6 +38,7 @@ def make_artifact(
         base: The base model.
         sets: Contrastive sets for a method that declares that it learns from them, None for any other.
         ctx: Folder, seed, progress.
+        points: Where its artifact goes as it is after steps of the training before the last.
 
     Returns:
         The facts.
@@ -45,13 +55,24 @@ def make_artifact(
     if method.info.needs_scorer and ctx.unwanted is None:
         raise MissingError(f"method '{name}' needs a scorer and got none", mend="give the suite 'scorer'")
     begin = time.perf_counter()
-    facts = method.prepare(base, sets, ctx)
-    if sets is not None:
-        facts["sets"] = {"hash": sets.hash, "source": sets.source, "anchors": len(sets)}
-        facts["sets"] |= {"taken": sets.taken} if sets.taken else {}
-    facts["seconds"] = round(time.perf_counter() - begin, 3)
-    write_json(ctx.folder / FACTS, facts)
-    return facts
+
+    def told(facts: dict[str, Any], folder: Path) -> dict[str, Any]:
+        if sets is not None:
+            facts["sets"] = {"hash": sets.hash, "source": sets.source, "anchors": len(sets)}
+            facts["sets"] |= {"taken": sets.taken} if sets.taken else {}
+        facts["seconds"] = round(time.perf_counter() - begin, 3)
+        write_json(folder / FACTS, facts)
+        return facts
+
+    def point(opened: Opened) -> Callable[[Leave], None]:
+        def keep(leave: Leave) -> None:
+            with opened() as folder:
+                told(leave(folder), folder)
+
+        return keep
+
+    ctx = replace(ctx, points={step: point(opened) for step, opened in points.items()})
+    return told(method.prepare(base, sets, ctx), ctx.folder)
 
 
 def load_artifact(path: Path, inputs: Mapping[str, Path] | None = None, unwanted: Unwanted | None = None) -> Artifact:

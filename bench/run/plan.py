@@ -12,6 +12,7 @@ from bench.errors import UsageError, did_you_mean
 from bench.method import Method
 from bench.parsing import parse_yaml
 from bench.run.behind import refuse_unmeasurable
+from bench.run.searched import trials_of
 from bench.run.stack import JOINT, Stack, method_of, names_of, variant_of
 from bench.spec import EDITS, Spec, SuiteSpec, validate
 from bench.suites import read_suite
@@ -45,6 +46,8 @@ class Request:
             for the suite.
         max_items: The most prompts and documents of each task, or None.
         base: Whether to measure the base model as well.
+        searched: `METHOD=TRIALS`: by how many trials of a search its settings were chosen. Records keep it, and no
+            figure follows from it.
         origins: Where `methods`, `model` and `settings` come from: `flag`, `environment` or `config file`.
     """
 
@@ -55,6 +58,7 @@ class Request:
     settings: Sequence[str] = ()
     max_items: int | None = None
     base: bool = True
+    searched: Sequence[str] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def origin(self, name: str) -> str:
@@ -75,6 +79,7 @@ class Experiment:
         max_items: The most prompts and documents of each task, or None.
         origins: Where each option's value comes from: `flag`, `environment`, `config file`, `suite` or `default`; and
             where the suite's overrides do.
+        trials: By how many trials of a search its options were chosen; None where that is not known.
     """
 
     suite: SuiteSpec
@@ -84,6 +89,7 @@ class Experiment:
     seed: int
     max_items: int | None
     origins: dict[str, str] = field(default_factory=dict)
+    trials: int | None = None
 
     def build(self) -> Method[Any]:
         """The method, configured."""
@@ -147,6 +153,7 @@ def make_experiments(request: Request) -> list[Experiment]:
         asked.insert(0, (BASE, {}))
     refuse_unmeasurable(suite, tasks, [name for name, _ in asked])
     _check_settings(settings, [name for name, _ in asked])
+    trials = trials_of(request.searched, [name for name, _ in asked])
     kinds = []
     for name, own in asked:
         refuse_unscored(name, suite)
@@ -159,7 +166,7 @@ def make_experiments(request: Request) -> list[Experiment]:
         if any((name, config) == (other, same) for other, same, _, _ in kinds[:place]):
             raise UsageError(f"'{label}' is asked for twice", mend="name it once, or give it other options")
     return [
-        Experiment(suite, name, config, label, seed, request.max_items, origins)
+        Experiment(suite, name, config, label, seed, request.max_items, origins, trials.get(name))
         for seed in request.seeds
         for name, config, label, origins in kinds
     ]

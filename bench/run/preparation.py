@@ -1,8 +1,10 @@
 """What an experiment's method is made from, and its artifact: found in the cache, or made."""
 
+import math
 import tempfile
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +23,15 @@ from bench.run.phases import Phases
 from bench.run.plan import Experiment
 from bench.run.stack import joined
 from bench.sets import ContrastiveSets, load_sets
-from bench.store.lock import HeldError, alone, in_use, is_held
+from bench.store.lock import HeldError, alone, in_use, is_held, take
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import accelerate
 
     from bench.assets.resolved import Resolved
+
+Opener = Callable[[Path], AbstractContextManager[Path]]
+"""Opens an empty folder, which takes a place when it is closed without an error."""
 
 
 @dataclass
@@ -41,6 +44,7 @@ class Preparation:
         phases: Where the time of the work is noted.
         fresh: Reuse nothing: artifact and sets are made anew.
         is_part: Whether its method is one of several that are stacked.
+        together: Those whose artifacts one training leaves, this one among them (see `share_trainings`).
     """
 
     experiment: Experiment
@@ -55,6 +59,7 @@ class Preparation:
         self.parts = [
             Preparation(part, self.env, self.phases, self.fresh, is_part=True) for part in self.experiment.stacked
         ]
+        self.together: list[Preparation] = [self]
 
     @property
     def each(self) -> "list[Preparation]":
@@ -126,6 +131,18 @@ class Preparation:
         return self.env.assets.cache / "artifacts" / self.identity.artifact_key
 
     @property
+    def _training(self) -> Path:
+        """What names, for locks, the training that its artifact is taken from, wherever that ends."""
+        whole = {option: value for option, value in self.identity.prepared_by.items() if option != self.method.along}
+        return self.env.assets.cache / "artifacts" / replace(self.identity, prepared_by=whole).artifact_key
+
+    @property
+    def _end(self) -> float:
+        """The step after which its training ends, where that is not the last."""
+        end = getattr(self.experiment.config, self.method.along) if self.method.along else None
+        return math.inf if end is None else end
+
+    @property
     def _sets_path(self) -> Path:
         return self.env.assets.cache / "sets" / (self.identity.sets_key or "") / "sets.jsonl"
 
@@ -158,7 +175,9 @@ class Preparation:
         """Whether another process makes what it needs."""
         paths = [one._path for one in self.each]
         waits_for_sets = any(not one._path.exists() for one in self.each if one.identity.sets_key)
-        return any(map(is_held, [*paths, *([self._sets_path.parent] if waits_for_sets else [])]))
+        waits_for_others = len(self.together) > 1 and not self._path.exists()
+        paths += [self._sets_path.parent] if waits_for_sets else []
+        return any(map(is_held, [*paths, *([self._training] if waits_for_others else [])]))
 
     # --- work ---------------------------------------------------------------------------------------------------
 
@@ -173,10 +192,10 @@ class Preparation:
         if self.parts:
             return self._joined([part.prepare(uses, wait=wait) for part in self.parts])
         path = self._path
-        with alone(path, self.env.progress, wait=wait):
-            if self._stale(path):
-                with kept(path) as made:
-                    self._make(made, self.sets(wait=wait))
+        with ExitStack() as held:
+            self._hold(held, wait=wait)
+            if makes := self._wanted(held):
+                self._make(makes, self.sets(wait=wait), kept)
             uses.enter_context(in_use(path))
             return load_artifact(path, self._input_folders, self._unwanted)
 
@@ -208,26 +227,23 @@ class Preparation:
             part.prepare_with(processes)
         if self.parts:
             return
-        path = self._path
-        told: list[Any] = [False, None]
+        told: list[Any] = [[], None]
         with ExitStack() as held:
             if processes.is_main_process:
                 try:
-                    held.enter_context(alone(path, self.env.progress))
-                    told[0] = self._stale(path)
+                    self._hold(held, wait=True)
+                    told[0] = [self.together.index(one) for one in self._wanted(held)]
                     if told[0]:
                         self.sets()
                 except Exception as error:  # the others wait for word: whatever it is, they must hear of it
                     told[1] = str(error) or type(error).__name__
             broadcast_object_list(told)
-            wanted, failure = told
+            numbers, failure = told
             if failure:
                 raise MissingError(failure)
-            if not wanted:
-                return
-            temporary = kept(path) if processes.is_main_process else tempfile.TemporaryDirectory()
-            with temporary as made:
-                self._make(Path(made), self.sets())
+            if numbers:
+                makes = [self.together[number] for number in numbers]
+                self._make(makes, self.sets(), kept if processes.is_main_process else _dropped)
 
     def _joined(self, artifacts: "Sequence[Artifact]") -> Artifact:
         names = [part.experiment.method for part in self.parts]
@@ -236,12 +252,53 @@ class Preparation:
     def _stale(self, path: Path) -> bool:
         return self.env.reuse.must_make(path, self.env.progress, fresh=self.fresh)
 
-    def _make(self, made: Path, sets: ContrastiveSets | None) -> None:
+    def _hold(self, held: ExitStack, *, wait: bool) -> None:
+        """Be alone with its artifact, and with the training where others are taken from it too."""
+        if len(self.together) > 1:
+            held.enter_context(alone(self._training, self.env.progress, wait=wait))
+        held.enter_context(alone(self._path, self.env.progress, wait=wait))
+
+    def _wanted(self, held: ExitStack) -> "list[Preparation]":
+        """What is to be made: nothing where its artifact is there; else it, and of `together` what is missing.
+
+        What other processes hold is left to them. The rest is held for as long as `held` is open.
+        """
+        if not self._stale(self._path):
+            return []
+        return [one for one in self.together if one._path == self._path or one._is_wanted(held)]
+
+    def _is_wanted(self, held: ExitStack) -> bool:
+        lease = take(self._path)
+        if lease is None:
+            return False
+        if self._stale(self._path):
+            held.callback(lease.release)
+            return True
+        lease.release()
+        return False
+
+    def _make(self, makes: "Sequence[Preparation]", sets: ContrastiveSets | None, opened: Opener) -> None:
+        """Make artifacts by one training: the one that ends last at its end, the others on the way.
+
+        Raises:
+            MissingError: it breaks before its own was left.
+        """
+        *before, last = sorted(makes, key=lambda one: one._end)
+        left: list[Path] = []
+        points = {int(one._end): partial(_noting, left, one._path, opened) for one in before}
         phase = "train" if sets else "prepare"
-        with self.phases.phase(f"{phase} {self.experiment.method}" if self.is_part else phase, "prepare") as noted:
-            context = RunContext(made, self.experiment.seed, self.env.progress, self._input_folders, self._unwanted)
-            facts = make_artifact(self.method, self.env.base, sets, context)
-            noted.update({"tokens": facts["trained_tokens"]} if "trained_tokens" in facts else {})
+        try:
+            with (
+                self.phases.phase(f"{phase} {self.experiment.method}" if self.is_part else phase, "prepare") as noted,
+                opened(last._path) as made,
+            ):
+                context = RunContext(made, self.experiment.seed, self.env.progress, self._input_folders, self._unwanted)
+                facts = make_artifact(last.method, self.env.base, sets, context, points)
+                noted.update({"tokens": facts["trained_tokens"]} if "trained_tokens" in facts else {})
+        except MissingError as error:
+            if self._path not in left:
+                raise
+            self.env.progress.note(f"the training broke later: {error.what}")
 
     def sets(self, *, wait: bool = True) -> ContrastiveSets | None:
         """The contrastive sets, found or made; refused where an anchor meets an evaluation prompt.
@@ -270,3 +327,34 @@ class Preparation:
         held_out = [text for task in self.experiment.tasks() for text in task.evaluation_texts(self.env.assets)]
         assert_disjoint([text for one in sets.sets for text in one.all_texts()], held_out)
         return self.env.as_read(sets)
+
+
+def share_trainings(preparations: Sequence[Preparation]) -> None:
+    """Let those know of one another whose artifacts are of one training, ended after different steps.
+
+    The first of them to be made leaves all. What their keys hash is found or fetched.
+    """
+    groups: dict[Path, dict[Path, Preparation]] = {}
+    for one in preparations:
+        if one.method.along:
+            group = groups.setdefault(one._training, {})
+            group.setdefault(one._path, one)
+    for one in preparations:
+        if one.method.along:
+            one.together = list(groups[one._training].values())
+
+
+@contextmanager
+def _noting(left: list[Path], path: Path, opened: Opener) -> Iterator[Path]:
+    """Open a folder, and note that it was left."""
+    with opened(path) as made:
+        yield made
+    left.append(path)
+
+
+@contextmanager
+def _dropped(path: Path) -> Iterator[Path]:
+    """A folder that is dropped: another process writes what is kept."""
+    del path
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(made)

@@ -38,7 +38,7 @@ _EDITS = {
 }
 """What a kind of methods edits; the others edit nothing and are in no stack."""
 _ORDER = (_WEIGHTS, _STATES, _DECODING)
-_TOTALS = ("trained_tokens", "trainable_parameters", "seconds")
+_TOTALS = ("steps", "trained_tokens", "trainable_parameters", "seconds")
 """Facts of artifacts that add up."""
 
 

@@ -1,5 +1,6 @@
 """From methods to points along an option of theirs: each point is an ordinary experiment."""
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -7,9 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench.errors import UsageError, did_you_mean
+from bench import registry
+from bench.errors import MissingError, UsageError, did_you_mean
 from bench.run.plan import BASE, Experiment, Request, make_experiments, parse_method
-from bench.run.stack import method_of
+from bench.run.stack import JOINT, method_of
 
 STRENGTH = "strength"
 """What to sweep: each method's own strength option."""
@@ -43,11 +45,7 @@ def make_sweep(request: Request, over: str, values: Sequence[str] | None, count:
     Raises:
         UsageError: something of the request is not valid, no method has the option, or it has no values to choose.
     """
-    plain = make_experiments(replace(request, base=False, seeds=request.seeds[:1]))
-    suite = plain[0].suite
-    if not any(task.measures_controlled(suite.scored_by(suite.scorer)) for task in plain[0].tasks()):
-        what = f"no task of suite '{suite.name}' measures {suite.attribute.name}, which it controls"
-        raise UsageError(f"{what}: there is nothing to trade for a cost")
+    plain = _plain(request)
     options = {experiment.method: _option(experiment, over) for experiment in plain}
     if over != STRENGTH and not any(options.values()):
         known = [name for experiment in plain for name in type(experiment.config).model_fields]
@@ -65,6 +63,28 @@ def make_sweep(request: Request, over: str, values: Sequence[str] | None, count:
             methods.extend(
                 text if one == own else f"{text}:{option}={_written(one)}" for one in choose(experiment, option, count)
             )
+    return Sweep(replace(request, methods=methods, base=True), options)
+
+
+def make_along(request: Request, count: int) -> Sweep:
+    """Put points of one training in the place of a request's methods, evenly spaced; the last is the plain run.
+
+    Args:
+        request: Methods with options of their own, as for a plain run. One that says itself where its training ends has
+            that one point.
+        count: The points of a method.
+
+    Raises:
+        UsageError: something of the request is not valid, or a method cannot be measured so.
+    """
+    plain = _plain(request)
+    methods: list[str] = []
+    options: dict[str, str | None] = {}
+    for text, experiment in zip(request.methods, plain, strict=True):
+        option = options[experiment.method] = None if experiment.method == BASE else _along(experiment)
+        own = option is None or option in parse_method(text)[1]
+        ends = [] if own else _ends(experiment, count)
+        methods += [*(f"{text}:{option}={end}" for end in ends), text]
     return Sweep(replace(request, methods=methods, base=True), options)
 
 
@@ -90,6 +110,49 @@ def choose(experiment: Experiment, option: str, count: int) -> list[float]:
         if value and value not in found and _is_valid(experiment, option, value):
             found.append(int(value) if isinstance(own, int) else value)
     return sorted(found)
+
+
+def _plain(request: Request) -> list[Experiment]:
+    """The methods of a request as a plain run has them; there is something to trade for a cost."""
+    plain = make_experiments(replace(request, base=False, seeds=request.seeds[:1]))
+    suite = plain[0].suite
+    if not any(task.measures_controlled(suite.scored_by(suite.scorer)) for task in plain[0].tasks()):
+        what = f"no task of suite '{suite.name}' measures {suite.attribute.name}, which it controls"
+        raise UsageError(f"{what}: there is nothing to trade for a cost")
+    return plain
+
+
+def _along(experiment: Experiment) -> str:
+    """The option that ends a method's training early."""
+    name = experiment.method
+    if JOINT in name:
+        raise UsageError(f"--along: '{name}' are stacked methods, not one training", mend="name one of them")
+    option = method_of(name).along
+    if option is None:
+        what = f"--along: method '{name}' has no training that it can be taken from at several steps"
+        raise UsageError(what, mend=f"those that have: {', '.join(_with_along())}")
+    return option
+
+
+def _with_along() -> Iterator[str]:
+    """The methods that can be measured along their training."""
+    for name in registry.names("methods"):
+        with contextlib.suppress(MissingError):  # its package cannot be imported
+            if registry.load("methods", name).along:
+                yield name
+
+
+def _ends(experiment: Experiment, count: int) -> list[int]:
+    """The steps of evenly spaced points of a training, without the last."""
+    steps = method_of(experiment.method).steps_of(experiment.config)
+    name = f"--along {count}: '{experiment.method}'"
+    if steps is None:
+        what = f"{name} trains for passes over the sets, and how many steps these are is not known beforehand"
+        raise UsageError(what, mend=f"say --set {experiment.method}.epochs=null --set {experiment.method}.steps=N")
+    if count > steps:
+        mend = f"say --along {steps} or less" if steps > 1 else f"say --set {experiment.method}.steps=N"
+        raise UsageError(f"{name} trains for {steps} step{'s' if steps > 1 else ''}", mend=mend)
+    return [round(steps * number / count) for number in range(1, count)]
 
 
 def _option(experiment: Experiment, over: str) -> str | None:

@@ -201,6 +201,8 @@ class _KnownMethod(_Known):
     elsewhere: bool | None = None
     config: dict[str, Any] | None = None
     variant: dict[str, Any] | None = None
+    along: str | None = None
+    trials: int | None = Field(None, ge=1)
     origins: dict[str, Any] | None = None
 
 

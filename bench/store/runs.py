@@ -54,6 +54,14 @@ class Run:
         """The options that name the method's form, as it declares, and their values; the label says these."""
         return dict(self.manifest.method.get("variant") or {})
 
+    def setting(self, option: str) -> Any:
+        """The value of an option of its method; of the one that ends the training early and does not, the last step."""
+        method = self.manifest.method
+        value = (method.get("config") or {}).get(option)
+        if value is None and self.result and option == method.get("along"):
+            return self.result.artifact.get("steps")
+        return value
+
     @property
     def is_seeded(self) -> bool:
         """Whether another seed would prepare another artifact, as the method declares."""

@@ -40,6 +40,16 @@ class Scaled(Spec):
 class AdapterConfig(Scaled, TrainingConfig):
     """Options of every method that trains an adapter on the sets' texts and scales it."""
 
+    until: int | None = Field(
+        None, ge=1, description="step after which the training ends, in place of the last; the schedule is that of all"
+    )
+
+    @model_validator(mode="after")
+    def _ends_before_the_last_step(self) -> "AdapterConfig":
+        if self.until is not None and self.epochs is None and self.until >= self.steps:
+            raise ValueError(f"until = {self.until} is not before the last of {self.steps} steps: lower it or leave it")
+        return self
+
 
 class PairedConfig(AdapterConfig):
     """Options of those of them that learn from both kinds of text."""
@@ -113,6 +123,12 @@ class TrainedMethod(AdaptedMethod[C]):
     reference: ClassVar[bool] = False
     prompts: ClassVar[bool] = False
     mismatched: ClassVar[bool] = False
+    along: ClassVar[str | None] = "until"
+
+    @classmethod
+    def steps_of(cls, config: C) -> int | None:
+        """As configured, unless passes over the sets are."""
+        return config.steps if config.epochs is None else None
 
     @abstractmethod
     def loss(self, likelihoods: "Likelihoods") -> "torch.Tensor":
@@ -128,7 +144,8 @@ class TrainedMethod(AdaptedMethod[C]):
         from methods.learning.trainer import train_adapter
 
         asks = Asks(self.reference, self.prompts, self.mismatched)
-        return train_adapter(base, sets, self.config, self.loss, ctx, f"train {self.info.name}", asks=asks)
+        name, until = f"train {self.info.name}", self.config.until
+        return train_adapter(base, sets, self.config, self.loss, ctx, name, asks=asks, until=until)
 
 
 class UnlearningMethod(TrainedMethod[U]):

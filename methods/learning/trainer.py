@@ -1,7 +1,8 @@
 """The shared trainer, on `transformers.Trainer`, so that `accelerate launch` works."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from bench.engine.likelihood import loglikelihood
 from bench.engine.processes import processes
 from bench.engine.tokens import encode_after
 from bench.errors import MissingError, UsageError
-from bench.method import TRAINING_LOG, RunContext
+from bench.method import TRAINING_LOG, Leave, RunContext
 from bench.policy import HFPolicy, LoadedModel
 from bench.progress import Bar, Progress
 from bench.sets import ContrastiveSets
@@ -43,11 +44,10 @@ _CHECKPOINTING = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs
 class _SetTrainer(Trainer):
     """Trainer over items with a loss on their likelihoods."""
 
-    def __init__(
-        self, base: LoadedModel, loss: Loss, seen: list[dict[str, float]], *, prompts: bool, **options: Any
-    ) -> None:
-        super().__init__(**options)
-        self.base, self.set_loss, self.seen, self.prompts = base, loss, seen, prompts
+    def __init__(self, base: LoadedModel, loss: Loss, report: "_Report", *, prompts: bool, **options: Any) -> None:
+        super().__init__(**options, callbacks=[report])
+        self.remove_callback(PrinterCallback)
+        self.base, self.set_loss, self.seen, self.prompts = base, loss, report.seen, prompts
         self.model_accepts_loss_kwargs = False  # the loss is a mean over anchors: micro-batches are averaged
         self.tokens = 0
 
@@ -92,6 +92,21 @@ class _Report(TrainerCallback):
         self.bar.advance()
 
 
+class _Along(TrainerCallback):
+    """Leaves the adapter as it is after some steps, and ends the training after another."""
+
+    def __init__(self, points: Mapping[int, Callable[[Leave], None]], until: int | None, leave: Leave) -> None:
+        self.points, self.until, self.leave = points, until, leave
+
+    def on_step_end(self, *arguments: Any, **options: Any) -> None:
+        """Do what is to be done after this step."""
+        del options
+        _, state, control, *_ = arguments
+        if state.global_step in self.points:
+            self.points[state.global_step](self.leave)
+        control.should_training_stop = control.should_training_stop or state.global_step == self.until
+
+
 def _everywhere(good: bool) -> bool:
     """Whether all processes say so: each must stop where one does, or the others would wait for it."""
     return _sum(int(not good)) == 0
@@ -115,8 +130,11 @@ def train_adapter(
     name: str = "train",
     *,
     asks: Asks = Asks(),  # noqa: B008 - it does not change
+    until: int | None = None,
 ) -> dict[str, Any]:
     """Train a LoRA adapter on contrastive sets and leave it in `ctx.folder`; the base model is as it was.
+
+    After each of `ctx.points` it is left as it is then: wherever the training ends, each step is that of the whole one.
 
     Args:
         base: The base model.
@@ -126,6 +144,7 @@ def train_adapter(
         ctx: Folder, seed, progress.
         name: What the bar says.
         asks: What the loss asks for besides the texts' likelihoods.
+        until: The step after which to end, in place of the last.
 
     Returns:
         steps, tokens trained on (prompts included), trainable parameters, number of anchors, experts left out if any.
@@ -133,51 +152,52 @@ def train_adapter(
     Raises:
         MissingError: the sets lack what is learned from, or the loss or the adapter is not finite.
         UsageError: the anchors cannot be shared, a target is no module, or mismatched texts are asked for and a
-            micro-batch has no two anchors, or there are several processes.
+            micro-batch has no two anchors, or there are several processes; or `until` is not before the last step.
     """
     sets = required_sets(sets, "training")
     items = draw_items(sets, config, ctx.seed)
     steps = len(items) // config.anchors_per_step
+    _refuse_beyond(until, steps)
     share = per_process(config.anchors_per_step, config)
-    if asks.mismatched:
-        _refuse_unmismatched(items, share)
-    arguments = _arguments(config, steps, share, ctx)
-    longest = refuse_long(base, _pairs(items, share, asks), asks.prefixes)
-    reference = _reference(base, items, share, asks, ctx.progress)
-    collator = _collator(base, items[0], longest, reference, asks)
+    _refuse_unmismatched(items, share, asks)
+    collator = _collator(base, items, share, asks, ctx.progress)
     set_seed(ctx.seed)
     with restored(base.model):
         model = with_adapter(base, config)
-        facts = note_left_out(model, base.id, ctx.progress)
-        with ctx.progress.bar(name, steps, "steps") as bar:
+        left_out = note_left_out(model, base.id, ctx.progress)
+        with ctx.progress.bar(name, until or steps, "steps") as bar:
             report = _Report(bar)
             trainer = _SetTrainer(
                 base,
                 loss=loss,
-                seen=report.seen,
+                report=report,
                 prompts=asks.prompts,
                 model=model,
-                args=arguments,
+                args=_arguments(config, steps, share, ctx),
                 train_dataset=items,
                 data_collator=collator,
-                callbacks=[report],
             )
-            trainer.remove_callback(PrinterCallback)
+            leave = partial(_save, trainer, model, base.id, report.log, {"anchors": len(sets), **left_out})
+            trainer.add_callback(_Along(ctx.points, until, leave))
             trainer.train()
-        facts |= _save(trainer, model, base.id, report.log, ctx.folder)
-    return {"steps": steps, "anchors": len(sets), **facts, "processes": processes()}
+        return leave(ctx.folder)
 
 
-def _collator(
-    base: LoadedModel, first: Item, longest: int, reference: dict[tuple[str, str], float] | None, asks: Asks
-) -> Collator:
+def _refuse_beyond(until: int | None, steps: int) -> None:
+    if until is not None and until >= steps:
+        raise UsageError(f"until = {until} is not before the last of {steps} steps", mend="lower it, or leave it out")
+
+
+def _collator(base: LoadedModel, items: list[Item], share: int, asks: Asks, progress: Progress) -> Collator:
+    """What makes tensors of the items; what is too long is refused before the base model is asked for likelihoods."""
+    longest = refuse_long(base, _pairs(items, share, asks), asks.prefixes)
     return Collator(
         base.tokenizer,
-        reference,
+        _reference(base, items, share, asks, progress),
         mismatched=asks.mismatched,
         prefixes=asks.prefixes,
         whole=asks.whole,
-        packed=_packable(base, first, longest),
+        packed=_packable(base, items[0], longest),
         window=attention_window(base.model.config),
     )
 
@@ -189,15 +209,21 @@ def _arguments(config: TrainingConfig, steps: int, share: int, ctx: RunContext) 
 
 
 def _save(
-    trainer: "_SetTrainer", model: PeftModel, base: str, log: list[dict[str, float]], folder: Path
-) -> dict[str, int]:
-    """Leave the adapter and the log in a folder, by the first process, and return the figures of the training."""
+    trainer: "_SetTrainer",
+    model: PeftModel,
+    base: str,
+    log: list[dict[str, float]],
+    facts: dict[str, int],
+    folder: Path,
+) -> dict[str, Any]:
+    """Leave the adapter and the log in a folder, by the first process, and return the training's figures so far."""
     refuse_broken(model)
     if trainer.is_world_process_zero():
         save_adapter(model, base, folder)
         write_json(folder / TRAINING_LOG, log)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return {"trained_tokens": _sum(trainer.tokens), "trainable_parameters": trainable}
+    figures = {"trained_tokens": _sum(trainer.tokens), "trainable_parameters": trainable}
+    return {"steps": len(log), **facts, **figures, "processes": processes()}
 
 
 def _pairs(items: list[Item], share: int, asks: Asks) -> list[tuple[str, str]]:
@@ -230,7 +256,9 @@ def _packable(base: LoadedModel, item: Item, longest: int) -> bool:
     return packable(base, texts[0][0], [text for _, text in texts], longest)
 
 
-def _refuse_unmismatched(items: Iterable[Item], share: int) -> None:
+def _refuse_unmismatched(items: Iterable[Item], share: int, asks: Asks) -> None:
+    if not asks.mismatched:
+        return
     if share == 1:
         raise UsageError(
             "the method puts texts after another anchor of the same micro-batch, and each has one anchor",

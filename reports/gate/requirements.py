@@ -8,7 +8,7 @@ the interval of the paired difference to the base. The figures and intervals are
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.errors import UsageError, did_you_mean
@@ -18,6 +18,7 @@ RequirementStatus = Literal["passed", "failed", "inconclusive", "invalid"]
 _FORM = re.compile(
     r"\s*(?P<metric>[^\s<>=]+)\s*(?P<sign><=|>=)\s*"
     r"(?:(?P<base>base)(?:\s*(?P<change>[+-]\s*[\d.]+(?:e[+-]?\d+)?)\s*(?P<percent>%)?)?"
+    r"|(?P<share>[+-]\s*[\d.]+(?:e[+-]?\d+)?)\s*%"
     r"|(?P<number>[+-]?[\d.]+(?:e[+-]?\d+)?))\s*"
 )
 _PERCENT = 100
@@ -79,24 +80,39 @@ class RequirementDecision:
 def parse_requirement(text: str) -> Requirement:
     """Read a requirement: METRIC <= NUMBER, METRIC <= base, METRIC <= base + NUMBER, METRIC <= base + NUMBER %; or >=.
 
+    `+ NUMBER %` is short for `base + NUMBER %`.
+
     Raises:
         UsageError: it is none.
     """
     found = _FORM.fullmatch(text)
     if found is None:
         raise UsageError(f"requirement '{text[:80]}' cannot be read", mend=_EXAMPLES)
-    number = (found["number"] or found["change"] or "0").replace(" ", "")
+    if (found["number"] or "").startswith("+"):
+        sign, number = found["sign"], found["number"]
+        mend = f"write '{found['metric']} {sign} base {number[0]} {number[1:]}', or the figure without a sign"
+        raise UsageError(f"requirement '{text[:80]}': is '{number}' a change to the base?", mend=mend)
+    number = (found["number"] or found["change"] or found["share"] or "0").replace(" ", "")
     try:
         limit = float(number)
     except ValueError:
         limit = math.nan
     if not math.isfinite(limit):
         raise UsageError(f"requirement '{text[:80]}': '{number}' is not a number", mend=_EXAMPLES)
-    share = bool(found["percent"])
+    share = bool(found["percent"] or found["share"])
     limit = limit / _PERCENT if share else limit
     return Requirement(
-        " ".join(text.split()), found["metric"], found["sign"] == "<=", limit, bool(found["base"]), share
+        " ".join(text.split()), found["metric"], found["sign"] == "<=", limit, bool(found["base"] or share), share
     )
+
+
+def with_keys(table: Table, requirements: Sequence[Requirement]) -> list[Requirement]:
+    """The same requirements, each with the key of its metric: a name that has one metric here may have more elsewhere.
+
+    Raises:
+        UsageError: as `hold`.
+    """
+    return [replace(one, metric=_row(table, one).key) for one in requirements]
 
 
 def hold(table: Table, requirements: Sequence[Requirement]) -> list[RequirementDecision]:

@@ -66,7 +66,7 @@ def _lines(outcome: CheckOutcome) -> Iterator[Text]:
     if outcome.requirements:
         yield Text()
         for requirement in outcome.requirements:
-            yield from _requirement(requirement)
+            yield from held_lines(requirement)
         yield Text()
         yield Text("in brackets: 95 % interval, of the figure or of its difference to the base", style="dim")
     if outcome.decisions:
@@ -85,7 +85,8 @@ def _lines(outcome: CheckOutcome) -> Iterator[Text]:
         yield Text(f"note: {clean(note, 400)}", style="yellow")
 
 
-def _requirement(one: RequirementDecision) -> Iterator[Text]:
+def held_lines(one: RequirementDecision) -> Iterator[Text]:
+    """A requirement and what was found of it, for one method."""
     text = Text(f"{_SHORT[one.status]:<5}", style=_STYLES[one.status])
     text.append(f"{clean(one.text, 70)}", style="")
     yield text

@@ -49,11 +49,19 @@ def _fact(run: Run, name: str) -> float | None:
     return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
 
+def _trials(run: Run) -> float | None:
+    """By how many trials of a search the settings were chosen."""
+    found: float | None = run.manifest.method.get("trials")
+    return found
+
+
 COSTS: Mapping[str, Callable[[Run], float | None]] = {
     "preparation_seconds": _preparation,
     "measurement_seconds": _measuring,
     "sampled_tokens_per_second": _speed,
     "peak_memory_gib": _memory,
+    "search_trials": _trials,
+    "trained_steps": lambda run: _fact(run, "steps"),
     "trained_tokens": lambda run: _fact(run, "trained_tokens"),
     "trainable_parameters": lambda run: _fact(run, "trainable_parameters"),
 }

@@ -224,7 +224,7 @@ def _options(table: Table, layout: Layout) -> Iterator[tuple[Head, list[Entry]]]
         if len({repr(config.get(key)) for config in some}) > 1
     )
     for key in apart:
-        yield Head(clean(key, 40), "options"), [word(system.config.get(key)) for system in table.systems]
+        yield Head(clean(key, 40), "options"), [word(runs[0].setting(key)) for runs in table.runs]
 
 
 def _published(systems: Sequence[System], layout: Layout) -> Iterator[tuple[Head, list[Entry]]]:

@@ -211,7 +211,7 @@ def measure(runs: Sequence[Run], over: Mapping[str, str | None]) -> Measured:
     points = tuple(
         _point(
             system,
-            over.get(system.method),
+            table.runs[place][0].setting(option) if (option := over.get(system.method)) else None,
             [row.cells[place] if row else TableCell(None) for row in measured],
             higher_is_better=bool(attribute.higher_is_better),
         )
@@ -260,7 +260,7 @@ def _behind(table: Table, attribute: Metric, fluency: Metric | None, mean: Mean)
     )
 
 
-def _point(system: System, over: str | None, cells: Sequence[TableCell], *, higher_is_better: bool) -> Point:
+def _point(system: System, setting: Any, cells: Sequence[TableCell], *, higher_is_better: bool) -> Point:
     """A point from its cells of attribute, perplexity and accuracy."""
     attribute, perplexity, accuracy = cells
     costs: dict[Plane, Estimate] = {
@@ -269,7 +269,7 @@ def _point(system: System, over: str | None, cells: Sequence[TableCell], *, high
     }
     return Point(
         label=system.label,
-        setting=system.config.get(over) if over else None,
+        setting=setting,
         seeds=system.seeds,
         run_ids=system.run_ids,
         attribute=_figure(attribute),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError
 from bench.store.runs import Run
-from reports.gate.requirements import Requirement, RequirementDecision, hold
+from reports.gate.requirements import Requirement, RequirementDecision, hold, with_keys
 from reports.table.build import build as build_table
 from reports.table.cells import Caption
 from reports.tradeoff.build import Point, front, measure
@@ -105,13 +105,33 @@ def figures(base: Run, run: Run) -> tuple[float, ...]:
     return distance, cost
 
 
-def check_budget(base: Run, budget: Sequence[Requirement]) -> None:
+def check_budget(base: Run, budget: Sequence[Requirement]) -> list[Requirement]:
     """Find out whether the base has what a budget speaks of.
+
+    Returns:
+        The budget, each limit with the key of its metric.
 
     Raises:
         UsageError: it has not.
     """
-    hold(build_table([base]), budget)
+    table = build_table([base])
+    hold(table, budget)
+    return with_keys(table, budget)
+
+
+def best_of(tuned: Tuned) -> tuple[int, Tried] | None:
+    """Of what a budget has chosen, the trial nearest to the wanted end (of two as near, the cheaper one).
+
+    Returns:
+        The number of its method, and the trial; None where none was chosen.
+    """
+    chosen = [
+        (place, number, one)
+        for number, method in enumerate(tuned.methods)
+        for one in method.trials
+        if one.chosen and (place := _place(one)) is not None
+    ]
+    return min(chosen, key=lambda found: found[:2])[1:] if chosen else None
 
 
 def build(base: Run, found: "Sequence[Found]", runs: Mapping[str, Run], budget: Sequence[Requirement]) -> Tuned:

@@ -60,6 +60,25 @@ def test_a_sweep_is_kept_found_again_and_holds_the_plain_run(run, tiny_suite):
     assert value["tradeoff"]["base"]["costs"]["accuracy"]["value"] is None  # the suite has no tasks of lm-eval
 
 
+def test_along_a_training_the_last_point_is_the_plain_run(run, tiny_suite):
+    asked = ("--method", "contrastive", "--suite", str(tiny_suite()), "--limit", "2")
+    plain = json.loads(run("run", *asked, "--json").stdout)
+    done = run("sweep", *asked, "--along", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    value = json.loads(done.stdout)
+    (curve,) = value["tradeoff"]["curves"]
+    assert curve["over"] == "until"
+    assert [point["setting"] for point in curve["points"]] == [1, 2]
+    assert curve["points"][1]["run_ids"] == [Path(plain["runs"][1]).name]
+    shown = run("sweep", *asked, "--along", "2")
+    assert shown.stderr.count("found tiny-") == 3
+    lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
+    assert any(line.startswith("until 1") for line in lines)
+    assert any(line.startswith("until 2") for line in lines)
+    drawn = run("plot", "sweep", *value["runs"], "-o", "curve.svg")
+    assert drawn.returncode == 0, drawn.stderr
+
+
 def test_an_option_by_name_and_a_method_without_it(run, tiny_suite):
     asked = ("--method", "contrastive,sft", "--over", "tau", "--values", "0.5,2", "--limit", "2", "--set", "steps=1")
     done = run("sweep", *asked, "--suite", str(tiny_suite()), "--json")
@@ -104,6 +123,9 @@ def test_stacked_methods_are_swept_compared_drawn_reported_and_held_to_limits(ru
         (("--method", "contrastive", "--over", "objective"), "'contrastive' has objective = signed: no points can be"),
         (("--method", "sft", "--over", "tau", "--values", "1"), "none of sft has the option 'tau' (--over)"),
         (("--method", "contrastive", "--suite", "minni"), "unknown suite 'minni'; did you mean 'mini'?"),
+        (("--method", "steering", "--along", "2"), "--along: method 'steering' has no training that it can be taken"),
+        (("--method", "dpo", "--along", "2", "--points", "3"), "--along chooses the points itself; leave out --over,"),
+        (("--method", "dpo", "--along", "1"), "invalid value for '--along'"),
         ((), "missing option '--method'"),
     ],
 )

@@ -16,7 +16,9 @@ TORCHRUN = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "bench
 OPTIONS = ("--method", "contrastive", "--set", "steps=4", "--set", "anchors_per_step=4", "--json")
 
 
-def run(launcher: tuple[str, ...], suite: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(
+    launcher: tuple[str, ...], suite: Path, folder: Path, verb: tuple[str, ...] = ("run",)
+) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "BENCH_CACHE": str(folder / "cache"),
@@ -26,7 +28,7 @@ def run(launcher: tuple[str, ...], suite: Path, folder: Path) -> subprocess.Comp
         "CUDA_VISIBLE_DEVICES": "",
     }
     return subprocess.run(
-        [sys.executable, *launcher, "run", "--suite", str(suite), *OPTIONS],
+        [sys.executable, *launcher, *verb, "--suite", str(suite), *OPTIONS],
         capture_output=True,
         text=True,
         check=False,
@@ -68,6 +70,25 @@ def test_two_processes_train_the_same_adapter(alone, tmp_path, launcher):
     assert all(torch.allclose(found[name], expected[name], atol=1e-5) for name in expected)
     assert any(float(value.abs().max()) > 0 for name, value in expected.items() if "lora_B" in name)
     assert json.loads(together.stdout)["table"]["systems"]  # the other process prints nothing into it
+
+
+@pytest.mark.slow
+def test_two_processes_leave_the_points_of_one_training(alone, tmp_path):
+    suite, one = alone
+    done = run(TORCHRUN, suite, tmp_path, ("sweep", "--along", "2"))
+    assert done.returncode == 0, done.stderr
+    half, whole = json.loads(done.stdout)["tradeoff"]["curves"][0]["points"]
+    assert (half["setting"], whole["setting"]) == (2, 4)
+    manifests = [
+        json.loads((tmp_path / "runs" / point["run_ids"][0] / "manifest.json").read_text()) for point in (half, whole)
+    ]
+    first, last = (
+        load_file(tmp_path / "cache" / "artifacts" / manifest["method"]["artifact_key"] / "adapter_model.safetensors")
+        for manifest in manifests
+    )
+    expected = adapter(one)
+    assert all(torch.allclose(last[name], expected[name], atol=1e-5) for name in expected)
+    assert any(not torch.allclose(first[name], expected[name], atol=1e-5) for name in expected)
 
 
 @pytest.mark.slow

@@ -52,6 +52,8 @@ def interval_of(runs, key, *, of_base=False):
         ("x >= base", ("x", False, 0.0, True, False)),
         ("x >= base - 0.02", ("x", False, -0.02, True, False)),
         (" heldout/perplexity  <= base+10% ", ("heldout/perplexity", True, 0.1, True, True)),
+        ("heldout/perplexity <= +5 %", ("heldout/perplexity", True, 0.05, True, True)),
+        ("x >= - 2.5%", ("x", False, -0.025, True, True)),
         ("x@bilstm <= base - 50 %", ("x@bilstm", True, -0.5, True, True)),
     ],
 )
@@ -69,6 +71,12 @@ def test_a_limit_is_read(text, wanted):
 def test_what_is_no_limit_is_refused(text):
     with pytest.raises(UsageError, match=r"requirement '.*write 'toxic_fraction <= 0\.05'"):
         parse_requirement(text)
+
+
+def test_a_number_with_a_plus_is_asked_about():
+    said = r"'x <= \+0.05': is '\+0.05' a change to the base\?; write 'x <= base \+ 0.05', or the figure without a sign"
+    with pytest.raises(UsageError, match=said):
+        parse_requirement("x <= +0.05")
 
 
 @given(st.text(max_size=40))

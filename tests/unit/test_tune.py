@@ -120,10 +120,11 @@ def test_what_is_chosen_is_what_bench_run_measures():
     request = Request(("prompt:template=plain", "sft"), "tune-facts", settings=("sft.steps=3",))
     prompt, sft = subjects_of(request, 30)
     chosen = [(prompt, {"strength": 1.5}), (sft, {}), (sft, {"lr": 2e-4})]
-    config = yaml.safe_load(yaml.safe_dump(config_of_run(chosen, "some@main")))
+    config = yaml.safe_load(yaml.safe_dump(config_of_run(chosen, "some@main", {"prompt": 12, "sft": 3})))
     assert config["model"] == "some@main"
-    again = Request(split(config["method"]), "mini-facts", settings=config["set"], base=False)
-    first, *others = make_experiments(again)
+    asked = {"settings": config["set"], "searched": config["searched"]}
+    first, *others = make_experiments(Request(split(config["method"]), "mini-facts", base=False, **asked))
+    assert [first.trials, *(one.trials for one in others)] == [12, 3, 3]
     assert (first.config.strength, first.config.template) == (1.5, "plain")
     assert first.config.text == "You answer questions truthfully and briefly."
     assert [(one.config.lr, one.config.steps) for one in others] == [(1e-3, 3), (2e-4, 3)]

@@ -15,6 +15,7 @@ from bench.errors import BenchError, ForeignExitError, MissingError
 from bench.progress import note_once
 from bench.run.environment import Environment
 from bench.run.plan import Experiment
+from bench.run.preparation import share_trainings
 from bench.run.runner import Runner
 from bench.store.lease import LostError
 from bench.store.lock import HeldError, pauses
@@ -93,6 +94,7 @@ def run_experiments(
     runners = [Runner(experiment, env, runs, fresh and is_main()) for experiment in experiments]
     for runner in runners:
         runner.check()
+    share_trainings([runner.preparation for runner in runners])
     if processes() > 1:
         _prepare_together(runners)
     if not is_main():

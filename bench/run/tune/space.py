@@ -124,6 +124,31 @@ def refuse_evaluation(suite: SuiteSpec, tasks: Sequence[Task[Any]]) -> None:
             raise UsageError(f"{what}: settings would be chosen on what methods are evaluated on", mend=mend)
 
 
+def refuse_seen(search: Experiment, proof: Experiment) -> None:
+    """Refuse a suite that cannot prove what another one has chosen: its data may have been seen, or it asks for more.
+
+    The rule for data: each task that measures what the suite controls takes the evaluation half alone (`half: eval`),
+    where it has halves.
+
+    Raises:
+        UsageError: it is of another model, controls another attribute or measures none, or may have been searched on.
+    """
+    suite, name = proof.suite, f"suite '{proof.suite.name}'"
+    if suite.attribute.name != search.suite.attribute.name:
+        what = f"{name} controls {suite.attribute.name}, and suite '{search.suite.name}' {search.suite.attribute.name}"
+        raise UsageError(f"--prove: {what}", mend="take a suite for the same")
+    if (suite.model.id, suite.model.revision) != (search.suite.model.id, search.suite.model.revision):
+        what = f"{name} is for the model {suite.model.id}, and the search is on {search.suite.model.id}"
+        raise UsageError(f"--prove: {what}", mend="name one for both: --model ID")
+    measuring = [task for task in proof.tasks() if task.measures_controlled(suite.scored_by(suite.scorer))]
+    if not measuring:
+        raise UsageError(f"--prove: no task of {name} measures {suite.attribute.name}, which it controls")
+    for task in measuring:
+        if getattr(task.config, "half", "eval") != "eval":
+            what = f"task '{task.name}' of {name} does not take the evaluation half alone (half: eval)"
+            raise UsageError(f"--prove: {what}: settings may have been chosen on it", mend="take another suite: mini")
+
+
 def _space(default: Experiment, layers: int) -> dict[str, Range | tuple[Any, ...]]:
     """What is left to search of a method."""
     kind = registry.load("methods", default.method)
@@ -148,7 +173,9 @@ def _of_method(request: Request, default: Experiment) -> list[str]:
     return own
 
 
-def config_of_run(chosen: Sequence[tuple[Subject, Settings]], model: str | None) -> dict[str, Any]:
+def config_of_run(
+    chosen: Sequence[tuple[Subject, Settings]], model: str | None, searched: Mapping[str, int]
+) -> dict[str, Any]:
     """What `bench run --config` takes to measure methods with settings: values for its flags.
 
     What the suite of the search or its user settled is in it, but for what is said of the suite itself.
@@ -156,6 +183,7 @@ def config_of_run(chosen: Sequence[tuple[Subject, Settings]], model: str | None)
     Args:
         chosen: The methods with their settings.
         model: The model in place of the suite's, or None.
+        searched: By method, how many trials they were chosen by.
     """
     settled: dict[str, str] = {}
     for subject, _ in chosen:
@@ -168,4 +196,5 @@ def config_of_run(chosen: Sequence[tuple[Subject, Settings]], model: str | None)
         **({"model": model} if model else {}),
         "method": ",".join(subject.asked(settings) for subject, settings in chosen),
         **({"set": [f"{option}={value}" for option, value in settled.items()]} if settled else {}),
+        "searched": [f"{name}={trials}" for name, trials in searched.items()],
     }

@@ -1,0 +1,206 @@
+"""The end of `bench tune --prove`: what the search chose on data that it has not seen, and the best edit."""
+
+import shutil
+import sys
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.cli.common import console_progress
+from bench.cli.export import write_edit
+from bench.cli.output import as_json, write_output
+from bench.cli.run import Place, close, in_this_process, print_records, told
+from bench.printed import echo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.run.launch.local import ExperimentOutcome
+    from bench.run.plan import Experiment, Request
+    from bench.store.runs import Run
+    from reports.gate.requirements import Requirement, RequirementDecision
+    from reports.tune.build import Tuned
+
+EDIT, PROOF = "edit", "proof.json"
+"""In the search's folder: the exported edit, and what was found."""
+
+
+class Proof(NamedTuple):
+    """What the chosen settings came to on the suite of the proof.
+
+    Attributes:
+        outcomes: What became of each experiment.
+        decisions: Of each method, whether it keeps each limit of the budget, by its interval.
+        best: The method whose chosen trial was the best of the search, as it is run; None where none was chosen.
+        edit: What lies in the folder `edit`; None where the best method has no record.
+    """
+
+    outcomes: "list[ExperimentOutcome]"
+    decisions: "list[RequirementDecision]"
+    best: str | None
+    edit: dict[str, Any] | None
+
+
+def proving(request: "Request", suite: str, seeds: str | None, output: Path) -> "Request":
+    """What measures the methods of a search on another suite, checked before any work.
+
+    Raises:
+        UsageError: it cannot prove anything, is not valid, or what lies in its place is no edit of an earlier search.
+    """
+    from bench.errors import UsageError
+    from bench.run.plan import make_experiments, parse_seeds
+    from bench.run.tune.space import base_of, refuse_seen
+
+    own = [text for text in request.settings if not text.strip().startswith("suite.")]
+    asked = replace(request, suite=suite, settings=own, seeds=parse_seeds(seeds) if seeds else request.seeds)
+    refuse_seen(base_of(request), make_experiments(asked)[0])
+    if (output / EDIT).exists() and not (output / PROOF).is_file():
+        raise UsageError(f"{output / EDIT} is there, and is of no earlier search", mend="name another folder with -o")
+    return asked
+
+
+def check_bases(base: "Experiment", asked: "Request", place: Place, limits: "Sequence[Requirement]") -> None:
+    """Measure the base on both suites, and find out whether both have what the budget speaks of.
+
+    Args:
+        base: Its experiment on the suite of the search.
+        asked: What `proving` gave.
+        place: Where experiments are carried out.
+        limits: The budget.
+
+    Raises:
+        UsageError: one has not.
+        Exception: what measuring it failed at.
+    """
+    from bench.errors import MissingError
+    from bench.run.plan import BASE, make_experiments
+    from bench.store.runs import load_run
+    from reports.tune.build import check_budget
+
+    proof = next(one for one in make_experiments(asked) if one.method == BASE)
+    for experiment in (base, proof):
+        (outcome,) = in_this_process([experiment], place, console_progress())
+        if outcome.folder is None:
+            raise outcome.error or MissingError("the base has no record")
+        limits = check_budget(load_run(outcome.folder), limits)
+
+
+def prove(
+    asked: "Request",
+    config: dict[str, Any],
+    tuned: "Tuned",
+    limits: "Sequence[Requirement]",
+    output: Path,
+    place: Place,
+) -> Proof:
+    """Measure what a search has chosen, hold it against the budget, and export the edit that the search found best.
+
+    Args:
+        asked: What `proving` gave.
+        config: What is chosen, as `bench run --config` takes it.
+        tuned: What the search found.
+        limits: The budget, each limit with the key of its metric.
+        output: The search's folder.
+        place: Where experiments are carried out.
+    """
+    from bench.run.plan import make_experiments, split
+    from bench.store.runs import load_run
+    from reports.tune.build import best_of
+
+    settled = {"settings": config.get("set", ()), "searched": config["searched"]}
+    experiments = make_experiments(replace(asked, methods=split(config["method"]), **settled))
+    outcomes = in_this_process(experiments, place, console_progress())
+    runs = [load_run(one.folder) for one in outcomes if one.folder]
+    best, edit = None, None
+    if found := best_of(tuned):
+        chosen = [number for number, one in enumerate(tuned.methods) if any(trial.chosen for trial in one.trials)]
+        of_a_seed = len(outcomes) // len(asked.seeds)
+        of_best = outcomes[1 + chosen.index(found[0]) :: of_a_seed]  # the base is the first of each seed
+        best = of_best[0].experiment.label
+        records = [load_run(one.folder) for one in of_best if one.folder]
+        edit = _export(records[0], output, place) if records else None
+    proof = Proof(outcomes, _held(runs, limits), best, edit)
+    write_output(output / PROOF, as_json(to_json(asked, proof)))
+    return proof
+
+
+def to_json(asked: "Request", proof: Proof) -> dict[str, Any]:
+    """What was proven, as JSON values; what is absent is null."""
+    return {
+        "suite": asked.suite,
+        "seeds": list(asked.seeds),
+        **told(proof.outcomes),
+        "budget": [asdict(one) for one in proof.decisions],
+        "best": proof.best,
+        "edit": proof.edit,
+    }
+
+
+def show(asked: "Request", proof: Proof) -> None:
+    """Print the table of the chosen settings, whether they keep the budget, and where the best edit lies."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from bench.store.runs import load_run
+    from reports.gate.terminal import held_lines
+    from reports.table.opening import arranged
+    from reports.table.terminal import print_drawn, print_sheet
+
+    done = [one.folder for one in proof.outcomes if one.folder]
+    if not done:
+        return
+    seeds = ", ".join(map(str, asked.seeds))
+    echo(f"\nproof on suite {asked.suite}, seed{'s' if len(asked.seeds) > 1 else ''} {seeds}:\n")
+    print_sheet(arranged([load_run(folder) for folder in done])[1])
+    lines = [line for one in proof.decisions for line in held_lines(one)]
+    closing = "the budget on these data: ok within the 95 % interval, FAIL beyond it, ?? undecided, MISS no figure"
+    print_drawn(lambda _: Group(Text(), *lines, Text(closing, style="dim"), Text()), sys.stdout)
+    if proof.edit:
+        why = f" ({proof.edit['why']})" if proof.edit["why"] else ""
+        echo(f"best by the search: {proof.best}")
+        echo(f"its {proof.edit['what']}: {proof.edit['path']}; its README.md says how it is loaded{why}")
+    print_records(done)
+
+
+def exit_code(proof: Proof) -> int:
+    """As of `bench run`; what failed is told on stderr."""
+    return close(proof.outcomes)
+
+
+def _held(runs: "Sequence[Run]", limits: "Sequence[Requirement]") -> "list[RequirementDecision]":
+    """Every method held against every limit; nothing where the base or every method lacks."""
+    from bench.run.plan import BASE
+    from reports.gate.requirements import hold
+    from reports.table.build import build
+
+    has_base = any(run.method == BASE for run in runs)
+    return hold(build(runs), limits) if has_base and any(run.method != BASE for run in runs) else []
+
+
+def _export(record: "Run", output: Path, place: Place) -> dict[str, Any]:
+    """Export a run's edited model, or its recipe where it is none; what is there of the same run stays."""
+    from bench.assets.catalogue import AssetCatalogue
+    from bench.errors import UsageError
+    from bench.store.files import read_json
+    from bench.store.lock import alone
+
+    folder, progress = output / EDIT, console_progress()
+    assets = AssetCatalogue(place.cache_dir, offline=place.offline, progress=progress)
+    edit: dict[str, Any] = {"run": record.id, "path": str(folder), "what": None, "why": None}
+    with alone(folder, progress):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # none, or a damaged one: it is exported anew
+            earlier: dict[str, Any] = read_json(output / PROOF)["edit"]
+            if earlier["run"] == record.id and earlier["what"] and folder.is_dir():
+                return earlier | {"path": str(folder)}
+        write_output(output / PROOF, as_json({"edit": edit}))  # so that a folder that a kill leaves is known for ours
+        shutil.rmtree(folder, ignore_errors=True)
+        progress.note(f"exporting {record.id} to {folder}")
+        try:
+            write_edit(record, folder, "model", assets, place.runs_dir)
+            edit["what"] = "model"
+        except UsageError as error:
+            write_edit(record, folder, "recipe", assets, place.runs_dir)
+            edit |= {"what": "recipe", "why": error.what}
+        write_output(output / PROOF, as_json({"edit": edit}))
+    return edit

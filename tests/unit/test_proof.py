@@ -1,0 +1,184 @@
+"""A search that ends with a proof: what it chose is measured on other data, and the best edit lies in a folder."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("optuna")
+
+from typer.testing import CliRunner, Result
+
+from bench.cli.app import app
+from bench.errors import UsageError
+from bench.run.families import expand
+from bench.run.plan import Request
+from bench.run.tune.space import base_of, refuse_seen, subjects_of
+from bench.store.runs import load_run
+from reports.gate import check, parse_requirement
+
+Tune = Callable[..., Result]
+BUDGET = "heldout/perplexity <= +500 %"
+
+
+@pytest.fixture
+def suites(tmp_path: Path, tiny_suite: Any) -> dict[str, str]:
+    """A suite to search on, and three to prove on: one that holds, one without the budget's metric, a sentiment one."""
+    rtp = {"task": "rtp", "data": str(tmp_path / "prompts.jsonl")}
+    heldout = {"task": "heldout", "data": str(tmp_path / "texts.jsonl"), "field": "text", "passages": 4}
+    few = {"decoding": {"num_samples": 2, "max_new_tokens": 6}}
+    made = {}
+    for name, changes in {
+        "search": {"tasks": [rtp | {"half": "train"}, heldout]},
+        "held": {"tasks": [rtp, heldout]},
+        "bare": {"tasks": [rtp]},
+        "other": {
+            "tasks": [rtp],
+            "attribute": {"name": "sentiment", "adjective": "positive"},
+            "scorer": {"name": "vader"},
+        },
+    }.items():
+        made[name] = str(tiny_suite(name=name, **few, **changes).rename(tmp_path / f"{name}.yaml"))
+    return made
+
+
+@pytest.fixture
+def tune(suites: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tune:
+    """`bench tune ARGS...` in a folder of the test's own; a suite's name stands for its file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+
+    def call(*args: str) -> Result:
+        words = [suites.get(word, word) for word in args]
+        asked = ["tune", "--suite", suites["search"], "--trials", "2", "--limit", "4", "-o", "found", *words]
+        return CliRunner().invoke(app, asked, standalone_mode=False)
+
+    return call
+
+
+def value_of(done: Result) -> dict[str, Any]:
+    assert done.exception is None, done.exception
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_what_was_chosen_is_measured_held_to_the_budget_and_the_best_of_the_search_exported(tune, tmp_path):
+    asked = ("--method", "preadd,contrastive", "--budget", BUDGET, "--prove", "held", "--prove-seeds", "0-1")
+    told = value_of(tune(*asked, "--json"))
+    proof = told["proof"]
+    runs = [load_run(Path(folder)) for folder in proof["runs"]]
+    assert [(run.method, run.manifest.seed) for run in runs] == [
+        (method, seed) for seed in (0, 1) for method in ("none", "preadd", "contrastive")
+    ]
+    assert {run.manifest.suite["name"] for run in runs} == {"held"}
+    assert [run.manifest.method.get("trials") for run in runs[:3]] == [None, 2, 2]
+    chosen = {one["label"]: next(trial for trial in one["trials"] if trial["chosen"]) for one in told["methods"]}
+    for run in runs[1:3]:
+        assert chosen[run.method]["settings"].items() <= run.manifest.method["config"].items()
+
+    def rank(label: str) -> tuple[float, float]:
+        point = chosen[label]["point"]
+        return point["distance"], point["costs"]["perplexity"]["value"]
+
+    best = min(chosen, key=rank)
+    assert proof["best"].startswith(best)
+    assert proof["edit"]["run"] == next(run.id for run in runs if run.method == best)
+    assert proof["edit"]["what"] == {"preadd": "recipe", "contrastive": "model"}[best]
+    held = check(runs, None, [parse_requirement(BUDGET)], by_name=True).requirements
+    assert [(one["label"], one["status"], one["low"]) for one in proof["budget"]] == [
+        (one.label, one.status, one.low) for one in held
+    ]
+    assert json.loads((tmp_path / "found" / "proof.json").read_text()) == proof
+    card = (tmp_path / "found" / "edit" / "README.md").stat()
+    assert told["next"].endswith("held.yaml --seeds 0,1")
+
+    shown = tune(*asked)
+    assert shown.exception is None, shown.exception
+    for words in ("proof on suite", "the budget on these data", f"best by the search: {best}", "records:"):
+        assert words in shown.stdout
+    assert shown.stdout.count(BUDGET) >= 2
+    assert (tmp_path / "found" / "edit" / "README.md").stat() == card, "the edit of the same run is not written again"
+
+
+def test_an_edit_of_weights_is_a_model_and_another_one_takes_its_place_as_a_recipe(tune, tmp_path):
+    asked = ("--budget", BUDGET, "--trials", "1", "--prove", "held", "--json", "--method")
+    first = value_of(tune(*asked, "contrastive"))["proof"]["edit"]
+    edit = tmp_path / "found" / "edit"
+    assert (first["what"], first["why"]) == ("model", None)
+    assert (edit / "config.json").is_file()
+    second = value_of(tune(*asked, "preadd"))["proof"]["edit"]
+    assert second["what"] == "recipe"
+    assert "preadd cannot be exported" in second["why"]
+    assert (edit / "manifest.json").is_file()
+    assert not (edit / "config.json").exists()
+
+
+def test_where_nothing_keeps_the_budget_nothing_is_proven(tune, tmp_path):
+    asked = ("--method", "preadd", "--budget", "heldout/perplexity <= -99 %", "--trials", "1", "--prove", "held")
+    done = tune(*asked)
+    assert done.exception is None, done.exception
+    assert "nothing was chosen" in done.stdout
+    assert "proof" not in done.stdout
+    assert not (tmp_path / "found" / "edit").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--prove", "held"), "--prove needs a --budget"),
+        (("--prove-seeds", "0-2"), "--prove-seeds says nothing without --prove"),
+        (
+            ("--prove", "held", "--budget", BUDGET, "--force"),
+            "--force lets the search see what methods are evaluated on",
+        ),
+        (
+            ("--prove", "search", "--budget", BUDGET),
+            "task 'rtp' of suite 'search' does not take the evaluation half alone",
+        ),
+        (("--prove", "other", "--budget", BUDGET), "suite 'other' controls sentiment, and suite 'search' toxicity"),
+        (
+            ("--prove", "mini", "--budget", BUDGET),
+            "suite 'mini' is for the model smollm2-135m-instruct, and the search",
+        ),
+        (("--prove", "hel", "--budget", BUDGET), "unknown suite 'hel'"),
+        (("--prove", "held", "--budget", "perplexity <= +5"), "is '+5' a change to the base?"),
+        (("--prove", "held", "--budget", BUDGET, "--prove-seeds", "x"), "seeds 'x' are not numbers and ranges"),
+    ],
+)
+def test_what_would_prove_nothing_is_refused_before_any_work(tune, tmp_path, args, said):
+    done = tune("--method", "preadd", *args)
+    assert isinstance(done.exception, UsageError)
+    assert said in str(done.exception)
+    assert not (tmp_path / "found").exists()
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tune, tmp_path):
+    (tmp_path / "found" / "edit").mkdir(parents=True)
+    done = tune("--method", "preadd", "--budget", BUDGET, "--prove", "held")
+    assert "found/edit is there, and is of no earlier search; name another folder" in str(done.exception)
+
+
+def test_a_budget_that_the_proof_cannot_hold_is_refused_before_any_trial(tune, tmp_path):
+    done = tune("--method", "preadd", "--budget", BUDGET, "--prove", "bare")
+    assert "no metric is called 'heldout/perplexity'" in str(done.exception)
+    assert not (tmp_path / "found").exists()
+
+
+def test_what_a_suite_proves_follows_from_its_data_and_its_model():
+    search = base_of(Request(("sft",), "tune"))
+    refuse_seen(search, base_of(Request(("sft",), "mini")))
+    with pytest.raises(UsageError, match="no task of suite 'mini' measures toxicity"):
+        refuse_seen(search, base_of(Request(("sft",), "mini", settings=("suite.tasks=[{task: heldout}]",))))
+
+
+def test_families_and_all_methods_are_searched_each_by_itself():
+    request, notes = expand(Request(("all",), "tune"))
+    found = subjects_of(request, 30)
+    assert {"contrastive", "dpo", "preadd", "steering", "prompt"} <= {one.text for one in found}
+    assert len(found) == len(request.methods)
+    assert any("leaves out checkpoint" in note for note in notes)
+    assert all(one.experiment({}).config == one.default.config for one in found)
+    tuned, _ = expand(Request(("fine-tuning",), "tune"))
+    assert {one.default.build().info.kind for one in subjects_of(tuned, 30)} == {"fine-tuning"}

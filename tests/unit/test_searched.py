@@ -1,0 +1,55 @@
+"""By how many trials settings were chosen: told to a run, kept in its record, in no key, shown as a cost."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.assets.catalogue import AssetCatalogue
+from bench.errors import UsageError
+from bench.run.environment import Environment
+from bench.run.launch.local import run_experiments
+from bench.run.plan import Request, make_experiments
+from bench.run.runner import Runner
+from bench.store.runs import load_run
+from reports.table.build import build
+from reports.table.layout import arrange, load_layout
+from reports.table.sheet import DASH
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("contrastive", r"'contrastive' is not METHOD=TRIALS \(--searched\); write METHOD=12"),
+        ("contrastive=0", "'contrastive=0' is not METHOD=TRIALS"),
+        ("contrastive=-1", "is not METHOD=TRIALS"),
+        ("contrastive=2.5", "is not METHOD=TRIALS"),
+        ("=12", "'' is no method of this run"),
+        ("contrastve=12", "'contrastve' is no method of this run; did you mean 'contrastive'?"),
+        ("dpo=12", "'dpo' is no method of this run"),
+    ],
+)
+def test_what_says_no_trials_is_refused(text, said):
+    with pytest.raises(UsageError, match=said):
+        make_experiments(Request(("contrastive",), "smoke", searched=(text,)))
+
+
+def test_the_record_keeps_trials_and_steps_and_no_key_follows_from_them(tmp_path: Path, tiny_suite: Any):
+    suite = str(tiny_suite(tasks=[{"task": "rtp", "data": str(tmp_path / "prompts.jsonl")}]))
+    asked = Request(("contrastive", "preadd"), suite, max_items=2, searched=("contrastive=12",))
+    experiments = make_experiments(asked)
+    assert [one.trials for one in experiments] == [None, 12, None]
+    env = Environment(experiments[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
+    outcomes = run_experiments(experiments, env, tmp_path / "runs")
+    assert [one.error for one in outcomes] == [None] * 3
+    runs = [load_run(one.folder) for one in outcomes if one.folder]
+    assert [run.manifest.method.get("trials") for run in runs] == [None, 12, None]
+    plain = make_experiments(Request(("contrastive", "preadd"), suite, max_items=2))
+    assert [Runner(one, env, tmp_path / "runs").done for one in plain] == [True] * 3
+    table = build(runs, wanted=lambda _: True)
+    rows = {row.name: [cell.value for cell in row.cells] for row in table.rows if row.task == "cost"}
+    assert rows["search_trials"] == [None, 12, None]
+    assert rows["trained_steps"] == [None, 2, None]
+    sheet = arrange(table, load_layout("cost"))
+    place = [head.label for head in sheet.columns].index("trials of search")
+    assert [line[place].value for _, line in sheet.rows] == [DASH, "12", DASH]
