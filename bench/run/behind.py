@@ -39,7 +39,11 @@ def refuse_unmeasurable(suite: SuiteSpec, tasks: list[Task[Any]], methods: list[
     if unread := [task for task in tasks if task.asks not in given]:
         names = ", ".join(task.name for task in unread)
         echo = ", ".join(task.name for task in unread if task.asks == "likelihoods")
-        hint = f" (a server with prompt likelihoods, as vLLM, has {echo}: suite.model.logprobs=echo)" if echo else ""
+        hint = (
+            f" (suite.model.logprobs=echo, where the server gives likelihoods as vLLM does, measures {echo})"
+            if echo
+            else ""
+        )
         what = "texts and their likelihoods" if "likelihoods" in given else "texts alone"
         raise UsageError(
             f"an endpoint gives {what}, and of suite '{suite.name}' these need likelihoods or the base model: "

@@ -61,21 +61,25 @@ class EchoReader(EndpointWriter):
 
 
 def _heard(choice: Any, usage: Any, order: Order) -> Heard | None:
-    """The likelihood of an order's message; None where the reply does not hold the prompt, token by token."""
+    """The likelihood of an order's message; None where the reply does not hold the prompt's tokens with likelihoods."""
     try:
         found = choice["logprobs"]
         tokens, logprobs, likeliest = found["tokens"], found["token_logprobs"], found["top_logprobs"]
         read = usage.get("prompt_tokens") if isinstance(usage, dict) else None
         tokens = tokens[: read if isinstance(read, int) else len(tokens)]  # some servers add one that they sampled
-        if not tokens or not "".join(tokens).endswith(order.prompt):
+        told = logprobs[: len(tokens)]
+        is_mute = len(told) < len(tokens) or (len(tokens) > 1 and all(one is None for one in told))
+        if not tokens or is_mute or not "".join(tokens).endswith(order.prompt):
             return None
         first, length = len(tokens), 0
         while length < len(order.message):
             first -= 1
             length += len(tokens[first])
-        own = [float(one) for one in logprobs[first : len(tokens)]]  # that of a text's first token is null
+        if told[first] is None:  # of a text's first token nobody knows a likelihood
+            return Heard(order.message)
+        own = [float(one) for one in told[first:]]
         best = [max(one.values()) for one in likeliest[first : len(tokens)]]
-        if len(own) != len(best) or len(own) != len(tokens) - first or not all(map(math.isfinite, own)):
+        if len(own) != len(best) or not all(map(math.isfinite, own)):
             return None
         greedy = all(one >= top - _CLOSE for one, top in zip(own, best, strict=True))
     except (LookupError, TypeError, ValueError, AttributeError):

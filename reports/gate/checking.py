@@ -12,6 +12,9 @@ from reports.gate.requirements import Requirement, hold
 from reports.gate.runs import problems
 from reports.table.models import across, refuse_several
 
+_HEADLINE = 48
+"""Characters of labels that a check's headline holds."""
+
 
 def check(
     runs: Sequence[Run],
@@ -60,6 +63,17 @@ def _of_method(runs: Sequence[Run], baseline: Baseline) -> list[Run]:
     return [run for run in counting if run.manifest.seed in baseline.seeds] or list(counting)
 
 
+def _listed(labels: Sequence[str]) -> str:
+    """The first labels, as many as a headline holds whole, and how many more there are."""
+    shown = list(labels[:1])
+    for label in labels[1:]:
+        if len(", ".join([*shown, label])) > _HEADLINE:
+            break
+        shown.append(label)
+    more = len(labels) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
 def _required(runs: Sequence[Run], requirements: Sequence[Requirement]) -> CheckOutcome:
     """The outcome of requirements alone."""
     table = across(runs)
@@ -70,7 +84,7 @@ def _required(runs: Sequence[Run], requirements: Sequence[Requirement]) -> Check
     return CheckOutcome(
         problems=(),
         requirements=tuple(held),
-        label=", ".join(system.label for system in judged),
+        label=_listed([system.label for system in judged]),
         suite=table.caption.suite,
         run_ids=tuple(one for system in judged for one in system.run_ids),
         seeds=tuple(sorted({seed for system in judged for seed in system.seeds})),

@@ -176,6 +176,7 @@ def test_likelihoods_that_a_server_echoes_are_those_of_the_same_model_here(tiny_
 SILENT_SERVERS: list[dict[str, Any]] = [
     {"choices": [{"text": "so", "finish_reason": "stop"}], "usage": {"completion_tokens": 1}},
     {"choices": [{"text": "", "logprobs": None}], "usage": {}},
+    {"choices": [{"logprobs": {"tokens": [], "token_logprobs": [], "top_logprobs": []}}]},
     {
         "choices": [
             {"text": "so", "logprobs": {"tokens": ["so"], "token_logprobs": [-1.0], "top_logprobs": [{"so": -1}]}}
@@ -208,6 +209,7 @@ def test_the_tokens_of_a_continuation_are_those_that_end_the_prompt(tokens, cont
     best = [None, {"x": -0.5, "y": -1.0}, {"x": -1.0}, {"x": -3.0}][: len(tokens)]
     said = {"tokens": tokens, "token_logprobs": own, "top_logprobs": best}
     found = _heard({"logprobs": said}, {"prompt_tokens": len(tokens)}, echo_of("a", context, continuation))
+    assert (found is None) == (tokens[-1] == " on"), "the reply is of another text"
     assert (found and found.logprob, found is not None and found.greedy) == (logprob, greedy)
 
 
@@ -224,7 +226,8 @@ def test_tasks_that_choose_by_likelihood_are_left_out_of_an_entry(tiny_suite, mi
     suite = suite_of(tiny_suite, mine, *names)
     with pytest.raises(UsageError, match="base model: my_choices, embedded_piqa, arc_easy, wikitext") as told:
         planned(suite)
-    assert "my_choices, embedded_piqa, arc_easy: suite.model.logprobs=echo)" in str(told.value)
+    assert "(suite.model.logprobs=echo, where" in str(told.value)
+    assert "measures my_choices, embedded_piqa, arc_easy)" in str(told.value)
     _, setting = shlex.split(told.value.mend.removeprefix("measure the others: "))
     assert [task.name for task in planned(suite, setting)[0].tasks()] == ["my_writing", "gsm8k"]
     with pytest.raises(UsageError, match=r"texts and their likelihoods, .* base model: wikitext"):

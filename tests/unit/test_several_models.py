@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from matplotlib.text import Text
@@ -15,6 +16,8 @@ from bench.store.runs import Run, list_runs
 from bench.store.systems import latest
 from reports.compare.comparison import compare
 from reports.gate import check, make_baseline, parse_requirement
+from reports.gate.checking import _listed
+from reports.gate.wording import headline
 from reports.gate.writing import Plan
 from reports.page.page import build_page
 from reports.plan.build import Wanted, plan
@@ -182,6 +185,8 @@ def test_limits_hold_for_the_methods_of_each_model(runs):
     held = check(runs, None, limits, by_name=False)
     assert [one.label for one in held.requirements] == [SYSTEMS[1], SYSTEMS[3]] * 2
     assert held.exit_code == 0
+    assert (held.label, headline(held).partition(" on ")[0]) == ("dpo · first, dpo · second",) * 2
+    assert headline(replace(held, label=_listed(["x" * 30] * 4))).startswith(f"{'x' * 30} and 3 more on mini")
     alone = check([runs[1]], None, limits[:1], by_name=False)
     assert [one.value for one in alone.requirements] == [held.requirements[0].value]
     bases = check([runs[0], runs[2]], None, limits[:1], by_name=False)
