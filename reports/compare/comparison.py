@@ -1,14 +1,14 @@
 """Two systems side by side: what differs, on which questions and on which prompts. Texts come only if asked for."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.stats import Difference, Systems, holm
 from bench.stats.soundness import faults
-from bench.store.record import Metric
+from bench.store.record import Metric, Within
 from bench.store.runs import Run
 from bench.store.systems import model_of
 from reports.compare.answers import Answers, answers_of
@@ -210,10 +210,7 @@ def compare(
     prompts = _prompts(first, second, speaking.task, texts=texts) if speaking and asked else None
     other_seeds = [run.manifest.seed for run in first] != [run.manifest.seed for run in second]
     notes = [*left_out_of_a, *left_out_of_b, *(["the two were not run with the same seeds"] if other_seeds else [])]
-    for how, why in WHY_APART.items():
-        if keys := [clean(key, 160) for key, own in apart.items() if own == how]:
-            notes.append(f"not compared ({why}): {', '.join(keys)}")
-    notes += elsewhere_notes(sides)
+    notes += [*_why_apart(apart), *elsewhere_notes(sides)]
     return Comparison(
         suite=clean(first[0].manifest.suite.get("name", "?"), 60),
         attribute=clean(first[0].attribute, 60),
@@ -227,6 +224,13 @@ def compare(
         prompts=prompts,
         notes=tuple(notes),
     )
+
+
+def _why_apart(apart: Mapping[str, Within]) -> Iterator[str]:
+    """Which metrics are not compared across two models, and why."""
+    for how, why in WHY_APART.items():
+        if keys := [clean(key, 160) for key, own in apart.items() if own == how]:
+            yield f"not compared ({why}): {', '.join(keys)}"
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
