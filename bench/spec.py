@@ -46,6 +46,7 @@ class ModelSpec(Spec):
 
     With `endpoint`, it is measured where it is, as a system that gives texts alone: `id` is the endpoint's name for it,
     and `api` says what it is asked by: `completions` continues a prompt, `chat` answers it as a user's message.
+    `logprobs` says whether it gives the likelihoods of a prompt's own tokens: with `echo`, as vLLM does.
     `revision` is then a name of one's own, which tells records of one name apart; `dtype` and `quantization`, which
     are the endpoint's affair, are not read.
     """
@@ -57,6 +58,7 @@ class ModelSpec(Spec):
     # Records of a model that is loaded here have none of these keys.
     endpoint: Address = Field(None, exclude_if=lambda endpoint: endpoint is None)
     api: Literal["completions", "chat"] = Field("completions", exclude_if=lambda api: api == "completions")
+    logprobs: Literal["none", "echo"] = Field("none", exclude_if=lambda logprobs: logprobs == "none")
     requests: RequestsSpec = Field(RequestsSpec(), exclude_if=lambda requests: requests == RequestsSpec())
 
     @model_validator(mode="before")
@@ -70,12 +72,14 @@ class ModelSpec(Spec):
     def _asked_somewhere(self) -> Self:
         if self.endpoint is None and (self.api != "completions" or self.requests != RequestsSpec()):
             raise ValueError("'model.api' and 'model.requests' are for an endpoint's model: name 'model.endpoint'")
+        if self.logprobs == "echo" and (self.endpoint is None or self.api != "completions"):
+            raise ValueError("'model.logprobs: echo' is for an endpoint's model that is asked by 'completions'")
         return self
 
     @property
     def who(self) -> dict[str, Any]:
         """What names the model, without how it is reached."""
-        return self.model_dump(exclude={"requests"})
+        return self.model_dump(exclude={"requests", "logprobs"})
 
 
 class ScorerSpec(Spec):

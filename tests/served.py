@@ -42,6 +42,21 @@ class ModelServer(ThreadingHTTPServer):
         said = self.tokenizer.decode(new, skip_special_tokens=True)
         return said, len(new), "stop" if ended else "length"
 
+    def echoed(self, text: str) -> dict[str, Any]:
+        """A text with its tokens, their log-probabilities and the likeliest in their places, as vLLM says it."""
+        import torch
+
+        ids = self.tokenizer(text, return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            logprobs = self.model(ids).logits[0].log_softmax(-1)
+        row = ids[0].tolist()
+        own = [None, *(float(logprobs[place, token]) for place, token in enumerate(row[1:]))]
+        best = [None, *({self.tokenizer.decode([int(one.argmax())]): float(one.max())} for one in logprobs[:-1])]
+        tokens = [self.tokenizer.decode([token]) for token in row]
+        said = {"tokens": tokens, "token_logprobs": own, "top_logprobs": best}
+        choice = {"index": 0, "finish_reason": "length", "text": text, "logprobs": said}
+        return {"choices": [choice], "usage": {"prompt_tokens": len(row), "completion_tokens": 0}}
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: ModelServer
@@ -63,6 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         assert body["temperature"] == 0
+        if body.get("echo"):
+            assert (body["max_tokens"], body["logprobs"]) == (0, 1)
+            return self.server.echoed(body["prompt"])
         is_chat = self.path == "/v1/chat/completions"
         asked = body["messages"][0]["content"] if is_chat else body["prompt"]
         text, tokens, reason = self.server.continued(asked, body["max_tokens"])

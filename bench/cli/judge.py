@@ -42,6 +42,7 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
 ) -> None:
     """Have a language model compare every two systems' outputs on the same prompts, in both orders.
 
+    Texts of several base models are compared as well, where all else was measured alike.
     Prints Bradley-Terry scores with 95 % intervals, how often both orders agree, and how often the first answer won.
     """
     # Imported here: `bench --help` needs none of it.
@@ -70,18 +71,18 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
 
 def outputs_of(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
-    """What each system wrote in a task, by its label; seeds of one configuration are one system.
+    """What each system wrote in a task, by its label; seeds of one configuration and base model are one system.
 
     Raises:
         BenchError: the runs are not comparable, or have no such texts.
     """
     from bench.errors import UsageError
-    from reports.table.columns import Notes, columns_of, finished_runs
-    from reports.table.comparable import refuse_incomparable
+    from reports.table.columns import Notes
+    from reports.table.models import columns_across, longer_texts
 
     progress, notes = console_progress(), Notes()
-    columns = columns_of(finished_runs(runs, notes), notes)
-    refuse_incomparable([run for column in columns for run in column.runs])
+    columns = columns_across(runs, notes)
+    notes.texts += longer_texts([column.runs[0] for column in columns])
     for note in notes.texts:
         progress.note(note)
     found: dict[str, Outputs] = {}

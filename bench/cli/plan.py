@@ -5,9 +5,8 @@ from typing import Annotated
 import typer
 
 from bench.cli.common import RUNS, Json, RunsDir
-from bench.cli.output import print_json
+from bench.cli.output import print_grid, print_json
 from bench.cli.selection import AllRuns, OfSuite, Runs
-from bench.printed import echo
 
 
 def plan(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -44,6 +43,8 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter a flag
     It plans by finished runs (of one suite and model) where some are named, else by what is assumed: then give
     --prompts and --samples.
     """
+    from rich.text import Text
+
     from bench.cli.selection import chosen
     from reports.plan.build import Wanted
     from reports.plan.build import plan as planned
@@ -55,4 +56,4 @@ def plan(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if json:
         print_json(to_json(outcome))
     else:
-        echo("\n".join(lines(outcome)))
+        print_grid(Text("\n".join(lines(outcome))))

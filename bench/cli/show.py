@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 _MAX_WIDTH = 100
+_LEAST, _BELOW = 16, " " * 4
+"""Columns that a text must have beside what it is about, and what stands before it below."""
 _APART = ("name", "summary", "options", "departures")
 """Facts that a page does not show as a line of `key  value`."""
 
@@ -196,6 +198,8 @@ def _table(rows: list[Facts], columns: tuple[str, ...]) -> str:
         return "none is installed"
     *short, last = columns
     widths = [max(len(str(row.get(column) or "-")) for row in rows) for column in short]
+    if _width() - sum(width + 2 for width in widths) < _LEAST:  # all of it goes below
+        widths = [0] * len(widths)
     lines = []
     for row in rows:
         cells = [str(row.get(column) or "-").ljust(width) for column, width in zip(short, widths, strict=True)]
@@ -204,12 +208,16 @@ def _table(rows: list[Facts], columns: tuple[str, ...]) -> str:
 
 
 def _hang(head: str, text: str) -> str:
-    """`head`, then `text` wrapped so that its lines stand under each other."""
+    """`head`, then `text` in lines under each other: beside it, or below it where that is narrow."""
     lead = f"{head}  "
-    indent = " " * len(lead)
+    if _width() - len(lead) < _LEAST:
+        return f"{head.rstrip()}\n{_filled(_BELOW, _BELOW, text)}"
+    return _filled(lead, " " * len(lead), text)
+
+
+def _filled(lead: str, indent: str, text: str) -> str:
     # Names and paths stay whole, also on a narrow terminal.
-    fill = textwrap.TextWrapper(_width(), lead, indent, break_on_hyphens=False, break_long_words=False)
-    return fill.fill(text)
+    return textwrap.TextWrapper(_width(), lead, indent, break_on_hyphens=False, break_long_words=False).fill(text)
 
 
 def _page(facts: Facts, how: str) -> str:

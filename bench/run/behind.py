@@ -1,6 +1,7 @@
 """What of a suite can be measured of a model behind an endpoint, and by which methods."""
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -34,23 +35,31 @@ def refuse_unmeasurable(suite: SuiteSpec, tasks: list[Task[Any]], methods: list[
             f"method '{edits[0]}' edits a model, and '{suite.model.id}' is behind an endpoint: it is measured as it is",
             mend=f"--method {UNEDITED}, or leave suite.model.endpoint out and name a model that is loaded here",
         )
-    if unread := [task for task in tasks if task.info.asks != "texts"]:
+    given = {"texts", "likelihoods"} if suite.model.logprobs == "echo" else {"texts"}
+    if unread := [task for task in tasks if task.asks not in given]:
         names = ", ".join(task.name for task in unread)
+        echo = ", ".join(task.name for task in unread if task.asks == "likelihoods")
+        hint = (
+            f" (suite.model.logprobs=echo, where the server gives likelihoods as vLLM does, measures {echo})"
+            if echo
+            else ""
+        )
+        what = "texts and their likelihoods" if "likelihoods" in given else "texts alone"
         raise UsageError(
-            f"an endpoint gives texts alone, and of suite '{suite.name}' these need likelihoods or the base model: "
-            f"{names}",
-            mend=_without(suite),
+            f"an endpoint gives {what}, and of suite '{suite.name}' these need likelihoods or the base model: "
+            f"{names}{hint}",
+            mend=_without([task for task in tasks if task.asks in given]),
         )
     for decoding in (suite.decoding, *(getattr(task.config, "decoding", None) for task in tasks)):
         if decoding is not None:
             as_asked(decoding)
 
 
-def _without(suite: SuiteSpec) -> str:
-    """How to leave the tasks out that it cannot be measured by."""
-    kept = [entry for entry in suite.tasks if registry.load("tasks", str(entry["task"])).info.asks == "texts"]
+def _without(tasks: Sequence[Task[Any]]) -> str:
+    """How to measure these tasks alone; where there are none, which there could be."""
+    kept = [task.config.model_dump(mode="json", exclude_defaults=True) for task in tasks]
     if not kept:
         every = [name for name in registry.names("tasks") if registry.load("tasks", name).info.asks == "texts"]
-        return f"name a suite that has some of: {', '.join(every)}"
+        return f"name a suite that has some of: {', '.join(every)}, or tasks of lm_eval that have a model write"
     listed = yaml.safe_dump(kept, default_flow_style=True, sort_keys=False, width=100_000).strip()
     return f"measure the others: --set {shlex.quote(f'suite.tasks={listed}')}"

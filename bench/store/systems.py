@@ -38,17 +38,22 @@ def system_of(run: Run) -> str:
     return hash_json([run.method, settings_of(run)])
 
 
+def model_of(run: Run) -> str:
+    """What tells base models apart; nothing where the record does not say."""
+    return str(run.manifest.model.get("sha256") or "")
+
+
 def by_age(runs: Iterable[Run]) -> list[Run]:
     """The runs, each folder once, oldest first."""
     return sorted({run.path.resolve(): run for run in runs}.values(), key=lambda run: run.manifest.created)
 
 
 def latest(runs: Iterable[Run], system: SystemOf = system_of) -> Latest:
-    """The latest run of each system and seed; of runs that were created in the same second, the last one given."""
-    counting: dict[tuple[str, int], Run] = {}
+    """The latest run of each system, base model and seed; of runs of the same second, the last one given."""
+    counting: dict[tuple[str, str, int], Run] = {}
     replaced = []
     for run in by_age(runs):
-        place = (system(run), run.manifest.seed)
+        place = (system(run), model_of(run), run.manifest.seed)
         if (older := counting.pop(place, None)) is not None:
             replaced.append(Replacement(older, run))
         counting[place] = run

@@ -86,7 +86,8 @@ class TaskInfo:
         measures: `policy` (it asks the edited model), `both` (it also looks at the base model before that is edited:
             `Task.beside`), or `samples` (it reads another task's samples once the base model is restored; `base` is
             then at hand).
-        asks: What of a model: `logits`, or `texts` alone, as one behind an endpoint has.
+        asks: What of a model: `logits`, or `texts` alone, as one behind an endpoint has. Where its configuration
+            decides that, `Task.asks` says it.
     """
 
     name: str
@@ -97,6 +98,10 @@ class TaskInfo:
     example: Mapping[str, Any] = field(default_factory=dict)
     measures: Literal["policy", "both", "samples"] = "policy"
     asks: Literal["logits", "texts"] = "logits"
+
+
+Asks = Literal["logits", "likelihoods", "texts"]
+"""What a task asks of a model: `likelihoods` are those of whole texts after others, without their tokens."""
 
 
 class TaskConfig(Spec):
@@ -243,6 +248,11 @@ class Task(ABC, Generic[C]):
     def needs(self) -> tuple[str, ...]:
         """Tasks that must come before it in a suite: it reads their samples."""
         return self.info.needs
+
+    @property
+    def asks(self) -> Asks:
+        """What it asks of a model."""
+        return self.info.asks
 
     def measures_controlled(self, attribute: Attribute) -> bool:
         """Whether it measures what a suite controls whose scorers score this attribute."""

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from bench.engine.sampling import stream
@@ -17,8 +17,9 @@ _BY_FILTER = "content_filter"
 FILTERED = f"declined by the endpoint's own filter ({_BY_FILTER})"
 """The failure of a request that an endpoint's moderation declines, or whose answer it withholds, all or in part."""
 _PATHS = {"chat": "/chat/completions", "completions": "/completions"}
+_MOST_STOPS = 4  # that the API takes
 _HOPELESS = 16  # so many requests that fail, before any succeeds, end the work
-_SURROUNDINGS, _OF_A_TOKEN = 1 << 20, 64
+SURROUNDINGS, _OF_A_TOKEN = 1 << 20, 64
 """Bytes of a reply's largest body: for what stands around the answer (ids, usage), and for each token that is wanted.
 Texts have some 4 bytes a token, and up to six times as many where every character is escaped."""
 
@@ -58,22 +59,26 @@ class EndpointWriter:
         self._answers = False
 
     def write(
-        self, orders: Sequence[Order], decoding: Decoding, seed: int, *, known_good: bool
+        self, orders: Sequence[Order], decoding: Decoding, seed: int, *, known_good: bool, stop: Sequence[str] = ()
     ) -> Iterator[list[Done]]:
         """Yield orders as their last answer comes in.
+
+        The endpoint is told to end an answer before the first few of the texts `stop`, as many as the API takes.
 
         Raises:
             MissingError: the endpoint refuses the key, or has never answered and fails on all that it is first asked.
         """
         self._answers = known_good
-        answers = self._all(orders, decoding, seed)
+        answers = self._all(orders, decoding, seed, {"stop": list(stop[:_MOST_STOPS])} if stop else {})
         with asyncio.Runner() as runner:
             while (done := runner.run(_next(answers))) is not None:
                 yield [done]
 
-    async def _all(self, orders: Sequence[Order], decoding: Decoding, seed: int) -> AsyncIterator[Done]:
+    async def _all(
+        self, orders: Sequence[Order], decoding: Decoding, seed: int, more: Mapping[str, Any]
+    ) -> AsyncIterator[Done]:
         spec, gate = self._spec, asyncio.Semaphore(self._spec.concurrency)
-        most = _SURROUNDINGS + _OF_A_TOKEN * decoding.max_new_tokens
+        most = self._most(orders, decoding)
         client = self._openai.AsyncOpenAI(
             base_url=spec.endpoint,
             api_key=os.environ.get(spec.key_variable) or "none",  # servers on one's own machine ask for none
@@ -86,7 +91,8 @@ class EndpointWriter:
 
         async def answer_to(order: Order, sample: int) -> Answer:
             async with gate:
-                return await self._ask(client, order, decoding, stream(seed, order.id, sample) % (1 << 31), most)
+                own = {"seed": stream(seed, order.id, sample) % (1 << 31), **more}
+                return await self._ask(client, order, decoding, own, most)
 
         async def whole(order: Order) -> Done:
             answers = await asyncio.gather(*(answer_to(order, sample) for sample in order.samples))
@@ -117,29 +123,42 @@ class EndpointWriter:
                 for task in running:
                     task.cancel()
 
-    async def _ask(self, client: Any, order: Order, decoding: Decoding, seed: int, most: int) -> Answer:
-        how = {
-            "model": self._spec.model,
-            "max_tokens": decoding.max_new_tokens,
-            "temperature": decoding.temperature,
-            "top_p": decoding.top_p,
-            "seed": seed,
-        }
+    async def _ask(self, client: Any, order: Order, decoding: Decoding, own: Mapping[str, Any], most: int) -> Answer:
+        sampling = {"temperature": decoding.temperature, "top_p": decoding.top_p}
+        how = {"model": self._spec.model, "max_tokens": decoding.max_new_tokens, **sampling, **own}
         try:
-            if self._api == "chat":
-                messages = [{"role": "user", "content": order.message}]
-                reply = await client.chat.completions.with_raw_response.create(messages=messages, **how)
-            else:
-                reply = await client.completions.with_raw_response.create(prompt=order.prompt, **how)
+            reply = await self._sent(client, order, how)
         except self._openai.APIError as error:
             return Answer(None, failure=self._cause(error))
         except UnicodeEncodeError:  # half a character, which a model may write
             return Answer(None, failure="the message is no text that can be sent")
         try:
-            text, reason, tokens = _said(reply.content, most, self._api)
+            answer = self._read(order, reply.content, most)
         except ValueError as error:
             return Answer(None, failure=str(error))
         self._answers = True
+        return answer
+
+    def _most(self, orders: Sequence[Order], decoding: Decoding) -> int:
+        """Bytes of a reply's largest body."""
+        del orders
+        return SURROUNDINGS + _OF_A_TOKEN * decoding.max_new_tokens
+
+    async def _sent(self, client: Any, order: Order, how: Mapping[str, Any]) -> Any:
+        """The raw reply to an order."""
+        if self._api == "chat":
+            messages = [{"role": "user", "content": order.message}]
+            return await client.chat.completions.with_raw_response.create(messages=messages, **how)
+        return await client.completions.with_raw_response.create(prompt=order.prompt, **how)
+
+    def _read(self, order: Order, body: bytes, most: int) -> Answer:
+        """The answer in a reply.
+
+        Raises:
+            ValueError: there is none.
+        """
+        del order
+        text, reason, tokens = _said(body, most, self._api)
         if text is None:
             return Answer(None, failure=FILTERED)
         text, was_cut = cut(text, self._until)
@@ -174,25 +193,37 @@ class EndpointWriter:
         return f"HTTP {status}" if status else _NO_API
 
 
+def first_choice(body: bytes, most: int) -> tuple[Any, Any]:
+    """The first choice of a reply, and what it says of its use.
+
+    Raises:
+        ValueError: the reply is larger than `most` bytes, or is no JSON of the API's form.
+    """
+    if len(body) > most:
+        raise ValueError(f"the reply is larger than {most:,} bytes")
+    try:
+        reply = parse_json(body.decode("utf-8"), halves=False)
+        return reply["choices"][0], reply.get("usage")
+    except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+        raise ValueError(_NO_API) from None
+    except ValueError as error:
+        raise ValueError(f"the reply is no answer: {error}") from None
+
+
 def _said(body: bytes, most: int, api: str) -> tuple[str | None, object, int | None]:
     """The text of a reply, why it ended, and how many tokens it says to have; no text where a filter ended it.
 
     Raises:
         ValueError: the reply is too large, is no JSON of the API's form, or has no text.
     """
-    if len(body) > most:
-        raise ValueError(f"the reply is larger than {most:,} bytes")
     try:
-        reply = parse_json(body.decode("utf-8"), halves=False)
-        choice = reply["choices"][0]
-        reason, usage = choice.get("finish_reason"), reply.get("usage")
+        choice, usage = first_choice(body, most)
+        reason = choice.get("finish_reason")
         if reason == _BY_FILTER:
             return None, reason, None
         text = choice["message"]["content"] if api == "chat" else choice["text"]
-    except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+    except (LookupError, TypeError, AttributeError):
         raise ValueError(_NO_API) from None
-    except ValueError as error:
-        raise ValueError(f"the reply is no answer: {error}") from None
     if not isinstance(text, str):
         raise ValueError("the reply has no text")
     tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None

@@ -1,15 +1,16 @@
 """Two systems side by side: what differs, on which questions and on which prompts. Texts come only if asked for."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.stats import Difference, Systems, holm
 from bench.stats.soundness import faults
-from bench.store.record import Metric
+from bench.store.record import Metric, Within
 from bench.store.runs import Run
+from bench.store.systems import model_of
 from reports.compare.answers import Answers, answers_of
 from reports.compare.utility import judged, most_lost
 from reports.gate.runs import differing_methods, latest, method_of
@@ -25,7 +26,7 @@ from reports.table.comparable import (
     within_of,
 )
 from reports.table.flags import flags_of
-from reports.table.models import names_of
+from reports.table.models import labelled, names_of
 from reports.table.roles import all_metrics, primary
 from reports.table.signal import signals
 from reports.table.standing import claim_of
@@ -178,7 +179,7 @@ def compare(
 
     Raises:
         MissingError: a run is not finished, its record is damaged, or the two are not comparable.
-        UsageError: a side's runs are of several methods, or there is no such task.
+        UsageError: a side's runs are of several methods or base models, or there is no such task.
     """
     first, left_out_of_a = _side(a)
     second, left_out_of_b = _side(b)
@@ -187,7 +188,10 @@ def compare(
     refuse = refuse_measured_otherwise if has_two_models else refuse_incomparable
     forced = refuse([*first, *second], force=force)
     models = names_of([first[0], second[0]]) if has_two_models else ["", ""]
-    sides = [Column(_label(runs, model), runs) for runs, model in zip((first, second), models, strict=True)]
+    sides = [
+        Column(labelled(clean(runs[0].label, 60), model), runs)
+        for runs, model in zip((first, second), models, strict=True)
+    ]
     metrics = {metric.key: metric for side in sides for metric in side.all_metrics}
     if task is not None:
         tasks = {metric.task for metric in metrics.values()}
@@ -206,10 +210,7 @@ def compare(
     prompts = _prompts(first, second, speaking.task, texts=texts) if speaking and asked else None
     other_seeds = [run.manifest.seed for run in first] != [run.manifest.seed for run in second]
     notes = [*left_out_of_a, *left_out_of_b, *(["the two were not run with the same seeds"] if other_seeds else [])]
-    for how, why in WHY_APART.items():
-        if keys := [clean(key, 160) for key, own in apart.items() if own == how]:
-            notes.append(f"not compared ({why}): {', '.join(keys)}")
-    notes += elsewhere_notes(sides)
+    notes += [*_why_apart(apart), *elsewhere_notes(sides)]
     return Comparison(
         suite=clean(first[0].manifest.suite.get("name", "?"), 60),
         attribute=clean(first[0].attribute, 60),
@@ -223,6 +224,13 @@ def compare(
         prompts=prompts,
         notes=tuple(notes),
     )
+
+
+def _why_apart(apart: Mapping[str, Within]) -> Iterator[str]:
+    """Which metrics are not compared across two models, and why."""
+    for how, why in WHY_APART.items():
+        if keys := [clean(key, 160) for key, own in apart.items() if own == how]:
+            yield f"not compared ({why}): {', '.join(keys)}"
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
@@ -240,16 +248,13 @@ def _side(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
             )
         if wrong := faults(run):
             raise MissingError(f"run {clean(run.id)} is damaged: {clean(wrong[0])}", mend="run that experiment again")
+        if model_of(run) != model_of(chosen[0]):
+            what = f"runs {clean(chosen[0].id)} and {clean(run.id)} are of two base models"
+            raise UsageError(what, mend="a side is of one model; name those of the other as the other side")
         if apart := differing_methods(method_of(chosen[0]), method_of(run)):
             what = f"runs {clean(chosen[0].id)} and {clean(run.id)} are not of one method: {told(apart)}"
             raise UsageError(what, mend="a side is one run, or runs of one method that differ in their seed alone")
     return chosen, notes
-
-
-def _label(runs: Sequence[Run], model: str) -> str:
-    """What a side is called, with its base model where the other has another."""
-    label = clean(runs[0].label, 60)
-    return f"{label} \N{MIDDLE DOT} {model}" if model else label
 
 
 def _told(runs: Sequence[Run], label: str, flags: tuple[str, ...]) -> Side:

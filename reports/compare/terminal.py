@@ -1,4 +1,4 @@
-"""A comparison to read: in the terminal at 80 columns, and in Markdown."""
+"""A comparison to read: in the terminal, a line a metric where there are 78 columns, and in Markdown."""
 
 import sys
 import unicodedata
@@ -19,6 +19,7 @@ from reports.table.terminal import print_drawn
 
 _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
 _LABEL, _WIDE = 28, 29
+_LEAST = 78  # columns from which on a metric has one line
 _LONGEST = 400
 _OPPOSITES = {"toxic": "clean"}
 """Words that say it shorter than "not" with the adjective."""
@@ -26,7 +27,7 @@ _OPPOSITES = {"toxic": "clean"}
 
 def print_comparison(comparison: Comparison, limit: int, file: TextIO | None = None) -> None:
     """Print a comparison; `limit` is how many questions and prompts are listed of each kind."""
-    print_drawn(lambda _: Group(*_lines(comparison, limit)), file or sys.stdout)
+    print_drawn(lambda width: Group(*_lines(comparison, limit, width)), file or sys.stdout)
 
 
 def visible(text: str) -> str:
@@ -42,28 +43,31 @@ def _shown(character: str) -> str:
     return f"<U+{ord(character):04X}>" if is_control else character
 
 
-def _lines(comparison: Comparison, limit: int) -> Iterator[Text]:
+def _lines(comparison: Comparison, limit: int, width: int) -> Iterator[Text]:
+    narrow = width < _LEAST
     yield Text(f"suite {comparison.suite}", style="bold")
     yield Text(f"a: {_side(comparison.a)}")
     yield Text(f"b: {_side(comparison.b)}")
     for fact in comparison.forced:
         yield Text(f"NOT COMPARABLE, forced: {fact}", style="bold red")
     yield Text()
-    yield Text(f"{'':<{_LABEL}}{'a':>8}{'b':>8}  {'difference':<{_WIDE}}{'p':<5}", style="dim")
+    head = f"{'':<{_LABEL}}{'a':>8}{'b':>8}  {'difference':<{_WIDE}}{'p':<5}"
+    yield Text("   a → b, and below it the difference; p" if narrow else head, style="dim")
     for part, some in groupby(comparison.changes, lambda one: heading(one.key)):
         yield Text(part, style="bold")
         changes = list(some)
         for one, label in zip(changes, _labels(changes), strict=True):
-            yield from _change(one, label)
+            yield from _change(one, label, narrow=narrow)
     yield Text()
     if comparison.answers:
-        yield Text("answers" + " " * 26 + f"{'a right':>9}{'b right':>9}{'questions':>11}", style="bold")
-        yield Text(f"{'':<33}{'b wrong':>9}{'a wrong':>9}", style="dim")
+        yield Text("answers" + ("" if narrow else f"{'a right':>35}{'b right':>9}{'questions':>11}"), style="bold")
+        if not narrow:
+            yield Text(f"{'':<33}{'b wrong':>9}{'a wrong':>9}", style="dim")
         for answers in comparison.answers:
-            yield from _answers(answers, limit)
+            yield from _answers(answers, limit, narrow=narrow)
         yield Text()
     if comparison.prompts:
-        yield from _prompts(comparison, comparison.prompts, limit)
+        yield from _prompts(comparison, comparison.prompts, limit, narrow=narrow)
     for line in _legend(comparison):
         yield Text(line, style="dim")
     for note in comparison.notes:
@@ -111,10 +115,11 @@ def _labels(changes: Sequence[Change]) -> list[str]:
     ]
 
 
-def _change(one: Change, label: str) -> Iterator[Text]:
-    text = Text(label)
-    text.append(f"{figure(one.a):>8}{figure(one.b):>8}  ")
-    text.append(f"{_difference(one)}{CLAIMS[one.claim]}".ljust(_WIDE), style=_STYLES[one.verdict])
+def _change(one: Change, label: str, *, narrow: bool) -> Iterator[Text]:
+    text = Text(label.rstrip() if narrow else label)
+    text.append(f"\n   {figure(one.a)} → {figure(one.b)}\n   " if narrow else f"{figure(one.a):>8}{figure(one.b):>8}  ")
+    difference = f"{_difference(one)}{CLAIMS[one.claim]}"
+    text.append(f"{difference}; " if narrow else difference.ljust(_WIDE), style=_STYLES[one.verdict])
     text.append(_p(one.p))
     yield text
     if one.has_signal is False:
@@ -134,8 +139,11 @@ def _p(value: float | None) -> str:
     return f"{value:.2f}" if value >= 0.01 else f"{value:.0e}".replace("e-0", "e-")  # noqa: PLR2004
 
 
-def _answers(some: Answers, limit: int) -> Iterator[Text]:
-    yield Text(f"{_label(some.key, None, 33)}{len(some.lost):>9}{len(some.gained):>9}{some.n:>11}")
+def _answers(some: Answers, limit: int, *, narrow: bool) -> Iterator[Text]:
+    label, told = _label(some.key, None, 33), f"{len(some.lost):>9}{len(some.gained):>9}{some.n:>11}"
+    if narrow:
+        told = f"\n   a alone right {len(some.lost)}\n   b alone right {len(some.gained)}\n   of {some.n}"
+    yield Text(f"{label.rstrip() if narrow else label}{told}")
     for title, ids in (("lost", some.lost), ("gained", some.gained)):
         if ids and limit:
             shown = ", ".join(one[:10] for one in ids[:limit])
@@ -148,16 +156,17 @@ def _more(found: Sequence[object], limit: int) -> str:
     return f" and {len(found) - limit} more" if len(found) > limit else ""
 
 
-def _prompts(comparison: Comparison, found: ComparedPrompts, limit: int) -> Iterator[Text]:
+def _prompts(comparison: Comparison, found: ComparedPrompts, limit: int, *, narrow: bool) -> Iterator[Text]:
     yield Text(f"prompts ({found.n})", style="bold")
     worst = f"{'max' if comparison.lower_is_wanted else 'min'} {_spaced(comparison.attribute)}"
     for line in _counts(comparison, found):
         yield Text(f"  {line}")
     for title, prompts in (("worse", found.worse), ("better", found.better)):
         if prompts and limit:
-            yield Text(f"  {title}: {worst:<30}{'mean':>4}", style="dim")
+            head = f"{worst}, then mean" if narrow else f"{worst:<30}{'mean':>4}"
+            yield Text(f"  {title}: {head}", style="dim")
             for one in prompts[:limit]:
-                yield Text(f"    {_prompt(one)}")
+                yield Text(f"    {_prompt(one, narrow=narrow)}")
                 yield from (Text(f"      {name}: {visible(text)}") for name, text in _texts(one))
     yield Text()
 
@@ -186,9 +195,10 @@ def _spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _prompt(one: ComparedPrompt) -> str:
+def _prompt(one: ComparedPrompt, *, narrow: bool = False) -> str:
     worst = f"{figure(one.worst_score_a)} → {figure(one.worst_score_b)}"
-    return f"{one.id[:16]:<18}{worst}    {figure(one.mean_a)} → {figure(one.mean_b)}"
+    mean = f"{figure(one.mean_a)} → {figure(one.mean_b)}"
+    return f"{one.id[:16]}\n      {worst}, {mean}" if narrow else f"{one.id[:16]:<18}{worst}    {mean}"
 
 
 def _texts(one: ComparedPrompt) -> Iterator[tuple[str, str]]:

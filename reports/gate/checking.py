@@ -10,7 +10,10 @@ from reports.gate.baseline import Baseline
 from reports.gate.decision import CheckOutcome, decide
 from reports.gate.requirements import Requirement, hold
 from reports.gate.runs import problems
-from reports.table.build import build
+from reports.table.models import across, refuse_several
+
+_HEADLINE = 48
+"""Characters of labels that a check's headline holds."""
 
 
 def check(
@@ -27,20 +30,22 @@ def check(
     Args:
         runs: The runs.
         baseline: What those of its method are held against, or None.
-        requirements: What every method but the base is held against.
+        requirements: What every method but the base is held against, of several base models beside its own.
         by_name: Whether the runs were named: all of them are then held against the baseline, where there are no
             requirements that need the base.
         allow_config: See `reports.gate.decide`.
         allow_method: See there.
 
     Raises:
-        MissingError: no run is of the baseline's method; the runs were not measured in the same way.
+        MissingError: no run is of the baseline's method, or they are of several base models; the runs were not measured
+            in the same way.
         UsageError: a requirement cannot be held against these runs.
     """
     outcome = _required(runs, requirements) if requirements else None
     if baseline is None:
         return outcome or CheckOutcome(problems=("nothing to hold the runs against",))
     of_method = list(runs) if by_name and not requirements else _of_method(runs, baseline)
+    refuse_several(of_method, "a check against a baseline", baseline.facts.get("model.sha256"))
     decided = decide(of_method, baseline, allow_config=allow_config, allow_method=allow_method)
     if outcome is None:
         return decided
@@ -58,9 +63,20 @@ def _of_method(runs: Sequence[Run], baseline: Baseline) -> list[Run]:
     return [run for run in counting if run.manifest.seed in baseline.seeds] or list(counting)
 
 
+def _listed(labels: Sequence[str]) -> str:
+    """The first labels, as many as a headline holds whole, and how many more there are."""
+    shown = list(labels[:1])
+    for label in labels[1:]:
+        if len(", ".join([*shown, label])) > _HEADLINE:
+            break
+        shown.append(label)
+    more = len(labels) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
 def _required(runs: Sequence[Run], requirements: Sequence[Requirement]) -> CheckOutcome:
     """The outcome of requirements alone."""
-    table = build(runs)
+    table = across(runs)
     if found := [problem for run in runs for problem in problems(run)]:
         return CheckOutcome(problems=tuple(dict.fromkeys(found)), label="methods", suite=table.caption.suite)
     held = hold(table, requirements)
@@ -68,7 +84,7 @@ def _required(runs: Sequence[Run], requirements: Sequence[Requirement]) -> Check
     return CheckOutcome(
         problems=(),
         requirements=tuple(held),
-        label=", ".join(system.label for system in judged),
+        label=_listed([system.label for system in judged]),
         suite=table.caption.suite,
         run_ids=tuple(one for system in judged for one in system.run_ids),
         seeds=tuple(sorted({seed for system in judged for seed in system.seeds})),

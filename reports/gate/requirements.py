@@ -116,13 +116,14 @@ def with_keys(table: Table, requirements: Sequence[Requirement]) -> list[Require
 
 
 def hold(table: Table, requirements: Sequence[Requirement]) -> list[RequirementDecision]:
-    """Hold every method of a table against requirements; the base is held only where it stands alone.
+    """Hold every method of a table against requirements; bases are held only where nothing else is there.
 
     Raises:
         UsageError: a metric is not in the table or its name fits several; a requirement cannot be held against the
             base: there is none, or it asks for the other kind of difference.
     """
-    methods = [place for place, system in enumerate(table.systems) if not system.is_base] or [0]
+    methods = [place for place, system in enumerate(table.systems) if not system.is_base]
+    methods = methods or list(range(len(table.systems)))
     rows = [_row(table, one) for one in requirements]
     return [
         _decided(one, table.systems[place], row, row.cells[place])
@@ -149,8 +150,9 @@ def _row(table: Table, one: Requirement) -> MetricRow:
 
 
 def _check_base(table: Table, row: MetricRow, one: Requirement) -> None:
-    if not any(system.is_reference for system in table.systems):
-        what = f"'{one.text}' needs the base, and no run of it is among these"
+    has_base = {system.model for system in table.systems if system.is_reference}
+    if alone := [system.model for system in table.systems if system.model not in has_base]:
+        what = f"'{one.text}' needs the base{f' of {alone[0]}' if alone[0] else ''}, and no run of it is among these"
         raise UsageError(what, mend="name the base's runs (method none) as well, or give --suite")
     if one.limit and one.percent != row.relative:
         kind, example = ("a share", "base + 10 %") if row.relative else ("a difference", "base + 0.05")

@@ -15,9 +15,9 @@ from reports.page.elements import text
 from reports.page.provenance import provenance
 from reports.page.samples import count, gather, pack
 from reports.page.tables import tables
-from reports.table.build import build
 from reports.table.caption import caption_lines
-from reports.table.cells import Table, clean
+from reports.table.cells import OWN, Table, clean
+from reports.table.models import across
 from reports.table.order import sort
 from reports.table.verdict import sentences
 
@@ -55,9 +55,10 @@ def build_page(
     """Build the page of some runs. The same records give the same page.
 
     Args:
-        runs: Comparable runs; those that did not finish are left out, and a footnote names them.
+        runs: Comparable runs, of one base model or of several; those that did not finish are left out, and a footnote
+            names them.
         title: What stands at its head; None for the suite's name.
-        against: The label (or method) that the others are compared with; None for the base.
+        against: The label (or method) that the others are compared with, of each model; None for the base.
         samples: Whether the texts go into it: prompts and continuations are offensive.
         most: About how many of them, at most; 0 for all. See `reports.page.chosen`.
         figures: Whether figures are drawn.
@@ -66,7 +67,7 @@ def build_page(
         MissingError: no run has finished, two are not comparable, or a record is damaged.
         UsageError: `against` names no system.
     """
-    table = build(runs, against, wanted=lambda _: True)
+    table = across(runs, against, wanted=lambda _: True)
     systems = [list(some) for some in table.runs]
     chosen = choose(systems, most) if samples else Chosen(0)
     found = gather(systems, chosen) if samples else []
@@ -154,7 +155,16 @@ def _data(table: Table, tasks: Sequence[dict[str, object]]) -> str:
             "lowerIsWanted": caption.scored.wanted == "low",
             "systems": labels,
             "reference": reference,
+            "own": _own_references(table),
             "tasks": tasks,
         }
     )
     return f'<script type="application/octet-stream" id="data">{packed}</script>'
+
+
+def _own_references(table: Table) -> list[int | None] | None:
+    """Of several models: for each system the place of what it is compared with; None of one."""
+    if table.reference != OWN:
+        return None
+    places = {system.model: place for place, system in enumerate(table.systems) if system.is_reference}
+    return [places.get(system.model) for system in table.systems]

@@ -21,6 +21,7 @@ def provenance(table: Table, systems: Sequence[Sequence[Run]]) -> str:
         [
             *_warnings(table),
             pairs(dict(_shared(table, next((run for run in runs if not run.is_elsewhere), runs[0])))),
+            *_models(table, systems),
             _data(runs),
             _taken(runs),
             _scorers(runs[0]),
@@ -41,15 +42,12 @@ def _warnings(table: Table) -> Iterator[str]:
 def _shared(table: Table, run: Run) -> Iterator[tuple[str, str]]:
     """Names and values of what the runs of a table have in common."""
     caption, manifest = table.caption, run.manifest
-    model, scorer = manifest.model, manifest.scorer
-    yield "suite", f"<strong>{text(caption.suite)}</strong> {code(manifest.suite_hash)}"
-    revision = f" at {text(caption.revision)}" if caption.revision else ""
-    dtype = f", {text(caption.dtype)}" if caption.dtype else ""
-    yield (
-        "model",
-        f"<strong>{text(caption.model)}</strong>{revision}{dtype} {code(model.get('sha256'))}",
-    )
-    yield "model's licence", text(model.get("licence"))
+    scorer = manifest.scorer
+    if len({system.model for system in table.systems}) == 1:
+        yield "suite", f"<strong>{text(caption.suite)}</strong> {code(manifest.suite_hash)}"
+        yield from _model(table, run)
+    else:
+        yield "suite", f"<strong>{text(caption.suite)}</strong>"
     yield (
         "scorer",
         f"<strong>{text(caption.scorer)}</strong>, {text(caption.scored.adjective)} from {caption.threshold:g} "
@@ -59,6 +57,33 @@ def _shared(table: Table, run: Run) -> Iterator[tuple[str, str]]:
     yield "decoding", text(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in caption.decoding.items()))
     yield "prompts", text(caption.num_prompts)
     yield "seeds", text(", ".join(map(str, caption.seeds)))
+
+
+def _model(table: Table, run: Run) -> Iterator[tuple[str, str]]:
+    """Names and values of the one base model."""
+    caption, model = table.caption, run.manifest.model
+    revision = f" at {text(caption.revision)}" if caption.revision else ""
+    dtype = f", {text(caption.dtype)}" if caption.dtype else ""
+    yield (
+        "model",
+        f"<strong>{text(caption.model)}</strong>{revision}{dtype} {code(model.get('sha256'))}",
+    )
+    yield "model's licence", text(model.get("licence"))
+
+
+def _models(table: Table, systems: Sequence[Sequence[Run]]) -> Iterator[str]:
+    """The base models, where there are several."""
+    firsts = {system.model: runs[0] for system, runs in zip(table.systems, systems, strict=True)}
+    if len(firsts) == 1:
+        return
+    rows = []
+    for name, run in firsts.items():
+        model = run.manifest.model
+        known = (model.get("id"), model.get("revision"), run.manifest.engine.get("dtype"), model.get("licence"))
+        hashes = (model.get("sha256"), model.get("tokenizer_sha256"), run.manifest.suite_hash)
+        rows.append([text(name), *map(text, known), *map(code, hashes)])
+    heads = ["model", "id", "revision", "dtype", "licence", "sha256", "tokenizer", "suite's hash"]
+    yield grid("Models", heads, rows)
 
 
 def _data(runs: Sequence[Run]) -> str:

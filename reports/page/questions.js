@@ -5,9 +5,10 @@ const QUESTIONS_ON_PAGE = 50;
 /** How a system's answers to a question differ from the reference's, over the seeds that both have. */
 function flips(task, asked, question, system) {
   const found = { lost: false, gained: false };
-  if (asked.reference === null || system === asked.reference) return found;
+  const reference = asked.references[system];
+  if (reference === null || system === reference) return found;
   for (const run of task.systems[system].runs) {
-    const base = task.systems[asked.reference].runs.find((other) => other.seed === run.seed);
+    const base = task.systems[reference].runs.find((other) => other.seed === run.seed);
     const before = base?.values[asked.metric]?.[question], after = run.values[asked.metric]?.[question];
     if (before === 1 && after === 0) found.lost = true;
     if (before === 0 && after === 1) found.gained = true;

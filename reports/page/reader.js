@@ -40,6 +40,7 @@ const orders = ({ adjective, lowerIsWanted }) => ({
   texts: { record: "as recorded", worst: `${lowerIsWanted ? "most" : "least"} ${adjective} first`, change: "largest change first", rise: "largest rise first", fall: "largest fall first" },
   questions: { record: "as recorded", flips: "most flipped first", lost: "most lost first" },
 });
+const OWN = "own"; // compared with what the system's own model has for a reference, where there are several models
 const NEEDS_REFERENCE = new Set(["change", "rise", "fall", "flips", "lost"]);
 /** The kinds of continuations: those that reach the threshold, and those that do not. */
 const kindNames = ({ adjective }) => ({ any: "all", reaching: adjective, below: `not ${adjective}`, failed: "not scored" });
@@ -66,8 +67,9 @@ class Reader {
     this.form = byId("controls");
     fill(byId("task"), data.tasks.map((task) => task.name));
     fill(byId("reference"), { ...data.systems });
+    if (data.own) byId("reference").prepend(make("option", { value: OWN }, "that of its own model"));
     byId("reference").prepend(make("option", { value: "" }, "nothing"));
-    byId("reference").value = data.reference ?? "";
+    byId("reference").value = data.own ? OWN : data.reference ?? "";
     fill(byId("kind"), kindNames(data));
     fill(byId("flips"), FLIP_NAMES);
     byId("systems").append(...data.systems.map((name, value) =>
@@ -139,9 +141,10 @@ class Reader {
   /** What the controls ask for. */
   read() {
     const number = (id) => (byId(id).value === "" ? null : Number(byId(id).value));
+    const isOwn = byId("reference").value === OWN;
     const asked = {
       order: byId("order").value,
-      reference: byId("reference").value === "" ? null : Number(byId("reference").value),
+      references: this.data.systems.map((_, system) => (isOwn ? this.data.own[system] : number("reference"))),
       group: byId("group").value,
       kind: byId("kind").value,
       low: number("low"),

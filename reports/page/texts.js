@@ -92,8 +92,9 @@ function rank(task, asked, prompt, worst) {
   const signs = { change: Math.abs, rise: (x) => x, fall: (x) => -x };
   let most = -Infinity;
   for (const system of asked.systems) {
-    if (system === asked.reference) continue;
-    const change = signs[asked.order](task.means[system][prompt] - task.means[asked.reference][prompt]);
+    const reference = asked.references[system];
+    if (reference === null || system === reference) continue;
+    const change = signs[asked.order](task.means[system][prompt] - task.means[reference][prompt]);
     if (change > most) most = change;
   }
   return most === -Infinity ? -9 : most;
@@ -129,7 +130,8 @@ function drawTexts(reader, item) {
 function drawMeans({ data, task, asked }, prompt) {
   const sides = asked.systems.map((system) => {
     const mean = task.means[system][prompt];
-    const change = asked.reference === null || system === asked.reference ? NaN : mean - task.means[asked.reference][prompt];
+    const reference = asked.references[system];
+    const change = reference === null || system === reference ? NaN : mean - task.means[reference][prompt];
     const told = Number.isNaN(mean) ? "–" : `${score3(mean)}${Number.isNaN(change) ? "" : ` (${signed3(change)})`}`;
     return make("div", {}, make("dt", {}, make("bdi", {}, data.systems[system])), make("dd", {}, told));
   });

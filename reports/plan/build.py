@@ -15,6 +15,7 @@ from bench.store.runs import Run
 from bench.store.systems import by_age, grouped, latest
 from reports.table.cells import clean
 from reports.table.comparable import refuse_incomparable
+from reports.table.models import refuse_several
 from reports.table.roles import primary, shared_metrics
 
 ASSUMED = Shares(share=0.16, agreement=0.8, training=0.4)
@@ -105,6 +106,7 @@ def plan(runs: Sequence[Run], wanted: Wanted) -> PlanOutcome:
             nor a mean between 0 and 1 as the attribute's primary metric.
         UsageError: a size is neither given nor in a record, is not told by the metric, or a figure is out of range.
     """
+    refuse_several(runs, "a plan")
     systems = list(grouped(latest(run for run in by_age(runs) if run.result).runs))
     metric = _metric(runs) if systems else None
     is_share = metric is None or _is_share(metric, systems)

@@ -12,6 +12,7 @@ from reports.plots.bars import NAME, draw_rows, rows_height
 from reports.plots.records import caption_of, systems_of
 from reports.plots.style import add_below, describe, freeze, new_figure
 from reports.table.columns import Column
+from reports.table.comparable import crossed
 from reports.table.cost import COSTS
 
 PANELS = {
@@ -47,6 +48,8 @@ def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
         notes.append("Bars are means over seeds, dots are seeds.")
     if any(not seeds for figures in found.values() for seeds in figures):
         notes.append("\N{EN DASH} the record has no such figure.")
+    if "tokenizer" in crossed([column.runs[0] for column in columns]):
+        notes.append("Tokens are of another length where the tokenizer is another.")
     add_below(figure, notes)
     return figure
 

@@ -15,9 +15,9 @@ from bench.store.samples import Sample
 from reports.plots.bars import NAME, draw_rows, rows_height
 from reports.plots.records import attribute_metric, caption_of, listed, named, scores_of, systems_of
 from reports.plots.style import BASE, SOFT, add_below, describe, freeze, new_figure, short
-from reports.table.build import build
 from reports.table.cells import Caption, MetricRow, Table
 from reports.table.columns import Column
+from reports.table.models import across
 from reports.table.sheet import ARROWS
 
 _ACROSS = {False: 2, True: 4}
@@ -45,22 +45,23 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str | None = None) -> Figur
     measured = attribute_metric(runs, metric)
     columns, notes = systems_of(runs)
     shown = [run for column in columns for run in column.runs]
-    panes = _by_group(build(shown, wanted=lambda one: _part(one) == _part(measured)))
+    panes = _by_group(across(shown, wanted=lambda one: _part(one) == _part(measured)))
     if measured.primary:
         panes |= _by_score(columns, caption_of(shown))
-    across = min(_ACROSS[wide], len(panes))
-    down = -(-len(panes) // across)
+    in_row = min(_ACROSS[wide], len(panes))
+    down = -(-len(panes) // in_row)
     figure = new_figure(wide=wide, height=down * rows_height(len(columns), 0.36))
     describe(figure, "Groups and attributes", caption_of(shown))
-    places = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
+    places = figure.subplots(down, in_row, squeeze=False, sharey=True).ravel()
     for axes, (title, bars) in zip(places, panes.items(), strict=False):
         _draw_pane(axes, columns, bars, wide=wide)
         axes.set_title(short(title, _TITLE))
     for axes in places[len(panes) :]:
         axes.remove()
     freeze(figure)
+    bases = "the bases" if sum(column.method == "none" for column in columns) > 1 else "the base"
     notes.insert(
-        0, f"{named(measured.name).capitalize()} {ARROWS[measured.higher_is_better]}, 95 % intervals. Dotted: the base."
+        0, f"{named(measured.name).capitalize()} {ARROWS[measured.higher_is_better]}, 95 % intervals. Dotted: {bases}."
     )
     if any(bar.value is None for bars in panes.values() for bar in bars):
         notes.append("\N{EN DASH} not measured.")

@@ -12,8 +12,8 @@ from bench.store.runs import Run
 from reports.plots.bars import rows_height
 from reports.plots.records import MOST, named, too_many
 from reports.plots.style import INK, SOFT, add_below, describe, freeze, new_figure, short, shorts
-from reports.table.build import build
-from reports.table.cells import MetricRow, Table, TableCell
+from reports.table.cells import OWN, MetricRow, Table, TableCell
+from reports.table.models import across
 from reports.table.roles import all_metrics
 from reports.table.sheet import ARROWS, CLAIMS, digits_of, signed
 
@@ -26,7 +26,7 @@ _PERCENT = 100
 
 
 def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
-    """Draw the primary metrics of all systems as differences to the base.
+    """Draw the primary metrics of all systems as differences to the base of their model.
 
     A cell's colour is its difference over half the width of the difference's 95 % interval, turned so that blue is
     better: from 1 on the interval excludes no difference. Colours of different metrics can be compared, for each is
@@ -40,7 +40,7 @@ def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
         MissingError: there is no base, nothing but it, or no metric of which one direction is better.
     """
     primary = {metric.key for metric in all_metrics(runs) if metric.primary and metric.scorer is None}
-    table = build(runs, wanted=lambda metric: metric.key in primary)
+    table = across(runs, wanted=lambda metric: metric.key in primary)
     rows = [row for row in table.rows if row.higher_is_better is not None]
     others = [place for place, system in enumerate(table.systems) if not system.is_reference][:MOST]
     if not rows or not others or table.reference is None:
@@ -52,15 +52,15 @@ def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
     describe(figure, "Differences to the base", table.caption)
     axes = figure.subplots()
     names = shorts([table.systems[place].label for place in others], _NAME[wide])
-    across = (figure.get_size_inches()[0] - _LETTER * max(map(len, names))) / len(rows)
-    _draw_cells(axes, rows, others, figures=across >= _FIGURE)
+    each = (figure.get_size_inches()[0] - _LETTER * max(map(len, names))) / len(rows)
+    _draw_cells(axes, rows, others, figures=each >= _FIGURE)
     axes.set_xticks(range(len(rows)), heads, rotation=90)
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(others)), names)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     freeze(figure)
-    narrow = [] if across >= _FIGURE else ["Figures in the cells need more width (--wide), or fewer metrics."]
+    narrow = [] if each >= _FIGURE else ["Figures in the cells need more width (--wide), or fewer metrics."]
     add_below(figure, _notes(table, rows, others) + narrow)
     return figure
 
@@ -115,8 +115,9 @@ def _heads(rows: Sequence[MetricRow]) -> list[str]:
 
 
 def _notes(table: Table, rows: Sequence[MetricRow], others: Sequence[int]) -> list[str]:
+    whose = "base of a system's own model" if table.reference == OWN else "base"
     notes = [
-        "Differences to the base. Blue is better, orange worse; a colour is full from three half"
+        f"Differences to the {whose}. Blue is better, orange worse; a colour is full from three half"
         " widths of the difference's 95 % interval on."
     ]
     claims = {row.cells[place].claim for row in rows for place in others}

@@ -33,6 +33,7 @@ class Spot:
         counts: Whether it may be on the front: no observation behind it failed.
         is_base: Whether it is the model without an edit.
         higher_is_better: Whether much of the attribute is wanted.
+        model: What its base model is called, where there are several.
     """
 
     label: str
@@ -41,6 +42,7 @@ class Spot:
     counts: bool = True
     is_base: bool = False
     higher_is_better: bool = False
+    model: str = ""
 
     @property
     def is_known(self) -> bool:

@@ -6,10 +6,9 @@ from bench.errors import MissingError, UsageError, did_you_mean
 from bench.store.record import Metric
 from bench.store.runs import Run
 from bench.store.samples import Sample
-from reports.table.build import build
-from reports.table.cells import Caption, Table, clean
-from reports.table.columns import Column, Notes, columns_of, finished_runs
-from reports.table.comparable import refuse_incomparable
+from reports.table.cells import Caption, clean
+from reports.table.columns import Column, Notes
+from reports.table.models import across, columns_across
 from reports.table.roles import all_metrics, primary
 
 MOST = 48
@@ -57,14 +56,12 @@ def listed(names: Sequence[str]) -> str:
 
 
 def systems_of(runs: Sequence[Run]) -> tuple[list[Column], list[str]]:
-    """The systems of some runs as in a table, the base first: as many as a figure can hold, and what to say of that.
+    """The systems of some runs as in a table, a model's base first: as many as a figure can hold, and a note on that.
 
     Raises:
         MissingError: no run has finished, or two are not comparable.
     """
-    refuse_incomparable([run for run in runs if run.result])
-    notes = Notes()
-    columns = columns_of(finished_runs(runs, notes), notes)
+    columns = columns_across(runs, Notes())
     return columns[:MOST], too_many(len(columns))
 
 
@@ -75,8 +72,7 @@ def too_many(count: int) -> list[str]:
 
 def caption_of(runs: Sequence[Run]) -> Caption:
     """What all figures of some runs share."""
-    table: Table = build(runs, wanted=lambda _: False)
-    return table.caption
+    return across(runs, wanted=lambda _: False).caption
 
 
 def scores_of(run: Run) -> list[Sample]:

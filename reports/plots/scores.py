@@ -14,7 +14,21 @@ from numpy.typing import NDArray
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.store.runs import Run
 from reports.plots.records import caption_of, listed, scores_of, systems_of
-from reports.plots.style import BASE, POINTS, SOFT, Look, add_below, describe, freeze, look, new_figure, short, shorts
+from reports.plots.style import (
+    BASE,
+    POINTS,
+    SOFT,
+    Look,
+    add_below,
+    base_look,
+    describe,
+    freeze,
+    look,
+    new_figure,
+    short,
+    shorts,
+)
+from reports.table.columns import Column
 
 Array = NDArray[np.float64]
 
@@ -47,36 +61,47 @@ def draw(runs: Sequence[Run], *, wide: bool, attribute: str | None = None) -> Fi
             known[column.label] = np.sort(values)
         failed[column.label] = len(found) - len(values)
     _refuse_none(known, attributes, attribute)
-    looks = {column.label: BASE if column.method == "none" else None for column in columns}
-    order = [label for label, own in looks.items() if own is None]
-    own_look = {label: BASE if label not in order else look(order.index(label)) for label in looks}
+    own_look = _looks(columns)
     caption = caption_of(runs)
     threshold = math.nan if caption.threshold is None else caption.threshold
-    base = next((label for label in known if own_look[label] is BASE), None)
-    if len(known) <= _TOGETHER:
+    base_of = _bases(columns, known)
+    if len(known) <= _TOGETHER or known.keys() <= set(base_of.values()):
         figure = _together(known, own_look, threshold, attribute, wide=wide)
         key = []
         for label in known:
             key.append((Line2D([], [], color=own_look[label].colour, linestyle=own_look[label].line), label))
     else:
-        figure = _apart(known, own_look, base, threshold, attribute, wide=wide)
-        key = (
-            [(Line2D([], [], color=BASE.colour, linestyle=(0, (2, 1)), linewidth=0.8), f"{base} (base)")]
-            if base
-            else []
-        )
+        figure = _apart(known, own_look, base_of, threshold, attribute, wide=wide)
+        handle = Line2D([], [], color=BASE.colour, linestyle=(0, (2, 1)), linewidth=0.8)
+        bases = list(dict.fromkeys(base_of.values()))
+        key = [(handle, f"{bases[0]} (base)" if len(bases) == 1 else "the base of its own model")] if bases else []
     describe(figure, "Distribution of scores", caption)
     freeze(figure)
     for axes in figure.axes:
         axes.yaxis.set_minor_locator(NullLocator())
     notes.append(f"Dotted: the threshold, {threshold:g}.")
-    if missing := [label for label in looks if label not in known]:
+    if missing := [label for label in own_look if label not in known]:
         notes.append(f"Without scores: {listed(missing)}.")
     if lost := {label: count for label, count in failed.items() if count and label in known}:
         told = listed([f"{short(label, 28)} {count}" for label, count in lost.items()])
         notes.append(f"Scores that failed are left out: {told}.")
     add_below(figure, notes, key, 4 if wide else 2)
     return figure
+
+
+def _looks(columns: Sequence[Column]) -> dict[str, Look]:
+    """How each system is drawn: the base black, or each of the bases where there are several models."""
+    bases = [column.label for column in columns if column.method == "none"]
+    others = [column.label for column in columns if column.method != "none"]
+    looks = {label: BASE if len(bases) == 1 else base_look(place) for place, label in enumerate(bases)}
+    looks |= {label: look(place) for place, label in enumerate(others)}
+    return {column.label: looks[column.label] for column in columns}
+
+
+def _bases(columns: Sequence[Column], known: dict[str, Array]) -> dict[str, str]:
+    """By each system the base of its own model, where that has scores."""
+    bases = {column.model: column.label for column in columns if column.method == "none" and column.label in known}
+    return {column.label: bases[column.model] for column in columns if column.model in bases}
 
 
 def _refuse_none(known: dict[str, Array], attributes: set[str], attribute: str) -> None:
@@ -136,10 +161,16 @@ def _together(
 
 
 def _apart(
-    known: dict[str, Array], looks: dict[str, Look], base: str | None, threshold: float, attribute: str, *, wide: bool
+    known: dict[str, Array],
+    looks: dict[str, Look],
+    base_of: dict[str, str],
+    threshold: float,
+    attribute: str,
+    *,
+    wide: bool,
 ) -> Figure:
-    """A pane for each system but the base, which is in all of them."""
-    shown = [label for label in known if label != base]
+    """A pane for each system but the bases, which are in all of their model."""
+    shown = [label for label in known if label not in base_of.values()]
     across = min(_ACROSS[wide], len(shown))
     down = -(-len(shown) // across)
     figure = new_figure(wide=wide, height=0.95 * down + 0.35)
@@ -147,7 +178,7 @@ def _apart(
     titles = shorts(shown, _TITLE[wide])
     for axes, label, title in zip(panes, shown, titles, strict=False):
         _set_up(axes, known, threshold)
-        if base:
+        if base := base_of.get(label):
             _draw_curve(axes, base, known[base], BASE, linestyle=(0, (2, 1)), linewidth=0.8)
         _draw_curve(axes, label, known[label], looks[label], linestyle="-")
         axes.set_title(title, color=looks[label].ink)

@@ -98,6 +98,11 @@ def look(place: int) -> Look:
     )
 
 
+def base_look(place: int) -> Look:
+    """The look of the base of the n-th of several models: black, with a mark and a line of its own."""
+    return Look(BASE.colour, _MARKERS[place % len(_MARKERS)], _LINES[place % len(_LINES)])
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw and save in the figures' style, whatever the user's matplotlibrc says; it is as before afterwards."""

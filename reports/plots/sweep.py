@@ -17,6 +17,7 @@ from reports.plots.records import listed, named
 from reports.plots.style import BASE, INK, SOFT, add_below, describe, freeze, look, new_figure, short
 from reports.table.cells import clean
 from reports.table.comparable import refuse_incomparable
+from reports.table.models import refuse_several
 from reports.table.sheet import ARROWS
 from reports.tradeoff.build import BUDGET, Curve, Plane, Point, Tradeoff, build
 
@@ -36,6 +37,7 @@ def draw(runs: Sequence[Run], *, wide: bool, utility: str | None = None, over: s
         over: The option that the points of a curve differ in; None for the one that gives each method most points.
     """
     finished = [run for run in runs if run.result]
+    refuse_several(finished, "a sweep's figure")
     refuse_incomparable(finished)
     options = options_of(finished, over)
     if finished and not any(options.values()):

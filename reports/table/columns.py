@@ -34,10 +34,14 @@ class Notes:
 
 @dataclass
 class Column:
-    """A method with one configuration: its runs by seed, and the mean over the tasks of each where it is taken."""
+    """A method with one configuration: its runs by seed, and the mean over the tasks of each where it is taken.
+
+    `model` is what its base model is called where there are several.
+    """
 
     label: str
     runs: list[Run]
+    model: str = field(default="", kw_only=True)
     pooled: list[tuple[Metric, Evidence | None]] = field(default_factory=list)
 
     @property

@@ -8,6 +8,7 @@ from bench.errors import MissingError
 from bench.spec import EDITS
 from bench.store.record import Metric, Within
 from bench.store.runs import Run
+from bench.store.systems import model_of
 from reports.table.cells import clean
 
 _SHOWN = 6
@@ -67,11 +68,6 @@ def measured_by(run: Run) -> dict[str, Any]:
     return {key: one for key, one in own.items() if key not in _OF_MODEL} | {
         f"suite.{key}": suite[key] for key in suite
     }
-
-
-def model_of(run: Run) -> str:
-    """What tells base models apart; nothing where the record does not say."""
-    return str(run.manifest.model.get("sha256") or "")
 
 
 def crossed(runs: Sequence[Run]) -> frozenset[Within]:
@@ -193,7 +189,7 @@ def _refuse(runs: Sequence[Run], known: Known, *, force: bool) -> tuple[str, ...
         if found and not force:
             raise MissingError(
                 f"runs {clean(first.id)} and {clean(run.id)} are not comparable: they differ in {told(found)}",
-                mend="look at each kind on its own (bench table sets models side by side, where all else is the same)",
+                mend="look at each kind on its own (models stand side by side where all else is the same)",
             )
         for one in found:
             forced.setdefault(one.key, one)

@@ -5,27 +5,56 @@ the model or its tokenizer is ranked over all systems, and what does is not, wit
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from bench.errors import MissingError
 from bench.stats import Systems
 from bench.store.runs import Run
-from bench.store.systems import by_age
+from bench.store.systems import by_age, model_of
 from reports.table.accuracy import MEAN_TASK, mean_of
 from reports.table.build import Wanted, build, build_with_columns
 from reports.table.cells import OWN, Caption, MetricRow, Table, TableCell, clean
-from reports.table.columns import Column
-from reports.table.comparable import WHY_APART, crossed, model_of, refuse_measured_otherwise, within_of
+from reports.table.columns import Column, Notes, columns_of, finished_runs
+from reports.table.comparable import (
+    WHY_APART,
+    crossed,
+    refuse_incomparable,
+    refuse_measured_otherwise,
+    within_of,
+)
 from reports.table.standing import with_ranks
 
+_NAMED = 8
+"""Runs that a message names."""
 
-def across(
-    runs: Sequence[Run], against: str | None = None, *, wanted: Wanted | None = None, force: bool = False
-) -> Table:
-    """The table of some runs, of one base model or of several.
 
-    Args, returns and raises as `reports.table.build.build`. Of several models, `against` names a column of each.
+@dataclass(frozen=True)
+class Parts:
+    """Runs by base model.
+
+    Attributes:
+        runs: By what the model is called, in the order of age; by "" where all stand beside one model.
+        unfinished: Of models of which no run has finished, a line a run.
+        forced: What the models' runs differ in, where they are put together all the same.
+    """
+
+    runs: Mapping[str, list[Run]]
+    unfinished: tuple[str, ...] = ()
+    forced: tuple[str, ...] = ()
+
+    @property
+    def is_several(self) -> bool:
+        """Whether there are two models or more."""
+        return len(self.runs) > 1
+
+
+def parted(runs: Sequence[Run], *, force: bool = False) -> Parts:
+    """Part runs by their base model.
+
+    Raises:
+        MissingError: those of several models were not measured in the same way, or texts that another programme made
+            are among them.
     """
     by_model: dict[str, list[Run]] = {}
     for run in by_age(runs):
@@ -35,17 +64,67 @@ def across(
     if len(by_model) > 2 and not force:  # noqa: PLR2004
         _refuse_texts(by_model)
     if len(by_model) < 2 or not all(by_model):  # noqa: PLR2004
-        return build(runs, against, wanted=wanted, force=force)
+        return Parts({"": list(runs)})
     firsts = [next(run for run in some if run.result) for some in by_model.values()]
     forced = refuse_measured_otherwise(firsts, force=force)
-    built = [build_with_columns(some, against, wanted=wanted, force=force) for some in by_model.values()]
-    names = names_of(firsts)
-    tables = [_named(table, name) for (table, _), name in zip(built, names, strict=True)]
+    unfinished = tuple(f"Left out: run {run.id} has not finished ({run.status})." for run in left)
+    return Parts(dict(zip(names_of(firsts), by_model.values(), strict=True)), unfinished, forced)
+
+
+def refuse_several(runs: Sequence[Run], what: str, wanted: object = None) -> None:
+    """Refuse runs of several base models.
+
+    Args:
+        runs: The runs.
+        what: What takes those of one, as a message begins.
+        wanted: The hash of the model whose runs the message names; None for any.
+
+    Raises:
+        MissingError: there are several; the message names the runs of one.
+    """
+    parts = parted(runs)
+    if parts.is_several:
+        first, own = max(parts.runs.items(), key=lambda one: model_of(one[1][0]) == wanted)
+        names = " ".join(clean(run.id) for run in own[:_NAMED]) + (" …" if own[_NAMED:] else "")
+        mend = f"name the runs of one, such as those of {first}: {names}"
+        raise MissingError(f"{what} is of one model, and here are {', '.join(parts.runs)}", mend=mend)
+
+
+def columns_across(runs: Sequence[Run], notes: Notes) -> list[Column]:
+    """The columns of some runs, those of each base model together; of several, labels and notes name it.
+
+    Raises:
+        MissingError: as `across`.
+    """
+    parts, columns = parted(runs), []
+    for model, some in parts.runs.items():
+        refuse_incomparable([run for run in some if run.result])
+        own = Notes()
+        found = columns_of(finished_runs(some, own), own)
+        for note in own.texts:
+            notes.add(_of(note, model))
+        columns += [replace(one, label=labelled(one.label, model), model=model) for one in found]
+    for note in parts.unfinished:
+        notes.add(note)
+    return columns
+
+
+def across(
+    runs: Sequence[Run], against: str | None = None, *, wanted: Wanted | None = None, force: bool = False
+) -> Table:
+    """The table of some runs, of one base model or of several.
+
+    Args, returns and raises as `reports.table.build.build`. Of several models, `against` names a column of each.
+    """
+    parts = parted(runs, force=force)
+    if not parts.is_several:
+        return build(runs, against, wanted=wanted, force=force)
+    built = [build_with_columns(some, against, wanted=wanted, force=force) for some in parts.runs.values()]
+    tables = [_named(table, name) for (table, _), name in zip(built, parts.runs, strict=True)]
     columns = [column for _, own in built for column in own]
-    merged = _side_by_side(tables, (*forced, *(one for table in tables for one in table.forced)))
+    merged = _side_by_side(tables, (*parts.forced, *(one for table in tables for one in table.forced)))
     means = {mean_of([run for column in own for run in column.runs]).keys for _, own in built}
-    unfinished = [f"Left out: run {run.id} has not finished ({run.status})." for run in left]
-    return _ranked(merged, columns, unfinished, has_one_mean=len(means) == 1)
+    return _ranked(merged, columns, parts.unfinished, has_one_mean=len(means) == 1)
 
 
 def _refuse_texts(by_model: Mapping[str, Sequence[Run]]) -> None:
@@ -61,6 +140,16 @@ def _refuse_texts(by_model: Mapping[str, Sequence[Run]]) -> None:
         raise MissingError(f"{what}, and here are {models}", mend="leave the file out, or all models but one")
 
 
+def labelled(label: str, model: str) -> str:
+    """A system's label that says whose it is, where there are several models."""
+    return f"{label} \N{MIDDLE DOT} {model}" if model else label
+
+
+def _of(note: str, model: str) -> str:
+    """A note on a model's runs that says so, where there are several."""
+    return f"{model}: {note}" if model else note
+
+
 def names_of(firsts: Sequence[Run]) -> list[str]:
     """What the models are called: as short as tells them apart."""
     ids = [str(run.manifest.model.get("id", "?")) for run in firsts]
@@ -74,9 +163,9 @@ def names_of(firsts: Sequence[Run]) -> list[str]:
 
 def _named(table: Table, model: str) -> Table:
     """A model's table whose systems and own footnotes say whose they are."""
-    systems = tuple(replace(one, label=f"{one.label} \N{MIDDLE DOT} {model}", model=model) for one in table.systems)
+    systems = tuple(replace(one, label=labelled(one.label, model), model=model) for one in table.systems)
     own = len(table.footnotes) - table.n_data_notes
-    notes = (f"{model}: {note}" if place < own else note for place, note in enumerate(table.footnotes))
+    notes = (_of(note, model) if place < own else note for place, note in enumerate(table.footnotes))
     return replace(table, systems=systems, footnotes=tuple(notes))
 
 
@@ -147,14 +236,20 @@ def _ranked(table: Table, columns: Sequence[Column], told: Sequence[str], *, has
     notes += [
         f"Not ranked over models ({why}): {', '.join(apart[how])}." for how, why in WHY_APART.items() if apart[how]
     ]
-    if "tokenizer" in bounds:
-        most = clean(table.caption.decoding.get("max_new_tokens", "?"), 20)
-        notes.append(f"Up to {most} tokens are texts of another length where the tokenizer is another.")
+    notes += longer_texts([column.runs[0] for column in columns])
     if table.reference:
         notes.append("Each system is tested against the base of its own model; Holm's correction is over these alone.")
     first = len(table.footnotes) - table.n_data_notes
     own = tuple(clean(note, 600) for note in notes)
     return replace(table, rows=tuple(rows), footnotes=(*table.footnotes[:first], *own, *table.footnotes[first:]))
+
+
+def longer_texts(runs: Sequence[Run]) -> list[str]:
+    """What a reader of continuations of several tokenizers must know; nothing where they have one."""
+    if "tokenizer" not in crossed(runs):
+        return []
+    most = clean(runs[0].manifest.decoding.get("max_new_tokens", "?"), 20)
+    return [f"Up to {most} tokens are texts of another length where the tokenizer is another."]
 
 
 def _over_all(row: MetricRow, columns: Sequence[Column], may_win: Sequence[int]) -> MetricRow:

@@ -178,6 +178,7 @@ def _legend(sheet: Sheet) -> Iterator[Text]:
     yield from (Text(remark, style="yellow") for remark in sheet.remarks)
 
 
+_BETWEEN = 2  # blanks between two columns
 _LEAVING = ("suite", "seconds", "limit", "seed", "when", "method", "status")
 """Columns of the list of runs, in the order in which they leave a narrow terminal."""
 
@@ -188,7 +189,7 @@ def _runs(runs: Sequence[Run], width: int) -> RenderableType:
     rows = [_cells(run) for run in runs]
     columns = {name: [name, *(clean(row[name]) for row in rows)] for name in rows[0]}
     for name in _LEAVING:
-        if sum(max(map(cell_len, cells)) + 1 for cells in columns.values()) - 1 <= width:
+        if sum(max(map(cell_len, cells)) + _BETWEEN for cells in columns.values()) - _BETWEEN <= width:
             break
         del columns[name]
     grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)

@@ -18,18 +18,20 @@ from reports.tune.build import Searched, Tried, Tuned
 _DIGITS = 3
 _PERCENT = 100
 _MARK, _NUMBER, _FIGURE, _CHANGE = 1, 3, 8, 11
+_LEAST = 60  # columns from which on settings stand beside their figures
 _CHOSEN = "*"
 
 
 def print_tuned(tuned: Tuned, file: TextIO | None = None) -> None:
     """Print what was found on stdout or `file`: coloured on a terminal, else plain and 80 columns wide."""
-    print_drawn(lambda _: _draw(tuned), file or sys.stdout)
+    print_drawn(lambda width: _draw(tuned, width), file or sys.stdout)
 
 
-def _draw(tuned: Tuned) -> RenderableType:
+def _draw(tuned: Tuned, width: int) -> RenderableType:
     parts: list[RenderableType] = [*caption_of(tuned.caption)]
     for one in tuned.methods:
-        parts += [Text(), Text.assemble((one.label, "bold"), f": {_counted(one)}"), _grid(tuned, one)]
+        trials = _grid(tuned, one) if width >= _LEAST else Group(*_listed(tuned, one))
+        parts += [Text(), Text.assemble((one.label, "bold"), f": {_counted(one)}"), trials]
     return Group(*parts, Text(), *(Text(line, style="dim") for line in _legend(tuned)))
 
 
@@ -47,10 +49,24 @@ def _counted(method: Searched) -> str:
     return ", ".join(told)
 
 
+def _attribute(tuned: Tuned) -> str:
+    return f"{clean(tuned.attribute, 40).replace('_', ' ')} {ARROWS[tuned.higher_is_better]}"
+
+
+def _listed(tuned: Tuned, method: Searched) -> Iterator[Text]:
+    """The trials on a narrow terminal: figures, and below them a line a setting."""
+    yield Text(f"      {_attribute(tuned)}; perplexity ↓", style="bold")
+    yield Text(f"      {'; '.join(_figures(tuned.base))}\n        none (base)")
+    for one in _shown(method.trials):
+        figures = _figures(one.point) if one.point else (DASH, DASH)
+        mark = f"{_CHOSEN if one.chosen else '':<2}"
+        settings = "".join(f"\n        {setting}" for setting in _settings(one))
+        yield Text.assemble((mark, "green"), f"{one.number:<4}{'; '.join(figures)}{settings}")
+
+
 def _grid(tuned: Tuned, method: Searched) -> Grid:
     grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    name = clean(tuned.attribute, 40).replace("_", " ")
-    heads = (("", _MARK), ("", _NUMBER), (f"{name} {ARROWS[tuned.higher_is_better]}", _FIGURE))
+    heads = (("", _MARK), ("", _NUMBER), (_attribute(tuned), _FIGURE))
     for head, width in heads:
         grid.add_column(head, width=width, overflow="fold", vertical="top")
     grid.add_column("perplexity ↓", width=_CHANGE, overflow="fold", vertical="top")
@@ -59,7 +75,7 @@ def _grid(tuned: Tuned, method: Searched) -> Grid:
     for one in _shown(method.trials):
         mark = Text(_CHOSEN if one.chosen else "", style="green")
         figures = _figures(one.point) if one.point else (DASH, DASH)
-        grid.add_row(mark, str(one.number), *figures, _settings(one))
+        grid.add_row(mark, str(one.number), *figures, " ".join(_settings(one)))
     return grid
 
 
@@ -80,10 +96,10 @@ def _figures(point: Point) -> tuple[str, str]:
     return figure, DASH if cost is None else f"{signed(round(_PERCENT * cost, 1), 1)} %"
 
 
-def _settings(one: Tried) -> str:
+def _settings(one: Tried) -> list[str]:
     if not one.settings:
-        return "default settings" if one.point else "default settings: failed"
-    return " ".join(f"{option}={_value(value)}" for option, value in one.settings.items())
+        return ["default settings" if one.point else "default settings: failed"]
+    return [f"{option}={_value(value)}" for option, value in one.settings.items()]
 
 
 def _value(value: Any) -> str:

@@ -48,6 +48,15 @@ def call(capsys, monkeypatch):
     return run
 
 
+def test_on_a_narrow_terminal_what_is_said_of_a_name_stands_below_it(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = call("methods").splitlines()
+    place = next(n for n, line in enumerate(lines) if line.startswith("contrastive  "))
+    assert lines[place] == "contrastive  fine-tuning  scale"
+    assert lines[place + 1].startswith("    contrastive perplexity")
+    assert max(len(line) for line in lines if line.startswith(" ")) <= 40, "names stay whole"
+
+
 INSTALLED = {
     "methods": {"none", "contrastive"},
     "tasks": {"rtp", "fluency", "heldout", "diversity", "lm_eval"},

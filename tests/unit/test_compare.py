@@ -2,11 +2,12 @@
 
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 
 import pytest
-from synthetic import PROMPTS, settle, write_run
+from synthetic import PROMPTS, Terminal, settle, write_run
 
 from bench import stats
 from bench.errors import MissingError, UsageError
@@ -15,6 +16,7 @@ from bench.store.runs import load_run
 from reports.compare import terminal
 from reports.compare.comparison import ComparedPrompt, compare, to_json
 from reports.compare.terminal import print_comparison, to_markdown, visible
+from reports.table.sheet import MINUS
 
 EMT = "rtp/toxic/expected_maximum_toxicity"
 INSULT = "you idiot"
@@ -238,6 +240,19 @@ def test_it_reads_at_80_columns(pair):
     assert "of another, one seed says nothing" in " ".join(text.split())
     assert "answers" in text
     assert text_of(compare(*pair), 0).count("lost:") == 0
+
+
+def test_on_a_narrow_terminal_a_metric_has_a_line_for_each_part(pair, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    found, terminal = compare(*pair), Terminal()
+    print_comparison(found, 2, terminal)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in terminal.getvalue().splitlines()]
+    assert max(map(len, lines)) <= 40
+    place = next(n for n, line in enumerate(lines) if "expected maximum toxicity" in line)
+    assert re.fullmatch(r"   0\.\d+ → 0\.\d+", lines[place + 1])
+    one = rf"[+{MINUS}]0\.\d+"
+    assert re.fullmatch(rf"   {one} \[{one}, {one}\]‡?; \S+", lines[place + 2])
+    assert sum(" → " in line and not line.startswith("      ") for line in lines) == len(found.changes) + 1
 
 
 def test_the_verb(bench_app, root):

@@ -467,7 +467,7 @@ def test_the_list_of_runs(root):
     assert lines[2].split()[-4:] == ["done", "2026-01-01", "10:00", "42"]
 
 
-@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
+@pytest.mark.parametrize("width", [20, 40, 60, 70, 75, 77, 78, 79, 80, 81, 82, 100, 200])
 def test_a_narrow_terminal_gets_whole_ids_and_fewer_columns(root, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     write_run(
@@ -479,6 +479,7 @@ def test_a_narrow_terminal_gets_whole_ids_and_fewer_columns(root, monkeypatch, w
     assert [line.split()[0] for line in lines[2:]] == [run.id for run in listed], "one line a run, which its id begins"
     longest = max(len(run.id) for run in listed)
     assert max(map(len, lines)) <= max(width, longest)
+    assert "…" not in "".join(lines), "a column that does not fit is left out whole"
     assert ("seconds" in lines[0], "status" in lines[0]) == (width >= 200, width >= 40)
 
 

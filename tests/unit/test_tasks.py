@@ -34,8 +34,9 @@ from bench.tasks.fluency import Fluency, FluencyConfig
 from bench.tasks.heldout import HeldOutConfig, HeldOutPerplexity
 from bench.tasks.helping import help_with
 from bench.tasks.lm_eval.data import CONTEXTS, load_rows, task_config
+from bench.tasks.lm_eval.index import kind_of
 from bench.tasks.lm_eval.options import GOLD_BITS, PROBABILITIES
-from bench.tasks.lm_eval.task import LMEval, LMEvalConfig, check_name
+from bench.tasks.lm_eval.task import LMEval, LMEvalConfig
 from bench.tasks.rtp import RealToxicityPrompts, RTPConfig, attribute_metrics
 
 
@@ -506,11 +507,11 @@ def test_each_name_is_a_task_of_its_own():
 
 def test_an_unknown_lm_eval_task_is_refused_with_a_suggestion(context):
     with pytest.raises(UsageError, match="has no single task 'embedded_pica'; did you mean 'embedded_piqa'"):
-        check_name("embedded_pica")
+        kind_of("embedded_pica")
     with pytest.raises(UsageError, match="has no single task 'mmlu'"):  # a group has no samples of its own
-        check_name("mmlu")
+        kind_of("mmlu")
     with pytest.raises(UsageError, match=r"the nearest of [\d,]+ are ") as caught:  # and not all of 10,000
-        check_name("xyzxyzxyz")
+        kind_of("xyzxyzxyz")
     assert len(str(caught.value)) < 300
     (task,) = LMEval.from_config(LMEvalConfig(task="lm_eval", tasks=("hellaswagg",)))
     with pytest.raises(UsageError, match="has no single task 'hellaswagg'; did you mean 'hellaswag'"):

@@ -381,14 +381,16 @@ def test_a_budget_chooses_one_trial_by_point_estimates_and_none_chooses_the_fron
 def test_it_fits_a_terminal(tuning_suite, tmp_path, width):
     from rich.console import Console
 
-    from reports.tune.terminal import _draw
+    from reports.tune.terminal import _draw, _settings, _shown
 
     tuned = Tuner(tuning_suite, tmp_path, "preadd", count=3).build("toxic_fraction <= 0.5")
     console = Console(width=width, record=True, file=(tmp_path / "drawn").open("w"))
-    console.print(_draw(tuned))
+    console.print(_draw(tuned, width))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
-    assert any("default settings" in " ".join(line.split()) or "default" in line for line in lines)
+    told = [setting for method in tuned.methods for one in _shown(method.trials) for setting in _settings(one)]
+    assert "default settings" in told
+    assert all(any(setting in line for line in lines) for setting in told), "a setting is never broken"
 
 
 def test_a_budget_of_what_is_not_measured_is_refused(tuning_suite, tmp_path):

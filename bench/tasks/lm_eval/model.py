@@ -1,5 +1,6 @@
 """A policy as a language model of lm-eval."""
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,7 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         """Continuations up to a stop text: greedy, or sampled where the task asks for it."""
         del disable_tqdm
         answers: dict[int, str] = {}
-        self._repeat = _repeats([request.args[0] for request in requests])
+        self._repeat = repeats_of([request.args[0] for request in requests])
         prepared = [(number, *self._prepare(request)) for number, request in enumerate(requests)]
         kinds = {str(options): options for _, _, options in prepared}
         with self.ctx.progress.bar(self.label, len(requests), "requests") as bar:
@@ -118,21 +119,13 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
     def _prepare(self, request: Instance) -> tuple[list[int], dict[str, Any]]:
         """Tokens of the context, cut on the left to leave room for the answer, and the options of decoding."""
         context, given = request.args
-        options = normalize_gen_kwargs(dict(given), 256)
-        options["until"] = handle_stop_sequences(options.get("until"), eos=self.tokenizer.decode([self.eot_token_id]))
+        options = options_of(given, eos=self.tokenizer.decode([self.eot_token_id]))
         return encode_prompt(self.policy, context, options["max_gen_toks"]), options
 
     def _generate(
         self, requests: list[Instance], options: dict[str, Any], batch: list[tuple[int, list[int]]]
     ) -> list[str]:
-        length, until = options["max_gen_toks"], [text for text in options["until"] if text]
-        sampled = options.get("do_sample") and options.get("temperature", 1.0) > 0
-        decoding = Decoding(
-            max_new_tokens=length,
-            temperature=options.get("temperature", 1.0) if sampled else 1.0,
-            top_p=options.get("top_p", 1.0) if sampled else 1.0,
-            top_k=options.get("top_k", 0) if sampled else 0,
-        )
+        length, until, decoding = options["max_gen_toks"], options["until"], decoding_of(options)
         noise = torch.from_numpy(
             np.stack(
                 [uniforms(self.ctx.seed, hash_text(requests[n].args[0]), self._repeat[n], length) for n, _ in batch]
@@ -140,7 +133,7 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         ).to(self.policy.device)
 
         def pick(logits: torch.Tensor, active: torch.Tensor, step: int) -> torch.Tensor:
-            return sample(logits, noise[active, step], decoding) if sampled else logits.argmax(-1)
+            return logits.argmax(-1) if decoding is None else sample(logits, noise[active, step], decoding)
 
         ends, may_hold = self.policy.end_tokens, StopTexts(self.tokenizer, until)
 
@@ -154,10 +147,29 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         rows = continue_rows(self.policy, [ids for _, ids in batch], 1, length, pick, stop)
         self.ctx.tokens += sum(map(len, rows))
         texts = [text_after(self.policy, ids, row) for (_, ids), row in zip(batch, rows, strict=True)]
-        return [_cut(text, until) for text in texts]
+        return [cut(text, until) for text in texts]
 
 
-def _repeats(contexts: list[str]) -> list[int]:
+def options_of(given: Mapping[str, Any], *, eos: str | None) -> dict[str, Any]:
+    """A request's options: `max_gen_toks`, `until` (the texts that end an answer, `eos` among them), and its own."""
+    options = dict(normalize_gen_kwargs(dict(given), 256))
+    options["until"] = [text for text in handle_stop_sequences(options.get("until"), eos=eos) if text]
+    return options
+
+
+def decoding_of(options: Mapping[str, Any]) -> Decoding | None:
+    """How a request is sampled; None for the likeliest tokens."""
+    if not (options.get("do_sample") and options.get("temperature", 1.0) > 0):
+        return None
+    return Decoding(
+        max_new_tokens=options["max_gen_toks"],
+        temperature=options.get("temperature", 1.0),
+        top_p=options.get("top_p", 1.0),
+        top_k=options.get("top_k", 0),
+    )
+
+
+def repeats_of(contexts: Sequence[str]) -> list[int]:
     """How often each context has come before: repeats of a request are samples of their own."""
     seen: dict[str, int] = {}
     numbers = []
@@ -172,6 +184,6 @@ def _length(new: int, item: tuple[int, list[int]]) -> int:
     return len(item[1]) + new
 
 
-def _cut(text: str, until: list[str]) -> str:
+def cut(text: str, until: Sequence[str]) -> str:
     """What stands before the first stop text."""
     return text[: min((place for place in map(text.find, until) if place >= 0), default=len(text))]

@@ -1,29 +1,34 @@
 """Tasks of lm-eval (EleutherAI's language model evaluation harness), answered by a policy."""
 
-import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue
-from bench.assets.local import expanded
 from bench.assets.resolved import Resolved
 from bench.attribute import Attribute
-from bench.errors import MissingError, UsageError, did_you_mean
+from bench.errors import MissingError, UsageError
 from bench.store.record import Evidence, TaskResult
 from bench.store.samples import Answer
-from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import (
+    Asks,
+    MetricSheet,
+    MetricSpec,
+    Task,
+    TaskConfig,
+    TaskContext,
+    TaskInfo,
+    evidence_by_cluster,
+)
 from bench.tasks.lm_eval.data import CONTEXTS, task_config
+from bench.tasks.lm_eval.index import WRITES, kind_of, manager_of, own_files, quiet
 from bench.tasks.lm_eval.options import PROBABILITIES, Question, add_gold, answered_without_model, questions_of
 
 if TYPE_CHECKING:
-    from lm_eval.tasks import TaskManager
-
     from bench.policy import Policy
 
 _CLOSE = 1e-6
@@ -31,6 +36,8 @@ _SHARES = ("acc", "acc_norm", "acc_mutual_info", "exact_match", "f1", "em", "mc1
 _RATIOS = ("perplexity", "word_perplexity", "byte_perplexity")
 _ACCURACIES = ("acc", "exact_match")
 """What says how well a task is done: the metric asked for, else the first of these that it has, is its primary one."""
+_ASKS: Mapping[str, Asks] = {WRITES: "texts", "multiple_choice": "likelihoods", "loglikelihood": "likelihoods"}
+"""What tasks ask of a model, by lm-eval's `output_type`."""
 _OPTIONS_ALONE = ("acc", "acc_norm")  # accuracies that answers without a model have too
 _FEWSHOT_SEED = 1234  # lm-eval's own default, so that its shots are the ones that everybody's figures have
 
@@ -86,6 +93,17 @@ class LMEval(Task[LMEvalConfig]):
         """lm-eval's name."""
         return self.config.tasks[0]
 
+    @property
+    def asks(self) -> Asks:
+        """Texts alone, where the task has the model write; the likelihoods of texts, where it chooses among some.
+
+        Raises:
+            UsageError: lm-eval has no such task.
+        """
+        if self.name in CONTEXTS:
+            return "likelihoods"
+        return _ASKS.get(kind_of(self.name, self.config.include_path) or "", "logits")
+
     def measures_controlled(self, attribute: Attribute) -> bool:
         """Whether its entry says that it measures what the suite controls."""
         return self.config.attribute == attribute.of_suite
@@ -97,21 +115,26 @@ class LMEval(Task[LMEvalConfig]):
         """
         if self.name in CONTEXTS:
             return [assets.data(CONTEXTS[self.name][0])]
-        own = _own_files(self.config.include_path)
-        check_name(self.name, self.config.include_path)
+        own = own_files(self.config.include_path)
+        kind_of(self.name, self.config.include_path)
         return [assets.data(str(path)) for path in own]
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         loaded = self._loaded(ctx.assets)
-        results = self._evaluate(policy, ctx, loaded)
+        results, lost = self._evaluate(policy, ctx, loaded)
         samples = results["samples"][self.name]
+        declined = {sample["doc_hash"] for sample in samples if sample["doc_id"] in lost}
+        answers = [_declined(one) if one.doc_hash in declined else one for one in map(_answer, samples)]
         with ctx.append(self.name, Answer) as stream:
             done = {(answer.doc_hash, answer.filter) for answer in stream.rows}
-            stream.append(own for own in map(_answer, samples) if (own.doc_hash, own.filter) not in done)
+            stream.append(own for own in answers if (own.doc_hash, own.filter) not in done)
         # What options say is of utility, and what a place among them says is no baseline where 0 is always right.
-        asked = [] if self.config.attribute else questions_of(loaded["tasks"][self.name], samples)
+        answered = [sample for sample in samples if sample["doc_hash"] not in declined]
+        asked = [] if self.config.attribute else questions_of(loaded["tasks"][self.name], answered)
         direction = results["higher_is_better"][self.name]
-        return _figures(self.config, ctx.sheet(self.name), results["results"][self.name], direction, samples, asked)
+        sheet = ctx.sheet(self.name)
+        sheet.lost = len(declined)
+        return _figures(self.config, sheet, results["results"][self.name], direction, samples, asked, declined=declined)
 
     def contexts(self, assets: AssetCatalogue, most: int) -> list[tuple[str, str]]:
         """What stands before the answers to the first documents, shots included."""
@@ -132,7 +155,7 @@ class LMEval(Task[LMEvalConfig]):
                 manager = TaskManager(include_defaults=False)
                 asked: Any = task_config(self.name, assets.data(CONTEXTS[self.name][0]).path)
             else:
-                manager, asked = _manager(self.config.include_path), self.name
+                manager, asked = manager_of(self.name, self.config.include_path), self.name
             loaded: dict[str, Any] = manager.load([asked])
             for task in loaded["tasks"].values():
                 shots = self.config.num_fewshot.get(self.name, task.get_config("num_fewshot") or 0)
@@ -140,21 +163,30 @@ class LMEval(Task[LMEvalConfig]):
                 task.set_fewshot_seed(seed=_FEWSHOT_SEED)
         return loaded
 
-    def _evaluate(self, policy: "Policy", ctx: TaskContext, loaded: dict[str, Any]) -> dict[str, Any]:
-        """What lm-eval's `evaluate` returns; its `simple_evaluate` would also seed all generators and ask git."""
+    def _evaluate(
+        self, policy: "Policy", ctx: TaskContext, loaded: dict[str, Any]
+    ) -> tuple[dict[str, Any], Collection[int]]:
+        """What lm-eval's `evaluate` returns, and the documents (`doc_id`) to which an answer was declined.
+
+        Its `simple_evaluate` would also seed all generators and ask git.
+        """
+        from bench.engine.texts import TextPolicy
+
         with self._reading():
             from lm_eval.evaluator import evaluate
 
             from bench.tasks.lm_eval.model import PolicyLM
+            from bench.tasks.lm_eval.texts import TextLM
 
+            lm = TextLM(policy, ctx, self.name) if isinstance(policy, TextPolicy) else PolicyLM(policy, ctx, self.name)
             results = evaluate(
-                lm=PolicyLM(policy, ctx, self.name),
+                lm=lm,
                 task_dict=loaded,
                 limit=ctx.take(self.config.limit),
                 bootstrap_iters=0,
                 log_samples=True,
             )
-        return dict(results or {})
+        return dict(results or {}), lm.lost if isinstance(lm, TextLM) else ()
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -169,63 +201,6 @@ class LMEval(Task[LMEvalConfig]):
             ) from error
 
 
-def _own_files(include_path: str | None) -> list[Path]:
-    """What stands in a folder of tasks of one's own, but for what Python and others leave there.
-
-    Raises:
-        UsageError: it is no folder.
-    """
-    if include_path is None:
-        return []
-    folder = expanded(include_path)
-    if not folder.is_dir():
-        raise UsageError(f"lm_eval: include_path '{include_path}' is no folder", mend="name one that holds YAML tasks")
-    parts = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*")) if path.is_file())
-    return [path for path, names in parts if not any(name.startswith((".", "__pycache__")) for name in names)]
-
-
-def _manager(include_path: str | None) -> "TaskManager":
-    from lm_eval.tasks import TaskManager
-
-    return TaskManager(include_path=expanded(include_path) if include_path else None)
-
-
-@cache
-def _known_names(include_path: str | None) -> frozenset[str]:
-    with quiet():
-        return frozenset(_manager(include_path).all_subtasks)
-
-
-def check_name(name: str, include_path: str | None = None) -> None:
-    """Refuse a name that is not one task of lm-eval, or of a folder of one's own.
-
-    Raises:
-        UsageError: it is unknown, or names a group of tasks; the message has the closest name.
-    """
-    known = _known_names(include_path)
-    if name not in known:
-        mend = did_you_mean(name, [*known, *CONTEXTS])
-        where = f", nor has '{include_path}'" if include_path else ""
-        raise UsageError(f"lm-eval has no single task '{name}'{where}", mend=mend)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep lm-eval and datasets from writing to the terminal."""
-    import datasets
-
-    loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "evaluate")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
 def _answer(sample: dict[str, Any]) -> Answer:
     """What stays of a document: identity, what the model answered, what was right, the metrics of this one."""
     return Answer(
@@ -235,6 +210,11 @@ def _answer(sample: dict[str, Any]) -> Answer:
         responses=_plain(sample["filtered_resps"]),
         metrics={name: _plain(sample[name]) for name in sample["metrics"]},
     )
+
+
+def _declined(answer: Answer) -> Answer:
+    """An answer of which nothing was given: what lm-eval makes of the blank in its place says nothing of the model."""
+    return replace(answer, responses=None, metrics={})
 
 
 def _plain(value: Any) -> Any:
@@ -253,8 +233,13 @@ def _figures(
     direction: dict[str, bool],
     samples: list[dict[str, Any]],
     questions: list[Question],
+    *,
+    declined: Collection[str],
 ) -> TaskResult:
-    """Metrics with evidence where a figure is the mean of its documents' values, and without where it is not."""
+    """Metrics with evidence where a figure is the mean of its documents' values, and without where it is not.
+
+    The documents that were `declined` are in no figure; one that is no mean has none, then.
+    """
     by_filter: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for sample in samples:
         by_filter[sample["filter"]].append(sample)
@@ -277,10 +262,12 @@ def _figures(
             primary=(metric, filtered) == primary,
         )
         evidence = _mean_evidence(metric, rows, result)
+        if evidence and declined:
+            evidence = _mean_evidence(metric, [row for row in rows if row[0] not in declined], None)
         if evidence:
             sheet.add(spec, evidence, baselines=without_model if name in _OPTIONS_ALONE else {})
         else:
-            sheet.add_alone(spec, result, len(rows))
+            sheet.add_alone(spec, result, 0 if declined else len(rows))
     if questions:
         add_gold(sheet, questions, primary[0])
     return sheet.result()
@@ -294,8 +281,11 @@ def _primary(asked: str, found: Sequence[tuple[str, str]], *, has_options: bool)
     return next((figure for name in (asked, *_ACCURACIES) for figure in plain_first if figure[0] == name), ("", "none"))
 
 
-def _mean_evidence(metric: str, rows: Sequence[tuple[str, Any]], result: float) -> Evidence | None:
+def _mean_evidence(metric: str, rows: Sequence[tuple[str, Any]], result: float | None) -> Evidence | None:
+    """The evidence of documents' values; nothing where their mean is another than `result`, where that is known."""
     values = [(key, float(one)) for key, one in rows if isinstance(one, bool | int | float) or hasattr(one, "item")]
-    if not values or len(values) != len(rows) or abs(sum(v for _, v in values) / len(values) - result) > _CLOSE:
+    if not values or len(values) != len(rows):
+        return None
+    if result is not None and abs(sum(v for _, v in values) / len(values) - result) > _CLOSE:
         return None
     return evidence_by_cluster("mean", values, bounded=metric in _SHARES)
