@@ -163,6 +163,8 @@ class RunContext:
         progress: Where to report.
         inputs: Folder of each model or adapter that the method's options name, by option.
         unwanted: The suite's scorer (toxicity, where that is controlled), for a method that declares that it needs one.
+        shared: Where facts are edited in groups, what the method keeps from one group for the next: it is asked with
+            the same base model, options and seed each time, and with other sets.
     """
 
     folder: Path
@@ -170,6 +172,7 @@ class RunContext:
     progress: Progress = SILENT
     inputs: Mapping[str, Path] = field(default_factory=dict)
     unwanted: Unwanted | None = None
+    shared: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,8 @@ class Artifact:
         inputs: Folder of each model or adapter that the method's options name, by option.
         unwanted: As of `RunContext`, for a method that chooses by the scorer when it is applied.
         parts: Of stacked methods, the artifact of each, by its name; `path` is the folder that these lie in.
+        groups: Of facts that are edited in groups, each group with the artifact that holds it; `path` is the folder
+            that these lie in.
     """
 
     path: Path
@@ -191,11 +196,20 @@ class Artifact:
     inputs: Mapping[str, Path] = field(default_factory=dict)
     unwanted: Unwanted | None = None
     parts: "Mapping[str, Artifact]" = field(default_factory=dict)
+    groups: "Sequence[Group]" = ()
 
     @property
     def each(self) -> "Sequence[Artifact]":
         """The artifacts that lie on the disk: its parts, or itself."""
         return list(self.parts.values()) or [self]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Facts that are edited together, and alone, by their prompts; and the artifact that holds them."""
+
+    prompts: tuple[str, ...]
+    artifact: Artifact
 
 
 C = TypeVar("C", bound=Spec)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.assets.stamp import STAMP
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file, hash_json
-from bench.method import TRAINING_LOG, Artifact, Method, RunContext, Unwanted
+from bench.method import TRAINING_LOG, Artifact, Group, Method, RunContext, Unwanted
 from bench.store.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FACTS = "facts.json"
 """Figures about the making: beside the artifact's content and not part of its hash (they hold its seconds)."""
+GROUPS = "facts-in-groups.json"
+"""Of facts that are edited in groups, the prompts of those in each, by the group's number."""
 
 
 def make_artifact(
@@ -47,11 +49,21 @@ def make_artifact(
     begin = time.perf_counter()
     facts = method.prepare(base, sets, ctx)
     if sets is not None:
-        facts["sets"] = {"hash": sets.hash, "source": sets.source, "anchors": len(sets)}
-        facts["sets"] |= {"taken": sets.taken} if sets.taken else {}
+        facts["sets"] = sets_facts(sets)
     facts["seconds"] = round(time.perf_counter() - begin, 3)
     write_json(ctx.folder / FACTS, facts)
     return facts
+
+
+def sets_facts(sets: "ContrastiveSets") -> dict[str, Any]:
+    """What the record says of contrastive sets."""
+    told = {"hash": sets.hash, "source": sets.source, "anchors": len(sets)}
+    return told | ({"taken": sets.taken} if sets.taken else {})
+
+
+def group_folder(number: int) -> str:
+    """Where the artifact of a group lies in that of all."""
+    return f"group-{number}"
 
 
 def load_artifact(path: Path, inputs: Mapping[str, Path] | None = None, unwanted: Unwanted | None = None) -> Artifact:
@@ -68,10 +80,15 @@ def load_artifact(path: Path, inputs: Mapping[str, Path] | None = None, unwanted
     files = sorted(one for one in path.rglob("*") if one.is_file() and one.name not in (FACTS, STAMP))
     try:
         facts = read_json(path / FACTS)
+        listed = read_json(path / GROUPS) if (path / GROUPS).is_file() else []
     except (OSError, ValueError) as error:
         raise MissingError(f"artifact {path} is broken ({error})", mend="delete the folder: it is made anew") from None
     content = hash_json({str(one.relative_to(path)): hash_file(one) for one in files})
-    return Artifact(path, content, facts, inputs or {}, unwanted)
+    groups = [
+        Group(tuple(prompts), load_artifact(path / group_folder(number), inputs, unwanted))
+        for number, prompts in enumerate(listed)
+    ]
+    return Artifact(path, content, facts, inputs or {}, unwanted, groups=groups)
 
 
 def training_logs(artifact: Artifact) -> dict[str, Any]:

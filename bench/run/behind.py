@@ -1,6 +1,7 @@
 """What of a suite can be measured of a model behind an endpoint, and by which methods."""
 
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -8,7 +9,7 @@ import yaml
 from bench import registry
 from bench.errors import UsageError
 from bench.spec import SuiteSpec
-from bench.tasks.base import Task
+from bench.tasks.base import Task, TaskInfo
 from bench.writers.decoding import as_asked
 
 UNEDITED = "none"
@@ -39,18 +40,18 @@ def refuse_unmeasurable(suite: SuiteSpec, tasks: list[Task[Any]], methods: list[
         raise UsageError(
             f"an endpoint gives texts alone, and of suite '{suite.name}' these need likelihoods or the base model: "
             f"{names}",
-            mend=_without(suite),
+            mend=without(suite, lambda info: info.asks == "texts"),
         )
     for decoding in (suite.decoding, *(getattr(task.config, "decoding", None) for task in tasks)):
         if decoding is not None:
             as_asked(decoding)
 
 
-def _without(suite: SuiteSpec) -> str:
-    """How to leave the tasks out that it cannot be measured by."""
-    kept = [entry for entry in suite.tasks if registry.load("tasks", str(entry["task"])).info.asks == "texts"]
+def without(suite: SuiteSpec, can: Callable[[TaskInfo], bool]) -> str:
+    """How to leave the tasks out that a system cannot be measured by; `can` says which can."""
+    kept = [entry for entry in suite.tasks if can(registry.load("tasks", str(entry["task"])).info)]
     if not kept:
-        every = [name for name in registry.names("tasks") if registry.load("tasks", name).info.asks == "texts"]
+        every = [name for name in registry.names("tasks") if can(registry.load("tasks", name).info)]
         return f"name a suite that has some of: {', '.join(every)}"
     listed = yaml.safe_dump(kept, default_flow_style=True, sort_keys=False, width=100_000).strip()
     return f"measure the others: --set {shlex.quote(f'suite.tasks={listed}')}"

@@ -15,12 +15,14 @@ from bench.hashing import hash_json
 from bench.method import Artifact, Method, RunContext, Unwanted
 from bench.run.artifact import load_artifact, make_artifact
 from bench.run.environment import Environment
+from bench.run.groups import groups_in, make_in_groups
 from bench.run.identity import Code, Identity
 from bench.run.making import make_sets, parts_of, training_prompts, unwanted
 from bench.run.phases import Phases
 from bench.run.plan import Experiment
 from bench.run.stack import joined
 from bench.sets import ContrastiveSets, load_sets
+from bench.store.leftovers import drop
 from bench.store.lock import HeldError, alone, in_use, is_held
 
 if TYPE_CHECKING:
@@ -134,7 +136,8 @@ class Preparation:
     def places(self) -> list[Path]:
         """What it uses of the cache."""
         sets = self._sets_path.parent
-        return [one._path for one in self.each] + ([sets, parts_of(sets)] if self.identity.sets_key else [])
+        made = [path for one in self.each for path in (one._path, groups_in(one._path))]
+        return made + ([sets, parts_of(sets)] if self.identity.sets_key else [])
 
     def check(self) -> None:
         """Find out whether the method can be applied here, and its options fit the base model.
@@ -174,9 +177,14 @@ class Preparation:
             return self._joined([part.prepare(uses, wait=wait) for part in self.parts])
         path = self._path
         with alone(path, self.env.progress, wait=wait):
+            parts = groups_in(path)
+            if self.fresh and parts.exists() and not self.env.reuse.is_new(parts):
+                drop(parts)
             if self._stale(path):
                 with kept(path) as made:
-                    self._make(made, self.sets(wait=wait))
+                    self._make(made, self.sets(wait=wait), parts)
+            if parts.exists():
+                drop(parts)
             uses.enter_context(in_use(path))
             return load_artifact(path, self._input_folders, self._unwanted)
 
@@ -236,11 +244,15 @@ class Preparation:
     def _stale(self, path: Path) -> bool:
         return self.env.reuse.must_make(path, self.env.progress, fresh=self.fresh)
 
-    def _make(self, made: Path, sets: ContrastiveSets | None) -> None:
-        phase = "train" if sets else "prepare"
+    def _make(self, made: Path, sets: ContrastiveSets | None, parts: Path | None = None) -> None:
+        """Make the artifact; that of groups of facts part by part, which `parts` keeps until all are there."""
+        phase, at_once = "train" if sets else "prepare", self.experiment.suite.sets.at_once
         with self.phases.phase(f"{phase} {self.experiment.method}" if self.is_part else phase, "prepare") as noted:
             context = RunContext(made, self.experiment.seed, self.env.progress, self._input_folders, self._unwanted)
-            facts = make_artifact(self.method, self.env.base, sets, context)
+            if sets and at_once:
+                facts = make_in_groups(self.method, self.env.base, sets, context, at_once, parts)
+            else:
+                facts = make_artifact(self.method, self.env.base, sets, context)
             noted.update({"tokens": facts["trained_tokens"]} if "trained_tokens" in facts else {})
 
     def sets(self, *, wait: bool = True) -> ContrastiveSets | None:

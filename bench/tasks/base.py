@@ -1,8 +1,8 @@
 """What a task is: it measures a policy and leaves the evidence of every figure."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
@@ -87,6 +87,7 @@ class TaskInfo:
             `Task.beside`), or `samples` (it reads another task's samples once the base model is restored; `base` is
             then at hand).
         asks: What of a model: `logits`, or `texts` alone, as one behind an endpoint has.
+        in_groups: Whether it measures each fact on the model that holds it (`TaskContext.holders`).
     """
 
     name: str
@@ -97,6 +98,7 @@ class TaskInfo:
     example: Mapping[str, Any] = field(default_factory=dict)
     measures: Literal["policy", "both", "samples"] = "policy"
     asks: Literal["logits", "texts"] = "logits"
+    in_groups: bool = False
 
 
 class TaskConfig(Spec):
@@ -139,6 +141,7 @@ class TaskContext:
         shares: Whether other processes may help with what the task asks of it.
         chat: How the suite's prompts are put to a model that chats; None where they are plain text.
         helped: Whether one has, with the task at hand.
+        holders: Where facts are edited in groups, the prompts of each group with what yields the model that holds it.
     """
 
     folder: Path
@@ -159,6 +162,7 @@ class TaskContext:
     shares: bool = False
     chat: ChatSpec | None = None
     helped: bool = False
+    holders: "Sequence[tuple[Sequence[str], Callable[[], AbstractContextManager[Policy]]]]" = ()
 
     @property
     def attributes(self) -> dict[str | None, Attribute]:
