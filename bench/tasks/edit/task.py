@@ -57,7 +57,7 @@ class EditConfig(TaskConfig):
     """Options of `edit`; a suite says the first three under `sets`, for these are the facts that are edited."""
 
     data: str = Field("countryinfo", description="facts to edit (`sets.prompts`): an asset, a file, or hub:ID:FILE")
-    facts: int = Field(10, ge=1, description="facts to edit at once (`sets.num_prompts`)")
+    facts: int = Field(10, ge=1, description="facts to edit (`sets.num_prompts`), all at once or in groups (`sets.at_once`)")
     half: Half = Field("eval", description="the half that they are of (`sets.half`); train: to choose settings on")
     neighbours: int = Field(5, ge=1, description="neighbours of each fact, the first that the data have")
     paraphrases: int = Field(2, ge=1, description="paraphrases of each fact, the first that the data have")
