@@ -16,6 +16,7 @@ from bench.run.groups import groups_in
 from bench.run.launch.local import run_experiments
 from bench.run.plan import Request, make_experiments, parse_setting
 from bench.store.runs import Run, load_run
+from bench.tasks.edit.task import Edit
 from methods.ft_l import FTL
 
 EDIT = {"name": "edit", "wanted": "high", "adjective": "edited"}
@@ -138,6 +139,20 @@ def test_a_fresh_run_takes_no_group_of_an_interrupted_one(suite, tmp_path, monke
         carried_out(suite, tmp_path, TUNED, "at_once=1")
     carried_out(suite, tmp_path, TUNED, "at_once=1", fresh=True)
     assert len(made) == 2 + 3
+
+
+def test_the_base_model_is_restored_where_measuring_a_group_fails(suite, tmp_path, monkeypatch):
+    def fails(*_: Any) -> Any:
+        raise MissingError("cut off")
+
+    monkeypatch.setattr(Edit, "_about", fails)
+    told = ["suite.sets.at_once=1"]
+    (experiment,) = make_experiments(Request((TUNED,), suite, settings=told, base=False))
+    env = Environment(experiment.suite, AssetCatalogue(tmp_path / "cache", offline=True))
+    before = {name: one.clone() for name, one in env.base.model.state_dict().items()}
+    (outcome,) = run_experiments([experiment], env, tmp_path / "runs")
+    assert outcome.error
+    assert all(one.equal(before[name]) for name, one in env.base.model.state_dict().items())
 
 
 def test_what_does_not_depend_on_the_facts_is_computed_once(suite, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ cases where the second shows 38.5 % (arXiv 2502.11177). Every metric's name says
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -57,7 +57,7 @@ class EditConfig(TaskConfig):
     """Options of `edit`; a suite says the first three under `sets`, for these are the facts that are edited."""
 
     data: str = Field("countryinfo", description="facts to edit (`sets.prompts`): an asset, a file, or hub:ID:FILE")
-    facts: int = Field(10, ge=1, description="facts to edit (`sets.num_prompts`), all at once or in groups (`sets.at_once`)")
+    facts: int = Field(10, ge=1, description="facts to edit (`sets.num_prompts`), `sets.at_once` at once")
     half: Half = Field("eval", description="the half that they are of (`sets.half`); train: to choose settings on")
     neighbours: int = Field(5, ge=1, description="neighbours of each fact, the first that the data have")
     paraphrases: int = Field(2, ge=1, description="paraphrases of each fact, the first that the data have")
@@ -194,9 +194,12 @@ class Edit(Task[EditConfig]):
     def _likelihoods(self, policy: "Policy", cases: Sequence[EditCase], ctx: TaskContext) -> list[_Likelihoods]:
         """By case and prompt, the negative log-likelihoods a token of the wanted object and of the other."""
         total = 2 * sum(one.other is not None for case in cases for one in self._asked(case))
+        found: list[_Likelihoods] = []
         with ctx.progress.bar(self.name, total, "objects") as bar:
-            found = (self._likelihoods_by(model, some, ctx, bar) for model, some in _holding(policy, cases, ctx))
-            return [row for rows in found for row in rows]
+            for holder, some in _held(policy, cases, ctx):
+                with holder as model:
+                    found += self._likelihoods_by(model, some, ctx, bar)
+        return found
 
     def _likelihoods_by(
         self, policy: "Policy", cases: Sequence[EditCase], ctx: TaskContext, bar: "Bar"
@@ -220,11 +223,12 @@ class Edit(Task[EditConfig]):
             todo = [case for case in beside.cases if case.id not in done]
             with ctx.progress.bar(f"{self.name}, free answers", len(beside.cases), "facts") as bar:
                 bar.advance(len(wanted & done))
-                for model, cases in _holding(policy, todo, ctx):
-                    for start in range(0, len(cases), _AT_ONCE):
-                        some = cases[start : start + _AT_ONCE]
-                        held.append(self._told(model, some, beside, ctx))
-                        bar.advance(len(some))
+                for holder, cases in _held(policy, todo, ctx):
+                    with holder as model:
+                        for start in range(0, len(cases), _AT_ONCE):
+                            some = cases[start : start + _AT_ONCE]
+                            held.append(self._told(model, some, beside, ctx))
+                            bar.advance(len(some))
             return [row for row in held.rows if row.doc_hash in wanted]
 
     def _told(self, policy: "Policy", cases: Sequence[EditCase], beside: _Beside, ctx: TaskContext) -> Iterator[Answer]:
@@ -270,25 +274,22 @@ class Edit(Task[EditConfig]):
         return found
 
 
-def _holding(
+def _held(
     policy: "Policy", cases: Sequence[EditCase], ctx: TaskContext
-) -> "Iterator[tuple[Policy, Sequence[EditCase]]]":
-    """Yield facts with the model that holds them: all with one, or each group with its own, one after another.
+) -> "list[tuple[AbstractContextManager[Policy], Sequence[EditCase]]]":
+    """Facts, each with what yields the model that holds it: all with one, or each group with its own.
 
     Raises:
-        MissingError: a group's model holds other facts than these.
+        MissingError: no group's model holds one of these.
     """
     if not ctx.holders:
-        yield policy, cases
-        return
+        return [(nullcontext(policy), cases)]
     held = {prompt for prompts, _ in ctx.holders for prompt in prompts}
     if lost := sum(case.text not in held for case in cases):
         what = f"{lost} of {len(cases)} facts are none of those that were edited: the base model knew others then"
         raise MissingError(what, mend="run the same with --fresh")
-    for prompts, model in ctx.holders:
-        if some := [case for case in cases if case.text in prompts]:
-            with model() as holder:
-                yield holder, some
+    parted = [(model, [case for case in cases if case.text in prompts]) for prompts, model in ctx.holders]
+    return [(model(), some) for model, some in parted if some]
 
 
 Place = tuple[str, str | None]
