@@ -167,6 +167,8 @@ class RunContext:
         unwanted: The suite's scorer (toxicity, where that is controlled), for a method that declares that it needs one.
         points: For a method that declares `along`: steps of its training before the last. After each the method calls
             what stands here with what leaves its artifact as it is then.
+        shared: Where facts are edited in groups, what the method keeps from one group for the next: it is asked with
+            the same base model, options and seed each time, and with other sets.
     """
 
     folder: Path
@@ -175,6 +177,7 @@ class RunContext:
     inputs: Mapping[str, Path] = field(default_factory=dict)
     unwanted: Unwanted | None = None
     points: Mapping[int, Callable[[Leave], None]] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,8 @@ class Artifact:
         inputs: Folder of each model or adapter that the method's options name, by option.
         unwanted: As of `RunContext`, for a method that chooses by the scorer when it is applied.
         parts: Of stacked methods, the artifact of each, by its name; `path` is the folder that these lie in.
+        groups: Of facts that are edited in groups, each group with the artifact that holds it; `path` is the folder
+            that these lie in.
     """
 
     path: Path
@@ -196,11 +201,20 @@ class Artifact:
     inputs: Mapping[str, Path] = field(default_factory=dict)
     unwanted: Unwanted | None = None
     parts: "Mapping[str, Artifact]" = field(default_factory=dict)
+    groups: "Sequence[Group]" = ()
 
     @property
     def each(self) -> "Sequence[Artifact]":
         """The artifacts that lie on the disk: its parts, or itself."""
         return list(self.parts.values()) or [self]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Facts that are edited together, and alone, by their prompts; and the artifact that holds them."""
+
+    prompts: tuple[str, ...]
+    artifact: Artifact
 
 
 C = TypeVar("C", bound=Spec)

@@ -204,14 +204,15 @@ class SetsSpec(Zones, SetSizes):
     `source` is `self` (continuations sampled from the base model on training prompts, split by a scorer), `answers`
     (true and false answers to training questions), `edits` (new and true objects of facts that the base model knows),
     or a file, or `hub:ID:FILE` in the sets format. `prompts` and `num_prompts` apply to the first three; for `edits`
-    they are also what the task `edit` measures, with `half` (`eval` unless told otherwise). An anchor with too few of
-    either kind is left out of the first two. `template` says how a question is asked (`QUESTION` unless told
-    otherwise), and `matched` whether answers of either kind are alike in length and letter case (they are unless told
-    otherwise). All else applies to `self` alone. `field` says where a prompt stands in a row of `prompts`
-    (`prompt.text` for a nested one). `scorer` says which of the suite's scorers splits them, and rewards a method that
-    learns from a scorer; it is the one that reports first where nothing is said. A continuation scored in the dead zone
-    between `positive_below` and `negative_above` is left out. With `negatives: above`, those negatives alone are taken
-    that the base model finds less likely than the mean positive of their anchor.
+    they are also what the task `edit` measures, with `half` (`eval` unless told otherwise), and `at_once` says how many
+    of them one model is given: each group of so many is edited on the base model (all together unless told otherwise).
+    An anchor with too few of either kind is left out of the first two. `template` says how a question is asked
+    (`QUESTION` unless told otherwise), and `matched` whether answers of either kind are alike in length and letter case
+    (they are unless told otherwise). All else applies to `self` alone. `field` says where a prompt stands in a row of
+    `prompts` (`prompt.text` for a nested one). `scorer` says which of the suite's scorers splits them, and rewards a
+    method that learns from a scorer; it is the one that reports first where nothing is said. A continuation scored in
+    the dead zone between `positive_below` and `negative_above` is left out. With `negatives: above`, those negatives
+    alone are taken that the base model finds less likely than the mean positive of their anchor.
     """
 
     source: str = "self"
@@ -223,6 +224,7 @@ class SetsSpec(Zones, SetSizes):
     template: str | None = Field(None, pattern=r"\{question\}")
     matched: bool | None = None
     half: Half | None = Field(None, exclude_if=lambda half: half is None)  # records of other suites have no such key
+    at_once: int | None = Field(None, ge=1, le=100_000_000, exclude_if=lambda number: number is None)
     negatives: Literal["all", "above"] = Field("all", exclude_if=lambda negatives: negatives == "all")  # nor such a one
     field: str | None = Field(None, exclude_if=lambda field: field is None)
 
@@ -236,6 +238,8 @@ class SetsSpec(Zones, SetSizes):
     def _half_of_edits(self) -> Self:
         if self.half is not None and self.source != EDITS:
             raise ValueError(f"'sets.half' is for source '{EDITS}': of other data the training half is learned from")
+        if self.at_once is not None and self.source != EDITS:
+            raise ValueError(f"'sets.at_once' is for source '{EDITS}': other sets hold no facts to edit in groups")
         return self
 
     @model_validator(mode="after")

@@ -59,7 +59,7 @@ class FTL(FactEditing[FTLConfig]):
             ),
             Departure(
                 "one edit at a time, undone afterwards",
-                "all facts of the suite together, in each step",
+                "all facts of the suite together, in each step; as published with `suite.sets.at_once=1`",
                 "the question is what a model is like that has them all",
             ),
         ),

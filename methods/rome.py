@@ -53,7 +53,7 @@ class ROME(FactEditing[ROMEConfig]):
             ),
             Departure(
                 "one edit at a time, undone afterwards",
-                "the facts of the suite, one after another",
+                "the facts of the suite, one after another; as published with `suite.sets.at_once=1`",
                 "the question is what a model is like that has them all",
             ),
         ),
@@ -71,19 +71,18 @@ class ROME(FactEditing[ROMEConfig]):
         import torch
 
         from methods.anatomy.feed_forward import changed, module_of, shaped
-        from methods.editing.facts import contexts_of, essence, own_texts, readings
-        from methods.editing.memory import keys_at, rank_one, second_moments
+        from methods.editing.facts import essence, readings
+        from methods.editing.memory import kept_keys, keys_at, rank_one
         from methods.editing.values import find_change
 
         (name,), config = names.values(), self.config
-        contexts = contexts_of(base, config.contexts, config.context_tokens, ctx.seed)
-        texts = own_texts(base, "texts", config.texts, config.text_tokens, ctx.seed)
-        (moment,), read = second_moments(base, [name], texts, ctx.progress)
+        kept = kept_keys(base, [name], config, ctx)
+        (moment,) = kept.moments
         delta = torch.zeros_like(base.model.get_parameter(name), dtype=torch.float64, device="cpu")
         losses, tokens = [], 0
         with ctx.progress.bar("rome", len(facts), "facts") as bar:
             for fact in facts:
-                rows = readings(base.tokenizer, fact, contexts)
+                rows = readings(base.tokenizer, fact, kept.contexts)
                 with changed(base, {name: delta.float()}):
                     found = find_change(base, module_of(base, name), rows, essence(base.tokenizer, fact), self.config)
                     key = keys_at(base, name, rows).mean(0)
@@ -91,4 +90,4 @@ class ROME(FactEditing[ROMEConfig]):
                 losses.append(round(found.loss, 4))
                 tokens += found.tokens
                 bar.advance()
-        return {name: delta}, {"losses": losses, "trained_tokens": tokens, "preserved_keys": read}
+        return {name: delta}, {"losses": losses, "trained_tokens": tokens, "preserved_keys": kept.tokens}

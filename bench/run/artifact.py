@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.assets.stamp import STAMP
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file, hash_json
-from bench.method import TRAINING_LOG, Artifact, Leave, Method, RunContext, Unwanted
+from bench.method import TRAINING_LOG, Artifact, Group, Leave, Method, RunContext, Unwanted
 from bench.store.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ FACTS = "facts.json"
 """Figures about the making: beside the artifact's content and not part of its hash (they hold its seconds)."""
 Opened = Callable[[], AbstractContextManager[Path]]
 """Opens an empty folder; what is left there is kept when it is closed without an error."""
+GROUPS = "facts-in-groups.json"
+"""Of facts that are edited in groups, the prompts of those in each, by the group's number."""
 
 
 def make_artifact(
@@ -58,8 +60,7 @@ def make_artifact(
 
     def told(facts: dict[str, Any], folder: Path) -> dict[str, Any]:
         if sets is not None:
-            facts["sets"] = {"hash": sets.hash, "source": sets.source, "anchors": len(sets)}
-            facts["sets"] |= {"taken": sets.taken} if sets.taken else {}
+            facts["sets"] = sets_facts(sets)
         facts["seconds"] = round(time.perf_counter() - begin, 3)
         write_json(folder / FACTS, facts)
         return facts
@@ -73,6 +74,17 @@ def make_artifact(
 
     ctx = replace(ctx, points={step: point(opened) for step, opened in points.items()})
     return told(method.prepare(base, sets, ctx), ctx.folder)
+
+
+def sets_facts(sets: "ContrastiveSets") -> dict[str, Any]:
+    """What the record says of contrastive sets."""
+    told = {"hash": sets.hash, "source": sets.source, "anchors": len(sets)}
+    return told | ({"taken": sets.taken} if sets.taken else {})
+
+
+def group_folder(number: int) -> str:
+    """Where the artifact of a group lies in that of all."""
+    return f"group-{number}"
 
 
 def load_artifact(path: Path, inputs: Mapping[str, Path] | None = None, unwanted: Unwanted | None = None) -> Artifact:
@@ -89,10 +101,15 @@ def load_artifact(path: Path, inputs: Mapping[str, Path] | None = None, unwanted
     files = sorted(one for one in path.rglob("*") if one.is_file() and one.name not in (FACTS, STAMP))
     try:
         facts = read_json(path / FACTS)
+        listed = read_json(path / GROUPS) if (path / GROUPS).is_file() else []
     except (OSError, ValueError) as error:
         raise MissingError(f"artifact {path} is broken ({error})", mend="delete the folder: it is made anew") from None
     content = hash_json({str(one.relative_to(path)): hash_file(one) for one in files})
-    return Artifact(path, content, facts, inputs or {}, unwanted)
+    groups = [
+        Group(tuple(prompts), load_artifact(path / group_folder(number), inputs, unwanted))
+        for number, prompts in enumerate(listed)
+    ]
+    return Artifact(path, content, facts, inputs or {}, unwanted, groups=groups)
 
 
 def training_logs(artifact: Artifact) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What of a suite can be measured of a model behind an endpoint, and by which methods."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import yaml
@@ -9,7 +9,7 @@ import yaml
 from bench import registry
 from bench.errors import UsageError
 from bench.spec import SuiteSpec
-from bench.tasks.base import Task
+from bench.tasks.base import Task, TaskInfo
 from bench.writers.decoding import as_asked
 
 UNEDITED = "none"
@@ -48,18 +48,28 @@ def refuse_unmeasurable(suite: SuiteSpec, tasks: list[Task[Any]], methods: list[
         raise UsageError(
             f"an endpoint gives {what}, and of suite '{suite.name}' these need likelihoods or the base model: "
             f"{names}{hint}",
-            mend=_without([task for task in tasks if task.asks in given]),
+            mend=without(
+                [task for task in tasks if task.asks in given],
+                lambda info: info.asks == "texts",
+                ", or tasks of lm_eval that have a model write",
+            ),
         )
     for decoding in (suite.decoding, *(getattr(task.config, "decoding", None) for task in tasks)):
         if decoding is not None:
             as_asked(decoding)
 
 
-def _without(tasks: Sequence[Task[Any]]) -> str:
-    """How to measure these tasks alone; where there are none, which there could be."""
+def without(tasks: Sequence[Task[Any]], can: Callable[[TaskInfo], bool], others: str = "") -> str:
+    """How to leave the tasks out that a system cannot be measured by.
+
+    Args:
+        tasks: Those of the suite that it can be measured by.
+        can: Which kinds of tasks can be, to be named where the suite has none.
+        others: What else can be.
+    """
     kept = [task.config.model_dump(mode="json", exclude_defaults=True) for task in tasks]
     if not kept:
-        every = [name for name in registry.names("tasks") if registry.load("tasks", name).info.asks == "texts"]
-        return f"name a suite that has some of: {', '.join(every)}, or tasks of lm_eval that have a model write"
+        every = [name for name in registry.names("tasks") if can(registry.load("tasks", name).info)]
+        return f"name a suite that has some of: {', '.join(every)}{others}"
     listed = yaml.safe_dump(kept, default_flow_style=True, sort_keys=False, width=100_000).strip()
     return f"measure the others: --set {shlex.quote(f'suite.tasks={listed}')}"

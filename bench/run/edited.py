@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import MissingError
+from bench.errors import MissingError, UsageError
 from bench.method import Artifact, Method, Unwanted
 from bench.run.artifact import load_artifact
 from bench.run.making import unwanted
@@ -76,7 +76,8 @@ def edited(run: "Run", assets: "AssetCatalogue") -> Edited:
 
     Raises:
         MissingError: the run has not finished; the model, an adapter or the artifact is not there or is another.
-        UsageError: the record is of a method that is not installed, or that had other options.
+        UsageError: the record is of a method that is not installed, or that had other options; or it was measured on
+            several models.
     """
     if run.result is None:
         raise MissingError(f"{run.id} has not finished ({run.status})", mend="the command that began it resumes it")
@@ -102,7 +103,11 @@ def edited(run: "Run", assets: "AssetCatalogue") -> Edited:
             _refuse_other(run, f"{sort} '{ref}'", found.sha256, told.get("sha256"))
             inputs[option] = found.path
     scorer = _unwanted(run, assets) if method.info.needs_scorer else None
-    return Edited(method, spec, model, decoding, _artifact(run, assets.cache, inputs, scorer), _chat(run))
+    artifact = _artifact(run, assets.cache, inputs, scorer)
+    if artifact.groups:
+        what = f"{run.id} was measured on {len(artifact.groups)} models, one for each group of facts (sets.at_once)"
+        raise UsageError(what, mend="name a run of a suite without sets.at_once: one model has all its facts")
+    return Edited(method, spec, model, decoding, artifact, _chat(run))
 
 
 def _chat(run: "Run") -> ChatSpec | None:

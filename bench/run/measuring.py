@@ -3,6 +3,7 @@
 import contextlib
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from bench.tasks.together import EDITED
 
 # Bundles of inputs, for the type checker alone: figures do not follow from the code of these, and keys follow imports.
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bench.method import Artifact, Method
     from bench.policy import Policy
@@ -55,7 +56,8 @@ class Measuring:
         if asking:
             with contextlib.ExitStack() as held:
                 self._look_at_base(asking, context, held)
-                policy = self._edited(artifact, held)
+                context.holders = [(one.prompts, partial(self._holding, one.artifact)) for one in artifact.groups]
+                policy = self.env.base_policy if artifact.groups else self._edited(artifact, held)
                 for task in asking:
                     results[task.name] = self._task(task, policy, context)
         base = self.env.base_policy
@@ -131,6 +133,12 @@ class Measuring:
             return self.env.base_policy
         edited = held.enter_context(self.method.applied(self.env.base, artifact))
         return held.enter_context(self._sampler(edited))
+
+    @contextlib.contextmanager
+    def _holding(self, artifact: "Artifact") -> "Iterator[Policy]":
+        """The model that holds a group of facts."""
+        with contextlib.ExitStack() as held:
+            yield self._edited(artifact, held)
 
     def _sampler(self, policy: "Policy") -> "contextlib.AbstractContextManager[Policy]":
         """The policy, sampling by the suite's engine."""

@@ -12,6 +12,7 @@ from bench.errors import UsageError, did_you_mean
 from bench.method import Method
 from bench.parsing import parse_yaml
 from bench.run.behind import refuse_unmeasurable
+from bench.run.groups import refuse_beside_groups
 from bench.run.searched import trials_of
 from bench.run.stack import JOINT, Stack, method_of, names_of, variant_of
 from bench.spec import EDITS, Spec, SuiteSpec, validate
@@ -152,6 +153,7 @@ def make_experiments(request: Request) -> list[Experiment]:
     if request.base and BASE not in [name for name, _ in asked]:
         asked.insert(0, (BASE, {}))
     refuse_unmeasurable(suite, tasks, [name for name, _ in asked])
+    refuse_beside_groups(suite, tasks)
     _check_settings(settings, [name for name, _ in asked])
     trials = trials_of(request.searched, [name for name, _ in asked])
     kinds = []

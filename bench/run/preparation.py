@@ -17,12 +17,14 @@ from bench.hashing import hash_json
 from bench.method import Artifact, Method, RunContext, Unwanted
 from bench.run.artifact import load_artifact, make_artifact
 from bench.run.environment import Environment
+from bench.run.groups import groups_in, make_in_groups
 from bench.run.identity import Code, Identity
 from bench.run.making import make_sets, parts_of, training_prompts, unwanted
 from bench.run.phases import Phases
 from bench.run.plan import Experiment
 from bench.run.stack import joined
 from bench.sets import ContrastiveSets, load_sets
+from bench.store.leftovers import drop
 from bench.store.lock import HeldError, alone, in_use, is_held, take
 
 if TYPE_CHECKING:
@@ -151,7 +153,8 @@ class Preparation:
     def places(self) -> list[Path]:
         """What it uses of the cache."""
         sets = self._sets_path.parent
-        return [one._path for one in self.each] + ([sets, parts_of(sets)] if self.identity.sets_key else [])
+        made = [path for one in self.each for path in (one._path, groups_in(one._path))]
+        return made + ([sets, parts_of(sets)] if self.identity.sets_key else [])
 
     def check(self) -> None:
         """Find out whether the method can be applied here, and its options fit the base model.
@@ -194,8 +197,13 @@ class Preparation:
         path = self._path
         with ExitStack() as held:
             self._hold(held, wait=wait)
+            groups = groups_in(path)
+            if self.fresh and groups.exists() and not self.env.reuse.is_new(groups):
+                drop(groups)
             if makes := self._wanted(held):
-                self._make(makes, self.sets(wait=wait), kept)
+                self._make(makes, self.sets(wait=wait), kept, groups)
+            if groups.exists():
+                drop(groups)
             uses.enter_context(in_use(path))
             return load_artifact(path, self._input_folders, self._unwanted)
 
@@ -277,8 +285,12 @@ class Preparation:
         lease.release()
         return False
 
-    def _make(self, makes: "Sequence[Preparation]", sets: ContrastiveSets | None, opened: Opener) -> None:
+    def _make(
+        self, makes: "Sequence[Preparation]", sets: ContrastiveSets | None, opened: Opener, groups: Path | None = None
+    ) -> None:
         """Make artifacts by one training: the one that ends last at its end, the others on the way.
+
+        That of facts in groups is made group by group; `groups` keeps these until all are there.
 
         Raises:
             MissingError: it breaks before its own was left.
@@ -293,7 +305,10 @@ class Preparation:
                 opened(last._path) as made,
             ):
                 context = RunContext(made, self.experiment.seed, self.env.progress, self._input_folders, self._unwanted)
-                facts = make_artifact(last.method, self.env.base, sets, context, points)
+                if sets and (at_once := self.experiment.suite.sets.at_once):
+                    facts = make_in_groups(last.method, self.env.base, sets, context, at_once, groups)
+                else:
+                    facts = make_artifact(last.method, self.env.base, sets, context, points)
                 noted.update({"tokens": facts["trained_tokens"]} if "trained_tokens" in facts else {})
         except MissingError as error:
             if self._path not in left:
@@ -332,16 +347,15 @@ class Preparation:
 def share_trainings(preparations: Sequence[Preparation]) -> None:
     """Let those know of one another whose artifacts are of one training, ended after different steps.
 
-    The first of them to be made leaves all. What their keys hash is found or fetched.
+    The first of them to be made leaves all. Facts in groups are trained group by group, and share nothing. What their
+    keys hash is found or fetched.
     """
     groups: dict[Path, dict[Path, Preparation]] = {}
-    for one in preparations:
-        if one.method.along:
-            group = groups.setdefault(one._training, {})
-            group.setdefault(one._path, one)
-    for one in preparations:
-        if one.method.along:
-            one.together = list(groups[one._training].values())
+    sharing = [one for one in preparations if one.method.along and not one.experiment.suite.sets.at_once]
+    for one in sharing:
+        groups.setdefault(one._training, {}).setdefault(one._path, one)
+    for one in sharing:
+        one.together = list(groups[one._training].values())
 
 
 @contextmanager

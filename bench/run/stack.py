@@ -18,7 +18,7 @@ from pydantic import create_model, model_validator
 from bench import registry
 from bench.errors import UsageError
 from bench.hashing import hash_json
-from bench.method import Artifact, Method, MethodInfo, RunContext
+from bench.method import Artifact, Group, Method, MethodInfo, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -152,13 +152,25 @@ def inputs_of(name: str, inputs: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def joined(parts: Mapping[str, Artifact], folder: Path) -> Artifact:
-    """The artifacts of stacked methods as one; each stays where it is, in `folder`."""
+    """The artifacts of stacked methods as one; each stays where it is, in `folder`.
+
+    Where facts are edited in groups, what learns nothing from them is the same for each group.
+    """
     facts: dict[str, Any] = {name: part.facts for name, part in parts.items()}
     for total in _TOTALS:
         if found := [part.facts[total] for part in parts.values() if total in part.facts]:
             facts[total] = round(sum(found), 3)
     facts |= next(({"sets": part.facts["sets"]} for part in parts.values() if "sets" in part.facts), {})
-    return Artifact(folder, hash_json({name: part.hash for name, part in parts.items()}), facts, parts=parts)
+    groups = [
+        Group(group.prompts, joined({name: _of_group(part, number) for name, part in parts.items()}, folder))
+        for number, group in enumerate(next((part.groups for part in parts.values() if part.groups), ()))
+    ]
+    content = hash_json({name: part.hash for name, part in parts.items()})
+    return Artifact(folder, content, facts, parts=parts, groups=groups)
+
+
+def _of_group(artifact: Artifact, number: int) -> Artifact:
+    return artifact.groups[number].artifact if artifact.groups else artifact
 
 
 def _refuse(name: str, kinds: Mapping[str, type[Method[Any]]]) -> None:

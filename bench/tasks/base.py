@@ -1,8 +1,8 @@
 """What a task is: it measures a policy and leaves the evidence of every figure."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
@@ -83,11 +83,10 @@ class TaskInfo:
         needs: Tasks that must come before it in a suite: it reads their samples.
         metrics: What it measures. A task whose metrics only its data decides (lm-eval's) declares none.
         example: Options that an entry of a suite needs besides the task's name.
-        measures: `policy` (it asks the edited model), `both` (it also looks at the base model before that is edited:
-            `Task.beside`), or `samples` (it reads another task's samples once the base model is restored; `base` is
-            then at hand).
-        asks: What of a model: `logits`, or `texts` alone, as one behind an endpoint has. Where its configuration
-            decides that, `Task.asks` says it.
+        measures: `policy` (the edited model), `both` (the base model too, before it is edited: `Task.beside`), or
+            `samples` (another task's samples, once the base model is restored; `base` is then at hand).
+        asks: What of a model: `logits`, or `texts` alone; where its configuration decides that, `Task.asks` says it.
+        in_groups: Whether it measures each fact on the model that holds it (`TaskContext.holders`).
     """
 
     name: str
@@ -98,6 +97,7 @@ class TaskInfo:
     example: Mapping[str, Any] = field(default_factory=dict)
     measures: Literal["policy", "both", "samples"] = "policy"
     asks: Literal["logits", "texts"] = "logits"
+    in_groups: bool = False
 
 
 Asks = Literal["logits", "likelihoods", "texts"]
@@ -144,6 +144,7 @@ class TaskContext:
         shares: Whether other processes may help with what the task asks of it.
         chat: How the suite's prompts are put to a model that chats; None where they are plain text.
         helped: Whether one has, with the task at hand.
+        holders: Where facts are edited in groups, the prompts of each group with what yields the model that holds it.
     """
 
     folder: Path
@@ -164,6 +165,7 @@ class TaskContext:
     shares: bool = False
     chat: ChatSpec | None = None
     helped: bool = False
+    holders: "Sequence[tuple[Sequence[str], Callable[[], AbstractContextManager[Policy]]]]" = ()
 
     @property
     def attributes(self) -> dict[str | None, Attribute]:
@@ -179,14 +181,14 @@ class TaskContext:
         return self._left(name, Answer)
 
     def _left(self, name: str, kind: type[S]) -> list[S]:
-        path = self._path(name)
-        return [row for row in read_samples(path) if isinstance(row, kind)] if path.exists() else []
+        return (
+            [row for row in read_samples(path) if isinstance(row, kind)] if (path := self._path(name)).exists() else []
+        )
 
     def count_sampled(self, samples: "Iterable[Sample | Continuation]") -> None:
         """Count the tokens of what this process has sampled."""
         new = sum(sample.tokens or 0 for sample in samples)
-        self.tokens += new
-        self.sampled += new
+        self.tokens, self.sampled = self.tokens + new, self.sampled + new
 
     def sheet(self, task: str) -> "MetricSheet":
         """An empty sheet for a task's metrics."""

@@ -5,6 +5,7 @@ With W [outputs, inputs] a layer gives the value W k for a key k. Updates are co
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -13,12 +14,15 @@ from torch import nn
 from bench.engine.batching import batches, pad
 from bench.engine.tokens import context_length, encode
 from bench.errors import MissingError
+from bench.method import RunContext
 from bench.policy import LoadedModel
 from bench.progress import Progress
 from methods.anatomy.feed_forward import module_of
 from methods.anatomy.layers import after, before
-from methods.editing.facts import Reading
+from methods.editing.facts import Reading, contexts_of, own_texts
+from methods.editing.method import KeyOptions
 
+_KEPT = "keys"
 _RIDGE = 1e-6  # of the mean key's square length a dimension: keys that a short text never has are no reason to fail
 
 
@@ -130,6 +134,35 @@ def read(
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
     return base.model(**inputs, use_cache=False, logits_to_keep=logits_to_keep).logits, mask
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What facts are written beside.
+
+    Attributes:
+        contexts: Sentences of the model's own after which a fact is read too.
+        moments: For each matrix the mean of k k^T over the keys that are to keep their values, [inputs, inputs].
+        tokens: How many keys these are.
+    """
+
+    contexts: list[str]
+    moments: list[torch.Tensor]
+    tokens: int
+
+
+def kept_keys(base: LoadedModel, names: Sequence[str], options: KeyOptions, ctx: RunContext) -> Kept:
+    """What facts are written beside: the same for all facts, so that groups of them share it.
+
+    Raises:
+        MissingError: as `second_moments`.
+    """
+    if _KEPT not in ctx.shared:
+        contexts = contexts_of(base, options.contexts, options.context_tokens, ctx.seed)
+        texts = own_texts(base, "texts", options.texts, options.text_tokens, ctx.seed)
+        ctx.shared[_KEPT] = Kept(contexts, *second_moments(base, names, texts, ctx.progress))
+    found: Kept = ctx.shared[_KEPT]
+    return found
 
 
 @torch.no_grad()

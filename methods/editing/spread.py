@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from methods.anatomy.feed_forward import changed, shaped
 from methods.anatomy.layers import decoder_layers
-from methods.editing.facts import Fact, contexts_of, essence, own_texts, readings
-from methods.editing.memory import keys_at, second_moments, states_at
+from methods.editing.facts import Fact, essence, readings
+from methods.editing.memory import kept_keys, keys_at, states_at
 from methods.editing.method import EditConfig, FactEditing, KeyOptions
 from methods.editing.values import Found, ValueOptions, find_change
 
@@ -70,12 +70,10 @@ def spread(
         ctx: Seed and progress.
         update: The closed form.
     """
-    contexts = contexts_of(base, config.contexts, config.context_tokens, ctx.seed)
-    texts = own_texts(base, "texts", config.texts, config.text_tokens, ctx.seed)
-    moments, read = second_moments(base, list(names.values()), texts, ctx.progress)
+    kept = kept_keys(base, list(names.values()), config, ctx)
     edited = [
         _Edited(name, torch.zeros_like(base.model.get_parameter(name), dtype=torch.float64, device="cpu"), moment)
-        for name, moment in zip(names.values(), moments, strict=True)
+        for name, moment in zip(names.values(), kept.moments, strict=True)
     ]
     last = decoder_layers(base)[max(names)]
     size = config.batch or len(facts)
@@ -83,7 +81,7 @@ def spread(
     with ctx.progress.bar("values", len(facts), "facts") as bar:
         for start in range(0, len(facts), size):
             some = facts[start : start + size]
-            rows = [readings(base.tokenizer, fact, contexts) for fact in some]
+            rows = [readings(base.tokenizer, fact, kept.contexts) for fact in some]
             alone = [own[0] for own in rows]
             with _changed(base, edited):
                 for fact, own in zip(some, rows, strict=True):
@@ -98,7 +96,7 @@ def spread(
     return {matrix.name: matrix.delta for matrix in edited}, {
         "losses": [round(one.loss, 4) for one in found],
         "trained_tokens": sum(one.tokens for one in found),
-        "preserved_keys": read,
+        "preserved_keys": kept.tokens,
     }
 
 

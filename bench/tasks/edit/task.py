@@ -5,9 +5,8 @@ cases where the second shows 38.5 % (arXiv 2502.11177). Every metric's name says
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +18,7 @@ from bench.data.counted import BEYOND, Counted
 from bench.data.edits import EditCase, load_cases
 from bench.data.splits import part
 from bench.data.squad import begins, contains
-from bench.errors import UsageError
+from bench.errors import MissingError, UsageError
 from bench.sets.edited import known_cases
 from bench.spec import EDITS, Decoding, Half, SetsSpec
 from bench.store.record import TaskResult
@@ -29,6 +28,7 @@ from bench.tasks.edit.figures import Likeness, harmonic_mean, magnitude, ngram_e
 
 if TYPE_CHECKING:
     from bench.policy import Policy
+    from bench.progress import Bar
 
 EDIT = "edit"
 EFFICACY, PARAPHRASE, NEIGHBOURHOOD, PORTABILITY = KINDS = ("efficacy", "paraphrase", "neighbourhood", "portability")
@@ -57,7 +57,7 @@ class EditConfig(TaskConfig):
     """Options of `edit`; a suite says the first three under `sets`, for these are the facts that are edited."""
 
     data: str = Field("countryinfo", description="facts to edit (`sets.prompts`): an asset, a file, or hub:ID:FILE")
-    facts: int = Field(10, ge=1, description="facts to edit at once (`sets.num_prompts`)")
+    facts: int = Field(10, ge=1, description="facts to edit (`sets.num_prompts`), `sets.at_once` at once")
     half: Half = Field("eval", description="the half that they are of (`sets.half`); train: to choose settings on")
     neighbours: int = Field(5, ge=1, description="neighbours of each fact, the first that the data have")
     paraphrases: int = Field(2, ge=1, description="paraphrases of each fact, the first that the data have")
@@ -104,6 +104,10 @@ class _Beside:
     likeness: Likeness | None
 
 
+_Likelihoods = tuple[str, _Asked, float, float]
+"""A case and a prompt of it, with the negative log-likelihoods a token of the wanted object and of the other."""
+
+
 class Edit(Task[EditConfig]):
     """Facts that were edited, their paraphrases, their neighbours and what follows from them."""
 
@@ -122,6 +126,7 @@ class Edit(Task[EditConfig]):
             ENTROPY,
         ),
         measures="both",
+        in_groups=True,
     )
     Config = EditConfig
 
@@ -186,18 +191,26 @@ class Edit(Task[EditConfig]):
                 found.append(_Asked(PORTABILITY, group, one.text, one.answer, other))
         return found
 
-    def _likelihoods(
-        self, policy: "Policy", cases: Sequence[EditCase], ctx: TaskContext
-    ) -> list[tuple[str, _Asked, float, float]]:
+    def _likelihoods(self, policy: "Policy", cases: Sequence[EditCase], ctx: TaskContext) -> list[_Likelihoods]:
         """By case and prompt, the negative log-likelihoods a token of the wanted object and of the other."""
+        total = 2 * sum(one.other is not None for case in cases for one in self._asked(case))
+        found: list[_Likelihoods] = []
+        with ctx.progress.bar(self.name, total, "objects") as bar:
+            for holder, some in _held(policy, cases, ctx):
+                with holder as model:
+                    found += self._likelihoods_by(model, some, ctx, bar)
+        return found
+
+    def _likelihoods_by(
+        self, policy: "Policy", cases: Sequence[EditCase], ctx: TaskContext, bar: "Bar"
+    ) -> list[_Likelihoods]:
         from bench.engine.likelihood import loglikelihood
         from bench.engine.tokens import encode_after
 
         asked = [(case.id, one) for case in cases for one in self._asked(case) if one.other]
         pairs = [(one.text, f" {answer}") for _, one in asked for answer in (one.wanted, one.other)]
         requests = [encode_after(policy.tokenizer, *pair) for pair in pairs]
-        with ctx.progress.bar(self.name, len(requests), "objects") as bar:
-            scored = loglikelihood(policy, requests, done=bar.advance)
+        scored = loglikelihood(policy, requests, done=bar.advance)
         ctx.tokens += sum(len(context) + len(answer) for context, answer in requests)
         losses = [-one.logprob / one.tokens for one in scored]
         return [(name, one, losses[2 * n], losses[2 * n + 1]) for n, (name, one) in enumerate(asked)]
@@ -207,12 +220,15 @@ class Edit(Task[EditConfig]):
         wanted = {case.id for case in beside.cases}
         with ctx.append(self.name, Answer) as held:
             done = {row.doc_hash for row in held.rows}
-            todo = iter([case for case in beside.cases if case.id not in done])
+            todo = [case for case in beside.cases if case.id not in done]
             with ctx.progress.bar(f"{self.name}, free answers", len(beside.cases), "facts") as bar:
                 bar.advance(len(wanted & done))
-                while some := list(islice(todo, _AT_ONCE)):
-                    held.append(self._told(policy, some, beside, ctx))
-                    bar.advance(len(some))
+                for holder, cases in _held(policy, todo, ctx):
+                    with holder as model:
+                        for start in range(0, len(cases), _AT_ONCE):
+                            some = cases[start : start + _AT_ONCE]
+                            held.append(self._told(model, some, beside, ctx))
+                            bar.advance(len(some))
             return [row for row in held.rows if row.doc_hash in wanted]
 
     def _told(self, policy: "Policy", cases: Sequence[EditCase], beside: _Beside, ctx: TaskContext) -> Iterator[Answer]:
@@ -258,6 +274,24 @@ class Edit(Task[EditConfig]):
         return found
 
 
+def _held(
+    policy: "Policy", cases: Sequence[EditCase], ctx: TaskContext
+) -> "list[tuple[AbstractContextManager[Policy], Sequence[EditCase]]]":
+    """Facts, each with what yields the model that holds it: all with one, or each group with its own.
+
+    Raises:
+        MissingError: no group's model holds one of these.
+    """
+    if not ctx.holders:
+        return [(nullcontext(policy), cases)]
+    held = {prompt for prompts, _ in ctx.holders for prompt in prompts}
+    if lost := sum(case.text not in held for case in cases):
+        what = f"{lost} of {len(cases)} facts are none of those that were edited: the base model knew others then"
+        raise MissingError(what, mend="run the same with --fresh")
+    parted = [(model, [case for case in cases if case.text in prompts]) for prompts, model in ctx.holders]
+    return [(model(), some) for model, some in parted if some]
+
+
 Place = tuple[str, str | None]
 
 
@@ -277,7 +311,7 @@ def _judged(
             yield LOCALITY, place, fmean(answer == said[one.text] for one, answer in own)
 
 
-def _add_likelihoods(sheet: MetricSheet, rows: Sequence[tuple[str, _Asked, float, float]]) -> None:
+def _add_likelihoods(sheet: MetricSheet, rows: Sequence[_Likelihoods]) -> None:
     """Add what likelihoods say: first averaged within a case, then over cases."""
     for place in dict.fromkeys(one.place for _, one, _, _ in rows):
         for spec, figure, bounded in ((LIKELIHOOD[place[0]], success, True), (MAGNITUDE[place[0]], magnitude, False)):
