@@ -133,6 +133,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "tasks.md": {"tasks": tasks, "refusals": refusals},
     "scorers.md": {"people": people, "scorers": scorers, "mini-sentiment": partial(measured, "mini-sentiment")},
     "models.md": {"models": models},
+    "edits.md": {"mini-edit": partial(measured, "mini-edit")},
     "licences.md": {"dependencies": dependencies},
 }
 """Page to its markers, and what stands below each."""
