@@ -24,7 +24,7 @@ class AlphaEditConfig(SpreadConfig):
     """Options of `alphaedit`."""
 
     threshold: float = Field(
-        0.1,
+        0.5,
         gt=0,
         description="a direction is free where the keys have less than this share of their mean square length",
     )
@@ -47,13 +47,13 @@ class AlphaEdit(SpreadEditing[AlphaEditConfig]):
         edits_facts=True,
         quantised=False,
         strength="scale",
-        search={"threshold": Range(0.02, 0.5, log=True), "ridge": Range(0.01, 10, log=True)},
+        search={"threshold": Range(0.2, 1.0, log=True), "ridge": Range(0.01, 10, log=True)},
         departures=(
             OWN_TEXTS,
             Departure(
                 "a direction is free where C's eigenvalue is below 0.02",
-                "below a tenth of its mean eigenvalue",
-                "keys are of another size in each model",
+                "below half of its mean eigenvalue",
+                "keys are of another size in each model; the embedded one has no eigenvalue below a tenth",
             ),
             Departure(
                 "the squared change has weight 10 (1 for some models)",
