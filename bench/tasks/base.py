@@ -80,7 +80,7 @@ class TaskInfo:
         name: Its name in a suite.
         summary: One line.
         source: The paper or programme that its protocol comes from.
-        needs: Tasks that must come before it in a suite: it reads their samples.
+        needs: Tasks that must come before it: it reads their samples.
         metrics: What it measures. A task whose metrics only its data decides (lm-eval's) declares none.
         example: Options that an entry of a suite needs besides the task's name.
         measures: `policy` (the edited model), `both` (the base model too, before it is edited: `Task.beside`), or
@@ -181,13 +181,12 @@ class TaskContext:
         return self._left(name, Answer)
 
     def _left(self, name: str, kind: type[S]) -> list[S]:
-        return (
-            [row for row in read_samples(path) if isinstance(row, kind)] if (path := self._path(name)).exists() else []
-        )
+        path = self._path(name)
+        return [row for row in read_samples(path) if isinstance(row, kind)] if path.exists() else []
 
     def count_sampled(self, samples: "Iterable[Sample | Continuation]") -> None:
         """Count the tokens of what this process has sampled."""
-        new = sum(sample.tokens or 0 for sample in samples)
+        new = sum(one.tokens or 0 for one in samples)
         self.tokens, self.sampled = self.tokens + new, self.sampled + new
 
     def sheet(self, task: str) -> "MetricSheet":

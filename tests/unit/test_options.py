@@ -114,7 +114,7 @@ def test_what_lm_eval_logged_gives_back_its_accuracy(context, tiny_policy, embed
     (task,) = LMEval.from_config(LMEvalConfig(task="lm_eval", tasks=("embedded_piqa",)))
     ctx = context(assets=embedded)
     loaded = task._loaded(embedded)
-    results = task._evaluate(tiny_policy, ctx, loaded)
+    results, _ = task._evaluate(tiny_policy, ctx, loaded)
     questions = questions_of(loaded["tasks"]["embedded_piqa"], results["samples"]["embedded_piqa"])
     assert len(questions) == 12
     right = [one.logprobs.index(max(one.logprobs)) in one.gold for one in questions]

@@ -25,7 +25,7 @@ BENCH = [sys.executable, "-m", "bench"]
         ("matplotlib", "x = = 1", ["plot", "cost", "--all"], "SyntaxError: invalid syntax", "matplotlib>=3.10"),
         ("matplotlib", "1 / 0", ["plot", "cost", "--all"], "ZeroDivisionError: division by zero", "matplotlib>=3.10"),
         ("matplotlib", "", ["plot", "cost", "--all"], "ImportError: cannot import name", "matplotlib>=3.10"),
-        ("yaml", None, ["suites"], "import of yaml halted", "pyyaml>=6"),
+        ("yaml", None, ["suites"], "import of yaml halted", "pyyaml>=6.0.2"),
         ("typer", "from typing import gone", ["suites"], "cannot import name", "typer>=0.29"),
         ("typer", "import gone_as_well", ["runs"], "No module named 'gone_as_well'", "gone_as_well"),
         ("typer", "1 / 0", ["runs"], "ZeroDivisionError", "typer>=0.29"),

@@ -507,11 +507,11 @@ def test_each_name_is_a_task_of_its_own():
 
 def test_an_unknown_lm_eval_task_is_refused_with_a_suggestion(context):
     with pytest.raises(UsageError, match="has no single task 'embedded_pica'; did you mean 'embedded_piqa'"):
-        kind_of("embedded_pica")
+        kind_of("embedded_pica", None)
     with pytest.raises(UsageError, match="has no single task 'mmlu'"):  # a group has no samples of its own
-        kind_of("mmlu")
+        kind_of("mmlu", None)
     with pytest.raises(UsageError, match=r"the nearest of [\d,]+ are ") as caught:  # and not all of 10,000
-        kind_of("xyzxyzxyz")
+        kind_of("xyzxyzxyz", None)
     assert len(str(caught.value)) < 300
     (task,) = LMEval.from_config(LMEvalConfig(task="lm_eval", tasks=("hellaswagg",)))
     with pytest.raises(UsageError, match="has no single task 'hellaswagg'; did you mean 'hellaswag'"):
