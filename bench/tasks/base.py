@@ -81,7 +81,7 @@ class TaskInfo:
         summary: One line.
         source: The paper or programme that its protocol comes from.
         needs: Tasks that must come before it: it reads their samples.
-        metrics: What it measures. A task whose metrics only its data decides (lm-eval's) declares none.
+        metrics: What it measures; none where only its data decides them (lm-eval's).
         example: Options that an entry of a suite needs besides the task's name.
         measures: `policy` (the edited model), `both` (the base model too, before it is edited: `Task.beside`), or
             `samples` (another task's samples, once the base model is restored; `base` is then at hand).
@@ -128,8 +128,7 @@ class TaskContext:
     Attributes:
         folder: The run's `samples` folder.
         assets: Resolves data.
-        scorer: Scores texts: the suite's headline.
-        attribute: What the suite's scorers score: mostly what it controls.
+        scorer: Scores texts: the suite's headline; `attribute` is what it scores, mostly what the suite controls.
         decoding: The suite's way to sample.
         seed: The run's seed.
         base: The base model; None where it is behind an endpoint.
@@ -181,8 +180,8 @@ class TaskContext:
         return self._left(name, Answer)
 
     def _left(self, name: str, kind: type[S]) -> list[S]:
-        path = self._path(name)
-        return [row for row in read_samples(path) if isinstance(row, kind)] if path.exists() else []
+        rows = read_samples(self._path(name)) if self._path(name).exists() else []
+        return [row for row in rows if isinstance(row, kind)]
 
     def count_sampled(self, samples: "Iterable[Sample | Continuation]") -> None:
         """Count the tokens of what this process has sampled."""
