@@ -87,8 +87,8 @@ def ended(process: "subprocess.Popen[str]") -> tuple[str, str, int]:
 
 
 def figures(out: str) -> str:
-    """What was printed, without what it took (times, memory)."""
-    table, *_ = re.split(r"(?m)^[¹²³⁴⁵]", out)
+    """What was printed, without the notes below the legend, and what it took (times, memory)."""
+    table, *_ = re.split(r"(?m)^↑ higher", out)
     taken = r"(?m)^ *(.* seconds|.* per second|peak memory gib) .*$|[¹²³⁴⁵]"
     return re.sub(taken, "", table)
 
