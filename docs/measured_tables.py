@@ -46,7 +46,8 @@ def load(name: str) -> Table:
 
 def render(name: str) -> str:
     """The kept table as its layout has it, in Markdown, and a line on what made it."""
-    kept, table = _kept(name), load(name)
+    kept = _kept(name)
+    table = from_json_values(kept["table"])
     sheet = arrange(table, load_layout(str(MEASURED / f"{name}.yaml")))
     lines = [line for line in to_markdown(sheet).splitlines() if line.startswith("|")]
     seeds = ", ".join(map(str, table.caption.seeds))

@@ -1,7 +1,7 @@
 """Artifacts on disk: made by a method in a folder of their own, identified by their content."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +80,13 @@ def sets_facts(sets: "ContrastiveSets") -> dict[str, Any]:
     """What the record says of contrastive sets."""
     told = {"hash": sets.hash, "source": sets.source, "anchors": len(sets)}
     return told | ({"taken": sets.taken} if sets.taken else {})
+
+
+def totals(parts: Iterable[Mapping[str, Any]], names: Iterable[str]) -> dict[str, Any]:
+    """Sums of these facts over the parts of an artifact that have them; what no part has is left out."""
+    every = list(parts)
+    found = {name: [facts[name] for facts in every if name in facts] for name in names}
+    return {name: round(sum(some), 3) for name, some in found.items() if some}
 
 
 def group_folder(number: int) -> str:

@@ -12,7 +12,7 @@ from bench.assets.kept import is_kept_or_set_aside, kept
 from bench.errors import UsageError
 from bench.method import Method, RunContext
 from bench.progress import notes_only
-from bench.run.artifact import FACTS, GROUPS, group_folder, make_artifact, sets_facts
+from bench.run.artifact import FACTS, GROUPS, group_folder, make_artifact, sets_facts, totals
 from bench.run.behind import without
 from bench.store.files import read_json, write_json
 
@@ -93,8 +93,5 @@ def make_in_groups(
 
 def _of_all(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     own = [{key: value for key, value in facts.items() if key != "sets"} for facts in found]
-    totals = {
-        total: round(sum(facts[total] for facts in own), 3) for total in _TOTALS if all(total in facts for facts in own)
-    }
     once = {key: own[0][key] for key in ("trainable_parameters",) if key in own[0]}
-    return {**totals, **once, "groups": own}
+    return {**totals(own, _TOTALS), **once, "groups": own}

@@ -19,6 +19,7 @@ from bench import registry
 from bench.errors import UsageError
 from bench.hashing import hash_json
 from bench.method import Artifact, Group, Method, MethodInfo, RunContext
+from bench.run.artifact import totals
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -157,9 +158,7 @@ def joined(parts: Mapping[str, Artifact], folder: Path) -> Artifact:
     Where facts are edited in groups, what learns nothing from them is the same for each group.
     """
     facts: dict[str, Any] = {name: part.facts for name, part in parts.items()}
-    for total in _TOTALS:
-        if found := [part.facts[total] for part in parts.values() if total in part.facts]:
-            facts[total] = round(sum(found), 3)
+    facts |= totals([part.facts for part in parts.values()], _TOTALS)
     facts |= next(({"sets": part.facts["sets"]} for part in parts.values() if "sets" in part.facts), {})
     groups = [
         Group(group.prompts, joined({name: _of_group(part, number) for name, part in parts.items()}, folder))

@@ -180,8 +180,8 @@ class TaskContext:
         return self._left(name, Answer)
 
     def _left(self, name: str, kind: type[S]) -> list[S]:
-        rows = read_samples(self._path(name)) if self._path(name).exists() else []
-        return [row for row in rows if isinstance(row, kind)]
+        path = self._path(name)
+        return [row for row in read_samples(path) if isinstance(row, kind)] if path.exists() else []
 
     def count_sampled(self, samples: "Iterable[Sample | Continuation]") -> None:
         """Count the tokens of what this process has sampled."""

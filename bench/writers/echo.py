@@ -17,7 +17,7 @@ _OF_A_CHARACTER = 256
 
 @dataclass(frozen=True)
 class Heard(Answer):
-    """A continuation as the server reads it; `logprob` is None where its tokens cannot be told from the context's."""
+    """A continuation with its log-likelihood by the server, in nats; None where the server gives none."""
 
     logprob: float | None = None
     greedy: bool = False

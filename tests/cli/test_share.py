@@ -88,7 +88,9 @@ def ended(process: "subprocess.Popen[str]") -> tuple[str, str, int]:
 
 def figures(out: str) -> str:
     """What was printed, without the notes below the legend, and what it took (times, memory)."""
-    table, *_ = re.split(r"(?m)^↑ higher", out)
+    legend = re.search(r"(?m)^↑ higher.*$", out)
+    assert legend
+    table = out[: legend.end()]
     taken = r"(?m)^ *(.* seconds|.* per second|peak memory gib) .*$|[¹²³⁴⁵]"
     return re.sub(taken, "", table)
 

@@ -101,17 +101,23 @@ def test_what_is_recorded_and_kept_of_groups(suite, tmp_path):
         edited(run, AssetCatalogue(tmp_path / "cache", offline=True))
 
 
-def test_groups_that_an_interrupted_run_has_made_are_not_made_again(suite, tmp_path, monkeypatch):
-    whole = carried_out(suite, tmp_path / "whole", TUNED, "at_once=1")
+def cut_off_at(number: int, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Let the edit of the group of this number, from 1, fail; what is asked for is in the list."""
     own, made = FTL.deltas, []
 
-    def third_fails(self: FTL, *asked: Any) -> Any:
+    def deltas(self: FTL, *asked: Any) -> Any:
         made.append(asked)
-        if len(made) == 3:
+        if len(made) == number:
             raise MissingError("cut off")
         return own(self, *asked)
 
-    monkeypatch.setattr(FTL, "deltas", third_fails)
+    monkeypatch.setattr(FTL, "deltas", deltas)
+    return made
+
+
+def test_groups_that_an_interrupted_run_has_made_are_not_made_again(suite, tmp_path, monkeypatch):
+    whole = carried_out(suite, tmp_path / "whole", TUNED, "at_once=1")
+    made = cut_off_at(3, monkeypatch)
     with pytest.raises(AssertionError, match="cut off"):
         carried_out(suite, tmp_path, TUNED, "at_once=1")
     assert len(made) == 3
@@ -126,15 +132,7 @@ def test_groups_that_an_interrupted_run_has_made_are_not_made_again(suite, tmp_p
 
 
 def test_a_fresh_run_takes_no_group_of_an_interrupted_one(suite, tmp_path, monkeypatch):
-    own, made = FTL.deltas, []
-
-    def second_fails(self: FTL, *asked: Any) -> Any:
-        made.append(asked)
-        if len(made) == 2:
-            raise MissingError("cut off")
-        return own(self, *asked)
-
-    monkeypatch.setattr(FTL, "deltas", second_fails)
+    made = cut_off_at(2, monkeypatch)
     with pytest.raises(AssertionError, match="cut off"):
         carried_out(suite, tmp_path, TUNED, "at_once=1")
     carried_out(suite, tmp_path, TUNED, "at_once=1", fresh=True)

@@ -223,16 +223,21 @@ def test_a_run_that_does_not_say_how_it_was_measured_is_comparable_with_none(tmp
     assert build(list_runs(tmp_path), force=True).forced
 
 
-def test_what_rests_on_blank_texts_says_so(tmp_path):
-    write_run(tmp_path, "none")
-    folder = write_run(tmp_path, "contrastive", toxicity=0.0)
+def half_blank(root):
+    """The table of the base and of a method half of whose texts are blank."""
+    write_run(root, "none")
+    folder = write_run(root, "contrastive", toxicity=0.0)
     for path in (folder / "result.json", folder / "tasks" / "rtp.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
         for one in record["metrics"]:
             if one["task"] == "rtp":
                 one["n_empty"] = one["n"] // 2
         write_json(path, record)
-    table = build(list_runs(tmp_path))
+    return build(list_runs(root))
+
+
+def test_what_rests_on_blank_texts_says_so(tmp_path):
+    table = half_blank(tmp_path)
     cell = row_of(table, "rtp/toxic/toxic_fraction").cells[1]
     assert [table.footnotes[place] for place in cell.footnotes] == ["contrastive: up to 50% of the texts are blank."]
 
@@ -517,15 +522,7 @@ def test_the_verbs(root):
 @pytest.mark.parametrize("name", ["brief", "summary", "full"])
 def test_a_number_stands_before_a_note_where_a_figure_has_it_and_nowhere_else(tmp_path, name):
     """What is said of no figure alone has no number; those that there are begin at 1, without gaps."""
-    write_run(tmp_path, "none")
-    folder = write_run(tmp_path, "contrastive", toxicity=0.0)
-    for path in (folder / "result.json", folder / "tasks" / "rtp.json"):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        for one in record["metrics"]:
-            if one["task"] == "rtp":
-                one["n_empty"] = one["n"] // 2
-        write_json(path, record)
-    table = build(list_runs(tmp_path))
+    table = half_blank(tmp_path)
     sheet = arrange(table, load_layout(name))
     marked = {note for _, entries in sheet.rows for one in entries for note in one.notes}
     assert marked == set(range(len(sheet.footnotes))) != set()
