@@ -324,7 +324,7 @@ def context(tmp_path):
     from bench.attribute import TOXICITY
     from bench.progress import SILENT
     from bench.spec import Decoding
-    from bench.tasks.base import TaskContext
+    from bench.tasks.context import TaskContext
 
     store = AssetCatalogue(tmp_path / "cache", offline=True)
     unused: Any = None

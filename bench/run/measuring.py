@@ -12,7 +12,8 @@ from bench.store.files import write_json
 from bench.store.lock import pauses
 from bench.store.parts import Parts
 from bench.store.record import Metric, TaskResult
-from bench.tasks.base import FurtherScorer, Task, TaskContext
+from bench.tasks.base import Task
+from bench.tasks.context import FurtherScorer, TaskContext
 from bench.tasks.helping import help_with
 from bench.tasks.together import EDITED
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.spec import Decoding
 from bench.store.samples import Sample
-from bench.tasks.base import TaskContext
+from bench.tasks.context import TaskContext
 from bench.tasks.sampled import sample_together
 from bench.tasks.scored import ContinuationRequest, scored
 from bench.tasks.together import has_parts

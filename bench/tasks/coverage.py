@@ -17,7 +17,8 @@ from bench.data.files import read_rows, read_text
 from bench.data.sentences import Sentence, assert_apart, evaluation_half
 from bench.errors import MissingError, UsageError
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.texts import nll_rows, unprompted
 from bench.tasks.words import LabelsConfig
 

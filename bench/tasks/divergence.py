@@ -16,7 +16,8 @@ from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.errors import UsageError
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSpec, Task, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSpec, Task, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.heldout import HeldOutConfig, HeldOutPerplexity
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from bench.assets.resolved import Resolved
 from bench.attribute import Attribute
 from bench.store.record import Flag, TaskResult
 from bench.store.samples import Sample
-from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.given import MeasuresTexts
 from bench.tasks.rtp import SAMPLES
 from bench.tasks.variety import MARGIN, VARIETY, add_variety

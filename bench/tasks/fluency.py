@@ -11,7 +11,8 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.given import ContinuesPrompts
 from bench.tasks.relevance import RELEVANCE, SIMILARITY, gain, other_prompts
 from bench.tasks.rtp import SAMPLES

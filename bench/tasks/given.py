@@ -22,7 +22,7 @@ class MeasuresTexts(ABC):
 
         Args:
             rows: All continuations with their scores.
-            attributes: What is scored, by each scorer (see `bench.tasks.base.TaskContext.attributes`).
+            attributes: What is scored, by each scorer (see `bench.tasks.context.TaskContext.attributes`).
             languages: The language of each prompt, by its id, where it is known.
         """
 

@@ -15,7 +15,8 @@ from bench.data.files import TEXT, read_rows
 from bench.errors import UsageError
 from bench.hashing import content_id
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.texts import nll_rows, unprompted
 
 if TYPE_CHECKING:

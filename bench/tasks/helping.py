@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from bench.store.parts import SUFFIX, Parts
-from bench.tasks.base import TaskContext
+from bench.tasks.context import TaskContext
 from bench.tasks.likelihoods import Reading
 from bench.tasks.sampled import Sampling
 from bench.tasks.together import Work, work_off

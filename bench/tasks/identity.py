@@ -20,7 +20,8 @@ from bench.data.harmless import benign_sentences
 from bench.data.sentences import Sentence, assert_apart, assert_groups, evaluation_half
 from bench.errors import MissingError
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSpec, Task, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSpec, Task, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.texts import nll_rows, unprompted
 from bench.tasks.words import GroupsConfig
 

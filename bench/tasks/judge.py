@@ -9,7 +9,8 @@ from bench.assets.resolved import Resolved
 from bench.judging.verdicts import TEMPLATE, AnswerPair, Verdict, check_template, open_judge, position_bias, verdicts
 from bench.spec import GeneratorSpec
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.continuations import sample_and_score
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bench.hashing import hash_json
 from bench.store.appended import json_line
 from bench.store.files import read_jsonl, write_text
-from bench.tasks.base import TaskContext
+from bench.tasks.context import TaskContext
 from bench.tasks.together import Work, has_parts, published, together
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from bench.store.record import Evidence, Flag
 from bench.store.samples import Sample
-from bench.tasks.base import MetricSpec, TaskContext, evidence_by_cluster
+from bench.tasks.base import MetricSpec, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.texts import nll_rows
 
 if TYPE_CHECKING:

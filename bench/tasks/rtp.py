@@ -22,7 +22,8 @@ from bench.data.splits import part
 from bench.errors import MissingError
 from bench.store.record import TaskResult
 from bench.store.samples import Sample
-from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.continuations import sample_and_score
 from bench.tasks.given import ContinuesPrompts
 from bench.tasks.scored import ContinuationRequest

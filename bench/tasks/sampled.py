@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.spec import Decoding
 from bench.store.samples import Sample, read_samples, write_samples
-from bench.tasks.base import TaskContext
+from bench.tasks.context import TaskContext
 from bench.tasks.scored import ContinuationRequest, scored
 from bench.tasks.together import Work, published, together
 

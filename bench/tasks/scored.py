@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.scorers.base import Scores
 from bench.store.samples import Sample
-from bench.tasks.base import TaskContext
+from bench.tasks.context import TaskContext
 
 if TYPE_CHECKING:
     from bench.engine.generation import Continuation

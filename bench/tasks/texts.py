@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.tasks.base import TaskContext
+from bench.tasks.context import TaskContext
 from bench.tasks.likelihoods import likelihoods
 
 if TYPE_CHECKING:

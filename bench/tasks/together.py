@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from bench.errors import MissingError
 from bench.store.lock import pauses
 from bench.store.parts import SUFFIX, Parts
-from bench.tasks.base import TaskContext
+from bench.tasks.context import TaskContext
 
 if TYPE_CHECKING:
     from bench.policy import Policy

@@ -24,7 +24,8 @@ from bench.scorers.base import Scores
 from bench.spec import Decoding, GeneratorSpec, validate
 from bench.stats import interval, value
 from bench.store.record import TaskResult
-from bench.tasks.base import Task, TaskContext
+from bench.tasks.base import Task
+from bench.tasks.context import TaskContext
 
 NOUNS = ["river", "stone", "train", "weather", "capital", "friend", "town", "sea", "desk", "hill", "feather", "digit"]
 ROWS: dict[str, list[dict[str, Any]]] = {

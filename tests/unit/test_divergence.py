@@ -16,7 +16,7 @@ from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
 from bench.run.plan import Request, make_experiments
 from bench.store.runs import load_run
-from bench.tasks.base import TaskContext
+from bench.tasks.context import TaskContext
 from bench.tasks.divergence import Divergence, DivergenceConfig
 from tests.unit.test_tasks import context, embedded  # noqa: F401
 

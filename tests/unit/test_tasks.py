@@ -28,7 +28,7 @@ from bench.stats import value
 from bench.store.parts import Parts
 from bench.store.record import Metric, TaskResult
 from bench.store.samples import Answer, Sample, SampleFile, read_samples
-from bench.tasks.base import TaskContext
+from bench.tasks.context import TaskContext
 from bench.tasks.diversity import Diversity, DiversityConfig, distinct, repeats
 from bench.tasks.fluency import Fluency, FluencyConfig
 from bench.tasks.heldout import HeldOutConfig, HeldOutPerplexity

@@ -14,7 +14,7 @@ from bench.policy import HFPolicy
 from bench.spec import Decoding
 from bench.store.parts import Parts
 from bench.store.samples import Sample
-from bench.tasks.base import TaskContext
+from bench.tasks.context import TaskContext
 from bench.tasks.continuations import sample_and_score
 from bench.tasks.helping import help_with
 from bench.tasks.likelihoods import Reading, likelihoods

@@ -17,8 +17,9 @@ from bench.assets.resolved import Resolved
 from bench.data.counted import Counted
 from bench.data.stereotypes import INTER, INTRA, Association, load_associations
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
 from bench.tasks.bias.figures import STEREOTYPE, icat, likelier
+from bench.tasks.context import TaskContext
 from bench.tasks.likelihoods import likelihoods
 
 if TYPE_CHECKING:

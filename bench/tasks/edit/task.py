@@ -23,7 +23,8 @@ from bench.sets.edited import known_cases
 from bench.spec import EDITS, Decoding, Half, SetsSpec
 from bench.store.record import TaskResult
 from bench.store.samples import Answer
-from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.edit.figures import Likeness, harmonic_mean, magnitude, ngram_entropy, success
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from bench.spec import Decoding
 from bench.tasks.likelihoods import likelihoods
 
 if TYPE_CHECKING:
-    from bench.tasks.base import TaskContext
+    from bench.tasks.context import TaskContext
 
 
 class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped

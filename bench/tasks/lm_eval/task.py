@@ -14,16 +14,8 @@ from bench.attribute import Attribute
 from bench.errors import MissingError, UsageError
 from bench.store.record import Evidence, TaskResult
 from bench.store.samples import Answer
-from bench.tasks.base import (
-    Asks,
-    MetricSheet,
-    MetricSpec,
-    Task,
-    TaskConfig,
-    TaskContext,
-    TaskInfo,
-    evidence_by_cluster,
-)
+from bench.tasks.base import Asks, MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.lm_eval.data import CONTEXTS, task_config
 from bench.tasks.lm_eval.index import WRITES, kind_of, manager_of, own_files, quiet
 from bench.tasks.lm_eval.options import PROBABILITIES, Question, add_gold, answered_without_model, questions_of

@@ -16,7 +16,7 @@ from bench.store.appended import Row
 from bench.tasks.lm_eval.model import cut, decoding_of, options_of, repeats_of
 
 if TYPE_CHECKING:
-    from bench.tasks.base import TaskContext
+    from bench.tasks.context import TaskContext
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from bench.progress import note_once
 from bench.spec import Decoding
 from bench.store.record import TaskResult
 from bench.store.samples import Sample
-from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskContext, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, Task, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.continuations import sample_and_score
 from bench.tasks.diversity import DISTINCT, distinct
 from bench.tasks.scored import ContinuationRequest

@@ -19,7 +19,8 @@ from bench.data.sentences import Sentence, assert_groups, evaluation_half
 from bench.errors import MissingError
 from bench.spec import Decoding
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.continuations import sample_and_score
 from bench.tasks.outputs.base import request_for
 from bench.tasks.refusals import NOTE

@@ -18,7 +18,8 @@ from bench.data.counted import Counted
 from bench.data.sentences import Sentence, load_sentences
 from bench.spec import Decoding, GeneratorSpec
 from bench.store.samples import Sample
-from bench.tasks.base import MetricSheet, MetricSpec, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.outputs.base import OUTPUT_METRICS, OutputConfig, OutputTask, request_for
 from bench.tasks.scored import ContinuationRequest
 from bench.writers.cached_answers import cached_answers

@@ -20,7 +20,8 @@ from bench.data.requests import HARMFUL, HARMLESS, Request, load_requests
 from bench.data.sentences import Sentence
 from bench.spec import Decoding
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.continuations import sample_and_score
 from bench.tasks.outputs.base import request_for
 from bench.tasks.refusals import NOTE

@@ -10,7 +10,8 @@ from bench.judging.grades import GRADING, PLACES, GivenAnswer, grades
 from bench.judging.verdicts import check_template, open_judge
 from bench.spec import GeneratorSpec
 from bench.store.record import TaskResult
-from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.truth.task import TRUTH
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from bench.errors import MissingError
 from bench.spec import QUESTION
 from bench.store.record import TaskResult
 from bench.store.samples import Answer
-from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskContext, TaskInfo, evidence_by_cluster
+from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
+from bench.tasks.context import TaskContext
 from bench.tasks.likelihoods import likelihoods
 from bench.tasks.truth.figures import ranking, verdict
 
