@@ -10,12 +10,12 @@ A test holds that the pages show what is kept, and that the figures that their s
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.store.runs import load_run
+from bench.store.runs import Run, load_run
 from reports.table.cells import MetricRow, Table, TableCell
 from reports.table.forms.json import from_json_values
 from reports.table.forms.markdown import to_markdown
@@ -29,14 +29,23 @@ def keep(name: str, folders: Sequence[Path]) -> None:
     """Write the table of some records, with the commits and processors that made them."""
     runs = [load_run(folder) for folder in folders]
     table, _ = arranged(runs, load_layout("full"))
+    value = made_by(runs) | {"table": _shortened(replace(table, runs=()))}
+    (MEASURED / f"{name}.json").write_text(json.dumps(value, indent=0) + "\n", encoding="utf-8")
+
+
+def made_by(runs: Iterable[Run]) -> dict[str, list[str]]:
+    """The commits and processors that made some records, and on which days."""
     made = [run.manifest for run in runs]
-    value = {
+    return {
         "commits": sorted({f"{one.code['commit']}{' with changes' if one.code['dirty'] else ''}" for one in made}),
         "processors": sorted({str(one.hardware["cpu"]) for one in made}),
         "created": sorted({one.created[:10] for one in made}),
-        "table": _shortened(replace(table, runs=())),
     }
-    (MEASURED / f"{name}.json").write_text(json.dumps(value, indent=0) + "\n", encoding="utf-8")
+
+
+def maker(kept: Mapping[str, Any]) -> str:
+    """The commits and processors that made what is kept, for a sentence."""
+    return f"commit {', '.join(one[:7] for one in kept['commits'])}, {', '.join(kept['processors'])}"
 
 
 def load(name: str) -> Table:
@@ -51,8 +60,7 @@ def render(name: str) -> str:
     sheet = arrange(table, load_layout(str(MEASURED / f"{name}.yaml")))
     lines = [line for line in to_markdown(sheet).splitlines() if line.startswith("|")]
     seeds = ", ".join(map(str, table.caption.seeds))
-    made = f"Commit {', '.join(one[:7] for one in kept['commits'])}, {', '.join(kept['processors'])}; seeds {seeds}."
-    return "\n".join([*lines, "", made]) + "\n"
+    return "\n".join([*lines, "", f"C{maker(kept)[1:]}; seeds {seeds}."]) + "\n"
 
 
 def figures(table: Table, labels: Iterable[str]) -> set[str]:

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import searches
 import yaml
 from packages import COMMAND
+
+from bench import registry
 
 pytest.importorskip("optuna")
 METHODS = ("--method", "preadd,contrastive", "--trials", "3")
@@ -62,6 +65,26 @@ def test_what_it_leaves(whole, module_bench, suite):
     again = module_bench(folder, "run", "--config", "found/settings.yaml", "--suite", suite, "--json")
     assert {Path(run).name for run in json.loads(again.stdout)["runs"]} >= {trial["run_id"] for trial in chosen}
     assert "load " not in again.stderr
+
+
+def test_what_a_search_found_is_kept_for_the_documentation(whole, tmp_path):
+    folder, told = whole
+    files = searches.keep(folder / "found", folder / "runs", tmp_path)
+    assert [path.stem for path in files] == ["preadd", "contrastive"]
+    for path, method in zip(files, told["methods"], strict=True):
+        kept = json.loads(path.read_text())
+        assert [one["chosen"] for one in kept["trials"]] == [one["chosen"] for one in method["trials"]]
+        for one, trial in zip(kept["trials"], method["trials"], strict=True):
+            assert one["attribute"] == trial["point"]["attribute"]["value"]
+            assert one["settings"].keys() == method["space"].keys(), "defaults are said too"
+            assert trial["settings"].items() <= one["settings"].items()
+    rows = [line.split(" | ") for line in searches.render(tmp_path).splitlines() if line.startswith("| `")]
+    assert [(row[0], row[1]) for row in rows] == [("| `contrastive`", "3"), ("| `preadd`", "3")]
+    for row, path in zip(rows, reversed(files), strict=True):
+        chosen = [one["settings"] for one in json.loads(path.read_text())["trials"] if one["chosen"]]
+        config = registry.load("methods", path.stem).Config().model_dump(mode="json")
+        taken = chosen and all(config[option] == value for option, value in chosen[0].items())
+        assert (row[-1] == "yes |") == bool(taken), row
 
 
 def test_a_repeat_measures_nothing_and_shows_a_table(whole, module_bench, suite):
