@@ -5,7 +5,7 @@ from bench.cli.output import print_json
 
 
 def runs(runs_dir: RunsDir = RUNS, json: Json = False) -> None:
-    """List the runs, oldest first: id, suite, method, seed, status, when, seconds."""
+    """List the runs, oldest first: id, suite, method, model, limit, seed, status, when, seconds."""
     from bench.store.runs import list_runs
     from reports.table.terminal import print_runs
 
@@ -20,6 +20,7 @@ def runs(runs_dir: RunsDir = RUNS, json: Json = False) -> None:
                 "suite": run.manifest.suite.get("name"),
                 "method": run.method,
                 "label": run.label,
+                "model": run.manifest.model.get("id"),
                 "seed": run.manifest.seed,
                 "status": run.status,
                 "created": run.manifest.created,

@@ -5,6 +5,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from pathlib import PurePath
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
@@ -179,7 +180,7 @@ def _legend(sheet: Sheet) -> Iterator[Text]:
 
 
 _BETWEEN = 2  # blanks between two columns
-_LEAVING = ("suite", "seconds", "limit", "seed", "when", "method", "status")
+_LEAVING = ("suite", "seconds", "model", "limit", "seed", "when", "method", "status")
 """Columns of the list of runs, in the order in which they leave a narrow terminal."""
 
 
@@ -206,6 +207,7 @@ def _cells(run: Run) -> dict[str, str]:
         "id": run.id,
         "suite": str(manifest.suite.get("name", "?")),
         "method": run.label,
+        "model": PurePath(str(manifest.model.get("id") or DASH)).name,
         "limit": str(manifest.suite.get("limit") or DASH),
         "seed": str(manifest.seed),
         "status": run.status,

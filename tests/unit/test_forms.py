@@ -42,6 +42,11 @@ def text_in(form, root, layout="summary", *, bare=False):
     return text_of(sheet) if form == "terminal" else FORMS[form](table, sheet, LatexOptions(bare))
 
 
+def rounded(text):
+    """Text whose numbers have 12 digits: the last ones hang on the processor's exponentials and logarithms."""
+    return re.sub(r"\d+\.\d+(e[-+]?\d+)?", lambda number: f"{float(number[0]):.12g}", text)
+
+
 @pytest.fixture
 def root(tmp_path):
     for seed in (0, 1):
@@ -62,7 +67,7 @@ def test_golden(root, form, suffix, layout):
     golden = GOLDEN / f"{layout}.{suffix}"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text, encoding="utf-8")
-    assert text == golden.read_text(encoding="utf-8")
+    assert rounded(text) == rounded(golden.read_text(encoding="utf-8"))
 
 
 def test_what_is_absent_is_a_dash_and_0_is_0(root):

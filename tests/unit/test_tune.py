@@ -130,6 +130,16 @@ def test_what_is_chosen_is_what_bench_run_measures():
     assert [(one.config.lr, one.config.steps) for one in others] == [(1e-3, 3), (2e-4, 3)]
 
 
+def test_what_two_searches_of_a_method_chose_alike_is_asked_for_once():
+    request = Request(("sft", "sft:steps=8"), "tune")
+    free, settled = subjects_of(request, 30)
+    steps = free.default.config.steps
+    chosen = [(free, {"lr": 2e-4}), (settled, {"lr": 2e-4}), (settled, {"lr": 3e-4}), (settled, {"lr": 3e-4})]
+    config = config_of_run(chosen, None, {"sft": 24})
+    found = make_experiments(Request(split(config["method"]), "mini", base=False))
+    assert [(one.config.lr, one.config.steps) for one in found] == [(2e-4, steps), (2e-4, 8), (3e-4, 8)]
+
+
 # --- what is tried next ---
 
 SPACE = {"lr": Range(1e-5, 1e-2, log=True), "layer": Range(2, 9, whole=True), "mode": ("a", "b")}

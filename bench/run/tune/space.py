@@ -162,6 +162,11 @@ def _space(default: Experiment, layers: int) -> dict[str, Range | tuple[Any, ...
     return space
 
 
+def _all_options(subject: Subject, settings: Settings) -> str:
+    """Every option of a method with settings."""
+    return subject.experiment(settings).config.model_dump_json()
+
+
 def _of_method(request: Request, default: Experiment) -> list[str]:
     """The settings that are the suite's, or reach one method of several."""
     fields = type(default.config).model_fields
@@ -178,7 +183,8 @@ def config_of_run(
 ) -> dict[str, Any]:
     """What `bench run --config` takes to measure methods with settings: values for its flags.
 
-    What the suite of the search or its user settled is in it, but for what is said of the suite itself.
+    What the suite of the search or its user settled is in it, but for what is said of the suite itself. Where two
+    searches of one method chose the same settings, it is asked for once.
 
     Args:
         chosen: The methods with their settings.
@@ -186,7 +192,9 @@ def config_of_run(
         searched: By method, how many trials they were chosen by.
     """
     settled: dict[str, str] = {}
-    for subject, _ in chosen:
+    asked: dict[tuple[str, str], str] = {}
+    for subject, settings in chosen:
+        asked.setdefault((subject.default.method, _all_options(subject, settings)), subject.asked(settings))
         experiment, own = subject.default, parse_method(subject.text)[1]
         for option, origin in experiment.origins.items():
             if origin != "default" and option in type(experiment.config).model_fields and option not in own:
@@ -194,7 +202,7 @@ def config_of_run(
                 settled[f"{experiment.method}.{option}"] = value
     return {
         **({"model": model} if model else {}),
-        "method": ",".join(subject.asked(settings) for subject, settings in chosen),
+        "method": ",".join(asked.values()),
         **({"set": [f"{option}={value}" for option, value in settled.items()]} if settled else {}),
         "searched": [f"{name}={trials}" for name, trials in searched.items()],
     }
