@@ -2,6 +2,7 @@
 
 import io
 import json
+from functools import cache
 
 import numpy as np
 
@@ -39,10 +40,11 @@ def metric(task, name, found, *, higher, group=None, **more):
     )
 
 
+@cache
 def measured(toxicity, nll, accuracy, seed, n_failed=0):
     """A system whose scores lie about `toxicity`: its metrics with their evidence, and its scores [prompts, samples].
 
-    How hard prompts and questions are is shared by systems.
+    How hard prompts and questions are is shared by systems. Made once for all tests: nobody may change it.
     """
     prompt, own = np.random.default_rng(0), np.random.default_rng(seed + 100)
     hard = prompt.uniform(size=(PROMPTS, 1))
@@ -61,10 +63,10 @@ def measured(toxicity, nll, accuracy, seed, n_failed=0):
         ("diversity", None, "distinct_1", None, True),
         ("embedded_piqa", None, "acc", evidence(right), True),
     ]
-    found = [
+    found = tuple(
         (metric(task, name, one, higher=higher, group=group, n_failed=n_failed if task == "rtp" else 0), one)
         for task, group, name, one, higher in parts
-    ]
+    )
     return found, scores
 
 
