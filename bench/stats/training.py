@@ -113,8 +113,8 @@ def _law(ratio: Array, free: Array) -> tuple[float, float]:
     what is borrowed in error makes alarms, what is not costs power alone. From a few systems no other scale can be told
     than the one that is expected.
     """
-    likelihood = np.array([[_log_f(ratio / scale, free, prior) - len(ratio) * math.log(scale) for scale in _SCALES]
-                           for prior in PRIORS])  # fmt: skip
+    scales = _SCALES[:, np.newaxis]
+    likelihood = np.array([_log_f(ratio / scales, free, prior) for prior in PRIORS]) - len(ratio) * np.log(scales[:, 0])
     best = likelihood.max(axis=1)
     place = int(np.argmax(best >= best.max() - _CAUTION))
     if place == len(PRIORS) - 1 or len(ratio) < _MANY:
@@ -122,8 +122,8 @@ def _law(ratio: Array, free: Array) -> tuple[float, float]:
     return float(PRIORS[place]), float(_SCALES[likelihood[place].argmax()])
 
 
-def _log_f(ratio: Array, free: Array, prior: float) -> float:
-    """The log-likelihood of ratios under F laws with `free` and `prior` degrees of freedom."""
+def _log_f(ratio: Array, free: Array, prior: float) -> Array:
+    """The log-likelihoods of rows of ratios [rows, systems] under F laws with `free` and `prior` degrees of freedom."""
     gammas = np.array([math.lgamma((one + prior) / 2) - math.lgamma(one / 2) - math.lgamma(prior / 2) for one in free])
     terms = gammas + free / 2 * np.log(free / prior) + (free / 2 - 1) * np.log(ratio)
-    return float((terms - (free + prior) / 2 * np.log1p(free * ratio / prior)).sum())
+    return np.asarray((terms - (free + prior) / 2 * np.log1p(free * ratio / prior)).sum(axis=-1))

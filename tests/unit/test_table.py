@@ -467,6 +467,7 @@ def test_the_list_of_runs(root):
     print_runs(list_runs(root), buffer)
     lines = buffer.getvalue().splitlines()
     assert "mini-dpo-s2" in lines[-1]
+    assert lines[-1].split()[2:5] == ["dpo", "smollm2-135m-instruct", DASH], "method, model, limit"
     assert "started" in lines[-1]
     assert lines[-1].endswith(DASH)
     assert lines[2].split()[-4:] == ["done", "2026-01-01", "10:00", "42"]
