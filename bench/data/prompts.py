@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,16 @@ def read_prompts(path: Path, field: str | None = None) -> list[ToxicityPrompt]:
     return prompts
 
 
+def toxicity_in(row: Mapping[str, Any]) -> Any:
+    """What a row, or a part of one, has for the toxicity of its text; None where it has nothing."""
+    return row.get("toxicity", row.get("prompt_toxicity"))
+
+
+def is_said(value: Any) -> bool:
+    """Whether a cell says anything; NaN is how tables say nothing."""
+    return not (value is None or value == "" or (isinstance(value, float) and math.isnan(value)))
+
+
 def stored_toxicity(value: Any) -> float | None:
     """The number that a row has for its toxicity, a table's text read as one; None where there is none."""
     if isinstance(value, bool):
@@ -123,10 +134,9 @@ def read_prompt(row: dict[str, Any], where: str, field: str | None = None) -> To
             inner, text = value_at(row, field, where)
             if not isinstance(text, str):
                 raise UsageError(f"{where}: no text under '{field}'", mend=f"it has {names_in(row)}")
-        stored = inner.get("toxicity", inner.get("prompt_toxicity"))
+        stored = toxicity_in(inner)
     toxicity = stored_toxicity(stored)
-    said = not (stored is None or stored == "" or (isinstance(stored, float) and math.isnan(stored)))
-    if not isinstance(text, str) or (said and toxicity is None):
+    if not isinstance(text, str) or (is_said(stored) and toxicity is None):
         mend = f"name where the prompt stands by field (it has {names_in(row)})" if text is None else None
         raise UsageError(f"{where}: expected an object with 'text' and, where known, 'toxicity'", mend=mend)
     low, high = bounds

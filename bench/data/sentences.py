@@ -1,6 +1,5 @@
 """Sentences to write sets of or to ask about, from the files that people have: JSON, CSV, Parquet, plain text."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any, Literal
 from bench.data.counted import OTHER_HALF, REPEATED, Counted
 from bench.data.files import names_in, read_rows, value_at
 from bench.data.groups import find_group, known_groups, mentioned
-from bench.data.prompts import TOXIC_FROM, stored_toxicity
+from bench.data.prompts import TOXIC_FROM, is_said, stored_toxicity, toxicity_in
 from bench.data.splits import part
 from bench.errors import UsageError
 from bench.hashing import content_id
@@ -29,6 +28,7 @@ _NEUTRAL = (
 )
 """What a `label` may say, without case, spaces, hyphens and underscores."""
 _LABELS = ("label", "prompt_label")
+_OUT_OF_RANGE = "the toxicity is not between 0 and 1"
 Meaning = Literal["toxic", "neutral"] | None
 """What a label of the user's means; None: nothing, as if it were not there."""
 
@@ -102,7 +102,7 @@ def load_sentences(path: Path, field: str | None = None, words: Words = USUAL) -
             left_out["without a text"] += 1
         else:
             groups, odd_group = _groups(row, where, words.groups)
-            toxic, odd_label = _toxic(row, where, words.labels)
+            toxic, odd_label = _toxic(row, where, words.labels, field)
             sentence = Sentence(content_id(text), text.strip(), groups, toxic, odd_label, odd_group)
             left_out[REPEATED] += sentence.id in sentences
             sentences.setdefault(sentence.id, sentence)
@@ -121,7 +121,7 @@ def assert_labels(sentences: Iterable[Sentence]) -> None:
         known = f"known: {', '.join(_TOXIC[:4])}; {', '.join(_NEUTRAL[:4])}"
         mend = f"say what it means in the task's options, such as labels: {{WORD: neutral}}, or write another ({known})"
         if "toxicity" in odd[0]:
-            mend = "divide percents by 100"
+            mend = "divide percents by 100" if _OUT_OF_RANGE in odd[0] else "write it as a number from 0 to 1"
         raise UsageError(f"{odd[0]}{_more(odd)}", mend=mend)
 
 
@@ -140,14 +140,9 @@ def _more(odd: Sequence[object]) -> str:
     return f" ({len(odd)} such sentences)" if len(odd) > 1 else ""
 
 
-def _is_there(value: Any) -> bool:
-    """Whether a cell says anything; NaN is how tables say nothing."""
-    return not (value is None or value == "" or (isinstance(value, float) and math.isnan(value)))
-
-
 def _groups(row: dict[str, Any], where: str, meant: Mapping[str, str | None]) -> tuple[tuple[str, ...], str | None]:
     """The identity groups that a row names, each once; our own samples join them by +, or name none of them."""
-    key = next((key for key in GROUPS if row.get(key) and _is_there(row[key])), "")
+    key = next((key for key in GROUPS if row.get(key) and is_said(row[key])), "")
     named = row.get(key) or ()
     names = named if isinstance(named, list | tuple) else re.split(r"[+,;|]", str(named))
     groups: dict[str, None] = {}
@@ -161,12 +156,17 @@ def _groups(row: dict[str, Any], where: str, meant: Mapping[str, str | None]) ->
     return tuple(groups), odd
 
 
-def _toxic(row: dict[str, Any], where: str, meant: Mapping[str, Meaning]) -> tuple[bool | None, str | None]:
-    """What a row says: SafeNLP's `label`, ToxiGen's `prompt_label`, or RealToxicityPrompts' `toxicity` (0 to 1)."""
+def _toxic(
+    row: dict[str, Any], where: str, meant: Mapping[str, Meaning], field: str | None
+) -> tuple[bool | None, str | None]:
+    """What a row says: SafeNLP's `label`, ToxiGen's `prompt_label`, or RealToxicityPrompts' `toxicity` (0 to 1).
+
+    A toxicity stands beside the sentence, or at the row's top.
+    """
     own = {_folded(word): meaning for word, meaning in meant.items()}
     odd = None
     for key in _LABELS:
-        if not _is_there(row.get(key)):
+        if not is_said(row.get(key)):
             continue
         label = _folded(row[key])
         if label in own:
@@ -178,11 +178,15 @@ def _toxic(row: dict[str, Any], where: str, meant: Mapping[str, Meaning]) -> tup
             odd = odd or f"{where}: '{key}' says neither toxic nor neutral"
     if odd:
         return None, odd
-    inner = row["prompt"] if isinstance(row.get("prompt"), dict) else row
-    score = stored_toxicity(inner.get("toxicity"))
-    if score is not None and not 0 <= score <= 1:
-        return None, f"{where}: the toxicity is not between 0 and 1"
-    return (None if score is None else score >= TOXIC_FROM), None
+    beside = value_at(row, field, where)[0] if field else row.get("prompt")
+    stored = [toxicity_in(part) for part in (beside, row) if isinstance(part, dict)]
+    said = next(filter(is_said, stored), None)
+    if said is None:
+        return None, None
+    score = stored_toxicity(said)
+    if score is None:
+        return None, f"{where}: the toxicity is no number"
+    return (score >= TOXIC_FROM, None) if 0 <= score <= 1 else (None, f"{where}: {_OUT_OF_RANGE}")
 
 
 def _folded(label: Any) -> str:

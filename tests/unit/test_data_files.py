@@ -252,6 +252,30 @@ def test_a_group_that_is_mapped_to_none_of_the_thirteen_is_refused():
 # --- rows that vanish ---
 
 
+@pytest.mark.parametrize("name", ["toxicity", "prompt_toxicity"])
+@pytest.mark.parametrize("toxicity", [True, False, "0,83", "12%", "low", [0.1]])
+def test_a_toxicity_that_is_no_number_is_not_taken_for_none(name, toxicity, tmp_path):
+    path = rows_file(tmp_path / "x.jsonl", {"text": "a", "toxicity": 0.5}, {"text": "b", name: toxicity})
+    with pytest.raises(UsageError, match=r"line 2: the toxicity is no number; write it as a number from 0 to 1"):
+        evaluation_half(path, toxic=True)
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({"prompt_toxicity": 0.1, "text": "{}"}, None),
+        ({"comment": {"text": "{}"}, "toxicity": 0.1}, "comment.text"),
+        ({"comment": {"text": "{}", "toxicity": 0.1}}, "comment.text"),
+        ({"prompt": {"text": "{}", "toxicity": 0.1}}, None),
+    ],
+)
+def test_a_toxicity_is_found_wherever_it_may_stand(row, field, tmp_path):
+    texts = [json.loads(json.dumps(row).replace("{}", f"text {number}")) for number in range(20)]
+    path = rows_file(tmp_path / "x.jsonl", *texts)
+    assert list(evaluation_half(path, field, toxic=True)) == []
+    assert len(evaluation_half(path, field, toxic=False)) > 2
+
+
 @pytest.mark.parametrize("toxicity", [12, 70, 1.01, -0.5, "70", 1e300])
 def test_toxicities_that_are_no_shares_are_refused(toxicity, tmp_path):
     path = rows_file(tmp_path / "x.jsonl", {"text": "a", "toxicity": 0.5}, {"text": "b", "toxicity": toxicity})
