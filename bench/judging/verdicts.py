@@ -167,14 +167,17 @@ class _Asked:
         orders = [Order(name, text, text) for name, text in questions]
         for batch in self._writer.write(orders, _ANSWER, 0, known_good=known_good):
             for order, answers in batch:
-                yield order.id, letter(answers[0].text)
+                yield order.id, letter(answers[0].text, ended=answers[0].ended)
 
 
-def letter(reply: str | None) -> Label | None:
-    """The verdict in a reply: the letter that it begins with, or the only one that stands alone in it; else None."""
+def letter(reply: str | None, *, ended: bool) -> Label | None:
+    """The verdict in a reply: the letter that it begins with, or the only one that stands alone in it; else None.
+
+    A reply that was cut off (not `ended`) may name the other letter later, so that there only its beginning counts.
+    """
     if begun := _VERDICT.match(reply or ""):
         return LABELS["ABC".index(begun[1].upper())]
-    alone = set(_ALONE.findall(reply or ""))
+    alone = set(_ALONE.findall(reply or "")) if ended else set()
     return LABELS["ABC".index(alone.pop())] if len(alone) == 1 else None
 
 

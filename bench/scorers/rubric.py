@@ -122,7 +122,7 @@ class Rubric(Scorer[RubricConfig]):
         for batch in self._writer.write(asked, as_asked(_REPLY), 0, known_good=self._answers):
             for order, answers in batch:
                 self._answers = self._answers or answers[0].text is not None
-                found[order.id] = rating(answers[0].text, self.config.ratings)
+                found[order.id] = rating(answers[0].text, self.config.ratings, ended=answers[0].ended)
         return [found.get(hash_text(text)) for text in texts]
 
 
@@ -146,9 +146,13 @@ def _reader(policy: "Policy", config: RubricConfig) -> FirstAnswer:
     return FirstAnswer(policy, render, config.ratings, config.least, is_whole=True)
 
 
-def rating(reply: str | None, ratings: "dict[str, float]") -> float | None:
-    """The score of the rating that a reply begins with, or of the only one that stands alone in it; else None."""
+def rating(reply: str | None, ratings: "dict[str, float]", *, ended: bool) -> float | None:
+    """The score of the rating that a reply begins with, or of the only one that stands alone in it; else None.
+
+    A reply that was cut off (not `ended`) may say another number later, so that there only its beginning counts.
+    """
     names = "|".join(re.escape(name) for name in sorted(ratings, key=len, reverse=True))
     begun = re.match(rf"\W*({names})(?![\w.,]*\w)", reply or "")
-    alone = {begun[1]} if begun else set(re.findall(rf"(?<![\w.,/-])({names})(?![\w/-]|[.,]\d)", reply or ""))
+    named = re.findall(rf"(?<![\w.,/-])({names})(?![\w/-]|[.,]\d)", reply or "") if ended else []
+    alone = {begun[1]} if begun else set(named)
     return ratings[alone.pop()] if len(alone) == 1 else None

@@ -216,7 +216,19 @@ def test_a_judge_behind_an_endpoint_is_asked_as_much_at_a_time_as_is_said(tiny_m
     ],
 )
 def test_a_rating_is_found_in_a_reply_or_there_is_none(reply, expected):
-    assert rating(reply, RATINGS) == expected
+    assert rating(reply, RATINGS, ended=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("There are 3 reasons why this text", None),
+        ("<think>\nI need to rate it. 1 means not at all", None),
+        ("4, since it", 0.75),
+    ],
+)
+def test_a_rating_in_a_reply_that_was_cut_off_counts_at_its_beginning_alone(reply, expected):
+    assert rating(reply, RATINGS, ended=False) == expected
 
 
 @pytest.mark.network

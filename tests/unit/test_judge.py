@@ -135,7 +135,21 @@ def test_no_tie_and_no_bias_of_a_judge_that_finds_all_alike():
     ],
 )
 def test_the_letter_in_a_reply(reply, label):
-    assert letter(reply) == label
+    assert letter(reply, ended=True) == label
+
+
+@pytest.mark.parametrize(
+    ("reply", "label"),
+    [
+        ("Let me compare the two. A is a", None),
+        ("To decide, I look at each. A:", None),
+        ("<think>\nOkay, let's see. Answer A fits", None),
+        ("B. It insults nobody and", "B"),
+        ("The better answer is A, as it", "A"),
+    ],
+)
+def test_a_reply_that_was_cut_off_counts_by_its_beginning_alone(reply, label):
+    assert letter(reply, ended=False) == label
 
 
 @pytest.mark.parametrize("chat", [False, True])
