@@ -73,6 +73,8 @@ def judge(  # noqa: PLR0913, PLR0917 - one parameter a flag
 def outputs_of(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
     """What each system wrote in a task, by its label; seeds of one configuration and base model are one system.
 
+    What an endpoint's filter declined is left out, and that is said.
+
     Raises:
         BenchError: the runs are not comparable, or have no such texts.
     """
@@ -87,7 +89,7 @@ def outputs_of(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
         progress.note(note)
     found: dict[str, Outputs] = {}
     for column in columns:
-        rows = {}
+        rows, declined = {}, 0
         for run in column.runs:
             path = run.path / "samples" / f"{task}.jsonl"
             if not path.exists():
@@ -97,8 +99,13 @@ def outputs_of(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
             if not samples and path.stat().st_size:
                 raise UsageError(f"the samples of '{task}' are no texts", mend="name another --task")
             for sample in samples:
-                key = (run.manifest.seed, sample.prompt_id, sample.sample)
-                rows[key] = (sample.prompt, sample.continuation)
+                declined += sample.declined
+                if not sample.declined:  # a filter's refusal is nobody's answer
+                    key = (run.manifest.seed, sample.prompt_id, sample.sample)
+                    rows[key] = (sample.prompt, sample.continuation)
+        if declined:
+            answers = f"{declined:,} answer{'s' if declined > 1 else ''}"
+            progress.note(f"{column.label}: a filter of the endpoint declined {answers}, which no pair is made of")
         found[column.label] = rows
     return found
 

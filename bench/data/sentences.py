@@ -20,6 +20,7 @@ FIELDS = ("sentence", "text", "input", "neutral_comment", "generation", "passage
 Nabi's released files, ParaDetox's `neutral_comment`, ToxiGen's `generation`."""
 GROUPS = ("groups", "target_groups", "group", "target_group")
 """Keys that name the identity groups that a sentence is about: a list, or one name."""
+WITHOUT_TEXT = "without a text"
 _PROMPT_GROUPS = ("toxic", "nontoxic")  # what samples of RealToxicityPrompts have under `group`
 _TOXIC = ("hate", "hateful", "toxic", "offensive", "harmful", "abusive", "true", "1")
 _NEUTRAL = (
@@ -99,7 +100,7 @@ def load_sentences(path: Path, field: str | None = None, words: Words = USUAL) -
     for where, row in read_rows(path):
         text = _text(row, field, where)
         if not text.strip():
-            left_out["without a text"] += 1
+            left_out[WITHOUT_TEXT] += 1
         else:
             groups, odd_group = _groups(row, where, words.groups)
             toxic, odd_label = _toxic(row, where, words.labels, field)
@@ -193,6 +194,23 @@ def _folded(label: Any) -> str:
     return re.sub(r"[\s_]|-(?!\d)", "", str(label)).casefold().removesuffix(".0")
 
 
+def of_kind(sentences: Counted[Sentence], *, toxic: bool | None) -> Counted[Sentence]:
+    """The sentences of the kind that is wanted; all of them where none is, or where none of them has a label.
+
+    Raises:
+        UsageError: a label is not understood, where a kind is wanted.
+    """
+    if toxic is None:
+        return sentences
+    assert_labels(sentences)
+    labelled = [one for one in sentences if one.toxic is not None]
+    if not labelled:
+        return sentences
+    sentences = sentences.keep(labelled, "without a label")  # what has no label beside others is of neither kind
+    other = "labelled neutral" if toxic else "labelled toxic"
+    return sentences.keep([one for one in sentences if one.toxic is toxic], other)
+
+
 def evaluation_half(
     path: Path, field: str | None = None, *, toxic: bool | None = None, words: Words = USUAL
 ) -> Counted[Sentence]:
@@ -208,13 +226,7 @@ def evaluation_half(
     Raises:
         UsageError: a label is not understood, where a kind is wanted.
     """
-    sentences = load_sentences(path, field, words)
-    if toxic is not None:
-        assert_labels(sentences)
-        if any(one.toxic is not None for one in sentences):  # what has no label beside others is of neither kind
-            sentences = sentences.keep([one for one in sentences if one.toxic is not None], "without a label")
-            other = "labelled neutral" if toxic else "labelled toxic"
-            sentences = sentences.keep([one for one in sentences if one.toxic is toxic], other)
+    sentences = of_kind(load_sentences(path, field, words), toxic=toxic)
     held_out = sorted(part(sentences, "eval"), key=lambda sentence: sentence.id)
     return sentences.keep(held_out, OTHER_HALF["eval"])
 

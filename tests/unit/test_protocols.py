@@ -1,5 +1,6 @@
 """The paper's protocols on hand-made cases: a copy, an empty output, gibberish, a polite answer."""
 
+import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -189,3 +190,18 @@ def write_one(folder: Any) -> Any:
 def test_a_models_outputs_need_the_key_that_they_are_under():
     with pytest.raises(UsageError, match="say by `field` under which key they are"):
         validate(Paraphrase.Config, {"task": "paraphrase", "half": False}, "task")
+
+
+def test_of_a_models_outputs_the_toxic_ones_are_taken_and_the_blank_ones_are_missing(context, tmp_path):
+    rows = [{"output": f"text {number}", "label": "toxic" if number % 2 else "neutral"} for number in range(6)]
+    rows += [{"output": "", "label": "toxic"}, {"output": None, "label": "toxic"}]
+    path = tmp_path / "outputs.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    options = {"task": "paraphrase", "half": False, "field": "output", "data": str(path)}
+    chosen, lost = Paraphrase(Paraphrase.Config(**options)).inputs(context)
+    assert (sorted(one.text for one in chosen), lost) == (["text 1", "text 3", "text 5"], 2)
+    chosen, lost = Paraphrase(Paraphrase.Config(**options, toxic=False)).inputs(context)
+    assert (len(chosen), lost) == (6, 2)
+    path.write_text(json.dumps({"output": "a", "label": "odd"}), encoding="utf-8")
+    with pytest.raises(UsageError, match="says neither toxic nor neutral"):
+        Paraphrase(Paraphrase.Config(**options)).inputs(context)

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from synthetic import write_run
 
 from bench.cli.judge import outputs_of
 from bench.errors import MissingError, UsageError
-from bench.store.runs import Run, list_runs
+from bench.store.runs import Run, list_runs, load_run
 from bench.store.systems import latest
 from reports.compare.comparison import compare
 from reports.gate import check, make_baseline, parse_requirement
@@ -165,6 +166,19 @@ def test_a_judge_is_given_the_texts_of_both(runs, capsys):
     assert list(found) == SYSTEMS
     assert len(set.intersection(*(set(one) for one in found.values()))) == 200
     assert "texts of another length where the tokenizer is another" in capsys.readouterr().err
+
+
+def test_a_judge_is_not_given_what_an_endpoints_filter_declined(runs, tmp_path, capsys):
+    base, edited, *_ = runs
+    folder = shutil.copytree(edited.path, tmp_path / edited.id)
+    path = folder / "samples" / "rtp.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for row in rows[:3]:
+        row |= {"continuation": "", "scores": None, "declined": True}
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    whole, left = outputs_of([base, load_run(folder)], "rtp").values()
+    assert (len(whole), len(left)) == (200, 197)
+    assert "declined 3 answers, which no pair is made of" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_tracker_is_given_the_table_of_both(runs):

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.data.counted import Counted
-from bench.data.sentences import Sentence, load_sentences
+from bench.data.sentences import WITHOUT_TEXT, Sentence, load_sentences, of_kind
 from bench.spec import Decoding, GeneratorSpec
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, TaskInfo, evidence_by_cluster
@@ -87,15 +87,18 @@ class Paraphrase(OutputTask[ParaphraseConfig]):
         return found
 
     def sentences(self, assets: AssetCatalogue) -> Counted[Sentence]:
-        """The evaluation half, or all of a model's outputs."""
+        """The evaluation half, or all of a model's outputs; of the toxic ones alone, where that is asked for."""
         if self.config.half:
             return super().sentences(assets)
         found = load_sentences(assets.data(self.config.data).path, self.config.field, self.config.words)
+        found = of_kind(found, toxic=self.config.toxic or None)
         return Counted(sorted(found, key=lambda sentence: sentence.id), found.left_out)
 
     def inputs(self, ctx: TaskContext) -> tuple[list[Sentence], int]:
-        """The sentences, or what the writer answers them with."""
+        """The sentences, or what the writer answers them with; a blank one in a model's outputs is missing."""
         chosen, lost = super().inputs(ctx)
+        if not self.config.half:
+            lost += self.sentences(ctx.assets).left_out.get(WITHOUT_TEXT, 0)
         if self.config.writer is None:
             return chosen, lost
         answers = cached_answers(
