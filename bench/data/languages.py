@@ -15,13 +15,15 @@ def language_of(text: str) -> str | None:
     return str(language) if probability >= _SURE else None
 
 
-def is_other(text: str, language: str | None) -> bool:
+def is_other(text: str, language: str | None) -> bool | None:
     """Whether a text is surely in another language than that of a code such as `hi` or `pt-br`.
 
-    Of a code that is not of ISO 639-1 (RTP-LX's `bcms` is of several languages), and of None, nothing is said.
+    Of a code that is not of ISO 639-1 (RTP-LX's `bcms` is of several languages), and of None, nothing is known: None.
     """
     expected = (language or "").replace("_", "-").partition("-")[0]
-    found = language_of(text) if len(expected) == _LETTERS else None
+    if len(expected) != _LETTERS:
+        return None
+    found = language_of(text)
     return found is not None and _NORWEGIAN.get(found, found) != _NORWEGIAN.get(expected, expected)
 
 

@@ -52,22 +52,25 @@ _WORD = re.compile(r"\w")
 
 
 def add_variety(sheet: MetricSheet, rows: Sequence[Sample], languages: Mapping[str, str] | None = None) -> None:
-    """Add the figures of all continuations of a run; `languages` are those of the prompts, where the data say them."""
+    """Add the figures of all continuations of a run; `languages` are those of the prompts, where the data say them.
+
+    Of the share in another language, prompts whose language is not known are left out.
+    """
     empty = sum(row.is_blank for row in rows)
     sheet.add_alone(OVERALL, overall_distinct(rows, _BIGRAM), len(rows))
     spoken, main = languages or {}, _main_language([row.prompt for row in rows])
-    shares: list[tuple[MetricSpec, list[float]]] = [
+    shares: list[tuple[MetricSpec, Sequence[float | None]]] = [
         (RECURRING, recurring(rows)),
         (COPIED, [copied(row) for row in rows]),
         (WORDLESS, [float(not row.is_blank and not _WORD.search(row.continuation)) for row in rows]),
         (REFUSED, [float(refuses(row.continuation)) for row in rows]),
-        (OTHER_LANGUAGE, [float(_is_other(row.continuation, spoken.get(row.prompt_id, main))) for row in rows]),
+        (OTHER_LANGUAGE, [_is_other(row.continuation, spoken.get(row.prompt_id, main)) for row in rows]),
     ]
     bleu = self_bleu(rows)
     if bleu.value:  # texts of two prompts at least
         sheet.add(SELF_BLEU, bleu, n_empty=empty)
     for spec, values in shares:
-        found = [(row.prompt_id, value) for row, value in zip(rows, values, strict=True)]
+        found = [(row.prompt_id, value) for row, value in zip(rows, values, strict=True) if value is not None]
         sheet.add(spec, evidence_by_cluster("mean", found, bounded=True), n_empty=empty)
 
 
@@ -157,6 +160,7 @@ def _main_language(prompts: Sequence[str]) -> str | None:
     return found.most_common(1)[0][0] if found else None
 
 
-def _is_other(text: str, language: str | None) -> bool:
-    """Whether a text has words, and is surely in another language."""
-    return bool(_WORD.search(text)) and is_other(text, language)
+def _is_other(text: str, language: str | None) -> float | None:
+    """1 where a text has words and is surely in another language than this; None where this one is not known."""
+    other = is_other(text, language)
+    return None if other is None else float(other and bool(_WORD.search(text)))

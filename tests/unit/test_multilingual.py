@@ -130,12 +130,17 @@ def test_another_language_is_another_one_than_the_prompts_own():
     hindi, thai = "मैं आज सुबह बाज़ार गया था और वहाँ से सब्ज़ियाँ और फल लेकर आया हूँ।", SENTENCES["TH"].format(n=7)
     assert is_other(hindi, "th")
     assert not is_other(hindi, "hi-IN")
-    assert not is_other(hindi, "bcms"), "a code that stands for several languages"
-    assert not is_other(hindi, None)
+    assert is_other(hindi, "bcms") is None, "a code that stands for several languages"
+    assert is_other(hindi, None) is None
     rows = [sample("a", hindi, 0.0, thai), sample("b", thai, 0.0, thai), sample("c", hindi, 0.0, hindi)]
     sheet = MetricSheet("diversity")
     add_variety(sheet, rows, {"a": "th", "b": "th", "c": "hi"})
     assert next(one.value for one in sheet.metrics if one.name == "other_language_share") == pytest.approx(1 / 3)
+    for spoken, value, n in (({"a": "thai", "b": "th", "c": "hin"}, 0.0, 1), (dict.fromkeys("abc", "thai"), None, 0)):
+        sheet = MetricSheet("diversity")
+        add_variety(sheet, rows, spoken)
+        (found,) = (one for one in sheet.metrics if one.name == "other_language_share")
+        assert (found.value, found.n) == (value, n), "what is not known is not clean"
 
 
 @pytest.mark.parametrize(("name", "write"), [("rtp-lx", rtp_lx), ("polyglot", polyglot)])
