@@ -4,22 +4,24 @@ CounterFact: Meng et al., 2022, arXiv 2202.05262. Rows of other forms are brough
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from bench.data.counted import REPEATED, Counted
+from bench.data.counted import OTHER_HALF, REPEATED, Counted
 from bench.data.countries import counterfacts, is_country
 from bench.data.edit_forms import KINDS, as_counterfact
 from bench.data.files import read_rows
+from bench.data.splits import part
 from bench.data.squad import normalised
 from bench.errors import UsageError
 from bench.hashing import content_id
 
 T = TypeVar("T")
 NO_NEIGHBOUR = "without a neighbour whose fact is not edited"
+EVALUATED = "without a neighbour that the evaluation half has not"
 SAME_OBJECT = "whose new object is the true one"
 _SHAPE = '{"requested_rewrite": {"subject": ..., "prompt": "... {} ...", "target_new": {"str": ...}, ...}, ...}'
 
@@ -92,7 +94,7 @@ def load_cases(path: Path) -> Counted[EditCase]:
             left_out[SAME_OBJECT] += 1
         else:
             cases[case.id] = case
-    apart = [_apart(cases[key], cases) for key in sorted(cases)]
+    apart = [_without(cases[key], cases.keys()) for key in sorted(cases)]
     kept = Counted(apart, left_out).keep([case for case in apart if case.neighbours], NO_NEIGHBOUR)
     if not kept:
         mend = f"rows are {_SHAPE} with 'neighborhood_prompts' about subjects that are not edited"
@@ -100,11 +102,24 @@ def load_cases(path: Path) -> Counted[EditCase]:
     return kept
 
 
-def _apart(case: EditCase, cases: Mapping[str, EditCase]) -> EditCase:
-    """The case without prompts that are what some case edits."""
+def in_half(cases: Counted[EditCase], half: Literal["train", "eval"]) -> Counted[EditCase]:
+    """The cases of a half; those of the training half without prompts that one of the evaluation half has too.
+
+    So no setting is chosen by what is evaluated.
+    """
+    own = cases.keep(part(cases, half), OTHER_HALF[half])
+    if half == "eval":
+        return own
+    evaluated = {content_id(text) for case in part(cases, "eval") for text in case.held_out}
+    apart = Counted((_without(case, evaluated) for case in own), own.left_out)
+    return apart.keep([case for case in apart if case.neighbours], EVALUATED)
+
+
+def _without(case: EditCase, taken: Collection[str]) -> EditCase:
+    """The case without prompts of these content ids, each other one once."""
 
     def free(prompts: Sequence[T], text: Callable[[T], str]) -> tuple[T, ...]:
-        return tuple({text(one): one for one in prompts if content_id(text(one)) not in cases}.values())
+        return tuple({text(one): one for one in prompts if content_id(text(one)) not in taken}.values())
 
     asked = attrgetter("text")
     portability = {kind: found for kind, prompts in case.portability.items() if (found := free(prompts, asked))}

@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from bench.data.counted import BEYOND, OTHER_HALF, Counted
-from bench.data.edits import EditCase
-from bench.data.splits import part
+from bench.data.counted import BEYOND, Counted
+from bench.data.edits import EditCase, in_half
 from bench.data.squad import begins
 from bench.errors import MissingError
 from bench.sets.format import ContrastiveSet, Text
@@ -33,7 +32,7 @@ def known_cases(policy: "Policy", cases: Counted[EditCase], half: "Half", most: 
     Raises:
         MissingError: it knows none.
     """
-    own = cases.keep(part(cases, half), OTHER_HALF[half])
+    own = in_half(cases, half)
     known: list[EditCase] = []
     asked = 0
     while len(known) < most and asked < len(own):

@@ -10,7 +10,7 @@ import pytest
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.data.counted import REPEATED
-from bench.data.edits import NO_NEIGHBOUR, SAME_OBJECT, Question, load_cases
+from bench.data.edits import EVALUATED, NO_NEIGHBOUR, SAME_OBJECT, Question, in_half, load_cases
 from bench.data.splits import assert_disjoint, part
 from bench.errors import MissingError, UsageError
 from bench.run.environment import Environment
@@ -90,6 +90,20 @@ def test_what_cannot_be_edited_is_left_out_and_counted(tmp_path):
     assert sorted(case.subject for case in found) == ["Person 1", "Person 4"]
     assert found.left_out == {REPEATED: 1, SAME_OBJECT: 1, NO_NEIGHBOUR: 1}
     assert next(case for case in found if case.subject == "Person 4").paraphrases == ("Person 4 says",)
+
+
+def test_what_the_evaluation_half_is_measured_on_the_training_half_has_not(tmp_path):
+    shared = "The mother tongue of nobody's is"
+    rows = [counterfact(n, neighborhood_prompts=[shared, f"Neighbour {n} speaks"]) for n in range(12)]
+    rows += [counterfact(n, neighborhood_prompts=[shared]) for n in range(12, 20)]
+    found = load_cases(write(tmp_path / "some.jsonl", rows))
+    train, evaluated = in_half(found, "train"), in_half(found, "eval")
+    held_out = [{text for one in cases for text in one.held_out} for cases in (train, evaluated)]
+    assert shared in held_out[1]
+    assert not held_out[0] & held_out[1]
+    lost = train.left_out[EVALUATED]
+    assert 0 < lost < 8, "those that have no neighbour of their own"
+    assert len(train) + len(evaluated) == 20 - lost
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.data.counted import BEYOND, Counted
-from bench.data.edits import EditCase, load_cases
+from bench.data.edits import EditCase, in_half, load_cases
 from bench.data.splits import part
 from bench.data.squad import begins, contains
 from bench.errors import MissingError, UsageError
@@ -158,7 +158,7 @@ class Edit(Task[EditConfig]):
         """All that the cases are measured on but the edited prompts: an edited fact is measured on itself too."""
         every = self._load(assets)
         edited_elsewhere = [case.text for case in part(every, "eval")] if self.config.half == "train" else []
-        return edited_elsewhere + [text for case in part(every, self.config.half) for text in case.held_out]
+        return edited_elsewhere + [text for case in in_half(every, self.config.half) for text in case.held_out]
 
     @contextmanager
     def beside(self, base: "Policy", ctx: TaskContext) -> Iterator[_Beside]:
