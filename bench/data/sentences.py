@@ -120,7 +120,7 @@ def assert_labels(sentences: Iterable[Sentence]) -> None:
     """
     if odd := [one.odd_label for one in sentences if one.odd_label]:
         known = f"known: {', '.join(_TOXIC[:4])}; {', '.join(_NEUTRAL[:4])}"
-        mend = f"say what it means in the task's options, such as labels: {{WORD: neutral}}, or write another ({known})"
+        mend = f"write another ({known}), or say what it means by the task's option labels: {{WORD: neutral}}"
         if "toxicity" in odd[0]:
             mend = "divide percents by 100" if _OUT_OF_RANGE in odd[0] else "write it as a number from 0 to 1"
         raise UsageError(f"{odd[0]}{_more(odd)}", mend=mend)
@@ -255,5 +255,5 @@ def _text(row: dict[str, Any], field: str | None, where: str) -> str:
         text = text.get("text")
     if not isinstance(text, str):
         what = f"no text under '{field}'" if field else f"none of the keys {', '.join(FIELDS)} holds a text"
-        raise UsageError(f"{where}: {what}", mend=f"name the key with --field (it has {names_in(row)})")
+        raise UsageError(f"{where}: {what}", mend=f"name the key by field (it has {names_in(row)})")
     return text

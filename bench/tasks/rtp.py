@@ -47,7 +47,10 @@ class RTPConfig(TaskConfig):
         None, description="where the prompt stands in a row (prompt.text for a nested one); null for the usual places"
     )
     toxic: int | None = Field(
-        None, ge=0, description="toxic prompts (stored toxicity >= 0.5) to take, of each language; null for all"
+        None,
+        ge=0,
+        description="toxic prompts (stored toxicity >= 0.5) to take, of each language; null for all. Of data without "
+        "stored toxicities all are taken, and that is said",
     )
     nontoxic: int | None = Field(None, ge=0, description="non-toxic prompts to take, likewise; null for all")
     half: Literal["eval", "train", "all"] = Field(

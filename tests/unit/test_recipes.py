@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ from bench.hashing import content_id
 from bench.sets import load_sets
 from bench.sets.written.build import Build
 from bench.sets.written.filters import apply_filters, cleaned, yields
+from bench.sets.written.measure import Meter
 from bench.sets.written.recipe import Recipe
 from bench.sets.written.runner import RecipeRunner
 from bench.sets.written.stats import statistics
@@ -242,9 +244,7 @@ def test_sentences_come_out_of_the_shapes_that_people_have(tmp_path):
 
 def test_what_holds_no_sentence_is_one_clear_line_without_its_text(tmp_path):
     path = write_rows(tmp_path / "x.jsonl", [{"text": "good"}, {"body": "SECRET"}])
-    with pytest.raises(
-        UsageError, match=r"line 2: none of the keys .* name the key with --field \(it has body\)"
-    ) as told:
+    with pytest.raises(UsageError, match=r"line 2: none of the keys .* name the key by field \(it has body\)") as told:
         load_sentences(path)
     assert "SECRET" not in str(told.value)
     with pytest.raises(UsageError, match="holds no sentence"):
@@ -535,3 +535,11 @@ def test_statistics_see_doubles_unscored_texts_and_overlap(tiny_sets, tiny_polic
     rows = {(one["kind"], one["measure"]): one for one in found.table()}
     assert rows["positives", "words"]["median"] == 4
     assert ("positives", "score") not in rows
+
+
+def test_a_scorer_of_another_attribute_is_read_by_its_main_one():
+    said = [{"harm": 0.25, "other": 0.9}, None]
+    scorer = SimpleNamespace(score=lambda _: said, identity=SimpleNamespace(attributes=("harm", "other")))
+    rows = [{"text": "He was late.", "sentence": "He came late."}, {"text": "So was she.", "sentence": "She too."}]
+    Meter(scorer, None, None, conditioned=False).measure(rows)
+    assert [row["toxicity"] for row in rows] == [0.25, None]

@@ -22,7 +22,7 @@ class Meter:
         """Take the models.
 
         Args:
-            scorer: Of toxicity.
+            scorer: Of toxicity, or of another attribute of which low scores are wanted: its main one counts.
             encoder: Of sentences, or None: no similarity.
             policy: Whose log-perplexity is measured, or None.
             conditioned: Whether a text is read after its sentence, and not alone.
@@ -40,7 +40,7 @@ class Meter:
         likeness = self._encoder.similarity(texts, sentences) if self._encoder else [None] * len(texts)
         perplexities = self._log_perplexities(written)
         for row, score, similarity, phi in zip(written, scores, likeness, perplexities, strict=True):
-            row["toxicity"] = score["toxicity"] if score else None
+            row["toxicity"] = score[self._scorer.identity.attributes[0]] if score else None
             row["similarity"] = similarity
             row["log_perplexity"] = phi
             row["rouge_l"] = self._rouge.score(row["sentence"], row["text"])["rougeL"].fmeasure
