@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bench.run.plan import Experiment, Request
     from bench.store.runs import Run
     from reports.gate.requirements import Requirement, RequirementDecision
-    from reports.tune.build import Tuned
 
 EDIT, PROOF = "edit", "proof.json"
 """In the search's folder: the exported edit, and what was found."""
@@ -32,13 +31,13 @@ class Proof(NamedTuple):
     Attributes:
         outcomes: What became of each experiment.
         decisions: Of each method, whether it keeps each limit of the budget, by its interval.
-        best: The method whose chosen trial was the best of the search, as it is run; None where none was chosen.
+        best: The method whose chosen trial was the best of the search, as it is run.
         edit: What lies in the folder `edit`; None where the best method has no record.
     """
 
     outcomes: "list[ExperimentOutcome]"
     decisions: "list[RequirementDecision]"
-    best: str | None
+    best: str
     edit: dict[str, Any] | None
 
 
@@ -89,7 +88,7 @@ def check_bases(base: "Experiment", asked: "Request", place: Place, limits: "Seq
 def prove(
     asked: "Request",
     config: dict[str, Any],
-    tuned: "Tuned",
+    best: int,
     limits: "Sequence[Requirement]",
     output: Path,
     place: Place,
@@ -99,28 +98,22 @@ def prove(
     Args:
         asked: What `proving` gave.
         config: What is chosen, as `bench run --config` takes it.
-        tuned: What the search found.
+        best: Which of the methods in it the search found best, from 0.
         limits: The budget, each limit with the key of its metric.
         output: The search's folder.
         place: Where experiments are carried out.
     """
     from bench.run.plan import make_experiments, split
     from bench.store.runs import load_run
-    from reports.tune.build import best_of
 
     settled = {"settings": config.get("set", ()), "searched": config["searched"]}
     experiments = make_experiments(replace(asked, methods=split(config["method"]), **settled))
     outcomes = in_this_process(experiments, place, console_progress())
     runs = [load_run(one.folder) for one in outcomes if one.folder]
-    best, edit = None, None
-    if found := best_of(tuned):
-        chosen = [number for number, one in enumerate(tuned.methods) if any(trial.chosen for trial in one.trials)]
-        of_a_seed = len(outcomes) // len(asked.seeds)
-        of_best = outcomes[1 + chosen.index(found[0]) :: of_a_seed]  # the base is the first of each seed
-        best = of_best[0].experiment.label
-        records = [load_run(one.folder) for one in of_best if one.folder]
-        edit = _export(records[0], output, place) if records else None
-    proof = Proof(outcomes, _held(runs, limits), best, edit)
+    of_best = outcomes[1 + best :: len(outcomes) // len(asked.seeds)]  # the base is the first of each seed
+    records = [load_run(one.folder) for one in of_best if one.folder]
+    edit = _export(records[0], output, place) if records else None
+    proof = Proof(outcomes, _held(runs, limits), of_best[0].experiment.label, edit)
     write_output(output / PROOF, as_json(to_json(asked, proof)))
     return proof
 

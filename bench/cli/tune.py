@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from bench.run.plan import Experiment, Request
     from bench.run.tune.search import Found
+    from bench.run.tune.space import Settings as Chosen
+    from bench.run.tune.space import Subject
     from bench.store.runs import Run
     from reports.gate.requirements import Requirement
     from reports.tune.build import Tuned
@@ -187,16 +189,18 @@ def _search(asked: _Asked, base: "Experiment", trials: int) -> "tuple[Run, list[
 def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool) -> int:
     """Write and print what was found, and prove it where that is asked for; the exit code says whether all is in it."""
     from bench.cli import proof
+    from bench.run.tune.space import place_of
     from bench.store.latest import remember
     from bench.store.runs import load_run
-    from reports.tune.build import build, to_json
+    from reports.tune.build import best_of, build, to_json
     from reports.tune.terminal import print_tuned
 
     request, output, runs_dir = asked.request, asked.output, asked.place.runs_dir
     names = [trial.run_id for one in found for trial in one.trials if trial.run_id]
     tuned = build(base, found, {name: load_run(runs_dir / name) for name in names}, asked.limits)
     remember(runs_dir, [base.path, *(runs_dir / name for name in names)])
-    config = _write_settings(request, found, tuned, output)
+    chosen = _chosen(found, tuned)
+    config = _write_settings(request, found, chosen, tuned, output)
     command = _command(asked) if config else None
     told = to_json(tuned) | {"seed": request.seeds[0], "limit": request.max_items, "next": command}
     write_output(output / _TRIALS, as_json(told))
@@ -205,8 +209,9 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
         echo(f"  {command}" if command else "  nothing was chosen")
         echo(f"all trials: {output / _TRIALS}; as runs: bench table, bench plot tradeoff")
     proven = None
-    if asked.proof and config:
-        proven = proof.prove(asked.proof, config, tuned, asked.limits, output, asked.place)
+    if asked.proof and config and (best := best_of(tuned)):
+        method = place_of(found[best[0]].subject, best[1].settings, chosen)
+        proven = proof.prove(asked.proof, config, method, asked.limits, output, asked.place)
         told["proof"] = proof.to_json(asked.proof, proven)
     if json:
         print_json(told)
@@ -220,20 +225,28 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
     return proof.exit_code(proven) if proven else 0
 
 
+def _chosen(found: "Sequence[Found]", tuned: "Tuned") -> "Sequence[tuple[Subject, Chosen]]":
+    """What the search proposes: methods with their settings."""
+    return [
+        (one.subject, trial.settings)
+        for one, method in zip(found, tuned.methods, strict=True)
+        for trial in method.trials
+        if trial.chosen
+    ]
+
+
 def _write_settings(
-    request: "Request", found: "Sequence[Found]", tuned: "Tuned", output: Path
+    request: "Request",
+    found: "Sequence[Found]",
+    chosen: "Sequence[tuple[Subject, Chosen]]",
+    tuned: "Tuned",
+    output: Path,
 ) -> "dict[str, Any] | None":
     """Write the chosen settings for `bench run --config`, and return what it takes; None where none is chosen."""
     import yaml
 
     from bench.run.tune.space import config_of_run
 
-    chosen = [
-        (one.subject, trial.settings)
-        for one, method in zip(found, tuned.methods, strict=True)
-        for trial in method.trials
-        if trial.chosen
-    ]
     path = output / _SETTINGS
     if not chosen:
         path.unlink(missing_ok=True)

@@ -11,11 +11,13 @@ pytest.importorskip("optuna")
 
 from typer.testing import CliRunner, Result
 
+from bench.cli import proof
 from bench.cli.app import app
 from bench.errors import UsageError
 from bench.run.families import expand
+from bench.run.launch.local import ExperimentOutcome
 from bench.run.plan import Request
-from bench.run.tune.space import base_of, refuse_seen, subjects_of
+from bench.run.tune.space import base_of, config_of_run, place_of, refuse_seen, subjects_of
 from bench.store.runs import load_run
 from reports.gate import check, parse_requirement
 
@@ -100,6 +102,29 @@ def test_what_was_chosen_is_measured_held_to_the_budget_and_the_best_of_the_sear
         assert words in shown.stdout
     assert shown.stdout.count(BUDGET) >= 2
     assert (tmp_path / "found" / "edit" / "README.md").stat() == card, "the edit of the same run is not written again"
+
+
+def test_the_best_is_exported_where_two_searches_of_a_method_chose_the_same(tmp_path, monkeypatch):
+    """Of both there is one experiment, so that what comes after them stands one place before."""
+    methods = ("preadd", "preadd:filter_p=0.5", "contrastive")
+    free, settled, last = subjects_of(Request(methods, "tune"), 30)
+    chosen = [(free, {"filter_p": 0.5}), (settled, {}), (last, {})]
+    config = config_of_run(chosen, None, {"preadd": 2, "contrastive": 1})
+
+    def carried_out(experiments: Any, *_: Any) -> list[ExperimentOutcome]:
+        return [ExperimentOutcome(one, tmp_path / f"{one.method}-{one.seed}") for one in experiments]
+
+    monkeypatch.setattr(proof, "in_this_process", carried_out)
+    monkeypatch.setattr("bench.store.runs.load_run", Path)
+    monkeypatch.setattr(proof, "_held", lambda *_: [])
+    monkeypatch.setattr(proof, "_export", lambda record, *_: {"run": record.name})
+    place: Any = None
+    for one, name in zip(chosen, ("preadd", "preadd", "contrastive"), strict=True):
+        best = place_of(*one, chosen)
+        found = proof.prove(Request(methods, "mini", seeds=(3, 5)), config, best, [], tmp_path, place)
+        assert len(found.outcomes) == 2 * 3
+        assert found.best.startswith(name)
+        assert found.edit == {"run": f"{name}-3"}
 
 
 def test_an_edit_of_weights_is_a_model_and_another_one_takes_its_place_as_a_recipe(tune, tmp_path):

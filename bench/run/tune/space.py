@@ -162,9 +162,9 @@ def _space(default: Experiment, layers: int) -> dict[str, Range | tuple[Any, ...
     return space
 
 
-def _all_options(subject: Subject, settings: Settings) -> str:
-    """Every option of a method with settings."""
-    return subject.experiment(settings).config.model_dump_json()
+def _whole(subject: Subject, settings: Settings) -> tuple[str, str]:
+    """A method and every option of it with settings: two searches that chose the same have the same."""
+    return subject.default.method, subject.experiment(settings).config.model_dump_json()
 
 
 def _of_method(request: Request, default: Experiment) -> list[str]:
@@ -194,7 +194,7 @@ def config_of_run(
     settled: dict[str, str] = {}
     asked: dict[tuple[str, str], str] = {}
     for subject, settings in chosen:
-        asked.setdefault((subject.default.method, _all_options(subject, settings)), subject.asked(settings))
+        asked.setdefault(_whole(subject, settings), subject.asked(settings))
         experiment, own = subject.default, parse_method(subject.text)[1]
         for option, origin in experiment.origins.items():
             if origin != "default" and option in type(experiment.config).model_fields and option not in own:
@@ -206,3 +206,8 @@ def config_of_run(
         **({"set": [f"{option}={value}" for option, value in settled.items()]} if settled else {}),
         "searched": [f"{name}={trials}" for name, trials in searched.items()],
     }
+
+
+def place_of(subject: Subject, settings: Settings, chosen: Sequence[tuple[Subject, Settings]]) -> int:
+    """Which of the methods that `config_of_run` asks for is a chosen one, from 0."""
+    return list(dict.fromkeys(_whole(*one) for one in chosen)).index(_whole(subject, settings))
