@@ -89,7 +89,7 @@ def size_of(path: Path) -> int:
 
 
 def _worked_on(path: Path) -> Path:
-    """What a process locks that works on it: parts and damaged copies in the cache (KEY.parts) belong to their entry."""
+    """What a process locks that works on it; in the cache, KEY.parts and damaged copies belong to their entry."""
     return path.with_name(_key(path)) if path.parent.name in _OF_RUNS else path
 
 
