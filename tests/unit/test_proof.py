@@ -196,6 +196,17 @@ def test_what_a_suite_proves_follows_from_its_data_and_its_model():
     refuse_seen(search, base_of(Request(("sft",), "mini")))
     with pytest.raises(UsageError, match="no task of suite 'mini' measures toxicity"):
         refuse_seen(search, base_of(Request(("sft",), "mini", settings=("suite.tasks=[{task: heldout}]",))))
+    refuse_seen(search, base_of(Request(("sft",), "mini", settings=("suite.tasks=[{task: paraphrase}]",))))
+    outputs = "suite.tasks=[{task: paraphrase, half: false, field: text}]"
+    with pytest.raises(UsageError, match="'paraphrase' of suite 'mini' does not take the evaluation half alone"):
+        refuse_seen(search, base_of(Request(("sft",), "mini", settings=(outputs,))))
+
+
+def test_a_suite_that_leaves_a_model_for_each_group_of_facts_is_refused():
+    search = base_of(Request(("ft_l",), "tune-edit"))
+    refuse_seen(search, base_of(Request(("ft_l",), "mini-edit")))
+    with pytest.raises(UsageError, match=r"suite 'mini-edit-single' edits facts in groups \(sets\.at_once\)"):
+        refuse_seen(search, base_of(Request(("ft_l",), "mini-edit-single")))
 
 
 def test_families_and_all_methods_are_searched_each_by_itself():

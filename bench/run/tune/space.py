@@ -131,7 +131,8 @@ def refuse_seen(search: Experiment, proof: Experiment) -> None:
     where it has halves.
 
     Raises:
-        UsageError: it is of another model, controls another attribute or measures none, or may have been searched on.
+        UsageError: it is of another model, controls another attribute or measures none, may have been searched on, or
+            leaves no one edit.
     """
     suite, name = proof.suite, f"suite '{proof.suite.name}'"
     if suite.attribute.name != search.suite.attribute.name:
@@ -140,12 +141,15 @@ def refuse_seen(search: Experiment, proof: Experiment) -> None:
     if (suite.model.id, suite.model.revision) != (search.suite.model.id, search.suite.model.revision):
         what = f"{name} is for the model {suite.model.id}, and the search is on {search.suite.model.id}"
         raise UsageError(f"--prove: {what}", mend="name one for both: --model ID")
+    if suite.sets.at_once:
+        what = f"{name} edits facts in groups (sets.at_once), each on a model of its own: no one edit could be exported"
+        raise UsageError(f"--prove: {what}", mend="leave sets.at_once out, or take a suite without it")
     measuring = [task for task in proof.tasks() if task.measures_controlled(suite.scored_by(suite.scorer))]
     if not measuring:
         raise UsageError(f"--prove: no task of {name} measures {suite.attribute.name}, which it controls")
     for task in measuring:
-        if getattr(task.config, "half", "eval") != "eval":
-            what = f"task '{task.name}' of {name} does not take the evaluation half alone (half: eval)"
+        if getattr(task.config, "half", "eval") not in ("eval", True):  # of sentences: whether it is that half alone
+            what = f"task '{task.name}' of {name} does not take the evaluation half alone (its option half)"
             raise UsageError(f"--prove: {what}: settings may have been chosen on it", mend="take another suite: mini")
 
 
