@@ -49,11 +49,17 @@ def proving(request: "Request", suite: str, seeds: str | None, output: Path) -> 
     """
     from bench.errors import UsageError
     from bench.run.plan import make_experiments, parse_seeds
-    from bench.run.tune.space import base_of, refuse_seen
+    from bench.run.tune.space import base_of, of_search, of_setup, refuse_seen, unlike
 
-    own = [text for text in request.settings if not text.strip().startswith("suite.")]
+    own = [text for text in request.settings if not text.strip().startswith("suite.")] + of_setup(request.settings)
     asked = replace(request, suite=suite, settings=own, seeds=parse_seeds(seeds) if seeds else request.seeds)
-    refuse_seen(base_of(request), make_experiments(asked)[0])
+    search, proof = base_of(request), make_experiments(asked)[0]
+    refuse_seen(search, proof)
+    if alone := of_search(request.settings):
+        console_progress().note(f"--prove: settings of the search alone: {', '.join(alone)}")
+    if other := unlike(search.suite, proof.suite):
+        what = f"suite '{proof.suite.name}' has another {', '.join(other)} than the search"
+        console_progress().note(f"--prove: {what}; say one for both: --set suite.{other[0]}=VALUE")
     if (output / EDIT).exists() and not (output / PROOF).is_file():
         raise UsageError(f"{output / EDIT} is there, and is of no earlier search", mend="name another folder with -o")
     return asked

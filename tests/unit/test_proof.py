@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,40 @@ def test_what_a_suite_proves_follows_from_its_data_and_its_model():
     outputs = "suite.tasks=[{task: paraphrase, half: false, field: text}]"
     with pytest.raises(UsageError, match="'paraphrase' of suite 'mini' does not take the evaluation half alone"):
         refuse_seen(search, base_of(Request(("sft",), "mini", settings=(outputs,))))
+
+
+def test_the_proof_is_of_the_setup_that_was_searched(tmp_path, capsys):
+    """What the user says of the model, of how it is asked and of what it learns from is no other suite's to change."""
+    setup = (
+        "suite.model.dtype=bfloat16",
+        "suite.chat_template=true",
+        "suite.system=Be kind.",
+        "suite.sets.num_prompts=8",
+    )
+    settings = (*setup, "sft.steps=3", "suite.methods.sft.lr=1e-4", "suite.decoding.num_samples=2")
+    request = Request(("sft",), "tune", settings=settings)
+    asked = proof.proving(request, "mini", None, tmp_path)
+    assert asked.settings == ["sft.steps=3", *setup]
+    told = capsys.readouterr().err
+    assert "of the search alone: suite.decoding.num_samples\n" in told
+    assert "than the search" not in told
+    (sft,) = subjects_of(request, 30)
+    config = config_of_run([(sft, {})], None, {"sft": 1})
+    assert config["set"] == [*setup, "sft.steps=3", "sft.lr=0.0001"]
+    again = base_of(replace(asked, settings=config["set"])).suite
+    assert (again.model.dtype, again.system, again.sets.num_prompts) == ("bfloat16", "Be kind.", 8)
+    proof.proving(Request(("ft_l",), "tune-edit", settings=("suite.sets.half=train",)), "mini-edit", None, tmp_path)
+    assert "of the search alone: suite.sets.half\n" in capsys.readouterr().err
+
+
+def test_a_suite_of_another_setup_than_the_search_is_told(tmp_path, capsys):
+    other = tmp_path / "other.yaml"
+    other.write_text("{extends: mini, name: other, sets: {num_prompts: 8, scorer: bilstm}}", encoding="utf-8")
+    proof.proving(Request(("sft",), "tune"), str(other), None, tmp_path)
+    said = (
+        "suite 'other' has another sets.scorer, sets.num_prompts than the search; say one for both: --set suite.sets."
+    )
+    assert said in capsys.readouterr().err
 
 
 def test_a_suite_that_leaves_a_model_for_each_group_of_facts_is_refused():

@@ -17,6 +17,8 @@ Settings = Mapping[str, Any]
 """The options of a trial that differ from the defaults, by name."""
 _OPEN = ("default", "suite")
 """Where the value of an option comes from that is still searched."""
+_SETUP = ("engine", "model", "chat_template", "system", "sets")
+"""What of a suite says which model is edited, how it is asked, and what it learns from; the rest measures."""
 _DIGITS = 3  # of a searched number: more than any difference in figures shows
 
 
@@ -153,6 +155,43 @@ def refuse_seen(search: Experiment, proof: Experiment) -> None:
             raise UsageError(f"--prove: {what}: settings may have been chosen on it", mend="take another suite: mini")
 
 
+def of_setup(settings: Sequence[str]) -> list[str]:
+    """Of settings, those of the suite that another suite takes over which measures what was found.
+
+    The half of facts is each suite's own: what is proven is not what was searched on.
+    """
+    return [text for text in settings if _path(text)[0] in _SETUP and _path(text) != ["sets", "half"]]
+
+
+def of_search(settings: Sequence[str]) -> list[str]:
+    """Of settings, the keys of those that are of the suite of the search alone: what it measures, and how."""
+    own = [text for text in settings if _path(text) != [""] and text not in of_setup(settings)]
+    return [".".join(["suite", *path]) for path in map(_path, own) if path[0] != "methods"]
+
+
+def unlike(search: SuiteSpec, proof: SuiteSpec) -> list[str]:
+    """In what of their setup two suites differ."""
+    own, other = _setup(search), _setup(proof)
+    return [key for key, value in own.items() if other[key] != value]
+
+
+def _path(text: str) -> list[str]:
+    """Where a setting of the suite is; that of a method is nowhere."""
+    head, _, rest = text.partition("=")[0].strip().partition(".")
+    return rest.split(".") if head == "suite" else [""]
+
+
+def _setup(suite: SuiteSpec) -> dict[str, Any]:
+    parts = {
+        f"{name}.{key}": value
+        for name, part in (("model", suite.model), ("sets", suite.sets))
+        for key, value in part
+        if key != "half"
+    }
+    own = {"engine": suite.engine, "chat_template": suite.chat_template, "system": suite.system}
+    return {**own, **parts, "sets.scorer": suite.labelling}
+
+
 def _space(default: Experiment, layers: int) -> dict[str, Range | tuple[Any, ...]]:
     """What is left to search of a method."""
     kind = registry.load("methods", default.method)
@@ -187,14 +226,15 @@ def config_of_run(
 ) -> dict[str, Any]:
     """What `bench run --config` takes to measure methods with settings: values for its flags.
 
-    What the suite of the search or its user settled is in it, but for what is said of the suite itself. Where two
-    searches of one method chose the same settings, it is asked for once.
+    What the suite of the search or its user settled is in it: options of the methods, and what the user said of the
+    suite's setup (`of_setup`). Where two searches of one method chose the same settings, it is asked for once.
 
     Args:
         chosen: The methods with their settings.
         model: The model in place of the suite's, or None.
         searched: By method, how many trials they were chosen by.
     """
+    setup = dict.fromkeys(text for subject, _ in chosen for text in of_setup(subject.request.settings))
     settled: dict[str, str] = {}
     asked: dict[tuple[str, str], str] = {}
     for subject, settings in chosen:
@@ -204,10 +244,11 @@ def config_of_run(
             if origin != "default" and option in type(experiment.config).model_fields and option not in own:
                 value = json.dumps(experiment.config.model_dump(mode="json")[option], ensure_ascii=False)
                 settled[f"{experiment.method}.{option}"] = value
+    settings = [*setup, *(f"{option}={value}" for option, value in settled.items())]
     return {
         **({"model": model} if model else {}),
         "method": ",".join(asked.values()),
-        **({"set": [f"{option}={value}" for option, value in settled.items()]} if settled else {}),
+        **({"set": settings} if settings else {}),
         "searched": [f"{name}={trials}" for name, trials in searched.items()],
     }
 
