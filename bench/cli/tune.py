@@ -127,7 +127,13 @@ def _check(request: "Request", output: Path) -> None:
     """Refuse what a search cannot be made of, before any work."""
     from bench.engine.processes import processes
     from bench.errors import MissingError, UsageError
+    from bench.run.plan import parse_method
+    from bench.run.stack import names_of
 
+    for name in [parse_method(text)[0] for text in request.methods]:
+        if len(parts := names_of(name)) > 1:
+            mend = f"search each method alone: --method {','.join(dict.fromkeys(parts))}"
+            raise UsageError(f"'{name}' is a stack, and stacks are not searched", mend=mend)
     if len(request.seeds) > 1:
         what = f"a search has one seed, and --seed says {len(request.seeds)}"
         raise UsageError(what, mend="measure what it finds with several: bench run --seeds")

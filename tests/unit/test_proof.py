@@ -153,6 +153,10 @@ def test_where_nothing_keeps_the_budget_nothing_is_proven(tune, tmp_path):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
+        (
+            ("--method", "contrastive+steering"),
+            "are not searched; search each method alone: --method contrastive,steering",
+        ),
         (("--prove", "held"), "--prove needs a --budget"),
         (("--prove-seeds", "0-2"), "--prove-seeds says nothing without --prove"),
         (
