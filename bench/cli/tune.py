@@ -1,5 +1,6 @@
 """`bench tune`: an equal search of methods' settings, on data that nothing evaluates on."""
 
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -273,9 +274,9 @@ def _command(asked: _Asked) -> str:
     """The command that measures the chosen settings on other data."""
     from bench.suites import names
 
-    run = f"bench run --config {asked.output / _SETTINGS} --suite"
+    run = f"bench run --config {shlex.quote(str(asked.output / _SETTINGS))} --suite"
     if asked.proof:
         seeds = ",".join(map(str, asked.proof.seeds))
-        return f"{run} {asked.proof.suite}{'' if seeds == '0' else f' --seeds {seeds}'}"
+        return f"{run} {shlex.quote(asked.proof.suite)}{'' if seeds == '0' else f' --seeds {seeds}'}"
     suite = asked.request.suite.replace("tune", "mini")
     return f"{run} {suite if suite in names() and suite != asked.request.suite else 'SUITE'}"

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from bench.cli import proof
 from bench.cli.app import app
+from bench.cli.tune import _Asked, _command
 from bench.errors import UsageError
 from bench.run.families import expand
 from bench.run.launch.local import ExperimentOutcome
@@ -182,6 +183,14 @@ def test_what_would_prove_nothing_is_refused_before_any_work(tune, tmp_path, arg
     assert isinstance(done.exception, UsageError)
     assert said in str(done.exception)
     assert not (tmp_path / "found").exists()
+
+
+def test_the_printed_command_can_be_pasted_whatever_the_folder_is_called():
+    place: Any = None
+    asked = _Asked(Request(("sft",), "tune"), place, Path("my search"), [], None)
+    assert _command(asked) == "bench run --config 'my search/settings.yaml' --suite mini"
+    proven = asked._replace(proof=Request(("sft",), "own suites/a.yaml", seeds=(1, 2)))
+    assert _command(proven) == "bench run --config 'my search/settings.yaml' --suite 'own suites/a.yaml' --seeds 1,2"
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tune, tmp_path):
