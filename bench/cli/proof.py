@@ -118,10 +118,26 @@ def prove(
     runs = [load_run(one.folder) for one in outcomes if one.folder]
     of_best = outcomes[1 + best :: len(outcomes) // len(asked.seeds)]  # the base is the first of each seed
     records = [load_run(one.folder) for one in of_best if one.folder]
+    if not records:
+        clear(output)
     edit = _export(records[0], output, place) if records else None
     proof = Proof(outcomes, _held(runs, limits), of_best[0].experiment.label, edit)
     write_output(output / PROOF, as_json(to_json(asked, proof)))
     return proof
+
+
+def clear(output: Path) -> None:
+    """Drop what an earlier search in the folder has proven and exported: it is not what this one has found."""
+    from bench.store.files import read_json
+    from bench.store.lock import alone
+
+    earlier = None
+    with alone(output / EDIT, console_progress()):
+        with suppress(OSError, ValueError, RecursionError):  # none, or somebody else's
+            earlier = read_json(output / PROOF)
+        if isinstance(earlier, dict) and "edit" in earlier:
+            shutil.rmtree(output / EDIT, ignore_errors=True)  # first: without a proof, it is taken for somebody else's
+            (output / PROOF).unlink()
 
 
 def to_json(asked: "Request", proof: Proof) -> dict[str, Any]:

@@ -216,6 +216,8 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
         echo(f"  {command}" if command else "  nothing was chosen")
         echo(f"all trials: {output / _TRIALS}; as runs: bench table, bench plot tradeoff")
     proven = None
+    if not config:
+        proof.clear(output)
     if asked.proof and config and (best := best_of(tuned)):
         method = place_of(found[best[0]].subject, best[1].settings, chosen)
         proven = proof.prove(asked.proof, config, method, asked.limits, output, asked.place)
@@ -224,12 +226,13 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
         print_json(told)
     elif asked.proof and proven:
         proof.show(asked.proof, proven)
+    code = proof.exit_code(proven) if proven else 0
     failed = [(one.subject, trial) for one in found for trial in one.trials if trial.status == "failed"]
     for subject, trial in failed:
         echo(f"bench: error: {trial.why} (trial {trial.number} of {subject.text})", err=True)
     if failed:
         return SOME_FAILED if names else 1
-    return proof.exit_code(proven) if proven else 0
+    return code
 
 
 def _chosen(found: "Sequence[Found]", tuned: "Tuned") -> "Sequence[tuple[Subject, Chosen]]":

@@ -12,13 +12,15 @@ pytest.importorskip("optuna")
 
 from typer.testing import CliRunner, Result
 
+from bench import registry
 from bench.cli import proof
 from bench.cli.app import app
+from bench.cli.run import SOME_FAILED
 from bench.cli.tune import _Asked, _command
-from bench.errors import UsageError
+from bench.errors import MissingError, UsageError
 from bench.run.families import expand
 from bench.run.launch.local import ExperimentOutcome
-from bench.run.plan import Request
+from bench.run.plan import Request, make_experiments
 from bench.run.tune.space import base_of, config_of_run, place_of, refuse_seen, subjects_of
 from bench.store.runs import load_run
 from reports.gate import check, parse_requirement
@@ -142,13 +144,43 @@ def test_an_edit_of_weights_is_a_model_and_another_one_takes_its_place_as_a_reci
     assert not (edit / "config.json").exists()
 
 
-def test_where_nothing_keeps_the_budget_nothing_is_proven(tune, tmp_path):
+def test_where_nothing_keeps_the_budget_nothing_is_proven_and_no_earlier_proof_stays(tune, tmp_path):
+    found = tmp_path / "found"
+    (found / "edit").mkdir(parents=True)
+    (found / "proof.json").write_text('{"edit": {"run": "a", "what": "recipe"}}', encoding="utf-8")
     asked = ("--method", "preadd", "--budget", "heldout/perplexity <= -99 %", "--trials", "1", "--prove", "held")
     done = tune(*asked)
     assert done.exception is None, done.exception
     assert "nothing was chosen" in done.stdout
     assert "proof" not in done.stdout
-    assert not (tmp_path / "found" / "edit").exists()
+    assert not (found / "edit").exists()
+    assert not (found / "proof.json").exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "{"])
+def test_what_is_no_proof_of_a_search_is_not_removed(tmp_path, text):
+    (tmp_path / "edit").mkdir()
+    (tmp_path / "proof.json").write_text(text, encoding="utf-8")
+    proof.clear(tmp_path)
+    assert (tmp_path / "edit").is_dir()
+    assert (tmp_path / "proof.json").read_text() == text
+
+
+def test_experiments_of_the_proof_that_fail_are_told_beside_trials_that_fail(tune, monkeypatch):
+    def fails(*_: Any) -> Any:
+        raise MissingError("cut off")
+
+    def proven(asked: Request, *_: Any) -> proof.Proof:
+        failed = [ExperimentOutcome(one, error=MissingError("away")) for one in make_experiments(asked)]
+        return proof.Proof(failed, [], "preadd", None)
+
+    monkeypatch.setattr(registry.load("methods", "contrastive"), "prepare", fails)
+    monkeypatch.setattr(proof, "prove", proven)
+    done = tune("--method", "preadd,contrastive", "--budget", BUDGET, "--trials", "1", "--prove", "held")
+    assert done.exception is None, done.exception
+    assert done.return_value == SOME_FAILED
+    assert "cut off (trial 1 of contrastive)" in done.stderr
+    assert "away (experiment: preadd" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -156,7 +188,7 @@ def test_where_nothing_keeps_the_budget_nothing_is_proven(tune, tmp_path):
     [
         (
             ("--method", "contrastive+steering"),
-            "are not searched; search each method alone: --method contrastive,steering",
+            "search each method alone: --method contrastive,steering",
         ),
         (("--prove", "held"), "--prove needs a --budget"),
         (("--prove-seeds", "0-2"), "--prove-seeds says nothing without --prove"),
