@@ -244,11 +244,11 @@ def config_of_run(
             if origin != "default" and option in type(experiment.config).model_fields and option not in own:
                 value = json.dumps(experiment.config.model_dump(mode="json")[option], ensure_ascii=False)
                 settled[f"{experiment.method}.{option}"] = value
-    settings = [*setup, *(f"{option}={value}" for option, value in settled.items())]
+    told = [*setup, *(f"{option}={value}" for option, value in settled.items())]
     return {
         **({"model": model} if model else {}),
         "method": ",".join(asked.values()),
-        **({"set": settings} if settings else {}),
+        **({"set": told} if told else {}),
         "searched": [f"{name}={trials}" for name, trials in searched.items()],
     }
 
