@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bench.run.plan import Experiment, Request
     from bench.store.runs import Run
     from reports.gate.requirements import Requirement, RequirementDecision
-    from reports.tune.build import Tuned
 
 EDIT, PROOF = "edit", "proof.json"
 """In the search's folder: the exported edit, and what was found."""
@@ -32,13 +31,13 @@ class Proof(NamedTuple):
     Attributes:
         outcomes: What became of each experiment.
         decisions: Of each method, whether it keeps each limit of the budget, by its interval.
-        best: The method whose chosen trial was the best of the search, as it is run; None where none was chosen.
+        best: The method whose chosen trial was the best of the search, as it is run.
         edit: What lies in the folder `edit`; None where the best method has no record.
     """
 
     outcomes: "list[ExperimentOutcome]"
     decisions: "list[RequirementDecision]"
-    best: str | None
+    best: str
     edit: dict[str, Any] | None
 
 
@@ -50,11 +49,17 @@ def proving(request: "Request", suite: str, seeds: str | None, output: Path) -> 
     """
     from bench.errors import UsageError
     from bench.run.plan import make_experiments, parse_seeds
-    from bench.run.tune.space import base_of, refuse_seen
+    from bench.run.tune.space import base_of, of_search, of_setup, refuse_seen, unlike
 
-    own = [text for text in request.settings if not text.strip().startswith("suite.")]
+    own = [text for text in request.settings if not text.strip().startswith("suite.")] + of_setup(request.settings)
     asked = replace(request, suite=suite, settings=own, seeds=parse_seeds(seeds) if seeds else request.seeds)
-    refuse_seen(base_of(request), make_experiments(asked)[0])
+    search, proof = base_of(request), make_experiments(asked)[0]
+    refuse_seen(search, proof)
+    if alone := of_search(request.settings):
+        console_progress().note(f"--prove: settings of the search alone: {', '.join(alone)}")
+    if other := unlike(search.suite, proof.suite):
+        what = f"suite '{proof.suite.name}' has another {', '.join(other)} than the search"
+        console_progress().note(f"--prove: {what}; say one for both: --set suite.{other[0]}=VALUE")
     if (output / EDIT).exists() and not (output / PROOF).is_file():
         raise UsageError(f"{output / EDIT} is there, and is of no earlier search", mend="name another folder with -o")
     return asked
@@ -89,7 +94,7 @@ def check_bases(base: "Experiment", asked: "Request", place: Place, limits: "Seq
 def prove(
     asked: "Request",
     config: dict[str, Any],
-    tuned: "Tuned",
+    best: int,
     limits: "Sequence[Requirement]",
     output: Path,
     place: Place,
@@ -99,30 +104,40 @@ def prove(
     Args:
         asked: What `proving` gave.
         config: What is chosen, as `bench run --config` takes it.
-        tuned: What the search found.
+        best: Which of the methods in it the search found best, from 0.
         limits: The budget, each limit with the key of its metric.
         output: The search's folder.
         place: Where experiments are carried out.
     """
     from bench.run.plan import make_experiments, split
     from bench.store.runs import load_run
-    from reports.tune.build import best_of
 
     settled = {"settings": config.get("set", ()), "searched": config["searched"]}
     experiments = make_experiments(replace(asked, methods=split(config["method"]), **settled))
     outcomes = in_this_process(experiments, place, console_progress())
     runs = [load_run(one.folder) for one in outcomes if one.folder]
-    best, edit = None, None
-    if found := best_of(tuned):
-        chosen = [number for number, one in enumerate(tuned.methods) if any(trial.chosen for trial in one.trials)]
-        of_a_seed = len(outcomes) // len(asked.seeds)
-        of_best = outcomes[1 + chosen.index(found[0]) :: of_a_seed]  # the base is the first of each seed
-        best = of_best[0].experiment.label
-        records = [load_run(one.folder) for one in of_best if one.folder]
-        edit = _export(records[0], output, place) if records else None
-    proof = Proof(outcomes, _held(runs, limits), best, edit)
+    of_best = outcomes[1 + best :: len(outcomes) // len(asked.seeds)]  # the base is the first of each seed
+    records = [load_run(one.folder) for one in of_best if one.folder]
+    if not records:
+        clear(output)
+    edit = _export(records[0], output, place) if records else None
+    proof = Proof(outcomes, _held(runs, limits), of_best[0].experiment.label, edit)
     write_output(output / PROOF, as_json(to_json(asked, proof)))
     return proof
+
+
+def clear(output: Path) -> None:
+    """Drop what an earlier search in the folder has proven and exported: it is not what this one has found."""
+    from bench.store.files import read_json
+    from bench.store.lock import alone
+
+    earlier = None
+    with alone(output / EDIT, console_progress()):
+        with suppress(OSError, ValueError, RecursionError):  # none, or somebody else's
+            earlier = read_json(output / PROOF)
+        if isinstance(earlier, dict) and "edit" in earlier:
+            shutil.rmtree(output / EDIT, ignore_errors=True)  # first: without a proof, it is taken for somebody else's
+            (output / PROOF).unlink()
 
 
 def to_json(asked: "Request", proof: Proof) -> dict[str, Any]:

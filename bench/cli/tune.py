@@ -1,5 +1,6 @@
 """`bench tune`: an equal search of methods' settings, on data that nothing evaluates on."""
 
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
     from bench.run.plan import Experiment, Request
     from bench.run.tune.search import Found
+    from bench.run.tune.space import Settings as Chosen
+    from bench.run.tune.space import Subject
     from bench.store.runs import Run
     from reports.gate.requirements import Requirement
     from reports.tune.build import Tuned
@@ -125,7 +128,13 @@ def _check(request: "Request", output: Path) -> None:
     """Refuse what a search cannot be made of, before any work."""
     from bench.engine.processes import processes
     from bench.errors import MissingError, UsageError
+    from bench.run.plan import parse_method
+    from bench.run.stack import names_of
 
+    for name in [parse_method(text)[0] for text in request.methods]:
+        if len(parts := names_of(name)) > 1:
+            mend = f"search each method alone: --method {','.join(dict.fromkeys(parts))}"
+            raise UsageError(f"'{name}' is a stack, and stacks are not searched", mend=mend)
     if len(request.seeds) > 1:
         what = f"a search has one seed, and --seed says {len(request.seeds)}"
         raise UsageError(what, mend="measure what it finds with several: bench run --seeds")
@@ -187,16 +196,18 @@ def _search(asked: _Asked, base: "Experiment", trials: int) -> "tuple[Run, list[
 def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool) -> int:
     """Write and print what was found, and prove it where that is asked for; the exit code says whether all is in it."""
     from bench.cli import proof
+    from bench.run.tune.space import place_of
     from bench.store.latest import remember
     from bench.store.runs import load_run
-    from reports.tune.build import build, to_json
+    from reports.tune.build import best_of, build, to_json
     from reports.tune.terminal import print_tuned
 
     request, output, runs_dir = asked.request, asked.output, asked.place.runs_dir
     names = [trial.run_id for one in found for trial in one.trials if trial.run_id]
     tuned = build(base, found, {name: load_run(runs_dir / name) for name in names}, asked.limits)
     remember(runs_dir, [base.path, *(runs_dir / name for name in names)])
-    config = _write_settings(request, found, tuned, output)
+    chosen = _chosen(found, tuned)
+    config = _write_settings(request, found, chosen, tuned, output)
     command = _command(asked) if config else None
     told = to_json(tuned) | {"seed": request.seeds[0], "limit": request.max_items, "next": command}
     write_output(output / _TRIALS, as_json(told))
@@ -205,35 +216,47 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
         echo(f"  {command}" if command else "  nothing was chosen")
         echo(f"all trials: {output / _TRIALS}; as runs: bench table, bench plot tradeoff")
     proven = None
-    if asked.proof and config:
-        proven = proof.prove(asked.proof, config, tuned, asked.limits, output, asked.place)
+    if not config:
+        proof.clear(output)
+    if asked.proof and config and (best := best_of(tuned)):
+        method = place_of(found[best[0]].subject, best[1].settings, chosen)
+        proven = proof.prove(asked.proof, config, method, asked.limits, output, asked.place)
         told["proof"] = proof.to_json(asked.proof, proven)
     if json:
         print_json(told)
     elif asked.proof and proven:
         proof.show(asked.proof, proven)
+    code = proof.exit_code(proven) if proven else 0
     failed = [(one.subject, trial) for one in found for trial in one.trials if trial.status == "failed"]
     for subject, trial in failed:
         echo(f"bench: error: {trial.why} (trial {trial.number} of {subject.text})", err=True)
     if failed:
         return SOME_FAILED if names else 1
-    return proof.exit_code(proven) if proven else 0
+    return code
+
+
+def _chosen(found: "Sequence[Found]", tuned: "Tuned") -> "Sequence[tuple[Subject, Chosen]]":
+    """What the search proposes: methods with their settings."""
+    return [
+        (one.subject, trial.settings)
+        for one, method in zip(found, tuned.methods, strict=True)
+        for trial in method.trials
+        if trial.chosen
+    ]
 
 
 def _write_settings(
-    request: "Request", found: "Sequence[Found]", tuned: "Tuned", output: Path
+    request: "Request",
+    found: "Sequence[Found]",
+    chosen: "Sequence[tuple[Subject, Chosen]]",
+    tuned: "Tuned",
+    output: Path,
 ) -> "dict[str, Any] | None":
     """Write the chosen settings for `bench run --config`, and return what it takes; None where none is chosen."""
     import yaml
 
     from bench.run.tune.space import config_of_run
 
-    chosen = [
-        (one.subject, trial.settings)
-        for one, method in zip(found, tuned.methods, strict=True)
-        for trial in method.trials
-        if trial.chosen
-    ]
     path = output / _SETTINGS
     if not chosen:
         path.unlink(missing_ok=True)
@@ -254,9 +277,9 @@ def _command(asked: _Asked) -> str:
     """The command that measures the chosen settings on other data."""
     from bench.suites import names
 
-    run = f"bench run --config {asked.output / _SETTINGS} --suite"
+    run = f"bench run --config {shlex.quote(str(asked.output / _SETTINGS))} --suite"
     if asked.proof:
         seeds = ",".join(map(str, asked.proof.seeds))
-        return f"{run} {asked.proof.suite}{'' if seeds == '0' else f' --seeds {seeds}'}"
+        return f"{run} {shlex.quote(asked.proof.suite)}{'' if seeds == '0' else f' --seeds {seeds}'}"
     suite = asked.request.suite.replace("tune", "mini")
     return f"{run} {suite if suite in names() and suite != asked.request.suite else 'SUITE'}"

@@ -48,6 +48,11 @@ def groups_in(path: Path) -> Path:
     return path.with_name(f"{path.name}.parts")
 
 
+def has_groups(parts: Path | None) -> bool:
+    """Whether an interrupted run has left groups there."""
+    return parts is not None and any(parts.glob("[!.]*"))
+
+
 def make_in_groups(
     method: Method[Any],
     base: "LoadedModel",

@@ -17,7 +17,7 @@ from bench.hashing import hash_json
 from bench.method import Artifact, Method, RunContext, Unwanted
 from bench.run.artifact import load_artifact, make_artifact
 from bench.run.environment import Environment
-from bench.run.groups import groups_in, make_in_groups
+from bench.run.groups import groups_in, has_groups, make_in_groups
 from bench.run.identity import Code, Identity
 from bench.run.making import make_sets, parts_of, training_prompts, unwanted
 from bench.run.phases import Phases
@@ -298,7 +298,7 @@ class Preparation:
         *before, last = sorted(makes, key=lambda one: one._end)
         left: list[Path] = []
         points = {int(one._end): partial(_noting, left, one._path, opened) for one in before}
-        phase = "train" if sets else "prepare"
+        phase, begun = "train" if sets else "prepare", has_groups(groups)
         try:
             with (
                 self.phases.phase(f"{phase} {self.experiment.method}" if self.is_part else phase, "prepare") as noted,
@@ -310,6 +310,7 @@ class Preparation:
                 else:
                     facts = make_artifact(last.method, self.env.base, sets, context, points)
                 noted.update({"tokens": facts["trained_tokens"]} if "trained_tokens" in facts else {})
+            self.phases.done[-1] = self.phases.done[-1].model_copy(update={"partial": begun})
         except MissingError as error:
             if self._path not in left:
                 raise

@@ -152,7 +152,9 @@ class Runner:
                 artifact = self.prepare(wait=wait)
                 measuring = Measuring(self.experiment, self.env, self.method, self.folder, self.phases)
                 metrics = measuring.measure(artifact)
-            except (HeldError, LostError):
+            except HeldError:  # it is begun again, and what it has made of a stack by now is found then
+                raise
+            except LostError:
                 self.phases.done.clear()  # it is begun again, or another's
                 raise
             except (Exception, SystemExit) as error:

@@ -53,7 +53,7 @@ def everything(cache: Path, runs: Sequence[Path]) -> list[Kept]:
             continue
         for path in sorted(folder.iterdir()):
             if not path.name.startswith("."):
-                found.append(Kept(folder.name, path, size_of(path), path.name.split(".")[0] in named[folder.name]))
+                found.append(Kept(folder.name, path, size_of(path), _key(path) in named[folder.name]))
     return found
 
 
@@ -71,7 +71,7 @@ def remove(paths: Iterable[Path]) -> None:
     """
     for path in paths:
         try:
-            with alone(path, wait=False):
+            with alone(_worked_on(path), wait=False):
                 if in_use_by_any(path):
                     raise HeldError
                 if path.is_dir() and not path.is_symlink():
@@ -86,6 +86,16 @@ def size_of(path: Path) -> int:
     """Bytes of a file or of all files in a folder; a link counts as itself."""
     parts = [path] if path.is_symlink() or not path.is_dir() else path.rglob("*")
     return sum(part.lstat().st_size for part in parts if part.is_symlink() or part.is_file())
+
+
+def _worked_on(path: Path) -> Path:
+    """What a process locks that works on it; in the cache, KEY.parts and damaged copies belong to their entry."""
+    return path.with_name(_key(path)) if path.parent.name in _OF_RUNS else path
+
+
+def _key(path: Path) -> str:
+    """The key of the cache's entry that it belongs to."""
+    return path.name.split(".")[0]
 
 
 def _named(runs: Sequence[Path]) -> dict[str, set[str]]:

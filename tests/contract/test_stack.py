@@ -21,8 +21,10 @@ from bench.run.edited import edited
 from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
 from bench.run.plan import Request, make_experiments
+from bench.run.runner import Runner
 from bench.run.stack import Stack, joined, method_of
 from bench.sets import ContrastiveSets
+from bench.store.lock import HeldError, alone
 from bench.store.runs import Run, list_runs, load_run
 from bench.store.upkeep import everything
 from reports.card import command_of
@@ -332,6 +334,20 @@ def test_an_interrupted_stack_goes_on(go, tiny_suite, tmp_path, label):
     again = Bars()
     assert figures(go(tiny_suite(), "contrastive+steering", base=False, progress=again)[0]) == figures(whole)
     assert again.labels == []
+
+
+def test_what_was_made_before_another_process_held_a_part_is_counted(tiny_suite, tmp_path):
+    (experiment,) = make_experiments(Request(("contrastive+steering",), str(tiny_suite()), base=False))
+    env = Environment(experiment.suite, AssetCatalogue(tmp_path / "cache", offline=True))
+    runner = Runner(experiment, env, tmp_path / "runs")
+    held = tmp_path / "cache" / "artifacts" / runner.preparation.keys_of_parts["steering"]
+    with alone(held), pytest.raises(HeldError):
+        runner.run(wait=False)
+    result = load_run(runner.run()).result
+    assert result
+    names = [phase.name for phase in result.phases]
+    assert names[:2] == ["train contrastive", "train steering"]
+    assert len(names) == len({*names})
 
 
 def test_a_stack_is_a_method_in_tables_and_can_be_had_again(go, tiny_suite, tmp_path):

@@ -126,6 +126,8 @@ def test_groups_that_an_interrupted_run_has_made_are_not_made_again(suite, tmp_p
     assert figures(resumed) == figures(whole)
     assert resumed.result
     assert whole.result
+    assert [phase.name for phase in resumed.result.phases if phase.partial] == ["train"], "the seconds of one group"
+    assert not any(phase.partial for phase in whole.result.phases)
     assert resumed.result.artifact["hash"] == whole.result.artifact["hash"]
     carried_out(suite, tmp_path, TUNED, "at_once=1", fresh=True)
     assert len(made) == 7

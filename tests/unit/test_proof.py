@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,16 @@ pytest.importorskip("optuna")
 
 from typer.testing import CliRunner, Result
 
+from bench import registry
+from bench.cli import proof
 from bench.cli.app import app
-from bench.errors import UsageError
+from bench.cli.run import SOME_FAILED
+from bench.cli.tune import _Asked, _command
+from bench.errors import MissingError, UsageError
 from bench.run.families import expand
-from bench.run.plan import Request
-from bench.run.tune.space import base_of, refuse_seen, subjects_of
+from bench.run.launch.local import ExperimentOutcome
+from bench.run.plan import Request, make_experiments
+from bench.run.tune.space import base_of, config_of_run, place_of, refuse_seen, subjects_of
 from bench.store.runs import load_run
 from reports.gate import check, parse_requirement
 
@@ -102,6 +108,29 @@ def test_what_was_chosen_is_measured_held_to_the_budget_and_the_best_of_the_sear
     assert (tmp_path / "found" / "edit" / "README.md").stat() == card, "the edit of the same run is not written again"
 
 
+def test_the_best_is_exported_where_two_searches_of_a_method_chose_the_same(tmp_path, monkeypatch):
+    """Of both there is one experiment, so that what comes after them stands one place before."""
+    methods = ("preadd", "preadd:filter_p=0.5", "contrastive")
+    free, settled, last = subjects_of(Request(methods, "tune"), 30)
+    chosen = [(free, {"filter_p": 0.5}), (settled, {}), (last, {})]
+    config = config_of_run(chosen, None, {"preadd": 2, "contrastive": 1})
+
+    def carried_out(experiments: Any, *_: Any) -> list[ExperimentOutcome]:
+        return [ExperimentOutcome(one, tmp_path / f"{one.method}-{one.seed}") for one in experiments]
+
+    monkeypatch.setattr(proof, "in_this_process", carried_out)
+    monkeypatch.setattr("bench.store.runs.load_run", Path)
+    monkeypatch.setattr(proof, "_held", lambda *_: [])
+    monkeypatch.setattr(proof, "_export", lambda record, *_: {"run": record.name})
+    place: Any = None
+    for one, name in zip(chosen, ("preadd", "preadd", "contrastive"), strict=True):
+        best = place_of(*one, chosen)
+        found = proof.prove(Request(methods, "mini", seeds=(3, 5)), config, best, [], tmp_path, place)
+        assert len(found.outcomes) == 2 * 3
+        assert found.best.startswith(name)
+        assert found.edit == {"run": f"{name}-3"}
+
+
 def test_an_edit_of_weights_is_a_model_and_another_one_takes_its_place_as_a_recipe(tune, tmp_path):
     asked = ("--budget", BUDGET, "--trials", "1", "--prove", "held", "--json", "--method")
     first = value_of(tune(*asked, "contrastive"))["proof"]["edit"]
@@ -115,18 +144,52 @@ def test_an_edit_of_weights_is_a_model_and_another_one_takes_its_place_as_a_reci
     assert not (edit / "config.json").exists()
 
 
-def test_where_nothing_keeps_the_budget_nothing_is_proven(tune, tmp_path):
+def test_where_nothing_keeps_the_budget_nothing_is_proven_and_no_earlier_proof_stays(tune, tmp_path):
+    found = tmp_path / "found"
+    (found / "edit").mkdir(parents=True)
+    (found / "proof.json").write_text('{"edit": {"run": "a", "what": "recipe"}}', encoding="utf-8")
     asked = ("--method", "preadd", "--budget", "heldout/perplexity <= -99 %", "--trials", "1", "--prove", "held")
     done = tune(*asked)
     assert done.exception is None, done.exception
     assert "nothing was chosen" in done.stdout
     assert "proof" not in done.stdout
-    assert not (tmp_path / "found" / "edit").exists()
+    assert not (found / "edit").exists()
+    assert not (found / "proof.json").exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "{"])
+def test_what_is_no_proof_of_a_search_is_not_removed(tmp_path, text):
+    (tmp_path / "edit").mkdir()
+    (tmp_path / "proof.json").write_text(text, encoding="utf-8")
+    proof.clear(tmp_path)
+    assert (tmp_path / "edit").is_dir()
+    assert (tmp_path / "proof.json").read_text() == text
+
+
+def test_experiments_of_the_proof_that_fail_are_told_beside_trials_that_fail(tune, monkeypatch):
+    def fails(*_: Any) -> Any:
+        raise MissingError("cut off")
+
+    def proven(asked: Request, *_: Any) -> proof.Proof:
+        failed = [ExperimentOutcome(one, error=MissingError("away")) for one in make_experiments(asked)]
+        return proof.Proof(failed, [], "preadd", None)
+
+    monkeypatch.setattr(registry.load("methods", "contrastive"), "prepare", fails)
+    monkeypatch.setattr(proof, "prove", proven)
+    done = tune("--method", "preadd,contrastive", "--budget", BUDGET, "--trials", "1", "--prove", "held")
+    assert done.exception is None, done.exception
+    assert done.return_value == SOME_FAILED
+    assert "cut off (trial 1 of contrastive)" in done.stderr
+    assert "away (experiment: preadd" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
+        (
+            ("--method", "contrastive+steering"),
+            "search each method alone: --method contrastive,steering",
+        ),
         (("--prove", "held"), "--prove needs a --budget"),
         (("--prove-seeds", "0-2"), "--prove-seeds says nothing without --prove"),
         (
@@ -154,6 +217,14 @@ def test_what_would_prove_nothing_is_refused_before_any_work(tune, tmp_path, arg
     assert not (tmp_path / "found").exists()
 
 
+def test_the_printed_command_can_be_pasted_whatever_the_folder_is_called():
+    place: Any = None
+    asked = _Asked(Request(("sft",), "tune"), place, Path("my search"), [], None)
+    assert _command(asked) == "bench run --config 'my search/settings.yaml' --suite mini"
+    proven = asked._replace(proof=Request(("sft",), "own suites/a.yaml", seeds=(1, 2)))
+    assert _command(proven) == "bench run --config 'my search/settings.yaml' --suite 'own suites/a.yaml' --seeds 1,2"
+
+
 def test_a_folder_of_somebody_else_is_left_alone(tune, tmp_path):
     (tmp_path / "found" / "edit").mkdir(parents=True)
     done = tune("--method", "preadd", "--budget", BUDGET, "--prove", "held")
@@ -171,6 +242,51 @@ def test_what_a_suite_proves_follows_from_its_data_and_its_model():
     refuse_seen(search, base_of(Request(("sft",), "mini")))
     with pytest.raises(UsageError, match="no task of suite 'mini' measures toxicity"):
         refuse_seen(search, base_of(Request(("sft",), "mini", settings=("suite.tasks=[{task: heldout}]",))))
+    refuse_seen(search, base_of(Request(("sft",), "mini", settings=("suite.tasks=[{task: paraphrase}]",))))
+    outputs = "suite.tasks=[{task: paraphrase, half: false, field: text}]"
+    with pytest.raises(UsageError, match="'paraphrase' of suite 'mini' does not take the evaluation half alone"):
+        refuse_seen(search, base_of(Request(("sft",), "mini", settings=(outputs,))))
+
+
+def test_the_proof_is_of_the_setup_that_was_searched(tmp_path, capsys):
+    """What the user says of the model, of how it is asked and of what it learns from is no other suite's to change."""
+    setup = (
+        "suite.model.dtype=bfloat16",
+        "suite.chat_template=true",
+        "suite.system=Be kind.",
+        "suite.sets.num_prompts=8",
+    )
+    settings = (*setup, "sft.steps=3", "suite.methods.sft.lr=1e-4", "suite.decoding.num_samples=2")
+    request = Request(("sft",), "tune", settings=settings)
+    asked = proof.proving(request, "mini", None, tmp_path)
+    assert asked.settings == ["sft.steps=3", *setup]
+    told = capsys.readouterr().err
+    assert "of the search alone: suite.decoding.num_samples\n" in told
+    assert "than the search" not in told
+    (sft,) = subjects_of(request, 30)
+    config = config_of_run([(sft, {})], None, {"sft": 1})
+    assert config["set"] == [*setup, "sft.steps=3", "sft.lr=0.0001"]
+    again = base_of(replace(asked, settings=config["set"])).suite
+    assert (again.model.dtype, again.system, again.sets.num_prompts) == ("bfloat16", "Be kind.", 8)
+    proof.proving(Request(("ft_l",), "tune-edit", settings=("suite.sets.half=train",)), "mini-edit", None, tmp_path)
+    assert "of the search alone: suite.sets.half\n" in capsys.readouterr().err
+
+
+def test_a_suite_of_another_setup_than_the_search_is_told(tmp_path, capsys):
+    other = tmp_path / "other.yaml"
+    other.write_text("{extends: mini, name: other, sets: {num_prompts: 8, scorer: bilstm}}", encoding="utf-8")
+    proof.proving(Request(("sft",), "tune"), str(other), None, tmp_path)
+    said = (
+        "suite 'other' has another sets.scorer, sets.num_prompts than the search; say one for both: --set suite.sets."
+    )
+    assert said in capsys.readouterr().err
+
+
+def test_a_suite_that_leaves_a_model_for_each_group_of_facts_is_refused():
+    search = base_of(Request(("ft_l",), "tune-edit"))
+    refuse_seen(search, base_of(Request(("ft_l",), "mini-edit")))
+    with pytest.raises(UsageError, match=r"suite 'mini-edit-single' edits facts in groups \(sets\.at_once\)"):
+        refuse_seen(search, base_of(Request(("ft_l",), "mini-edit-single")))
 
 
 def test_families_and_all_methods_are_searched_each_by_itself():

@@ -14,7 +14,7 @@ from bench.errors import MissingError, UsageError
 from bench.method import Layers, MethodInfo, Range
 from bench.run.environment import Environment
 from bench.run.plan import Request, make_experiments, split
-from bench.run.tune.space import base_of, config_of_run, refuse_evaluation, rounded, subjects_of
+from bench.run.tune.space import base_of, config_of_run, place_of, refuse_evaluation, rounded, subjects_of
 from bench.spec import Spec
 from bench.store.runs import load_run
 
@@ -138,6 +138,7 @@ def test_what_two_searches_of_a_method_chose_alike_is_asked_for_once():
     config = config_of_run(chosen, None, {"sft": 24})
     found = make_experiments(Request(split(config["method"]), "mini", base=False))
     assert [(one.config.lr, one.config.steps) for one in found] == [(2e-4, steps), (2e-4, 8), (3e-4, 8)]
+    assert [place_of(*one, chosen) for one in chosen] == [0, 1, 2, 2]
 
 
 # --- what is tried next ---

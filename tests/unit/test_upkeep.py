@@ -78,6 +78,19 @@ def test_what_is_worked_on_or_used_stays(cache):
     assert list((cache / "artifacts").iterdir()) == []
 
 
+@pytest.mark.parametrize("kind", ["artifacts", "sets"])
+def test_parts_stay_while_a_process_makes_what_they_are_of(cache, kind):
+    parts = _entry(cache, kind, "a.parts")
+    begun = cache / kind / "a.parts.jsonl"
+    begun.write_text("{}\n", encoding="utf-8")
+    for path in (parts, begun):
+        with alone(cache / kind / "a"), pytest.raises(MissingError, match=r"works on .*a\.parts"):
+            remove([path])
+        assert path.exists()
+    remove([parts, begun])
+    assert list((cache / kind).iterdir()) == []
+
+
 def test_a_link_is_removed_and_what_it_leads_to_stays(cache, tmp_path):
     target = _entry(tmp_path, "elsewhere", "models", size=1_000)
     (cache / "artifacts").mkdir(parents=True)

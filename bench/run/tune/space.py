@@ -17,6 +17,8 @@ Settings = Mapping[str, Any]
 """The options of a trial that differ from the defaults, by name."""
 _OPEN = ("default", "suite")
 """Where the value of an option comes from that is still searched."""
+_SETUP = ("engine", "model", "chat_template", "system", "sets")
+"""What of a suite says which model is edited, how it is asked, and what it learns from; the rest measures."""
 _DIGITS = 3  # of a searched number: more than any difference in figures shows
 
 
@@ -131,7 +133,8 @@ def refuse_seen(search: Experiment, proof: Experiment) -> None:
     where it has halves.
 
     Raises:
-        UsageError: it is of another model, controls another attribute or measures none, or may have been searched on.
+        UsageError: it is of another model, controls another attribute or measures none, may have been searched on, or
+            leaves no one edit.
     """
     suite, name = proof.suite, f"suite '{proof.suite.name}'"
     if suite.attribute.name != search.suite.attribute.name:
@@ -140,13 +143,53 @@ def refuse_seen(search: Experiment, proof: Experiment) -> None:
     if (suite.model.id, suite.model.revision) != (search.suite.model.id, search.suite.model.revision):
         what = f"{name} is for the model {suite.model.id}, and the search is on {search.suite.model.id}"
         raise UsageError(f"--prove: {what}", mend="name one for both: --model ID")
+    if suite.sets.at_once:
+        what = f"{name} edits facts in groups (sets.at_once), each on a model of its own: no one edit could be exported"
+        raise UsageError(f"--prove: {what}", mend="leave sets.at_once out, or take a suite without it")
     measuring = [task for task in proof.tasks() if task.measures_controlled(suite.scored_by(suite.scorer))]
     if not measuring:
         raise UsageError(f"--prove: no task of {name} measures {suite.attribute.name}, which it controls")
     for task in measuring:
-        if getattr(task.config, "half", "eval") != "eval":
-            what = f"task '{task.name}' of {name} does not take the evaluation half alone (half: eval)"
+        if getattr(task.config, "half", "eval") not in ("eval", True):  # of sentences: whether it is that half alone
+            what = f"task '{task.name}' of {name} does not take the evaluation half alone (its option half)"
             raise UsageError(f"--prove: {what}: settings may have been chosen on it", mend="take another suite: mini")
+
+
+def of_setup(settings: Sequence[str]) -> list[str]:
+    """Of settings, those of the suite that another suite takes over which measures what was found.
+
+    The half of facts is each suite's own: what is proven is not what was searched on.
+    """
+    return [text for text in settings if _path(text)[0] in _SETUP and _path(text) != ["sets", "half"]]
+
+
+def of_search(settings: Sequence[str]) -> list[str]:
+    """Of settings, the keys of those that are of the suite of the search alone: what it measures, and how."""
+    own = [text for text in settings if _path(text) != [""] and text not in of_setup(settings)]
+    return [".".join(["suite", *path]) for path in map(_path, own) if path[0] != "methods"]
+
+
+def unlike(search: SuiteSpec, proof: SuiteSpec) -> list[str]:
+    """In what of their setup two suites differ."""
+    own, other = _setup(search), _setup(proof)
+    return [key for key, value in own.items() if other[key] != value]
+
+
+def _path(text: str) -> list[str]:
+    """Where a setting of the suite is; that of a method is nowhere."""
+    head, _, rest = text.partition("=")[0].strip().partition(".")
+    return rest.split(".") if head == "suite" else [""]
+
+
+def _setup(suite: SuiteSpec) -> dict[str, Any]:
+    parts = {
+        f"{name}.{key}": value
+        for name, part in (("model", suite.model), ("sets", suite.sets))
+        for key, value in part
+        if key != "half"
+    }
+    own = {"engine": suite.engine, "chat_template": suite.chat_template, "system": suite.system}
+    return {**own, **parts, "sets.scorer": suite.labelling}
 
 
 def _space(default: Experiment, layers: int) -> dict[str, Range | tuple[Any, ...]]:
@@ -162,9 +205,9 @@ def _space(default: Experiment, layers: int) -> dict[str, Range | tuple[Any, ...
     return space
 
 
-def _all_options(subject: Subject, settings: Settings) -> str:
-    """Every option of a method with settings."""
-    return subject.experiment(settings).config.model_dump_json()
+def _whole(subject: Subject, settings: Settings) -> tuple[str, str]:
+    """A method and every option of it with settings: two searches that chose the same have the same."""
+    return subject.default.method, subject.experiment(settings).config.model_dump_json()
 
 
 def _of_method(request: Request, default: Experiment) -> list[str]:
@@ -183,26 +226,33 @@ def config_of_run(
 ) -> dict[str, Any]:
     """What `bench run --config` takes to measure methods with settings: values for its flags.
 
-    What the suite of the search or its user settled is in it, but for what is said of the suite itself. Where two
-    searches of one method chose the same settings, it is asked for once.
+    What the suite of the search or its user settled is in it: options of the methods, and what the user said of the
+    suite's setup (`of_setup`). Where two searches of one method chose the same settings, it is asked for once.
 
     Args:
         chosen: The methods with their settings.
         model: The model in place of the suite's, or None.
         searched: By method, how many trials they were chosen by.
     """
+    setup = dict.fromkeys(text for subject, _ in chosen for text in of_setup(subject.request.settings))
     settled: dict[str, str] = {}
     asked: dict[tuple[str, str], str] = {}
     for subject, settings in chosen:
-        asked.setdefault((subject.default.method, _all_options(subject, settings)), subject.asked(settings))
+        asked.setdefault(_whole(subject, settings), subject.asked(settings))
         experiment, own = subject.default, parse_method(subject.text)[1]
         for option, origin in experiment.origins.items():
             if origin != "default" and option in type(experiment.config).model_fields and option not in own:
                 value = json.dumps(experiment.config.model_dump(mode="json")[option], ensure_ascii=False)
                 settled[f"{experiment.method}.{option}"] = value
+    told = [*setup, *(f"{option}={value}" for option, value in settled.items())]
     return {
         **({"model": model} if model else {}),
         "method": ",".join(asked.values()),
-        **({"set": [f"{option}={value}" for option, value in settled.items()]} if settled else {}),
+        **({"set": told} if told else {}),
         "searched": [f"{name}={trials}" for name, trials in searched.items()],
     }
+
+
+def place_of(subject: Subject, settings: Settings, chosen: Sequence[tuple[Subject, Settings]]) -> int:
+    """Which of the methods that `config_of_run` asks for is a chosen one, from 0."""
+    return list(dict.fromkeys(_whole(*one) for one in chosen)).index(_whole(subject, settings))
