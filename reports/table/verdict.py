@@ -73,6 +73,8 @@ def _best(table: Table, row: MetricRow) -> Iterator[str]:
     }
     if labels["best"]:
         yield f"best {_name(row)}, clearly: {labels['best'][0]}"
+    elif len(labels["may_be_best"]) == 1:  # better than each other one, but not shown by the test of all pairs
+        yield f"best {_name(row)} (compared with the best, 95 %): {labels['may_be_best'][0]}"
     elif labels["may_be_best"]:
         yield f"best {_name(row)}, none clearly better than another: {', '.join(labels['may_be_best'])}"
 

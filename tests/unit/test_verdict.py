@@ -64,6 +64,23 @@ def test_what_was_not_judged_is_no_difference_that_is_not_significant(tmp_path):
     assert "→ 0 (not judged: no signal)" in next(sentences(replace(table, rows=tuple(silent))))
 
 
+@pytest.mark.parametrize(
+    ("standings", "said"),
+    [
+        ((None, "may_be_best", "may_be_best"), ", none clearly better than another: dpo, sft"),
+        ((None, None, "may_be_best"), " (compared with the best, 95 %): sft"),
+        ((None, None, "best"), ", clearly: sft"),
+    ],
+)
+def test_who_may_be_best_alone_is_compared_with_the_best(runs, standings, said):
+    table = build(runs)
+    row = speaking(table.rows, "attribute")
+    cells = tuple(replace(cell, standing=own) for cell, own in zip(row.cells, standings, strict=True))
+    assert (
+        list(sentences(replace(table, rows=(replace(row, cells=cells),))))[-1] == f"best toxic fraction (toxic){said}"
+    )
+
+
 def test_a_flagged_system_has_no_success_and_comes_last(runs):
     table = build(runs)
     flagged = replace(table.systems[1], flags=("empty",))
