@@ -72,6 +72,7 @@ class Systems:
         """The same, with intervals of which either end alone has the level; what was resampled is shared."""
         other = copy.copy(self)
         other._level = 2 * self._level - 1
+        other._shares = {}  # these are intervals already, of the other level
         return other
 
     def interval(self, system: int) -> Interval | None:

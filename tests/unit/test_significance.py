@@ -267,6 +267,14 @@ def test_seeds_that_are_no_trainings_do_not_widen_a_figures_interval(statistic):
     assert other == stats.interval(seeds)
 
 
+def test_one_sided_intervals_are_not_those_of_the_other_level():
+    both = stats.Systems([[evidence([[0.1], [0.4], [0.5]], bounded=True)]])
+    two_sided = both.interval(0)
+    one_sided = both.one_sided().interval(0)
+    assert one_sided.low > two_sided.low
+    assert both.interval(0) == two_sided
+
+
 def test_a_system_without_evidence_has_no_figures():
     together = stats.Systems([[evidence([[0.1], [0.2]])], []])
     assert together.interval(1) is None
