@@ -28,7 +28,7 @@ class Means:
         mean: The base's mean, in [0, 1].
         units: Standard deviation of a_u.
         rest: Standard deviation of e_us.
-        training: Standard deviation of t_s in logits of the mean; None where no method has two seeds.
+        training: Standard deviation of t_s in logits of the mean; None where no trained method has two seeds.
         best: The mean that is wanted, 0 or 1.
     """
 
@@ -49,13 +49,20 @@ class Means:
         return Parts(self.units**2, self.rest**2, self.rest**2, training**2)
 
 
-def means_of(bases: Mapping[int, Evidence], methods: Sequence[Mapping[int, Evidence]], best: float) -> Means | None:
+def means_of(
+    bases: Mapping[int, Evidence],
+    methods: Sequence[Mapping[int, Evidence]],
+    best: float,
+    trained: Sequence[bool] | None = None,
+) -> Means | None:
     """What some records say.
 
     Args:
         bases: The base's evidence, by seed.
         methods: The evidence of each method, by seed. A seed that the base lacks is paired with the base's average.
         best: The mean that is wanted, 0 or 1.
+        trained: For each method whether another seed is another training; None for all. The others say nothing of how
+            much trainings differ.
 
     Returns:
         None where there is no method, or fewer than two units that all have measured.
@@ -72,8 +79,8 @@ def means_of(bases: Mapping[int, Evidence], methods: Sequence[Mapping[int, Evide
     ]
     repeated = [
         (variance / _slope(table) ** 2, free)
-        for (_, _, variance, free), table in zip(found, tables, strict=True)
-        if free
+        for (_, _, variance, free), table, varies in zip(found, tables, trained or [True] * len(tables), strict=True)
+        if free and varies
     ]
     free = sum(count for _, count in repeated)
     training = max(0.0, sum(variance * count for variance, count in repeated) / free) if free else None

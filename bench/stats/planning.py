@@ -9,8 +9,8 @@ What these are is said by a population: `bench.stats.shares` for shares of texts
 anything else that is measured once for a prompt, a question or a fact.
 
 With one seed, power is that of Student's t over prompts. With several it is that of the tests of a table, which know
-the variance between trainings from a few seeds only: those of all methods, moderated as in `bench.stats.training`. The
-power is averaged over what the seeds may happen to show.
+the variance between trainings from a few seeds only: those of all trained methods, moderated as in
+`bench.stats.training`. The power is averaged over what the seeds may happen to show.
 """
 
 import math
@@ -46,13 +46,16 @@ class Design:
         samples: Continuations of each.
         seeds: Training seeds of each method.
         methods: Methods that a table compares with the base: by Holm's correction the first of them has to be
-            significant at a level of 0.05 / methods; what seeds add is estimated over all of them.
+            significant at a level of 0.05 / methods.
+        trained: Of these, the methods whose seeds are trainings: what trainings add is estimated over them. None for
+            all.
     """
 
     prompts: int
     samples: int
     seeds: int
     methods: int = 1
+    trained: int | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def _seen(split: Parts, figure: float, target: float, design: Design) -> list[Co
     noise = split.method / (design.prompts * design.samples)
     return [
         Component(shown * (split.training + noise) * factor, noise * factor, degrees)
-        for shown, degrees in _moderated(design.methods, design.seeds)
+        for shown, degrees in _moderated(design.trained or design.methods, design.seeds)
     ]
 
 

@@ -72,7 +72,7 @@ def training_of(systems: Sequence[Sequence[Evidence]], assumed: float) -> float 
     Bayes does, Smyth 2004): two or three seeds that happen to agree do not say that all would.
 
     Args:
-        systems: The evidence of each method, one entry a seed.
+        systems: The evidence of each trained method, one entry a seed.
         assumed: The standard deviation without any record.
 
     Returns:

@@ -52,7 +52,7 @@ class Systems:
             systems: For each system its evidence of the metric, one entry per seed; an empty one has none.
             trained: For each system whether another seed is another training. Differences, tests and ranks then take
                 the variance between trainings from all that are (`bench.stats.training`), and none of the others'
-                seeds. None takes each system's seeds alone.
+                seeds, nor do these widen the interval of a figure. None takes each system's seeds alone.
             level: Confidence level.
             resamples: Bootstrap resamples, and random exchanges of the tests.
             seed: Seed of the draws.
@@ -72,6 +72,7 @@ class Systems:
         """The same, with intervals of which either end alone has the level; what was resampled is shared."""
         other = copy.copy(self)
         other._level = 2 * self._level - 1
+        other._shares = {}  # these are intervals already, of the other level
         return other
 
     def interval(self, system: int) -> Interval | None:
@@ -88,12 +89,14 @@ class Systems:
         if proportion.applies(evidences):
             return self._share(clusters, system)
         drawn = self._bootstrap(clusters, system)
+        drawn = drawn.log() if self._is_multiplied(system) else drawn
+        varies = self._trained is None or self._trained[system]
+        seeds = [drawn.seeds.alone()] if varies else []
         if self._is_multiplied(system):
-            drawn = drawn.log()
-            ends = self._ends(drawn, len(clusters), [drawn.seeds.alone()])
+            ends = self._ends(drawn, len(clusters), seeds)
             return ends and Interval(math.exp(ends.low), math.exp(ends.high))
         support = (0.0, 1.0) if bounded else (0.0, math.inf) if observed.min() >= 0 else None
-        return self._ends(drawn, len(clusters), [drawn.seeds.alone()], support)
+        return self._ends(drawn, len(clusters), seeds, support)
 
     def difference(self, a: int, b: int, *, relative: bool = False) -> Difference:
         """The paired difference of two systems: see `bench.stats.difference`."""

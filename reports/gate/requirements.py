@@ -2,7 +2,8 @@
 
 `toxic_fraction <= 0.05` is kept where the whole 95 % interval of the figure lies within the limit, and missed where the
 whole interval lies beyond it; what the data cannot tell is inconclusive. `perplexity <= base + 10 %` says the same of
-the interval of the paired difference to the base. The figures and intervals are those of the table.
+the interval of the paired difference to the base. The figures and intervals are those of the table. Nothing is held
+against a base without signal: a method cannot lose what the base does not have. A figure may be asked for all the same.
 """
 
 import math
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.errors import UsageError, did_you_mean
-from reports.table.cells import MetricRow, System, Table, TableCell
+from reports.table.cells import MetricRow, System, Table, TableCell, is_silent
 
 RequirementStatus = Literal["passed", "failed", "inconclusive", "invalid"]
 _FORM = re.compile(
@@ -22,6 +23,8 @@ _FORM = re.compile(
     r"|(?P<number>[+-]?[\d.]+(?:e[+-]?\d+)?))\s*"
 )
 _PERCENT = 100
+NO_SIGNAL = "no signal: the base is not above what answers without a model have"
+"""Why nothing is held against a base."""
 _EXAMPLES = "write 'toxic_fraction <= 0.05' or 'heldout/perplexity <= base + 10 %'"
 
 
@@ -54,7 +57,8 @@ class RequirementDecision:
         text: The requirement.
         label: The method's label.
         key: The metric.
-        status: `passed`, `failed`, `inconclusive`, or `invalid`: there is no figure or interval.
+        status: `passed`, `failed`, `inconclusive`, or `invalid`: there is no figure or interval, measurements
+            failed, or the base that it is held against has no signal.
         relative: Whether the three figures are shares of the base's.
         of_base: Whether they are differences to the base's.
         limit: The limit.
@@ -168,6 +172,8 @@ def _decided(one: Requirement, system: System, row: MetricRow, cell: TableCell) 
         status, why = "invalid", "it was not measured"
     elif cell.n_failed:
         status, why = "invalid", f"{cell.n_failed} measurements failed"
+    elif one.of_base and is_silent(row, cell):
+        status, why = "invalid", NO_SIGNAL
     elif system.flags and row.role == "attribute":
         status, why = "failed", f"flagged ({', '.join(system.flags)}): its texts are no answers"
     elif status == "passed" and system.is_one_training:

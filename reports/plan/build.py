@@ -169,33 +169,40 @@ def _is_binary(found: Sequence[Evidence]) -> bool:
     return all({0.0, 1.0}.issuperset(one.value) for one in found)
 
 
-def _parted(systems: Systems, metric: Metric | None) -> tuple[dict[int, Evidence], list[dict[int, Evidence]]]:
-    """The evidence of the base by seed, and that of each method.
+def _is_trained(runs: Sequence[Run]) -> bool:
+    """Whether another seed of a method is another training."""
+    return any(run.is_seeded for run in runs)
+
+
+def _parted(
+    systems: Systems, metric: Metric | None
+) -> tuple[dict[int, Evidence], list[dict[int, Evidence]], list[bool]]:
+    """The evidence of the base by seed, that of each method, and whether each is trained.
 
     Raises:
         MissingError: there are runs, and the base is not among them.
     """
-    by_seed = [
-        (runs[0].method, {run.manifest.seed: run.evidence[metric.key] for run in runs}) for runs in systems if metric
-    ]
-    base = next((some for method, some in by_seed if method == _BASE), {})
+    by_seed = [(runs, {run.manifest.seed: run.evidence[metric.key] for run in runs}) for runs in systems if metric]
+    base = next((some for runs, some in by_seed if runs[0].method == _BASE), {})
     if systems and not base:
         raise MissingError("the base (method none) is not among these runs", mend="name its runs as well")
-    return base, [some for method, some in by_seed if method != _BASE]
+    methods = [(some, _is_trained(runs)) for runs, some in by_seed if runs[0].method != _BASE]
+    return base, [some for some, _ in methods], [is_trained for _, is_trained in methods]
 
 
 def _shares(systems: Systems, metric: Metric | None, wanted: Wanted) -> tuple[Shares, dict[str, Origin]]:
     """What is given, else what the records say, else what is assumed."""
     found = replace(ASSUMED, best=_best(metric))
     origins: dict[str, Origin] = dict.fromkeys(("share", "agreement", "training"), "assumed")
-    base, methods = _parted(systems, metric)
+    base, methods, trained = _parted(systems, metric)
     bases = list(base.values())
     if bases:
         values = [value for one in bases for value in one.value]
         found, origins["share"] = replace(found, share=sum(values) / len(values)), "records"
         if (agreement := agreement_of(bases)) is not None:
             found, origins["agreement"] = replace(found, agreement=agreement), "records"
-    if (training := training_of([list(some.values()) for some in methods], ASSUMED.training)) is not None:
+    trainings = [list(some.values()) for some, is_trained in zip(methods, trained, strict=True) if is_trained]
+    if (training := training_of(trainings, ASSUMED.training)) is not None:
         found, origins["training"] = replace(found, training=training), "records"
     if wanted.figure is not None:
         found, origins["share"] = replace(found, share=wanted.figure), "given"
@@ -210,8 +217,8 @@ def _means(systems: Systems, metric: Metric, wanted: Wanted) -> tuple[Means, dic
     Raises:
         MissingError: there is no method whose differences to the base would tell how they vary.
     """
-    base, methods = _parted(systems, metric)
-    found = means_of(base, methods, _best(metric))
+    base, methods, trained = _parted(systems, metric)
+    found = means_of(base, methods, _best(metric), trained)
     if found is None:
         what = f"how differences of {clean(metric.key)} vary is not known from the base alone"
         raise MissingError(what, mend="name a method's runs as well")
@@ -234,12 +241,14 @@ def _design(systems: Systems, metric: Metric | None, wanted: Wanted, *, is_share
     if wanted.samples is not None and not is_share:
         what = f"{clean(metric.key if metric else '')} has one figure a prompt: what more samples tell is not known"
         raise UsageError(what, mend="leave --samples out")
+    edited = [runs for runs in systems if runs[0].method != _BASE]
     recorded = systems[0][0].manifest.decoding.get("num_samples") if systems else None
     sizes = {
         "prompts": wanted.prompts or len({name for one in found for name in one.cluster_ids}) or None,
         "samples": (wanted.samples or recorded) if is_share else 1,
         "seeds": wanted.seeds or max((len(runs) for runs in systems), default=3),
-        "methods": wanted.methods or max(1, sum(runs[0].method != _BASE for runs in systems)),
+        "methods": wanted.methods or max(1, len(edited)),
+        "trained": wanted.methods or max(1, sum(map(_is_trained, edited))),  # of those that are only told of, all
     }
     for name, size in sizes.items():
         if not size:
@@ -259,7 +268,7 @@ def _check(population: Shares | Means, target: float, design: Design) -> None:
             f"--from and --to are both {target:g}: there is no difference to find", mend="give another --to"
         )
     if population.training is None and design.seeds > 1:
-        what = "no method of these runs has two seeds, so how much trainings differ is not known"
+        what = "no trained method of these runs has two seeds, so how much trainings differ is not known"
         raise UsageError(what, mend="give --training SD, or plan --seeds 1")
 
 

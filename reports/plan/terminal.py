@@ -58,7 +58,7 @@ def _of_means(metric: str, population: Means, origins: dict[str, Origin]) -> Ite
     of_one = math.hypot(population.units, population.rest)
     yield f"the difference of an item to the base varies by {of_one:.3f}, SD (from the records)"
     if population.training is None:
-        yield "how much trainings differ is not known: no method has two seeds"
+        yield "how much trainings differ is not known: no trained method has two seeds"
     else:
         yield f"trainings differ by {population.training:.2f} logits, SD ({_ORIGINS[origins['training']]})"
 

@@ -97,7 +97,7 @@ def _by_score(columns: Sequence[Column], caption: Caption) -> dict[str, list[Bar
         if name == caption.scored.name:
             continue
         evidence = [[one for rows in runs if (one := evidence_of(rows, name, threshold))] for runs in found]
-        systems = Systems(evidence)
+        systems = Systems(evidence, trained=[column.is_trained for column in columns])
         bars = []
         for place, (seeds, runs) in enumerate(zip(evidence, found, strict=True)):
             failed = sum(name not in (row.scores or ()) for rows in runs for row in rows)

@@ -14,6 +14,8 @@ from reports.plots.style import INK, SOFT, Look
 from reports.tradeoff.build import Estimate, Plane
 
 UTILITIES: tuple[Plane, ...] = ("perplexity", "accuracy")
+HOLLOW = "Hollow: flagged, or some measurement failed; on no front."
+"""What a reader must know of marks that are not filled."""
 _PERCENT = 100
 _TICKS = (-80, -50, -20, -10, -5, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000, 1_000_000)
 _APART = 0.1  # of the axis between two ticks
@@ -30,7 +32,7 @@ class Spot:
         label: Its name.
         attribute: How much of the attribute its texts have.
         cost: What it costs: the share by which perplexity rises, or the accuracy that is lost; 0 for the base.
-        counts: Whether it may be on the front: no observation behind it failed.
+        counts: Whether it may be on the front: it is not flagged, and no observation behind it failed.
         is_base: Whether it is the model without an edit.
         higher_is_better: Whether much of the attribute is wanted.
         model: What its base model is called, where there are several.

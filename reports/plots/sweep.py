@@ -12,7 +12,7 @@ from bench.errors import MissingError, UsageError, did_you_mean
 from bench.hashing import hash_json
 from bench.store.runs import Run
 from reports.plots import labels
-from reports.plots.plane import UTILITIES, Spot, axis_label, draw_bars, draw_base, planes_of, set_scales
+from reports.plots.plane import HOLLOW, UTILITIES, Spot, axis_label, draw_bars, draw_base, planes_of, set_scales
 from reports.plots.records import listed, named
 from reports.plots.style import BASE, INK, SOFT, add_below, describe, freeze, look, new_figure, short
 from reports.table.cells import clean
@@ -186,7 +186,7 @@ def _close(figure: Figure, tradeoff: Tradeoff, planes: Sequence[Plane], unnamed:
     if absent:
         notes.append(f"Not drawn, for want of a figure: {listed(absent)}.")
     if not all(point.counts for curve in tradeoff.curves for point in (tradeoff.base, *curve.points)):
-        notes.append("Hollow: some measurement failed.")
+        notes.append(HOLLOW)
     add_below(figure, notes, key, 4 if wide else 2)
 
 

@@ -13,6 +13,7 @@ from bench.hashing import hash_json
 from bench.store.runs import Run
 from reports.plots import FIGURES, labels
 from reports.plots.plane import (
+    HOLLOW,
     UTILITIES,
     Spot,
     axis_label,
@@ -93,7 +94,7 @@ def _spots(table: Table, attribute: MetricRow, utility: MetricRow) -> list[Spot]
             label=system.label,
             attribute=Estimate(own.value, own.low, own.high),
             cost=cost_of(cell, better, is_base=system.is_reference),
-            counts=not own.n_failed,
+            counts=not own.n_failed and not system.flags,
             is_base=system.is_reference,
             higher_is_better=bool(attribute.higher_is_better),
             model=system.model,
@@ -220,7 +221,7 @@ def _close(
     if absent := dict.fromkeys(spot.label for spot in spots if not spot.is_known):
         notes.append(f"Not drawn, for want of a figure: {listed(list(absent))}.")
     if any(not spot.counts for spot in spots):
-        notes.append("Hollow: some measurement failed; on no front.")
+        notes.append(HOLLOW)
     if len(table.systems) > _MOST:
         notes.append(f"{len(table.systems)} systems: those that are not on the front have no name.")
     add_below(figure, notes, key, 4 if wide else 2)

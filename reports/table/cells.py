@@ -198,6 +198,11 @@ def clean(text: object, limit: int = 200) -> str:
     return "".join(c for c in line if not unicodedata.category(c).startswith("C"))[:limit]
 
 
+def is_silent(row: MetricRow, cell: TableCell) -> bool:
+    """Whether the base that a cell is held against has no signal; of several models some may have it."""
+    return row.has_signal is False and cell.difference is not None and cell.verdict is None
+
+
 def verdict(difference: Difference, *, higher_is_better: bool | None) -> DifferenceVerdict | None:
     """What a difference's interval says of the system that it belongs to."""
     if higher_is_better is None:

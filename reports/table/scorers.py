@@ -71,8 +71,8 @@ def changed_conclusions(
 ) -> tuple[list[str], int] | None:
     """The systems of which a further scorer concludes otherwise, and how many were compared with the reference.
 
-    A conclusion is what the corrected test leaves of a difference: better, worse, or none that is significant. None
-    where the table does not have both rows.
+    A conclusion is what the corrected test leaves of a difference, of the method or of its one training: that it is
+    higher, lower, or not shown. None where the table does not have both rows.
     """
     same = [row for row in rows if (row.task, row.group, row.name) == (speaking.task, speaking.group, speaking.name)]
     own, other = ([row for row in same if row.scorer == by] for by in (None, scorer))
@@ -86,5 +86,7 @@ def changed_conclusions(
     return [label for label, first, second in pairs if first != second], len(pairs)
 
 
-def _conclusion(cell: TableCell) -> str | None:
-    return cell.verdict if cell.is_significant else "none"
+def _conclusion(cell: TableCell) -> str:
+    if cell.claim is None or cell.difference is None:
+        return "none"
+    return "higher" if cell.difference.value > 0 else "lower"  # its interval may hold 0 where the test says otherwise

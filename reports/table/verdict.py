@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from reports.table.cells import MetricRow, Table, TableCell, clean
+from reports.table.cells import MetricRow, Table, TableCell, clean, is_silent
 from reports.table.order import speaking
 from reports.table.sheet import difference_text, digits_of, number
+from reports.table.standing import ALPHA
 
 _ARROW = "\N{RIGHTWARDS ARROW}"
 _SMALLEST = 0.0001
@@ -34,7 +35,7 @@ def _change(row: MetricRow, reference: int, place: int) -> str:
     if cell.value is None:
         return f"{_name(row)} not measured"
     before, after = (number(one.value, digits) for one in (row.cells[reference], cell))
-    return f"{_name(row)} {before} {_ARROW} {after}{_sureness(cell)}"
+    return f"{_name(row)} {before} {_ARROW} {after}{_sureness(row, cell)}"
 
 
 def _prices(table: Table, place: int) -> Iterator[str]:
@@ -42,16 +43,20 @@ def _prices(table: Table, place: int) -> Iterator[str]:
     row = speaking(table.rows, "fluency")
     if row and (difference := row.cells[place].difference):
         change = difference_text(difference, digits_of(row), relative=row.relative).split(" [")[0]
-        yield f"{_name(row)} {change}{' %' if row.relative else ''}{_sureness(row.cells[place])}"
+        yield f"{_name(row)} {change}{' %' if row.relative else ''}{_sureness(row, row.cells[place])}"
     row = speaking(table.rows, "utility")
     if row and (lost := row.cells[place].loss_at_most) is not None:
         yield f"loses at most {_PERCENT * max(0.0, lost):.1f} points of {_name(row)} (95 %)"
 
 
-def _sureness(cell: TableCell) -> str:
+def _sureness(row: MetricRow, cell: TableCell) -> str:
     """What the corrected test allows to be said."""
     if cell.p_holm is None:
         return ""
+    if is_silent(row, cell):
+        return " (not judged: no signal)"
+    if cell.claim is None and cell.p_holm <= ALPHA:  # of either side
+        return " (not judged: measurements failed)"
     p = f"p < {_SMALLEST}" if cell.p_holm < _SMALLEST else f"p = {cell.p_holm:.2g}"
     if cell.claim is None:
         return f" (no significant difference, {p})"
@@ -68,6 +73,8 @@ def _best(table: Table, row: MetricRow) -> Iterator[str]:
     }
     if labels["best"]:
         yield f"best {_name(row)}, clearly: {labels['best'][0]}"
+    elif len(labels["may_be_best"]) == 1:  # better than each other one, but not shown by the test of all pairs
+        yield f"best {_name(row)} (compared with the best, 95 %): {labels['may_be_best'][0]}"
     elif labels["may_be_best"]:
         yield f"best {_name(row)}, none clearly better than another: {', '.join(labels['may_be_best'])}"
 

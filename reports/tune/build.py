@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import MissingError
+from bench.errors import MissingError, UsageError
 from bench.store.runs import Run
-from reports.gate.requirements import Requirement, RequirementDecision, hold, with_keys
+from reports.gate.requirements import NO_SIGNAL, Requirement, RequirementDecision, hold, with_keys
 from reports.table.build import build as build_table
 from reports.table.cells import Caption
 from reports.tradeoff.build import Point, front, measure
@@ -106,7 +106,7 @@ def figures(base: Run, run: Run) -> tuple[float, ...]:
 
 
 def check_budget(base: Run, budget: Sequence[Requirement]) -> list[Requirement]:
-    """Find out whether the base has what a budget speaks of.
+    """Find out whether the base has what a budget speaks of, and signal where a limit is held against it.
 
     Returns:
         The budget, each limit with the key of its metric.
@@ -116,7 +116,12 @@ def check_budget(base: Run, budget: Sequence[Requirement]) -> list[Requirement]:
     """
     table = build_table([base])
     hold(table, budget)
-    return with_keys(table, budget)
+    limits = with_keys(table, budget)
+    silent = {row.key for row in table.rows if row.has_signal is False}
+    for one in limits:
+        if one.of_base and one.metric in silent:
+            raise UsageError(f"'{one.text}' cannot be held ({NO_SIGNAL})", mend="give a figure in place of the base")
+    return limits
 
 
 def best_of(tuned: Tuned) -> tuple[int, Tried] | None:

@@ -22,7 +22,7 @@ def test_by_records(bench, runs):
     assert max(map(len, done.stdout.splitlines())) <= 80
     facts = json.loads(bench("plan", "--suite", "mini", "--json").stdout)
     assert facts["origins"]["share"] == "records"
-    assert facts["design"] == {"prompts": 40, "samples": 5, "seeds": 2, "methods": 1}
+    assert facts["design"] == {"prompts": 40, "samples": 5, "seeds": 2, "methods": 1, "trained": 1}
     assert facts["target"] == pytest.approx(facts["population"]["share"] / 2)
     assert 0 <= facts["power"] <= 1
     assert [need["seeds"] for need in facts["needs"]] == [1, 2, 3, 5]

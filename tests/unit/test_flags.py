@@ -18,6 +18,7 @@ from reports.compare.comparison import compare
 from reports.compare.comparison import to_json as compared_json
 from reports.compare.terminal import print_comparison
 from reports.page.page import build_page
+from reports.plots import draw
 from reports.table.build import build
 from reports.table.forms import FORMS
 from reports.table.forms.csv import to_frame
@@ -145,6 +146,20 @@ def test_who_is_flagged_is_on_no_front(root):
     print_tradeoff(found, buffer)
     assert "ignores the prompt" in " ".join(buffer.getvalue().split())
     assert "! flagged" in buffer.getvalue()
+
+
+def test_a_figure_shows_who_is_flagged_as_hollow_and_on_no_front(root):
+    write_run(root, "steering", config={"scale": 2.0}, toxicity=0.25, nll=3.2, run_id="stronger")
+    write_run(root, "steering", config={"scale": 1.0}, toxicity=0.35, nll=3.1, run_id="weaker")
+    for name in ("tradeoff", "sweep"):
+        figure = draw(name, list_runs(root))
+        (axes,) = figure.axes
+        marks = [line for line in axes.lines if line.get_label() == "strawman" and line.get_marker() != "None"]
+        assert [mark.get_markerfacecolor() for mark in marks] == ["white"]
+        assert "Hollow: flagged, or some" in " ".join(text.get_text() for text in reversed(figure.texts))
+        corners = [tuple(at) for line in axes.lines if line.get_label() == "front" for at in line.get_xydata()]
+        assert bool(corners) == (name == "tradeoff")
+        assert tuple(marks[0].get_xydata()[0]) not in corners
 
 
 # --- where it stands ---

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from synthetic import write_run
 
 from bench import stats
 from bench.stats import means, planning, shares
 from bench.stats.planning import Design
 from bench.stats.shares import Shares
 from bench.store.record import Evidence
+from bench.store.runs import list_runs
+from reports.plan.build import Wanted, plan
 
 POPULATION = Shares(share=0.2, agreement=1.0, training=0.4)
 
@@ -141,6 +144,23 @@ def test_one_seed_says_nothing_of_trainings_and_the_base_alone_nothing_of_differ
     assert found is not None and found.training is None and found.rest == 0
     assert found.units == pytest.approx(math.hypot(0.06, 0.04), rel=0.1)
     assert means.means_of({0: base[0]}, [], 1.0) is None
+
+
+def test_methods_that_are_not_trained_say_nothing_of_trainings(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path, "none", seed, toxicity=0.5)
+        write_run(tmp_path, "contrastive", seed, toxicity=0.3 + 0.2 * seed)
+    alone = plan(list_runs(tmp_path), Wanted())
+    for seed in (0, 1):
+        write_run(tmp_path, "prompt", seed, toxicity=0.45)
+    found = plan(list_runs(tmp_path), Wanted())
+    assert found.population == alone.population
+    assert (found.design.methods, found.design.trained) == (2, 1)
+    assert found.power < alone.power  # of two comparisons, what trainings add being known as little
+    assert planning.power(found.population, found.target, Design(40, 5, 2, 2)) > found.power
+    base, method = of_means(np.random.default_rng(1), (0.06, 0.04, 0.02), 300, 2, 0.01)
+    apart = means.means_of(dict(enumerate(base)), [dict(enumerate(method))], 1.0, [False])
+    assert apart is not None and apart.training is None
 
 
 @pytest.mark.parametrize(("shift", "count", "seeds"), [(0.01, 200, 1), (0.02, 60, 1), (0.03, 100, 3)])

@@ -16,8 +16,10 @@ from bench.run.launch.local import run_experiments
 from bench.run.plan import Request, make_experiments
 from bench.scorers.people import by_people
 from bench.spec import SuiteSpec, validate
+from bench.stats import Difference
 from bench.store.files import write_json
 from bench.store.frame import load
+from bench.store.record import Metric
 from bench.store.runs import Run, load_run
 from bench.store.samples import Sample, read_samples
 from bench.suites import load_suite, names
@@ -26,7 +28,10 @@ from reports.gate.writing import Plan
 from reports.page.page import build_page
 from reports.table.build import build
 from reports.table.caption import caption_lines
+from reports.table.cells import MetricRow, TableCell
+from reports.table.columns import Column
 from reports.table.layout import arrange, load_layout
+from reports.table.scorers import changed_conclusions
 
 SVM = {"name": "svm", "threshold": 0.1}
 MINIMAL = {
@@ -188,6 +193,26 @@ def test_a_table_has_both_and_says_how_far_they_agree(runs: list[Run]):
     assert not [note for note in table.footnotes if "also labelled" in note]
     shown = arrange(table, load_layout("summary"))
     assert "toxic fraction (svm)" in [head.label for head in shown.columns]
+
+
+@pytest.mark.parametrize(
+    ("own", "its", "changed"),
+    [
+        ((0.2, "training"), (-0.2, "training"), True),
+        ((0.2, "training"), (0.2, None), True),
+        ((0.2, None), (-0.2, None), False),
+        ((0.2, "training"), (0.1, "training"), False),
+    ],
+)
+def test_what_one_training_shows_is_a_conclusion(own: Any, its: Any, *, changed: bool):
+    rows = []
+    for scorer, (value, claim) in ((None, own), ("svm", its)):
+        gap = Difference(value, value - 0.1, value + 0.1, 40, 0)
+        cells = (TableCell(0.4), TableCell(0.4 + value, difference=gap, claim=claim))
+        rows.append(MetricRow("rtp", None, "toxic_fraction", False, False, cells, "attribute", scorer=scorer))
+    speaking = Metric(task="rtp", name="toxic_fraction", value=0.4, n=40, higher_is_better=False)
+    found = changed_conclusions(speaking, "svm", [Column("none", []), Column("dpo", [])], rows)
+    assert found == (["dpo"] if changed else [], 1)
 
 
 def test_a_headline_that_labelled_the_sets_is_told_of(runs: list[Run], tmp_path: Path):

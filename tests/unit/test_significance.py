@@ -258,6 +258,23 @@ def test_twenty_at_once_are_each_as_if_alone(statistic):
     assert together.difference(0, 4).n_left_out == 10
 
 
+@pytest.mark.parametrize("statistic", ["mean", "exp_mean", "median"])
+def test_seeds_that_are_no_trainings_do_not_widen_a_figures_interval(statistic):
+    values = np.random.default_rng(4).normal(size=(60, 3))
+    seeds = [evidence(values + shift, statistic) for shift in (0.0, 1.0)]
+    one, other = (stats.Systems([seeds], trained=[varies]).interval(0) for varies in (False, True))
+    assert (one.high - one.low) < (other.high - other.low) / 2
+    assert other == stats.interval(seeds)
+
+
+def test_one_sided_intervals_are_not_those_of_the_other_level():
+    both = stats.Systems([[evidence([[0.1], [0.4], [0.5]], bounded=True)]])
+    two_sided = both.interval(0)
+    one_sided = both.one_sided().interval(0)
+    assert one_sided.low > two_sided.low
+    assert both.interval(0) == two_sided
+
+
 def test_a_system_without_evidence_has_no_figures():
     together = stats.Systems([[evidence([[0.1], [0.2]])], []])
     assert together.interval(1) is None

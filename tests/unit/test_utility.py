@@ -7,13 +7,14 @@ import pytest
 from synthetic import write_run
 
 from bench import stats
+from bench.errors import UsageError
 from bench.stats import Systems
 from bench.stats.noninferiority import loss_at_most
 from bench.store.files import read_json, write_json
 from bench.store.record import Evidence, Metric
 from bench.store.runs import list_runs
 from reports.compare.comparison import compare
-from reports.gate import make_baseline
+from reports.gate import check, make_baseline, parse_requirement
 from reports.gate.writing import Plan
 from reports.table.accuracy import mean_of
 from reports.table.build import build
@@ -21,6 +22,7 @@ from reports.table.layout import arrange, load_layout
 from reports.table.signal import signal, signals
 from reports.table.terminal import text_of
 from reports.tradeoff.build import build as build_tradeoff
+from reports.tune.build import check_budget
 
 
 def observed(values: list[float]) -> Evidence:
@@ -118,6 +120,18 @@ def above_chance(tmp_path: Path) -> Path:
         folder = write_run(tmp_path, name, accuracy=0.9 if name == "none" else 0.7, whole=True)
         with_baselines(folder, "embedded_piqa/acc", {"chance": 0.3})
     return tmp_path
+
+
+def test_no_limit_is_held_against_a_base_without_signal(at_chance):
+    runs = list_runs(at_chance)
+    base = next(run for run in runs if run.method == "none")
+    against, number = (parse_requirement(f"embedded_piqa/acc >= {limit}") for limit in ("base - 0.9", "0.01"))
+    held = check(runs, None, [against, number], by_name=True).requirements
+    assert [one.status for one in held] == ["invalid", "passed"]
+    assert held[0].why == "no signal: the base is not above what answers without a model have"
+    assert check_budget(base, [number])
+    with pytest.raises(UsageError, match=r"cannot be held \(no signal: .*; give a figure in place of the base"):
+        check_budget(base, [number, against])
 
 
 def test_a_task_without_signal_is_shown_and_is_in_no_mean(at_chance):

@@ -51,6 +51,36 @@ def test_one_training_is_called_one_and_what_failed_is_not_measured(tmp_path):
     assert next(sentences(replace(table, rows=rows))).startswith("dpo: toxic fraction (toxic) not measured")
 
 
+def test_what_was_not_judged_is_no_difference_that_is_not_significant(tmp_path):
+    write_run(tmp_path, "none", toxicity=0.8, whole=True, n_failed=1)
+    write_run(tmp_path, "dpo", toxicity=0.05, whole=True)
+    table = build(list_runs(tmp_path))
+    assert speaking(table.rows, "attribute").cells[1].p_holm < 0.0001
+    assert "→ 0 (not judged: measurements failed)" in next(sentences(table))
+    silent = [
+        replace(row, has_signal=False, cells=tuple(replace(cell, verdict=None) for cell in row.cells))
+        for row in table.rows
+    ]
+    assert "→ 0 (not judged: no signal)" in next(sentences(replace(table, rows=tuple(silent))))
+
+
+@pytest.mark.parametrize(
+    ("standings", "said"),
+    [
+        ((None, "may_be_best", "may_be_best"), ", none clearly better than another: dpo, sft"),
+        ((None, None, "may_be_best"), " (compared with the best, 95 %): sft"),
+        ((None, None, "best"), ", clearly: sft"),
+    ],
+)
+def test_who_may_be_best_alone_is_compared_with_the_best(runs, standings, said):
+    table = build(runs)
+    row = speaking(table.rows, "attribute")
+    cells = tuple(replace(cell, standing=own) for cell, own in zip(row.cells, standings, strict=True))
+    assert (
+        list(sentences(replace(table, rows=(replace(row, cells=cells),))))[-1] == f"best toxic fraction (toxic){said}"
+    )
+
+
 def test_a_flagged_system_has_no_success_and_comes_last(runs):
     table = build(runs)
     flagged = replace(table.systems[1], flags=("empty",))
