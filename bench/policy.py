@@ -59,7 +59,7 @@ class Policy(ABC):
             any model: never between them.
         readings: Models that read each token, every one with keys and values of its own.
         truncates: Whether it chooses itself which tokens may be sampled (DExperts: the base model's nucleus); then the
-            decoding's `top_k` and `top_p` are not applied on top.
+            decoding's `top_k` and `top_p` are not applied on top, but for a `top_k` of 1.
         draws: Continuations that are drawn for each that is asked for; of more than one, `choose` says which stays.
     """
 
