@@ -161,3 +161,10 @@ class HFPolicy(Policy):
     def plain(self) -> PreTrainedModel:
         """The policy as one set of weights: its own model, or another that says the same."""
         return self.model
+
+
+def one_model(policy: Policy) -> PreTrainedModel | None:
+    """The model that a policy is, with whatever it wears; None where its logits are more than that model's own."""
+    if isinstance(policy, HFPolicy) and type(policy).forward is HFPolicy.forward:
+        return policy.model
+    return None

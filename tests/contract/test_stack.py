@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,13 @@ def test_what_is_one_set_of_weights(tiny_model):
     [
         ("steering+contrastive", "contrastive changes weights and cannot lie on steering.*say contrastive\\+steering"),
         ("preadd+steering", "steering changes hidden states and cannot lie on preadd, which decodes"),
-        ("prompt+dexperts", "prompt and dexperts both decode"),
+        ("prompt+dexperts", "prompt and dexperts both leave no single model.*take one of them"),
+        ("prompt+steering+dexperts", "prompt and dexperts both .*take one of them"),
+        ("cast+steering", "steering changes hidden states and cannot lie on cast, which leaves.*say steering\\+cast"),
+        ("cast+best_of_n", "cast and best_of_n both .*take one of them"),
+        ("cast+toxification_reversal", "cast and toxification_reversal both .*take one of them"),
+        ("toxification_reversal+dexperts", "toxification_reversal and dexperts both .*take one of them"),
+        ("dexperts+toxification_reversal", "dexperts and toxification_reversal both .*take one of them"),
         ("contrastive+contrastive", "has contrastive twice"),
         ("none+contrastive", "none is no edit"),
         ("contrastive+strawman", "strawman is no edit"),
@@ -236,6 +243,16 @@ def test_what_cannot_be_stacked_is_refused_before_any_work(tiny_suite, name, why
     with pytest.raises(UsageError, match=why) as caught:
         make_experiments(Request((name,), str(tiny_suite())))
     assert "\n" not in str(caught.value)
+
+
+def test_what_says_wrongly_that_it_lies_below_is_refused(made, monkeypatch):
+    """As a method of another package may: its hooks would stay, and what they ask for would be gone."""
+    monkeypatch.setattr(method_of("cast"), "info", replace(method_of("cast").info, lies_below=True))
+    kind: Any = method_of.__wrapped__("cast+steering")
+    stack = kind(kind.Config())
+    artifact = made.artifact(stack)
+    with pytest.raises(UsageError, match=r"cast.*single model.*run it alone"), stack.applied(made.base, artifact):
+        pass
 
 
 # --- runs ---
