@@ -138,6 +138,7 @@ def test_it_stands_in_the_keys_and_changes_none_without_it(chatting, runners):
     [
         ("", {}, "has no chat template, and the suite has chat_template"),
         ("{{ raise_exception('no system') }}", {"system": "x"}, "take system out of the suite"),
+        ("[{{ messages[-1].content }}]", {"system": "Be kind."}, "leaves the system's message out; take system out"),
         ("{{ raise_exception('never') }}", {}, "cannot be applied (TemplateError)"),
         (CHAT, {"empty": True}, "1 anchors of "),
     ],
