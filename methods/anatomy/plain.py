@@ -32,8 +32,8 @@ _ATTENTION_WITHOUT_BIAS = {
 
 def no_bias(config: PreTrainedConfig) -> str | None:
     """Why what is added after a layer of a model cannot be the layer's bias, or None where it can."""
-    kind = config.model_type
-    if kind in _LAST and getattr(config, "do_layer_norm_before", True) and getattr(config, "use_bias", True):
+    kind, needed = config.model_type, ("do_layer_norm_before", "use_bias", "enable_bias")
+    if kind in _LAST and all(getattr(config, setting, True) for setting in needed):
         return None
     return f"what it adds after a layer is no bias that a model of the type {kind} has"
 
