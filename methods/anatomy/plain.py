@@ -118,14 +118,7 @@ def with_output(model: PreTrainedModel, change: Callable[[torch.Tensor], torch.T
     own = layer.weight.data
     changed = nn.Parameter(change(own.float()).to(own.dtype), requires_grad=False)
     layer.weight = changed
-    return untied(made)
-
-
-def untied(model: PreTrainedModel) -> PreTrainedModel:
-    """The model, whose configuration says from now on that its output layer has a weight of its own."""
-    for config in (model.config, model.config.get_text_config()):
-        config.tie_word_embeddings = False
-    return model
+    return made
 
 
 def _without_hooks(model: PreTrainedModel) -> PreTrainedModel:

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.engine.batching import pad
+from bench.engine.export import export
 from bench.errors import UsageError
 from bench.method import Artifact, RunContext
 from bench.policy import HFPolicy, LoadedModel, Policy
@@ -159,6 +161,16 @@ def test_changes_of_weights_add_up(made):
             parts.append({key: one.data.clone() for key, one in made.base.model.named_parameters()})
     for name, own in made.base.model.named_parameters():
         assert torch.allclose(model[name], parts[0][name] + parts[1][name] - own, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ablation+contrastive", "ablation+steering"])
+def test_embeddings_that_are_edited_below_are_written_apart_from_the_output_layer(made, tmp_path, name):
+    with made.policy(name) as policy:
+        found = logits_of(policy)
+        export(policy, tmp_path / "out")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert torch.allclose(model_logits(loaded, made.base), found, atol=1e-4)
+    assert made.base.model.config.tie_word_embeddings
 
 
 # --- what every stack holds ---
