@@ -123,6 +123,9 @@ class MethodInfo:
         quantised: Whether the base model's weights may be quantised; False where it changes them itself.
         stacks: Whether its edit may lie under another method's or on it (`bench.run.stack`); False where it puts
             another model in the base's place. The base itself and straw men are in no stack.
+        lies_below: Whether another's edit may lie on its own; False where its policy is more than `base.model`, edited
+            (it reads prefixes as well, or keeps count of what was read), and it comes last in a stack. No method that
+            decodes lies below another.
         extras: The optional dependencies that it needs (names of this package's extras).
         seeded: Whether preparing it depends on the seed (the order of texts, weights that begin at random). One run of
             such a method is one training, which says nothing of how much another would differ. False only where every
@@ -146,6 +149,7 @@ class MethodInfo:
     inputs: Mapping[str, Literal["model", "adapter"]] = field(default_factory=dict)
     quantised: bool = True
     stacks: bool = True
+    lies_below: bool = True
     extras: tuple[str, ...] = ()
     seeded: bool = True
     variant: str | None = None

@@ -59,7 +59,7 @@ class Policy(ABC):
             any model: never between them.
         readings: Models that read each token, every one with keys and values of its own.
         truncates: Whether it chooses itself which tokens may be sampled (DExperts: the base model's nucleus); then the
-            decoding's `top_k` and `top_p` are not applied on top.
+            decoding's `top_k` and `top_p` are not applied on top, but for a `top_k` of 1.
         draws: Continuations that are drawn for each that is asked for; of more than one, `choose` says which stays.
     """
 
@@ -161,3 +161,10 @@ class HFPolicy(Policy):
     def plain(self) -> PreTrainedModel:
         """The policy as one set of weights: its own model, or another that says the same."""
         return self.model
+
+
+def one_model(policy: Policy) -> PreTrainedModel | None:
+    """The model that a policy is, with whatever it wears; None where its logits are more than that model's own."""
+    if isinstance(policy, HFPolicy) and type(policy).forward is HFPolicy.forward:
+        return policy.model
+    return None

@@ -115,7 +115,7 @@ class Ablation(Method[AblationConfig]):
         from bench.policy import HFPolicy
         from methods.anatomy.feed_forward import refuse_quantised
         from methods.anatomy.layers import layer_number
-        from methods.anatomy.writers import UntiedPolicy, ablated, writers
+        from methods.anatomy.writers import ablated, writers
 
         refuse_quantised(base, self.info.name)
         number = layer_number(base, self.config.layer)
@@ -124,7 +124,7 @@ class Ablation(Method[AblationConfig]):
             return
         found = writers(base.model, f"'{base.id}'", self.info.name)
         with ablated(found, self.direction(artifact, number), self.config.strength):
-            yield UntiedPolicy(base.model, base.tokenizer)
+            yield HFPolicy(base.model, base.tokenizer)
 
     def direction(self, artifact: Artifact, layer: int) -> "torch.Tensor":
         """What is taken out, of length 1, float32 [hidden]."""

@@ -69,6 +69,7 @@ class CAST(Method[CASTConfig]):
         "ones",
         paper="Lee et al., ICLR 2025, arXiv 2409.05907",
         needs_sets=True,
+        lies_below=False,
         strength="multiplier",
         search={"multiplier": Range(0.5, 8, log=True), "layer": Layers(0.2, 0.8)},
         departures=(

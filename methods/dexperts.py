@@ -45,7 +45,7 @@ class DExpertsConfig(TrainingConfig):
         gt=0,
         le=1,
         description="when sampling, only tokens of the base model's nucleus of this mass, before mixing; the suite's "
-        "top_p and top_k are then not applied on top; 1: as the suite decodes",
+        "top_p and top_k are then not applied on top, but for top_k=1; 1: as the suite decodes",
         json_schema_extra=APPLY,
     )
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from transformers import PreTrainedTokenizerBase
+
     from bench.policy import LoadedModel, Policy
     from bench.sets import ContrastiveSets
 
@@ -55,24 +57,30 @@ class PromptMethod(Method[PromptConfig]):
     Config = PromptConfig
 
     def check(self, base: "Path", inputs: "Mapping[str, Path]") -> None:
-        """Find out whether the tokenizer has a chat template that takes a system message, where one is asked for."""
+        """Find out whether the tokenizer has a chat template that takes a system message, where one is to be used."""
         del inputs
-        if self.config.template == "chat":
+        if self.config.template != "plain":
             from transformers import AutoTokenizer
 
             from methods.decoding.prefix import chat_prefix
 
-            chat_prefix(AutoTokenizer.from_pretrained(str(base), trust_remote_code=False), self.config.text)
+            tokenizer = AutoTokenizer.from_pretrained(str(base), trust_remote_code=False)
+            if self._talks(tokenizer):
+                chat_prefix(tokenizer, self.config.text)
 
     def prepare(self, base: "LoadedModel", sets: "ContrastiveSets | None", ctx: RunContext) -> dict[str, Any]:
         """Learn nothing; a text that is too long is found here."""
         del sets, ctx
         return {"prefix_tokens": len(self._prefix(base))}
 
+    def _talks(self, tokenizer: "PreTrainedTokenizerBase") -> bool:
+        """Whether the text is the system's message."""
+        return self.config.template == "chat" or (self.config.template == "auto" and bool(tokenizer.chat_template))
+
     def _prefix(self, base: "LoadedModel") -> list[int]:
         from methods.decoding.prefix import chat_prefix, fitting, plain_prefix
 
-        if self.config.template == "chat" or (self.config.template == "auto" and base.tokenizer.chat_template):
+        if self._talks(base.tokenizer):
             return fitting(base, chat_prefix(base.tokenizer, self.config.text))
         return plain_prefix(base, self.config.text)
 

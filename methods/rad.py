@@ -49,7 +49,7 @@ class RADConfig(Budget):
         20,
         ge=0,
         description="when sampling, only the base model's so many most likely tokens; the suite's top_p and top_k are "
-        "then not applied on top; 0: as the suite decodes",
+        "then not applied on top, but for top_k=1; 0: as the suite decodes",
         json_schema_extra=APPLY,
     )
 

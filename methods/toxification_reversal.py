@@ -66,6 +66,7 @@ class ToxificationReversal(Method[ToxificationReversalConfig]):
         name="toxification_reversal",
         kind="representation",
         prefixes=True,
+        lies_below=False,
         summary="toxification reversal: take out of each attention head what a toxic prefix changes in it",
         paper="Leong et al., EMNLP 2023, arXiv 2310.09573",
         seeded=False,

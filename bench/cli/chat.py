@@ -110,6 +110,9 @@ def chat(  # noqa: PLR0917 - one parameter a flag
     base = found.load()
     if message and not base.tokenizer.chat_template:
         raise UsageError("the model's tokenizer has no chat template", mend="leave --message out")
+    if message and found.method.info.prefixes:
+        what = f"the text that {record.method} puts before the prompt would be outside of any turn"
+        raise UsageError(what, mend="leave --message out")
     talk = _Talk(record, found, base, scorer, seed, message, show)
     for number, text in enumerate(_typed()):
         talk.turn(number, text)

@@ -136,19 +136,20 @@ def _write_model(_: "Run", found: "Edited", folder: Path) -> None:
 def _write_adapter(_: "Run", found: "Edited", folder: Path) -> None:
     from bench.errors import UsageError
     from bench.store.files import read_json, write_json
+    from methods.learning.method import AdaptedMethod
 
     path = found.artifact.path / "adapter_config.json"
     reason = found.method.not_exportable(found.model.path)
     if reason or not path.is_file():
         what = f"{found.method.info.name} leaves no adapter that says all of it"
         raise UsageError(what, mend="leave --adapter out" if reason is None else _OTHERS)
-    strength = getattr(found.method.config, found.method.info.strength or "", 1.0)
+    factor = found.method.factor() if isinstance(found.method, AdaptedMethod) else 1.0
     config = read_json(path)
-    if strength != 1.0 and (config.get("peft_type") != "LORA" or config.get("use_dora")):
+    if factor != 1.0 and (config.get("peft_type") != "LORA" or config.get("use_dora")):
         raise UsageError("only plain LoRA has a factor that can be scaled", mend="leave --adapter out: the model is")
-    if strength != 1.0:
-        config["lora_alpha"] = strength * config["lora_alpha"]
-        config["alpha_pattern"] = {name: strength * one for name, one in (config.get("alpha_pattern") or {}).items()}
+    if factor != 1.0:
+        config["lora_alpha"] = factor * config["lora_alpha"]
+        config["alpha_pattern"] = {name: factor * one for name, one in (config.get("alpha_pattern") or {}).items()}
     shutil.copy(path.with_name("adapter_model.safetensors"), folder)
     write_json(folder / path.name, config)
 

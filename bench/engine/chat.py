@@ -74,19 +74,23 @@ def refuse_without_template(name: str, tokenizer: PreTrainedTokenizerBase, syste
     """Refuse a tokenizer that cannot put a prompt into a user's turn.
 
     Raises:
-        MissingError: it has no chat template, or one that takes no system message where there is one.
+        MissingError: it has no chat template, or takes no system message, or leaves it out, where there is one.
     """
     if not tokenizer.chat_template:
         what = f"the tokenizer of {name} has no chat template, and the suite has chat_template"
         raise MissingError(what, mend="take chat_template out of the suite, or a model that chats")
     try:
-        chat_text(tokenizer, _PROBE, system)
+        turn = chat_text(tokenizer, _PROBE, system)
     except MissingError:
         raise
     except Exception as error:  # whatever a template raises: it is a program of the model's maker
         what = f"the chat template of {name} cannot be applied ({type(error).__name__})"
         mend = "take system out of the suite: some templates know no system message" if system else None
         raise MissingError(what, mend=mend or "take another model, or chat_template out of the suite") from None
+    if system and system.strip() not in turn:
+        raise MissingError(
+            f"the chat template of {name} leaves the system's message out", mend="take system out of the suite"
+        )
 
 
 def _applied(tokenizer: PreTrainedTokenizerBase, text: str, system: str | None, *, tokenize: bool) -> Any:

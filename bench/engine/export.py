@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+from bench.engine.twin import twin
 from bench.policy import HFPolicy
 
 
@@ -12,7 +13,16 @@ def export(policy: HFPolicy, folder: Path) -> None:
     from peft import PeftModel
 
     model: Any = policy.plain()
-    if isinstance(model, PeftModel):
-        model = copy.deepcopy(model).merge_and_unload()
+    # Saving writes into the configuration, which is the worn model's own.
+    model = copy.deepcopy(model).merge_and_unload() if isinstance(model, PeftModel) else twin(model)
+    _untie(model)
     model.save_pretrained(str(folder))
     policy.tokenizer.save_pretrained(str(folder))
+
+
+def _untie(model: Any) -> None:
+    """Have the configuration say two weights where an edit has left the output layer without the embeddings' one."""
+    output = model.get_output_embeddings()
+    if output is not None and output.weight is not model.get_input_embeddings().weight:
+        for config in (model.config, model.config.get_text_config()):
+            config.tie_word_embeddings = False

@@ -178,8 +178,9 @@ def generate(
         The continuations of some of the prompts, all samples of a prompt together.
     """
     decoding = _drawn(policy, decoding)
-    if policy.truncates:
-        decoding = decoding.model_copy(update={"top_k": 0, "top_p": 1.0})
+    if policy.truncates:  # the likeliest token is always one that it lets through
+        top_k = 1 if decoding.top_k == 1 else 0
+        decoding = decoding.model_copy(update={"top_k": top_k, "top_p": 1.0})
     count, length, ends = decoding.num_samples, decoding.max_new_tokens, policy.end_tokens
 
     def work(batch: list[tuple[Prompt, list[int]]]) -> list[list[int]]:

@@ -29,17 +29,18 @@ def embed(policy: "Policy", texts: Sequence[str]) -> "np.ndarray":
 
     from bench.engine.batching import pad
     from bench.engine.tokens import encode, first_token, opening
-    from bench.policy import HFPolicy
+    from bench.policy import one_model
 
-    if not isinstance(policy, HFPolicy):
-        raise UsageError("a method that mixes several models has no states of its own", mend="map another method")
+    model = one_model(policy)
+    if model is None:
+        raise UsageError("the method is more than one model, whose states a map shows", mend="map another method")
     rows = [encode(policy.tokenizer, text) or [first_token(policy.tokenizer)] for text in texts]
     put = opening(policy.tokenizer)
     found = []
     for start in range(0, len(rows), _BATCH):
         ids, mask = pad(rows[start : start + _BATCH], first_token(policy.tokenizer), "right", policy.device)
         with torch.inference_mode():
-            output = policy.model(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
+            output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
         own = mask.clone()
         own[:, :put] *= mask.sum(1, keepdim=True) <= put
         weights = own[..., None].float()

@@ -30,6 +30,7 @@ def manifest_of(runner: "Runner") -> Manifest:
             "name": experiment.method,
             "label": experiment.label,
             "seeded": runner.method.info.seeded,
+            **({"outside_turns": outside} if (outside := runner.outside_turns) else {}),
             **({"along": along} if (along := runner.method.along) else {}),
             **({"variant": variant} if (variant := variant_of(experiment.method, experiment.config)) else {}),
             "config": experiment.config.model_dump(),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.method import Artifact, Method
+from bench.progress import note_once
 from bench.run.artifact import training_logs
 from bench.run.damage import is_whole, set_damage_aside
 from bench.run.ending import fail, finish
@@ -102,10 +103,19 @@ class Runner:
                 task.check(self.env.assets)
             self.env.check_model(self.method.info)
             self.env.check_chat()
+            if outside := self.outside_turns:
+                what = f"{self.experiment.method}: its text stands before the conversation, outside of any turn"
+                note_once(self.env.progress, f"{what}, in {', '.join(outside)}")
             self._check_engine()
             self.preparation.check()
             self.env.check_memory(self.method)
         self.preparation.check_sets()
+
+    @property
+    def outside_turns(self) -> list[str]:
+        """The tasks that ask by a user's message, before which a text of the method's stands, in nobody's turn."""
+        asking = [task.name for task in self.experiment.tasks() if task.info.as_message]
+        return asking if asking and self.method.info.prefixes and self.env.tokenizer.chat_template else []
 
     def _check_engine(self) -> None:
         if self.experiment.suite.engine == "vllm":

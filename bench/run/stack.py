@@ -82,7 +82,7 @@ class Stack(Method[Spec]):
     def applied(self, base: "LoadedModel", artifact: Artifact) -> "Iterator[Policy]":
         """Yield the model with all edits, each applied to what those before it have left."""
         from bench.engine.twin import twin
-        from bench.policy import HFPolicy
+        from bench.policy import one_model
 
         *below, (last, _) = self.methods.items()
         is_decoded = _EDITS[self.kinds[last].info.kind] == _DECODING
@@ -90,10 +90,11 @@ class Stack(Method[Spec]):
         with ExitStack() as stack:
             for name, method in below:
                 policy = stack.enter_context(method.applied(base, artifact.parts[name]))
-                if not isinstance(policy, HFPolicy):
+                model = one_model(policy)
+                if model is None:  # another package's method that says otherwise (see `lies_below`)
                     what = f"method '{name}' leaves no single model that another edit could lie on"
-                    raise UsageError(what, mend="put it last")
-                base = replace(base, model=policy.model)
+                    raise UsageError(what, mend="run it alone")
+                base = replace(base, model=model)
             yield stack.enter_context(self.methods[last].applied(base, artifact.parts[last]))
 
 
@@ -183,15 +184,26 @@ def _refuse(name: str, kinds: Mapping[str, type[Method[Any]]]) -> None:
             raise UsageError(f"'{name}': {info.name} is no edit that another could lie on", mend="leave it out")
         if not info.stacks:
             raise UsageError(f"'{name}': {info.name} puts another model in the base's place", mend="run it alone")
+    last = [info.name for info in infos if _is_last(info)]
+    if len(last) > 1:
+        what = f"'{name}': {last[0]} and {last[1]} both leave no single model that the other could lie on"
+        raise UsageError(what, mend="take one of them")
     for first, second in pairwise(infos):
-        one, other = _EDITS[first.kind], _EDITS[second.kind]
-        if one == other == _DECODING:
-            what = f"'{name}': {first.name} and {second.name} both decode, and each needs the logits of one model"
-            raise UsageError(what, mend="take one of them")
-        if _ORDER.index(one) > _ORDER.index(other):
-            ordered = sorted(infos, key=lambda info: _ORDER.index(_EDITS[info.kind]))
-            what = f"'{name}': {second.name} {other} and cannot lie on {first.name}, which {one}"
-            raise UsageError(what, mend=f"say {JOINT.join(info.name for info in ordered)}")
+        if _place(first) > _place(second):
+            ordered = JOINT.join(info.name for info in sorted(infos, key=_place))
+            why = _EDITS[first.kind] if first.lies_below else "leaves no single model"
+            what = f"'{name}': {second.name} {_EDITS[second.kind]} and cannot lie on {first.name}, which {why}"
+            raise UsageError(what, mend=f"say {ordered}")
+
+
+def _is_last(info: MethodInfo) -> bool:
+    """Whether nothing can lie on a method's edit."""
+    return _EDITS[info.kind] == _DECODING or not info.lies_below
+
+
+def _place(info: MethodInfo) -> tuple[bool, int]:
+    """What the methods of a stack are ordered by."""
+    return _is_last(info), _ORDER.index(_EDITS[info.kind])
 
 
 def _info(name: str, kinds: Mapping[str, type[Method[Any]]]) -> MethodInfo:

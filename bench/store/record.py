@@ -199,6 +199,7 @@ class _KnownMethod(_Known):
     name: str | None = None
     label: str | None = None
     elsewhere: bool | None = None
+    outside_turns: list[str] | None = None
     config: dict[str, Any] | None = None
     variant: dict[str, Any] | None = None
     along: str | None = None

@@ -68,6 +68,11 @@ class Run:
         return bool(self.manifest.method.get("seeded", True))
 
     @property
+    def outside_turns(self) -> list[str]:
+        """The tasks in which a text of the method's stands before a conversation, outside of any turn."""
+        return list(self.manifest.method.get("outside_turns") or [])
+
+    @property
     def is_elsewhere(self) -> bool:
         """Whether another programme made its continuations: which model made them, and how, is not known here."""
         return bool(self.manifest.method.get("elsewhere", False))

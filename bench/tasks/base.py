@@ -80,6 +80,7 @@ class TaskInfo:
         measures: `policy` (the edited model), `both` (the base model too, before it is edited: `Task.beside`), or
             `samples` (another task's samples, once the base model is restored; `base` is then at hand).
         asks: What of a model: `logits`, or `texts` alone; where its configuration decides that, `Task.asks` says it.
+        as_message: Whether it asks by a user's message where the tokenizer has a chat template, be the suite as it may.
         in_groups: Whether it measures each fact on the model that holds it (`bench.tasks.context.TaskContext.holders`).
     """
 
@@ -91,6 +92,7 @@ class TaskInfo:
     example: Mapping[str, Any] = field(default_factory=dict)
     measures: Literal["policy", "both", "samples"] = "policy"
     asks: Literal["logits", "texts"] = "logits"
+    as_message: bool = False
     in_groups: bool = False
 
 

@@ -32,8 +32,8 @@ _ATTENTION_WITHOUT_BIAS = {
 
 def no_bias(config: PreTrainedConfig) -> str | None:
     """Why what is added after a layer of a model cannot be the layer's bias, or None where it can."""
-    kind = config.model_type
-    if kind in _LAST and getattr(config, "do_layer_norm_before", True) and getattr(config, "use_bias", True):
+    kind, needed = config.model_type, ("do_layer_norm_before", "use_bias", "enable_bias")
+    if kind in _LAST and all(getattr(config, setting, True) for setting in needed):
         return None
     return f"what it adds after a layer is no bias that a model of the type {kind} has"
 
@@ -118,14 +118,7 @@ def with_output(model: PreTrainedModel, change: Callable[[torch.Tensor], torch.T
     own = layer.weight.data
     changed = nn.Parameter(change(own.float()).to(own.dtype), requires_grad=False)
     layer.weight = changed
-    return untied(made)
-
-
-def untied(model: PreTrainedModel) -> PreTrainedModel:
-    """The model, whose configuration says from now on that its output layer has a weight of its own."""
-    for config in (model.config, model.config.get_text_config()):
-        config.tie_word_embeddings = False
-    return model
+    return made
 
 
 def _without_hooks(model: PreTrainedModel) -> PreTrainedModel:

@@ -9,23 +9,13 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from bench.engine.tokens import first_token
-from bench.engine.twin import twin
 from bench.errors import UsageError
-from bench.policy import HFPolicy, LoadedModel
+from bench.policy import LoadedModel
 from methods.anatomy.attention import attention_outputs
 from methods.anatomy.feed_forward import the_output
 from methods.anatomy.layers import after, decoder_layers, decoder_of, layers_of
-from methods.anatomy.plain import untied
 
 _LEFT = 0.02  # of a state's length that is not what was written: rounding, in half precision too
-
-
-class UntiedPolicy(HFPolicy):
-    """A model whose embeddings were edited and whose output layer was not, though they are one weight in its files."""
-
-    def plain(self) -> PreTrainedModel:
-        """A model of two weights."""
-        return untied(twin(self.model))
 
 
 def writers(model: PreTrainedModel, name: str, method: str) -> list[nn.Module]:

@@ -25,13 +25,16 @@ def chat_prefix(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Tokens of a conversation that the prompt goes on as the assistant's words; the text is the system's message.
 
     Raises:
-        UsageError: the tokenizer has no chat template, or one that refuses a conversation of a system message.
+        UsageError: the tokenizer has no chat template, or one that refuses a conversation of a system message, or
+            leaves out what it says (Gemma 3 puts that into the user's turn, and there is none).
     """
     if not tokenizer.chat_template:
         raise UsageError("the base model's tokenizer has no chat template", mend="set template=plain")
     message = {"role": "system", "content": text}
     try:
         rendered = conversation_text(tokenizer, [message])
+        if text.strip() not in rendered:
+            raise TemplateError("it leaves the text out")
     except TemplateError as error:
         cause = " ".join(str(error).split())[:120]
         raise UsageError(

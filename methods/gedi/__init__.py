@@ -63,7 +63,7 @@ class GediConfig(TrainingConfig):
         ge=0,
         lt=1,
         description="when sampling, tokens that make the desired class least probable are left out, up to this mass; "
-        "the suite's top_p and top_k are then not applied on top; 0: as the suite decodes",
+        "the suite's top_p and top_k are then not applied on top, but for top_k=1; 0: as the suite decodes",
         json_schema_extra=APPLY,
     )
     target_p: float = Field(

@@ -69,7 +69,7 @@ def adapted(model: PreTrainedModel, folder: Path, scale: float, *, merged: bool 
     """
     own, device = [(parameter, parameter.data) for parameter in model.parameters()], model.device
     merged = merged and not getattr(model, "is_quantized", False)
-    try:
+    with restored(model), _holding(own, device):
         try:
             wrapped = PeftModel.from_pretrained(model, str(folder))
         except SafetensorError as error:
@@ -89,8 +89,14 @@ def adapted(model: PreTrainedModel, folder: Path, scale: float, *, merged: bool 
         elif not has_factor and scale != 1:
             raise UsageError("only plain LoRA can be scaled while a model wears it", mend="set scale=1")
         yield
+
+
+@contextmanager
+def _holding(own: list[tuple[torch.nn.Parameter, torch.Tensor]], device: torch.device) -> Iterator[None]:
+    """Give parameters their own data back when the block ends."""
+    try:
+        yield
     finally:
-        unwrap(model)
         for parameter, data in own:
             parameter.data = data.to(device)
 

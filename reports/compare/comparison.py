@@ -14,7 +14,7 @@ from bench.store.systems import model_of
 from reports.compare.answers import Answers, answers_of
 from reports.compare.utility import judged, most_lost
 from reports.gate.runs import differing_methods, latest, method_of
-from reports.table.build import elsewhere_notes
+from reports.table.build import system_notes
 from reports.table.cells import Claim, DifferenceVerdict, clean, verdict
 from reports.table.columns import Column
 from reports.table.comparable import (
@@ -210,7 +210,7 @@ def compare(
     prompts = _prompts(first, second, speaking.task, texts=texts) if speaking and asked else None
     other_seeds = [run.manifest.seed for run in first] != [run.manifest.seed for run in second]
     notes = [*left_out_of_a, *left_out_of_b, *(["the two were not run with the same seeds"] if other_seeds else [])]
-    notes += [*_why_apart(apart), *elsewhere_notes(sides)]
+    notes += [*_why_apart(apart), *system_notes(sides)]
     return Comparison(
         suite=clean(first[0].manifest.suite.get("name", "?"), 60),
         attribute=clean(first[0].attribute, 60),

@@ -76,7 +76,7 @@ def build_with_columns(
     for text in notes_of(rows, found):
         notes.add(text)
     own = (metric.note for metric in shown if metric.note)
-    for note in (*scorer_notes(columns, rows), *detectable_notes(rows), *elsewhere_notes(columns), *own):
+    for note in (*scorer_notes(columns, rows), *detectable_notes(rows), *system_notes(columns), *own):
         notes.add(note)
     if wanted is not None:
         for column in columns:
@@ -99,9 +99,12 @@ def build_with_columns(
     return Table(caption, systems, tuple(rows), tuple(notes.texts), compared, forced, whose, n_data), columns
 
 
-def elsewhere_notes(columns: Iterable[Column]) -> Iterator[str]:
-    """What a reader must know of each system that is known by its continuations alone."""
+def system_notes(columns: Iterable[Column]) -> Iterator[str]:
+    """What a reader must know of each system: that it is known by its continuations alone, or how it was asked."""
     for column in columns:
+        if tasks := sorted({clean(task) for run in column.runs for task in run.outside_turns}):
+            where = f"{', '.join(tasks)}, which ask by a user's message"
+            yield f"{column.label}: its text stands before the conversation, outside of any turn, in {where}."
         if run := next((one for one in column.runs if one.is_elsewhere), None):
             yield f"{column.label}: another programme made its continuations; {_unknown(run)} is not known here."
 

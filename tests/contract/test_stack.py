@@ -3,15 +3,18 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.engine.batching import pad
+from bench.engine.export import export
 from bench.errors import UsageError
 from bench.method import Artifact, RunContext
 from bench.policy import HFPolicy, LoadedModel, Policy
@@ -162,6 +165,16 @@ def test_changes_of_weights_add_up(made):
         assert torch.allclose(model[name], parts[0][name] + parts[1][name] - own, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["ablation+contrastive", "ablation+steering"])
+def test_embeddings_that_are_edited_below_are_written_apart_from_the_output_layer(made, tmp_path, name):
+    with made.policy(name) as policy:
+        found = logits_of(policy)
+        export(policy, tmp_path / "out")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert torch.allclose(model_logits(loaded, made.base), found, atol=1e-4)
+    assert made.base.model.config.tie_word_embeddings
+
+
 # --- what every stack holds ---
 
 
@@ -224,7 +237,13 @@ def test_what_is_one_set_of_weights(tiny_model):
     [
         ("steering+contrastive", "contrastive changes weights and cannot lie on steering.*say contrastive\\+steering"),
         ("preadd+steering", "steering changes hidden states and cannot lie on preadd, which decodes"),
-        ("prompt+dexperts", "prompt and dexperts both decode"),
+        ("prompt+dexperts", "prompt and dexperts both leave no single model.*take one of them"),
+        ("prompt+steering+dexperts", "prompt and dexperts both .*take one of them"),
+        ("cast+steering", "steering changes hidden states and cannot lie on cast, which leaves.*say steering\\+cast"),
+        ("cast+best_of_n", "cast and best_of_n both .*take one of them"),
+        ("cast+toxification_reversal", "cast and toxification_reversal both .*take one of them"),
+        ("toxification_reversal+dexperts", "toxification_reversal and dexperts both .*take one of them"),
+        ("dexperts+toxification_reversal", "dexperts and toxification_reversal both .*take one of them"),
         ("contrastive+contrastive", "has contrastive twice"),
         ("none+contrastive", "none is no edit"),
         ("contrastive+strawman", "strawman is no edit"),
@@ -238,6 +257,16 @@ def test_what_cannot_be_stacked_is_refused_before_any_work(tiny_suite, name, why
     with pytest.raises(UsageError, match=why) as caught:
         make_experiments(Request((name,), str(tiny_suite())))
     assert "\n" not in str(caught.value)
+
+
+def test_what_says_wrongly_that_it_lies_below_is_refused(made, monkeypatch):
+    """As a method of another package may: its hooks would stay, and what they ask for would be gone."""
+    monkeypatch.setattr(method_of("cast"), "info", replace(method_of("cast").info, lies_below=True))
+    kind: Any = method_of.__wrapped__("cast+steering")
+    stack = kind(kind.Config())
+    artifact = made.artifact(stack)
+    with pytest.raises(UsageError, match=r"cast.*single model.*run it alone"), stack.applied(made.base, artifact):
+        pass
 
 
 # --- runs ---

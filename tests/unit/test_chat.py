@@ -20,6 +20,7 @@ from bench.run.launch.local import run_experiments
 from bench.run.plan import Request, make_experiments
 from bench.run.runner import Runner
 from bench.store.runs import Run, load_run
+from reports.table.build import build
 
 CHAT = (
     "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}"
@@ -138,6 +139,7 @@ def test_it_stands_in_the_keys_and_changes_none_without_it(chatting, runners):
     [
         ("", {}, "has no chat template, and the suite has chat_template"),
         ("{{ raise_exception('no system') }}", {"system": "x"}, "take system out of the suite"),
+        ("[{{ messages[-1].content }}]", {"system": "Be kind."}, "leaves the system's message out; take system out"),
         ("{{ raise_exception('never') }}", {}, "cannot be applied (TemplateError)"),
         (CHAT, {"empty": True}, "1 anchors of "),
     ],
@@ -167,6 +169,16 @@ def test_what_does_not_go_together_is_refused(chatting, runners, methods, change
     with pytest.raises(UsageError) as caught:
         runners(chatting(), *methods, **changes)
     assert told in str(caught.value)
+
+
+def test_a_text_outside_of_any_turn_is_told_of_where_a_task_asks_by_a_message(chatting, runners, tiny_model):
+    tasks = [{"task": "over_refusal", "sentences": 2}]
+    base, prompt = carry_out(runners(chatting(), "prompt", chat_template=None, tasks=tasks))
+    assert (base.outside_turns, prompt.outside_turns) == ([], ["over_refusal"])
+    (note,) = (one for one in build([base, prompt]).footnotes if "outside" in one)
+    assert note.startswith("prompt: its text stands before the conversation, outside of any turn, in over_refusal,")
+    *_, plain = runners(tiny_model, "prompt", chat_template=None, tasks=tasks)
+    assert plain.outside_turns == []
 
 
 def test_fluency_is_of_the_answer_after_the_turn(chatting, runners):

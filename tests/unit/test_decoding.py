@@ -130,10 +130,23 @@ def test_a_chat_template_that_takes_no_system_message_is_refused(tiny_base):
         chat_prefix(tiny_base.tokenizer, "Be kind.")
 
 
+def test_a_chat_template_that_leaves_a_lone_system_message_out_is_refused(make_model):
+    """Before any work, and by default too: as Gemma 3's, it writes what the system says into the user's turn."""
+    model = make_model("m")
+    (model / "chat_template.jinja").write_text(
+        "{% for m in messages if m.role != 'system' %}[{{ m.role }}] {{ messages[0].content }} {{ m.content }}\n"
+        "{% endfor %}[me] "
+    )
+    for template in ("auto", "chat"):
+        with pytest.raises(UsageError, match=r"no system message alone \(it leaves the text out\); set template=plain"):
+            PromptMethod(PromptConfig(template=template)).check(model, {})
+    PromptMethod(PromptConfig(template="plain")).check(model, {})
+
+
 def test_a_conversation_whose_template_thinks_first_is_told_not_to(tiny_base):
     is_told = "enable_thinking is defined and not enable_thinking"
-    tiny_base.tokenizer.chat_template = f"a {{{{ 'train' if {is_told} else 'sea' }}}}"
-    assert tiny_base.tokenizer.decode(chat_prefix(tiny_base.tokenizer, "Be kind.")) == "a train"
+    tiny_base.tokenizer.chat_template = f"{{{{ messages[0].content }}}} a {{{{ 'train' if {is_told} else 'sea' }}}}"
+    assert tiny_base.tokenizer.decode(chat_prefix(tiny_base.tokenizer, "Be kind.")) == "Be kind. a train"
 
 
 # --- mixtures ---

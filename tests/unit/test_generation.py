@@ -191,6 +191,13 @@ def test_the_seed_decides(tiny_policy):
     assert sum(other[key].text != first[key].text for key in first) > 9
 
 
+def test_the_likeliest_token_is_taken_where_the_policy_truncates(tiny_policy):
+    decoding = Decoding(num_samples=1, max_new_tokens=10, top_k=1)
+    expected = collect(tiny_policy, PROMPTS, decoding)
+    tiny_policy.truncates = True
+    assert [collect(tiny_policy, PROMPTS, decoding, seed) for seed in (0, 1)] == [expected, expected]
+
+
 def test_a_prompts_samples_differ(tiny_policy):
     texts = [one.text for one in collect(tiny_policy, PROMPTS, DECODING).values()]
     assert len(set(texts)) > len(texts) * 0.8

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES, Family
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, OPTConfig, Starcoder2Config
 
 from bench.engine.export import export
 from bench.errors import UsageError
@@ -75,6 +75,12 @@ def test_a_vector_after_a_layer_is_its_bias(base, tiny_sets, tmp_path):
         assert policy.not_exportable() == reason
         with pytest.raises(UsageError, match=reason):
             policy.plain()
+
+
+@pytest.mark.parametrize("config", [OPTConfig(enable_bias=False), Starcoder2Config(use_bias=False)])
+def test_a_model_of_a_family_with_biases_may_have_none(config):
+    assert no_bias(type(config)()) is None
+    assert "is no bias" in str(no_bias(config))
 
 
 def test_shifted_heads_are_biases(base, tiny_sets, tmp_path):

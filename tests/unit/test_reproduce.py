@@ -13,6 +13,7 @@ from bench.run.embeddings import embed, flat_map
 from bench.run.plan import Request, make_experiments
 from bench.spec import validate
 from bench.store.runs import load_run
+from methods.decoding.gate import GatedPolicy
 from reports.reproduce.drawing import MapPanel
 from reports.reproduce.page import Behind, make, to_html_page, to_markdown_page, write
 from reports.reproduce.spec import Paper, Part, load_paper, papers
@@ -140,6 +141,13 @@ def test_a_begin_token_has_no_part_in_an_embedding(tiny_policy):
         with torch.no_grad():
             states = tiny_policy.model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[-1][0]
         assert torch.allclose((states[1:] if text else states).mean(0), vector, atol=1e-5)
+
+
+def test_what_is_more_than_its_model_has_no_embedding(tiny_policy):
+    """What its hooks ask for is there while it reads itself, and not while its model does."""
+    gated = GatedPolicy(tiny_policy.model, tiny_policy.tokenizer, torch.zeros(32), 0.0)
+    with pytest.raises(UsageError, match=r"more than one model.*map another method"):
+        embed(gated, ["She asked"])
 
 
 def test_kinds_that_lie_apart_have_a_high_silhouette():

@@ -66,6 +66,7 @@ class OverRefusal(Task[OverRefusalConfig]):
         source="Xu et al., 2021, arXiv 2104.06390; Roettger et al., 2024, arXiv 2308.01263 (XSTest)",
         metrics=(REFUSALS, EMPTY, UNWANTED, FALSE_POSITIVES),
         asks="texts",
+        as_message=True,
     )
     Config = OverRefusalConfig
 

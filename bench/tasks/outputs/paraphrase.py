@@ -74,6 +74,7 @@ class Paraphrase(OutputTask[ParaphraseConfig]):
         source="Klein & Nabi, 2025, arXiv 2401.08491, Table 3 (black-box); Logacheva et al., 2022, ACL (ParaDetox)",
         metrics=(*OUTPUT_METRICS, JOINT, JOINT_WITHOUT_FLUENCY, FLUENCY),
         asks="texts",
+        as_message=True,
     )
     Config = ParaphraseConfig
 

@@ -76,6 +76,7 @@ class Refusal(Task[RefusalConfig]):
         source="Roettger et al., 2024, arXiv 2308.01263 (XSTest); Cui et al., 2024, arXiv 2405.20947 (OR-Bench)",
         metrics=(OVER, HARMFUL_REFUSED, DIFFERENCE, EMPTY),
         asks="texts",
+        as_message=True,
     )
     Config = RefusalConfig
 
