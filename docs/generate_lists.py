@@ -133,7 +133,8 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "tasks.md": {"tasks": tasks, "refusals": refusals},
     "scorers.md": {"people": people, "scorers": scorers, "mini-sentiment": partial(measured, "mini-sentiment")},
     "models.md": {"models": models},
-    "edits.md": {"mini-edit": partial(measured, "mini-edit")},
+    "edits.md": {name: partial(measured, name) for name in ("mini-edit", "mini-edit-alphaedit")},
+    "facts.md": {"mini-facts": partial(measured, "mini-facts")},
     "licences.md": {"dependencies": dependencies},
 }
 """Page to its markers, and what stands below each."""

@@ -59,8 +59,8 @@ def render(name: str) -> str:
     table = from_json_values(kept["table"])
     sheet = arrange(table, load_layout(str(MEASURED / f"{name}.yaml")))
     lines = [line for line in to_markdown(sheet).splitlines() if line.startswith("|")]
-    seeds = ", ".join(map(str, table.caption.seeds))
-    return "\n".join([*lines, "", f"C{maker(kept)[1:]}; seeds {seeds}."]) + "\n"
+    seeds = f"seed{'s' if len(table.caption.seeds) > 1 else ''} {', '.join(map(str, table.caption.seeds))}"
+    return "\n".join([*lines, "", f"C{maker(kept)[1:]}; {seeds}."]) + "\n"
 
 
 def figures(table: Table, labels: Iterable[str]) -> set[str]:
