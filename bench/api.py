@@ -12,14 +12,15 @@ versioning). All else may change without notice.
 """
 
 import html
-import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, MissingError, UsageError
 from bench.packages import refuse_hidden
+from bench.parsing import parse_value, written
 from bench.store.runs import Run, find_run, list_runs, load_run
 
 if TYPE_CHECKING:
@@ -207,16 +208,18 @@ def run(  # noqa: PLR0913 - one keyword a flag
         MissingError: something that every experiment needs is not there.
     """
     from bench.cli.run import Place, settle_process
-    from bench.run.plan import Request, split
+    from bench.run.plan import Request, parse_seeds, split
 
     refuse_hidden()
     settle_process(offline=offline)
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit is {limit}", mend="say 1 or more, or leave it out for all")
     request = Request(
         methods=split(methods) if isinstance(methods, str) else list(methods),
         suite=str(suite),
         model=model,
-        seeds=list(seeds),
-        settings=[f"{key}={_written(value)}" for key, value in (settings or {}).items()],
+        seeds=parse_seeds(",".join(map(str, seeds))),
+        settings=[f"{key}={_setting(value)}" for key, value in (settings or {}).items()],
         max_items=limit,
         base=base,
     )
@@ -259,6 +262,18 @@ def results(*names: str | Path, runs_dir: str | Path = "runs", suite: str | None
     )
 
 
-def _written(value: Any) -> str:
-    """A value as `--set` reads it."""
-    return value if isinstance(value, str) else json.dumps(value)
+def _setting(value: Any) -> str:
+    """A value as `--set` reads it; a text that is a number, a truth value or null there (`"1e-4"`) is one here too.
+
+    Raises:
+        UsageError: it is no JSON value, nor a path or a number of NumPy's.
+    """
+    if isinstance(value, str):
+        with suppress(ValueError):
+            if not isinstance(parse_value(value), str | dict | list):
+                return value
+    try:
+        return written(value.item() if hasattr(value, "item") else str(value) if isinstance(value, Path) else value)
+    except (TypeError, ValueError):
+        what = f"a setting is of the type {type(value).__name__}"
+        raise UsageError(what, mend="give a text, a number, a list or a dict of these") from None

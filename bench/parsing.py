@@ -5,6 +5,7 @@ import json
 import math
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ _LONGEST, _MOST = 50_000, 20_000
 _DEEPEST = 60
 _TOO_DEEP = "it is nested too deeply"
 _HALF = re.compile("[\ud800-\udfff]")
+_UNSAFE = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
+"""What YAML refuses or takes for the end of a line, and JSON does not escape."""
+_BARE = re.compile(r'"(?:[^"\\]|\\.)*"|(?<![\d.])(\d+)(e[-+]\d+)')
+"""A text of JSON's, or a number that YAML 1.1 takes for a text: it wants a point before the exponent."""
 _CAN_HALVE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
@@ -216,3 +221,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f"{path} does not hold a mapping of keys to values")
     return value
+
+
+def parse_value(text: str) -> Any:
+    """What the value of a setting says, read as YAML; `1e-4`, which YAML 1.1 takes for a text, is a number.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    parsed = parse_yaml(text)
+    if isinstance(parsed, str) and parsed == text.strip():  # what stands in quotes is a text
+        with suppress(ValueError):
+            return float(parsed)
+    return parsed
+
+
+def written(value: Any) -> str:
+    """A JSON value as `parse_value` reads it back: a text in quotes only where it must."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            if parse_value(value) == value:
+                return value
+    text = _BARE.sub(lambda one: f"{one[1]}.0{one[2]}" if one[1] else one[0], json.dumps(value, ensure_ascii=False))
+    return _UNSAFE.sub(lambda one: f"\\u{ord(one[0]):04x}", text)

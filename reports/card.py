@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.parsing import written
 from bench.store.runs import Run
 from reports.table.cells import clean
 from reports.table.forms.markdown import escape, to_markdown
 from reports.table.opening import arranged
 
 _UNCHANGED = ("default", "suite")
+_LONGEST = 100_000  # characters of the command: one that is cut is none
 _LIBRARIES = {"model": "transformers", "adapter": "peft", "recipe": "contrastive-bench"}
 
 
@@ -75,9 +77,11 @@ def _opening(run: Run, exported: Exported) -> Iterator[str]:
     yield "from transformers import AutoModelForCausalLM, AutoTokenizer"
     yield ""
     if exported.what == "adapter":
+        revision = clean(run.manifest.model.get("revision") or "", 120)
+        pinned = f", revision={json.dumps(revision)}" if revision else ""
         yield f"base = {json.dumps(model)}  # or its folder"
-        yield "tokenizer = AutoTokenizer.from_pretrained(base)"
-        yield "model = AutoModelForCausalLM.from_pretrained(base)"
+        yield f"tokenizer = AutoTokenizer.from_pretrained(base{pinned})"
+        yield f"model = AutoModelForCausalLM.from_pretrained(base{pinned})"
         yield 'model.load_adapter("PATH/OF/THIS/FOLDER")  # needs peft'
     else:
         yield 'tokenizer = AutoTokenizer.from_pretrained("PATH/OF/THIS/FOLDER")'
@@ -108,7 +112,7 @@ def _made(run: Run) -> Iterator[str]:
     yield "## How it was made"
     yield ""
     yield "```"
-    yield clean(command_of(run), 2000)
+    yield clean(command_of(run), _LONGEST)
     yield "```"
     yield ""
     yield "| what | |"
@@ -182,7 +186,7 @@ def _model(spec: Any) -> str:
 
 def _word(value: Any) -> str:
     """A value as the shell and `--set` read it."""
-    return shlex.quote(value if isinstance(value, str) else json.dumps(value))
+    return shlex.quote(written(value))
 
 
 def _sentence(text: str) -> str:

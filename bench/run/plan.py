@@ -1,6 +1,5 @@
 """From what a user asks for to the experiments to carry out: everything validated, every value with its origin."""
 
-import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from bench import registry
 from bench.assets.local import expanded
 from bench.errors import UsageError, did_you_mean
 from bench.method import Method
-from bench.parsing import parse_yaml
+from bench.parsing import parse_value
 from bench.run.behind import refuse_unmeasurable
 from bench.run.groups import refuse_beside_groups
 from bench.run.searched import trials_of
@@ -267,13 +266,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise UsageError(f"'{text}' is not KEY=VALUE")
     try:
-        parsed = parse_yaml(value)
+        parsed = parse_value(value)
     except ValueError as error:
         shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
         raise UsageError(f"the value of '{shown}' cannot be read ({error})") from None
-    if isinstance(parsed, str):  # YAML 1.1 takes 1e-4 for a text
-        with contextlib.suppress(ValueError):
-            parsed = float(parsed)
     return key.strip(), parsed
 
 

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from synthetic import write_run
 
 from bench import api
+from bench.run.plan import parse_setting
 
 
 @pytest.fixture
@@ -108,3 +111,34 @@ def test_importing_it_loads_nothing_heavy():
     code = "import sys; from bench import api; print(*sorted({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("Follow rule #1 always.", "Follow rule #1 always."),
+        ("You are kind: help.", "You are kind: help."),
+        ("Be kind.\nBe brief.", "Be kind.\nBe brief."),
+        ("1e-4", 1e-4),
+        ("null", None),
+        (np.int64(3), 3),
+        (Path("a b"), "a b"),
+        ([1, "a: b"], [1, "a: b"]),
+    ],
+)
+def test_a_setting_is_what_was_given(value, read):
+    assert parse_setting(f"key={api._setting(value)}") == ("key", read)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"seeds": []}, "seeds '' are not numbers"),
+        ({"seeds": [-1]}, "seeds '-1' are not numbers"),
+        ({"limit": 0}, "limit is 0"),
+        ({"settings": {"dpo.lr": object()}}, "a setting is of the type object"),
+    ],
+)
+def test_a_request_that_is_none_is_refused(asked, said, tmp_path):
+    with pytest.raises(api.UsageError, match=said):
+        api.run("dpo", runs_dir=tmp_path, **asked)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.data.files import read_rows
 from bench.errors import UsageError
-from bench.parsing import parse_json, parse_yaml, read_yaml
+from bench.parsing import parse_json, parse_value, parse_yaml, read_yaml, written
 from bench.run.plan import Request, make_experiments, parse_seeds, parse_setting
 from bench.spec import SuiteSpec, validate
 from bench.store.files import read_json
@@ -177,3 +177,20 @@ def test_more_seeds_than_anyone_runs_are_refused(text, bounded):
     with pytest.raises(UsageError, match="more than 10,000"):
         parse_seeds(text)
     assert len(parse_seeds("0-9999")) == 10_000
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=30)
+LEAVES = (
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+)
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3))
+
+
+@given(VALUES)
+def test_what_is_written_is_read_back(value):
+    assert parse_value(written(value)) == value
+
+
+@pytest.mark.parametrize("text", ["Be kind. #1: never", "a: b", "yes", "", "null", "007", "1e-4", "- a", "x\ny", "😀"])
+def test_a_text_is_written_as_one(text):
+    assert parse_setting(f"a={written(text)}") == ("a", text)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.errors import BenchError, MissingError
 from bench.hashing import hash_json
+from bench.parsing import written
 from bench.progress import note_once
 from bench.run.damage import is_whole
 from bench.run.environment import Environment
@@ -15,7 +16,7 @@ from bench.run.launch.local import run_experiments
 from bench.run.plan import Experiment
 from bench.run.runner import Runner
 from bench.run.tune.journal import Trial, Trials, open_journal
-from bench.run.tune.space import Subject, written
+from bench.run.tune.space import Subject
 from bench.store.lease import Lease
 from bench.store.lock import alone, pauses, take
 

@@ -9,6 +9,7 @@ from typing import Any
 from bench import registry
 from bench.errors import UsageError, did_you_mean
 from bench.method import Layers, Range
+from bench.parsing import written
 from bench.run.plan import BASE, Experiment, Request, make_experiments, parse_method
 from bench.spec import SuiteSpec
 from bench.tasks.base import Task
@@ -57,11 +58,6 @@ class Subject:
             UsageError: the settings do not go together.
         """
         return make_experiments(replace(self.request, methods=(self.asked(settings),)))[0]
-
-
-def written(value: Any) -> str:
-    """An option's value as a user writes it."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def rounded(value: Any) -> Any:
