@@ -47,6 +47,11 @@ class GRPO(AdaptedMethod[GRPOConfig]):
                 "TRL's default",
             ),
             Departure(
+                "each continuation's loss is the mean over its own tokens",
+                "the sum over the tokens of all continuations of a step, over their number (DAPO's)",
+                "TRL's default",
+            ),
+            Departure(
                 "the reward is a model's that was trained for it",
                 "the suite's scorer, of the continuation alone",
                 "it is the attribute that the suite measures: so the scorer is learned directly",

@@ -174,6 +174,7 @@ def _options(config: "GRPOConfig", steps: int, share: int, ctx: RunContext) -> d
         "max_completion_length": config.max_new_tokens,
         "temperature": config.temperature,
         "beta": config.beta,
+        "loss_type": "dapo",  # TRL's default today
         "scale_rewards": config.scale_rewards,
         "shuffle_dataset": False,
         "gradient_checkpointing": config.gradient_checkpointing,

@@ -344,7 +344,8 @@ def training_options(config: LoraOptions, steps: int, share: int, ctx: RunContex
         "per_device_train_batch_size": share,
         "gradient_accumulation_steps": config.accumulation,
         "learning_rate": config.lr,
-        "lr_scheduler_type": config.scheduler,
+        # what transformers calls "constant" leaves the warm-up out
+        "lr_scheduler_type": "constant_with_warmup" if config.scheduler == "constant" else config.scheduler,
         "warmup_steps": round(config.warmup * steps),
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,

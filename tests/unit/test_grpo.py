@@ -93,7 +93,7 @@ def test_a_text_without_a_score_teaches_nothing(tiny_base, tiny_sets, tmp_path):
 
 
 def test_it_learns_what_is_rewarded(tiny_base, tiny_sets, tmp_path):
-    train(tiny_base, tiny_sets, tmp_path / "a", steps=40, generations=8, lr=0.02, scheduler="constant")
+    train(tiny_base, tiny_sets, tmp_path / "a", steps=40, generations=8, lr=0.02, scheduler="constant", warmup=0)
     rewards = [line["reward"] for line in log_of(tmp_path / "a")]
     assert len(rewards) == 40
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import get_scheduler
 
 from bench import registry
 from bench.errors import MissingError, UsageError
@@ -21,7 +22,7 @@ from methods.dpo import DPO, DPOConfig
 from methods.learning.adapter import adapted
 from methods.learning.batches import Asks, Collator, Item, Likelihoods, draw_items, mismatch, paired, score_batch
 from methods.learning.options import TrainingConfig, total_steps
-from methods.learning.trainer import train_adapter
+from methods.learning.trainer import train_adapter, training_options
 
 ITEMS = [
     Item("She asked", (" whether the train was late.", " him."), (" what is it",)),
@@ -303,7 +304,7 @@ def test_what_cannot_be_mismatched_is_refused(tiny_base, tiny_sets, tmp_path, mo
 
 
 def test_training_lowers_the_loss(tiny_base, tiny_sets, tmp_path):
-    log = train(tiny_base, tiny_sets, tmp_path / "a", steps=20, anchors_per_step=6, scheduler="constant")
+    log = train(tiny_base, tiny_sets, tmp_path / "a", steps=20, anchors_per_step=6, scheduler="constant", warmup=0)
     assert len(log) == 20
     assert log[-1]["loss"] < log[0]["loss"] - 0.5
     assert log[0]["loss"] == pytest.approx(log[0]["phi_positives"])
@@ -311,7 +312,9 @@ def test_training_lowers_the_loss(tiny_base, tiny_sets, tmp_path):
 
 def test_contrastive_parts_positives_from_negatives(tiny_base, tiny_sets, tmp_path):
     method = ContrastivePerplexity(
-        ContrastiveConfig(steps=20, lr=5e-3, anchors_per_step=6, positives=3, negatives=3, scheduler="constant")
+        ContrastiveConfig(
+            steps=20, lr=5e-3, anchors_per_step=6, positives=3, negatives=3, scheduler="constant", warmup=0
+        )
     )
     make_artifact(method, tiny_base, tiny_sets, RunContext(tmp_path))
     log = json.loads((tmp_path / "training.json").read_text())
@@ -451,3 +454,18 @@ def test_the_artifact_names_no_path_of_this_machine(tiny_base, tiny_sets, tmp_pa
 def test_a_broken_artifact_names_itself(tmp_path):
     with pytest.raises(MissingError, match=r"is broken .*; delete the folder"):
         load_artifact(tmp_path)
+
+
+@pytest.mark.parametrize("scheduler", ["constant", "linear", "cosine"])
+def test_every_schedule_warms_up(scheduler, tmp_path):
+    config = ContrastiveConfig(steps=20, lr=1.0, warmup=0.2, scheduler=scheduler)
+    options = training_options(config, 20, 2, RunContext(tmp_path, 0))
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=config.lr)
+    schedule = get_scheduler(options["lr_scheduler_type"], optimizer, options["warmup_steps"], 20)
+    rates = []
+    for _ in range(6):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates[:5] == [0, 0.25, 0.5, 0.75, 1]
+    assert (rates[5] == 1) == (scheduler == "constant")
