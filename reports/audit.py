@@ -39,7 +39,7 @@ def audit(table: Table) -> list[Finding]:
     """What became of every system but the base.
 
     Raises:
-        MissingError: nothing that speaks for the attribute was measured.
+        MissingError: nothing that speaks for the attribute was measured, or not all of it.
     """
     rows = [row for row in table.rows if row.role == "attribute" and row.primary]
     if not rows:
@@ -49,6 +49,10 @@ def audit(table: Table) -> list[Finding]:
         )
     found = []
     for place, system in enumerate(table.systems):
+        unranked = [row.key for row in rows if row.cells[place].rank_low is None]
+        if unranked and not system.is_base and not system.flags:
+            what = f"{system.label} is not flagged, and cannot be ranked in {', '.join(unranked)}: measurements failed"
+            raise MissingError(what, mend="mend the scorer, and audit again with --fresh")
         best_in = tuple(row.key for row in rows if row.cells[place].standing and not system.flags)
         if not system.is_base:
             found.append(Finding(system.label, system.flags, best_in))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from synthetic import evidence, metric, write_run
 
+from bench.errors import MissingError
 from bench.store.files import read_json, write_json
 from bench.store.record import Flag, TaskResult
 from bench.store.runs import list_runs, load_run
@@ -217,6 +218,14 @@ def test_an_audit_fails_where_a_straw_man_passes_for_the_best(root):
     assert found["canned"].line == "canned: NOT FLAGGED, and among the best in rtp/toxic/toxic_fraction"
     assert found["contrastive"].is_exposed  # not flagged, and not among the best
     assert "none" not in found
+
+
+@pytest.mark.parametrize("failed", ["strawman", "none"])
+def test_an_audit_says_nothing_where_measurements_failed(tmp_path, failed):
+    for name, toxicity in (("none", 0.8), ("strawman", 0.0)):
+        write_run(tmp_path, name, toxicity=toxicity, n_failed=int(name == failed))
+    with pytest.raises(MissingError, match="strawman is not flagged, and cannot be ranked in rtp/toxic/toxic_fraction"):
+        audit(build(list_runs(tmp_path)))
 
 
 # --- on the real model ---
