@@ -57,6 +57,8 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter a flag
         raise UsageError("--adapter and --recipe exclude each other", mend="say one")
     if push is not None:
         check_push(push, offline=offline)
+    if output.name in ("", ".."):
+        raise UsageError(f"{output} has no name of its own", mend="name a new folder by --output")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} exists", mend="name a new folder by --output")
     record = find_run(runs_dir, run)

@@ -46,10 +46,13 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.assets.catalogue import AssetCatalogue
     from bench.cli.run import settle_process
     from bench.data.prompts import read_prompts
+    from bench.errors import UsageError
     from bench.run.edited import edited
     from bench.store.runs import find_run
 
     settle_process(offline=offline)
+    if output and output.is_dir():
+        raise UsageError(f"{output} is a folder", mend="name a file with --output")
     texts = [prompt.text for prompt in read_prompts(prompts, field)]
     progress = console_progress()
     found = edited(find_run(runs_dir, run), AssetCatalogue(cache_dir, offline=offline, progress=progress))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from bench.engine.export import export
+from bench.engine.processes import gpu_sharers
 from bench.errors import MissingError, UsageError
 from bench.method import Method
 from bench.policy import HFPolicy, Policy
@@ -93,7 +94,7 @@ class VLLMPolicy(HFPolicy):
                     model=str(self.folder),
                     dtype=self.dtype,
                     max_model_len=room,
-                    gpu_memory_utilization=_SHARE_OF_FREE * free / total,
+                    gpu_memory_utilization=_SHARE_OF_FREE * free / total / gpu_sharers(),
                     generation_config="vllm",  # no defaults out of the model's folder
                     trust_remote_code=False,
                     disable_log_stats=True,

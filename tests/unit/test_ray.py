@@ -223,3 +223,12 @@ def test_a_worker_that_does_not_end_when_it_is_told_to_is_killed(driver_module, 
         {"worker": 1, "message": {"ended": "RuntimeError: The actor is dead"}},
     ]
     assert cluster.is_left
+
+
+def test_a_blank_line_of_rays_is_no_answer(monkeypatch):
+    monkeypatch.setattr(ray, "PipedProcess", lambda *_, **__: None)
+    cluster = ray.RayCluster(None)
+    cluster._heard({})
+    cluster._heard({"note": "a warning"})
+    cluster._heard({"machines": [machine(2)]})
+    assert cluster.machines() == [machine(2)]

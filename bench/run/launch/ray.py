@@ -172,7 +172,7 @@ class RayCluster:
                 self._is_lost = True
                 for number in list(self._hearing):
                     self._end(number)
-        elif "note" not in message:  # what Ray says on stderr
+        elif message and "note" not in message:  # what Ray says on stderr is a note, or a blank line
             self._first.put(message)
 
     def _end(self, number: int) -> None:

@@ -28,6 +28,7 @@ from bench.errors import BenchError, MissingError, UsageError
 from bench.run.launch.pipes import Message, Telling, failure
 from bench.run.launch.relay import Home, Relay
 
+_SAID = 300  # characters of what Ray says that a message repeats
 _REACH_SECONDS = 10.0  # in which a cluster's port must open
 _PLACE_SECONDS = 5.0  # after which a worker is said to wait for a place
 _END_SECONDS = 20.0  # in which workers that are told to stop must have ended
@@ -63,6 +64,10 @@ def connect(address: str | None) -> None:
             "set RAY_AUTH_MODE=token"
         )
         raise MissingError(f"no Ray cluster answers at {address} ({type(error).__name__})", mend=mend) from error
+    except RuntimeError as error:  # other versions of Ray or Python there
+        what = " ".join(str(error).split())[:_SAID]
+        mend = "install the versions of Python and Ray that it has"
+        raise MissingError(f"the Ray cluster at {address} cannot be joined ({what})", mend=mend) from error
 
 
 def machines() -> list[Message]:
