@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.common import RUNS, CacheDir, Offline, RunsDir, console_progress
-from bench.cli.output import print_json_lines, write_output
+from bench.cli.output import check_output, print_json_lines, write_output
 
 if TYPE_CHECKING:
     from bench.engine.generation import Continuation
@@ -46,13 +46,12 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.assets.catalogue import AssetCatalogue
     from bench.cli.run import settle_process
     from bench.data.prompts import read_prompts
-    from bench.errors import UsageError
     from bench.run.edited import edited
     from bench.store.runs import find_run
 
     settle_process(offline=offline)
-    if output and output.is_dir():
-        raise UsageError(f"{output} is a folder", mend="name a file with --output")
+    if output:
+        check_output(output)
     texts = [prompt.text for prompt in read_prompts(prompts, field)]
     progress = console_progress()
     found = edited(find_run(runs_dir, run), AssetCatalogue(cache_dir, offline=offline, progress=progress))

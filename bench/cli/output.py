@@ -11,6 +11,8 @@ from bench.printed import inert_json
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from bench.errors import UsageError
+
 
 def print_json(value: Any) -> None:
     """Print a JSON value on stdout, as `as_json` writes it."""
@@ -39,16 +41,32 @@ def print_grid(grid: "RenderableType") -> None:
     print_drawn(lambda _: grid, sys.stdout)
 
 
+def check_output(path: Path) -> None:
+    """Find out before any work whether a file that the user named can be written.
+
+    Raises:
+        UsageError: none can.
+    """
+    above = next((one for one in path.absolute().parents if one.exists()), path)
+    if path.is_dir() or not above.is_dir():
+        raise _no_file(path)
+
+
 def write_output(path: Path, text: str) -> None:
     """Write a file that the user named.
 
     Raises:
         UsageError: no file can be written there.
     """
-    from bench.errors import UsageError
     from bench.store.files import write_text
 
     try:
         write_text(path, text)
     except (FileExistsError, IsADirectoryError, NotADirectoryError):
-        raise UsageError(f"no file can be written at {path}", mend="it, or a part of it, is something else") from None
+        raise _no_file(path) from None
+
+
+def _no_file(path: Path) -> "UsageError":
+    from bench.errors import UsageError
+
+    return UsageError(f"no file can be written at {path}", mend="it, or a part of it, is something else")

@@ -110,6 +110,14 @@ def test_nothing_is_overwritten(export, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
 
 
+@pytest.mark.parametrize("folder", [".", ".."])
+def test_a_folder_without_a_name_of_its_own_is_refused(made, module_bench, folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = module_bench(tmp_path / "empty", "export", "tiny-none", "--runs-dir", str(made / "runs"), "-o", folder)
+    assert (done.returncode, list((tmp_path / "empty").iterdir())) == (2, [])
+    assert "name a new folder by --output" in done.stderr
+
+
 @pytest.mark.parametrize("run", ["tiny-dexperts", "tiny-contrastive+steering", "tiny-best_of_n"])
 def test_a_recipe_generates_what_the_run_did_where_its_cache_is_gone(made, export, module_bench, tmp_path, run):
     assert export(run, "--recipe").returncode == 0

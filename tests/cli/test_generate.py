@@ -51,6 +51,8 @@ def test_samples_and_length_are_as_asked_and_stdout_has_the_lines(made, module_b
         (("tiny-none", "--prompts", "nowhere.txt"), 2, "no such file: nowhere.txt"),
         (("tiny-none", "--prompts", "empty.txt"), 2, "empty.txt holds no prompt"),
         (("nothing", "--prompts", "in.txt"), 2, "nothing"),
+        (("tiny-none", "--prompts", "in.txt", "-o", "runs"), 2, "no file can be written at runs"),
+        (("tiny-none", "--prompts", "in.txt", "-o", "in.txt/out"), 2, "no file can be written at in.txt/out"),
     ],
 )
 def test_what_is_wrong_is_one_line(made, module_bench, flags, code, told):
