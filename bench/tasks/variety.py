@@ -54,7 +54,8 @@ _WORD = re.compile(r"\w")
 def add_variety(sheet: MetricSheet, rows: Sequence[Sample], languages: Mapping[str, str] | None = None) -> None:
     """Add the figures of all continuations of a run; `languages` are those of the prompts, where the data say them.
 
-    Of the share in another language, prompts whose language is not known are left out.
+    Of the share in another language, prompts whose language is not known are left out; where none is, there is no such
+    figure.
     """
     empty = sum(row.is_blank for row in rows)
     sheet.add_alone(OVERALL, overall_distinct(rows, _BIGRAM), len(rows))
@@ -71,7 +72,8 @@ def add_variety(sheet: MetricSheet, rows: Sequence[Sample], languages: Mapping[s
         sheet.add(SELF_BLEU, bleu, n_empty=empty)
     for spec, values in shares:
         found = [(row.prompt_id, value) for row, value in zip(rows, values, strict=True) if value is not None]
-        sheet.add(spec, evidence_by_cluster("mean", found, bounded=True), n_empty=empty)
+        if found:
+            sheet.add(spec, evidence_by_cluster("mean", found, bounded=True), n_empty=empty)
 
 
 def overall_distinct(rows: Sequence[Sample], n: int) -> float:
