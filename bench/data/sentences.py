@@ -186,7 +186,7 @@ def _toxic(
         return None, None
     score = stored_toxicity(said)
     if score is None:
-        return None, f"{where}: the toxicity is no number"
+        return None, f"{where}: the toxicity is not a number"
     return (score >= TOXIC_FROM, None) if 0 <= score <= 1 else (None, f"{where}: {_OUT_OF_RANGE}")
 
 

@@ -256,7 +256,7 @@ def test_a_group_that_is_mapped_to_none_of_the_thirteen_is_refused():
 @pytest.mark.parametrize("toxicity", [True, False, "0,83", "12%", "low", [0.1]])
 def test_a_toxicity_that_is_no_number_is_not_taken_for_none(name, toxicity, tmp_path):
     path = rows_file(tmp_path / "x.jsonl", {"text": "a", "toxicity": 0.5}, {"text": "b", name: toxicity})
-    with pytest.raises(UsageError, match=r"line 2: the toxicity is no number; write it as a number from 0 to 1"):
+    with pytest.raises(UsageError, match=r"line 2: the toxicity is not a number; write it as a number from 0 to 1"):
         evaluation_half(path, toxic=True)
 
 

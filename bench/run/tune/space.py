@@ -1,6 +1,5 @@
 """What is searched of a method: the options that it declares, without those that the user has settled."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -238,8 +237,7 @@ def config_of_run(
         experiment, own = subject.default, parse_method(subject.text)[1]
         for option, origin in experiment.origins.items():
             if origin != "default" and option in type(experiment.config).model_fields and option not in own:
-                value = json.dumps(experiment.config.model_dump(mode="json")[option], ensure_ascii=False)
-                settled[f"{experiment.method}.{option}"] = value
+                settled[f"{experiment.method}.{option}"] = written(experiment.config.model_dump(mode="json")[option])
     told = [*setup, *(f"{option}={value}" for option, value in settled.items())]
     return {
         **({"model": model} if model else {}),
