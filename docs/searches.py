@@ -1,14 +1,13 @@
-"""Searches of settings in the documentation: one small file of figures for each, and the table of them all.
+"""Searches of settings in the documentation: one small file of figures for each, and its table.
 
-`docs/searches/NAME.json` holds every trial that `bench tune` made of one method, with what made it.
+`docs/searches/NAME.json` holds every trial that `bench tune` made, with what made it.
 
-    python docs/searches.py FOLDER --runs-dir DIR    # keep what `bench tune -o FOLDER` found, with records in DIR
-    python docs/generate_lists.py                    # lay the table out in its page again
+    python docs/searches.py NAME FOLDER --runs-dir DIR    # keep what `bench tune -o FOLDER` found, with records in DIR
+    python docs/generate_lists.py                         # lay the tables out in their page again
 """
 
 import argparse
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,52 +16,66 @@ from measured_tables import made_by, maker
 
 from bench import registry
 from bench.store.runs import Run, load_run
+from bench.suites import load_suite
+from bench.suites import names as suites
 from reports.table.sheet import DASH, number, signed
 
 SEARCHES = Path(__file__).parent / "searches"
 _DIGITS, _PERCENT = 3, 100
+_TRIED = ("default", "suite")
+"""Where the value of an option comes from that nobody settled for the search."""
 
 
-def keep(folder: Path, runs_dir: Path, into: Path = SEARCHES) -> list[Path]:
-    """Write what a search found, one file for each method that was searched.
+def keep(name: str, folder: Path, runs_dir: Path, into: Path = SEARCHES) -> Path:
+    """Write what a search found.
 
     Args:
+        name: What the search is called in the documentation.
         folder: What `bench tune` was given by `-o`.
         runs_dir: The folder of the trials' records.
-        into: Where the files go.
+        into: Where the file goes.
 
     Returns:
-        The files.
+        The file.
     """
     told = json.loads((folder / "trials.json").read_text(encoding="utf-8"))
-    into.mkdir(parents=True, exist_ok=True)
-    return [_keep(told, method, runs_dir, into) for method in told["methods"]]
-
-
-def render(of: Path = SEARCHES) -> str:
-    """All searches in Markdown: of each its defaults then and what it chose, and below them what made them."""
-    searches = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(of.glob("*.json"))]
-    lines = ["| search | trials | at its defaults then | chosen | its settings | the default now? |", "|---" * 6 + "|"]
-    lines += [_row(one) for one in searches]
-    return "\n".join([*lines, "", *sorted({_made(one) for one in searches})]) + "\n"
-
-
-def _keep(told: Mapping[str, Any], method: Mapping[str, Any], runs_dir: Path, into: Path) -> Path:
-    runs = {one["run_id"]: load_run(runs_dir / one["run_id"]) for one in method["trials"] if one["run_id"]}
+    names = [trial["run_id"] for method in told["methods"] for trial in method["trials"] if trial["run_id"]]
+    runs = {run_id: load_run(runs_dir / run_id) for run_id in names}
     value = {
-        "search": method["label"],
-        "method": method["label"].partition(":")[0],
-        **{name: told[name] for name in ("seed", "limit", "budget")},
         "suite": told["caption"]["suite"],
+        "setup": _setup(next(iter(runs.values()))),
+        **{key: told[key] for key in ("seed", "limit", "budget")},
         "metric": told["attribute"],
         **made_by(runs.values()),
-        "space": method["space"],
         "base": _figures(told["base"]),
-        "trials": [_trial(one, method["space"], runs.get(one["run_id"])) for one in method["trials"]],
+        "methods": [_method(one, runs) for one in told["methods"]],
     }
-    path = into / f"{re.sub('[^A-Za-z0-9_.-]+', '-', method['label'])}.json"
+    into.mkdir(parents=True, exist_ok=True)
+    path = into / f"{name}.json"
     path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def render(name: str, of: Path = SEARCHES) -> str:
+    """A search in Markdown: of each method its defaults then and what was chosen, and below them what made it."""
+    search = json.loads((of / f"{name}.json").read_text(encoding="utf-8"))
+    lines = ["| method | trials | at its defaults then | chosen | its settings | the default now? |", "|---" * 6 + "|"]
+    lines += [row for method in search["methods"] for row in _rows(method)]
+    return "\n".join([*lines, "", _made(search)]) + "\n"
+
+
+def _method(method: Mapping[str, Any], runs: Mapping[str, Run]) -> dict[str, Any]:
+    """A method's trials, and the options that were settled for its search."""
+    own = [runs[one["run_id"]].manifest.method for one in method["trials"] if one["run_id"]]
+    origins = own[0]["origins"] if own else {}
+    settled = [option for option, origin in origins.items() if origin not in _TRIED and option not in method["space"]]
+    return {
+        "method": method["label"].partition(":")[0],
+        "search": method["label"],
+        "settled": {option: own[0]["config"][option] for option in settled},
+        "space": method["space"],
+        "trials": [_trial(one, method["space"], runs.get(one["run_id"])) for one in method["trials"]],
+    }
 
 
 def _trial(trial: Mapping[str, Any], space: Sequence[str], run: Run | None) -> dict[str, Any]:
@@ -84,19 +97,44 @@ def _figures(point: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _row(search: Mapping[str, Any]) -> str:
-    chosen = [one for one in search["trials"] if one["chosen"]]
-    failed = sum(one["why"] is not None for one in search["trials"])
-    best = chosen[0] if chosen else None
-    cells = (
-        f"`{search['search']}`",
-        f"{len(search['trials'])}" + (f", {failed} failed" if failed else ""),
-        _told(search["trials"][0]),
-        _told(best) if best else "none keeps the budget",
-        ", ".join(f"`{option}={value}`" for option, value in best["settings"].items()) if best else DASH,
-        _is_default(search["method"], best["settings"]) if best else DASH,
+def _setup(run: Run) -> dict[str, Any]:
+    """In what the suite of a search differs from the one of its name: what methods learned from, on which model."""
+    asked = dict(run.manifest.suite)
+    if asked["name"] not in suites():
+        return {}
+    asked.pop("limit")  # said by itself
+    own = _flat(load_suite(asked["name"]).model_dump())
+    return {key: value for key, value in _flat(asked).items() if own.get(key) != value}
+
+
+def _flat(value: Mapping[str, Any], head: str = "") -> dict[str, Any]:
+    """Values by where they stand, as `sets.source`."""
+    found: dict[str, Any] = {}
+    for key, one in value.items():
+        found |= _flat(one, f"{head}{key}.") if isinstance(one, Mapping) else {f"{head}{key}": one}
+    return found
+
+
+def _rows(method: Mapping[str, Any]) -> list[str]:
+    """A row for each chosen trial, and one where there is none."""
+    failed = sum(one["why"] is not None for one in method["trials"])
+    head = (
+        f"`{method['search']}`",
+        f"{len(method['trials'])}" + (f", {failed} failed" if failed else ""),
+        _told(method["trials"][0]),
     )
-    return f"| {' | '.join(cells)} |"
+    chosen = [one for one in method["trials"] if one["chosen"]]
+    rows = [(*head, *_chosen(method, one)) for one in chosen] or [(*head, "none", DASH, DASH)]
+    return [f"| {' | '.join(cells)} |" for cells in rows]
+
+
+def _chosen(method: Mapping[str, Any], trial: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A chosen trial's figures and settings, and whether they are the defaults now, beside what was settled."""
+    settings = trial["settings"]
+    now = registry.load("methods", method["method"]).Config(**method["settled"]).model_dump(mode="json")
+    others = [f"`{option}={now.get(option)}`" for option, value in settings.items() if now.get(option) != value]
+    told = ", ".join(f"`{option}={value}`" for option, value in settings.items()) or DASH
+    return _told(trial), told, f"no: {', '.join(others)}" if others else "yes"
 
 
 def _told(trial: Mapping[str, Any]) -> str:
@@ -108,25 +146,20 @@ def _told(trial: Mapping[str, Any]) -> str:
     return f"{attribute}; {share}" + (f" ({', '.join(trial['flags'])})" if trial.get("flags") else "")
 
 
-def _is_default(method: str, settings: Mapping[str, Any]) -> str:
-    """Whether a method's defaults are these settings."""
-    own = registry.load("methods", method).Config().model_dump(mode="json")
-    others = [f"`{option}={own.get(option)}`" for option, value in settings.items() if own.get(option) != value]
-    return f"no: {', '.join(others)}" if others else "yes"
-
-
 def _made(search: Mapping[str, Any]) -> str:
+    setup = "".join(f", `{key}={value}`" for key, value in search["setup"].items())
     limit = "" if search["limit"] is None else f", at most {search['limit']} prompts of each task"
-    budget = " and ".join(f"`{one}`" for one in search["budget"])
+    chosen = " and ".join(f"`{one}`" for one in search["budget"])
+    rule = f"chosen: the best within {chosen}" if chosen else "chosen: all that no other trial beats in both figures"
     metric, base = search["metric"].replace("_", " "), number(search["base"]["attribute"], _DIGITS)
-    where = f"On `{search['suite']}`{limit}, seed {search['seed']} ({maker(search)})"
-    return f"{where}: the base has a {metric} of {base}; chosen within {budget}."
+    where = f"On `{search['suite']}`{setup}{limit}, seed {search['seed']} ({maker(search)})"
+    return f"{where}. In each cell {metric} and the change of held-out perplexity; the base has {base}; {rule}."
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     given = parser.parse_args()
-    for path in keep(given.folder, given.runs_dir):
-        print(path)
+    print(keep(given.name, given.folder, given.runs_dir))

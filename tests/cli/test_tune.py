@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import yaml
 from packages import COMMAND
 
 from bench import registry
+from bench.suites import load_suite
 
 pytest.importorskip("optuna")
 METHODS = ("--method", "preadd,contrastive", "--trials", "3")
@@ -69,22 +71,38 @@ def test_what_it_leaves(whole, module_bench, suite):
 
 def test_what_a_search_found_is_kept_for_the_documentation(whole, tmp_path):
     folder, told = whole
-    files = searches.keep(folder / "found", folder / "runs", tmp_path)
-    assert [path.stem for path in files] == ["preadd", "contrastive"]
-    for path, method in zip(files, told["methods"], strict=True):
-        kept = json.loads(path.read_text())
-        assert [one["chosen"] for one in kept["trials"]] == [one["chosen"] for one in method["trials"]]
-        for one, trial in zip(kept["trials"], method["trials"], strict=True):
-            assert one["attribute"] == trial["point"]["attribute"]["value"]
-            assert one["settings"].keys() == method["space"].keys(), "defaults are said too"
-            assert trial["settings"].items() <= one["settings"].items()
-    rows = [line.split(" | ") for line in searches.render(tmp_path).splitlines() if line.startswith("| `")]
-    assert [(row[0], row[1]) for row in rows] == [("| `contrastive`", "3"), ("| `preadd`", "3")]
-    for row, path in zip(rows, reversed(files), strict=True):
-        chosen = [one["settings"] for one in json.loads(path.read_text())["trials"] if one["chosen"]]
-        config = registry.load("methods", path.stem).Config().model_dump(mode="json")
+    kept = json.loads(searches.keep("own", folder / "found", folder / "runs", tmp_path).read_text())
+    for method, one in zip(kept["methods"], told["methods"], strict=True):
+        assert [trial["chosen"] for trial in method["trials"]] == [trial["chosen"] for trial in one["trials"]]
+        for own, trial in zip(method["trials"], one["trials"], strict=True):
+            assert own["attribute"] == trial["point"]["attribute"]["value"]
+            assert own["settings"].keys() == one["space"].keys(), "defaults are said too"
+            assert trial["settings"].items() <= own["settings"].items()
+    rows = [line.split(" | ") for line in searches.render("own", tmp_path).splitlines() if line.startswith("| `")]
+    assert [(row[0], row[1]) for row in rows] == [("| `preadd`", "3"), ("| `contrastive`", "3")]
+    for row, method in zip(rows, kept["methods"], strict=True):
+        chosen = [one["settings"] for one in method["trials"] if one["chosen"]]
+        config = registry.load("methods", method["method"]).Config().model_dump(mode="json")
         taken = chosen and all(config[option] == value for option, value in chosen[0].items())
         assert (row[-1] == "yes |") == bool(taken), row
+
+
+def test_what_was_settled_for_a_search_is_kept_with_it(module_bench, suite, tmp_path):
+    asked = ("--method", "contrastive:objective=paper", "--set", "tau=0.5", "--trials", "1")
+    done = module_bench(tmp_path, "tune", *asked, "--suite", suite, "-o", "f")
+    assert done.returncode == 0, done.stderr
+    kept = json.loads(searches.keep("own", tmp_path / "f", tmp_path / "runs", tmp_path).read_text())
+    assert kept["methods"][0]["settled"] == {"objective": "paper", "tau": 0.5}
+    assert kept["budget"] == []
+    assert "all that no other trial beats in both figures" in searches.render("own", tmp_path)
+
+
+def test_in_what_the_suite_of_a_search_is_another_than_the_one_of_its_name():
+    spec = load_suite("tune")
+    asked = spec.model_copy(update={"sets": spec.sets.model_copy(update={"negatives": "above"})}).model_dump()
+    for suite, setup in ((asked, {"sets.negatives": "above"}), (spec.model_dump(), {}), (asked | {"name": "own"}, {})):
+        run = SimpleNamespace(manifest=SimpleNamespace(suite={**suite, "limit": None}))
+        assert searches._setup(run) == setup
 
 
 def test_a_repeat_measures_nothing_and_shows_a_table(whole, module_bench, suite):
