@@ -16,6 +16,7 @@ from reports.table.comparable import flat
 BASE = "none"
 """The method that leaves the model as it is."""
 _SHOWN = 6
+_SETS = "sets"
 
 
 @dataclass
@@ -185,21 +186,38 @@ def reference_of(columns: Sequence[Column], against: str | None) -> int | None:
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
     """A label for each group; where two are the same, with the settings that set them apart, and at last a number."""
     labels = [clean(group[0].label, 60) for group in groups]
-    configs = [flat(settings_of(group[0])) for group in groups]
+    configs = [_settings(group[0]) for group in groups]
     alike: dict[str, list[dict[str, Any]]] = {}
     for label, config in zip(labels, configs, strict=True):
         alike.setdefault(label, []).append(config)
     apart = {
-        label: [key for key in sorted({k for c in same for k in c}) if len({_told(c, key) for c in same}) > 1]
+        label: _without_hash([k for k in sorted({k for c in same for k in c}) if len({_told(c, k) for c in same}) > 1])
         for label, same in alike.items()
     }
     told: list[str] = []
     for label, config in zip(labels, configs, strict=True):
-        settings = ", ".join(f"{key}={_told(config, key)}" for key in apart[label])
+        settings = ", ".join(f"{key}={_told(config, key)}" for key in apart[label] if _is_said(config, key))
         full = clean(f"{label} ({settings})", 120) if settings else label
         again = sum(other == full or other.startswith(f"{full} #") for other in told)
         told.append(f"{full} #{again + 1}" if again else full)
     return told
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """What sets a run apart, and how its suite has the sets made: people know these words, and not the sets' hash."""
+    made = run.manifest.suite.get(_SETS) if run.manifest.method.get("sets_key") else None
+    return flat(settings_of(run)) | flat({_SETS: made or {}})
+
+
+def _without_hash(keys: list[str]) -> list[str]:
+    """Without the sets' hash where something is said of how they were made."""
+    said = any(key.startswith(f"{_SETS}.") for key in keys)
+    return [key for key in keys if not (said and key == _SETS)]
+
+
+def _is_said(config: dict[str, Any], key: str) -> bool:
+    """A suite leaves out what it has at its default of how sets are made: nothing is to be said of that."""
+    return key in config or not key.startswith(f"{_SETS}.")
 
 
 def _told(config: dict[str, Any], key: str) -> str:

@@ -381,6 +381,26 @@ def test_the_same_label_is_told_apart_by_its_settings(tmp_path):
     ]
 
 
+def test_the_same_label_is_told_apart_by_how_its_sets_were_made(tmp_path):
+    own, above = {"source": "self", "seed": 0}, {"source": "self", "seed": 0, "negatives": "above"}
+    kinds = {"own": own, "above": above, "written": {"source": "my/sets.jsonl", "seed": 0}}
+    for name, sets in kinds.items():
+        write_run(tmp_path, "contrastive", run_id=name, method__sets_key=name * 10, suite__sets=sets)
+        write_run(tmp_path, "preadd", run_id=f"p-{name}", method__sets_key=None, suite__sets=sets)
+    assert {
+        system.run_ids: system.label for system in build(list_runs(tmp_path)).systems if system.method != "preadd"
+    } == {
+        ("own",): "contrastive (sets.source=self)",
+        ("above",): "contrastive (sets.negatives=above, sets.source=self)",
+        ("written",): "contrastive (sets.source=my/sets.jsonl)",
+    }
+    assert [system.label for system in build(list_runs(tmp_path)).systems].count("preadd") == 1
+    write_run(tmp_path, "dpo", run_id="d1", method__sets_key="1" * 64, suite__sets=own)
+    write_run(tmp_path, "dpo", run_id="d2", method__sets_key="2" * 64, suite__sets=own)
+    labels = [system.label for system in build(list_runs(tmp_path)).systems if system.method == "dpo"]
+    assert labels == [f"dpo (sets={key * 10})" for key in "12"], "made in the same way, and yet others"
+
+
 def test_unfinished_and_replaced_runs_are_left_out_and_named(tmp_path):
     write_run(tmp_path, "none", run_id="old")
     write_run(tmp_path, "none", run_id="new", created="2026-02-01T00:00:00+00:00")
