@@ -41,5 +41,12 @@ class Counted(list[T]):
     def line(self, source: str) -> str:
         """What the user is told."""
         rows = len(self) + sum(self.left_out.values())
-        left = ", ".join(f"{count} {why}" for why, count in self.left_out.items())
+        left = self._reasons()
         return f"{source}: {len(self)} of {rows} rows are taken" + (f"; left out: {left}" if left else "")
+
+    def why(self) -> str:
+        """What was left out, to follow an error that says that too little is left; nothing where all was taken."""
+        return f" (left out: {self._reasons()})" if self.left_out else ""
+
+    def _reasons(self) -> str:
+        return ", ".join(f"{count} {why}" for why, count in self.left_out.items())

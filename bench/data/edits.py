@@ -22,6 +22,7 @@ from bench.hashing import content_id
 T = TypeVar("T")
 NO_NEIGHBOUR = "without a neighbour whose fact is not edited"
 EVALUATED = "without a neighbour that the evaluation half has not"
+NO_OBJECT = "without a true object or without a new one"
 SAME_OBJECT = "whose new object is the true one"
 _SHAPE = '{"requested_rewrite": {"subject": ..., "prompt": "... {} ...", "target_new": {"str": ...}, ...}, ...}'
 
@@ -84,10 +85,13 @@ def load_cases(path: Path) -> Counted[EditCase]:
     """
     rows = list(read_rows(path))
     every = counterfacts(rows) if rows and is_country(rows[0][1]) else rows
-    shaped = ((where, as_counterfact(row, where)) for where, row in every)
     cases: dict[str, EditCase] = {}
     left_out: Counter[str] = Counter()
-    for case in (_case(row, where) for where, row in shaped):
+    for where, row in every:
+        if (shaped := as_counterfact(row, where)) is None:
+            left_out[NO_OBJECT] += 1
+            continue
+        case = _case(shaped, where)
         if case.id in cases:
             left_out[REPEATED] += 1
         elif normalised(case.true) == normalised(case.new):
@@ -98,7 +102,7 @@ def load_cases(path: Path) -> Counted[EditCase]:
     kept = Counted(apart, left_out).keep([case for case in apart if case.neighbours], NO_NEIGHBOUR)
     if not kept:
         mend = f"rows are {_SHAPE} with 'neighborhood_prompts' about subjects that are not edited"
-        raise UsageError(f"{path} holds no fact to edit with a neighbour", mend=mend)
+        raise UsageError(f"{path} holds no fact to edit with a neighbour{kept.why()}", mend=mend)
     return kept
 
 
