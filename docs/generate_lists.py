@@ -34,6 +34,7 @@ def methods() -> str:
         facts += [f"Source: {info.paper}."] if info.paper else []
         facts += ["Learns from [contrastive sets](sets.md)."] if info.needs_sets else []
         facts += ["Learns from the suite's scorer."] if info.needs_scorer and not info.chooses else []
+        facts += [_spoken(info.speaks_of, info.texts)] if info.speaks_of else []
         facts += ["Chooses among continuations: likelihoods are the base's."] if info.chooses else []
         facts += [] if info.quantised else ["Not for a base model whose weights are quantised."]
         facts += [] if info.seeded else ["Does not depend on the seed."]
@@ -47,6 +48,13 @@ def methods() -> str:
             f"### `{name}`\n\n{_sentence(info.summary)} {' '.join(facts)}\n\n{_options(kind.Config)}{departures}"
         )
     return "## List\n\n" + "\n".join(parts)
+
+
+def _spoken(attributes: Sequence[str], texts: Sequence[str]) -> str:
+    told = " and ".join(f"`{option}`" for option in texts)
+    unless = f" unless {told} say{'s' * (len(texts) == 1)} otherwise" if texts else " and of nothing else"
+    untold = " and says nothing there" if texts else ""
+    return f"Speaks of {attributes[0]}{unless}: refused where a suite controls something else{untold}."
 
 
 def tasks() -> str:
