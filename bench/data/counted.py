@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 REPEATED = "that say what an earlier one does (but for case, spaces and punctuation)"
 OTHER_HALF = {"eval": "of the training half", "train": "of the evaluation half"}
+BEGINS_ALIKE = "that begin as a text of the evaluation half does, or the other way round"
 BEYOND = "beyond the number asked for"
 TOO_FEW = "with too few positives or negatives among their continuations"
 NONE_ABOVE = "with too few negatives that are less likely than their positives"

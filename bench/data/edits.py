@@ -10,11 +10,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from bench.data.counted import OTHER_HALF, REPEATED, Counted
+from bench.data.counted import REPEATED, Counted
 from bench.data.countries import counterfacts, is_country
 from bench.data.edit_forms import KINDS, as_counterfact
 from bench.data.files import read_rows
-from bench.data.splits import part
+from bench.data.splits import halved, part
 from bench.data.squad import normalised
 from bench.errors import UsageError
 from bench.hashing import content_id
@@ -111,7 +111,7 @@ def in_half(cases: Counted[EditCase], half: Literal["train", "eval"]) -> Counted
 
     So no setting is chosen by what is evaluated.
     """
-    own = cases.keep(part(cases, half), OTHER_HALF[half])
+    own = halved(cases, half)
     if half == "eval":
         return own
     evaluated = {content_id(text) for case in part(cases, "eval") for text in case.held_out}

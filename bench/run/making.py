@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from bench.assets.kept import kept
 from bench.data.answers import load_questions
-from bench.data.counted import BEYOND, NONE_ABOVE, OTHER_HALF, TOO_FEW, Counted
+from bench.data.counted import BEYOND, NONE_ABOVE, TOO_FEW, Counted
 from bench.data.edits import load_cases
 from bench.data.prompts import ToxicityPrompt, load_prompts
-from bench.data.splits import part
+from bench.data.splits import halved
 from bench.errors import MissingError
 from bench.progress import note_once
 from bench.sets import save_sets
@@ -70,7 +70,7 @@ def training_prompts(env: "Environment") -> Counted[ToxicityPrompt]:
     """
     spec = env.suite.sets
     whole = load_prompts(env.assets.data(spec.prompts).path, field=spec.field)
-    half = whole.keep(part(whole, "train"), OTHER_HALF["train"])
+    half = halved(whole, "train")
     return half.keep(half[: spec.num_prompts], BEYOND)
 
 

@@ -45,7 +45,8 @@ def test_who_speaks_of_toxicity_says_so():
     assert {name for name in METHODS if registry.load("methods", name).info.speaks_of} == known
     assert known == {*SPEAKING}
     for name in known - {"self_debias"}:
-        assert {*registry.load("methods", name).info.texts} == spoken(name)
+        told = spoken(name) - {"formula"}  # which calls a prompt by a name, and is not read
+        assert {*registry.load("methods", name).info.texts} == told
 
 
 @pytest.mark.parametrize("suite", OTHERS)

@@ -13,8 +13,8 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.data.answers import AnsweredQuestion, all_matched, load_questions, matched
-from bench.data.counted import BEYOND, OTHER_HALF, Counted
-from bench.data.splits import part
+from bench.data.counted import BEYOND, Counted
+from bench.data.splits import halved, part
 from bench.errors import MissingError
 from bench.spec import QUESTION
 from bench.store.record import TaskResult
@@ -82,7 +82,7 @@ class Truth(Task[TruthConfig]):
         self, every: Counted[AnsweredQuestion], most: Callable[[int | None], int | None]
     ) -> Counted[AnsweredQuestion]:
         """The questions taken, with all of their answers: the first by content id that have some alike in form."""
-        half = every.keep(part(every, self.config.half), OTHER_HALF[self.config.half])
+        half = halved(every, self.config.half)
         alike = all_matched(half)
         ids = {one.id for one in alike[self.config.skip :][: most(self.config.questions)]}
         chosen = [one for one in half if one.id in ids]
