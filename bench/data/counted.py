@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 REPEATED = "that say what an earlier one does (but for case, spaces and punctuation)"
+CLASHING = "that ask what an earlier one does and have other answers"
 OTHER_HALF = {"eval": "of the training half", "train": "of the evaluation half"}
 BEGINS_ALIKE = "that begin as a text of the evaluation half does, or the other way round"
 BEYOND = "beyond the number asked for"

@@ -10,7 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from bench.data.counted import REPEATED, Counted
+from bench.data.counted import CLASHING, REPEATED, Counted
 from bench.data.countries import counterfacts, is_country
 from bench.data.edit_forms import KINDS, as_counterfact
 from bench.data.files import read_rows
@@ -67,6 +67,11 @@ class EditCase:
     about: tuple[str, ...] = ()
 
     @property
+    def says(self) -> tuple[str, str]:
+        """Its true and its new object, normalised."""
+        return normalised(self.true), normalised(self.new)
+
+    @property
     def held_out(self) -> tuple[str, ...]:
         """The prompts that an edit must not be made from."""
         questions = (*self.neighbours, *(one for some in self.portability.values() for one in some))
@@ -93,8 +98,8 @@ def load_cases(path: Path) -> Counted[EditCase]:
             continue
         case = _case(shaped, where)
         if case.id in cases:
-            left_out[REPEATED] += 1
-        elif normalised(case.true) == normalised(case.new):
+            left_out[REPEATED if case.says == cases[case.id].says else CLASHING] += 1
+        elif len(set(case.says)) == 1:
             left_out[SAME_OBJECT] += 1
         else:
             cases[case.id] = case

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.assets.catalogue import AssetCatalogue
-from bench.data.counted import REPEATED
+from bench.data.counted import CLASHING, REPEATED
 from bench.data.edits import EVALUATED, NO_NEIGHBOUR, NO_OBJECT, SAME_OBJECT, Question, in_half, load_cases
 from bench.data.splits import assert_disjoint, part
 from bench.errors import MissingError, UsageError
@@ -81,14 +81,16 @@ def test_counterfacts_own_shape_is_read(tmp_path):
 def test_what_cannot_be_edited_is_left_out_and_counted(tmp_path):
     rows = [
         counterfact(1),
-        counterfact(1),
+        counterfact(1, rewrite={"target_new": {"str": "english."}}),
+        counterfact(1, rewrite={"target_new": {"str": "Spanish"}}),
+        counterfact(1, rewrite={"target_true": {"str": "Spanish"}}),
         counterfact(2, rewrite={"target_new": {"str": "french"}}),
         counterfact(3, neighborhood_prompts=["The mother tongue of Person 1 is"]),
         counterfact(4, paraphrase_prompts=["The mother tongue of Person 1 is", "Person 4 says"]),
     ]
     found = load_cases(write(tmp_path / "some.jsonl", rows))
     assert sorted(case.subject for case in found) == ["Person 1", "Person 4"]
-    assert found.left_out == {REPEATED: 1, SAME_OBJECT: 1, NO_NEIGHBOUR: 1}
+    assert found.left_out == {REPEATED: 1, CLASHING: 2, SAME_OBJECT: 1, NO_NEIGHBOUR: 1}
     assert next(case for case in found if case.subject == "Person 4").paraphrases == ("Person 4 says",)
 
 
@@ -336,6 +338,8 @@ def test_the_entropy_of_n_grams():
     assert ngram_entropy("a b c d e") == pytest.approx((2 + 2 * math.log2(3)) / 3)
     assert ngram_entropy("so so so so so") == 0
     assert ngram_entropy("one") == 0
+    letters = "东京是首都"
+    assert ngram_entropy(letters) == ngram_entropy("a b c d e"), "a script without spaces: each character is a word"
 
 
 def test_likeness_is_the_cosine_of_words_weighed_by_their_rarity():
