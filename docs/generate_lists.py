@@ -40,7 +40,7 @@ def methods() -> str:
         facts += [] if info.seeded else ["Does not depend on the seed."]
         facts += [f"Needs the extra `{extra}`." for extra in info.extras]
         facts += [f"Strength: `{info.strength}`."] if info.strength else []
-        facts += ["[`bench sweep`](sweep.md#along-a-training) can measure it along its training."] * bool(kind.along)
+        facts += [_measured_along(kind)] if kind.along else []
         over = ", ".join(f"`{option}` ({one})" for option, one in searched(info).items())
         facts += [f"[`bench tune`](tune.md) searches {over}."] if over else []
         departures = _departures(info.departures)
@@ -48,6 +48,12 @@ def methods() -> str:
             f"### `{name}`\n\n{_sentence(info.summary)} {' '.join(facts)}\n\n{_options(kind.Config)}{departures}"
         )
     return "## List\n\n" + "\n".join(parts)
+
+
+def _measured_along(kind: Any) -> str:
+    unknown = kind.steps_of(kind.Config()) is None
+    only = ", with `epochs=null`: how many steps a pass over the sets takes is not known beforehand" if unknown else ""
+    return f"[`bench sweep`](sweep.md#along-a-training) can measure it along its training{only}."
 
 
 def _spoken(attributes: Sequence[str], texts: Sequence[str]) -> str:

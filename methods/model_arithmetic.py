@@ -122,7 +122,8 @@ class ModelArithmetic(Method[ModelArithmeticConfig]):
             Departure(
                 "terms of a classifier, and of other models",
                 "the base model and itself after prompts",
-                "a classifier would have to read the text anew with each token that may follow",
+                "a classifier would have to read the text anew with each token that may follow, and another model "
+                "would need the base's tokenizer and room beside it",
             ),
             Departure(
                 "a prompt announces a conversation, and prompt and text are tokenised as one",
