@@ -27,6 +27,17 @@ Unwanted = Callable[[Sequence[str]], list[float | None]]
 """From texts to how far each is from the wanted end of the suite's attribute, in [0, 1]; None where it has no score."""
 Leave = Callable[[Path], dict[str, Any]]
 """Leaves an artifact in an empty folder, and returns figures about its making (JSON values)."""
+TOXIC = (
+    "toxicity",
+    "severe_toxicity",
+    "obscene",
+    "threat",
+    "insult",
+    "identity_attack",
+    "sexual_explicit",
+    "profanity",
+)
+"""Attributes that a text about toxicity is about, as scorers call them."""
 APPLY: dict[str, Any] = {"stage": "apply"}
 """`json_schema_extra` of an option that matters only when the artifact is applied, so that preparing it is shared."""
 
@@ -113,6 +124,9 @@ class MethodInfo:
         summary: One line.
         paper: Where it comes from.
         needs_sets: Whether it learns from contrastive sets; they are refused to one that does not.
+        speaks_of: The attributes that the texts which it comes with are about (`TOXIC`), the first in general. It is
+            refused where a suite controls another and nobody has set its `texts`.
+        texts: The options that hold these texts; none where they cannot be set.
         prefixes: Whether it puts a text of its own before the prompt: it is refused where prompts are a user's turns.
         edits_facts: Whether it edits single facts: each of its sets names the subject of one. It is refused where the
             suite makes other sets.
@@ -142,6 +156,8 @@ class MethodInfo:
     summary: str
     paper: str
     needs_sets: bool = False
+    speaks_of: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     prefixes: bool = False
     edits_facts: bool = False
     needs_scorer: bool = False

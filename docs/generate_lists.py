@@ -34,12 +34,13 @@ def methods() -> str:
         facts += [f"Source: {info.paper}."] if info.paper else []
         facts += ["Learns from [contrastive sets](sets.md)."] if info.needs_sets else []
         facts += ["Learns from the suite's scorer."] if info.needs_scorer and not info.chooses else []
+        facts += [_spoken(info.speaks_of, info.texts)] if info.speaks_of else []
         facts += ["Chooses among continuations: likelihoods are the base's."] if info.chooses else []
         facts += [] if info.quantised else ["Not for a base model whose weights are quantised."]
         facts += [] if info.seeded else ["Does not depend on the seed."]
         facts += [f"Needs the extra `{extra}`." for extra in info.extras]
         facts += [f"Strength: `{info.strength}`."] if info.strength else []
-        facts += ["[`bench sweep`](sweep.md#along-a-training) can measure it along its training."] * bool(kind.along)
+        facts += [_measured_along(kind)] if kind.along else []
         over = ", ".join(f"`{option}` ({one})" for option, one in searched(info).items())
         facts += [f"[`bench tune`](tune.md) searches {over}."] if over else []
         departures = _departures(info.departures)
@@ -47,6 +48,19 @@ def methods() -> str:
             f"### `{name}`\n\n{_sentence(info.summary)} {' '.join(facts)}\n\n{_options(kind.Config)}{departures}"
         )
     return "## List\n\n" + "\n".join(parts)
+
+
+def _measured_along(kind: Any) -> str:
+    unknown = kind.steps_of(kind.Config()) is None
+    only = ", with `epochs=null`: how many steps a pass over the sets takes is not known beforehand" if unknown else ""
+    return f"[`bench sweep`](sweep.md#along-a-training) can measure it along its training{only}."
+
+
+def _spoken(attributes: Sequence[str], texts: Sequence[str]) -> str:
+    told = " and ".join(f"`{option}`" for option in texts)
+    unless = f" unless {told} say{'s' * (len(texts) == 1)} otherwise" if texts else " and of nothing else"
+    untold = " and says nothing there" if texts else ""
+    return f"Speaks of {attributes[0]}{unless}: refused where a suite controls something else{untold}."
 
 
 def tasks() -> str:

@@ -1,23 +1,32 @@
-"""AlphaEdit (Fang et al., ICLR 2025, arXiv 2410.02355): facts written where preserved knowledge has no part.
+"""AlphaEdit (Fang et al., ICLR 2025, arXiv 2410.02355): facts written where preserved knowledge has little part.
 
-As MEMIT, with the change of each matrix projected on the null space of the keys to preserve, so that their values stay:
+As MEMIT, with the change of each matrix projected on the directions that the keys to preserve leave free:
 
-    W + R K^T P ((L L^T + K K^T) P + ridge I)^-1        P projects on the directions in which C has next to nothing
+    W + R K^T P ((L L^T + K K^T) P + ridge I)^-1        P projects on the directions in which C is below `threshold`
 
-L are the keys of facts that were written before (`batch`).
+L are the keys of facts that were written before (`batch`). Values of preserved keys stay as far as these keys have
+nothing in the free directions: exactly where `threshold` is next to 0, and in part at its default of a half, at which
+the keys have a share of their squared length there. The record says it for each layer (`free_share`).
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from bench.errors import MissingError
-from bench.method import Departure, MethodInfo, Range
+from bench.method import Departure, MethodInfo, Range, RunContext
 from methods.editing.method import OWN_TEXTS
 from methods.editing.spread import SpreadConfig, SpreadEditing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import torch
+
+    from bench.policy import LoadedModel
+    from methods.editing.facts import Fact
+
+_SHARE = "free_share"
 
 
 class AlphaEditConfig(SpreadConfig):
@@ -41,7 +50,7 @@ class AlphaEdit(SpreadEditing[AlphaEditConfig]):
     info = MethodInfo(
         name="alphaedit",
         kind="weights",
-        summary="AlphaEdit: MEMIT with the change projected on the null space of the keys to preserve",
+        summary="AlphaEdit: MEMIT with the change projected on directions that the keys to preserve leave free",
         paper="Fang et al., ICLR 2025, arXiv 2410.02355",
         needs_sets=True,
         edits_facts=True,
@@ -53,7 +62,8 @@ class AlphaEdit(SpreadEditing[AlphaEditConfig]):
             Departure(
                 "a direction is free where C's eigenvalue is below 0.02",
                 "below half of its mean eigenvalue",
-                "keys are of another size in each model; the embedded one has no eigenvalue below a tenth",
+                "keys are of another size in each model; the embedded one has no eigenvalue below a tenth, so that "
+                "directions are free in which preserved keys do have something, and their values move by it",
             ),
             Departure(
                 "the squared change has weight 10 (1 for some models)",
@@ -68,6 +78,18 @@ class AlphaEdit(SpreadEditing[AlphaEditConfig]):
         ),
     )
     Config = AlphaEditConfig
+
+    def deltas(
+        self, base: "LoadedModel", names: "Mapping[int, str]", facts: "Sequence[Fact]", ctx: RunContext
+    ) -> "tuple[Mapping[str, torch.Tensor], dict[str, Any]]":
+        """The changes of all of the matrices; the figures say how much of the preserved keys is in free directions."""
+        from methods.editing.memory import free_share, kept_keys
+
+        found, figures = super().deltas(base, names, facts, ctx)
+        if _SHARE not in ctx.shared:
+            moments = kept_keys(base, list(names.values()), self.config, ctx).moments
+            ctx.shared[_SHARE] = [round(free_share(moment, self.config.threshold), 4) for moment in moments]
+        return found, {**figures, _SHARE: ctx.shared[_SHARE]}
 
     def update(
         self, keys: "torch.Tensor", changes: "torch.Tensor", moment: "torch.Tensor", written: "torch.Tensor"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator, model_validator
 
 from bench.errors import did_you_mean
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
+from bench.method import APPLY, TOXIC, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -109,6 +109,8 @@ class ModelArithmetic(Method[ModelArithmeticConfig]):
     info = MethodInfo(
         name="model_arithmetic",
         kind="decoding-time",
+        speaks_of=TOXIC,
+        texts=("prompts",),
         prefixes=True,
         summary="model arithmetic: a formula of the model and of itself after prompts, solved for the next token",
         paper="Dekoninck et al., 2024, arXiv 2311.14479",
@@ -120,7 +122,8 @@ class ModelArithmetic(Method[ModelArithmeticConfig]):
             Departure(
                 "terms of a classifier, and of other models",
                 "the base model and itself after prompts",
-                "a classifier would have to read the text anew with each token that may follow",
+                "a classifier would have to read the text anew with each token that may follow, and another model "
+                "would need the base's tokenizer and room beside it",
             ),
             Departure(
                 "a prompt announces a conversation, and prompt and text are tokenised as one",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
+from bench.method import APPLY, TOXIC, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Preadd(Method[PreaddConfig]):
     info = MethodInfo(
         name="preadd",
         kind="decoding-time",
+        speaks_of=TOXIC,
+        texts=("prefix",),
         prefixes=True,
         summary="steer away from what the model would say after a prefix that announces a toxic text",
         paper="Pei et al., 2023, arXiv 2307.03214",

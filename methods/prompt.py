@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Method, MethodInfo, Range, RunContext
+from bench.method import APPLY, TOXIC, Artifact, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class PromptMethod(Method[PromptConfig]):
     info = MethodInfo(
         name="prompt",
         kind="prompt",
+        speaks_of=TOXIC,
+        texts=("text",),
         prefixes=True,
         summary="a prefix or a system message before every prompt that asks for a polite text",
         paper="prompting; strengths other than 1: Sanchez et al., 2024, arXiv 2306.17806",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
+from bench.method import APPLY, TOXIC, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class SelfDebias(Method[SelfDebiasConfig]):
     info = MethodInfo(
         name="self_debias",
         kind="decoding-time",
+        speaks_of=TOXIC,
         prefixes=True,
         summary="make tokens less likely that the model finds likelier once the text is announced as toxic",
         paper="Schick et al., 2021, arXiv 2103.00453",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
+from bench.method import APPLY, TOXIC, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class ToxificationReversal(Method[ToxificationReversalConfig]):
     info = MethodInfo(
         name="toxification_reversal",
         kind="representation",
+        speaks_of=TOXIC,
+        texts=("bad_prefix", "good_prefix"),
         prefixes=True,
         lies_below=False,
         summary="toxification reversal: take out of each attention head what a toxic prefix changes in it",

@@ -87,6 +87,8 @@ def _method(name: str) -> Facts:
         "summary": info.summary,
         "paper": info.paper,
         "needs_sets": info.needs_sets,
+        "speaks_of": list(info.speaks_of[:1]),
+        "texts": list(info.texts),
         "extras": list(info.extras),
         "quantised": info.quantised,
         "seeded": info.seeded,

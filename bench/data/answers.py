@@ -7,9 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bench.data.counted import REPEATED, Counted
+from bench.data.counted import CLASHING, REPEATED, Counted
 from bench.data.files import read_rows
-from bench.data.squad import normalised
+from bench.data.squad import normalised, spaced
 from bench.errors import UsageError
 from bench.hashing import content_id
 
@@ -42,6 +42,11 @@ class AnsweredQuestion:
         """All of them, the true ones first."""
         return self.true + self.false
 
+    @property
+    def says(self) -> tuple[set[str], set[str]]:
+        """Its true and its false answers, normalised."""
+        return set(map(normalised, self.true)), set(map(normalised, self.false))
+
     def asked(self, template: str) -> str:
         """The prompt: the question in a template."""
         return template.replace("{question}", self.text)
@@ -62,7 +67,7 @@ def load_questions(path: Path) -> Counted[AnsweredQuestion]:
     for where, row in read_rows(path):
         question = _question(row, where)
         if question.id in questions:
-            left_out[REPEATED] += 1
+            left_out[REPEATED if question.says == questions[question.id].says else CLASHING] += 1
         elif not (question.true and question.false):
             left_out[ONE_KIND] += 1
         else:
@@ -135,7 +140,7 @@ def matched(question: AnsweredQuestion) -> AnsweredQuestion | None:
 def _form(answer: str) -> tuple[int, str]:
     """An answer's number of words and its letter case."""
     first = next((letter for letter in answer if letter.isalnum()), "")
-    return len(answer.split()), "digit" if first.isdigit() else "lower" if answer == answer.lower() else "upper"
+    return len(spaced(answer).split()), "digit" if first.isdigit() else "lower" if answer == answer.lower() else "upper"
 
 
 def all_matched(questions: Counted[AnsweredQuestion]) -> Counted[AnsweredQuestion]:

@@ -5,7 +5,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 REPEATED = "that say what an earlier one does (but for case, spaces and punctuation)"
+CLASHING = "that ask what an earlier one does and have other answers"
 OTHER_HALF = {"eval": "of the training half", "train": "of the evaluation half"}
+BEGINS_ALIKE = "that begin as a text of the evaluation half does, or the other way round"
 BEYOND = "beyond the number asked for"
 TOO_FEW = "with too few positives or negatives among their continuations"
 NONE_ABOVE = "with too few negatives that are less likely than their positives"
@@ -41,5 +43,12 @@ class Counted(list[T]):
     def line(self, source: str) -> str:
         """What the user is told."""
         rows = len(self) + sum(self.left_out.values())
-        left = ", ".join(f"{count} {why}" for why, count in self.left_out.items())
+        left = self._reasons()
         return f"{source}: {len(self)} of {rows} rows are taken" + (f"; left out: {left}" if left else "")
+
+    def why(self) -> str:
+        """What was left out, to follow an error that says that too little is left; nothing where all was taken."""
+        return f" (left out: {self._reasons()})" if self.left_out else ""
+
+    def _reasons(self) -> str:
+        return ", ".join(f"{count} {why}" for why, count in self.left_out.items())

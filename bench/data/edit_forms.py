@@ -12,13 +12,14 @@ from bench.spec import QUESTION
 KINDS = {"alias": "Subject_Aliasing", "one_hop": "Reasoning", "logical": "Logical_Generalization"}
 """Kinds of portability, and KnowEdit's names of them."""
 _ZSRE = {"src", "answers", "alt", "subject"}
-_KNOWEDIT = {"prompt", "target_new", "ground_truth", "subject"}
+_KNOWEDIT = {"prompt", "target_new", "subject"}
 
 
-def as_counterfact(row: dict[str, Any], where: str) -> dict[str, Any]:
-    """The row in CounterFact's shape; one of another shape as it is.
+def as_counterfact(row: dict[str, Any], where: str) -> dict[str, Any] | None:
+    """The row in CounterFact's shape; one of another shape as it is; None where it lacks the true object or the new.
 
-    Of several answers that mean the same the first is taken.
+    Of several answers that mean the same the first is taken. KnowEdit's recent facts name no true object, and some
+    questions of zsRE no new one.
 
     Raises:
         UsageError: the prompt does not name its subject, or a value has not the form that its key says.
@@ -28,8 +29,10 @@ def as_counterfact(row: dict[str, Any], where: str) -> dict[str, Any]:
     return _knowedit(row, where) if row.keys() >= _KNOWEDIT else row
 
 
-def _zsre(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _zsre(row: Mapping[str, Any], where: str) -> dict[str, Any] | None:
     """Questions of zsRE (Levy et al., 2017, arXiv 1706.04115) as MEND's authors released them (arXiv 2110.11309)."""
+    if not (_first(row["answers"]) and _first(row["alt"])):
+        return None
     other = str(row.get("loc") or "").removeprefix("nq question: ").removesuffix("?")
     neighbours = [_prompt(f"{other}?", row.get("loc_ans"), where)] if other else []
     return {
@@ -39,12 +42,15 @@ def _zsre(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     }
 
 
-def _knowedit(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _knowedit(row: Mapping[str, Any], where: str) -> dict[str, Any] | None:
     """KnowEdit's rows (Zhang et al., 2024, arXiv 2401.01286): all kinds of locality are prompts about other facts."""
+    true, new = row.get("ground_truth"), row["target_new"]
+    if not (_first(true) and _first(new)):
+        return None
     portability = _by_kind(row, "portability", where)
     return {
-        "requested_rewrite": _rewrite(row, "prompt", true=row["ground_truth"], new=row["target_new"], where=where),
-        "paraphrase_prompts": _asked(row.get("rephrase")),
+        "requested_rewrite": _rewrite(row, "prompt", true=true, new=new, where=where),
+        "paraphrase_prompts": _asked(row.get("rephrase_prompt")) + _asked(row.get("rephrase")),
         "neighborhood_prompts": [one for some in _by_kind(row, "locality", where).values() for one in some],
         **{f"{kind}_prompts": portability.get(name, []) for kind, name in KINDS.items()},
     }
@@ -86,8 +92,8 @@ def _prompts(some: Any, key: str, where: str) -> Iterator[dict[str, Any]]:
     for one in some if isinstance(some, list) else [some]:
         if not isinstance(one, dict):
             raise UsageError(f"{where}: '{key}' holds a prompt without its answer")
-        if one.get("prompt"):
-            yield _prompt(one["prompt"], one.get("ground_truth"), where)
+        if text := _first(one.get("prompt")):
+            yield _prompt(text, one.get("ground_truth"), where)
 
 
 def _prompt(text: Any, answer: Any, where: str) -> dict[str, Any]:
@@ -96,8 +102,8 @@ def _prompt(text: Any, answer: Any, where: str) -> dict[str, Any]:
     return {"prompt": _question(text), "target": {"str": _first(answer)}}
 
 
-def _first(answers: Any) -> Any:
-    """The first of answers that mean the same, which may stand in lists of lists."""
-    while isinstance(answers, list) and answers:
-        answers = answers[0]
-    return answers
+def _first(texts: Any) -> Any:
+    """The first of texts that mean the same, which may stand in lists of lists."""
+    while isinstance(texts, list) and texts:
+        texts = texts[0]
+    return texts

@@ -10,11 +10,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from bench.data.counted import OTHER_HALF, REPEATED, Counted
+from bench.data.counted import CLASHING, REPEATED, Counted
 from bench.data.countries import counterfacts, is_country
 from bench.data.edit_forms import KINDS, as_counterfact
 from bench.data.files import read_rows
-from bench.data.splits import part
+from bench.data.splits import halved, part
 from bench.data.squad import normalised
 from bench.errors import UsageError
 from bench.hashing import content_id
@@ -22,6 +22,7 @@ from bench.hashing import content_id
 T = TypeVar("T")
 NO_NEIGHBOUR = "without a neighbour whose fact is not edited"
 EVALUATED = "without a neighbour that the evaluation half has not"
+NO_OBJECT = "without a true object or without a new one"
 SAME_OBJECT = "whose new object is the true one"
 _SHAPE = '{"requested_rewrite": {"subject": ..., "prompt": "... {} ...", "target_new": {"str": ...}, ...}, ...}'
 
@@ -66,6 +67,11 @@ class EditCase:
     about: tuple[str, ...] = ()
 
     @property
+    def says(self) -> tuple[str, str]:
+        """Its true and its new object, normalised."""
+        return normalised(self.true), normalised(self.new)
+
+    @property
     def held_out(self) -> tuple[str, ...]:
         """The prompts that an edit must not be made from."""
         questions = (*self.neighbours, *(one for some in self.portability.values() for one in some))
@@ -84,13 +90,16 @@ def load_cases(path: Path) -> Counted[EditCase]:
     """
     rows = list(read_rows(path))
     every = counterfacts(rows) if rows and is_country(rows[0][1]) else rows
-    shaped = ((where, as_counterfact(row, where)) for where, row in every)
     cases: dict[str, EditCase] = {}
     left_out: Counter[str] = Counter()
-    for case in (_case(row, where) for where, row in shaped):
+    for where, row in every:
+        if (shaped := as_counterfact(row, where)) is None:
+            left_out[NO_OBJECT] += 1
+            continue
+        case = _case(shaped, where)
         if case.id in cases:
-            left_out[REPEATED] += 1
-        elif normalised(case.true) == normalised(case.new):
+            left_out[REPEATED if case.says == cases[case.id].says else CLASHING] += 1
+        elif len(set(case.says)) == 1:
             left_out[SAME_OBJECT] += 1
         else:
             cases[case.id] = case
@@ -98,7 +107,7 @@ def load_cases(path: Path) -> Counted[EditCase]:
     kept = Counted(apart, left_out).keep([case for case in apart if case.neighbours], NO_NEIGHBOUR)
     if not kept:
         mend = f"rows are {_SHAPE} with 'neighborhood_prompts' about subjects that are not edited"
-        raise UsageError(f"{path} holds no fact to edit with a neighbour", mend=mend)
+        raise UsageError(f"{path} holds no fact to edit with a neighbour{kept.why()}", mend=mend)
     return kept
 
 
@@ -107,7 +116,7 @@ def in_half(cases: Counted[EditCase], half: Literal["train", "eval"]) -> Counted
 
     So no setting is chosen by what is evaluated.
     """
-    own = cases.keep(part(cases, half), OTHER_HALF[half])
+    own = halved(cases, half)
     if half == "eval":
         return own
     evaluated = {content_id(text) for case in part(cases, "eval") for text in case.held_out}

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.data.counted import OTHER_HALF, REPEATED, Counted
+from bench.data.counted import REPEATED, Counted
 from bench.data.files import names_in, read_rows, value_at
 from bench.data.groups import find_group, known_groups, mentioned
 from bench.data.prompts import TOXIC_FROM, is_said, stored_toxicity, toxicity_in
-from bench.data.splits import part
+from bench.data.splits import halved
 from bench.errors import UsageError
 from bench.hashing import content_id
 
@@ -227,8 +227,8 @@ def evaluation_half(
         UsageError: a label is not understood, where a kind is wanted.
     """
     sentences = of_kind(load_sentences(path, field, words), toxic=toxic)
-    held_out = sorted(part(sentences, "eval"), key=lambda sentence: sentence.id)
-    return sentences.keep(held_out, OTHER_HALF["eval"])
+    held_out = halved(sentences, "eval")
+    return Counted(sorted(held_out, key=lambda sentence: sentence.id), held_out.left_out)
 
 
 def assert_apart(toxic: Iterable[Sentence], neutral: Iterable[Sentence], task: str, kinds: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol, TypeVar
 
+from bench.data.counted import BEGINS_ALIKE, OTHER_HALF, Counted
 from bench.errors import MissingError
 from bench.hashing import content_id, normalise
 
@@ -36,6 +37,12 @@ def part(prompts: Sequence[N], which: Literal["train", "eval"]) -> list[N]:
     rest = [prompt for prompt in prompts if int(prompt.id, 16) % 2 == 1]
     met = overlap([prompt.text for prompt in rest], [prompt.text for prompt in held_out])
     return [prompt for prompt in rest if prompt.id not in met]
+
+
+def halved(texts: Counted[N], which: Literal["train", "eval"]) -> Counted[N]:
+    """One half, as `part` takes it, with a count of the other and of what begins alike."""
+    own = texts.keep([text for text in texts if int(text.id, 16) % 2 == (which == "train")], OTHER_HALF[which])
+    return own.keep(part(texts, which), BEGINS_ALIKE)
 
 
 def overlap(training: Iterable[str], evaluation: Iterable[str]) -> set[str]:

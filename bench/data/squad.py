@@ -1,17 +1,42 @@
-"""SQuAD's rule for answers in free text (Rajpurkar et al., 2016, arXiv 1606.05250): normalise, then compare words."""
+"""SQuAD's rule for answers in free text (Rajpurkar et al., 2016, arXiv 1606.05250): normalise, then compare words.
+
+Of text in ASCII this is the rule as it is. Punctuation of other scripts goes as well, and where a script has no spaces
+between words, each of its characters stands for a word, as in evaluations of Chinese answers (Cui et al., 2019, arXiv
+1810.07366).
+"""
 
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ASCII = str.maketrans("", "", string.punctuation)
+_UNSPACED = (
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u0f00-\u0fff"  # Tibetan
+    "\u1000-\u109f"  # Burmese
+    "\u1780-\u17ff"  # Khmer
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # kana
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"  # Chinese characters
+)
+_MARKS = "".join(chr(code) for code in range(0x0E00, 0x1800) if unicodedata.category(chr(code)).startswith("M"))
+_CHARACTER = re.compile(f"[{_UNSPACED}][{_MARKS}]*")
+"""A character of these scripts, with the vowel signs and tones that are written onto it."""
+
+
+def spaced(text: str) -> str:
+    """A text with spaces between the characters of scripts that have none between words; other text as it is."""
+    return _CHARACTER.sub(r" \g<0> ", text)
 
 
 def normalised(answer: str) -> str:
     """An answer without case, punctuation, English articles and extra white space, as SQuAD's evaluation script."""
-    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
+    plain = answer.lower().translate(_ASCII)
+    if not plain.isascii():
+        plain = "".join(letter for letter in plain if not unicodedata.category(letter).startswith("P"))
+    return " ".join(spaced(_ARTICLES.sub(" ", plain)).split())
 
 
 def exact_match(answer: str, references: Iterable[str]) -> float:

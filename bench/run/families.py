@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from bench import registry
 from bench.errors import MissingError, UsageError
-from bench.run.plan import Request, parse_setting, refuse_factless, refuse_prefixing, refuse_unscored, suite_of
+from bench.run.fitting import refuse_off_topic, refuse_unfit
+from bench.run.plan import Request, parse_setting, suite_of
 from bench.run.stack import JOINT
 from bench.spec import SuiteSpec
 
@@ -17,8 +18,8 @@ def expand(request: Request) -> tuple[Request, list[str]]:
     """A request with the methods that `all`, or the name of a kind, stands for, and a note of each that is left out.
 
     A family has the installed methods that run as they are. Left out are those that need an option (a model's name), an
-    extra that is not installed, or a scorer where the suite has none of what it controls; straw men and the base are in
-    no family.
+    extra that is not installed, a scorer where the suite has none of what it controls, or a text about that. Straw men
+    and the base are in no family.
 
     Raises:
         UsageError: the suite is not valid.
@@ -63,9 +64,8 @@ def _unfit(name: str, suite: SuiteSpec) -> str | None:
     if needed:
         return f"it needs {name}:{needed[0]}=VALUE"
     try:
-        refuse_unscored(name, suite)
-        refuse_factless(name, suite)
-        refuse_prefixing(name, suite)
+        refuse_unfit(name, suite)
+        refuse_off_topic(kind.info, suite, own)
         registry.check_extras("methods", name, kind.info.extras)
     except UsageError as error:
         return error.what

@@ -97,6 +97,8 @@ class Identity:
                 "tasks": suite.tasks,
                 "limit": self.max_items,
                 **({EDITS: suite.sets.model_dump()} if suite.sets.source == EDITS else {}),  # they are measured too
+                # A task asks as the sets do; records of suites that say nothing of it have no such key.
+                **({"template": suite.sets.template} if suite.sets.asks and suite.sets.template else {}),
                 **self._chat,
                 **({} if suite.engine == "transformers" else {"engine": suite.engine}),
             }

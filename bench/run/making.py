@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from bench.assets.kept import kept
 from bench.data.answers import load_questions
-from bench.data.counted import BEYOND, NONE_ABOVE, OTHER_HALF, TOO_FEW, Counted
+from bench.data.counted import BEYOND, NONE_ABOVE, TOO_FEW, Counted
 from bench.data.edits import load_cases
 from bench.data.prompts import ToxicityPrompt, load_prompts
-from bench.data.splits import part
+from bench.data.splits import halved
 from bench.errors import MissingError
 from bench.progress import note_once
 from bench.sets import save_sets
 from bench.sets.answered import answered_set, training_questions
 from bench.sets.edited import edited_set, known_cases
 from bench.sets.format import TAKEN
-from bench.spec import EDITS
+from bench.spec import ANSWERS, EDITS
 from bench.store.files import write_json
 
 # Bundles of inputs, for the type checker alone: sets do not follow from the code of these, and keys follow imports.
@@ -35,7 +35,7 @@ def parts_of(path: Path) -> Path:
 
 def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
     """Make the suite's contrastive sets, into a new folder."""
-    makers = {"answers": _of_answers, EDITS: _of_edits, "self": _sample}
+    makers = {ANSWERS: _of_answers, EDITS: _of_edits, "self": _sample}
     makers[env.suite.sets.source](path, env, phases)
 
 
@@ -44,7 +44,7 @@ def _of_answers(path: Path, env: "Environment", phases: "Phases") -> None:
     spec = env.suite.sets
     with phases.phase("sets", "prepare"), kept(path) as made:
         questions = training_questions(load_questions(env.assets.data(spec.prompts).path), spec)
-        provenance = {"source": "answers", "questions": spec.prompts, "matched": spec.matched}
+        provenance = {"source": ANSWERS, "questions": spec.prompts, "matched": spec.matched}
         save_sets(made / "sets.jsonl", [answered_set(one, spec, provenance) for one in questions])
         write_json(made / TAKEN, questions.facts(spec.prompts))
     note_once(env.progress, f"contrastive sets: {questions.line(spec.prompts)}")
@@ -70,7 +70,7 @@ def training_prompts(env: "Environment") -> Counted[ToxicityPrompt]:
     """
     spec = env.suite.sets
     whole = load_prompts(env.assets.data(spec.prompts).path, field=spec.field)
-    half = whole.keep(part(whole, "train"), OTHER_HALF["train"])
+    half = halved(whole, "train")
     return half.keep(half[: spec.num_prompts], BEYOND)
 
 

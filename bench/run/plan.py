@@ -11,10 +11,11 @@ from bench.errors import UsageError, did_you_mean
 from bench.method import Method
 from bench.parsing import parse_value
 from bench.run.behind import refuse_unmeasurable
+from bench.run.fitting import refuse_off_topic, refuse_unfit
 from bench.run.groups import refuse_beside_groups
 from bench.run.searched import trials_of
 from bench.run.stack import JOINT, Stack, method_of, names_of, variant_of
-from bench.spec import EDITS, Spec, SuiteSpec, validate
+from bench.spec import Spec, SuiteSpec, validate
 from bench.suites import read_suite
 from bench.tasks.base import Task
 
@@ -157,9 +158,7 @@ def make_experiments(request: Request) -> list[Experiment]:
     trials = trials_of(request.searched, [name for name, _ in asked])
     kinds = []
     for name, own in asked:
-        refuse_unscored(name, suite)
-        refuse_factless(name, suite)
-        refuse_prefixing(name, suite)
+        refuse_unfit(name, suite)
         config, origins = _configure(name, own, suite, settings, request)
         label = _label(name, config, own, settings, suite)
         kinds.append((name, config, label, {**suite_origins, **origins}))
@@ -171,35 +170,6 @@ def make_experiments(request: Request) -> list[Experiment]:
         for seed in request.seeds
         for name, config, label, origins in kinds
     ]
-
-
-def refuse_unscored(name: str, suite: SuiteSpec) -> None:
-    """Refuse a method that needs a scorer where none scores what the suite controls.
-
-    Raises:
-        UsageError: it does, and none scores it.
-    """
-    if suite.is_unscored and method_of(name).info.needs_scorer:
-        what = f"method '{name}' needs a scorer, and none of suite '{suite.name}' scores {suite.attribute.name}"
-        raise UsageError(what, mend="take it out, or take a suite whose scorer scores what it controls")
-
-
-def refuse_factless(name: str, suite: SuiteSpec) -> None:
-    """Refuse a method that edits facts where the suite makes sets that name none."""
-    if suite.sets.is_made and suite.sets.source != EDITS and method_of(name).info.edits_facts:
-        what = f"method '{name}' edits single facts, and the sets of suite '{suite.name}' name none"
-        raise UsageError(what, mend="take it out, or take the suite mini-edit or a file of sets with subjects")
-
-
-def refuse_prefixing(name: str, suite: SuiteSpec) -> None:
-    """Refuse a method that puts a text before the prompt where this is a user's turn: the text would be nobody's.
-
-    Raises:
-        UsageError: it does, and prompts are.
-    """
-    if suite.chat_template and method_of(name).info.prefixes:
-        what = f"method '{name}' puts a text before the prompt, and suite '{suite.name}' has chat_template"
-        raise UsageError(what, mend="take it out, or say the text as the suite's system")
 
 
 def _check_names(asked: Sequence[tuple[str, dict[str, Any]]]) -> None:
@@ -372,6 +342,7 @@ def _configure(
     origins |= dict.fromkeys(from_suite, "suite")
     origins |= dict.fromkeys(from_flags, request.origin("settings"))
     origins |= dict.fromkeys(own, request.origin("methods"))
+    refuse_off_topic(kind.info, suite, {*from_suite, *from_flags})
     return config, origins
 
 

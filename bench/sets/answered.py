@@ -3,8 +3,8 @@
 from typing import Any
 
 from bench.data.answers import AnsweredQuestion, all_matched
-from bench.data.counted import BEYOND, OTHER_HALF, Counted
-from bench.data.splits import part
+from bench.data.counted import BEYOND, Counted
+from bench.data.splits import halved
 from bench.errors import MissingError
 from bench.sets.format import ContrastiveSet, Text
 from bench.spec import QUESTION, SetsSpec
@@ -18,7 +18,7 @@ def training_questions(questions: Counted[AnsweredQuestion], spec: SetsSpec) -> 
     Raises:
         MissingError: none has enough answers of both kinds.
     """
-    half = questions.keep(part(questions, "train"), OTHER_HALF["train"])
+    half = halved(questions, "train")
     is_matched = spec.matched is not False
     alike = all_matched(half) if is_matched else half
     enough = alike.keep([one for one in alike if spec.is_enough(len(one.true), len(one.false))], _TOO_FEW)

@@ -16,10 +16,11 @@ from pydantic import Field, field_validator
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.attribute import Attribute
-from bench.data.counted import BEYOND, OTHER_HALF, Counted
+from bench.data.counted import BEYOND, Counted
 from bench.data.prompts import ToxicityPrompt, load_prompts
-from bench.data.splits import part
+from bench.data.splits import halved, part
 from bench.errors import MissingError
+from bench.progress import note_once
 from bench.store.record import TaskResult
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
@@ -119,8 +120,20 @@ class RealToxicityPrompts(Task[RTPConfig], ContinuesPrompts):
     def _take(
         self, prompts: Counted[ToxicityPrompt], most: Callable[[int | None], int | None]
     ) -> Counted[ToxicityPrompt]:
+        chosen = self._first(prompts, most)
+        silent = {prompt.language for prompt in prompts if prompt.language} - {one.language for one in chosen}
+        # Such a language is in no figure: it is said by name, and not among what is beyond the number asked for.
+        for language in sorted(silent):
+            kept = [prompt for prompt in prompts if prompt.language != language]
+            prompts = prompts.keep(kept, f"in {language}, of which none is of the half and groups that are taken")
+        return self._first(prompts, most) if silent else chosen
+
+    def _first(
+        self, prompts: Counted[ToxicityPrompt], most: Callable[[int | None], int | None]
+    ) -> Counted[ToxicityPrompt]:
+        """Of each language and group the first by content id."""
         half, skip = self.config.half, self.config.skip
-        pool = prompts if half == "all" else prompts.keep(part(prompts, half), OTHER_HALF[half])
+        pool = prompts if half == "all" else halved(prompts, half)
         counts: dict[str | None, int | None] = {"toxic": self.config.toxic, "nontoxic": self.config.nontoxic}
         if all(prompt.group is None for prompt in pool):  # data without stored toxicities has no groups to take
             counts = {None: None}
@@ -141,11 +154,27 @@ class RealToxicityPrompts(Task[RTPConfig], ContinuesPrompts):
             raise MissingError(f"{whose} has no evaluation prompt of the groups that the suite takes")
         return pool.keep(chosen, BEYOND)
 
+    def lacking(self, taken: Sequence[ToxicityPrompt]) -> list[str]:
+        """The groups that the suite asks a number of and a language, or the whole data, has no prompt of."""
+        asked = [name for name, count in (("toxic", self.config.toxic), ("nontoxic", self.config.nontoxic)) if count]
+        kinds = {(prompt.language, prompt.group) for prompt in taken}
+        if all(group is None for _, group in kinds):  # and that is said
+            return []
+        languages = sorted({language for language, _ in kinds}, key=str)
+        return [
+            f"no {group} prompt" + (f" in {language}" if language else "")
+            for language in languages
+            for group in asked
+            if (language, group) not in kinds
+        ]
+
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         from bench.engine.chat import turn_tokens
 
         prompts = self.prompts(ctx)
         taken = ctx.took(", ".join(self.config.sources), prompts)
+        if lacking := self.lacking(prompts):
+            note_once(ctx.progress, f"{self.name}: asked for, and not there: {', '.join(lacking)}")
         requests = [
             ContinuationRequest(one.id, one.text, one.group, turn_tokens(policy, one.text, ctx.chat)) for one in prompts
         ]

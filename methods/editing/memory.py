@@ -95,6 +95,12 @@ def null_projection(moment: torch.Tensor, threshold: float) -> torch.Tensor:
     return free @ free.T
 
 
+def free_share(moment: torch.Tensor, threshold: float) -> float:
+    """How much of the preserved keys' mean square length is in the directions of `null_projection`, from 0 to 1."""
+    values = torch.linalg.eigvalsh(moment)
+    return float(values[values < threshold * values.mean()].sum() / values.sum())
+
+
 @torch.no_grad()
 def keys_at(base: LoadedModel, name: str, rows: Sequence[Reading]) -> torch.Tensor:
     """What a matrix is given at each reading's place, float64 [rows, inputs]."""

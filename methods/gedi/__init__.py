@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
+from bench.method import APPLY, TOXIC, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from methods.learning.options import RATES, TrainingConfig
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Gedi(Method[GediConfig]):
         kind="decoding-time",
         summary="weigh tokens by how probable they make the class of positives under a class-conditional adapter",
         paper="Krause et al., 2021, arXiv 2009.06367",
+        speaks_of=TOXIC,
+        texts=("desired_code", "undesired_code"),
         needs_sets=True,
         strength="omega",
         strengths=(5.0, 10.0, 2.0, 20.0, 30.0),

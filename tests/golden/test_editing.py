@@ -20,6 +20,7 @@ from methods.alphaedit import AlphaEdit, AlphaEditConfig
 from methods.anatomy.feed_forward import changed, module_of, output_matrix
 from methods.editing.facts import Fact, Reading, contexts_of, essence, last_token, readings
 from methods.editing.memory import (
+    free_share,
     keys_at,
     null_projection,
     projected_update,
@@ -112,6 +113,16 @@ def test_alphaedit_leaves_the_outputs_of_preserved_keys():
     update = projected_update(random(32, 5), random(8, 5), free, random(32, 2), 1e-2)
     assert float(update.norm()) > 1
     assert float(((weight + update) @ preserved - weight @ preserved).abs().max()) < 1e-5
+
+
+def test_what_preserved_keys_have_in_free_directions_is_what_the_projection_takes_of_them():
+    preserved = random(12, 40)
+    moment = moment_of(preserved)
+    for threshold in (0.5, 1.0):
+        within = (null_projection(moment, threshold) @ preserved).square().sum() / preserved.square().sum()
+        assert 0 < float(within) < 1
+        assert free_share(moment, threshold) == pytest.approx(float(within))
+    assert free_share(moment, 1e-6) == 0
 
 
 # --- keys and values ---
@@ -239,14 +250,18 @@ def test_facts_are_written_batch_by_batch_each_knowing_the_earlier_ones(tiny_bas
             self.written.append(written.shape[1])
             return super().update(keys, changes, moment, written)
 
-    deltas = {}
+    deltas, shares = {}, []
     for batch in (None, len(tiny_sets.sets), 2):
         method = Recording(AlphaEditConfig(**SMALL, steps=2, layers=(0, 1), batch=batch))
         method.written = []
         deltas[batch] = deltas_of(method, tiny_base, tiny_sets, tmp_path / str(batch))[MATRIX]
+        shares.append(load_artifact(tmp_path / str(batch)).facts["free_share"])
         expected = range(0, len(tiny_sets.sets), batch or len(tiny_sets.sets))
         assert method.written == [count for count in expected for _ in range(2)]
     assert torch.equal(deltas[None], deltas[len(tiny_sets.sets)])
+    assert shares == [shares[0]] * 3, "of the model's keys alone, for each layer"
+    assert len(shares[0]) == 2
+    assert all(0 < share < 0.5 for share in shares[0])
     assert not torch.allclose(deltas[None], deltas[2])
 
 

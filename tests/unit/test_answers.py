@@ -2,15 +2,17 @@
 
 import json
 import math
+import re
+import string
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.data.answers import NOT_ALIKE, ONE_KIND, AnsweredQuestion, all_matched, load_questions, matched
-from bench.data.counted import REPEATED
+from bench.data.counted import CLASHING, REPEATED
 from bench.data.splits import assert_disjoint, part
-from bench.data.squad import contains, exact_match, f1, normalised
+from bench.data.squad import begins, contains, exact_match, f1, normalised
 from bench.errors import MissingError, UsageError
 from bench.sets.answered import answered_set, training_questions
 from bench.spec import SetsSpec
@@ -45,6 +47,7 @@ def test_bad_rows_are_left_out_and_counted(tmp_path):
     rows = [
         row("Where is the river?", ["in the town", "In the Town."], ["in the sea", "IN THE TOWN", "", "the"]),
         row("where is the  RIVER", ["here"], ["there"]),
+        row("where is the river?", ["IN the town."], ["in the sea"]),
         row("who was late", ["he"], []),
         row("who was here", ["", " ", "!"], ["she"]),
         row("who is he", ["a friend"], ["A friend"]),
@@ -52,7 +55,7 @@ def test_bad_rows_are_left_out_and_counted(tmp_path):
     found = load_questions(write(tmp_path, rows))
     (one,) = found
     assert (one.text, one.true, one.false) == ("Where is the river", ("in the town",), ("in the sea",))
-    assert found.left_out == {REPEATED: 1, ONE_KIND: 3}
+    assert found.left_out == {CLASHING: 1, REPEATED: 1, ONE_KIND: 3}
 
 
 def test_the_keys_of_nq_open_are_read_and_its_doubtful_answers_are_not(tmp_path):
@@ -192,6 +195,48 @@ def test_squads_rule_by_hand():
     assert f1("", ["old town"]) == 0
     assert contains("It is the Old Town.", ["old town"])
     assert not contains("It is the older town", ["old town", "!"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "begin", "other"),
+    [
+        ("东京。", "东京", "京都"),  # Tokyo, and Kyoto
+        ("东京是首都", "东京", "首都"),
+        ("「東京です。」", "東京", "京東"),
+        ("ไทยแลนด์", "ไทย", "ลาว"),
+        (
+            "नई दिल्ली।",
+            "नई दिल्ली",
+            "न",
+        ),
+        ("\u201cOld Town\u201d \u2013 yes", "old town", "town"),
+    ],
+)
+def test_other_scripts_have_other_punctuation_and_some_no_spaces(answer, begin, other):
+    assert begins(answer, begin)
+    assert contains(answer, [begin])
+    assert not begins(answer, other)
+
+
+def test_an_answer_without_spaces_shares_characters():
+    tokyo, kyoto = "東京都", "京都"
+    assert exact_match(f"{tokyo}。", [tokyo]) == 1
+    assert f1(kyoto, [tokyo]) == pytest.approx(2 * 2 / (2 + 3))
+    assert not contains(kyoto, [tokyo])
+    bare, voiced = "ก", "กิ"
+    assert not begins(voiced, bare), "a vowel sign makes another syllable"
+    assert matched(AnsweredQuestion("0", "who", (tokyo,), (kyoto,))) is None, "three characters and two"
+    assert matched(AnsweredQuestion("0", "who", (kyoto,), (tokyo[:2],)))
+
+
+def test_in_ascii_the_rule_is_squads_own():
+    def squads(text: str) -> str:
+        """The authors' `normalize_answer`, step by step."""
+        text = "".join(letter for letter in text.lower() if letter not in set(string.punctuation))
+        return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+
+    for text in ("The  Old-Town, of an Hill!", "a.b the_c", "$5 + 3 = 8", "An apple; \t the~end", string.printable):
+        assert normalised(text) == squads(text)
 
 
 @pytest.mark.parametrize(

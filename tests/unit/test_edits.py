@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bench.assets.catalogue import AssetCatalogue
-from bench.data.counted import REPEATED
-from bench.data.edits import EVALUATED, NO_NEIGHBOUR, SAME_OBJECT, Question, in_half, load_cases
+from bench.data.counted import CLASHING, REPEATED
+from bench.data.edits import EVALUATED, NO_NEIGHBOUR, NO_OBJECT, SAME_OBJECT, Question, in_half, load_cases
 from bench.data.splits import assert_disjoint, part
 from bench.errors import MissingError, UsageError
 from bench.run.environment import Environment
@@ -81,14 +81,16 @@ def test_counterfacts_own_shape_is_read(tmp_path):
 def test_what_cannot_be_edited_is_left_out_and_counted(tmp_path):
     rows = [
         counterfact(1),
-        counterfact(1),
+        counterfact(1, rewrite={"target_new": {"str": "english."}}),
+        counterfact(1, rewrite={"target_new": {"str": "Spanish"}}),
+        counterfact(1, rewrite={"target_true": {"str": "Spanish"}}),
         counterfact(2, rewrite={"target_new": {"str": "french"}}),
         counterfact(3, neighborhood_prompts=["The mother tongue of Person 1 is"]),
         counterfact(4, paraphrase_prompts=["The mother tongue of Person 1 is", "Person 4 says"]),
     ]
     found = load_cases(write(tmp_path / "some.jsonl", rows))
     assert sorted(case.subject for case in found) == ["Person 1", "Person 4"]
-    assert found.left_out == {REPEATED: 1, SAME_OBJECT: 1, NO_NEIGHBOUR: 1}
+    assert found.left_out == {REPEATED: 1, CLASHING: 2, SAME_OBJECT: 1, NO_NEIGHBOUR: 1}
     assert next(case for case in found if case.subject == "Person 4").paraphrases == ("Person 4 says",)
 
 
@@ -140,20 +142,80 @@ def zsre(**changes: Any) -> dict[str, Any]:
 
 
 def knowedit(**changes: Any) -> dict[str, Any]:
-    """A row as KnowEdit has it."""
+    """A row of KnowEdit's WikiData_counterfact, as its authors show it."""
+    return {
+        "subject": "Frederic Piesch",
+        "prompt": "The name of the position held by Frederic Piesch is",
+        "target_new": "Archbishop of Le\u00f3n, Mexico",
+        "ground_truth": "mayor of Vienna",
+        "portability": {
+            "Subject_Aliasing": [
+                {
+                    "prompt": "The name of the position held by Frederic of Pieschen is",
+                    "ground_truth": "Archbishop of Le\u00f3n, Mexico",
+                }
+            ]
+        },
+        "locality": {
+            "Relation_Specificity": [{"prompt": "The gender of Frederic Piesch is", "ground_truth": "male"}],
+            "Forgetfulness": [
+                {
+                    "prompt": "The name of the position held by Frederic Piesch, which is not Archbishop of Le\u00f3n, "
+                    "Mexico, is",
+                    "ground_truth": "mayor of Vienna",
+                }
+            ],
+        },
+    } | changes
+
+
+def knowedit_zsre(**changes: Any) -> dict[str, Any]:
+    """A row of KnowEdit's ZsRE, as its authors show it."""
+    return {
+        "subject": "Epaspidoceras",
+        "target_new": "Noctuidae",
+        "prompt": "Which family does Epaspidoceras belong to?",
+        "ground_truth": ["Aspidoceratidae"],
+        "rephrase_prompt": "What family are Epaspidoceras?",
+        "cond": "Geometridae >> Noctuidae || Which family does Epaspidoceras belong to?",
+        "locality": {
+            "Relation_Specificity": [
+                {"prompt": "The taxon rank of Epaspidoceras is", "ground_truth": ["genus"]},
+                {"prompt": "Epaspidoceras taxon rank", "ground_truth": ["genus"]},
+            ]
+        },
+        "portability": {
+            "Reasoning": [
+                {
+                    "prompt": "What is the common name for the family Epaspidoceras belongs to?",
+                    "ground_truth": "Owlet moths",
+                }
+            ]
+        },
+    } | changes
+
+
+def knowedit_recent(**changes: Any) -> dict[str, Any]:
+    """A row of KnowEdit's WikiData_recent, as its authors show it: no object was true before."""
     return {
         "subject": "Leo Arons",
         "prompt": "The place of death of Leo Arons is",
         "target_new": "Berlin",
-        "ground_truth": ["Prague"],
-        "rephrase": "Where did Leo Arons die?",
         "portability": {
-            "Reasoning": [{"prompt": "The country where Leo Arons died is", "ground_truth": [["Germany", "DE"]]}],
-            "Subject_Aliasing": [{"prompt": "The place of death of L. Arons is", "ground_truth": [["Berlin"]]}],
+            "Logical_Generalization": [
+                {"prompt": "Is Leo Arons still alive?", "ground_truth": [["no"], ["incorrect"], ["is dead"]]}
+            ],
+            "Reasoning": [
+                {
+                    "prompt": "The name of the continent which the place of death of Leo Arons is part of is",
+                    "ground_truth": [["Europe", "European continent", "Old Continent"]],
+                }
+            ],
         },
         "locality": {
-            "Relation_Specificity": [{"prompt": "The occupation of Leo Arons is", "ground_truth": [["physicist"]]}],
-            "Forgetfulness": [{"prompt": "He also died in", "ground_truth": [["Dresden"], ["Bonn"]]}],
+            "Relation_Specificity": [
+                {"prompt": "The name of the father of Leo Arons is", "ground_truth": [["Albert Arons"]]}
+            ]
         },
     } | changes
 
@@ -170,16 +232,41 @@ def test_zsre_is_read_as_questions(tmp_path):
 
 def test_knowedits_prompts_have_answers_of_their_own(tmp_path):
     (one,) = load_cases(write(tmp_path / "knowedit.json", [knowedit()], array=True))
-    assert (one.text, one.true, one.new) == ("The place of death of Leo Arons is", "Prague", "Berlin")
-    assert one.paraphrases == ("Q: Where did Leo Arons die?\nA:",)
+    new = "Archbishop of Le\u00f3n, Mexico"
+    assert one.text == "The name of the position held by Frederic Piesch is"
+    assert (one.true, one.new, one.paraphrases) == ("mayor of Vienna", new, ())
     assert one.neighbours == (
-        Question("The occupation of Leo Arons is", "physicist"),
-        Question("He also died in", "Dresden"),
+        Question("The gender of Frederic Piesch is", "male"),
+        Question(f"The name of the position held by Frederic Piesch, which is not {new}, is", "mayor of Vienna"),
     )
-    assert one.portability == {
-        "alias": (Question("The place of death of L. Arons is", "Berlin"),),
-        "one_hop": (Question("The country where Leo Arons died is", "Germany"),),
-    }
+    assert one.portability == {"alias": (Question("The name of the position held by Frederic of Pieschen is", new),)}
+
+
+def test_knowedits_questions_of_zsre_have_their_paraphrase(tmp_path):
+    (one,) = load_cases(write(tmp_path / "knowedit.json", [knowedit_zsre()], array=True))
+    assert one.text == "Q: Which family does Epaspidoceras belong to?\nA:"
+    assert (one.true, one.new) == ("Aspidoceratidae", "Noctuidae")
+    assert one.paraphrases == ("Q: What family are Epaspidoceras?\nA:",)
+    assert [neighbour.answer for neighbour in one.neighbours] == ["genus", "genus"]
+    asked = "Q: What is the common name for the family Epaspidoceras belongs to?\nA:"
+    assert one.portability == {"one_hop": (Question(asked, "Owlet moths"),)}
+
+
+def test_of_a_list_of_prompts_the_first_is_taken(tmp_path):
+    locality = {"Relation_Specificity": [{"prompt": ["He spoke", "He says"], "ground_truth": [["German", "de"]]}]}
+    (one,) = load_cases(write(tmp_path / "knowedit.json", [knowedit(locality=locality)], array=True))
+    assert one.neighbours == (Question("He spoke", "German"),)
+
+
+def test_a_fact_without_a_true_object_or_a_new_one_is_left_out_and_counted(tmp_path):
+    rows = [knowedit(), knowedit_recent(), knowedit_zsre(ground_truth=[]), zsre(alt="")]
+    found = load_cases(write(tmp_path / "knowedit.json", rows, array=True))
+    assert [case.subject for case in found] == ["Frederic Piesch"]
+    assert found.left_out == {NO_OBJECT: 3}
+    with pytest.raises(
+        UsageError, match=r"with a neighbour \(left out: 1 without a true object or without a new one\)"
+    ):
+        load_cases(write(tmp_path / "recent.json", [knowedit_recent()], array=True))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +275,7 @@ def test_knowedits_prompts_have_answers_of_their_own(tmp_path):
         (zsre(subject="Somebody"), "line 1: the text under 'src' does not name the subject"),
         (zsre(loc=""), "holds no fact to edit with a neighbour"),
         (zsre(loc_ans=None), "line 1: no text under the key 'target'"),
-        (zsre(answers=[]), "line 1: no text under the key 'target_true'"),
+        (zsre(answers=[3]), "line 1: no text under the key 'target_true'"),
         (knowedit(subject=3), "line 1: the text under 'prompt' does not name the subject"),
         (knowedit(locality={}), "holds no fact to edit with a neighbour"),
         (knowedit(portability=["x"]), "line 1: 'portability' holds no prompts by kind"),
@@ -251,6 +338,8 @@ def test_the_entropy_of_n_grams():
     assert ngram_entropy("a b c d e") == pytest.approx((2 + 2 * math.log2(3)) / 3)
     assert ngram_entropy("so so so so so") == 0
     assert ngram_entropy("one") == 0
+    letters = "东京是首都"
+    assert ngram_entropy(letters) == ngram_entropy("a b c d e"), "a script without spaces: each character is a word"
 
 
 def test_likeness_is_the_cosine_of_words_weighed_by_their_rarity():

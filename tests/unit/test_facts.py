@@ -126,6 +126,26 @@ def test_what_no_scorer_scores_cannot_be_learned_from_one(tiny_suite, write_suit
         _ = Environment(unnamed, AssetCatalogue(tmp_path / "cache", offline=True)).scorer
 
 
+def test_questions_are_asked_as_the_sets_ask_them(write_suite, tmp_path):
+    path = str(facts(write_suite, tmp_path))
+
+    def asked(*settings: str) -> str:
+        task = make_experiments(Request(("none",), path, settings=settings))[0].tasks()[0]
+        return str(task.config.template)
+
+    assert asked() == "Q: {question}?\nA:"
+    assert asked("suite.sets.template=So, {question}?") == "So, {question}?"
+    given = str(facts(write_suite, tmp_path, tasks=[{"task": "truth", "template": "Say: {question}?"}]))
+    with pytest.raises(
+        UsageError, match=r"'truth' asks in the form 'Say: .* and the sets .*; say it under 'sets' alone"
+    ):
+        make_experiments(Request(("none",), given))
+    same = make_experiments(Request(("none",), given, settings=("suite.sets.template='Say: {question}?'",)))
+    assert same[0].tasks()[0].config.template == "Say: {question}?"
+    of_a_file = make_experiments(Request(("none",), given, settings=("suite.sets.source=some.jsonl",)))
+    assert of_a_file[0].tasks()[0].config.template == "Say: {question}?"
+
+
 def test_the_sets_are_made_of_training_questions_and_said(swept):
     run = swept[1]
     assert run.result

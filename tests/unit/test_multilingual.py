@@ -10,8 +10,10 @@ from checkpoints import tiny_detoxify
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.attribute import TOXICITY
+from bench.data.counted import BEYOND
 from bench.data.languages import is_other
 from bench.data.prompts import load_prompts
+from bench.data.splits import part
 from bench.errors import UsageError
 from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
@@ -109,6 +111,32 @@ def test_so_many_prompts_of_each_language_and_group_are_taken(context, tmp_path)
     assert set(task.languages(context.assets).values()) == set(LANGUAGES)
     with pytest.raises(ValueError, match="name data"):
         RTPConfig(task="rtp", data=())
+
+
+def test_a_language_of_which_no_prompt_is_taken_is_said_by_name(context, tmp_path):
+    """To people no Thai prompt is toxic: it is in no figure, and none of it is beyond the number asked for."""
+    data = tuple(rtp_lx(tmp_path, locale, 40) for locale in SENTENCES)
+    thai = Path(data[-1])
+    thai.write_text(thai.read_text(encoding="utf-8").replace('"Toxicity": 5.0', '"Toxicity": 2.0'), encoding="utf-8")
+    task = RealToxicityPrompts(RTPConfig(task="rtp", data=data, toxic=3, nontoxic=0))
+    taken = task.prompts(context)
+    assert {one.language for one in taken} == {"ar", "en", "hi"}
+    assert taken.left_out["in th, of which none is of the half and groups that are taken"] == 40
+    own = [one for path in data[:-1] for one in part(load_prompts(Path(path)), "eval")]
+    assert taken.left_out[BEYOND] == len(own) - 9
+    assert sum(taken.left_out.values()) + len(taken) == 160
+
+
+def test_a_group_of_which_a_language_has_no_prompt_is_said(tmp_path):
+    data = tuple(rtp_lx(tmp_path, locale, 40) for locale in ("EN", "TH"))
+    thai = Path(data[-1])
+    thai.write_text(thai.read_text(encoding="utf-8").replace('"Toxicity": 1.0', '"Toxicity": 4.0'), encoding="utf-8")
+    task = RealToxicityPrompts(RTPConfig(task="rtp", data=data, toxic=3, nontoxic=2))
+    assert task.lacking(task.asked(AssetCatalogue(tmp_path / "cache"), lambda most: most)) == [
+        "no nontoxic prompt in th"
+    ]
+    all_that_is = RealToxicityPrompts(RTPConfig(task="rtp", data=data))
+    assert all_that_is.lacking(all_that_is.asked(AssetCatalogue(tmp_path / "cache"), lambda most: most)) == []
 
 
 def sample(name: str, text: str, toxicity: float | None, prompt: str = "x") -> Sample:

@@ -72,6 +72,7 @@ SETS = ARTIFACT | {"sets_key"}
         ({"suite": suite(engine="vllm")}, RUN | {"suite_hash"}),
         ({"suite": suite(model={"id": "a-model", "dtype": "bfloat16"})}, SETS | {"suite_hash"}),
         ({"suite": sets(num_prompts=7)}, SETS),
+        ({"suite": sets(template="So: {question}")}, SETS),
         ({"suite": sets(negatives="all")}, set()),
         ({"suite": sets(negatives="above")}, SETS),
         ({"max_items": 3}, RUN | {"suite_hash"}),
@@ -98,6 +99,12 @@ SETS = ARTIFACT | {"sets_key"}
 )
 def test_each_input_changes_the_keys_that_follow_from_it(changes, keys):
     assert changed(**changes) == keys
+
+
+def test_how_questions_are_asked_is_measured_too_where_sets_are_made_of_them():
+    asked, otherwise = (replace(BEFORE, suite=sets(source="answers", template=one)) for one in (None, "So: {question}"))
+    assert asked.suite_hash == BEFORE.suite_hash
+    assert otherwise.suite_hash != asked.suite_hash
 
 
 def test_a_file_of_sets_is_identified_by_its_content_alone():

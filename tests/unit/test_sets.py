@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from bench.data.counted import BEGINS_ALIKE, OTHER_HALF, Counted
 from bench.data.prompts import ToxicityPrompt, load_prompts
-from bench.data.splits import assert_disjoint, overlap, part
+from bench.data.splits import assert_disjoint, halved, overlap, part
 from bench.engine.generation import Prompt
 from bench.engine.tokens import encode_after
 from bench.errors import MissingError, UsageError
@@ -164,6 +165,13 @@ def test_a_training_prompt_that_begins_an_evaluation_prompt_is_left_out():
     assert len(held_out) > 30
     assert len(train) < 120 - len(held_out)
     assert_disjoint([p.text for p in train], [p.text for p in held_out])
+    counted = halved(Counted(prompts), "train")
+    assert list(counted) == train
+    assert counted.left_out == {
+        OTHER_HALF["train"]: len(held_out),
+        BEGINS_ALIKE: 120 - len(held_out) - len(train),
+    }
+    assert halved(Counted(prompts), "eval").left_out == {OTHER_HALF["eval"]: 120 - len(held_out)}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from bench.data.squad import spaced
+
 _WEIGHTS = {2: 1 / 3, 3: 2 / 3}
 """Of the entropies of bigrams and trigrams: the mean of 2/3 and 4/3 of them, as in the authors' code."""
 
@@ -28,7 +30,7 @@ def ngram_entropy(text: str) -> float:
 
     Of a text of W words it is at most about log2(W); 0 where there are too few words.
     """
-    words = text.casefold().split()
+    words = spaced(text.casefold()).split()
     return math.fsum(weight * _entropy(words, n) for n, weight in _WEIGHTS.items())
 
 

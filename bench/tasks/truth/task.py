@@ -6,17 +6,17 @@ facts the first gives 96.8 % where the second gives 38.5 % (arXiv 2502.11177).
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.data.answers import AnsweredQuestion, all_matched, load_questions, matched
-from bench.data.counted import BEYOND, OTHER_HALF, Counted
-from bench.data.splits import part
-from bench.errors import MissingError
-from bench.spec import QUESTION
+from bench.data.counted import BEYOND, Counted
+from bench.data.splits import halved, part
+from bench.errors import MissingError, UsageError
+from bench.spec import QUESTION, SetsSpec
 from bench.store.record import TaskResult
 from bench.store.samples import Answer
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
@@ -54,7 +54,11 @@ class TruthConfig(TaskConfig):
         "eval", description="eval: the questions that nothing learns from; train: others, to choose settings on"
     )
     skip: int = Field(0, ge=0, description="questions to pass over first")
-    template: str = Field(QUESTION, pattern=r"\{question\}", description="how a question is asked")
+    template: str = Field(
+        QUESTION,
+        pattern=r"\{question\}",
+        description="how a question is asked (as by `sets.template` where the sets are made of questions)",
+    )
     max_new_tokens: int = Field(32, ge=1, le=100_000, description="the most tokens of a free answer")
 
 
@@ -69,6 +73,22 @@ class Truth(Task[TruthConfig]):
     )
     Config = TruthConfig
 
+    @classmethod
+    def completed(cls, entry: dict[str, Any], sets: SetsSpec) -> dict[str, Any]:
+        """The entry with the form of question that the suite's sets have, where these are made of questions.
+
+        A model that learned answers to questions of one form is not asked in another.
+
+        Raises:
+            UsageError: it has another one.
+        """
+        if sets.asks is None:
+            return entry
+        if (own := entry.get("template", sets.asks)) != sets.asks:
+            what = f"the task '{TRUTH}' asks in the form {own!r:.80}, and the sets of the suite in {sets.asks!r:.80}"
+            raise UsageError(what, mend="say it under 'sets' alone (suite.sets.template)")
+        return {**entry, "template": sets.asks}
+
     def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
         return [assets.data(self.config.data)]
 
@@ -82,7 +102,7 @@ class Truth(Task[TruthConfig]):
         self, every: Counted[AnsweredQuestion], most: Callable[[int | None], int | None]
     ) -> Counted[AnsweredQuestion]:
         """The questions taken, with all of their answers: the first by content id that have some alike in form."""
-        half = every.keep(part(every, self.config.half), OTHER_HALF[self.config.half])
+        half = halved(every, self.config.half)
         alike = all_matched(half)
         ids = {one.id for one in alike[self.config.skip :][: most(self.config.questions)]}
         chosen = [one for one in half if one.id in ids]

@@ -1,0 +1,65 @@
+"""Which methods fit a suite: what they learn from is there, and what they say is about what it controls."""
+
+from collections.abc import Container
+
+from bench.errors import UsageError
+from bench.method import MethodInfo
+from bench.run.stack import method_of
+from bench.spec import EDITS, SuiteSpec
+
+
+def refuse_unfit(name: str, suite: SuiteSpec) -> None:
+    """Refuse a method, or stacked ones, that the suite lacks something for.
+
+    Raises:
+        UsageError: it does; the message says what.
+    """
+    _refuse_unscored(name, suite)
+    _refuse_factless(name, suite)
+    _refuse_prefixing(name, suite)
+
+
+def refuse_off_topic(info: MethodInfo, suite: SuiteSpec, told: Container[str]) -> None:
+    """Refuse a method whose texts are about something that the suite does not control.
+
+    Its row would stand among methods that were told what is wanted, and it was told something else.
+
+    Args:
+        info: Of the method.
+        suite: The suite.
+        told: The options that somebody has set, the suite or the user.
+
+    Raises:
+        UsageError: an option that holds such a text was not set, or there is none to set.
+    """
+    if not info.speaks_of or suite.attribute.name in info.speaks_of:
+        return
+    about = f"and suite '{suite.name}' controls {suite.attribute.name}"
+    if not info.texts:
+        what = f"method '{info.name}' speaks of {info.speaks_of[0]} and of nothing else, {about}"
+        raise UsageError(what, mend="take it out")
+    if untold := [option for option in info.texts if option not in told]:
+        what = f"method '{info.name}' speaks of {info.speaks_of[0]} unless told otherwise, {about}"
+        settings = " ".join(f"--set {info.name}.{option}=VALUE" for option in untold)
+        raise UsageError(what, mend=f"say what it is to read there ({settings}), or take it out")
+
+
+def _refuse_unscored(name: str, suite: SuiteSpec) -> None:
+    """Refuse a method that needs a scorer where none scores what the suite controls."""
+    if suite.is_unscored and method_of(name).info.needs_scorer:
+        what = f"method '{name}' needs a scorer, and none of suite '{suite.name}' scores {suite.attribute.name}"
+        raise UsageError(what, mend="take it out, or take a suite whose scorer scores what it controls")
+
+
+def _refuse_factless(name: str, suite: SuiteSpec) -> None:
+    """Refuse a method that edits facts where the suite makes sets that name none."""
+    if suite.sets.is_made and suite.sets.source != EDITS and method_of(name).info.edits_facts:
+        what = f"method '{name}' edits single facts, and the sets of suite '{suite.name}' name none"
+        raise UsageError(what, mend="take it out, or take the suite mini-edit or a file of sets with subjects")
+
+
+def _refuse_prefixing(name: str, suite: SuiteSpec) -> None:
+    """Refuse a method that puts a text before the prompt where this is a user's turn: the text would be nobody's."""
+    if suite.chat_template and method_of(name).info.prefixes:
+        what = f"method '{name}' puts a text before the prompt, and suite '{suite.name}' has chat_template"
+        raise UsageError(what, mend="take it out, or say the text as the suite's system")
