@@ -78,6 +78,17 @@ def test_finished_runs_are_read_and_shown(results):
     assert (compared.a.label, compared.b.label) == ("none", "contrastive")
 
 
+def test_records_stay_readable_wherever_the_program_goes(root, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(root)
+    there = api.results(runs_dir=".")
+    named = api.results("mini-none-s0", "mini-contrastive-s0", runs_dir=".")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert "toxic fraction" in str(there)
+    assert "toxic fraction" in str(named)
+    assert "These runs have no samples" not in there.save_report("page.html").read_text(encoding="utf-8")
+    assert all(run.samples("rtp") for run in there.runs)
+
+
 def test_what_a_record_says_is_no_markup(tmp_path):
     write_run(tmp_path, "none", whole=True)
     write_run(tmp_path, "dpo", whole=True, label="<script>alert(1)</script>", run_id="a")
