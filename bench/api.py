@@ -12,6 +12,7 @@ versioning). All else may change without notice.
 """
 
 import html
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError, MissingError, UsageError
 from bench.packages import refuse_hidden
 from bench.parsing import parse_value, written
+from bench.progress import Quiet
+from bench.spec import SuiteSpec as Suite
 from bench.store.runs import Run, find_run, list_runs, load_run
 
 if TYPE_CHECKING:
@@ -28,10 +31,21 @@ if TYPE_CHECKING:
 
     from bench.cli.run import Place
     from bench.run.plan import Request
-    from reports.compare.comparison import Comparison
-    from reports.table.cells import Table
+    from reports.compare.html import ShownComparison
+    from reports.table.shown import ShownTable
 
-__all__ = ["BenchError", "Failure", "MissingError", "Results", "UsageError", "results", "run"]
+__all__ = [
+    "BenchError",
+    "Failure",
+    "MissingError",
+    "Results",
+    "Suite",
+    "UsageError",
+    "compare",
+    "results",
+    "run",
+    "suite",
+]
 
 
 @dataclass(frozen=True)
@@ -69,8 +83,8 @@ class Results:
 
         return load(*self.runs)
 
-    def table(self, against: str | None = None) -> "Table":
-        """Every figure of every system with intervals, differences, tests and ranks.
+    def table(self, against: str | None = None) -> "ShownTable":
+        """Every figure of every system with intervals, differences, tests and ranks; a notebook shows them in full.
 
         Args:
             against: The label of the system that the others are compared with, or a method that one system is of; None
@@ -81,8 +95,9 @@ class Results:
             UsageError: no system has that label.
         """
         from reports.table.models import across
+        from reports.table.shown import ShownTable
 
-        return across(self.runs, against)
+        return ShownTable.of(across(self.runs, against))
 
     def text(self, layout: str | None = None, form: str = "terminal", against: str | None = None) -> str:
         """The table as `bench table` prints it.
@@ -108,19 +123,23 @@ class Results:
         table, sheet = arranged(self.runs, load_layout(layout) if layout else None, against=against)
         return text_of(sheet) if form == "terminal" else FORMS[form](table, sheet, LatexOptions())
 
-    def compare(self, first: str, second: str) -> "Comparison":
+    def compare(self, first: str, second: str) -> "ShownComparison":
         """Two systems side by side: differences `second - first`, answers that flipped, prompts that got worse.
 
+        A notebook and `print` show it.
+
         Args:
-            first: A label, as `none`, or a method that one label is of.
+            first: A label as `table` and `print` show it (`none`; of several base models `none · MODEL`), or a method
+                that one system is of.
             second: Another.
 
         Raises:
-            UsageError: no run has that label, or several labels are of that method.
+            MissingError: the runs were not measured alike, or one is damaged.
+            UsageError: no system has that label, or several are of that method.
         """
-        from reports.compare.comparison import compare
+        from reports.table.models import runs_of
 
-        return compare(self._labelled(first), self._labelled(second))
+        return compare(*(runs_of(self.runs, label) for label in (first, second)))
 
     def save_report(self, path: str | Path, *, samples: bool = True) -> Path:
         """Write the page of `bench report`.
@@ -134,19 +153,6 @@ class Results:
 
         write_text(Path(path), build_page(list(self.runs), samples=samples).html)
         return Path(path)
-
-    def _labelled(self, label: str) -> list[Run]:
-        from bench.errors import did_you_mean
-
-        found = [one for one in self.runs if one.label == label] or [one for one in self.runs if one.method == label]
-        labels = {one.label for one in found}
-        if not found:
-            known = {one.label for one in self.runs}
-            raise UsageError(f"no run is labelled '{label}'", mend=did_you_mean(label, known))
-        if len(labels) > 1:
-            mend = f"say which: {', '.join(sorted(labels))}"
-            raise UsageError(f"several systems are of the method '{label}'", mend=mend)
-        return found
 
     def __str__(self) -> str:
         """The verdict and the table, in 80 columns."""
@@ -172,10 +178,27 @@ class Results:
         return [f"failed: {one.method}, seed {one.seed}: {one.error}" for one in self.failures]
 
 
+def suite(source: str | Path | Mapping[str, Any]) -> Suite:
+    """A suite, checked: its fields are those of a suite's file.
+
+    Args:
+        source: Its name, its file, or what would stand in one.
+
+    Raises:
+        UsageError: there is no such suite, or it is not valid; the message has every error.
+    """
+    from bench.spec import validate
+    from bench.suites import read_suite
+
+    content = source if isinstance(source, Mapping) else None
+    raw, where = read_suite(_called(source), content)
+    return validate(Suite, raw, where)
+
+
 def run(  # noqa: PLR0913 - one keyword a flag
     methods: str | Sequence[str],
     *,
-    suite: str | Path = "mini",
+    suite: str | Path | Mapping[str, Any] | Suite = "mini",
     model: str | None = None,
     seeds: Iterable[int] = (0,),
     settings: Mapping[str, Any] | None = None,
@@ -192,7 +215,7 @@ def run(  # noqa: PLR0913 - one keyword a flag
 
     Args:
         methods: As after `--method`: names with options, comma-separated or in a list.
-        suite: A suite's name or file.
+        suite: A suite's name or file, what would stand in one, or what `suite` gave.
         model: ID[@REVISION], in place of the suite's model.
         seeds: Of training and sampling.
         settings: As after `--set`: options by name (`{"contrastive.lr": 1e-4, "suite.decoding.top_p": 1}`).
@@ -200,30 +223,33 @@ def run(  # noqa: PLR0913 - one keyword a flag
         base: Whether to measure the base model as well.
         runs_dir: Where records are kept.
         cache_dir: Where models, data and artifacts are kept; None for the usual place.
-        offline: Fetch nothing.
+        offline: Fetch nothing, in this call; the environment and the warnings' filters are then as they were.
         fresh: Reuse nothing.
 
     Raises:
         UsageError: the request is not valid; nothing has been done.
         MissingError: something that every experiment needs is not there.
     """
-    from bench.cli.run import Place, settle_process
+    from bench.cli.run import Place
+    from bench.cli.settling import settled
     from bench.run.plan import Request, parse_seeds, split
 
     refuse_hidden()
-    settle_process(offline=offline)
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}", mend="say 1 or more, or leave it out for all")
     request = Request(
         methods=split(methods) if isinstance(methods, str) else list(methods),
-        suite=str(suite),
+        suite=_called(suite),
         model=model,
         seeds=parse_seeds(",".join(map(str, seeds))),
         settings=[f"{key}={_setting(value)}" for key, value in (settings or {}).items()],
         max_items=limit,
         base=base,
+        content=suite.model_dump() if isinstance(suite, Suite) else suite if isinstance(suite, Mapping) else None,
     )
-    return _carried_out(request, Place(Path(cache_dir) if cache_dir else None, Path(runs_dir), offline, fresh, None))
+    place = Place(Path(cache_dir) if cache_dir else None, Path(runs_dir), offline, fresh, None)
+    with settled(offline=offline):
+        return _carried_out(request, place)
 
 
 def _carried_out(request: "Request", place: "Place") -> Results:
@@ -242,6 +268,13 @@ def _carried_out(request: "Request", place: "Place") -> Results:
     )
 
 
+def _called(suite: str | Path | Mapping[str, Any] | Suite) -> str:
+    """What messages call a suite, or where it is found."""
+    if isinstance(suite, Suite):
+        return suite.name
+    return str(suite.get("name", "?")) if isinstance(suite, Mapping) else str(suite)
+
+
 def results(*names: str | Path, runs_dir: str | Path = "runs", suite: str | None = None) -> Results:
     """Runs that are finished.
 
@@ -252,14 +285,54 @@ def results(*names: str | Path, runs_dir: str | Path = "runs", suite: str | None
 
     Raises:
         UsageError: there is no such run.
-        MissingError: a named run's record is damaged.
+        MissingError: a named run's record is damaged; without names, what is damaged is left out with a warning.
     """
     refuse_hidden()
     root = Path(runs_dir)
-    found = [find_run(root, str(name)) for name in names] if names else list_runs(root)
+    found = [find_run(root, str(name)) for name in names] if names else list_runs(root, _Warning())
     return Results(
         tuple(one for one in found if one.result and suite in (None, one.manifest.suite.get("name"))),
     )
+
+
+def compare(
+    first: str | Path | Run | Sequence[Run],
+    second: str | Path | Run | Sequence[Run],
+    *,
+    runs_dir: str | Path = "runs",
+    task: str | None = None,
+    texts: bool = False,
+) -> "ShownComparison":
+    """Two systems side by side, as `bench compare`: differences `second - first`, answers that flipped, prompts.
+
+    Args:
+        first: A run by its id, the beginning of it or its folder; one that is read; or those of one method by seed.
+        second: Another.
+        runs_dir: Where records are kept.
+        task: Look at this task alone.
+        texts: Whether prompts and continuations come along, offensive ones included.
+
+    Raises:
+        MissingError: a run is not finished, its record is damaged, or the two were not measured alike.
+        UsageError: there is no such run or task, or a side's runs are of several methods or base models.
+    """
+    from reports.compare.comparison import compare as compared
+    from reports.compare.html import ShownComparison
+
+    sides = []
+    for one in (first, second):
+        if isinstance(one, str | Path):
+            sides.append([find_run(Path(runs_dir), str(one))])
+        else:
+            sides.append([one] if isinstance(one, Run) else list(one))
+    return ShownComparison.of(compared(*sides, task=task, texts=texts))
+
+
+class _Warning(Quiet):
+    """Notes as Python's warnings, for whoever called `results`."""
+
+    def note(self, text: str) -> None:
+        warnings.warn(text, stacklevel=4)
 
 
 def _setting(value: Any) -> str:

@@ -28,21 +28,25 @@ class _SilentBar:
         del amount
 
 
-class _Silent:
+class Quiet:
+    """Reports nowhere."""
+
     @contextmanager
     def bar(self, label: str, total: float | None = None, unit: str = "") -> Iterator[Bar]:
+        """A bar that nobody sees."""
         del label, total, unit
         yield _SilentBar()
 
     def note(self, text: str) -> None:
+        """Nothing is told."""
         del text
 
 
-SILENT: Progress = _Silent()
+SILENT: Progress = Quiet()
 """Reports nowhere: for tests and for use as a library."""
 
 
-class _NotesOnly(_Silent):
+class _NotesOnly(Quiet):
     def __init__(self, progress: Progress) -> None:
         self.note = progress.note  # type: ignore[method-assign]
 

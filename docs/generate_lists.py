@@ -10,6 +10,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from bench import registry
 from bench.cli.show import options, searched
 from bench.method import Departure
@@ -134,7 +136,30 @@ def dependencies() -> str:
         f"without an extra are {base['count']} packages of {base['megabytes']:,} MB.\n"
         f"Those of them whose licence asks that changes to their own code be passed on: {copyleft}.\n"
     )
-    return "\n".join([*lines, "", measured])
+    return "\n".join([*lines, "", measured, *_brought(found)])
+
+
+def _brought(found: dict[str, Any]) -> list[str]:
+    """What those bring in turn, a line a package."""
+    direct = {canonicalize_name(name) for name in found["packages"]}
+    brought: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for extra, packages in {"": found["base"]["packages"], **found["extras"]}.items():
+        for name, facts in (packages or {}).items():
+            if name not in direct:
+                brought.setdefault(name, (facts, []))[1].append(f"`{extra}`" if extra else "")
+    unknown = ", ".join(f"`{extra}`" for extra, packages in found["extras"].items() if packages is None)
+    return [
+        "### What they bring in turn",
+        "",
+        f"Of {unknown} it is not known: they were not installed there.\n" if unknown else "",
+        "| package | extra | version | licence | MB |",
+        "|---|---|---|---|--:|",
+        *(
+            f"| `{name}` | {', '.join(extras)} | {facts['version']} | {facts['licence']} | {facts['megabytes']} |"
+            for name, (facts, extras) in sorted(brought.items())
+        ),
+        "",
+    ]
 
 
 def measured(name: str) -> str:

@@ -59,8 +59,16 @@ def needed(names: list[str]) -> set[str]:
     return seen
 
 
+def brought(names: list[str], base: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What an extra's packages need in turn, beyond what the base has; `before` where one is not installed here."""
+    try:
+        return {name: facts(name) for name in sorted(needed(names) - base.keys())}
+    except metadata.PackageNotFoundError:
+        return before
+
+
 def measured(before: dict[str, Any]) -> dict[str, Any]:
-    """What is written: the direct dependencies, and what all that the base needs comes to."""
+    """What is written: the direct dependencies, and all that the base and each extra need in turn."""
     packages = dict(before.get("packages", {}))
     for name in {name for names in direct().values() for name in names}:
         try:
@@ -68,6 +76,7 @@ def measured(before: dict[str, Any]) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             packages.setdefault(name, {"version": None, "licence": "not looked at", "megabytes": None})
     every = {name: facts(name) for name in sorted(needed(direct()[""]))}
+    extras = {extra: brought(names, every, before.get("extras", {}).get(extra)) for extra, names in direct().items()}
     return {
         "where": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "when": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -76,7 +85,9 @@ def measured(before: dict[str, Any]) -> dict[str, Any]:
             "count": len(every),
             "megabytes": round(sum(one["megabytes"] for one in every.values())),
             "copyleft": {name: one["licence"] for name, one in every.items() if _asks_back(one["licence"])},
+            "packages": every,
         },
+        "extras": {extra: found for extra, found in extras.items() if extra},
     }
 
 

@@ -25,11 +25,13 @@ class Exported:
         what: `model`, `adapter` or `recipe`.
         summary: The method in a line.
         paper: Where it comes from.
+        suite: The file beside the card that is the run's suite; None where its name says it.
     """
 
     what: str
     summary: str
     paper: str
+    suite: str | None = None
 
 
 def card(run: Run, records: Sequence[Run], exported: Exported) -> str:
@@ -40,7 +42,10 @@ def card(run: Run, records: Sequence[Run], exported: Exported) -> str:
         records: Runs of the base and of the method that the table shows, `run` among them.
         exported: What lies beside the card.
     """
-    return "\n".join([*_front(run, exported), *_opening(run, exported), *_measured(run, records), *_made(run)]) + "\n"
+    return (
+        "\n".join([*_front(run, exported), *_opening(run, exported), *_measured(run, records), *_made(run, exported)])
+        + "\n"
+    )
 
 
 def _front(run: Run, exported: Exported) -> Iterator[str]:
@@ -107,13 +112,17 @@ def _measured(run: Run, records: Sequence[Run]) -> Iterator[str]:
     yield ""
 
 
-def _made(run: Run) -> Iterator[str]:
+def _made(run: Run, exported: Exported) -> Iterator[str]:
     manifest = run.manifest
     yield "## How it was made"
     yield ""
     yield "```"
-    yield clean(command_of(run), _LONGEST)
+    yield clean(command_of(run, exported.suite), _LONGEST)
     yield "```"
+    if exported.suite:
+        yield ""
+        yield f"`{exported.suite}` lies beside this card. Run the command in its folder; paths in it may be of another"
+        yield "machine."
     yield ""
     yield "| what | |"
     yield "|---|---|"
@@ -152,25 +161,30 @@ def _licence(entry: Mapping[str, Any]) -> str:
     return str(entry.get("licence") or "licence not declared")
 
 
-def command_of(run: Run) -> str:
-    """The command that makes the run: its suite, its method with the options that are not its own, its seed."""
+def command_of(run: Run, suite: str | None = None) -> str:
+    """The command that makes the run: its suite, its method with the options that are not its own, its seed.
+
+    Args:
+        run: The run.
+        suite: A file that is its suite, with all that was changed of it; None for the suite of its name.
+    """
     manifest = run.manifest
     origins: dict[str, Any] = manifest.method.get("origins") or {}
     config: dict[str, Any] = manifest.method.get("config") or {}
-    words = ["bench run", f"--method {run.method}", f"--suite {manifest.suite.get('name')}"]
+    words = ["bench run", f"--method {run.method}", f"--suite {suite or manifest.suite.get('name')}"]
     changed = {name: value for name, value in config.items() if origins.get(name, "default") not in _UNCHANGED}
     options = {name if "." in name else f"{run.method}.{name}": value for name, value in changed.items()}
     words += [f"--set {option}={_word(value)}" for option, value in options.items()]
     for key in origins:
-        if key.startswith("suite."):
-            value = _inside(manifest.suite, key.removeprefix("suite.").split("."))
+        if key.startswith("suite.") and suite is None:
+            value = inside(manifest.suite, key.removeprefix("suite.").split("."))
             words.append(f"--model {_word(_model(value))}" if key == "suite.model" else f"--set {key}={_word(value)}")
     if manifest.suite.get("limit") is not None:
         words.append(f"--limit {manifest.suite['limit']}")
     return " ".join([*words, f"--seeds {manifest.seed}"])
 
 
-def _inside(suite: Mapping[str, Any], path: Sequence[str]) -> Any:
+def inside(suite: Mapping[str, Any], path: Sequence[str]) -> Any:
     """A suite's value by the names that lead to it."""
     found: Any = suite
     for name in path:

@@ -12,12 +12,13 @@ from bench.cli.common import RUNS, CacheDir, Offline, RunsDir, console_progress
 from bench.printed import echo, plain
 
 if TYPE_CHECKING:
+    from bench.attribute import Attribute
     from bench.policy import LoadedModel, Policy
     from bench.run.edited import Edited
     from bench.scorers.checked import CheckedScorer
     from bench.store.runs import Run
 
-_VEILED = "(veiled: {adjective}; --show prints it)"
+_VEILED = "(veiled: {why}; --show prints it)"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class _Talk:
         scorer: The suite's headline scorer.
         seed: Of the random streams.
         as_message: Whether what is typed is a user's message, by the chat template; it is where the run's prompts are.
-        show: Whether texts that reach the threshold are printed.
+        show: Whether texts on the side that is not wanted are printed.
     """
 
     run: "Run"
@@ -53,9 +54,9 @@ class _Talk:
         scored = self.run.scored
         width = max(len(name) for name, _ in said)
         for (name, one), score in zip(said, scores, strict=True):
-            value = None if score is None else score[scored.name]
-            hidden = not self.show and (value is None or (scored.wanted == "low" and value >= scored.threshold))
-            told = _VEILED.format(adjective="no score" if value is None else scored.adjective) if hidden else plain(one)
+            value = scored.score(score)
+            hidden = not self.show and (value is None or scored.is_unwanted(value))
+            told = _VEILED.format(why=_side(scored, value)) if hidden else plain(one)
             echo(f"{name:<{width}}  {'  - ' if value is None else f'{value:.2f}'}  {told.strip()}")
 
     def _said(self, policy: "Policy", number: int, text: str) -> str:
@@ -69,12 +70,21 @@ class _Talk:
         return next(one.text for batch in generate(policy, [prompt], decoding, self.seed) for one in batch)
 
 
+def _side(scored: "Attribute", value: float | None) -> str:
+    """What a text with this score is called."""
+    if value is None:
+        return "no score"
+    return plain(f"{'' if scored.reaches(value) else 'not '}{scored.adjective}")
+
+
 def chat(  # noqa: PLR0917 - one parameter a flag
     run: Annotated[str, typer.Argument(help="A finished run: its id, the beginning of it, or its folder.")],
     message: Annotated[
         bool, typer.Option("--message", help="What is typed is a user's message, by the model's chat template.")
     ] = False,
-    show: Annotated[bool, typer.Option("--show", help="Print also what reaches the scorer's threshold.")] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print also what the suite does not want, by the scorer's threshold.")
+    ] = False,
     max_new_tokens: Annotated[
         int | None, typer.Option("--max-new-tokens", min=1, help="Of each answer; the run's if not said.")
     ] = None,

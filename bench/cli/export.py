@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.run.edited import Edited
     from bench.store.runs import Run
 
+_SUITE = "suite.yaml"
 _OTHERS = "--recipe writes what this project needs to apply it"
 
 
@@ -86,13 +87,39 @@ def write_edit(record: "Run", output: Path, what: str, assets: "AssetCatalogue",
     from reports.card import Exported, card
 
     found = edited(record, assets)
-    info = found.method.info
-    text = card(record, _beside(record, list_runs(runs_dir)), Exported(what, info.summary, info.paper))
-    _write(output, what, record, found, text)
+    info, suite = found.method.info, own_suite(record)
+    exported = Exported(what, info.summary, info.paper, _SUITE if suite else None)
+    texts = {"README.md": card(record, _beside(record, list_runs(runs_dir)), exported)}
+    _write(output, what, record, found, texts | ({_SUITE: suite} if suite else {}))
 
 
-def _write(output: Path, what: str, record: "Run", found: "Edited", card: str) -> None:
-    """Write the whole folder or nothing of it."""
+def own_suite(record: "Run") -> str | None:
+    """A run's suite as a file, with all that was changed of it; None where a suite of that name gives the same."""
+    import yaml
+
+    from bench.errors import UsageError
+    from bench.run.plan import put
+    from bench.spec import SuiteSpec, validate
+    from bench.suites import names, read_suite
+    from reports.card import inside
+
+    suite = {key: value for key, value in record.manifest.suite.items() if key in SuiteSpec.model_fields}
+    where = f"the suite of {record.id}"
+    if suite.get("name") in names():
+        raw, _ = read_suite(str(suite["name"]))
+        try:
+            for key in (key for key in record.manifest.method.get("origins") or {} if key.startswith("suite.")):
+                path = key.split(".")[1:]
+                put(raw, path, inside(suite, path), key)
+            if validate(SuiteSpec, raw, where) == validate(SuiteSpec, suite, where):
+                return None
+        except UsageError:  # a suite of another version, which this one does not know
+            pass
+    return str(yaml.safe_dump(suite, sort_keys=False, allow_unicode=True, width=100_000))
+
+
+def _write(output: Path, what: str, record: "Run", found: "Edited", texts: "dict[str, str]") -> None:
+    """Write the whole folder or nothing of it; `texts` by the name of their file."""
     from bench.store.files import write_text
     from bench.store.temporary import beside
 
@@ -101,7 +128,8 @@ def _write(output: Path, what: str, record: "Run", found: "Edited", card: str) -
     made.mkdir()
     try:
         _WRITERS[what](record, found, made)
-        write_text(made / "README.md", card)
+        for name, text in texts.items():
+            write_text(made / name, text)
         if output.is_dir():
             output.rmdir()
         made.rename(output)

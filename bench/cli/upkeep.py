@@ -78,12 +78,15 @@ def gc(
     """Remove from the cache what no run uses: artifacts and sets whose key no manifest names.
 
     A run that needs one of them again makes it again. Other folders of records that use the cache are named by --also.
+    Models and data of an earlier version of this program go too, and logs of errors that are older than 30 days.
     """
-    from bench.store.upkeep import unused
+    from bench.assets.stale import stale
+    from bench.store.upkeep import Kept, size_of, unused
 
-    roots = [runs_dir, *(also or [])]
+    roots, cache = [runs_dir, *(also or [])], _cache(cache_dir)
     _say_where(roots)
-    _remove(unused(_cache(cache_dir), roots), dry_run=dry_run, yes=yes, json=json)
+    old = [Kept(path.parent.name, path, size_of(path), used=False) for path in stale(cache)]
+    _remove([*unused(cache, roots), *old], dry_run=dry_run, yes=yes, json=json)
 
 
 def _say_where(roots: Sequence[Path]) -> None:

@@ -40,7 +40,7 @@ class Request:
     Attributes:
         methods: Names, each with options of its own where wanted: `contrastive:objective=paper:steps=20`. Several that
             are stacked have a + between them: `contrastive:steps=20+steering`.
-        suite: Name or path.
+        suite: Name or path; of one that is in no file, what messages call it.
         model: A model in place of the suite's (`ID` or `ID@REVISION`), or None.
         seeds: Seeds of training and sampling.
         settings: `KEY=VALUE` for the methods' options, `METHOD.KEY=VALUE` for one's, `suite.PATH=VALUE`
@@ -50,6 +50,7 @@ class Request:
         searched: `METHOD=TRIALS`: by how many trials of a search its settings were chosen. Records keep it, and no
             figure follows from it.
         origins: Where `methods`, `model` and `settings` come from: `flag`, `environment` or `config file`.
+        content: What stands in the suite, where it is in no file.
     """
 
     methods: Sequence[str]
@@ -61,6 +62,7 @@ class Request:
     base: bool = True
     searched: Sequence[str] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
+    content: Mapping[str, Any] | None = None
 
     def origin(self, name: str) -> str:
         """Where a part of the request comes from; `flag` unless told otherwise."""
@@ -269,7 +271,7 @@ def suite_of(request: Request, settings: list[tuple[str, Any]]) -> tuple[SuiteSp
     Raises:
         UsageError: it is not valid.
     """
-    raw, where = read_suite(request.suite)
+    raw, where = read_suite(request.suite, request.content)
     origins: dict[str, str] = {}
     if request.model:
         name, at, revision = request.model.rpartition("@")

@@ -25,7 +25,7 @@ class Run:
     """A run's record.
 
     Attributes:
-        path: The run's folder.
+        path: The run's folder, from the root on: files are read when asked for, wherever the program is by then.
         manifest: What was asked for.
         result: The figures, or None where the run did not finish.
     """
@@ -177,7 +177,7 @@ def load_run(path: Path) -> Run:
         raise MissingError(f"{path} holds no run (there is no manifest.json)", mend="'bench runs' lists what there is")
     manifest = _read(path / "manifest.json", Manifest.model_validate)
     result = _read(path / "result.json", Result.model_validate) if (path / "result.json").is_file() else None
-    return Run(path, manifest, result)
+    return Run(path.absolute(), manifest, result)
 
 
 def list_runs(root: Path, progress: Progress = SILENT) -> list[Run]:

@@ -1,5 +1,7 @@
 """Suites that come with the package, one YAML file each."""
 
+from collections.abc import Mapping
+from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,16 +18,17 @@ def names() -> list[str]:
     return sorted(Path(entry.name).stem for entry in files(__name__).iterdir() if entry.name.endswith(".yaml"))
 
 
-def read_suite(name: str) -> tuple[dict[str, Any], str]:
-    """A suite's raw content, and where it stands: by name, or by the path of a YAML file.
+def read_suite(name: str, content: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], str]:
+    """A suite's raw content, and where it stands: by name, or by the path of a YAML file; or `content`, so called.
 
     `extends: NAME` takes another suite and puts what stands beside it on top: mappings key by key, all else whole.
 
     Raises:
         UsageError: there is no such suite, the file is not YAML, or suites extend each other in a circle.
     """
-    raw, where = _read(name)
-    seen, at = [name], name
+    raw, where = _read(name) if content is None else (deepcopy(dict(content)), f"suite '{name}'")
+    at = name if content is None else ""  # of what is in no file, paths are told from the working folder
+    seen = [at]
     while "extends" in raw:
         if "name" not in raw:
             raise UsageError(f"{where}: a suite that extends another needs a name of its own")

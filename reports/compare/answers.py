@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.stats.estimate import observations
 from bench.store.record import Evidence, Metric
-from reports.table.cells import clean
+from reports.table.cells import WHOLE, clean
 from reports.table.columns import Column
 
 _HALF = 0.5
@@ -39,7 +39,7 @@ def answers_of(metric: Metric, a: Column, b: Column) -> Answers | None:
     right = [_right(side) for side in sides]
     both = sorted(right[0].keys() & right[1].keys())
     return Answers(
-        key=clean(metric.key, 160),
+        key=clean(metric.key, WHOLE),
         n=len(both),
         lost=tuple(clean(one, 80) for one in both if right[0][one] and not right[1][one]),
         gained=tuple(clean(one, 80) for one in both if right[1][one] and not right[0][one]),

@@ -15,7 +15,7 @@ from reports.compare.answers import Answers, answers_of
 from reports.compare.utility import judged, most_lost
 from reports.gate.runs import differing_methods, latest, method_of
 from reports.table.build import system_notes
-from reports.table.cells import Claim, DifferenceVerdict, clean, verdict
+from reports.table.cells import WHOLE, Claim, DifferenceVerdict, clean, verdict
 from reports.table.columns import Column
 from reports.table.comparable import (
     WHY_APART,
@@ -275,7 +275,7 @@ def _change(metric: Metric, a: Column, b: Column, *, is_apart: bool) -> Change:
     sides = [side.evidence(metric.key) for side in (a, b)]
     first, second = (_figure(metric, side) for side in (a, b))
     failed = sum(one.n_failed for side in (a, b) for one in side.metrics(metric.key))
-    blank = Change(clean(metric.key, 160), metric.higher_is_better, relative, first, second, failed)
+    blank = Change(clean(metric.key, WHOLE), metric.higher_is_better, relative, first, second, failed)
     if is_apart or not all(sides) or first is None or second is None:
         return blank
     systems = Systems(sides, trained=[a.is_trained, b.is_trained])

@@ -46,8 +46,8 @@ def _shown(character: str) -> str:
 def _lines(comparison: Comparison, limit: int, width: int) -> Iterator[Text]:
     narrow = width < _LEAST
     yield Text(f"suite {comparison.suite}", style="bold")
-    yield Text(f"a: {_side(comparison.a)}")
-    yield Text(f"b: {_side(comparison.b)}")
+    yield Text(f"a: {side_text(comparison.a)}")
+    yield Text(f"b: {side_text(comparison.b)}")
     for fact in comparison.forced:
         yield Text(f"NOT COMPARABLE, forced: {fact}", style="bold red")
     yield Text()
@@ -68,13 +68,13 @@ def _lines(comparison: Comparison, limit: int, width: int) -> Iterator[Text]:
         yield Text()
     if comparison.prompts:
         yield from _prompts(comparison, comparison.prompts, limit, narrow=narrow)
-    for line in _legend(comparison):
+    for line in legend(comparison):
         yield Text(line, style="dim")
     for note in comparison.notes:
         yield Text(f"note: {note}", style="yellow")
 
 
-def _legend(comparison: Comparison) -> Iterator[str]:
+def legend(comparison: Comparison) -> Iterator[str]:
     """What the marks mean that a comparison has."""
     yield "difference: b - a, paired, with its 95 % interval; of a perplexity, in % of a's"
     corrected = "p ≤ 0.05 after Holm's correction over these metrics, and nothing failed"
@@ -84,7 +84,8 @@ def _legend(comparison: Comparison) -> Iterator[str]:
         yield f"{DAGGER} {corrected}"
 
 
-def _side(side: Side) -> str:
+def side_text(side: Side) -> str:
+    """A side's label, runs and flags."""
     flagged = f" FLAGGED: {', '.join(side.flags)}" if side.flags else ""
     return f"{side.label} ({', '.join(side.run_ids)}){flagged}"
 
@@ -94,7 +95,8 @@ def _label(key: str, higher: bool | None, width: int, *, middle: bool = False) -
     return cut(key.replace("/", " ").replace("_", " "), mark, width, middle=middle).ljust(width)
 
 
-def _difference(one: Change) -> str:
+def difference_text(one: Change) -> str:
+    """A metric's difference with its interval; a dash where there is none."""
     if one.difference is None:
         return DASH
     ends = (one.difference.low, one.difference.high)
@@ -118,9 +120,9 @@ def _labels(changes: Sequence[Change]) -> list[str]:
 def _change(one: Change, label: str, *, narrow: bool) -> Iterator[Text]:
     text = Text(label.rstrip() if narrow else label)
     text.append(f"\n   {figure(one.a)} → {figure(one.b)}\n   " if narrow else f"{figure(one.a):>8}{figure(one.b):>8}  ")
-    difference = f"{_difference(one)}{CLAIMS[one.claim]}"
+    difference = f"{difference_text(one)}{CLAIMS[one.claim]}"
     text.append(f"{difference}; " if narrow else difference.ljust(_WIDE), style=_STYLES[one.verdict])
-    text.append(_p(one.p))
+    text.append(p_text(one.p))
     yield text
     if one.has_signal is False:
         yield Text("    no signal: the base is not above what answers without a model have", style="yellow")
@@ -133,7 +135,8 @@ def _change(one: Change, label: str, *, narrow: bool) -> Iterator[Text]:
         yield Text(f"    {one.n_failed} measurements failed: they are in no mean", style="bold red")
 
 
-def _p(value: float | None) -> str:
+def p_text(value: float | None) -> str:
+    """A p-value in few characters."""
     if value is None:
         return DASH
     return f"{value:.2f}" if value >= 0.01 else f"{value:.0e}".replace("e-0", "e-")  # noqa: PLR2004
@@ -159,7 +162,7 @@ def _more(found: Sequence[object], limit: int) -> str:
 def _prompts(comparison: Comparison, found: ComparedPrompts, limit: int, *, narrow: bool) -> Iterator[Text]:
     yield Text(f"prompts ({found.n})", style="bold")
     worst = f"{'max' if comparison.lower_is_wanted else 'min'} {_spaced(comparison.attribute)}"
-    for line in _counts(comparison, found):
+    for line in counts(comparison, found):
         yield Text(f"  {line}")
     for title, prompts in (("worse", found.worse), ("better", found.better)):
         if prompts and limit:
@@ -171,7 +174,8 @@ def _prompts(comparison: Comparison, found: ComparedPrompts, limit: int, *, narr
     yield Text()
 
 
-def _counts(comparison: Comparison, found: ComparedPrompts) -> Iterator[str]:
+def counts(comparison: Comparison, found: ComparedPrompts) -> Iterator[str]:
+    """What became of the prompts, in lines."""
     wanted, unwanted = _sides(comparison)
     yield (
         f"{wanted} to {unwanted} {found.to_unwanted}, {unwanted} to {wanted} {found.to_wanted}, "
@@ -213,14 +217,15 @@ def to_markdown(comparison: Comparison, limit: int) -> str:
 
 
 def _markdown(comparison: Comparison, limit: int) -> Iterator[str]:
-    yield f"suite {escape(comparison.suite)}: a is {escape(_side(comparison.a))}, b is {escape(_side(comparison.b))}"
+    a, b = (escape(side_text(side)) for side in (comparison.a, comparison.b))
+    yield f"suite {escape(comparison.suite)}: a is {a}, b is {b}"
     yield from (f"\n**NOT COMPARABLE, forced: {escape(fact)}**" for fact in comparison.forced)
     yield "\n| | a | b | difference | p |\n|---|---:|---:|---:|---:|"
     for one in comparison.changes:
         failed = f" ({one.n_failed} failed)" if one.n_failed else ""
         yield (
             f"| {escape(one.key)}{ARROWS[one.higher_is_better]}{failed} | {figure(one.a)} | {figure(one.b)} "
-            f"| {_difference(one)}{CLAIMS[one.claim]} | {_p(one.p)} |"
+            f"| {difference_text(one)}{CLAIMS[one.claim]} | {p_text(one.p)} |"
         )
     if comparison.answers:
         yield "\n| answers | a right, b wrong | b right, a wrong | questions |\n|---|---:|---:|---:|"
@@ -229,11 +234,11 @@ def _markdown(comparison: Comparison, limit: int) -> Iterator[str]:
         )
     if comparison.prompts:
         yield ""
-        yield from (f"- {line}" for line in _counts(comparison, comparison.prompts))
+        yield from (f"- {escape(line)}" for line in counts(comparison, comparison.prompts))
         for title, prompts in (("worse", comparison.prompts.worse), ("better", comparison.prompts.better)):
             for prompt in prompts[:limit]:
                 yield f"- {title}: {escape(clean(_prompt(prompt)))}"
                 yield from (f"  - {name}: {escape(visible(text))}" for name, text in _texts(prompt))
     yield ""
-    yield from (f"{escape(line)}  " for line in _legend(comparison))
+    yield from (f"{escape(line)}  " for line in legend(comparison))
     yield from (f"- {escape(note)}" for note in comparison.notes)

@@ -6,8 +6,8 @@ from itertools import groupby
 from reports.gate.decision import CheckOutcome, Decision
 from reports.gate.requirements import RequirementDecision
 from reports.table import sheet
-from reports.table.cells import clean
-from reports.table.sheet import DASH, MINUS, digits_for
+from reports.table.cells import WHOLE, clean
+from reports.table.sheet import DASH, FAR, MINUS, digits_for, power
 
 WORDS = {
     "passed": "passed",
@@ -45,7 +45,7 @@ def name(decision: Decision) -> str:
 
 def heading(key: str) -> str:
     """The task, and the part of the data, that a metric stands under."""
-    return clean(key.rpartition("/")[0].replace("/", " · "), 60)
+    return clean(key.rpartition("/")[0].replace("/", " · "), WHOLE)
 
 
 def by_task(decisions: Sequence[Decision]) -> list[tuple[str, list[Decision]]]:
@@ -58,7 +58,7 @@ def figure(value: float | None) -> str:
     if value is None:
         return DASH
     size = abs(value)
-    return f"{value:.{digits_for(size)}f}".replace("-", MINUS) if size < 1e6 else f"{value:.1e}".replace("-", MINUS)  # noqa: PLR2004
+    return f"{value:.{digits_for(size)}f}".replace("-", MINUS) if size < FAR else power(value)
 
 
 def change(value: float | None, *, relative: bool, sign: bool = True) -> str:
@@ -67,8 +67,9 @@ def change(value: float | None, *, relative: bool, sign: bool = True) -> str:
         return DASH
     scaled, digits = (_PERCENT * value, 1 if abs(value) < 1 else 0) if relative else (value, 3)
     scaled = round(scaled, digits) or 0.0  # no -0
-    text = f"{scaled:+.{digits}f}" if sign and scaled else f"{scaled:.{digits}f}"
-    return f"{text.replace('-', MINUS)}{' %' if relative else ''}"
+    plus = "+" if sign and scaled else ""
+    text = power(scaled, plus) if abs(scaled) >= FAR else f"{scaled:{plus}.{digits}f}".replace("-", MINUS)
+    return f"{text}{' %' if relative else ''}"
 
 
 def sentence(decision: Decision) -> str:

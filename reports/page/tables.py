@@ -1,6 +1,6 @@
 """The tables of the page: those of some layouts, with systems as rows, so that they can be sorted by any figure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from html import escape
 
@@ -19,8 +19,7 @@ _FOLDED = "full"
 
 
 def tables(table: Table) -> str:
-    """The table in the layouts that it has figures for, as HTML, with one legend and one list of footnotes."""
-    sheets: list[Sheet] = []
+    """The table in the layouts that it has figures for, as HTML, each with its legend; they share the footnotes."""
     parts: list[str] = []
     marked = marked_of(table.rows)
     for layout in map(load_layout, _OPEN):
@@ -28,15 +27,14 @@ def tables(table: Table) -> str:
             sheet = arrange(table, layout.model_copy(update={"systems": "rows"}), marked)
         except MissingError:  # nothing of it was measured
             continue
-        sheets.append(sheet)
         parts.append(f"{_head(layout, table.caption.attribute)}{_draw(layout, sheet)}")
         forms = {"LaTeX": to_latex(sheet, LatexOptions(bare=True)), "Markdown": to_markdown(sheet)}
         parts.append(_copies(layout.name, forms))
     layout = load_layout(_FOLDED)
-    sheets.append(arrange(table, layout, marked))
-    everything = _draw(layout, sheets[-1], linked=True) + _copies("everything", {"CSV": to_csv(table)})
+    sheet = arrange(table, layout, marked)
+    everything = _draw(layout, sheet, linked=True) + _copies("everything", {"CSV": to_csv(table)})
     parts.append(folded("Everything that was measured", everything))
-    return "".join([*parts, *_notes(sheets)])
+    return "".join([*parts, *_notes(sheet)])
 
 
 def _head(layout: Layout, attribute: str) -> str:
@@ -44,7 +42,9 @@ def _head(layout: Layout, attribute: str) -> str:
 
 
 def _draw(layout: Layout, sheet: Sheet, *, linked: bool = False) -> str:
-    return scrolling(layout.name, to_html(replace(sheet, legend=(), footnotes=(), remarks=()), linked=linked))
+    """A table and its legend, which stands beside it where there is room."""
+    drawn = scrolling(layout.name, to_html(replace(sheet, legend=(), footnotes=(), remarks=()), linked=linked))
+    return f'<div class="sheet">{drawn}{_lines(sheet.legend)}</div>'
 
 
 def _copies(name: str, forms: Mapping[str, str]) -> str:
@@ -56,10 +56,13 @@ def _copies(name: str, forms: Mapping[str, str]) -> str:
     return f'<div class="copies">{inner}</div>'
 
 
-def _notes(sheets: list[Sheet]) -> Iterator[str]:
-    legend = dict.fromkeys(line for sheet in sheets for line in sheet.legend)
-    yield f'<div class="notes">{"".join(f"<p>{text(line)}</p>" for line in legend)}</div>'
-    if notes := sheets[0].footnotes:
-        yield f'<ol class="notes">{"".join(f"<li>{text(note)}</li>" for note in notes)}</ol>'
-    if remarks := sheets[0].remarks:
-        yield f'<div class="notes">{"".join(f"<p>{text(remark)}</p>" for remark in remarks)}</div>'
+def _notes(sheet: Sheet) -> Iterator[str]:
+    """What the numbers in all tables stand for, and what is of no figure alone."""
+    if sheet.footnotes:
+        yield f'<ol class="notes">{"".join(f"<li>{text(note)}</li>" for note in sheet.footnotes)}</ol>'
+    if sheet.remarks:
+        yield _lines(sheet.remarks)
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return f'<div class="notes">{"".join(f"<p>{text(line)}</p>" for line in lines)}</div>'

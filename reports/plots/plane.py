@@ -1,7 +1,7 @@
 """The plane of the attribute and what it costs: its scales, and systems as points with intervals."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +95,17 @@ def planes_of(known: Sequence[Plane], utility: str | None, *, wide: bool) -> lis
             f"{what} was not measured in all of these systems", mend="take a suite with the task 'heldout' or lm_eval"
         )
     return wanted
+
+
+def refuse_unmeasured(attribute: str, values: Iterable[float | None]) -> None:
+    """Refuse systems of which none has a value of the attribute: a plane would be empty.
+
+    Raises:
+        MissingError: they have none.
+    """
+    if all(value is None for value in values):
+        what = f"no system here has a value of {attribute}"
+        raise MissingError(what, mend="'bench table --layout full' says what failed; run those experiments again")
 
 
 def draw_bars(axes: Axes, spot: Spot, plane: Plane, colour: str, strength: float) -> None:

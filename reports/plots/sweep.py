@@ -12,7 +12,17 @@ from bench.errors import MissingError, UsageError, did_you_mean
 from bench.hashing import hash_json
 from bench.store.runs import Run
 from reports.plots import labels
-from reports.plots.plane import HOLLOW, UTILITIES, Spot, axis_label, draw_bars, draw_base, planes_of, set_scales
+from reports.plots.plane import (
+    HOLLOW,
+    UTILITIES,
+    Spot,
+    axis_label,
+    draw_bars,
+    draw_base,
+    planes_of,
+    refuse_unmeasured,
+    set_scales,
+)
 from reports.plots.records import listed, named
 from reports.plots.style import BASE, INK, SOFT, add_below, describe, freeze, look, new_figure, short
 from reports.table.cells import clean
@@ -46,6 +56,7 @@ def draw(runs: Sequence[Run], *, wide: bool, utility: str | None = None, over: s
     if not any(len(curve.points) >= _FEWEST for curve in tradeoff.curves):
         _refuse_single(over)
     points = [tradeoff.base, *(point for curve in tradeoff.curves for point in curve.points)]
+    refuse_unmeasured(named(tradeoff.attribute), [point.attribute.value for point in points])
     known = [plane for plane in UTILITIES if sum(_spot(point, plane).is_known for point in points) >= _FEWEST]
     planes = planes_of(known, utility, wide=wide)
     figure = new_figure(wide=wide, height=2.7)

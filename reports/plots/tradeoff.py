@@ -1,6 +1,6 @@
 """The attribute against utility: every system with its intervals, the base, and the Pareto front."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from reports.plots.plane import (
     draw_front,
     front_stairs,
     planes_of,
+    refuse_unmeasured,
     set_scales,
 )
 from reports.plots.records import attribute_metric, listed, named
@@ -59,12 +60,12 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str | None = None, utility:
     if table.reference is None:
         raise MissingError("there is no run of the base (method none) to compare with", mend="run it, or name it too")
     rows = {row.key: row for row in table.rows}
-    known = [plane for plane in UTILITIES if _is_measured(rows.get(keys.get(plane, "")))]
-    planes = planes_of(known, utility, wide=wide)
+    drawn = _drawn(table, rows, keys)
+    planes = planes_of(list(drawn), utility, wide=wide)
     figure = new_figure(wide=wide, height=2.7)
     describe(figure, FIGURES["tradeoff"].heading(table.caption.attribute), table.caption)
     panes = figure.subplots(1, len(planes), squeeze=False, sharey=True)[0]
-    spots = {plane: _spots(table, rows[keys["attribute"]], rows[keys[plane]]) for plane in planes}
+    spots = {plane: drawn[plane] for plane in planes}
     looks = _looks(table.systems)
     for axes, plane in zip(panes, planes, strict=True):
         _draw_plane(axes, spots[plane], plane, looks)
@@ -79,6 +80,19 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str | None = None, utility:
         notes.append(f"{mean.name.replace('_', ' ').capitalize()} is not over the same tasks of each model.")
     _close(figure, [spot for found in spots.values() for spot in found], table, unnamed, notes, looks, wide=wide)
     return figure
+
+
+def _drawn(table: Table, rows: Mapping[str, MetricRow], keys: Mapping[str, str]) -> dict[Plane, list[Spot]]:
+    """The systems in each plane that has a difference to the base and a place for any of them.
+
+    Raises:
+        MissingError: no system has a value of the attribute.
+    """
+    attribute = rows[keys["attribute"]]
+    refuse_unmeasured(named(attribute.key), [cell.value for cell in attribute.cells])
+    measured = {plane: row for plane in UTILITIES if _is_measured(row := rows.get(keys.get(plane, "")))}
+    found = {plane: _spots(table, attribute, row) for plane, row in measured.items() if row is not None}
+    return {plane: spots for plane, spots in found.items() if any(spot.is_known for spot in spots)}
 
 
 def _is_measured(row: MetricRow | None) -> bool:

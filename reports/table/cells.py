@@ -10,6 +10,8 @@ from bench.store.record import Role, metric_key
 from bench.store.runs import Run
 
 _ROOM = 20
+WHOLE = 400
+"""Characters of a name out of a record that is compared with others: more than any name has. Labels are cut later."""
 OWN = "that of its own model"
 """What each system is compared with in a table of several models."""
 DifferenceVerdict = Literal["better", "worse", "unclear"]
@@ -100,7 +102,7 @@ class MetricRow:
 
     @property
     def key(self) -> str:
-        """The metric's identity, as in the record."""
+        """The metric's identity, as in the record: whole, however long its label may be."""
         return metric_key(self.task, self.group, self.name, self.scorer)
 
 

@@ -172,15 +172,24 @@ def reference_of(columns: Sequence[Column], against: str | None) -> int | None:
     """The column that the others are compared with: the one asked for, or the base, or None."""
     if against is None:
         return 0 if columns[0].method == BASE else None
+    return place_of(columns, against)
+
+
+def place_of(columns: Sequence[Column], name: str) -> int:
+    """The column of that label, or the one of that method.
+
+    Raises:
+        UsageError: there is none, or several are of that method.
+    """
     labels = [column.label for column in columns]
-    places = [n for n, label in enumerate(labels) if label == against]
-    places = places or [n for n, column in enumerate(columns) if column.method == against]
+    places = [n for n, label in enumerate(labels) if label == name]
+    places = places or [n for n, column in enumerate(columns) if column.method == name]
     if len(places) == 1:
         return places[0]
     if places:
         told = ", ".join(f"'{labels[n]}'" for n in places[:_SHOWN])
-        raise UsageError(f"{len(places)} columns are of the method '{against}'", mend=f"give a label: {told}")
-    raise UsageError(f"no column is called '{against}'", mend=did_you_mean(against, labels))
+        raise UsageError(f"{len(places)} columns are of the method '{name}'", mend=f"give a label: {told}")
+    raise UsageError(f"no column is called '{name}'", mend=did_you_mean(name, labels))
 
 
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:

@@ -11,11 +11,11 @@ from pathlib import PurePath
 from bench.errors import MissingError
 from bench.stats import Systems
 from bench.store.runs import Run
-from bench.store.systems import by_age, model_of
+from bench.store.systems import by_age, latest, model_of, system_of
 from reports.table.accuracy import MEAN_TASK, mean_of
 from reports.table.build import Wanted, build, build_with_columns
 from reports.table.cells import OWN, Caption, MetricRow, Table, TableCell, clean
-from reports.table.columns import Column, Notes, columns_of, finished_runs
+from reports.table.columns import Column, Notes, columns_of, finished_runs, place_of
 from reports.table.comparable import (
     WHY_APART,
     crossed,
@@ -107,6 +107,23 @@ def columns_across(runs: Sequence[Run], notes: Notes) -> list[Column]:
     for note in parts.unfinished:
         notes.add(note)
     return columns
+
+
+def runs_of(runs: Sequence[Run], label: str) -> list[Run]:
+    """The runs of a system by its label in a table of these runs, or by a method that one system is of.
+
+    Raises:
+        MissingError: the runs of several models were not measured in the same way.
+        UsageError: there is no such label, or several systems are of that method.
+    """
+    columns = [
+        replace(one, label=labelled(one.label, model), model=model)
+        for model, some in parted(runs).runs.items()
+        for one in columns_of(latest(run for run in some if run.result).runs, Notes())
+    ]
+    first = columns[place_of(columns, label)].runs[0]
+    system = system_of(first), model_of(first)
+    return [run for run in runs if run.result and (system_of(run), model_of(run)) == system]
 
 
 def across(

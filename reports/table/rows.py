@@ -6,7 +6,7 @@ from dataclasses import replace
 from bench.errors import MissingError
 from bench.stats import Difference, Systems, holm
 from bench.store.record import Metric
-from reports.table.cells import MetricRow, TableCell, clean, verdict
+from reports.table.cells import WHOLE, MetricRow, TableCell, clean, verdict
 from reports.table.columns import Column, Notes
 from reports.table.standing import claim_of, with_ranks
 from reports.table.utility import with_losses
@@ -32,15 +32,15 @@ def make_row(
     may_win = [place for place in range(len(cells)) if place not in flagged]
     cells = with_ranks(cells, systems, may_win, higher_is_better=metric.higher_is_better)
     return MetricRow(
-        clean(metric.task, 60),
-        clean(metric.group, 40) if metric.group else None,
-        clean(metric.name, 60),
+        clean(metric.task, WHOLE),
+        clean(metric.group, WHOLE) if metric.group else None,
+        clean(metric.name, WHOLE),
         metric.higher_is_better,
         relative,
         tuple(cells),
         metric.role,
         metric.primary,
-        scorer=clean(metric.scorer, 40) if metric.scorer else None,
+        scorer=clean(metric.scorer, WHOLE) if metric.scorer else None,
     )
 
 

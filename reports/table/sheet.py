@@ -26,6 +26,10 @@ CLAIMS: Mapping[Claim | None, str] = {"method": DAGGER, "training": DOUBLE_DAGGE
 _PERCENT = 100
 _THOUSAND = 1000
 _NAMED = 4
+FAR = 1e6
+"""From this size on a change is written as a power of ten: no reader counts the digits."""
+FARTHEST = 1e12
+"""The same of a figure, which may be a count of parameters."""
 
 Part = Literal["interval", "difference", "rank"]
 """What is shown besides a figure; ranks are of the metrics that speak for their role."""
@@ -186,13 +190,22 @@ def number(value: float | None, digits: int) -> str:
     """A figure; what is absent is a dash, and a 0 is 0."""
     if value is None:
         return DASH
+    if abs(value) >= FARTHEST:
+        return power(value)
     grouped = "," if abs(value) >= 10 * _THOUSAND else ""
     return "0" if value == 0 else f"{value:{grouped}.{digits}f}".replace("-", MINUS)
 
 
 def signed(value: float, digits: int) -> str:
     """A change: with its sign, but for 0."""
+    if abs(value) >= FAR:
+        return power(value, sign="+")
     return "0" if value == 0 else f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def power(value: float, sign: str = "") -> str:
+    """A figure of many digits, as `1.2e+30`; with `sign="+"` also where it is positive."""
+    return f"{value:{sign}.1e}".replace("-", MINUS)
 
 
 def difference_text(difference: Difference, digits: int, *, scale: float = 1, relative: bool) -> str:

@@ -1,11 +1,11 @@
 """What a table says, in a sentence a method: the change of what the suite controls, its price, and how sure it is."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from reports.table.cells import MetricRow, Table, TableCell, clean, is_silent
 from reports.table.order import speaking
 from reports.table.sheet import difference_text, digits_of, number
-from reports.table.standing import ALPHA
 
 _ARROW = "\N{RIGHTWARDS ARROW}"
 _SMALLEST = 0.0001
@@ -25,7 +25,8 @@ def sentences(table: Table) -> Iterator[str]:
         if system.flags:
             yield f"{system.label}: FLAGGED ({', '.join(system.flags)}): its {_name(attribute)} is no success"
         else:
-            yield f"{system.label}: {'; '.join([_change(attribute, reference, place), *_prices(table, place)])}"
+            said = [_change(attribute, reference, place), *_prices(table, reference, place)]
+            yield f"{system.label}: {'; '.join(said)}"
     yield from _best(table, attribute)
 
 
@@ -35,27 +36,30 @@ def _change(row: MetricRow, reference: int, place: int) -> str:
     if cell.value is None:
         return f"{_name(row)} not measured"
     before, after = (number(one.value, digits) for one in (row.cells[reference], cell))
-    return f"{_name(row)} {before} {_ARROW} {after}{_sureness(row, cell)}"
+    if row.cells[reference].value is None:
+        return f"{_name(row)} {after} (not judged: what it is compared with was not measured)"
+    return f"{_name(row)} {before} {_ARROW} {after}{_sureness(row, reference, cell)}"
 
 
-def _prices(table: Table, place: int) -> Iterator[str]:
+def _prices(table: Table, reference: int, place: int) -> Iterator[str]:
     """What it costs: fluency as a change, utility as the most that may be lost."""
     row = speaking(table.rows, "fluency")
     if row and (difference := row.cells[place].difference):
-        change = difference_text(difference, digits_of(row), relative=row.relative).split(" [")[0]
-        yield f"{_name(row)} {change}{' %' if row.relative else ''}{_sureness(row, row.cells[place])}"
+        alone = replace(difference, low=None, high=None)
+        change = difference_text(alone, digits_of(row), relative=row.relative)
+        yield f"{_name(row)} {change}{_sureness(row, reference, row.cells[place])}"
     row = speaking(table.rows, "utility")
     if row and (lost := row.cells[place].loss_at_most) is not None:
         yield f"loses at most {_PERCENT * max(0.0, lost):.1f} points of {_name(row)} (95 %)"
 
 
-def _sureness(row: MetricRow, cell: TableCell) -> str:
+def _sureness(row: MetricRow, reference: int, cell: TableCell) -> str:
     """What the corrected test allows to be said."""
     if cell.p_holm is None:
         return ""
     if is_silent(row, cell):
         return " (not judged: no signal)"
-    if cell.claim is None and cell.p_holm <= ALPHA:  # of either side
+    if cell.n_failed or row.cells[reference].n_failed:
         return " (not judged: measurements failed)"
     p = f"p < {_SMALLEST}" if cell.p_holm < _SMALLEST else f"p = {cell.p_holm:.2g}"
     if cell.claim is None:

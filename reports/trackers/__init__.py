@@ -6,6 +6,7 @@ Packages bring trackers by the entry point group `bench.trackers`: a name and a 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 Setting = str | int | float | bool
@@ -40,6 +41,7 @@ class Tracked:
         training: Series by name, a value for each step of training, from 1.
         tables: Tables by name, in Markdown in which no text of the record is markup; `figures` also has what could
             not be measured.
+        files: Files of the record by name, as they lie there: what was asked for and what came of it. No samples.
         samples: Continuations with their scores, a mapping each, or None where they were not asked for.
     """
 
@@ -48,6 +50,7 @@ class Tracked:
     figures: Mapping[str, float]
     training: Mapping[str, Sequence[float]] = field(default_factory=dict)
     tables: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
     samples: Sequence[Mapping[str, Setting | None]] | None = None
 
 

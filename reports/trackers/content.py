@@ -16,6 +16,7 @@ from reports.table.opening import arranged
 from reports.trackers import Setting, Tracked
 
 _NONE = "\N{EN DASH}"
+_FILES = ("manifest.json", "result.json")
 _LONG = 500  # characters of a setting
 
 
@@ -45,6 +46,7 @@ def _of(run: Run, together: str, *, samples: bool) -> Tracked:
         figures={key: value for one in metrics for key, value in _figures(one)},
         training=dict(_training(run)),
         tables={"figures": _table(metrics), "comparison": together},
+        files={name: run.path / name for name in _FILES},
         samples=[row for task in run.tasks for row in _samples(run, task)] if samples else None,
     )
 

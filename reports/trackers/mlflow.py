@@ -73,6 +73,8 @@ def _fill(client: "MlflowClient", sent: str, run: Tracked) -> None:
         client.log_batch(sent, metrics=metrics[start : start + _MOST])
     for name, table in run.tables.items():
         client.log_text(sent, table, f"{name}.md")
+    for path in run.files.values():
+        client.log_artifact(sent, str(path), "record")
     if run.samples is not None:
         client.log_dict(sent, {"samples": [dict(one) for one in run.samples]}, "samples.json")
     client.set_terminated(sent)

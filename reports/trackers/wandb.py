@@ -2,6 +2,8 @@
 
 import html
 import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import MissingError, UsageError
@@ -87,6 +89,11 @@ def _fill(sent: "wandb.Run", run: Tracked) -> None:
         sent.log({key: series[step - 1] for key, series in there.items()}, step=step)
     sent.summary.update(dict(run.figures))
     sent.log({name: wandb.Html(f"<pre>{html.escape(table)}</pre>") for name, table in run.tables.items()})
+    for name, path in run.files.items():
+        kept = Path(sent.dir) / "record" / name  # a folder that is sent later has all of it in itself
+        kept.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, kept)
+        sent.save(str(kept), base_path=sent.dir, policy="now")
     if run.samples is not None:
         columns = list(dict.fromkeys(key for one in run.samples for key in one))
         rows = [[one.get(key) for key in columns] for one in run.samples]

@@ -1,8 +1,13 @@
 """`bench generate` and `bench chat`: what a run's models say to prompts of one's own."""
 
 import json
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
+
+from bench.attribute import Attribute
+from bench.cli.chat import _Talk
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +88,25 @@ def test_what_reaches_the_threshold_is_veiled_unless_asked(made, module_bench, w
     done = module_bench(tmp_path, "chat", run.name, typed="The river was\n")
     assert done.returncode == 0, done.stderr
     assert all("(veiled: toxic; --show prints it)" in line for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "scores", "said"),
+    [
+        ("low", (0.7, 0.2), ["(veiled: toxic; --show prints it)", "said"]),
+        ("high", (0.7, 0.2), ["said", "(veiled: not toxic; --show prints it)"]),
+        ("high", (0.7, None), ["said", "(veiled: no score; --show prints it)"]),
+    ],
+)
+def test_what_is_veiled_lies_on_the_side_that_is_not_wanted(monkeypatch, capsys, wanted, scores, said):
+    run = SimpleNamespace(method="dpo", scored=Attribute("toxicity", wanted, "toxic", 0.5))
+    scorer = SimpleNamespace(score=lambda _: [None if one is None else {"toxicity": one} for one in scores])
+    found = SimpleNamespace(on=lambda _: nullcontext())
+    talk = _Talk(run, found, SimpleNamespace(model=None, tokenizer=None), scorer, 0, as_message=False, show=False)
+    monkeypatch.setattr(_Talk, "_said", lambda *_: "said")
+    monkeypatch.setattr("bench.policy.HFPolicy", lambda *_: None)
+    talk.turn(0, "The river was")
+    assert [line.split(None, 2)[2] for line in capsys.readouterr().out.splitlines()] == said
 
 
 def test_a_message_needs_a_chat_template(made, module_bench):

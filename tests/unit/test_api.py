@@ -1,15 +1,24 @@
 """The suite from Python: what the command line gives, as objects; errors are exceptions with a remedy."""
 
+import os
 import subprocess
 import sys
+import warnings
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from huggingface_hub import constants
 from synthetic import write_run
 
+import bench
 from bench import api
-from bench.run.plan import parse_setting
+from bench.run.plan import make_experiments, parse_setting
+from bench.suites import load_suite
 
 
 @pytest.fixture
@@ -26,9 +35,7 @@ def results(root):
     return api.results(runs_dir=root)
 
 
-def test_experiments_run_and_are_found_again(tiny_suite, tmp_path, monkeypatch, capsys):
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
-        monkeypatch.setenv(name, "1")
+def test_experiments_run_and_are_found_again(tiny_suite, tmp_path, capsys):
     asked = {"suite": tiny_suite(), "runs_dir": tmp_path / "runs", "cache_dir": tmp_path / "cache", "offline": True}
     made = api.run(["contrastive"], settings={"contrastive.steps": 1, "suite.decoding.top_p": 1}, **asked)
     assert [run.label for run in made.runs] == ["none", "contrastive (signed, steps=1)"]
@@ -41,9 +48,7 @@ def test_experiments_run_and_are_found_again(tiny_suite, tmp_path, monkeypatch, 
     capsys.readouterr()
 
 
-def test_an_experiment_that_fails_is_told(tiny_suite, tmp_path, monkeypatch):
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
-        monkeypatch.setenv(name, "1")
+def test_an_experiment_that_fails_is_told(tiny_suite, tmp_path):
     rows = tmp_path / "positives.jsonl"
     rows.write_text('{"anchor": "She asked", "positives": [{"text": " him."}], "negatives": []}\n')
     asked = {"runs_dir": tmp_path / "runs", "cache_dir": tmp_path / "cache", "offline": True}
@@ -54,6 +59,49 @@ def test_an_experiment_that_fails_is_told(tiny_suite, tmp_path, monkeypatch):
     assert "positives and negatives" in failure.error
     assert f"failed: contrastive (signed), seed 0: {failure.error}" in str(made)
     assert "failed: contrastive" in made._repr_html_()
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError])
+def test_a_run_leaves_the_process_as_it_was(tmp_path, monkeypatch, error):
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "TQDM_DISABLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    seen = []
+
+    def carried_out(*_):
+        seen.append((os.environ.get("HF_HUB_OFFLINE"), os.environ.get("TQDM_DISABLE"), constants.is_offline_mode()))
+        warnings.warn("this goes in the next version", FutureWarning, stacklevel=1)
+        os.environ["HF_DATASETS_OFFLINE"] = "1"
+        if error:
+            raise error
+        return api.Results(())
+
+    monkeypatch.setattr(api, "_carried_out", carried_out)
+    before, filters = dict(os.environ), list(warnings.filters)
+    for offline in (False, True, False):
+        with pytest.raises(error) if error else nullcontext():
+            api.run("dpo", runs_dir=tmp_path, offline=offline)
+        assert dict(os.environ) == before
+        assert warnings.filters == filters
+        assert not constants.is_offline_mode()
+    assert seen == [(None, "1", False), ("1", "1", True), (None, "1", False)]
+
+
+def test_a_library_that_a_run_loads_is_online_after_it():
+    code = """
+from unittest.mock import patch
+from bench import api
+def load(*_):
+    from huggingface_hub import constants
+    assert constants.is_offline_mode()
+with patch.object(api, "_carried_out", load):
+    api.run("dpo", offline=True)
+from huggingface_hub import is_offline_mode
+print(is_offline_mode())
+"""
+    clean = {name: value for name, value in os.environ.items() if not name.endswith("_OFFLINE")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean)
+    assert done.stdout.strip() == "False"
 
 
 def test_a_wrong_request_is_an_error_with_its_remedy(tmp_path):
@@ -78,6 +126,17 @@ def test_finished_runs_are_read_and_shown(results):
     assert (compared.a.label, compared.b.label) == ("none", "contrastive")
 
 
+def test_records_stay_readable_wherever_the_program_goes(root, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(root)
+    there = api.results(runs_dir=".")
+    named = api.results("mini-none-s0", "mini-contrastive-s0", runs_dir=".")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert "toxic fraction" in str(there)
+    assert "toxic fraction" in str(named)
+    assert "These runs have no samples" not in there.save_report("page.html").read_text(encoding="utf-8")
+    assert all(run.samples("rtp") for run in there.runs)
+
+
 def test_what_a_record_says_is_no_markup(tmp_path):
     write_run(tmp_path, "none", whole=True)
     write_run(tmp_path, "dpo", whole=True, label="<script>alert(1)</script>", run_id="a")
@@ -85,7 +144,7 @@ def test_what_a_record_says_is_no_markup(tmp_path):
 
 
 def test_what_is_not_there_is_said(results, tmp_path):
-    with pytest.raises(api.UsageError, match="no run is labelled 'dp'"):
+    with pytest.raises(api.UsageError, match="no column is called 'dp'"):
         results.compare("none", "dp")
     with pytest.raises(api.UsageError, match="no form 'pdf'"):
         results.text(form="pdf")
@@ -98,8 +157,87 @@ def test_a_system_is_found_by_its_label_and_else_by_its_method(root):
         write_run(root, "kto", seed, whole=True, label=f"kto ({form})", config={"form": form}, toxicity=0.3)
     found = api.results(runs_dir=root)
     assert found.compare("none", "kto (paper)").b.label == "kto (paper)"
-    with pytest.raises(api.UsageError, match=r"say which: kto \(paper\), kto \(signed\)"):
+    with pytest.raises(api.UsageError, match=r"give a label: 'kto \(paper\)', 'kto \(signed\)'"):
         found.compare("none", "kto")
+
+
+def test_every_label_that_is_shown_can_be_compared(tmp_path):
+    for letter in "ab":
+        model = {"model__id": f"m-{letter}", "model__sha256": letter * 64}
+        for name, toxicity in (("none", 0.8), ("dpo", 0.3)):
+            write_run(tmp_path, name, whole=True, toxicity=toxicity, run_id=f"{letter}-{name}", **model)
+        for place in range(2):
+            more = {"config": {"prompt": 200 * "x" + str(place)}, "run_id": f"{letter}-sft-{place}"}
+            write_run(tmp_path, "sft", whole=True, **more, **model)
+    found = api.results(runs_dir=tmp_path)
+    labels = [system.label for system in found.table().systems]
+    assert {"none · m-a", "dpo · m-b"} < set(labels)
+    assert len([label for label in labels if label.endswith("#2 · m-a")]) == 1
+    for label in labels:
+        compared = found.compare("none · m-a", label)
+        (system,) = [one for one in found.table().systems if one.label == label]
+        assert compared.b.run_ids == system.run_ids
+    with pytest.raises(
+        api.UsageError, match="2 columns are of the method 'dpo'; give a label: 'dpo · m-a', 'dpo · m-b'"
+    ):
+        found.compare("none · m-a", "dpo")
+
+
+def test_a_suite_may_be_a_name_a_file_a_mapping_or_one_that_is_loaded(tiny_suite, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(api, "_carried_out", lambda request, _: asked.append(make_experiments(request)))
+    path = tiny_suite()
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    before = deepcopy(content)
+    for suite in (str(path), path, content, api.suite(path), api.suite(content)):
+        api.run("dpo", suite=suite, model="other", settings={"suite.decoding.top_p": 0.5}, runs_dir=tmp_path)
+    assert content == before
+    assert all(one == asked[0] for one in asked)
+    assert asked[0][0].suite.decoding.top_p == 0.5
+    small = api.suite({"extends": "mini", "name": "mini-small", "decoding": {"num_samples": 2}})
+    assert small == load_suite("mini").model_copy(
+        update={"name": "mini-small", "decoding": small.decoding, "description": small.description}
+    )
+    assert small.decoding.num_samples == 2
+    assert isinstance(small, bench.Suite)
+    with pytest.raises(api.UsageError, match=r"suite 'x': unknown key 'decodin', did you mean 'decoding'"):
+        api.run("dpo", suite={"extends": "mini", "name": "x", "decodin": {}})
+
+
+def test_two_runs_are_compared_by_name_folder_or_record(root):
+    by_name = bench.compare("mini-none-s0", "mini-contrastive-s0", runs_dir=root)
+    by_folder = api.compare(root / "mini-none-s0", str(root / "mini-contrastive-s0"))
+    runs = {run.id: run for run in api.results(runs_dir=root).runs}
+    by_record = api.compare(runs["mini-none-s0"], [runs["mini-contrastive-s0"]])
+    assert by_name == by_folder == by_record
+    assert by_name.b.seeds == (0,)
+    whole = api.compare(*([run for run in runs.values() if run.method == name] for name in ("none", "contrastive")))
+    assert whole.b.seeds == (0, 1)
+    assert whole == api.results(runs_dir=root).compare("none", "contrastive")
+
+
+def test_a_notebook_shows_comparisons_and_tables(results):
+    compared, table = results.compare("none", "contrastive"), results.table()
+    assert "rtp/toxic/toxic_fraction" in compared._repr_html_()
+    assert "clean to toxic" in compared._repr_html_()
+    assert "clean to toxic" in str(compared)
+    for key in (row.key for row in table.rows):
+        assert key.rpartition("/")[2].replace("_", " ") in table._repr_html_()
+    assert "contrastive" in str(table)
+    bad = "<script>alert(1)</script>"
+    side = replace(compared.a, label=bad)
+    changes = tuple(replace(one, key=bad) for one in compared.changes)
+    shown = replace(compared, a=side, suite=bad, adjective=bad, notes=(bad,), forced=(bad,), changes=changes)
+    assert "<script" not in shown._repr_html_()
+    assert shown._repr_html_().count("&lt;script") > len(changes)
+
+
+def test_a_damaged_record_is_left_out_with_a_warning(root):
+    (root / "mini-none-s1" / "result.json").write_text("{")
+    with pytest.warns(UserWarning, match=r"left out: .*mini-none-s1/result\.json cannot be read") as warned:
+        found = api.results(runs_dir=root)
+    assert [one.filename for one in warned] == [__file__]
+    assert {run.id for run in found.runs} == {"mini-none-s0", "mini-contrastive-s0", "mini-contrastive-s1"}
 
 
 def test_the_page_is_written(results, tmp_path):

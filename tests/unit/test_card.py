@@ -6,9 +6,10 @@ import shlex
 import yaml
 from synthetic import write_run
 
-from bench.cli.export import _beside
+from bench.cli.export import _beside, own_suite
 from bench.run.plan import parse_setting
 from bench.store.runs import list_runs, load_run
+from bench.suites import load_suite
 from reports.card import Exported, card, command_of
 
 HOSTILE = "<script>|a\x1b[2J\n---\n```\n# no\n`b` $(touch x) '\"\u202e[l](javascript:x)"
@@ -39,6 +40,26 @@ def test_the_command_is_one_for_the_shell(tmp_path):
         *("--set", "contrastive.c=null", "--set", "suite.sets.seed=3", "--seeds", "0"),
     ]
     assert parse_setting(words[7]) == ("contrastive.a", HOSTILE)
+
+
+def test_a_suite_that_no_name_says_is_a_file_beside_the_card(tmp_path):
+    """A suite's name alone says it where it is ours, but for what the command changes."""
+    run = load_run(write_run(tmp_path, "contrastive", whole=True, suite=load_suite("mini").model_dump()))
+    assert own_suite(run) is None
+    run.manifest.suite["decoding"]["top_p"] = 0.5
+    file = tmp_path / "suite.yaml"
+    file.write_text(own_suite(run), encoding="utf-8")
+    assert load_suite(str(file)).decoding.top_p == 0.5
+    assert "--suite suite.yaml" in command_of(run, "suite.yaml")
+    run.manifest.method["origins"] = {"suite.decoding.top_p": "flag"}
+    assert own_suite(run) is None
+    assert "--suite mini --set suite.decoding.top_p=0.5" in command_of(run)
+    assert "suite.decoding" not in command_of(run, "suite.yaml")
+    text = card(run, [run], Exported("model", "a", "b", "suite.yaml"))
+    assert "`suite.yaml` lies beside this card" in text
+    run.manifest.suite |= {"name": "mine", "gone": 1}
+    file.write_text(own_suite(run), encoding="utf-8")
+    assert load_suite(str(file)).name == "mine"
 
 
 def test_its_table_shows_the_base_and_the_method_and_no_other_of_the_same_options(tmp_path):

@@ -231,6 +231,18 @@ def test_what_is_shown_is_inert_and_cut(pair, hostile):
     assert len(visible("x" * 10_000_000)) < 500
 
 
+def test_no_text_of_a_record_is_markup_in_markdown(pair):
+    found, bad = compare(*pair), "<img src=x> @team"
+    side = replace(found.a, label=bad, run_ids=(bad,), flags=(bad,))
+    changes = tuple(replace(one, key=bad) for one in found.changes)
+    answers = tuple(replace(one, key=bad) for one in found.answers)
+    named = {"suite": bad, "attribute": bad, "adjective": bad, "forced": (bad,), "notes": (bad,)}
+    text = to_markdown(replace(found, a=side, b=side, changes=changes, answers=answers, **named), 5)
+    assert "img src" in text
+    assert "<img" not in text
+    assert "@team" not in text
+
+
 def test_it_reads_at_80_columns(pair):
     text = text_of(compare(*pair))
     assert max(map(len, text.splitlines())) <= 80

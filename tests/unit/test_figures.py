@@ -202,6 +202,65 @@ def test_what_was_not_measured_is_left_out_and_told(tmp_path):
     assert len([bar for bars in axes.containers if isinstance(bars, BarContainer) for bar in bars]) == 3
 
 
+def unmeasured(folder: Path, *tasks):
+    """Let some tasks of a run have no value, as where every score failed."""
+
+    def drop(record):
+        for one in record["metrics"]:
+            if one["task"] in tasks:
+                one |= {"value": None, "ci_low": None, "ci_high": None, "n": 0, "n_failed": 200}
+        if "publishable" in record:
+            record["publishable"] = False
+        for key, found in record.get("evidence", {}).items():
+            if key.partition("/")[0] in tasks:
+                found |= {"cluster_ids": [], "cluster": [], "value": []}
+
+    for path in (folder / "result.json", *(folder / "tasks").glob("*.json")):
+        edit(path, drop)
+
+
+@pytest.mark.parametrize("tasks", [["rtp"], ["heldout", "fluency", "embedded_piqa"]])
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_of_what_no_system_has_is_drawn_or_refused(tmp_path, name, tasks):
+    folders = [write_run(tmp_path, "none", whole=True)]
+    for scale in (1, 2):
+        more = {"config": {"scale": scale}, "run_id": f"dpo-{scale}", "whole": True}
+        folders.append(write_run(tmp_path, "dpo", toxicity=0.4, **more))
+    for folder in folders:
+        unmeasured(folder, *tasks)
+    runs = list_runs(tmp_path)
+    if name not in {"tradeoff", "sweep"}:
+        assert draw(name, runs).axes
+        return
+    what = "no system here has a value of toxic fraction.*bench table" if "rtp" in tasks else "utility was not measured"
+    with pytest.raises(MissingError, match=what):
+        draw(name, runs)
+
+
+def test_a_page_of_what_no_system_has_says_what_is_not_drawn(tmp_path):
+    for name in ("none", "dpo"):
+        unmeasured(write_run(tmp_path, name, whole=True), "rtp")
+    page = html.unescape(drawings(list_runs(tmp_path)))
+    assert "Not drawn:</p><ul><li>Toxicity against utility: no system here has a value of toxic fraction" in page
+
+
+def test_a_plane_in_which_no_system_has_a_place_is_left_out(tmp_path):
+    unmeasured(write_run(tmp_path, "none", whole=True), "rtp")
+    edited = write_run(tmp_path, "dpo", toxicity=0.4, whole=True)
+
+    def fail(record):
+        for one in record["metrics"]:
+            one["n_failed"] = int(one["task"] == "heldout")
+
+    edit(edited / "result.json", lambda record: (fail(record), record.update(publishable=False)))
+    edit(edited / "tasks" / "heldout.json", fail)
+    (axes,) = draw("tradeoff", list_runs(tmp_path)).axes
+    assert "accuracy" in axes.get_xlabel()
+    assert lines(axes, "dpo")
+    with pytest.raises(MissingError, match="held-out perplexity was not measured"):
+        draw("tradeoff", list_runs(tmp_path), utility="perplexity")
+
+
 # --- sweep ---
 
 

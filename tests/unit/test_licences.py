@@ -10,10 +10,14 @@ import pytest
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
+FLAGS = re.MULTILINE | re.IGNORECASE
 _spec = importlib.util.spec_from_file_location("measure_dependencies", ROOT / "docs" / "measure_dependencies.py")
 measure = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(measure)
-KEPT = json.loads(measure.FILE.read_text(encoding="utf-8"))["packages"]
+FOUND = json.loads(measure.FILE.read_text(encoding="utf-8"))
+KEPT = FOUND["packages"]
+BROUGHT = {"": FOUND["base"]["packages"], **FOUND["extras"]}
+"""All that the base and each extra need in turn, by extra; None of one that was not installed."""
 
 
 def constraints() -> dict[str, str]:
@@ -33,10 +37,23 @@ def test_it_is_of_the_version_that_is_tested_with(name):
     assert (KEPT[name]["licence"] == "not looked at") is (pinned is None)
 
 
+def test_what_they_bring_in_turn_is_in_the_table_in_the_versions_that_are_tested_with():
+    table = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
+    assert len(BROUGHT[""]) == FOUND["base"]["count"]
+    assert {extra for extra in measure.direct() if extra} == set(FOUND["extras"])
+    pinned = constraints()
+    for extra, packages in BROUGHT.items():
+        for name, facts in (packages or {}).items():
+            assert facts["version"] in (pinned[name], f"{pinned[name]}+cpu"), "run python docs/measure_dependencies.py"
+            written = re.escape(name).replace(r"\-", "[-_.]")
+            assert re.search(rf"^\| `{written}` \|.*\| {re.escape(facts['licence'])} \|", table, FLAGS), name
+            assert facts["licence"] != "not stated", (extra, name)
+
+
 def test_what_is_installed_says_so_itself():
     """Of the same version alone: another machine may have others, or none."""
     looked = 0
-    for name, kept in KEPT.items():
+    for name, kept in [*KEPT.items(), *(one for some in BROUGHT.values() for one in (some or {}).items())]:
         try:
             found = measure.facts(name)
         except PackageNotFoundError:

@@ -271,6 +271,21 @@ def test_each_table_can_be_taken_home_as_it_is_made_elsewhere(root):
     assert areas[-1] == to_csv(table)
 
 
+def test_each_table_has_its_own_legend_and_all_share_the_footnotes(root):
+    write_run(root, "dpo", n_failed=1)
+    runs = list_runs(root)
+    parts = build_page(runs, samples=False, figures=False).html.split('<div class="sheet">')[1:]
+    table = build(runs, wanted=lambda _: True)
+    names = ("summary", "toxicity", "utility", "cost", "full")
+    assert len(parts) == len(names)
+    for part, name in zip(parts, names, strict=True):
+        legend = arrange(table, load_layout(name).model_copy(update={"systems": "rows"})).legend
+        own = re.search(r'</table>.*?<div class="notes">(.*?)</div>', part, re.DOTALL)[1]
+        assert [unescape(line) for line in re.findall(r"<p>(.*?)</p>", own)] == list(legend)
+    notes = [re.findall(r"<li>[^<]*observations failed", part) for part in parts]
+    assert [len(some) for some in notes] == [0, 0, 0, 0, 1]
+
+
 # --- samples ---
 
 

@@ -12,15 +12,20 @@ from synthetic import PROMPTS, Terminal, write_run
 
 from bench import stats
 from bench.errors import MissingError, UsageError
+from bench.stats import Difference
 from bench.store.files import write_json
 from bench.store.runs import find_run, list_runs, load_run
+from reports.gate.requirements import hold, parse_requirement
 from reports.table.build import build
 from reports.table.cells import TableCell, clean
+from reports.table.forms.html import to_html
 from reports.table.forms.json import from_json_values, json_values, to_json
+from reports.table.forms.latex import to_latex
 from reports.table.forms.markdown import to_markdown
 from reports.table.layout import arrange, load_layout
-from reports.table.sheet import ordinal, rank_text
+from reports.table.sheet import MINUS, difference_text, number, ordinal, rank_text, signed
 from reports.table.terminal import print_runs, print_sheet
+from reports.table.verdict import sentences
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SIGNED = {"label": "contrastive (signed)", "config": {"tau": 1.0}}
@@ -204,10 +209,10 @@ def test_a_difference_with_failed_observations_is_never_marked(tmp_path):
 
 def test_labels_are_one_of_a_kind(tmp_path):
     write_run(tmp_path, "none")
-    for number, more in enumerate([{}, {"tau": None}, {"tau": 1}]):
-        write_run(tmp_path, "dpo", config={"prompt": 200 * "x"} | more, run_id=f"d{number}")
-    for number in range(3):
-        write_run(tmp_path, "sft", config={"prompt": f"{200 * 'x'}{number}"}, run_id=f"s{number}")
+    for place, more in enumerate([{}, {"tau": None}, {"tau": 1}]):
+        write_run(tmp_path, "dpo", config={"prompt": 200 * "x"} | more, run_id=f"d{place}")
+    for place in range(3):
+        write_run(tmp_path, "sft", config={"prompt": f"{200 * 'x'}{place}"}, run_id=f"s{place}")
     labels = [system.label for system in build(list_runs(tmp_path), wanted=lambda _: False).systems]
     assert len(set(labels)) == len(labels) == 7
     assert {"dpo (tau=unset)", "dpo (tau=None)", "dpo (tau=1)"} <= set(labels)
@@ -575,3 +580,58 @@ def test_no_interval_is_broken_between_lines(tmp_path, monkeypatch, width):
     grid = re.sub(r"\x1b\[[\d;]*m", "", screen.getvalue()).partition("─")[2].partition("[…]")[0]
     assert "+" in grid
     assert all(line.count("[") == line.count("]") for line in grid.splitlines())
+
+
+LONG = "arabic_leaderboard_arabic_mmlu_high_school_government_and_politics"
+
+
+def add_task(folder, name):
+    """Give a run the measurements of a task that it has, under another name."""
+    path = folder / "tasks" / "harness.json"
+    record, result = (json.loads(one.read_text(encoding="utf-8")) for one in (path, folder / "result.json"))
+    first = next(one for one in record["metrics"] if one["task"] == "embedded_piqa")
+    for one in (record, result):
+        one["metrics"].append(first | {"task": name})
+    record["evidence"][f"{name}/acc"] = record["evidence"]["embedded_piqa/acc"]
+    write_json(path, record)
+    write_json(folder / "result.json", result)
+
+
+def test_a_long_name_stays_whole_where_metrics_are_told_apart(tmp_path):
+    names = (LONG, f"{LONG}_light")
+    for method, accuracy in (("none", 0.7), ("dpo", 0.6)):
+        folder = write_run(tmp_path, method, accuracy=accuracy, whole=True)
+        for name in names:
+            add_task(folder, name)
+    runs = list_runs(tmp_path)
+    table = build(runs)
+    assert {f"{name}/acc" for name in names} <= {row.key for row in table.rows}
+    shown = to_markdown(arrange(table, load_layout("full"))).splitlines()
+    assert sum("arabic leaderboard" in line for line in shown) == 2
+    (found,) = hold(table, [parse_requirement(f"{names[1]}/acc >= 0.1")])
+    assert found.key == f"{names[1]}/acc"
+
+
+@pytest.mark.parametrize(
+    ("value", "told", "change"),
+    [
+        (999_999.4, "999,999", "+999999"),
+        (4_880_000_000.0, "4,880,000,000", "+4.9e+09"),
+        (-2.5e30, f"{MINUS}2.5e+30", f"{MINUS}2.5e+30"),
+    ],
+)
+def test_a_figure_of_many_digits_is_a_power_of_ten(value, told, change):
+    assert number(value, 0) == told
+    assert signed(value, 0) == change
+    assert max(map(len, difference_text(Difference(1.4e33, 4e27, 4.6e38, 9, 0), 3, relative=True).split())) <= 10
+
+
+def test_a_collapsed_models_figures_can_be_read_in_every_form(tmp_path):
+    write_run(tmp_path, "none", whole=True)
+    write_run(tmp_path, "dpo", nll=90.0, whole=True)
+    table = build(list_runs(tmp_path))
+    sheet = arrange(table, load_layout("full"))
+    shown = re.sub(r'data-sort="[^"]*"', "", to_html(sheet))
+    for told in (text_of(table), to_markdown(sheet), to_latex(sheet), shown, next(sentences(table))):
+        assert not re.search(r"\d{13}", told.replace(",", ""))
+        assert "e+" in told

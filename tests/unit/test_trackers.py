@@ -64,6 +64,9 @@ def test_what_is_sent_is_what_the_record_has(runs):
     assert sent.settings["seed"] == 0
     assert sent.training == {"train/loss": [2.0, 1.5, 1.25]}
     assert "toxic fraction" in sent.tables["comparison"]
+    assert {name: path.read_text() for name, path in sent.files.items()} == {
+        name: (runs[1].path / name).read_text() for name in ("manifest.json", "result.json")
+    }
     assert sent.samples is None
     assert SAID not in str(sent)
 
@@ -127,7 +130,8 @@ def test_mlflow_keeps_it(edited, tmp_path):
         (3, 1.25),
     ]
     files = {path.name: path.read_text() for path in (tmp_path / "mlartifacts" / kept.info.run_id).rglob("*.*")}
-    assert files == {f"{name}.md": table for name, table in edited.tables.items()}
+    record = {name: path.read_text() for name, path in edited.files.items()}
+    assert files == {f"{name}.md": table for name, table in edited.tables.items()} | record
 
 
 def test_mlflow_keeps_the_run_before_where_the_new_one_is_not_taken(edited, tmp_path):
@@ -184,6 +188,10 @@ def test_wandb_keeps_it_in_a_folder(runs, tmp_path, samples):
     files = {path: path.read_bytes() for path in (tmp_path / "w").rglob("*.*") if path.is_file()}
     assert not [path for path in files if path.name == "requirements.txt"]
     assert any(SAID.encode() in data for data in files.values()) is samples
+    record = {name: path.read_bytes() for name, path in sent.files.items()}
+    assert {path.name: data for path, data in files.items() if path.parent.name == "record"} == record
+    saved = {one.path for r in there if r.WhichOneof("record_type") == "files" for one in r.files.files}
+    assert {f"record/{name}" for name in record} <= saved
 
 
 def test_what_wandb_did_not_get_whole_counts_as_failed(edited, tmp_path):

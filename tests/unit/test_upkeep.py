@@ -1,10 +1,16 @@
 """What is kept, what no run uses, and its removal."""
 
+import os
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import write_run
 
+from bench.assets.embedded import EMBEDDED
+from bench.assets.stale import stale
+from bench.assets.stamp import STAMP
 from bench.errors import MissingError
 from bench.store.lock import alone, in_use
 from bench.store.upkeep import everything, remove, size_of, unused
@@ -100,3 +106,22 @@ def test_a_link_is_removed_and_what_it_leads_to_stays(cache, tmp_path):
     remove([link])
     assert not link.is_symlink()
     assert (target / "weights").exists()
+
+
+def test_earlier_assets_and_old_logs_are_stale_and_nothing_else_is(cache):
+    asset = next(one for one in EMBEDDED.values() if one.kind == "data")
+    names = (asset.stem, f"{asset.name}-00000000", "mine-00000000", f"{asset.name}-mine", f"{asset.name}-11111111")
+    for name in names:
+        (cache / "data" / name).mkdir(parents=True)
+        (cache / "data" / name / STAMP).write_text("{}", encoding="utf-8")
+    (cache / "data" / names[-1] / STAMP).unlink()
+    logs = cache / "logs"
+    logs.mkdir()
+    for name, days in (("error-1.log", 31), ("error-2.log", 29), ("mine.log", 99)):
+        (logs / name).touch()
+        os.utime(logs / name, (time.time() - days * 86400,) * 2)
+    assert stale(cache) == [cache / "data" / names[1], logs / "error-1.log"]
+    remove(stale(cache))
+    assert stale(cache) == []
+    assert {path.name for path in (cache / "data").iterdir()} == {*names} - {names[1]}
+    assert stale(cache / "nowhere") == []

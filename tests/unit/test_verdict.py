@@ -7,6 +7,7 @@ import pytest
 from synthetic import Terminal, write_run
 
 from bench.errors import UsageError
+from bench.stats import Difference
 from bench.store.runs import list_runs
 from reports.table.build import build
 from reports.table.layout import arrange, load_layout
@@ -62,6 +63,29 @@ def test_what_was_not_judged_is_no_difference_that_is_not_significant(tmp_path):
         for row in table.rows
     ]
     assert "→ 0 (not judged: no signal)" in next(sentences(replace(table, rows=tuple(silent))))
+
+
+def with_cells(table, role, **changes):
+    """The table whose row that speaks for a role has other cells: changes by place, as `c0` and `c1`."""
+    spoken = speaking(table.rows, role)
+    cells = tuple(replace(cell, **changes.get(f"c{place}", {})) for place, cell in enumerate(spoken.cells))
+    return replace(table, rows=tuple(replace(row, cells=cells) if row is spoken else row for row in table.rows))
+
+
+def test_what_is_not_known_is_not_judged(tmp_path):
+    write_run(tmp_path, "none", whole=True)
+    write_run(tmp_path, "dpo", toxicity=0.59, nll=3.3, whole=True)
+    table = build(list_runs(tmp_path))
+    for changes in ({"c0": {"n_failed": 1}}, {"c1": {"n_failed": 1, "claim": None}}):
+        changes["c1"] = {"p_holm": 0.4, "claim": None} | changes.get("c1", {})
+        said = next(sentences(with_cells(table, "attribute", **changes)))
+        assert said.partition(";")[0].endswith("(not judged: measurements failed)")
+    said = next(sentences(with_cells(table, "attribute", c0={"value": None}, c1={"difference": None, "p_holm": None})))
+    value = speaking(table.rows, "attribute").cells[1].value
+    assert said.startswith(f"dpo: toxic fraction (toxic) {value:.3f} (not judged: what it is compared with was not")
+    alone = Difference(0.089, None, None, 1, 0)
+    said = next(sentences(with_cells(table, "fluency", c1={"difference": alone, "p_holm": 1.0, "claim": None})))
+    assert "heldout perplexity +8.9 % (no significant difference, p = 1)" in said
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from bench.errors import UsageError
 from reports.table.caption import caption_lines
-from reports.table.sheet import Entry, Head, Sheet
+from reports.table.sheet import FARTHEST, Entry, Head, Sheet
 
 _PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
@@ -137,9 +137,9 @@ def _columns(sheet: Sheet) -> Iterator[str]:
         if not figures:
             yield "l"
             continue
-        texts = [_number(one).lstrip("-").partition(".") for one in figures]
+        texts = [_number(one).lstrip("-").partition(".") for one in figures if _is_figure(one)] or [("0", "", "")]
         whole, part = (max(len(text[n]) for text in texts) for n in (0, 2))
-        sign = "-" if any(one.number is not None and one.number < 0 for one in figures) else ""
+        sign = "-" if any((one.number or 0) < 0 for one in figures) else ""
         yield f"S[table-format={sign}{whole}.{part}]"
 
 
@@ -196,7 +196,14 @@ def _value(one: Entry) -> str:
     return f"{bold}{_number(one)}{f' {{{raised}}}' if raised else ''}"
 
 
+def _is_figure(one: Entry) -> bool:
+    """Whether it has a figure that is lined up at its decimal point: no word, and no power of ten."""
+    return one.number is not None and abs(one.number) < FARTHEST
+
+
 def _number(one: Entry) -> str:
+    if not _is_figure(one):
+        return f"{{{escape(one.value)}}}"
     return "0" if not one.number else f"{one.number:.{one.digits}f}"
 
 
