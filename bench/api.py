@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError, MissingError, UsageError
 from bench.packages import refuse_hidden
 from bench.parsing import parse_value, written
-from bench.store.runs import Run, find_run, list_runs, load_run
+from bench.store.runs import Run, list_runs, load_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -246,7 +246,7 @@ def results(*names: str | Path, runs_dir: str | Path = "runs", suite: str | None
     """Runs that are finished.
 
     Args:
-        names: Ids, beginnings of ids, or folders; none for all of them.
+        names: Ids, beginnings of ids, folders, or `last` for the runs of the last request; none for all runs.
         runs_dir: Where records are kept.
         suite: Of this suite alone.
 
@@ -254,9 +254,11 @@ def results(*names: str | Path, runs_dir: str | Path = "runs", suite: str | None
         UsageError: there is no such run.
         MissingError: a named run's record is damaged.
     """
+    from bench.cli.selection import of_name
+
     refuse_hidden()
     root = Path(runs_dir)
-    found = [find_run(root, str(name)) for name in names] if names else list_runs(root)
+    found = [run for name in names for run in of_name(root, str(name))] if names else list_runs(root)
     return Results(
         tuple(one for one in found if one.result and suite in (None, one.manifest.suite.get("name"))),
     )

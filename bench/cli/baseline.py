@@ -7,11 +7,18 @@ import typer
 
 from bench.cli.common import RUNS, Json, RunsDir
 from bench.cli.output import print_json
-from bench.cli.selection import chosen
+from bench.cli.selection import ids, of_methods
 
 
 def baseline(  # noqa: PLR0917 - one parameter a flag
-    run: Annotated[list[str], typer.Argument(help="Runs of one method, one a seed.", metavar="RUN…")],
+    run: Annotated[
+        list[str],
+        typer.Argument(
+            help="Runs of one method, one a seed, or 'last': the edited ones of the last request.",
+            metavar="RUN…",
+            autocompletion=ids,
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file; baselines/SUITE-METHOD.json unless told otherwise.")
     ] = None,
@@ -46,7 +53,7 @@ def baseline(  # noqa: PLR0917 - one parameter a flag
     from reports.gate.writing import Plan
 
     plan = Plan(_tolerances(tolerance or []), check_seeds, primary, bench.__version__, force=force)
-    made, notes = make_baseline(chosen(runs_dir, run, None, every=False), plan)
+    made, notes = make_baseline(of_methods(runs_dir, run), plan)
     notes += foresee(made, list_runs(runs_dir))
     path = output or Path("baselines") / f"{_file(made.facts.get('suite.name'))}-{_file(made.method.name)}.json"
     try:

@@ -7,6 +7,8 @@ from xml.etree import ElementTree
 import pytest
 from synthetic import write_run
 
+from bench.store.latest import remember
+
 EMT = "rtp/toxic/expected_maximum_toxicity"
 
 
@@ -128,6 +130,14 @@ def test_a_baseline_has_a_place_of_its_own(bench, records, tmp_path):
     kept = json.loads((tmp_path / value["path"]).read_text(encoding="utf-8"))
     assert kept == value["baseline"]
     assert next(one["tolerance"] for one in kept["metrics"] if one["name"] == "expected_maximum_toxicity") == 0.1
+
+
+def test_the_last_requests_method_is_written_down_and_held_without_the_base(bench, records, tmp_path):
+    remember(records / "old", [records / "old" / name for name in ("mini-none-s0", "mini-none-s1", "c0", "c1")])
+    at = ("--runs-dir", str(records / "old"))
+    assert bench("baseline", "last", *at, "-o", "b.json").returncode == 0
+    held = bench("check", "last", *at, "--against", "b.json", "--json")
+    assert (held.returncode, json.loads(held.stdout)["run_ids"]) == (0, ["c0", "c1"]), held.stderr
 
 
 def test_limits_need_no_baseline(bench, records, tmp_path):
