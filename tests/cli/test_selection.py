@@ -59,7 +59,7 @@ def test_the_base_is_the_one_where_nothing_was_edited(root):
 
 def test_of_several_one_is_asked_for_by_name(root):
     asked_for(root, "mini-none-s0", "smoke-sft", "mini-dpo-s0")
-    with pytest.raises(UsageError, match="2 runs of edited models, .* say which: smoke-sft, mini-dpo-s0"):
+    with pytest.raises(UsageError, match=r"2 runs of edited models, .* say which: smoke-sft, mini-dpo-s0"):
         the_one(root, "last")
     with pytest.raises(UsageError, match="no last request"):
         the_one(root / "elsewhere", "last")

@@ -485,8 +485,22 @@ def test_a_narrow_terminal_gets_whole_ids_and_fewer_columns(root, monkeypatch, w
     assert [line.split()[0] for line in lines[2:]] == [run.id for run in listed], "one line a run, which its id begins"
     longest = max(len(run.id) for run in listed)
     assert max(map(len, lines)) <= max(width, longest)
-    assert "…" not in "".join(lines), "a column that does not fit is left out whole"
+    assert set(re.findall(r"\S*…", "".join(lines))) <= {"smollm2-135m-in…"}, "any other that does not fit is left out"
     assert ("seconds" in lines[0], "status" in lines[0]) == (width >= 200, width >= 40)
+
+
+@pytest.mark.parametrize(
+    ("width", "kept"), [(80, ["method", "model", "status"]), (100, ["method", "model", "limit", "status"])]
+)
+def test_model_and_limit_stay_where_others_can_leave(tmp_path, monkeypatch, width, kept):
+    monkeypatch.setenv("COLUMNS", str(width))
+    write_run(
+        tmp_path, "contrastive", label="contrastive (signed)", run_id="mini-contrastive-s0-0123456789", suite__limit=8
+    )
+    terminal = Terminal()
+    print_runs(list_runs(tmp_path), terminal)
+    first = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()[0].split()
+    assert first == ["id", *kept]
 
 
 def test_the_verbs(root):
@@ -512,6 +526,7 @@ def test_the_verbs(root):
     ] == [2]
     listed = json.loads(call("runs", "--json"))
     assert {run["status"] for run in listed} == {"done"}
+    assert {run["limit"] for run in listed} == {None}
     assert [run["created"] for run in listed] == sorted(run["created"] for run in listed)
     assert "mini-none-s0" in call("runs")
     both = ("table", "mini-none-s0", "mini-contrastive-s0", "--json", "--against", "contrastive")
