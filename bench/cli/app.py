@@ -16,6 +16,7 @@ from bench.cli.export import export
 from bench.cli.generate import generate
 from bench.cli.judge import judge
 from bench.cli.plan import plan
+from bench.cli.plot import HELP as FIGURES
 from bench.cli.plot import plot
 from bench.cli.report import report
 from bench.cli.reproduce import reproduce
@@ -66,7 +67,7 @@ app.command("tune")(tune)
 app.command("score")(score)
 app.command("table")(table)
 app.command("plan")(plan)
-app.command("plot")(plot)
+app.command("plot", help=FIGURES)(plot)
 app.command("report")(report)
 app.command("compare")(compare)
 app.command("judge")(judge)
