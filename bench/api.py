@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.assets.local import expanded
 from bench.errors import BenchError, MissingError, UsageError
 from bench.packages import refuse_hidden
 from bench.parsing import parse_value, written
@@ -132,8 +133,9 @@ class Results:
         from bench.store.files import write_text
         from reports.page.page import build_page
 
-        write_text(Path(path), build_page(list(self.runs), samples=samples).html)
-        return Path(path)
+        target = expanded(path)
+        write_text(target, build_page(list(self.runs), samples=samples).html)
+        return target
 
     def _labelled(self, label: str) -> list[Run]:
         from bench.errors import did_you_mean
@@ -223,18 +225,20 @@ def run(  # noqa: PLR0913 - one keyword a flag
         max_items=limit,
         base=base,
     )
-    return _carried_out(request, Place(Path(cache_dir) if cache_dir else None, Path(runs_dir), offline, fresh, None))
+    return _carried_out(
+        request, Place(Path(cache_dir) if cache_dir else None, expanded(runs_dir), offline, fresh, None)
+    )
 
 
 def _carried_out(request: "Request", place: "Place") -> Results:
     """What comes of a request."""
+    from bench.cli import run as carried
     from bench.cli.common import console_progress
     from bench.cli.explaining import explain
-    from bench.cli.run import expanded, in_this_process, remember_last
     from bench.run.plan import make_experiments
 
-    outcomes = in_this_process(make_experiments(expanded(request)), place, console_progress())
-    remember_last(outcomes, place.runs_dir)
+    outcomes = carried.in_this_process(make_experiments(carried.expanded(request)), place, console_progress())
+    carried.remember_last(outcomes, place.runs_dir)
     failed = [(one.experiment, explain(one.error)) for one in outcomes if one.error]
     return Results(
         tuple(load_run(one.folder) for one in outcomes if one.folder),
@@ -257,7 +261,7 @@ def results(*names: str | Path, runs_dir: str | Path = "runs", suite: str | None
     from bench.cli.selection import of_name
 
     refuse_hidden()
-    root = Path(runs_dir)
+    root = expanded(runs_dir)
     found = [run for name in names for run in of_name(root, str(name))] if names else list_runs(root)
     return Results(
         tuple(one for one in found if one.result and suite in (None, one.manifest.suite.get("name"))),

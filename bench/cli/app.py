@@ -10,6 +10,7 @@ from bench.cli.audit import audit
 from bench.cli.baseline import baseline
 from bench.cli.chat import chat
 from bench.cli.check import check
+from bench.cli.common import Commands
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.export import export
@@ -31,7 +32,7 @@ from bench.cli.tune import tune
 from bench.cli.upkeep import du, gc, rm
 from bench.printed import echo
 
-app = typer.Typer(
+app = Commands(
     # Plain help: loading rich would double the time that help takes.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
