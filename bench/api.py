@@ -106,7 +106,7 @@ class Results:
 
         if form not in ("terminal", *FORMS):
             raise UsageError(f"no form '{form}'", mend=did_you_mean(form, ["terminal", *FORMS]))
-        table, sheet = arranged(self.runs, load_layout(layout) if layout else None, against=against)
+        table, sheet = arranged(self.runs, load_layout(str(expanded(layout))) if layout else None, against=against)
         return text_of(sheet) if form == "terminal" else FORMS[form](table, sheet, LatexOptions())
 
     def compare(self, first: str, second: str) -> "Comparison":
@@ -225,9 +225,8 @@ def run(  # noqa: PLR0913 - one keyword a flag
         max_items=limit,
         base=base,
     )
-    return _carried_out(
-        request, Place(Path(cache_dir) if cache_dir else None, expanded(runs_dir), offline, fresh, None)
-    )
+    cache = expanded(cache_dir) if cache_dir else None
+    return _carried_out(request, Place(cache, expanded(runs_dir), offline, fresh, None))
 
 
 def _carried_out(request: "Request", place: "Place") -> Results:

@@ -156,6 +156,25 @@ def test_one_training_is_not_the_method(tmp_path):
     assert "‡" not in text_of(more)
 
 
+@pytest.mark.parametrize("dpo", [0.6, 0.59, 0.1])
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+@pytest.mark.parametrize("layout", ["brief", "full", "summary", "toxicity"])
+def test_the_legend_says_what_the_marks_mean_that_stand_in_a_cell(tmp_path, dpo, seeds, layout):
+    for seed in seeds:
+        write_run(tmp_path, "none", seed, whole=True)
+        write_run(tmp_path, "dpo", seed, whole=True, toxicity=dpo)
+    shown = load_layout(layout)
+    sheet = arrange(build(list_runs(tmp_path)), shown)
+    entries = [one for _, line in sheet.rows for one in line]
+    stand = {mark for one in entries for mark in (one.mark, one.dagger) if mark}
+    told = {line[0] for line in sheet.legend if line[0] in "*≈†‡"}
+    assert told == stand
+    for line in sheet.legend:
+        if line.startswith("With one seed, "):
+            of = line.removeprefix("With one seed, ").partition(" a")[0]
+            assert {"*", "≈"} & stand == {mark for mark in "*≈" if mark in of}
+
+
 def test_a_record_that_says_that_its_method_depends_on_the_seed_is_believed(tmp_path):
     method = {"name": "prompt", "label": "prompt", "config": {}, "seeded": True}
     assert load_run(write_run(tmp_path, "prompt", method=method)).is_seeded
