@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.assets.local import expanded
 from bench.errors import BenchError, MissingError, UsageError
 from bench.packages import refuse_hidden
 from bench.parsing import parse_value, written
@@ -120,7 +121,7 @@ class Results:
 
         if form not in ("terminal", *FORMS):
             raise UsageError(f"no form '{form}'", mend=did_you_mean(form, ["terminal", *FORMS]))
-        table, sheet = arranged(self.runs, load_layout(layout) if layout else None, against=against)
+        table, sheet = arranged(self.runs, load_layout(str(expanded(layout))) if layout else None, against=against)
         return text_of(sheet) if form == "terminal" else FORMS[form](table, sheet, LatexOptions())
 
     def compare(self, first: str, second: str) -> "ShownComparison":
@@ -151,8 +152,9 @@ class Results:
         from bench.store.files import write_text
         from reports.page.page import build_page
 
-        write_text(Path(path), build_page(list(self.runs), samples=samples).html)
-        return Path(path)
+        target = expanded(path)
+        write_text(target, build_page(list(self.runs), samples=samples).html)
+        return target
 
     def __str__(self) -> str:
         """The verdict and the table, in 80 columns."""
@@ -247,20 +249,20 @@ def run(  # noqa: PLR0913 - one keyword a flag
         base=base,
         content=suite.model_dump() if isinstance(suite, Suite) else suite if isinstance(suite, Mapping) else None,
     )
-    place = Place(Path(cache_dir) if cache_dir else None, Path(runs_dir), offline, fresh, None)
+    place = Place(expanded(cache_dir) if cache_dir else None, expanded(runs_dir), offline, fresh, None)
     with settled(offline=offline):
         return _carried_out(request, place)
 
 
 def _carried_out(request: "Request", place: "Place") -> Results:
     """What comes of a request."""
+    from bench.cli import run as carried
     from bench.cli.common import console_progress
     from bench.cli.explaining import explain
-    from bench.cli.run import expanded, in_this_process, remember_last
     from bench.run.plan import make_experiments
 
-    outcomes = in_this_process(make_experiments(expanded(request)), place, console_progress())
-    remember_last(outcomes, place.runs_dir)
+    outcomes = carried.in_this_process(make_experiments(carried.expanded(request)), place, console_progress())
+    carried.remember_last(outcomes, place.runs_dir)
     failed = [(one.experiment, explain(one.error)) for one in outcomes if one.error]
     return Results(
         tuple(load_run(one.folder) for one in outcomes if one.folder),
@@ -279,7 +281,7 @@ def results(*names: str | Path, runs_dir: str | Path = "runs", suite: str | None
     """Runs that are finished.
 
     Args:
-        names: Ids, beginnings of ids, or folders; none for all of them.
+        names: Ids, beginnings of ids, folders, or `last` for the runs of the last request; none for all runs.
         runs_dir: Where records are kept.
         suite: Of this suite alone.
 
@@ -287,9 +289,11 @@ def results(*names: str | Path, runs_dir: str | Path = "runs", suite: str | None
         UsageError: there is no such run.
         MissingError: a named run's record is damaged; without names, what is damaged is left out with a warning.
     """
+    from bench.cli.selection import of_name
+
     refuse_hidden()
-    root = Path(runs_dir)
-    found = [find_run(root, str(name)) for name in names] if names else list_runs(root, _Warning())
+    root = expanded(runs_dir)
+    found = [run for name in names for run in of_name(root, str(name))] if names else list_runs(root, _Warning())
     return Results(
         tuple(one for one in found if one.result and suite in (None, one.manifest.suite.get("name"))),
     )
@@ -322,7 +326,7 @@ def compare(
     sides = []
     for one in (first, second):
         if isinstance(one, str | Path):
-            sides.append([find_run(Path(runs_dir), str(one))])
+            sides.append([find_run(expanded(runs_dir), str(one))])
         else:
             sides.append([one] if isinstance(one, Run) else list(one))
     return ShownComparison.of(compared(*sides, task=task, texts=texts))

@@ -1,7 +1,7 @@
 """Whose code failed: a package that cannot be loaded, or one that brought a plug-in."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, packages_distributions, requires, version
 from importlib.util import find_spec
@@ -13,23 +13,38 @@ from bench.errors import MissingError
 
 _OURS = ("bench", "methods", "reports")
 _SELF = "contrastive-bench"
-NAMED = {"yaml": "PyYAML", "sklearn": "scikit-learn", "profanity_check": "alt-profanity-check"}
+NAMED = {
+    "yaml": "PyYAML",
+    "sklearn": "scikit-learn",
+    "profanity_check": "alt-profanity-check",
+    "mlflow": "mlflow-skinny",
+    "vaderSentiment": "vaderSentiment",
+}
 """Distributions of other names than their modules, for those that are not installed."""
 _GROUPS = ("bench.methods", "bench.tasks", "bench.scorers", "bench.figures", "bench.trackers")
 
 
 @dataclass(frozen=True)
 class Blamed:
-    """A package that cannot be loaded: its name in an index, what to install, and why it cannot."""
+    """A package that cannot be loaded.
+
+    Attributes:
+        name: Its name in an index.
+        requirement: What to install.
+        is_needed: Whether we need it, or what we need does: `bench doctor` finds what else is wrong with these.
+        why: Why it cannot be loaded.
+    """
 
     name: str
     requirement: str
+    is_needed: bool
     why: str
 
     @property
     def mend(self) -> str:
         """What mends it."""
-        return f"run `pip install --force-reinstall '{self.requirement}'`"
+        more = "; `bench doctor` looks at all packages" if self.is_needed else ""
+        return f"run `pip install --force-reinstall '{self.requirement}'`{more}"
 
 
 def broken_package(error: BaseException) -> Blamed | None:
@@ -39,7 +54,8 @@ def broken_package(error: BaseException) -> Blamed | None:
         return None
     name = _distribution(module)
     detail = next(iter(str(error).strip().splitlines()), "").strip()
-    return Blamed(name, _requirement(name), f"{type(error).__name__}: {detail:.200}".removesuffix(": "))
+    why = f"{type(error).__name__}: {detail:.200}".removesuffix(": ")
+    return Blamed(name, *_requirement(name), why)
 
 
 def brought_by(error: BaseException) -> str | None:
@@ -122,21 +138,32 @@ def _distribution(module: str) -> str:
     return NAMED.get(module) or next(iter(packages_distributions().get(module, ())), module)
 
 
-def _requirement(name: str) -> str:
-    """What to ask pip for: our own requirement of the package where we have one."""
+def _requirement(name: str) -> tuple[str, bool]:
+    """What to ask pip for: our own requirement of the package where we have one; and whether it is needed at all."""
     try:
         from packaging.requirements import Requirement
         from packaging.utils import canonicalize_name
     except ImportError:  # it is the one that is missing
-        return name
-    try:
-        wanted = [Requirement(text) for text in requires(_SELF) or ()]
-    except PackageNotFoundError:
-        wanted = []
+        return name, True
+    wanted = [Requirement(text) for text in _required(_SELF)]
     own = next((one for one in wanted if canonicalize_name(one.name) == canonicalize_name(name)), None)
     if own is not None and own.specifier:
-        return f"{own.name}{own.specifier}"
+        return f"{own.name}{own.specifier}", True
+    found: set[str] = set()
+    todo = [canonicalize_name(one.name) for one in wanted]
+    while todo:
+        if (one := todo.pop()) not in found:
+            found.add(one)
+            todo += [canonicalize_name(Requirement(text).name) for text in _required(one) if "extra ==" not in text]
+    is_needed = canonicalize_name(name) in found
     try:
-        return f"{name}=={version(name)}"
+        return f"{name}=={version(name)}", is_needed
     except PackageNotFoundError:
-        return name
+        return name, is_needed
+
+
+def _required(name: str) -> Sequence[str]:
+    try:
+        return requires(name) or ()
+    except PackageNotFoundError:
+        return ()

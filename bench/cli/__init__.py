@@ -24,6 +24,10 @@ def _cannot_start(error: Exception) -> int:
         raise error
     what = f"bench: error: the package {blamed.name} cannot be loaded ({blamed.why}); {blamed.mend}"
     print(what, file=sys.stderr)
+    if sys.argv[1:2] == ["doctor"]:
+        from bench.cli.dependencies import lines, packages
+
+        print("\n".join(lines(list(packages()))))
     return 3
 
 

@@ -10,12 +10,14 @@ from bench.cli.audit import audit
 from bench.cli.baseline import baseline
 from bench.cli.chat import chat
 from bench.cli.check import check
+from bench.cli.common import Commands
 from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.export import export
 from bench.cli.generate import generate
 from bench.cli.judge import judge
 from bench.cli.plan import plan
+from bench.cli.plot import HELP as FIGURES
 from bench.cli.plot import plot
 from bench.cli.report import report
 from bench.cli.reproduce import reproduce
@@ -30,7 +32,7 @@ from bench.cli.tune import tune
 from bench.cli.upkeep import du, gc, rm
 from bench.printed import echo
 
-app = typer.Typer(
+app = Commands(
     # Plain help: loading rich would double the time that help takes.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -66,7 +68,7 @@ app.command("tune")(tune)
 app.command("score")(score)
 app.command("table")(table)
 app.command("plan")(plan)
-app.command("plot")(plot)
+app.command("plot", help=FIGURES)(plot)
 app.command("report")(report)
 app.command("compare")(compare)
 app.command("judge")(judge)

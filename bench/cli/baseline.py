@@ -1,17 +1,27 @@
 """`bench baseline`: what a method is measured at, written down for `bench check`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.common import RUNS, Json, RunsDir
 from bench.cli.output import print_json
-from bench.cli.selection import chosen
+from bench.cli.selection import ids, of_methods
+
+if TYPE_CHECKING:
+    from reports.gate import Baseline
 
 
 def baseline(  # noqa: PLR0917 - one parameter a flag
-    run: Annotated[list[str], typer.Argument(help="Runs of one method, one a seed.", metavar="RUN…")],
+    run: Annotated[
+        list[str],
+        typer.Argument(
+            help="Runs of one method, one a seed, or 'last': the edited ones of the last request.",
+            metavar="RUN…",
+            autocompletion=ids,
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file; baselines/SUITE-METHOD.json unless told otherwise.")
     ] = None,
@@ -46,9 +56,11 @@ def baseline(  # noqa: PLR0917 - one parameter a flag
     from reports.gate.writing import Plan
 
     plan = Plan(_tolerances(tolerance or []), check_seeds, primary, bench.__version__, force=force)
-    made, notes = make_baseline(chosen(runs_dir, run, None, every=False), plan)
+    made, notes = make_baseline(of_methods(runs_dir, run), plan)
     notes += foresee(made, list_runs(runs_dir))
     path = output or Path("baselines") / f"{_file(made.facts.get('suite.name'))}-{_file(made.method.name)}.json"
+    if output is None:
+        _refuse_other(path, made)
     try:
         save_baseline(path, made)
     except (FileExistsError, IsADirectoryError, NotADirectoryError):
@@ -57,6 +69,30 @@ def baseline(  # noqa: PLR0917 - one parameter a flag
         print_json({"path": str(path), "notes": notes, "baseline": made.model_dump()})
     else:
         print_baseline(made, path, notes)
+
+
+def _refuse_other(path: Path, made: "Baseline") -> None:
+    """Refuse to put a baseline in the place of one of another configuration or model, whose name is the same.
+
+    One that cannot be read holds nothing against it.
+
+    Raises:
+        UsageError: such a one is there.
+    """
+    from bench.errors import MissingError, UsageError
+    from reports.gate import load_baseline
+    from reports.gate.runs import differing_methods
+    from reports.table.comparable import differing, told
+
+    try:
+        there = load_baseline(path)
+    except MissingError:
+        return
+    of_model = [one for one in differing(there.facts, made.facts) if one.key.startswith("model.")]
+    methods = (one.method.model_dump(exclude={"label"}) for one in (there, made))
+    if differ := [*of_model, *differing_methods(*methods)]:
+        what = f"{path} is the baseline of another configuration or model: {told(differ)}"
+        raise UsageError(what, mend=f"name another file with --output, or replace this one with --output {path}")
 
 
 def _tolerances(asked: list[str]) -> dict[str, float]:

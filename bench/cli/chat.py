@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.common import RUNS, CacheDir, Offline, RunsDir, console_progress
+from bench.cli.selection import OneRun, the_one
 from bench.printed import echo, plain
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _side(scored: "Attribute", value: float | None) -> str:
 
 
 def chat(  # noqa: PLR0917 - one parameter a flag
-    run: Annotated[str, typer.Argument(help="A finished run: its id, the beginning of it, or its folder.")],
+    run: OneRun,
     message: Annotated[
         bool, typer.Option("--message", help="What is typed is a user's message, by the model's chat template.")
     ] = False,
@@ -106,12 +107,11 @@ def chat(  # noqa: PLR0917 - one parameter a flag
     from bench.run.edited import edited
     from bench.scorers import load_scorer
     from bench.spec import ScorerSpec, validate
-    from bench.store.runs import find_run
 
     settle_process(offline=offline)
     progress = console_progress()
     assets = AssetCatalogue(cache_dir, offline=offline, progress=progress)
-    record = find_run(runs_dir, run)
+    record = the_one(runs_dir, run)
     found = edited(record, assets)
     if max_new_tokens:
         found = replace(found, decoding=found.decoding.model_copy(update={"max_new_tokens": max_new_tokens}))

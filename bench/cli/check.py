@@ -9,7 +9,7 @@ import typer
 
 from bench.cli.common import RUNS, Json, RunsDir
 from bench.cli.output import print_json, write_output
-from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
+from bench.cli.selection import AllRuns, OfSuite, Runs, chosen, of_methods
 
 if TYPE_CHECKING:
     from reports.gate import CheckOutcome
@@ -67,6 +67,8 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter a flag
     try:
         reference = load_baseline(against) if against else None
         runs = chosen(runs_dir, run, suite, every=every)
+        if run and not requirements:  # which need the base
+            runs = of_methods(runs_dir, run)
         outcome = held(
             runs, reference, requirements, by_name=bool(run), allow_config=allow_config, allow_method=allow_method
         )

@@ -1,9 +1,11 @@
-"""What the verbs share: options, JSON output, progress."""
+"""What the verbs share: options, paths, progress."""
 
 import os
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -12,6 +14,41 @@ from bench.progress import SILENT
 
 if TYPE_CHECKING:
     from bench.progress import Progress
+
+_Verb = TypeVar("_Verb", bound=Callable[..., Any])
+
+
+class Commands(typer.Typer):
+    """An app whose commands get each path with `~` made the user's home.
+
+    A shell does so for a word that begins with it. It does not for `--runs-dir=~/runs`, nor in a file of options.
+    """
+
+    def command(self, *args: Any, **options: Any) -> Callable[[_Verb], _Verb]:
+        """As Typer's."""
+        register = super().command(*args, **options)
+
+        def added(verb: _Verb) -> _Verb:
+            @wraps(verb)
+            def with_paths(*given: Any, **asked: Any) -> Any:
+                return verb(*given, **{name: _at_home(value) for name, value in asked.items()})
+
+            register(with_paths)
+            return verb
+
+        return added
+
+
+def _at_home(value: Any) -> Any:
+    """A path, or each of several, with `~` made the user's home; any other value as it is."""
+    if isinstance(value, list):
+        return [_at_home(one) for one in value]
+    if not isinstance(value, Path) or not str(value).startswith("~"):
+        return value
+    from bench.assets.local import expanded  # imported here: it brings yaml, which --help does without
+
+    return expanded(value)
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Offline = Annotated[bool, typer.Option("--offline", envvar="BENCH_OFFLINE", help="Never touch the network.")]
@@ -28,6 +65,7 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
     """Make a file's values the command's defaults: flags and BENCH_* variables go before them."""
     if path is None or context.resilient_parsing:
         return path
+    path = Path(_at_home(path))
     # Imported here: both bring pydantic and yaml.
     from bench.errors import UsageError, did_you_mean
     from bench.parsing import read_yaml

@@ -7,6 +7,7 @@ import typer
 
 from bench.cli.common import RUNS, Json, RunsDir
 from bench.cli.output import print_json
+from bench.cli.selection import LAST, chosen
 from bench.printed import echo
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter a flag
     Without A and B: the base and the method of the last request. Runs that were not measured alike are refused (exit
     3).
     """
-    from bench.cli.selection import chosen
     from bench.errors import UsageError, did_you_mean
     from reports.compare.comparison import compare as compared
     from reports.compare.comparison import to_json
@@ -45,6 +45,8 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter a flag
     form = "json" if json else form
     if form not in _FORMS:
         raise UsageError(f"no form '{form}'", mend=did_you_mean(form, _FORMS))
+    if (a, b) == (LAST, None):
+        a = None
     if a is not None and b is None:
         raise UsageError("one run is not compared with itself", mend="name a second one")
     named = [chosen(runs_dir, text.split(","), None, every=False) for text in (a, b) if text is not None]
@@ -60,7 +62,6 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
 def _last_two(runs_dir: Path) -> "list[list[Run]]":
     """The two systems of the last request, the base first."""
-    from bench.cli.selection import LAST, chosen
     from bench.errors import UsageError
 
     systems: dict[tuple[bool, str], list[Run]] = {}

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.common import CacheDir, Json, Offline, console_progress
+from bench.cli.common import CacheDir, Commands, Json, Offline, console_progress
 from bench.cli.data_convert import convert
 from bench.cli.data_generate import generate
 from bench.cli.data_stats import stats
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Names = Annotated[list[str] | None, typer.Argument(help="Names of assets; none is all of them.", show_default=False)]
 Facts = dict[str, Any]
 
-app = typer.Typer(name="data", help="Models and data: what there is, fetch it, verify it.", rich_markup_mode=None)
+app = Commands(name="data", help="Models and data: what there is, fetch it, verify it.", rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)

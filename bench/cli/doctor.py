@@ -1,77 +1,44 @@
 """`bench doctor`: whether this machine has what a run needs, and what to do where it has not."""
 
-import importlib
 import os
 import platform
-import re
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata, util
 from pathlib import Path
-from typing import Literal
 
 from bench.cli.common import CacheDir, Json
+from bench.cli.dependencies import Check, State, lines, packages
 from bench.cli.output import print_json
-from bench.packages import NAMED
+from bench.packages import broken_package
 from bench.printed import echo
 
-State = Literal["ok", "warn", "fail"]
-
-TESTED = {
-    "torch": "2.13.0",
-    "transformers": "5.23.0",
-    "datasets": "5.2.0",
-    "lm-eval": "0.4.13",
-    "detoxify": "0.5.4",
-    "peft": "0.21.2",
-    "accelerate": "1.15.0",
-    "gguf": "0.19.0",
-    "h5py": "3.16.0",
-    "alt-profanity-check": "1.9.1",
-    "scikit-learn": "1.9.1",
-    "numpy": "2.4.6",
-    "pandas": "3.1.1",
-}
-"""The versions that the figures in the documentation were made with: those of constraints.txt (a test holds this)."""
-
-_REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[\w,-]+\])?\s*>=\s*([\w.]+)")
-_MODULES = {name.lower(): module for module, name in NAMED.items()}
 _PYTHONS = ((3, 11), (3, 13))
 _DISK_FAIL, _DISK_WARN = 1e9, 3e9
 _MEMORY_FAIL, _MEMORY_WARN = 2e9, 5e9
 
 
-@dataclass(frozen=True)
-class Check:
-    """One line of the report: what was looked at, how it stands, what was found, what to do about it."""
-
-    name: str
-    state: State
-    found: str
-    mend: str | None = None
-
-
 def doctor(json: Json = False, cache_dir: CacheDir = None) -> int:
     """Check this machine, and say what to mend."""
-    checks = [*_python(), *_packages(), *_devices()]
+    checks = [*_python(), *packages(), *_devices()]
     try:
         from bench.assets.catalogue import default_cache
 
         cache = cache_dir or default_cache()
         checks += [*_room(cache), *_assets(cache)]
-    except ImportError as error:  # of a dependency, which has its own line
+    except Exception as error:
+        if broken_package(error) is None:
+            raise
+        # it has its own line
         checks.append(Check("cache", "fail", f"not looked at ({error})", "mend the packages above, and look again"))
     checks += _tools()
     if json:
         print_json([asdict(check) for check in checks])
     else:
-        width = max(len(check.name) for check in checks)
-        for check in checks:
-            echo(f"{check.state:<4}  {check.name:<{width}}  {check.found}")
-            if check.mend is not None:
-                echo(f"{'':<4}  {'':<{width}}  -> {check.mend}")
+        for line in lines(checks):
+            echo(line)
     return 3 if any(check.state == "fail" for check in checks) else 0
 
 
@@ -82,52 +49,10 @@ def _python() -> Iterator[Check]:
     yield Check("python", "ok" if good else "fail", f"{platform.python_version()} on {platform.platform()}", mend)
 
 
-def _packages() -> Iterator[Check]:
-    """Each dependency: whether it is there, in the bounds of pyproject.toml, can be imported, and is the tested one."""
-    wanted = dict(_bounds(metadata.requires("contrastive-bench") or []))
-    for name in sorted({*wanted, *TESTED}, key=lambda one: (one not in TESTED, one)):
-        yield _package(name, wanted.get(name))
-
-
-def _bounds(requirements: list[str]) -> Iterator[tuple[str, str]]:
-    """Names with the lowest version that is allowed, of requirements that no extra brings.
-
-    Read by hand: the library that reads them is a dependency, and may be what is missing.
-    """
-    for text in requirements:
-        if "extra ==" not in text and (found := _REQUIREMENT.match(text)):
-            yield found[1], found[2]
-
-
-def _package(name: str, lowest: str | None) -> Check:
-    again = "install with `pip install -c constraints.txt .`"
-    try:
-        found = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return Check(name, "fail", "not installed", again)
-    if lowest and _numbers(found) < _numbers(lowest):
-        return Check(name, "fail", f"{found}, and at least {lowest} is needed", again)
-    try:
-        importlib.import_module(_MODULES.get(name, name.replace("-", "_").lower()))
-    except (Exception, SystemExit) as error:  # whatever a package raises: it cannot be used
-        detail = next(iter(str(error).splitlines()), "")
-        mend = f"run `pip install --force-reinstall '{name}=={TESTED.get(name, found)}'`"
-        return Check(name, "fail", f"{found} cannot be imported ({type(error).__name__}: {detail:.120})", mend)
-    if name in TESTED and found.split("+")[0] != TESTED[name]:
-        mend = "install with -c constraints.txt for figures that compare with the documented ones"
-        return Check(name, "warn", f"{found}, tested with {TESTED[name]}", mend)
-    return Check(name, "ok", found)
-
-
-def _numbers(version: str) -> list[int]:
-    """The leading numbers of a version: 2.13.0+cpu is 2, 13, 0."""
-    return [int(number) for number in re.findall(r"\d+", re.split(r"[a-z+]", version, maxsplit=1)[0])]
-
-
 def _devices() -> Iterator[Check]:
     try:
         import torch
-    except (ImportError, OSError) as error:
+    except Exception as error:  # whatever a broken package raises
         yield Check("devices", "fail", f"torch cannot be loaded ({error})", "reinstall it with -c constraints.txt")
         return
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

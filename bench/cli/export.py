@@ -8,6 +8,7 @@ import typer
 
 from bench.cli.common import RUNS, CacheDir, Json, Offline, RunsDir, console_progress
 from bench.cli.output import print_json
+from bench.cli.selection import OneRun, the_one
 from bench.printed import echo
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _OTHERS = "--recipe writes what this project needs to apply it"
 
 
 def export(  # noqa: PLR0913, PLR0917 - one parameter a flag
-    run: Annotated[str, typer.Argument(help="A finished run: its id, the beginning of it, or its folder.")],
+    run: OneRun,
     output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.", metavar="DIR")],
     adapter: Annotated[
         bool, typer.Option("--adapter", help="The PEFT adapter alone, where the method leaves one.")
@@ -51,7 +52,6 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.cli.pushing import check_push, pushed
     from bench.cli.run import settle_process
     from bench.errors import UsageError
-    from bench.store.runs import find_run
 
     settle_process(offline=offline)
     if adapter and recipe:
@@ -62,7 +62,7 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter a flag
         raise UsageError(f"{output} has no name of its own", mend="name a new folder by --output")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} exists", mend="name a new folder by --output")
-    record = find_run(runs_dir, run)
+    record = the_one(runs_dir, run)
     what = "recipe" if recipe else "adapter" if adapter else "model"
     write_edit(record, output, what, AssetCatalogue(cache_dir, offline=offline, progress=console_progress()), runs_dir)
     files = sorted(path.name for path in output.iterdir())

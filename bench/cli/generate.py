@@ -9,6 +9,7 @@ import typer
 
 from bench.cli.common import RUNS, CacheDir, Offline, RunsDir, console_progress
 from bench.cli.output import check_output, print_json_lines, write_output
+from bench.cli.selection import OneRun, the_one
 
 if TYPE_CHECKING:
     from bench.engine.generation import Continuation
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
-    run: Annotated[str, typer.Argument(help="A finished run: its id, the beginning of it, or its folder.")],
+    run: OneRun,
     prompts: Annotated[
         Path, typer.Option("--prompts", help="A file of prompts: a text a line, or rows with 'text'.", metavar="FILE")
     ],
@@ -47,14 +48,13 @@ def generate(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.cli.run import settle_process
     from bench.data.prompts import read_prompts
     from bench.run.edited import edited
-    from bench.store.runs import find_run
 
     settle_process(offline=offline)
     if output:
         check_output(output)
     texts = [prompt.text for prompt in read_prompts(prompts, field)]
     progress = console_progress()
-    found = edited(find_run(runs_dir, run), AssetCatalogue(cache_dir, offline=offline, progress=progress))
+    found = edited(the_one(runs_dir, run), AssetCatalogue(cache_dir, offline=offline, progress=progress))
     changes = {"num_samples": samples, "max_new_tokens": max_new_tokens}
     decoding = found.decoding.model_copy(update={key: value for key, value in changes.items() if value})
     with found.worn() as policy:

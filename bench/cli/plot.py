@@ -9,14 +9,25 @@ from bench.cli.common import RUNS, Json, RunsDir
 from bench.cli.output import print_json
 from bench.cli.selection import AllRuns, OfSuite, Runs, chosen
 from bench.printed import echo
+from reports.plots import FORMS, OWN
+
+HELP = f"""Draw a figure from runs, at a paper's column or text width.
+
+{" ".join(f"{one.name}: {one.summary}." for one in OWN.values())}
+
+Without -o, FIGURE.{FORMS[0]} in this folder.
+"""
+
+
+def _with(option: str) -> str:
+    """The figures that have an option."""
+    return ", ".join(one.name for one in OWN.values() if option in one.options)
 
 
 def plot(  # noqa: PLR0913, PLR0917 - one parameter a flag
     figure: Annotated[
         str,
-        typer.Argument(
-            help="tradeoff, sweep, scores, groups, training, cost, or one that a package brings.", metavar="FIGURE"
-        ),
+        typer.Argument(help=f"{', '.join(OWN)}, or one that a package brings.", metavar="FIGURE"),
     ],
     run: Runs = None,
     suite: OfSuite = None,
@@ -29,20 +40,19 @@ def plot(  # noqa: PLR0913, PLR0917 - one parameter a flag
     ] = None,
     wide: Annotated[bool, typer.Option("--wide", help="As wide as a page's text, not as a column.")] = False,
     metric: Annotated[
-        str | None, typer.Option(help="tradeoff, groups: a metric of what is controlled (toxic_fraction).")
+        str | None, typer.Option(help=f"{_with('metric')}: a metric of what is controlled (toxic_fraction).")
     ] = None,
-    utility: Annotated[str | None, typer.Option(help="tradeoff, sweep: perplexity or accuracy.")] = None,
-    over: Annotated[str | None, typer.Option(help="sweep: the option that a curve's points differ in.")] = None,
-    attribute: Annotated[str | None, typer.Option(help="scores: what was scored; what its scorers score.")] = None,
+    utility: Annotated[str | None, typer.Option(help=f"{_with('utility')}: perplexity or accuracy.")] = None,
+    over: Annotated[
+        str | None, typer.Option(help=f"{_with('over')}: the option that a curve's points differ in.")
+    ] = None,
+    attribute: Annotated[
+        str | None, typer.Option(help=f"{_with('attribute')}: what was scored; what its scorers score.")
+    ] = None,
     runs_dir: RunsDir = RUNS,
     json: Json = False,
 ) -> None:
-    """Draw a figure from runs, at a paper's column or text width.
-
-    tradeoff: toxicity against utility, with the Pareto front. sweep: the same along an option. scores: how scores are
-    distributed. groups: toxicity by group of prompts and by attribute. training: loss and log-perplexity by step. cost:
-    time, memory, parameters. Without -o, FIGURE.svg in this folder.
-    """
+    """Draw a figure; `HELP` says which there are."""
     from bench.errors import UsageError, did_you_mean
     from reports.plots import FIGURES, draw, form_of, save
 

@@ -21,6 +21,7 @@ def runs(runs_dir: RunsDir = RUNS, json: Json = False) -> None:
                 "method": run.method,
                 "label": run.label,
                 "model": run.manifest.model.get("id"),
+                "limit": run.manifest.suite.get("limit"),
                 "seed": run.manifest.seed,
                 "status": run.status,
                 "created": run.manifest.created,

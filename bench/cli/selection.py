@@ -9,10 +9,14 @@ import typer
 from bench.cli.common import RUNS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.store.runs import Run
 
 LAST = "last"
 """Stands for the runs of the last `bench run` or `bench sweep` in the folder."""
+_BASE = "none"
+_LISTED = 8
 
 
 def ids(context: typer.Context, incomplete: str) -> list[str]:
@@ -30,6 +34,13 @@ Runs = Annotated[
     typer.Argument(
         help="Runs: ids, beginnings of ids, folders, or 'last': those of the last request.",
         metavar="RUN…",
+        autocompletion=ids,
+    ),
+]
+OneRun = Annotated[
+    str,
+    typer.Argument(
+        help="A finished run: its id, the beginning of it, its folder, or 'last': the edited one of the last request.",
         autocompletion=ids,
     ),
 ]
@@ -57,15 +68,16 @@ def chosen(
     from bench.cli.common import console_progress
     from bench.errors import UsageError, did_you_mean
     from bench.store.latest import latest
-    from bench.store.runs import find_run, list_runs, load_run
+    from bench.store.runs import list_runs
 
     if or_last and not named and suite is None and not every and latest(runs_dir):
         named = [LAST]
     if (bool(named) + (suite is not None) + every) != 1:
-        raise UsageError("say which runs", mend="name them, or give --suite NAME, or --all")
+        raise UsageError(
+            "say which runs", mend="name them ('last': the last request's), or give --suite NAME, or --all"
+        )
     if named:
-        expanded = [folder for text in named for folder in (_last(runs_dir) if text == LAST else [text])]
-        return [load_run(one) if isinstance(one, Path) else find_run(runs_dir, one) for one in expanded]
+        return [run for text in named for run in of_name(runs_dir, text)]
     there = [run for run in list_runs(runs_dir, console_progress()) if run.result]
     found = [run for run in there if every or run.manifest.suite.get("name") == suite]
     if not found:
@@ -78,11 +90,53 @@ def chosen(
     return found
 
 
-def _last(runs_dir: Path) -> list[Path]:
+def of_name(runs_dir: Path, text: str) -> "list[Run]":
+    """The runs that a text names: one, or for `LAST` those of the last request.
+
+    Raises:
+        UsageError: there is none, or the text is the beginning of several ids.
+        MissingError: a record cannot be read.
+    """
     from bench.errors import UsageError
     from bench.store.latest import latest
+    from bench.store.runs import find_run, load_run
 
-    found = latest(runs_dir)
-    if not found:
+    if text != LAST:
+        return [find_run(runs_dir, text)]
+    folders = latest(runs_dir)
+    if not folders:
         raise UsageError(f"{runs_dir} has no last request", mend="'bench runs' lists what there is")
-    return found
+    return [load_run(folder) for folder in folders]
+
+
+def edited_ones(runs: "Sequence[Run]") -> "list[Run]":
+    """Those of edited models among some runs; all where there is none."""
+    return [run for run in runs if run.method != _BASE] or list(runs)
+
+
+def of_methods(runs_dir: Path, named: list[str]) -> "list[Run]":
+    """The runs that are named; `last` stands for those of edited models: a baseline is of a method, not of the base."""
+    found = [(text, of_name(runs_dir, text)) for text in named]
+    return [run for text, runs in found for run in (edited_ones(runs) if text == LAST else runs)]
+
+
+def the_one(runs_dir: Path, text: str) -> "Run":
+    """The run that a text names; of the last request its only edited one.
+
+    Raises:
+        UsageError: there is none, or more than one.
+        MissingError: its record cannot be read.
+    """
+    from bench.errors import UsageError
+
+    found = edited_ones(of_name(runs_dir, text))
+    if len(found) > 1:
+        what = f"the last request has {len(found)} runs of edited models, and one is needed"
+        raise UsageError(what, mend=f"say which: {ids_of(found)}")
+    return found[0]
+
+
+def ids_of(runs: "Sequence[Run]") -> str:
+    """The ids of some runs, or of the first of many, in a line."""
+    more = f" and {len(runs) - _LISTED} more" if len(runs) > _LISTED else ""
+    return f"{', '.join(run.id for run in runs[:_LISTED])}{more}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench import registry
-from bench.cli.common import Json
+from bench.cli.common import Commands, Json
 from bench.cli.output import print_json
 from bench.errors import BenchError
 from bench.printed import echo
@@ -40,7 +40,7 @@ class _Choice:
 
 
 def _sub_app(choice: _Choice) -> typer.Typer:
-    app = typer.Typer(name=choice.kind, help=choice.help, rich_markup_mode=None)
+    app = Commands(name=choice.kind, help=choice.help, rich_markup_mode=None)
 
     def ls(json: Json = False) -> None:
         rows = choice.ls()

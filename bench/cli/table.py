@@ -60,6 +60,7 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
     Layouts: brief, full, summary, toxicity, utility, ablation, cost, sweep, paper.
     """
+    from bench.assets.local import expanded
     from reports.table.forms import FORMS
     from reports.table.forms.latex import LatexOptions
     from reports.table.layout import load_layout
@@ -69,7 +70,7 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
     latex = LatexOptions(bare, caption, label)
     wanted = _form("json" if json else form, output, for_latex=latex != LatexOptions())
     name = layout or ("full" if wanted in _DATA else None)
-    shown = load_layout(name) if name else None
+    shown = load_layout(str(expanded(name))) if name else None
     runs = chosen(runs_dir, run, suite, every=every, or_last=True)
     built, sheet = arranged(runs, shown, sort_by=sort, against=against, force=force)
     if wanted == "terminal" and output is None:

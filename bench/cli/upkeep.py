@@ -9,6 +9,7 @@ import typer
 
 from bench.cli.common import RUNS, CacheDir, Json, RunsDir
 from bench.cli.output import print_json
+from bench.cli.selection import LAST
 from bench.printed import echo, plain
 
 if TYPE_CHECKING:
@@ -61,10 +62,19 @@ def rm(
 
     if not run and not unfinished:
         raise UsageError("say which runs", mend="name them, or give --unfinished")
+    if LAST in (run or []):
+        raise UsageError("'last' changes with each request, so it names no run to remove", mend=_by_id(runs_dir))
     found = [find_folder(runs_dir, text) for text in run or []]
     if unfinished:
         found += [path for path in folders(runs_dir) if not (path / "result.json").is_file()]
     _remove([Kept("runs", path, size_of(path)) for path in dict.fromkeys(found)], dry_run=dry_run, yes=yes, json=json)
+
+
+def _by_id(runs_dir: Path) -> str:
+    from bench.store.latest import latest
+
+    found = [folder.name for folder in latest(runs_dir)]
+    return f"name them: {' '.join(found)}" if found else "'bench runs' lists what there is"
 
 
 def gc(

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from bench import registry
-from bench.errors import MissingError, UsageError
+from bench.errors import MissingError, UsageError, did_you_mean
+from bench.parsing import written
 from bench.run.fitting import refuse_off_topic, refuse_unfit
-from bench.run.plan import Request, parse_setting, suite_of
-from bench.run.stack import JOINT
+from bench.run.plan import Request, parse_method, parse_setting, suite_of
+from bench.run.stack import names_of
 from bench.spec import SuiteSpec
 
 ALL = "all"
@@ -22,12 +23,14 @@ def expand(request: Request) -> tuple[Request, list[str]]:
     and the base are in no family.
 
     Raises:
-        UsageError: the suite is not valid.
+        UsageError: the suite is not valid, or a family is misspelt, stacked, or has options of its own.
     """
     installed = registry.names("methods")
-    if all(name in installed for asked in request.methods for name in asked.partition(":")[0].split(JOINT)):
+    if all(name in installed for asked in request.methods for name in names_of(parse_method(asked)[0])):
         return request, []  # nothing is imported to find that out
     kinds, notes = _kinds()
+    for asked in request.methods:
+        _refuse_misused(asked, {ALL, *kinds.values()})
     suite = suite_of(request, [parse_setting(text) for text in request.settings])[0]
     methods: list[str] = []
     for asked in request.methods:
@@ -40,6 +43,26 @@ def expand(request: Request) -> tuple[Request, list[str]]:
             elif name not in methods and name not in request.methods:
                 methods.append(name)
     return replace(request, methods=methods), list(dict.fromkeys(notes)) if methods != request.methods else []
+
+
+def _refuse_misused(asked: str, families: set[str]) -> None:
+    """Refuse what can only have been meant as a family, and is none; other unknown names are refused with the plan.
+
+    Raises:
+        UsageError: a family's name is misspelt, has options after a colon, or stands in a stack.
+    """
+    name, options = parse_method(asked)
+    if name in families and options:
+        settings = " ".join(f"--set {key}={written(value)}" for key, value in options.items())
+        what = f"'{name}' is a family of methods, and options after a colon are of one method"
+        raise UsageError(what, mend=f"say --method {name} {settings}, which sets it in each method that has it")
+    known = families | {*registry.names("methods")}
+    mend = did_you_mean(name, known)
+    if name not in known and any(f"'{family}'" in mend for family in families):
+        raise UsageError(f"unknown method '{name}'", mend=mend)
+    for part in names_of(name):
+        if part in families and part != name:
+            raise UsageError(f"'{part}' in '{name}' is a family of methods", mend=f"name one of its methods in {name}")
 
 
 def _kinds() -> tuple[dict[str, str], list[str]]:

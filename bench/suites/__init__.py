@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from bench.assets.local import expanded
 from bench.errors import UsageError, did_you_mean
 from bench.parsing import read_yaml
 from bench.spec import SuiteSpec, validate
@@ -50,7 +51,7 @@ def _read(name: str) -> tuple[dict[str, Any], str]:
     if name in names():
         return read_yaml(Path(str(files(__name__) / f"{name}.yaml"))), f"suite '{name}'"
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        return read_yaml(Path(name)), name
+        return read_yaml(expanded(name)), name
     raise UsageError(f"unknown suite '{name}'", mend=f"{did_you_mean(name, names())} (or give a path to a YAML file)")
 
 

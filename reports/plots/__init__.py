@@ -45,7 +45,7 @@ class FigureInfo:
         return self.title.format(attribute=attribute.replace("_", " ").capitalize())
 
 
-_OWN: Mapping[str, FigureInfo] = {
+OWN: Mapping[str, FigureInfo] = {
     info.name: info
     for info in (
         FigureInfo(
@@ -72,32 +72,33 @@ _OWN: Mapping[str, FigureInfo] = {
         FigureInfo("cost", "Cost", "training time, sampling speed, peak memory, trainable parameters"),
     )
 }
+"""Our own figures by name."""
 
 
 @cache
 def _brought() -> dict[str, EntryPoint]:
     """Where other packages' figures are, by name; a name of ours stays ours. Nothing is imported."""
-    return {point.name: point for point in sorted(entry_points(group="bench.figures")) if point.name not in _OWN}
+    return {point.name: point for point in sorted(entry_points(group="bench.figures")) if point.name not in OWN}
 
 
 class _Figures(Mapping[str, FigureInfo]):
     """Our figures, then those of installed packages, whose modules are imported when their `FigureInfo` is read."""
 
     def __getitem__(self, name: str) -> FigureInfo:
-        if name in _OWN:
-            return _OWN[name]
+        if name in OWN:
+            return OWN[name]
         info: FigureInfo = _load(_brought()[name]).INFO
         return info
 
     def __contains__(self, name: object) -> bool:
-        return name in _OWN or name in _brought()
+        return name in OWN or name in _brought()
 
     def __iter__(self) -> Iterator[str]:
-        yield from _OWN
+        yield from OWN
         yield from _brought()
 
     def __len__(self) -> int:
-        return len(_OWN) + len(_brought())
+        return len(OWN) + len(_brought())
 
 
 FIGURES: Mapping[str, FigureInfo] = _Figures()
@@ -144,7 +145,7 @@ def draw(name: str, runs: "Sequence[Run]", *, wide: bool = False, **options: Any
             raise UsageError(f"the figure '{name}' has no option '{key}'", mend=mend)
     from reports.plots.style import styled
 
-    module = importlib.import_module(f"reports.plots.{name}") if name in _OWN else _load(_brought()[name])
+    module = importlib.import_module(f"reports.plots.{name}") if name in OWN else _load(_brought()[name])
     with styled():
         figure: Figure = module.draw(runs, wide=wide, **given)
     return figure

@@ -38,6 +38,7 @@ from reports.tradeoff.build import Estimate, Plane, cost_of, front
 _MOST = 60
 """Systems above which only the base and the front are named."""
 _NAME = 26
+_FRONT = "Dashed: Pareto front. Better lies where both arrows point."
 _CROWD = 14  # systems from which intervals are drawn paler
 
 
@@ -75,7 +76,8 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str | None = None, utility:
     unnamed: set[int] = set()
     for axes, plane in zip(panes, planes, strict=True):
         unnamed |= _name(axes, spots[plane], plane, looks)
-    notes = list(_apart(table, measured.key)) if table.reference == OWN else []
+    notes = [_FRONT] if any(fronts_of(found) for found in spots.values()) else []
+    notes += _apart(table, measured.key) if table.reference == OWN else []
     if "accuracy" in planes and len({one.keys for one in means}) > 1:
         notes.append(f"{mean.name.replace('_', ' ').capitalize()} is not over the same tasks of each model.")
     _close(figure, [spot for found in spots.values() for spot in found], table, unnamed, notes, looks, wide=wide)

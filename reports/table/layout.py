@@ -19,6 +19,9 @@ from reports.table.order import sort
 from reports.table.sheet import ARROWS, Entry, Head, Part, Sheet, entry, legend_of, system_head, word
 from reports.table.verdict import sentences
 
+_SENTENCES = 8
+"""Systems that have a sentence above the table: twenty would fill a screen before it."""
+
 
 class ColumnSpec(Spec):
     """A metric, or all that a pattern matches, and how to show it.
@@ -171,7 +174,7 @@ def arrange(table: Table, layout: Layout, marked: Collection[int] | None = None)
     else:
         columns = tuple(heads)
         rows = tuple((head, tuple(line)) for head, line in zip(systems, zip(*by_metric, strict=True), strict=True))
-    said = tuple(sentences(table)) if layout.verdict else ()
+    said = tuple(sentences(table, _SENTENCES)) if layout.verdict else ()
     told = len(table.footnotes) - (table.n_data_notes if layout.verdict else 0)
     notes = tuple(table.footnotes[n] for n in numbers)
     remarks = tuple(table.footnotes[n] for n in range(told) if n not in numbers)

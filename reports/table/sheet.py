@@ -290,10 +290,10 @@ def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> 
 
 
 def claims_of(cells: Sequence[TableCell], reference: str) -> Iterator[str]:
-    """What the daggers among some cells mean."""
+    """What the daggers that stand among some cells mean."""
     corrected = "p ≤ 0.05, Holm's correction over the systems"
     claims = {cell.claim for cell in cells}
-    if any(cell.p_holm is not None for cell in cells) and claims != {None, "training"}:
+    if "method" in claims:
         yield f"{DAGGER} the method differs from {reference}: {corrected}"
     if "training" in claims:
         yield (
@@ -303,17 +303,23 @@ def claims_of(cells: Sequence[TableCell], reference: str) -> Iterator[str]:
 
 
 def ranks_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> Iterator[str]:
-    """What the marks of the best mean, and the ranks."""
+    """What the marks of the best that stand in some rows mean, and the ranks."""
     cells = [cell for row in rows for cell in row.cells]
-    if not any(cell.n_ranked for cell in cells):
-        return
+    standings = {cell.standing for cell in cells}
     shown = "rank" in show and any(row.primary and cell.n_ranked for row in rows for cell in row.cells)
     together = "all pairs of systems together, 95 %"
-    yield f"* best: clearly better than every other ({together})"
-    yield f"{MAYBE} may be best: none is clearly better (compared with the best, 95 %)"
+    marks = []
+    if "best" in standings:
+        marks.append("*")
+        yield f"* best: clearly better than every other ({together})"
+    if "may_be_best" in standings:
+        marks.append(MAYBE)
+        yield f"{MAYBE} may be best: none is clearly better (compared with the best, 95 %)"
     if shown:
+        marks.append("ranks")
         yield f"1st{DASH}2nd of {max(cell.n_ranked or 0 for cell in cells)}: the ranks that it may have ({together})"
-    if single := [system.label for system in table.systems if system.is_one_training]:
+    if marks and (single := [system.label for system in table.systems if system.is_one_training]):
         whose = ", ".join(single[:_NAMED]) + (f" and {len(single) - _NAMED} more" if len(single) > _NAMED else "")
-        ranks = " and ranks" if shown else ""
-        yield f"With one seed, *, {MAYBE}{ranks} are about this training, not about the method: {whose}"
+        which = f"{', '.join(marks[:-1])} and ranks" if shown and len(marks) > 1 else ", ".join(marks)
+        is_one = len(marks) == 1 and not shown
+        yield f"With one seed, {which} {'is' if is_one else 'are'} about this training, not about the method: {whose}"

@@ -180,8 +180,10 @@ def _legend(sheet: Sheet) -> Iterator[Text]:
 
 
 _BETWEEN = 2  # blanks between two columns
-_LEAVING = ("suite", "seconds", "model", "limit", "seed", "when", "method", "status")
-"""Columns of the list of runs, in the order in which they leave a narrow terminal."""
+_SHORT = "model, cut"
+_LEAVING = ("suite", "seconds", "seed", "when", _SHORT, "limit", "model", "method", "status")
+"""Columns of the list of runs, in the order in which they leave a narrow terminal; suite and seed are in the id."""
+_MODEL = 16  # characters of a model that is cut
 
 
 def _runs(runs: Sequence[Run], width: int) -> RenderableType:
@@ -192,7 +194,10 @@ def _runs(runs: Sequence[Run], width: int) -> RenderableType:
     for name in _LEAVING:
         if sum(max(map(cell_len, cells)) + _BETWEEN for cells in columns.values()) - _BETWEEN <= width:
             break
-        del columns[name]
+        if name == _SHORT:
+            columns["model"] = [one if len(one) <= _MODEL else f"{one[: _MODEL - 1]}…" for one in columns["model"]]
+        else:
+            del columns[name]
     grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for name in columns:
         grid.add_column(name, justify="right" if name in {"seed", "limit", "seconds"} else "left", no_wrap=True)

@@ -12,12 +12,26 @@ _SMALLEST = 0.0001
 _PERCENT = 100
 
 
-def sentences(table: Table) -> Iterator[str]:
-    """A sentence for each system but the reference, of its own model where there are several; then which is best."""
-    references = {system.model: place for place, system in enumerate(table.systems) if system.is_reference}
+def sentences(table: Table, most: int | None = None) -> Iterator[str]:
+    """A sentence for each system but the reference, of its own model where there are several; then which is best.
+
+    Args:
+        table: The table.
+        most: The most systems that have a sentence; of the others their number is said. None for all.
+    """
     attribute = speaking(table.rows, "attribute")
-    if not references or attribute is None:
+    if attribute is None or not any(system.is_reference for system in table.systems):
         return
+    told = list(_systems(table, attribute))
+    yield from told[:most]
+    if left := len(told[most:]) if most else 0:
+        yield f"and {left} more, in the table below"
+    yield from _best(table, attribute, most)
+
+
+def _systems(table: Table, attribute: MetricRow) -> Iterator[str]:
+    """What each system does to the attribute, and what it costs."""
+    references = {system.model: place for place, system in enumerate(table.systems) if system.is_reference}
     for place, system in enumerate(table.systems):
         reference = references.get(system.model)
         if reference is None or place == reference:
@@ -27,7 +41,6 @@ def sentences(table: Table) -> Iterator[str]:
         else:
             said = [_change(attribute, reference, place), *_prices(table, reference, place)]
             yield f"{system.label}: {'; '.join(said)}"
-    yield from _best(table, attribute)
 
 
 def _change(row: MetricRow, reference: int, place: int) -> str:
@@ -67,7 +80,7 @@ def _sureness(row: MetricRow, reference: int, cell: TableCell) -> str:
     return f" ({p})" if cell.claim == "method" else f" (this one training, {p})"
 
 
-def _best(table: Table, row: MetricRow) -> Iterator[str]:
+def _best(table: Table, row: MetricRow, most: int | None) -> Iterator[str]:
     """Which system is clearly the best, or which may be."""
     labels = {
         standing: [
@@ -80,7 +93,9 @@ def _best(table: Table, row: MetricRow) -> Iterator[str]:
     elif len(labels["may_be_best"]) == 1:  # better than each other one, but not shown by the test of all pairs
         yield f"best {_name(row)} (compared with the best, 95 %): {labels['may_be_best'][0]}"
     elif labels["may_be_best"]:
-        yield f"best {_name(row)}, none clearly better than another: {', '.join(labels['may_be_best'])}"
+        found = labels["may_be_best"]
+        more = f" and {len(found) - most} more" if most and len(found) > most else ""
+        yield f"best {_name(row)}, none clearly better than another: {', '.join(found[:most])}{more}"
 
 
 def _name(row: MetricRow) -> str:

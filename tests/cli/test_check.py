@@ -6,6 +6,11 @@ from xml.etree import ElementTree
 
 import pytest
 from synthetic import write_run
+from typer.testing import CliRunner
+
+from bench.cli.app import app
+from bench.errors import UsageError
+from bench.store.latest import remember
 
 EMT = "rtp/toxic/expected_maximum_toxicity"
 
@@ -128,6 +133,38 @@ def test_a_baseline_has_a_place_of_its_own(bench, records, tmp_path):
     kept = json.loads((tmp_path / value["path"]).read_text(encoding="utf-8"))
     assert kept == value["baseline"]
     assert next(one["tolerance"] for one in kept["metrics"] if one["name"] == "expected_maximum_toxicity") == 0.1
+
+
+@pytest.mark.parametrize("other", [{"config": {"steps": 9}}, {"model__sha256": "b" * 64}])
+def test_a_baseline_of_another_configuration_or_model_is_replaced_only_by_name(tmp_path, monkeypatch, other):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "runs", "contrastive", whole=True, run_id="one")
+    write_run(tmp_path / "runs", "contrastive", whole=True, run_id="two", **other)
+
+    def call(*words):
+        return CliRunner().invoke(app, ["baseline", *words])
+
+    kept = tmp_path / "baselines" / "mini-contrastive.json"
+    assert call("one").exit_code == 0
+    before = kept.read_bytes()
+    refused = call("two").exception
+    assert isinstance(refused, UsageError)
+    assert next(iter(other)).partition("__")[0] in refused.what
+    assert refused.mend.endswith("replace this one with --output baselines/mini-contrastive.json")
+    assert kept.read_bytes() == before
+    assert call("one").exit_code == 0, "the same is renewed"
+    assert call("two", "--output", "baselines/mini-contrastive.json").exit_code == 0
+    assert b'"two"' in kept.read_bytes()
+    kept.write_text("{")
+    assert call("one").exit_code == 0, "what cannot be read is renewed"
+
+
+def test_the_last_requests_method_is_written_down_and_held_without_the_base(bench, records, tmp_path):
+    remember(records / "old", [records / "old" / name for name in ("mini-none-s0", "mini-none-s1", "c0", "c1")])
+    at = ("--runs-dir", str(records / "old"))
+    assert bench("baseline", "last", *at, "-o", "b.json").returncode == 0
+    held = bench("check", "last", *at, "--against", "b.json", "--json")
+    assert (held.returncode, json.loads(held.stdout)["run_ids"]) == (0, ["c0", "c1"]), held.stderr
 
 
 def test_limits_need_no_baseline(bench, records, tmp_path):

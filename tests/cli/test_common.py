@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 import typer
+from synthetic import write_run
+from typer.testing import CliRunner
 
-from bench.cli.common import RUNS, CacheDir, Config, Offline, RunsDir
+from bench.cli.app import app as command_line
+from bench.cli.common import RUNS, CacheDir, Commands, Config, Offline, RunsDir
 from bench.cli.output import print_json
 from bench.errors import UsageError
 
@@ -23,7 +26,7 @@ def call(*args: str) -> dict[str, object]:
     ) -> None:
         seen.update(config=config, runs_dir=runs_dir, offline=offline, cache_dir=cache_dir, n=n)
 
-    app = typer.Typer(rich_markup_mode=None)
+    app = Commands(rich_markup_mode=None)
     app.command()(verb)
     app(list(args), prog_name="verb", standalone_mode=False)
     return seen
@@ -45,6 +48,29 @@ def test_defaults_without_anything(config):
 def test_file_goes_before_default(config):
     seen = call("--config", str(config))
     assert (seen["runs_dir"], seen["offline"], seen["n"]) == (Path("from-file"), True, 3)
+
+
+def test_a_tilde_is_the_users_home_wherever_a_path_is_given(config, monkeypatch):
+    home = config.parent
+    monkeypatch.setenv("HOME", str(home))
+    assert call("--runs-dir=~/runs")["runs_dir"] == home / "runs"
+    config.write_text("runs-dir: ~/mine\ncache-dir: ~nobody-has-this-name/x\n")
+    seen = call("--config=~/config.yaml")
+    assert (seen["runs_dir"], seen["cache_dir"]) == (home / "mine", Path("~nobody-has-this-name/x"))
+    monkeypatch.setenv("BENCH_CACHE", "~/cache")
+    assert call()["cache_dir"] == home / "cache"
+
+
+def test_the_commands_options_are_read_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_run(tmp_path / "runs", "none", whole=True)
+    write_run(tmp_path / "runs", "dpo", whole=True, toxicity=0.2)
+    monkeypatch.chdir(tmp_path / "runs")
+    words = ["plot", "cost", "--all", "--runs-dir=~/runs", "--output=~/a.svg", "--output=~/b.svg"]
+    done = CliRunner().invoke(command_line, words)
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in tmp_path.glob("*.svg")} == {"a.svg", "b.svg"}
+    assert not list((tmp_path / "runs").glob("~*"))
 
 
 def test_variable_goes_before_file(config, monkeypatch):

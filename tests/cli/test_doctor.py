@@ -1,14 +1,18 @@
 """`bench doctor` says how this machine stands."""
 
+import ast
 import json
+import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packages import runner
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bench.assets.embedded import EMBEDDED
-from bench.cli import doctor
+from bench.cli import dependencies, doctor
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,7 +21,7 @@ def test_the_tested_versions_are_those_of_the_constraints():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
     pinned = {pin.name.lower().replace("_", "-"): str(pin.specifier).removeprefix("==") for pin in pins}
-    assert {name: pinned.get(name) for name in doctor.TESTED} == doctor.TESTED
+    assert {name: pinned.get(name) for name in dependencies.TESTED} == dependencies.TESTED
 
 
 def test_report_with_an_empty_cache(bench, cache_dir):
@@ -49,17 +53,63 @@ def test_room_is_judged(free, state):
 
 def test_every_dependency_is_looked_at():
     wanted = {Requirement(text).name for text in metadata.requires("contrastive-bench") if "extra ==" not in text}
-    checks = {check.name: check for check in doctor._packages()}
+    checks = {check.name: check for check in dependencies.packages()}
     assert wanted <= set(checks)
+    of_extras = {Requirement(text).name for text in metadata.requires("contrastive-bench") if "extra ==" in text}
+    installed = {name for name in of_extras if list(metadata.Distribution.discover(name=name))}
+    assert installed <= set(checks)
     assert {check.state for check in checks.values()} == {"ok"}
 
 
+def test_every_package_that_our_code_imports_is_looked_at():
+    """Those as well that come with others: nothing else would say that one of them is broken."""
+    sources = [path for package in ("bench", "methods", "reports") for path in (ROOT / package).rglob("*.py")]
+    modules = {module for path in sources for module in imported(path.read_text(encoding="utf-8"))}
+    brought = metadata.packages_distributions()
+    names = {canonicalize_name(name) for module in modules for name in brought.get(module, [])}
+    required = [Requirement(text).name for text in metadata.requires("contrastive-bench")]
+    looked_at = {canonicalize_name(name) for name in (*required, *dependencies.THROUGH_OTHERS)}
+    assert len(names) > 20
+    assert names - looked_at - {"contrastive-bench"} == set()
+
+
+def imported(source):
+    """The top-level modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (one.name.partition(".")[0] for one in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def test_an_extra_that_is_installed_and_broken_fails_with_its_own_remedy(monkeypatch):
+    monkeypatch.setattr(dependencies, "TESTED", {})
+    monkeypatch.setattr(dependencies, "THROUGH_OTHERS", ())
+    texts = ["pytest>=99; extra == 'a'", "no-such-package>=1; extra == 'b'"]
+    monkeypatch.setattr(dependencies, "_requirements", lambda: texts)
+    (check,) = dependencies.packages()
+    assert (check.name, check.state) == ("pytest", "fail")
+    assert check.mend == "run `pip install 'pytest>=99'`"
+
+
+def test_without_what_the_command_line_needs_the_packages_are_said(cache_dir, tmp_path):
+    shadow = tmp_path / "shadow"
+    shadow.mkdir()
+    (shadow / "sitecustomize.py").write_text("import sys\nsys.modules['typer'] = None\n")
+    done = runner(shadow, cache_dir, tmp_path)(sys.executable, "-m", "bench", "doctor")
+    assert done.returncode == 3
+    assert "the package typer cannot be loaded" in done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("fail")]
+    assert line.split()[1] == "typer"
+    assert "ok    torch" in done.stdout
+
+
 def test_packages_that_are_absent_other_or_old_are_said(monkeypatch):
-    monkeypatch.setattr(doctor, "TESTED", {"no-such-package": "1", "pytest": "0.1"})
-    assert doctor._package("no-such-package", None).state == "fail"
-    other = doctor._package("pytest", "0.1")
+    monkeypatch.setattr(dependencies, "TESTED", {"no-such-package": "1", "pytest": "0.1"})
+    assert dependencies._package("no-such-package", None).state == "fail"
+    other = dependencies._package("pytest", "0.1")
     assert (other.state, other.found.partition(", ")[2]) == ("warn", "tested with 0.1")
-    old = doctor._package("pytest", "99.0")
+    old = dependencies._package("pytest", "99.0")
     assert (old.state, old.found.partition(", ")[2]) == ("fail", "and at least 99.0 is needed")
 
 

@@ -4,9 +4,12 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from synthetic import write_run
+
+import reports.plots
 
 
 @pytest.fixture
@@ -30,6 +33,21 @@ def test_a_figure_is_written_where_it_is_asked_for(bench, tmp_path):
     assert bench(*words).returncode == 0
     assert (tmp_path / "new" / "a.pdf").read_bytes() == first
     assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+def test_the_help_lists_every_figure_with_what_it_shows_and_its_options():
+    from typer.testing import CliRunner
+
+    from bench.cli.app import app
+
+    told = " ".join(CliRunner().invoke(app, ["plot", "--help"]).output.split())
+    folder = Path(reports.plots.__file__).parent
+    names = {path.stem for path in folder.glob("*.py") if "\ndef draw(" in path.read_text(encoding="utf-8")}
+    assert names - {"__init__"} == set(reports.plots.OWN)
+    for name, info in reports.plots.OWN.items():
+        assert f"{name}: {info.summary[:40]}" in told
+    assert f"{', '.join(reports.plots.OWN)}, or one" in told
+    assert "tradeoff, groups: a metric" in told
 
 
 @pytest.mark.parametrize(

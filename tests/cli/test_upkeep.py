@@ -13,6 +13,7 @@ import pytest
 from synthetic import write_run
 
 from bench.cli.upkeep import size_in_words
+from bench.store.latest import remember
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "bench"
 
@@ -79,6 +80,33 @@ def test_wrong_requests(bench, tmp_path, command, said):
     write_run(tmp_path / "runs", "dpo")
     done = bench(*command)
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_what_changes_with_each_request_is_not_removed(bench, tmp_path):
+    remember(tmp_path / "runs", [write_run(tmp_path / "runs", "dpo"), write_run(tmp_path / "runs", "none")])
+    done = bench("rm", "last", "--yes")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("names no run to remove; name them: mini-dpo-s0 mini-none-s0\n")
+    assert len(list((tmp_path / "runs").glob("mini-*"))) == 2
+
+
+def test_last_is_told_of_where_runs_are_asked_for(bench, tmp_path):
+    write_run(tmp_path / "runs", "dpo")
+    done = bench("check", "--require", "toxic_fraction <= 0.5")
+    assert (done.returncode, "'last'" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("verb", [("export", "-o", "out"), ("chat",), ("generate", "--prompts", "in.txt")])
+def test_one_run_of_the_last_request_is_found_without_its_name(bench, tmp_path, verb):
+    (tmp_path / "in.txt").write_text("The river was\n")
+    made = [write_run(tmp_path / "runs", name) for name in ("none", "dpo", "sft")]
+    remember(tmp_path / "runs", made)
+    done = bench(verb[0], "last", *verb[1:])
+    assert (done.returncode, "say which: mini-dpo-s0, mini-sft-s0" in done.stderr) == (2, True), done.stderr
+    remember(tmp_path / "runs", made[:2])
+    done = bench(verb[0], "last", *verb[1:])
+    assert "no run 'last'" not in done.stderr
+    assert "say which" not in done.stderr
 
 
 def test_unfinished_and_damaged_runs_are_removed(bench, tmp_path):

@@ -112,6 +112,14 @@ def test_a_wrong_request_is_an_error_with_its_remedy(tmp_path):
         api.results("nothing", runs_dir=tmp_path)
 
 
+def test_a_tilde_is_the_users_home(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = api.results(runs_dir="~")
+    assert len(found.runs) == 4
+    assert found.save_report("~/page.html") == tmp_path / "page.html"
+    assert (tmp_path / "page.html").is_file()
+
+
 def test_finished_runs_are_read_and_shown(results):
     assert repr(results) == "<4 finished runs: contrastive, none; 0 failed>"
     assert len(results.frame().run_id.unique()) == 4

@@ -3,6 +3,7 @@
 import pytest
 
 from bench import registry
+from bench.errors import UsageError
 from bench.run.families import expand
 from bench.run.plan import Request, make_experiments
 
@@ -40,6 +41,35 @@ def test_who_learns_from_a_scorer_is_left_out_where_there_is_none():
     found, notes = expand(request("all", suite="mini-facts"))
     assert "grpo" not in found.methods
     assert any("leaves out grpo: method 'grpo' needs a scorer" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("fine-tunning", "unknown method 'fine-tunning'; did you mean 'fine-tuning'?"),
+        ("alll", "unknown method 'alll'; did you mean 'all'?"),
+        (
+            "fine-tuning:steps=3:lr=0.001",
+            "'fine-tuning' is a family of methods, and options after a colon are of one method; "
+            "say --method fine-tuning --set steps=3 --set lr=0.001, which sets it in each method that has it",
+        ),
+        (
+            "contrastive+weights",
+            "'weights' in 'contrastive+weights' is a family of methods; name one of its methods in contrastive+weights",
+        ),
+    ],
+)
+def test_a_family_that_is_misspelt_or_misused_is_told_as_one(asked, told):
+    with pytest.raises(UsageError) as caught:
+        expand(request("dpo", asked))
+    assert str(caught.value) == told
+
+
+def test_what_the_remedy_says_sets_the_option_where_there_is_one():
+    found, _ = expand(request("fine-tuning", settings=["steps=3"]))
+    steps = {one.method: one.config.model_dump().get("steps") for one in make_experiments(found)}
+    assert set(steps.values()) <= {3, None}
+    assert steps["dpo"] == 3
 
 
 @pytest.mark.parametrize("asked", [("contrastive",), ("contrastive:steps=2", "dpo"), ("unknown",)])

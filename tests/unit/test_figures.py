@@ -195,6 +195,7 @@ def test_what_was_not_measured_is_left_out_and_told(tmp_path):
     (hollow,) = lines(axes, "sft")
     assert hollow.get_markerfacecolor() == "white"
     assert "Hollow" in notes_of(figure)
+    assert notes_of(figure).startswith("Dashed: Pareto front. Better lies where both arrows point.")
     (stairs,) = lines(axes, "front")
     assert spot(axes, "sft") not in {tuple(place) for place in stairs.get_xydata()}
     (axes,) = draw("groups", list_runs(tmp_path)).axes

@@ -49,6 +49,15 @@ def test_a_broken_package_is_named_with_the_reason_and_the_command(  # noqa: PLR
     assert why in line
     assert f"pip install --force-reinstall '{wanted}'" in line
     assert "unexpected" not in line
+    assert ("`bench doctor`" in line) == (wanted != "gone_as_well"), "which looks at what we need"
+
+
+def test_what_others_need_of_ours_is_for_the_doctor_too_and_a_plug_ins_is_not():
+    def blamed(module):
+        return broken_package(ModuleNotFoundError(f"No module named {module!r}", name=module))
+
+    assert "`bench doctor`" in blamed("tokenizers").mend, "of transformers"
+    assert "`bench doctor`" not in blamed("pytest").mend
 
 
 def test_errors_that_are_no_imports_blame_no_package():

@@ -161,6 +161,25 @@ def test_one_training_is_not_the_method(tmp_path):
     assert "‡" not in text_of(more)
 
 
+@pytest.mark.parametrize("dpo", [0.6, 0.59, 0.1])
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+@pytest.mark.parametrize("layout", ["brief", "full", "summary", "toxicity"])
+def test_the_legend_says_what_the_marks_mean_that_stand_in_a_cell(tmp_path, dpo, seeds, layout):
+    for seed in seeds:
+        write_run(tmp_path, "none", seed, whole=True)
+        write_run(tmp_path, "dpo", seed, whole=True, toxicity=dpo)
+    shown = load_layout(layout)
+    sheet = arrange(build(list_runs(tmp_path)), shown)
+    entries = [one for _, line in sheet.rows for one in line]
+    stand = {mark for one in entries for mark in (one.mark, one.dagger) if mark}
+    told = {line[0] for line in sheet.legend if line[0] in "*≈†‡"}
+    assert told == stand
+    for line in sheet.legend:
+        if line.startswith("With one seed, "):
+            of = line.removeprefix("With one seed, ").partition(" a")[0]
+            assert {"*", "≈"} & stand == {mark for mark in "*≈" if mark in of}
+
+
 def test_a_record_that_says_that_its_method_depends_on_the_seed_is_believed(tmp_path):
     method = {"name": "prompt", "label": "prompt", "config": {}, "seeded": True}
     assert load_run(write_run(tmp_path, "prompt", method=method)).is_seeded
@@ -510,8 +529,22 @@ def test_a_narrow_terminal_gets_whole_ids_and_fewer_columns(root, monkeypatch, w
     assert [line.split()[0] for line in lines[2:]] == [run.id for run in listed], "one line a run, which its id begins"
     longest = max(len(run.id) for run in listed)
     assert max(map(len, lines)) <= max(width, longest)
-    assert "…" not in "".join(lines), "a column that does not fit is left out whole"
+    assert set(re.findall(r"\S*…", "".join(lines))) <= {"smollm2-135m-in…"}, "any other that does not fit is left out"
     assert ("seconds" in lines[0], "status" in lines[0]) == (width >= 200, width >= 40)
+
+
+@pytest.mark.parametrize(
+    ("width", "kept"), [(80, ["method", "model", "status"]), (100, ["method", "model", "limit", "status"])]
+)
+def test_model_and_limit_stay_where_others_can_leave(tmp_path, monkeypatch, width, kept):
+    monkeypatch.setenv("COLUMNS", str(width))
+    write_run(
+        tmp_path, "contrastive", label="contrastive (signed)", run_id="mini-contrastive-s0-0123456789", suite__limit=8
+    )
+    terminal = Terminal()
+    print_runs(list_runs(tmp_path), terminal)
+    first = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()[0].split()
+    assert first == ["id", *kept]
 
 
 def test_the_verbs(root):
@@ -537,6 +570,7 @@ def test_the_verbs(root):
     ] == [2]
     listed = json.loads(call("runs", "--json"))
     assert {run["status"] for run in listed} == {"done"}
+    assert {run["limit"] for run in listed} == {None}
     assert [run["created"] for run in listed] == sorted(run["created"] for run in listed)
     assert "mini-none-s0" in call("runs")
     both = ("table", "mini-none-s0", "mini-contrastive-s0", "--json", "--against", "contrastive")

@@ -146,6 +146,22 @@ def test_runs_that_have_measured_nothing_of_it_are_shown_in_full(runs, tmp_path,
     assert {row.key for row in table.rows} >= {row.key for row in build(runs).rows}
 
 
+@pytest.mark.parametrize(("n", "left"), [(8, None), (9, "and 1 more, in the table below"), (19, "and 11 more, in the")])
+def test_of_many_systems_the_best_eight_have_a_sentence(tmp_path, n, left):
+    write_run(tmp_path, "none", whole=True, toxicity=0.6)
+    for place in range(n):
+        write_run(tmp_path, "dpo", label=f"m{place}", config={"at": place}, whole=True, toxicity=0.55 - 0.001 * place)
+    table, sheet = arranged(list_runs(tmp_path))
+    base, *shown = [head.label for head, _ in sheet.rows]
+    *told, best = sheet.verdict
+    assert base == "none"
+    assert [line.partition(":")[0] for line in told[:8]] == shown[:8]
+    assert (told[8:] == []) if left is None else told[8].startswith(left)
+    assert best.startswith("best toxic fraction")
+    assert best.count(", m") <= 8
+    assert len(list(sentences(table))) == n + 1, "the page has all"
+
+
 def test_without_a_base_nothing_is_said(tmp_path):
     write_run(tmp_path, "dpo", whole=True)
     assert list(sentences(build(list_runs(tmp_path)))) == []
