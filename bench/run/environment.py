@@ -20,7 +20,7 @@ from bench.progress import SILENT, Progress, note_once
 from bench.run import identity
 from bench.run.reuse import Reuse
 from bench.run.stack import modules_of
-from bench.scorers import load_scorer
+from bench.scorers import load_scorer, said_in
 from bench.scorers.checked import CheckedScorer
 from bench.spec import ModelSpec, ScorerSpec, SuiteSpec
 from bench.store.keys import NUMERIC, versions
@@ -86,7 +86,7 @@ class Environment:
         Raises:
             MissingError: something is not available.
         """
-        _ = self.model, self.scorer, self.further, self.data
+        _ = self.scorer, self.further, self.model, self.data  # what may be wrong in a setting before what is large
 
     @cached_property
     def model(self) -> Resolved:
@@ -255,7 +255,8 @@ class Environment:
         return self.further.get(self.suite.labelling.key, self.scorer)
 
     def _load_scorer(self, spec: ScorerSpec) -> CheckedScorer:
-        scorer = load_scorer(spec, self.assets.cache, offline=self.offline, progress=self.progress)
+        option = said_in(self.suite, spec)
+        scorer = load_scorer(spec, self.assets.cache, offline=self.offline, progress=self.progress, option=option)
         name, known = self.suite.scored_as.name, scorer.identity.attributes
         if name not in known:
             what = f"scorer '{spec.key}' does not score '{name}', which the suite controls"
