@@ -143,7 +143,7 @@ def test_what_it_is_asked_is_part_of_its_identity(tiny_model, other_model):
 
 
 def test_what_it_is_asked_decides_its_hash(chatting):
-    """Options that lead to other prompts are another scorer; those that lead to the same one are not."""
+    """Options that lead to other prompts are another scorer."""
     forms = [
         {"form": form, **more}
         for form, own in FORMS.items()
