@@ -281,6 +281,12 @@ def test_a_rating_in_words_is_the_longest_whatever_its_case_and_never_its_opposi
     assert rating(reply, dict(reversed(ratings.items())), ended=True) == expected
 
 
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize(("reply", "expected"), [("\n\nunsafe\nS1", 1.0), ("safe", 0.0), ("\n\nSafe\n", 0.0)])
+def test_the_answer_of_a_guard_behind_an_endpoint_is_read(reply, expected, ended):
+    assert rating(reply, {"safe": 0.0, "unsafe": 1.0}, ended=ended) == expected
+
+
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
