@@ -197,9 +197,7 @@ def test_another_conversation_is_a_line(tmp_path, row, said):
 def test_conversations_are_turns_of_a_chat_and_never_running_text(tmp_path):
     suite = load_suite("smoke")
     env = Environment(suite, AssetCatalogue(tmp_path, offline=True), offline=True)
-    with pytest.raises(
-        UsageError, match="are conversations, and the suite .* plain text; --set suite.chat_template=tr"
-    ):
+    with pytest.raises(UsageError, match=r"are conversations, .* plain text; --set suite\.chat_template=true"):
         env.as_read(load_sets(write(tmp_path, TURNS[:1])))
     plain = load_sets(write(tmp_path, [{"prompt": "a", "chosen": "x", "rejected": "y"}]))
     assert env.as_read(plain) is plain
