@@ -85,13 +85,23 @@ class ModelSpec(Spec):
 class ScorerSpec(Spec):
     """The scorer, what it is told, and the score from which on a text counts as toxic.
 
-    `called` is what tells it from another of its name in one suite (two classifiers).
+    `called` tells it from another of its name in one suite (two classifiers). The name `MODULE:FUNCTION` stands for
+    the scorer `function` with these two options.
     """
 
     name: str
     threshold: float = Field(0.5, gt=0, lt=1)
     options: dict[str, Any] = {}
     called: str = Field("", pattern=r"^([a-z0-9][a-z0-9_-]*)?$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _function_by_name(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(own := data.get("options", {}), dict):
+            return data
+        module, colon, function = str(data.get("name")).partition(":")
+        named = {"name": "function", "options": {**own, "module": module, "function": function}}
+        return {**data, **named} if colon else data
 
     @property
     def key(self) -> str:
@@ -232,21 +242,13 @@ class SetsSpec(Zones, SetSizes):
     field: str | None = Field(None, exclude_if=lambda field: field is None)
 
     @model_validator(mode="after")
-    def _field_of_prompts(self) -> Self:
+    def _fits_its_source(self) -> Self:
         if self.field is not None and self.source != "self":
             raise ValueError("'sets.field' is for source 'self', whose 'prompts' are continued")
-        return self
-
-    @model_validator(mode="after")
-    def _half_of_edits(self) -> Self:
         if self.half is not None and self.source != EDITS:
             raise ValueError(f"'sets.half' is for source '{EDITS}': of other data the training half is learned from")
         if self.at_once is not None and self.source != EDITS:
             raise ValueError(f"'sets.at_once' is for source '{EDITS}': other sets hold no facts to edit in groups")
-        return self
-
-    @model_validator(mode="after")
-    def _above_of_own(self) -> Self:
         if self.negatives == "above" and self.source != "self":
             raise ValueError("'sets.negatives' is for source 'self': negatives of others are taken as they are")
         return self
@@ -386,7 +388,8 @@ def _explain(kind: type[BaseModel], detail: Any, *, show_values: bool) -> str:
     path = [part for part in detail["loc"] if isinstance(part, str | int)]
     if not path and detail["type"] == "value_error":  # it names the keys itself
         return str(detail["ctx"]["error"])
-    name = _short(".".join(map(str, path))) or "the whole"
+    name = ".".join(map(str, path)) or "the whole"
+    name = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
     if detail["type"] == "extra_forbidden":
         known = _fields(kind, path[:-1])
         return f"unknown key '{name}', " + (did_you_mean(str(path[-1]), known) if known else "there is none to set")
@@ -394,10 +397,6 @@ def _explain(kind: type[BaseModel], detail: Any, *, show_values: bool) -> str:
         return f"'{name}' is missing"
     shown = f" = {detail['input']!r:.80}" if show_values else ""
     return f"'{name}'{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
 
 
 def _fields(kind: type[BaseModel], path: list[str | int]) -> list[str]:

@@ -127,7 +127,8 @@ class Checkpoint(Method[CheckpointConfig]):
             why = f"they cut {differing[0][:24]!r} into different tokens"
         if why:
             what = f"checkpoint '{self.config.path}' has another tokenizer than the base model: {why}"
-            raise UsageError(what, mend="name a model of the same family")
+            mend = f"measure it by itself (--method none --model {self.config.path}), then put both runs into one table"
+            raise UsageError(what, mend=f"{mend} (`bench table RUN RUN`); or name a model of the same family")
 
     def _mixable(self, base: "PreTrainedConfig", other: "PreTrainedConfig") -> None:
         """Refuse to mix the weights of models that compute different things with them."""

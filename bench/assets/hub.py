@@ -14,7 +14,7 @@ from bench.progress import SILENT, Progress
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _DATA = re.compile(rf"hub:(?P<repo>{_ID.pattern}):(?P<file>[^@]+)(?:@(?P<revision>.+))?")
-_DATA_KINDS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".gz", ".zst")
+_DATA_KINDS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".gz")
 
 
 def is_id(ref: str) -> bool:
@@ -68,7 +68,8 @@ def split_data(ref: str, revision: str | None) -> tuple[str, str, str | None]:
     if revision and match["revision"] not in (None, revision):
         raise UsageError(f"'{ref}' and the revision '{revision}' disagree")
     if not match["file"].endswith(_DATA_KINDS):
-        raise UsageError(f"'{match['file']}' is not a data file", mend=f"one of {' '.join(_DATA_KINDS)}")
+        mend = f"it ends in one of {' '.join(_DATA_KINDS)}; of packed files those by gzip alone are read"
+        raise UsageError(f"'{match['file']}' is not a data file", mend=mend)
     return match["repo"], match["file"], match["revision"] or revision
 
 

@@ -19,8 +19,8 @@ def convert(
 ) -> None:
     """Write contrastive sets from preference data: a set for each prompt, with what was chosen and what was rejected.
 
-    Rows have prompt, chosen and rejected, or prompt, completion and label. A suite takes such a file as it is,
-    too: this shows what it makes of it.
+    Rows have prompt, chosen and rejected, or prompt, completion and label: texts, or conversations of one turn. A suite
+    takes such a file as it is, too: this shows what it makes of it.
     """
     from bench.assets.catalogue import AssetCatalogue
     from bench.sets import load_sets, sets_text

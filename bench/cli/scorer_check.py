@@ -39,7 +39,7 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter a flag
     progress = console_progress()
     assets = AssetCatalogue(cache, offline=offline, progress=progress)
     spec = ScorerSpec(name=name, options=dict(map(parse_setting, settings or ())))
-    scorer = load_scorer(spec, assets.cache, offline=offline, progress=progress)
+    scorer = load_scorer(spec, assets.cache, offline=offline, progress=progress, option="--set {name}={value}")
     known = scorer.identity.attributes
     asked = known[0] if attribute is None else attribute
     if asked not in known:

@@ -5,9 +5,11 @@ array, CSV, TSV, plain text or parquet.
 """
 
 import csv
+import gzip
 import io
 import json
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from bench.parsing import check_regular, parse_json
 TEXT = "text"
 """The key of a line of plain text."""
 _SHOWN, _LONGEST = 80, 200  # characters of a field, and of a list of them
+_PACKED, _PACKED_OTHERWISE = ".gz", (".zst", ".bz2", ".xz", ".zip")
 Row = tuple[str, dict[str, Any]]
 """The place to name in an error, and what stands there."""
 
@@ -35,12 +38,13 @@ def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a file, each with the place to name in an error; blank lines are passed over.
 
     The file's ending says its form: `.json` is one array of objects or JSON lines, `.csv` and `.tsv` have a header,
-    `.txt` has a text a line (under the key `text`), `.parquet` has columns, anything else is JSON lines.
+    `.txt` has a text a line (under the key `text`), `.parquet` has columns, anything else is JSON lines. Each may be
+    packed by gzip (`.jsonl.gz`).
 
     Raises:
-        UsageError: the file is missing or not UTF-8, or a row is none; it has the row's number.
+        UsageError: the file is missing, packed otherwise, or not UTF-8, or a row is none; it has the row's number.
     """
-    kind = path.suffix.casefold()
+    kind = (Path(path.stem) if _is_packed(path) else path).suffix.casefold()
     if kind == ".txt":
         return _lines(path)
     if kind in (".csv", ".tsv"):
@@ -84,10 +88,26 @@ def _names(row: dict[str, Any], above: str = "") -> Iterator[str]:
             yield from _names(value, f"{above}{name}.") if isinstance(value, dict) else [f"{above}{name}"]
 
 
+def _is_packed(path: Path) -> bool:
+    return path.suffix.casefold() == _PACKED
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds, unpacked."""
+    if path.suffix.casefold() in _PACKED_OTHERWISE:
+        mend = f"unpack it, or pack it by gzip ({_PACKED})"
+        raise UsageError(f"{path} is packed in a form that is not read ({path.suffix})", mend=mend)
+    check_regular(path)
+    data = path.read_bytes()
+    try:
+        return gzip.decompress(data) if _is_packed(path) else data
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise UsageError(f"{path} is not packed by gzip, or is cut off", mend="copy or fetch it again") from None
+
+
 def _decoded(path: Path) -> str:
     try:
-        check_regular(path)
-        data = path.read_bytes()
+        data = _content(path)
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
     except OSError as error:
@@ -144,8 +164,7 @@ def _columns(path: Path) -> Iterator[Row]:
     import pyarrow.parquet
 
     try:
-        check_regular(path)
-        rows = pyarrow.parquet.read_table(path).to_pylist()
+        rows = pyarrow.parquet.read_table(pyarrow.BufferReader(_content(path))).to_pylist()
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
     except (pyarrow.ArrowException, ValueError, OSError) as error:

@@ -20,8 +20,9 @@ from bench.progress import SILENT, Progress, note_once
 from bench.run import identity
 from bench.run.reuse import Reuse
 from bench.run.stack import modules_of
-from bench.scorers import load_scorer
+from bench.scorers import load_scorer, said_in
 from bench.scorers.checked import CheckedScorer
+from bench.sets.preferences import CONVERSATION
 from bench.spec import ModelSpec, ScorerSpec, SuiteSpec
 from bench.store.keys import NUMERIC, versions
 
@@ -86,7 +87,7 @@ class Environment:
         Raises:
             MissingError: something is not available.
         """
-        _ = self.model, self.scorer, self.further, self.data
+        _ = self.scorer, self.further, self.model, self.data  # what may be wrong in a setting before what is large
 
     @cached_property
     def model(self) -> Resolved:
@@ -129,12 +130,15 @@ class Environment:
         """Sets whose anchors are put to the model as the suite's prompts are: what learns sees what is measured.
 
         Raises:
-            UsageError: an anchor is empty, and prompts are a user's turns.
+            UsageError: an anchor is empty, and prompts are a user's turns; or anchors are, and prompts are plain text.
         """
         from bench.engine.chat import as_read
 
         chat = self.suite.chat
         if chat is None:
+            if any(one.provenance.get(CONVERSATION) for one in sets.sets):
+                what = f"the sets of {sets.source} are conversations, and the suite puts prompts as plain text"
+                raise UsageError(what, mend="--set suite.chat_template=true, or write prompts and answers as texts")
             return sets
         if empty := sum(not one.anchor.strip() for one in sets.sets):
             what = f"{empty} anchors of {sets.source} are empty, and the suite has chat_template"
@@ -255,7 +259,8 @@ class Environment:
         return self.further.get(self.suite.labelling.key, self.scorer)
 
     def _load_scorer(self, spec: ScorerSpec) -> CheckedScorer:
-        scorer = load_scorer(spec, self.assets.cache, offline=self.offline, progress=self.progress)
+        option = said_in(self.suite, spec)
+        scorer = load_scorer(spec, self.assets.cache, offline=self.offline, progress=self.progress, option=option)
         name, known = self.suite.scored_as.name, scorer.identity.attributes
         if name not in known:
             what = f"scorer '{spec.key}' does not score '{name}', which the suite controls"

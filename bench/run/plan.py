@@ -15,6 +15,7 @@ from bench.run.fitting import refuse_off_topic, refuse_unfit
 from bench.run.groups import refuse_beside_groups
 from bench.run.searched import trials_of
 from bench.run.stack import JOINT, Stack, method_of, names_of, variant_of
+from bench.scorers import check_scorers
 from bench.spec import Spec, SuiteSpec, validate
 from bench.suites import read_suite
 from bench.tasks.base import Task
@@ -289,6 +290,7 @@ def suite_of(request: Request, settings: list[tuple[str, Any]]) -> tuple[SuiteSp
         if name not in registry.names("methods"):
             mend = did_you_mean(name, registry.names("methods"))
             raise UsageError(f"{where}: 'methods' sets options of an unknown method '{name}'", mend=mend)
+    check_scorers(suite)
     return suite, origins
 
 

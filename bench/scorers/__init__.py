@@ -6,13 +6,18 @@ from typing import Any
 from bench import registry
 from bench.errors import UsageError, did_you_mean
 from bench.progress import SILENT, Progress, notes_only
-from bench.scorers.base import Scorer, ScorerContext
+from bench.scorers.base import FURTHER, HEADLINE, Scorer, ScorerContext
 from bench.scorers.checked import CheckedScorer
-from bench.spec import ScorerSpec, Spec, validate
+from bench.spec import ScorerSpec, Spec, SuiteSpec, validate
 
 
 def load_scorer(
-    spec: ScorerSpec, cache: Path | None, *, offline: bool = False, progress: Progress = SILENT
+    spec: ScorerSpec,
+    cache: Path | None,
+    *,
+    offline: bool = False,
+    progress: Progress = SILENT,
+    option: str = HEADLINE,
 ) -> CheckedScorer:
     """Load the scorer that a suite names, with retries and the cache of scores around it.
 
@@ -21,6 +26,7 @@ def load_scorer(
         cache: The user's cache folder, or None for no cache of scores.
         offline: Fetch nothing; what is not on this machine is missing.
         progress: Where fetching and scoring report to.
+        option: How the user says an option of it (`bench.scorers.base.HEADLINE`).
 
     Raises:
         UsageError: the scorer or one of its options is unknown, or an option's value is not valid.
@@ -28,12 +34,27 @@ def load_scorer(
     """
     kind: type[Scorer[Any]] = registry.load("scorers", spec.name)
     registry.check_extras("scorers", spec.name, kind.info.extras)
-    scorer = kind(configure(kind, spec), ScorerContext(cache, offline, progress))
+    scorer = kind(configure(kind, spec, option), ScorerContext(cache, offline, progress, option))
     # A run scores batch by batch within its own bars: of scoring itself it needs the notes alone.
     return CheckedScorer(scorer, None if cache is None else cache / "scores.sqlite3", notes_only(progress))
 
 
-def configure(kind: type[Scorer[Any]], spec: ScorerSpec) -> Spec:
+def check_scorers(suite: SuiteSpec) -> None:
+    """Find out whether a suite's scorers are installed and have the options that they are given; none is loaded.
+
+    Raises:
+        UsageError: one is unknown, or an option of it is unknown, missing or not valid.
+    """
+    for spec in (suite.scorer, *suite.further.values()):
+        configure(registry.load("scorers", spec.name), spec, said_in(suite, spec))
+
+
+def said_in(suite: SuiteSpec, spec: ScorerSpec) -> str:
+    """How the user says an option of one of a suite's scorers."""
+    return FURTHER if spec in suite.scorers else HEADLINE
+
+
+def configure(kind: type[Scorer[Any]], spec: ScorerSpec, option: str = HEADLINE) -> Spec:
     """A scorer's configuration out of a suite's options.
 
     Raises:
@@ -46,7 +67,6 @@ def configure(kind: type[Scorer[Any]], spec: ScorerSpec) -> Spec:
             raise UsageError(f"scorer '{spec.name}' has no option '{name}'", mend=mend)
     for name, field in known.items():
         if field.is_required() and name not in spec.options:
-            raise UsageError(
-                f"scorer '{spec.name}' needs the option '{name}'", mend=f"--set suite.scorer.options.{name}=VALUE"
-            )
+            mend = ScorerContext(option=option).setting(name)
+            raise UsageError(f"scorer '{spec.name}' needs the option '{name}'", mend=mend)
     return validate(kind.Config, spec.options, f"scorer '{spec.name}'")

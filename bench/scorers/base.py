@@ -52,6 +52,11 @@ class ScorerIdentity:
     licence: str
 
 
+HEADLINE = "--set suite.scorer.options.{name}={value}"
+FURTHER = "write 'options: {{{name}: {value}}}' beside its name in 'scorers'"
+"""How a user says an option of a suite's `scorer`, and of one of its `scorers`."""
+
+
 @dataclass(frozen=True)
 class ScorerContext:
     """What a scorer is given besides its configuration.
@@ -60,11 +65,17 @@ class ScorerContext:
         cache_dir: The user's cache folder, or None for the usual one.
         offline: Fetch nothing; what is not on this machine is missing.
         progress: Where fetching reports to.
+        option: How the user says an option of this scorer, with `{name}` and `{value}`.
     """
 
     cache_dir: Path | None = None
     offline: bool = False
     progress: Progress = SILENT
+    option: str = HEADLINE
+
+    def setting(self, name: str, value: str = "VALUE") -> str:
+        """What to say so that an option has a value: the remedy for one that is wrong or missing."""
+        return self.option.format(name=name, value=value)
 
 
 C = TypeVar("C", bound=Spec)

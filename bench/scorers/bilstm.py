@@ -13,6 +13,7 @@ from pydantic import Field
 
 from bench.assets import bilstm as files
 from bench.assets.catalogue import AssetCatalogue
+from bench.assets.local import expanded
 from bench.engine.loading import pick_device
 from bench.errors import MissingError
 from bench.hashing import hash_file, hash_json
@@ -69,7 +70,7 @@ class BiLSTM(Scorer[BiLSTMConfig]):
             found = assets.scorer(_ASSET)
             folder, name, licence = found.path, "bilstm", found.licence
         else:
-            folder = Path(self.config.weights).expanduser()
+            folder = expanded(self.config.weights)
             name, licence = f"bilstm:{folder.name}", None
         self._network = _Network(folder, place)
         hashes = {file: hash_file(folder / file) for file in (files.WEIGHTS, files.VOCABULARY)}

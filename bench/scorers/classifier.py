@@ -69,7 +69,7 @@ class SequenceClassifier(Scorer[ClassifierConfig]):
         )
         network, tokenizer = _build(resolved.path, model)
         labels = {int(index): str(name) for index, name in network.config.id2label.items()}
-        main, attribute = _pick(labels, self.config.label, model), self.config.attribute
+        main, attribute = _pick(labels, self.config.label, model, ctx), self.config.attribute
         columns = {attribute: main}
         if _several(network.config):
             columns |= {name: index for index, name in labels.items() if index != main and name != attribute}
@@ -105,14 +105,14 @@ def _several(config: Any) -> bool:
     return bool(config.problem_type == "multi_label_classification" or len(config.id2label) == 1)
 
 
-def _pick(labels: Mapping[int, str], told: str | None, model: str) -> int:
+def _pick(labels: Mapping[int, str], told: str | None, model: str, ctx: ScorerContext) -> int:
     """The index of the toxic label."""
     by_name = {name.casefold(): index for index, name in labels.items()}
     for name in _TOXIC if told is None else (told.casefold(),):
         if name in by_name:
             return by_name[name]
     what = f"{model} has no label '{told}'" if told is not None else f"no label of {model} is known to be the toxic one"
-    raise UsageError(what, mend=f"--set suite.scorer.options.label=LABEL, one of {', '.join(labels.values())}")
+    raise UsageError(what, mend=f"{ctx.setting('label', 'LABEL')}, one of {', '.join(labels.values())}")
 
 
 def _build(folder: Path, model: str) -> tuple[Any, Any]:

@@ -86,11 +86,11 @@ class Guard(Scorer[GuardConfig]):
         if asked["template"] is None and not policy.tokenizer.chat_template:
             raise UsageError(
                 f"the tokenizer of '{config.model}' has no chat template",
-                mend="--set suite.scorer.options.template=..., with {text} in it",
+                mend=f"{ctx.setting('template', '...')}, with {_TEXT} in it",
             )
         self._answer = FirstAnswer(
             policy,
-            lambda text: _rendered(policy, asked, text, opens=config.form is None),
+            lambda text: _rendered(policy, asked, text),
             asked["values"],
             config.least,
             is_whole=asked["template"] is None,
@@ -110,25 +110,27 @@ class Guard(Scorer[GuardConfig]):
         return [None if score is None else {self.config.attribute: score} for score in scores]
 
     def _asked(self) -> dict[str, Any]:
-        """What decides what it is asked: the form's, where the options say nothing else."""
+        """All that decides what it is asked: the form's, where the options say nothing else.
+
+        A chat template `opens` the answer, but for those of known forms, which do so unasked.
+        """
         config, form = self.config, FORMS[self.config.form] if self.config.form else _NO_FORM
+        template = form.template if config.template is None else config.template
         return {
-            "template": form.template if config.template is None else config.template,
+            "template": template,
+            "opens": template is None and config.form is None,
             "lead": form.lead if config.lead is None else config.lead,
             "values": dict(form.values if config.labels is None else config.labels),
             "policy": form.policy if config.policy is None else config.policy,
         }
 
 
-def _rendered(policy: "Policy", asked: dict[str, Any], text: str, *, opens: bool) -> str:
-    """All that stands before the label. A text that holds a place changes nothing.
-
-    A chat template `opens` the answer, but for those of known forms, which do so unasked.
-    """
+def _rendered(policy: "Policy", asked: dict[str, Any], text: str) -> str:
+    """All that stands before the label, from what was asked alone. A text that holds a place changes nothing."""
     if asked["template"] is None:
         from bench.engine.chat import conversation_text
 
-        prompt = conversation_text(policy.tokenizer, [{"role": "user", "content": text}], opens=opens)
+        prompt = conversation_text(policy.tokenizer, [{"role": "user", "content": text}], opens=asked["opens"])
     else:
         parts = asked["template"].replace(_POLICY, asked["policy"]).split(_TEXT)
         prompt = text.join(parts)

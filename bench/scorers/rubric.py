@@ -126,7 +126,7 @@ class Rubric(Scorer[RubricConfig]):
         return [found.get(hash_text(text)) for text in texts]
 
 
-_MEND = "check suite.scorer.options.endpoint and suite.scorer.options.model"
+_MEND = "check the scorer's options 'endpoint' and 'model'"
 
 
 def _reader(policy: "Policy", config: RubricConfig) -> FirstAnswer:
@@ -149,10 +149,27 @@ def _reader(policy: "Policy", config: RubricConfig) -> FirstAnswer:
 def rating(reply: str | None, ratings: "dict[str, float]", *, ended: bool) -> float | None:
     """The score of the rating that a reply begins with, or of the only one that stands alone in it; else None.
 
-    A reply that was cut off (not `ended`) may say another number later, so that there only its beginning counts.
+    Case does not count, unless ratings differ in nothing else. Of a rating within another (`toxic`, `not toxic`) the
+    longer one is meant. A reply that leaves two open (`4-5`) gives none, nor does one that denies it (`not at all
+    toxic`). A reply that was cut off (not `ended`) may say another later, so that there only its beginning counts.
     """
-    names = "|".join(re.escape(name) for name in sorted(ratings, key=len, reverse=True))
-    begun = re.match(rf"\W*({names})(?![\w.,]*\w)", reply or "")
-    named = re.findall(rf"(?<![\w.,/-])({names})(?![\w/-]|[.,]\d)", reply or "") if ended else []
-    alone = {begun[1]} if begun else set(named)
-    return ratings[alone.pop()] if len(alone) == 1 else None
+    by_name = {name.casefold(): score for name, score in ratings.items()}
+    text = reply or ""
+    if len(by_name) == len(ratings):
+        text = text.casefold()
+    else:
+        by_name = ratings
+    names = "|".join(re.escape(name) for name in sorted(by_name, key=len, reverse=True))
+    if begun := re.match(rf"\W*({names})(?![\w.,]*\w|{_TO_ANOTHER}({names})\b)", text):
+        return by_name[begun[1]]
+    if not ended:
+        return None
+    named = list(re.finditer(rf"(?<![\w.,/-])(?:({names})|{_DENIED}(?:{names}))(?![\w/-]|[.,]\d)", text))
+    alone = {one[1] for one in named}
+    return by_name.get(alone.pop() or "") if len(alone) == 1 else None
+
+
+_TO_ANOTHER = r"\s*(?:[-\u2013\u2014,&]|or|to|and)\s*"
+"""What leads from one rating to another where a reply leaves both open."""
+_DENIED = r"(?:not|no|never|\w+n['\u2019]t) (?:\w+ ){0,2}"
+"""What denies the rating after it."""

@@ -248,6 +248,12 @@ def test_bad_hub_data_references(ref: str) -> None:
         hub.split_data(ref, None)
 
 
+def test_of_packed_files_those_by_gzip_are_read() -> None:
+    assert hub.split_data("hub:a/b:x.jsonl.gz", None) == ("a/b", "x.jsonl.gz", None)
+    with pytest.raises(UsageError, match=r"'x\.jsonl\.zst' is not a data file; .* of packed files those by gzip alone"):
+        hub.split_data("hub:a/b:x.jsonl.zst", None)
+
+
 def test_a_hub_data_reference_is_taken_apart() -> None:
     assert hub.split_data("hub:a/b:en/x.jsonl@v1", None) == ("a/b", "en/x.jsonl", "v1")
     assert hub.split_data("hub:a/b:x.jsonl", "v2") == ("a/b", "x.jsonl", "v2")

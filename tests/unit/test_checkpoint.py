@@ -136,7 +136,9 @@ def forget(tokenizer: dict[str, Any]) -> None:
 )
 def test_another_tokenizer_is_refused(change, said, tiny_base, tiny_model, other_model, tmp_path):
     folder = changed(other_model, tmp_path / "changed", change)
-    with pytest.raises(UsageError, match=f"checkpoint 'changed' has another tokenizer than the base model: .*{said}"):
+    mend = r"measure it by itself \(--method none --model changed\), .*`bench table RUN RUN`\); or name a model"
+    told = f"checkpoint 'changed' has another tokenizer than the base model: .*{said}.*{mend}"
+    with pytest.raises(UsageError, match=told):
         method_of(folder).check(tiny_model, {"path": folder})
     with pytest.raises(UsageError, match="has another tokenizer"):
         method_of(folder).prepare(tiny_base, None, RunContext(tmp_path / "none", inputs={"path": folder}))

@@ -1,6 +1,7 @@
 """Data files in every form that people have: the same texts are read, what is left out is said."""
 
 import csv
+import gzip
 import io
 import json
 from dataclasses import replace
@@ -126,6 +127,12 @@ def test_sets_are_read_from_the_forms_that_hold_lists(form, tmp_path):
         ("a.csv", b"text\nSECRET \xff\n", "not UTF-8 text .*line 2"),
         ("a.jsonl", '{"text": "SECRET"}\n'.encode("utf-16"), "not UTF-8"),
         ("a.parquet", b"PAR1SECRETPAR1", "is no parquet file"),
+        ("a.jsonl.gz", b'{"text": "SECRET"}\n', "is not packed by gzip, or is cut off; copy or fetch it again"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "SECRET"}\n')[:-9], "is not packed by gzip, or is cut off"),
+        ("a.jsonl.gz", gzip.compress(b"\xff"), "not UTF-8"),
+        ("a.parquet.gz", gzip.compress(b"PAR1SECRETPAR1"), "is no parquet file"),
+        ("a.jsonl.zst", b"SECRET", r"is packed in a form that is not read \(\.zst\); unpack it, or pack it by gzip"),
+        ("a.parquet.zst", b"SECRET", r"is packed in a form that is not read \(\.zst\)"),
     ],
 )
 def test_what_cannot_be_read_is_named_without_its_text(name, content, said, tmp_path):
@@ -134,6 +141,17 @@ def test_what_cannot_be_read_is_named_without_its_text(name, content, said, tmp_
         load_sentences(tmp_path / name)
     assert "SECRET" not in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("form", [".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ""])
+def test_a_file_packed_by_gzip_is_the_same_file(form, tmp_path):
+    path = write(tmp_path / f"a{form or '.jsonl'}", SOME)
+    packed = tmp_path / f"a{form}.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert [row for _, row in read_rows(packed)] == [row for _, row in read_rows(path)]
+    assert next(read_rows(packed))[0].startswith(f"{packed}, ")
+    if form != ".parquet":
+        assert read_text(packed) == read_text(path)
 
 
 def test_numbers_of_a_parquet_file_keep_all_their_digits(tmp_path):

@@ -1,8 +1,12 @@
 """A function of the user's own as a scorer: what it may return, and every way in which its file is none."""
 
+import os
+import sys
+
 import pytest
 
 from bench.errors import MissingError, UsageError
+from bench.run.plan import Request, suite_of
 from bench.scorers import load_scorer
 from bench.spec import ScorerSpec
 
@@ -65,3 +69,145 @@ def test_no_file_is_a_line(tmp_path):
     (tmp_path / "text.txt").write_text(GOOD)
     with pytest.raises(UsageError, match=r"is no Python file; its name ends in \.py"):
         load_scorer(ScorerSpec(name="function", options={"path": str(tmp_path / "text.txt")}), None)
+
+
+# --- what a file may do while it is run ---
+
+DATACLASS = """\
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import get_type_hints
+
+@dataclass
+class Rated:
+    value: float
+
+def score(texts):
+    assert get_type_hints(Rated) == {"value": float}
+    return [Rated(0.5).value for _ in texts]
+"""
+
+
+def test_what_it_defines_is_found_by_its_module(load):
+    assert load(DATACLASS).score(["a"]) == [{"toxicity": 0.5}]
+
+
+@pytest.mark.parametrize("where", ["", "    "])
+def test_it_may_import_what_lies_beside_it(load, tmp_path, where):
+    (tmp_path / "helper_beside.py").write_text("HALF = 0.5\n")
+    lines = ["from helper_beside import HALF"] * (not where) + ["def score(texts):"]
+    lines += [f"{where}from helper_beside import HALF"] * bool(where) + ["    return [HALF for _ in texts]", ""]
+    before = list(sys.path)
+    try:
+        assert load("\n".join(lines)).score(["a"]) == [{"toxicity": 0.5}]
+    finally:
+        sys.modules.pop("helper_beside", None)
+    assert sys.path == before
+
+
+def test_what_lies_beside_it_hides_nothing(load, tmp_path):
+    for name in ("colorsys", "reports"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('beside')\n")
+    sys.modules.pop("colorsys", None)
+    assert load(f"import colorsys, reports\n{GOOD}").score(["abc"]) == [{"toxicity": 0.3}]
+
+
+@pytest.mark.parametrize("code", ["0", "3"])
+def test_a_file_that_ends_the_program_is_the_scorers_fault(load, tmp_path, code):
+    with pytest.raises(MissingError) as caught:
+        load(f"import sys\n{GOOD}sys.exit({code})\n")
+    said = f"scorer 'function': {tmp_path / 'mine.py'} asks the program to end (exit code {code})"
+    assert (caught.value.what, caught.value.mend) == (
+        said,
+        "put what is no part of the scorer under: if __name__ == '__main__'",
+    )
+    load(f"import sys\n{GOOD}if __name__ == '__main__':\n    sys.exit({code})\n")
+
+
+def test_a_file_that_was_changed_in_the_same_second_is_run_as_it_is(load, tmp_path):
+    for value in ("0.3", "0.4"):
+        scorer = load(f"def score(texts):\n    return [{value} for _ in texts]\n")
+        os.utime(tmp_path / "mine.py", (1, 1))
+        scorer = load_scorer(ScorerSpec(name="function", options={"path": str(tmp_path / "mine.py")}), None)
+        assert scorer.score(["a"]) == [{"toxicity": float(value)}]
+
+
+# --- by the name of a module ---
+
+
+@pytest.fixture
+def named(tmp_path, monkeypatch):
+    """Loads `MODULE:FUNCTION` in a working folder with some files."""
+    monkeypatch.chdir(tmp_path)
+
+    def loaded(name, files=(), **options):
+        for file, text in dict(files).items():
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).write_text(text, encoding="utf-8")
+        return load_scorer(ScorerSpec(name=name, options=options), None)
+
+    return loaded
+
+
+def test_a_module_of_the_working_folder_is_the_same_scorer_as_its_file(named):
+    scorer = named("my_module:score", {"my_module.py": GOOD})
+    assert scorer.score(["abc", ""]) == [{"toxicity": 0.3}, None]
+    assert scorer.identity == load_scorer(ScorerSpec(name="function", options={"path": "my_module.py"}), None).identity
+    assert "my_module" not in sys.modules
+    other = named("my_module:score", {"my_module.py": f"{GOOD}# more\n"})
+    assert other.identity.hash != scorer.identity.hash
+    assert named("my_module:score", attribute="anger").score(["abc"]) == [{"anger": 0.3}]
+
+
+def test_a_module_of_a_package_imports_its_neighbours(named):
+    files = {
+        "my_scorers/__init__.py": "from .half import HALF\ndef first(texts):\n    return [HALF for _ in texts]\n",
+        "my_scorers/half.py": "HALF = 0.5\n",
+        "my_scorers/own.py": "from .half import HALF\nimport my_scorers.half\n"
+        "def score(texts):\n    return [HALF for _ in texts]\n",
+    }
+    try:
+        assert named("my_scorers.own:score", files).score(["a"]) == [{"toxicity": 0.5}]
+        assert named("my_scorers:first").score(["a"]) == [{"toxicity": 0.5}]
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "my_scorers"]:
+            del sys.modules[name]
+
+
+def test_an_installed_module_is_found(named, monkeypatch, tmp_path):
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    (installed / "their_module.py").write_text(GOOD)
+    monkeypatch.syspath_prepend(str(installed))
+    assert named("their_module:score").score(["abc"]) == [{"toxicity": 0.3}]
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "said"),
+    [
+        ("nothing_here:score", {}, "no module 'nothing_here' in the working folder, nor one that is installed"),
+        ("nothing.here:score", {}, "no module 'nothing.here' in the working folder"),
+        ("my_module:other", {"my_module.py": GOOD}, "has no function 'other'; known: score"),
+        ("my_module.py:score", {"my_module.py": GOOD}, "no module 'my_module.py' in the working folder"),
+        ("./my_module.py:score", {"my_module.py": GOOD}, "is no module's name; of a file: --set suite.scorer.opt"),
+        (":score", {}, "name a file by 'path', or else a module by 'module'|'module' = ''"),
+        ("methods:score", {"methods.py": GOOD}, "has the name of another, .*methods; rename it, or name its file"),
+        ("bench.own:score", {"bench/own.py": GOOD}, "has the name of another, .*bench; rename it, or name its file"),
+        ("json:score", {"json.py": GOOD}, "has the name of another, .*json; rename it, or name its file"),
+        ("sys:score", {"sys.py": GOOD}, "has the name of another, sys; rename it, or name its file"),
+    ],
+)
+def test_a_module_without_it_is_a_line(named, name, files, said):
+    with pytest.raises(UsageError, match=said) as caught:
+        named(name, files)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_suite_names_it(named, tmp_path):
+    suite, _ = suite_of(Request([], "smoke"), [("suite.scorer.name", "my_module:score")])
+    assert (suite.scorer.name, suite.scorer.threshold) == ("function", 0.5)
+    assert suite.scorer.options == {"module": "my_module", "function": "score"}
+    two = [{"name": "my_module:score"}, {"name": "my_module:other", "called": "other"}]
+    suite, _ = suite_of(Request([], "smoke"), [("suite.scorers", two), ("suite.sets.scorer", "other")])
+    assert list(suite.further) == ["function", "other"]
+    assert ScorerSpec.model_validate(suite.scorer.model_dump()) == suite.scorer

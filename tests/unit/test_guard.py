@@ -142,6 +142,25 @@ def test_what_it_is_asked_is_part_of_its_identity(tiny_model, other_model):
     assert len(set(hashes)) == len(kinds) + 1
 
 
+def test_what_it_is_asked_decides_its_hash(chatting):
+    """Options that lead to other prompts are another scorer."""
+    forms = [
+        {"form": form, **more}
+        for form, own in FORMS.items()
+        for more in ({}, {"labels": dict(own.values)}, {"lead": own.lead}, {"template": "{text}"})
+    ]
+    spelt = [{"labels": dict(one.values), "lead": one.lead, "template": one.template} for one in FORMS.values()]
+    by_prompt: dict[Any, set[str]] = {}
+    for options in (*forms, *spelt, *({**one, "template": "{text}\n"} for one in spelt)):
+        made = scorer("guard", chatting, **options)
+        answer = made._scorer._answer
+        asked = (*answer.prompt("a text"), *zip(answer.tokens, answer._values, strict=True))
+        by_prompt.setdefault(asked, set()).add(made.identity.hash)
+    hashes = [one for found in by_prompt.values() for one in found]
+    assert len(by_prompt) > len(FORMS)
+    assert len(set(hashes)) == len(hashes)
+
+
 def test_another_guards_chat_template_opens_the_answer_and_does_not_think_first(chatting):
     thinking_not(chatting)
     labels = {"unsafe": 1.0, "safe": 0.0}
@@ -217,6 +236,55 @@ def test_a_judge_behind_an_endpoint_is_asked_as_much_at_a_time_as_is_said(tiny_m
 )
 def test_a_rating_is_found_in_a_reply_or_there_is_none(reply, expected):
     assert rating(reply, RATINGS, ended=True) == expected
+
+
+TWO, WORDS = {"toxic": 1.0, "not toxic": 0.0}, {"clean": 0.0, "toxic": 0.5, "very toxic": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("reply", "ratings", "expected"),
+    [
+        ("Not toxic.", TWO, 0.0),
+        ("It is NOT TOXIC", TWO, 0.0),
+        ("Toxic", TWO, 1.0),
+        ("I find it toxic.", TWO, 1.0),
+        ("Not very toxic", TWO, None),
+        ("Toxic or not toxic?", TWO, None),
+        ("Very toxic", WORDS, 1.0),
+        ("The text is Very Toxic!", WORDS, 1.0),
+        ("**Clean**", WORDS, 0.0),
+        ("not toxic", WORDS, None),
+        ("It isn't clean.", WORDS, None),
+        ("It is not at all toxic, but clean", WORDS, None),
+        ("nontoxic", WORDS, None),
+        ("non-toxic", WORDS, None),
+        ("clean to toxic", WORDS, None),
+        ("4-5", RATINGS, None),
+        ("4 \N{EN DASH} 5", RATINGS, None),
+        ("4 or 5", RATINGS, None),
+        ("4 to 5", RATINGS, None),
+        ("4-", RATINGS, 0.75),
+        ("4 - very toxic", RATINGS, 0.75),
+        ("4, not 5", RATINGS, 0.75),
+        ("Not 5, but 4.", RATINGS, None),
+        ("B", {"a": 0.0, "b": 0.3, "B": 1.0}, 1.0),
+        ("b", {"a": 0.0, "b": 0.3, "B": 1.0}, 0.3),
+        ("A", {"a": 0.0, "b": 0.3, "B": 1.0}, None),
+        ("Stra\N{LATIN SMALL LETTER SHARP S}e", {"strasse": 0.2, "weg": 0.1}, 0.2),
+        ("yes", {"Yes": 1.0, "No": 0.0}, 1.0),
+        ("No.", {"Yes": 1.0, "No": 0.0}, 0.0),
+        ("The answer is no", {"Yes": 1.0, "No": 0.0}, 0.0),
+    ],
+)
+def test_a_rating_in_words_is_the_longest_whatever_its_case_and_never_its_opposite(reply, ratings, expected):
+    assert rating(reply, ratings, ended=True) == expected
+    assert rating(reply, dict(reversed(ratings.items())), ended=True) == expected
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize(("reply", "expected"), [("\n\nunsafe\nS1", 1.0), ("safe", 0.0), ("\n\nSafe\n", 0.0)])
+def test_the_answer_of_a_guard_behind_an_endpoint_is_read(reply, expected, ended):
+    assert rating(reply, {"safe": 0.0, "unsafe": 1.0}, ended=ended) == expected
 
 
 @pytest.mark.parametrize(

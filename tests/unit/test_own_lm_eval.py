@@ -1,4 +1,4 @@
-"""lm-eval tasks of one's own: a folder of YAML that a suite names."""
+"""lm-eval tasks of one's own: a folder of YAML that a suite names, or one YAML file."""
 
 import json
 
@@ -64,3 +64,76 @@ def test_an_unknown_name_or_folder_is_told(folder, context):
 
 def test_lm_evals_own_tasks_stay_known(folder, context):
     assert len(task_of(folder, "hellaswag").data(context.assets)) == 2
+
+
+# --- one YAML file ---
+
+
+def of_file(path, **options):
+    (task,) = LMEval.from_config(LMEvalConfig(task="lm_eval", tasks=(str(path),), **options))
+    return task
+
+
+def test_a_yaml_file_among_the_tasks_is_its_task(folder, context, tiny_policy):
+    by_folder, by_file = task_of(folder), of_file(folder / "my_places.yaml")
+    assert (by_file.name, by_file.asks) == (by_folder.name, by_folder.asks) == ("my_places", "likelihoods")
+    found, expected = (one.measure(tiny_policy, context) for one in (by_file, by_folder))
+    assert [(one.name, one.value) for one in found.metrics] == [(one.name, one.value) for one in expected.metrics]
+
+
+@pytest.mark.parametrize("called", ["my_places", "PATH"])
+def test_its_shots_are_named_by_the_task_or_the_file(folder, context, called):
+    path = folder / "my_places.yaml"
+    spec = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**spec, "fewshot_split": "test"}))
+    shots = {str(path) if called == "PATH" else called: 2}
+    asked = of_file(path, num_fewshot=shots).contexts(context.assets, 1)
+    assert asked[0][1].count("Q: ") == 3
+    with pytest.raises(UsageError, match="num_fewshot names 'other', which is not among the tasks"):
+        of_file(path, num_fewshot={"other": 1})
+
+
+def test_of_a_file_the_key_has_what_it_names_and_nothing_else_of_its_folder(folder, context):
+    """A file in the working folder has all sorts of things beside it."""
+    path = folder / "my_places.yaml"
+    spec = yaml.safe_load(path.read_text())
+    del spec["task"]
+    (folder / "base.yaml").write_text(yaml.safe_dump(spec))
+    (folder / "utils.py").write_text("def text(doc):\n    return f\"Q: {doc['question']}\\nA:\"\n")
+    path.write_text("include: base.yaml\ntask: my_places\ndoc_to_text: !function utils.text\n")
+    (folder / "other.yaml").write_text("task: [\n")
+    before = [one.sha256 for one in of_file(path).data(context.assets)]
+    assert len(before) == 4
+    (folder / "other.yaml").write_text("task: other\n")
+    assert [one.sha256 for one in of_file(path).data(context.assets)] == before
+    assert of_file(path).contexts(context.assets, 1)[0][1] == "Q: Where is the river?\nA:"
+    for name in ("my_places.yaml", "base.yaml", "utils.py", "rows.jsonl"):
+        kept = (folder / name).read_text()
+        (folder / name).write_text(kept.replace("A:", "B:").replace("river", "lake") + ("\n" if "y" in name else ""))
+        assert [one.sha256 for one in of_file(path).data(context.assets)] != before, name
+        (folder / name).write_text(kept)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, r"no such file: .*own\.yaml; name a YAML file, or a task of lm-eval's"),
+        ("task: [", r"own\.yaml cannot be read \(.*\); see lm-eval's guide"),
+        ("- 1", r"own\.yaml cannot be read \(Expected YAML dict"),
+        ("include: none.yaml", r"own\.yaml cannot be read \(.*none\.yaml"),
+        ("group: g\ntask: [a, b]", r"own\.yaml has no single task; name one with 'task: NAME'; of a folder"),
+        ("doc_to_text: x", r"own\.yaml has no single task"),
+    ],
+)
+def test_a_file_without_one_task_is_a_line(tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(UsageError, match=said) as caught:
+        of_file(tmp_path / "own.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_in_place_of_a_folder_is_told(folder, context):
+    path = folder / "my_places.yaml"
+    with pytest.raises(UsageError, match=r"is a file; name the file among the tasks \(tasks: \[.*my_places\.yaml\]\)"):
+        task_of(path).data(context.assets)

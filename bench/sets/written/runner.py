@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from bench.writers.endpoint import EndpointWriter
     from bench.writers.local import LocalWriter
 
+_OPTION = "--set scorer.options.{name}={value}"
+"""How the user says an option of a recipe's scorer."""
+
 
 class RecipeRunner:
     """The models and data of a recipe, each found or loaded once.
@@ -44,12 +47,13 @@ class RecipeRunner:
             BenchError: something is not available.
         """
         self.recipe, self.assets, self.progress, self.offline = recipe, assets, progress, offline
+        # First: what is wrong in it is known before a model is fetched.
+        self.scorer = load_scorer(recipe.scorer, assets.cache, offline=offline, progress=progress, option=_OPTION)
         spec = recipe.generator
         self.generator = assets.generator(spec)
         self.encoder = assets.encoder(recipe.encoder) if recipe.encoder else None
         named = recipe.perplexity_model
         self.reader = assets.model(named) if named else self.generator
-        self.scorer = load_scorer(recipe.scorer, assets.cache, offline=offline, progress=progress)
         self.evaluation = [
             prompt.text for name in recipe.evaluation for prompt in part(load_prompts(assets.data(name).path), "eval")
         ]

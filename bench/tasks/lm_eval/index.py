@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.assets.local import expanded
 from bench.errors import UsageError, did_you_mean
@@ -27,6 +27,9 @@ def own_files(include_path: str | None) -> list[Path]:
     if include_path is None:
         return []
     folder = expanded(include_path)
+    if folder.is_file():
+        mend = f"name the file among the tasks (tasks: [{include_path}]), or the folder that it is in"
+        raise UsageError(f"lm_eval: include_path '{include_path}' is a file", mend=mend)
     if not folder.is_dir():
         raise UsageError(f"lm_eval: include_path '{include_path}' is no folder", mend="name one that holds YAML tasks")
     parts = ((path, path.relative_to(folder).parts) for path in sorted(folder.rglob("*")) if path.is_file())
@@ -46,8 +49,12 @@ def manager_of(name: str, include_path: str | None) -> "TaskManager":
 
 def _kinds(manager: "TaskManager") -> dict[str, str | None]:
     """Single tasks by name, with what they ask of a model (lm-eval's `output_type`); None where a class decides it."""
-    configs = {name: manager.task_index[name].cfg or {} for name in manager.all_subtasks}
-    return {name: None if "class" in one else one.get("output_type", WRITES) for name, one in configs.items()}
+    return {name: output_type(manager.task_index[name].cfg or {}) for name in manager.all_subtasks}
+
+
+def output_type(config: Mapping[str, Any]) -> str | None:
+    """What a task asks of a model (lm-eval's `output_type`); None where a class decides it."""
+    return None if "class" in config else config.get("output_type", WRITES)
 
 
 @cache

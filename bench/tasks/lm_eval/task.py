@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -17,7 +18,8 @@ from bench.store.samples import Answer
 from bench.tasks.base import Asks, MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
 from bench.tasks.context import TaskContext
 from bench.tasks.lm_eval.data import CONTEXTS, task_config
-from bench.tasks.lm_eval.index import WRITES, kind_of, manager_of, own_files, quiet
+from bench.tasks.lm_eval.file import TaskFile, task_file
+from bench.tasks.lm_eval.index import WRITES, kind_of, manager_of, output_type, own_files, quiet
 from bench.tasks.lm_eval.options import PROBABILITIES, Question, add_gold, answered_without_model, questions_of
 
 if TYPE_CHECKING:
@@ -37,7 +39,9 @@ _FEWSHOT_SEED = 1234  # lm-eval's own default, so that its shots are the ones th
 class LMEvalConfig(TaskConfig):
     """Options of `lm_eval`."""
 
-    tasks: tuple[str, ...] = Field(min_length=1, description="lm-eval's task names, or embedded_* ones")
+    tasks: tuple[str, ...] = Field(
+        min_length=1, description="lm-eval's task names, embedded_* ones, or YAML files of one's own (`./my.yaml`)"
+    )
     include_path: str | None = Field(
         None, description="a folder of lm-eval tasks of one's own (YAML), which go before lm-eval's of the same name"
     )
@@ -65,25 +69,37 @@ class LMEval(Task[LMEvalConfig]):
     @classmethod
     def from_config(cls, config: LMEvalConfig) -> list[Task[Any]]:
         """One task for each name."""
-        unknown = set(config.num_fewshot) - set(config.tasks)
+        tasks = [cls(config.model_copy(update={"tasks": (name,)})) for name in config.tasks]
+        unknown = set(config.num_fewshot) - {name for task in tasks for name in task._names}
         if unknown:
             raise UsageError(f"num_fewshot names '{min(unknown)}', which is not among the tasks")
         return [
             cls(
-                config.model_copy(
-                    update={
-                        "tasks": (name,),
-                        "num_fewshot": {k: v for k, v in config.num_fewshot.items() if k == name},
-                    }
+                task.config.model_copy(
+                    update={"num_fewshot": {k: v for k, v in config.num_fewshot.items() if k in task._names}}
                 )
             )
-            for name in config.tasks
+            for task in tasks
         ]
 
     @property
     def name(self) -> str:
         """lm-eval's name."""
-        return self.config.tasks[0]
+        return self._file.name if self._file else self.config.tasks[0]
+
+    @cached_property
+    def _file(self) -> TaskFile | None:
+        """The YAML file that the entry names in place of a name."""
+        return task_file(self.config.tasks[0])
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        """What the entry calls it, and its name."""
+        return self.config.tasks[0], self.name
+
+    @property
+    def _is_embedded(self) -> bool:
+        return self._file is None and self.name in CONTEXTS
 
     @property
     def asks(self) -> Asks:
@@ -92,20 +108,23 @@ class LMEval(Task[LMEvalConfig]):
         Raises:
             UsageError: lm-eval has no such task.
         """
-        if self.name in CONTEXTS:
+        if self._is_embedded:
             return "likelihoods"
-        return _ASKS.get(kind_of(self.name, self.config.include_path) or "", "logits")
+        kind = output_type(self._file.config) if self._file else kind_of(self.name, self.config.include_path)
+        return _ASKS.get(kind or "", "logits")
 
     def measures_controlled(self, attribute: Attribute) -> bool:
         """Whether its entry says that it measures what the suite controls."""
         return self.config.attribute == attribute.of_suite
 
     def data(self, assets: AssetCatalogue) -> list[Resolved]:
-        """The file of an embedded task, or all files of one's own folder.
+        """The file of an embedded task, one's own YAML file with what it names, or all files of one's own folder.
 
         Of what lm-eval fetches itself, each sample keeps its document's hash.
         """
-        if self.name in CONTEXTS:
+        if self._file:
+            return [assets.data(str(path)) for path in self._file.files]
+        if self._is_embedded:
             return [assets.data(CONTEXTS[self.name][0])]
         own = own_files(self.config.include_path)
         kind_of(self.name, self.config.include_path)
@@ -141,16 +160,21 @@ class LMEval(Task[LMEvalConfig]):
     def _loaded(self, assets: AssetCatalogue) -> dict[str, Any]:
         """The task as lm-eval loads it, with its shots."""
         with self._reading():
-            if self.name in CONTEXTS:
+            if self._file or self._is_embedded:
                 from lm_eval.tasks import TaskManager
 
                 manager = TaskManager(include_defaults=False)
-                asked: Any = task_config(self.name, assets.data(CONTEXTS[self.name][0]).path)
+                asked: Any = (
+                    str(self._file.path)
+                    if self._file
+                    else task_config(self.name, assets.data(CONTEXTS[self.name][0]).path)
+                )
             else:
                 manager, asked = manager_of(self.name, self.config.include_path), self.name
             loaded: dict[str, Any] = manager.load([asked])
             for task in loaded["tasks"].values():
-                shots = self.config.num_fewshot.get(self.name, task.get_config("num_fewshot") or 0)
+                told = [self.config.num_fewshot[name] for name in self._names if name in self.config.num_fewshot]
+                shots = told[0] if told else task.get_config("num_fewshot") or 0
                 task.set_config(key="num_fewshot", value=shots)
                 task.set_fewshot_seed(seed=_FEWSHOT_SEED)
         return loaded

@@ -125,7 +125,8 @@ class Paraphrase(OutputTask[ParaphraseConfig]):
         from bench.spec import ScorerSpec
 
         options = {"model": self.config.acceptability, "label": self.config.acceptable}
-        judge = load_scorer(ScorerSpec(name="classifier", options=options), ctx.assets.cache)
+        told = "set the task's 'acceptable' to {value}"
+        judge = load_scorer(ScorerSpec(name="classifier", options=options), ctx.assets.cache, option=told)
         scores = judge.score([row.continuation for row in rows])
         return [one["toxicity"] if one and not row.declined else None for row, one in zip(rows, scores, strict=True)]
 
