@@ -57,6 +57,7 @@ _Prove = Annotated[
         help="Then measure what was chosen on this suite, and export the best edit to FOLDER/edit.",
     ),
 ]
+_Retry = Annotated[bool, typer.Option("--retry", help="Try failed trials again, with the same settings.")]
 _ProveSeeds = Annotated[str | None, typer.Option("--prove-seeds", help="Seeds of the proof; the search's if left out.")]
 
 
@@ -68,6 +69,7 @@ class _Asked(NamedTuple):
     output: Path
     limits: "Sequence[Requirement]"
     proof: "Request | None"
+    retry: bool = False
 
 
 def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -88,7 +90,8 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
         ),
     ] = None,
     prove: _Prove = None,
-    prove_seeds: _ProveSeeds = None,
+    prove_seeds: _Retry = Annotated[bool, typer.Option("--retry", help="Try failed trials again, with the same settings.")]
+_ProveSeeds = None,
     force: Annotated[bool, typer.Option("--force", help="Search even on data that methods are evaluated on.")] = False,
     model: Model = None,
     settings: Settings = None,
@@ -119,7 +122,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
         refuse_evaluation(base.suite, base.tasks())
     proof = _proving(request, prove, prove_seeds, output, has_budget=bool(limits), force=force)
     place = Place(cache_dir, runs_dir, offline, fresh=False, batch_tokens=batch_tokens)
-    asked = _Asked(request, place, output, limits, proof)
+    asked = _Asked(request, place, output, limits, proof, retry)
     own, found, limits = _search(asked, base, trials)
     return _report(asked._replace(limits=limits), own, found, json=json)
 
@@ -189,7 +192,16 @@ def _search(asked: _Asked, base: "Experiment", trials: int) -> "tuple[Run, list[
     own = load_run(measured(base, env, runs_dir))
     limits = check_budget(own, asked.limits)
     count = len(figures(own, own))
-    search = Search(subjects, asked.output, env, runs_dir, trials, lambda folder: figures(own, load_run(folder)), count)
+    search = Search(
+        subjects,
+        asked.output,
+        env,
+        runs_dir,
+        trials,
+        lambda folder: figures(own, load_run(folder)),
+        count,
+        asked.retry,
+    )
     return own, search.run(), limits
 
 
@@ -227,12 +239,20 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
     elif asked.proof and proven:
         proof.show(asked.proof, proven)
     code = proof.exit_code(proven) if proven else 0
-    failed = [(one.subject, trial) for one in found for trial in one.trials if trial.status == "failed"]
-    for subject, trial in failed:
-        echo(f"bench: error: {trial.why} (trial {trial.number} of {subject.text})", err=True)
-    if failed:
+    if _tell_failed(found):
         return SOME_FAILED if names else 1
     return code
+
+
+def _tell_failed(found: "Sequence[Found]") -> bool:
+    """Say on stderr why trials failed, and what may be done; whether some did."""
+    failed = [(one.subject, trial) for one in found for trial in one.trials if trial.status == "failed"]
+    for subject, trial in failed:
+        mend = f"; {trial.mend}" if trial.mend else ""
+        echo(f"bench: error: {trial.why} (trial {trial.number} of {subject.text}){mend}", err=True)
+    if failed:
+        echo("failed trials count among the trials; the same command with --retry tries them again", err=True)
+    return bool(failed)
 
 
 def _chosen(found: "Sequence[Found]", tuned: "Tuned") -> "Sequence[tuple[Subject, Chosen]]":
