@@ -61,6 +61,8 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter a flag
         raise UsageError(f"{output} has no name of its own", mend="name a new folder by --output")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} exists", mend="name a new folder by --output")
+    if output.resolve().is_mount():  # the whole folder could not be put in its place
+        raise UsageError(f"{output} is a mount point", mend=f"name a new folder in it: --output {output / 'edit'}")
     record = find_run(runs_dir, run)
     what = "recipe" if recipe else "adapter" if adapter else "model"
     write_edit(record, output, what, AssetCatalogue(cache_dir, offline=offline, progress=console_progress()), runs_dir)
@@ -92,10 +94,11 @@ def write_edit(record: "Run", output: Path, what: str, assets: "AssetCatalogue",
 
 
 def _write(output: Path, what: str, record: "Run", found: "Edited", card: str) -> None:
-    """Write the whole folder or nothing of it."""
+    """Write the whole folder or nothing of it; where a link leads to an empty folder, there."""
     from bench.store.files import write_text
     from bench.store.temporary import beside
 
+    output = output.resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
     made = beside(output)
     made.mkdir()

@@ -14,7 +14,7 @@ from bench.errors import MissingError, UsageError
 from bench.method import Layers, MethodInfo, Range
 from bench.run.environment import Environment
 from bench.run.plan import Request, make_experiments, split
-from bench.run.tune.space import base_of, config_of_run, place_of, refuse_evaluation, rounded, subjects_of
+from bench.run.tune.space import base_of, config_of_run, options_of, place_of, refuse_evaluation, rounded, subjects_of
 from bench.spec import Spec
 from bench.store.runs import load_run
 
@@ -52,6 +52,19 @@ def test_layers_are_those_of_the_model():
     (steering,) = subjects("steering", layers=31)
     assert steering.space["layer"] == Range(6, 24, whole=True)
     assert Layers(0, 1).of(12) == Range(0, 11, whole=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["a:b", "c, d", "x+y", "it's: so", 'say "a", b', "both ' and \": \\\\, \\", "[a", "12", "é:\u2028"]
+)
+def test_a_text_is_searched_whatever_stands_in_it(text):
+    """Colons, commas and pluses separate options and methods."""
+    (prompt,) = subjects("prompt")
+    trial = prompt.experiment({"text": text, "template": "plain"})
+    assert (trial.method, trial.config.text, trial.config.template) == ("prompt", text, "plain")
+    config = yaml.safe_load(yaml.safe_dump(config_of_run([(prompt, {"text": text})], None, {"prompt": 1})))
+    (again,) = make_experiments(Request(split(config["method"]), "mini", base=False))
+    assert again.config.text == text
 
 
 def test_the_base_is_not_searched_and_variants_are_searched_apart():
@@ -128,6 +141,18 @@ def test_what_is_chosen_is_what_bench_run_measures():
     assert (first.config.strength, first.config.template) == (1.5, "plain")
     assert first.config.text == "You answer questions truthfully and briefly."
     assert [(one.config.lr, one.config.steps) for one in others] == [(1e-3, 3), (2e-4, 3)]
+
+
+def test_the_suite_that_measures_what_is_chosen_changes_none_of_its_options():
+    """What the search had at its default stays so where the other suite says something else of the method."""
+    request = Request(("contrastive", "contrastive:tau=2"), "tune")
+    chosen = [
+        (one, settings) for one in subjects_of(request, 30) for settings in ({}, {"lr": 2e-4}, {"lr": 3e-4, "alpha": 9})
+    ]
+    config = config_of_run(chosen, None, {"contrastive": 3}, options_of("smoke"))
+    asked = Request(split(config["method"]), "smoke", settings=config["set"], base=False)
+    assert [one.config for one in make_experiments(asked)] == [one.experiment(how).config for one, how in chosen]
+    assert "set" not in config_of_run(chosen, None, {"contrastive": 3}, options_of("mini"))
 
 
 def test_what_two_searches_of_a_method_chose_alike_is_asked_for_once():
@@ -283,7 +308,11 @@ def test_a_failed_trial_is_tried_again_where_that_is_asked_for(trials):
     assert [one.status for one in again.all()] == ["open", "done", "open"]
     again.fail(again.all()[0], "still away")
     again.tell(again.all()[2], "run-3", [1, 1])
-    assert [(one.status, one.why) for one in trials().all()] == [("failed", "still away"), ("done", None), ("done", None)]
+    assert [(one.status, one.why) for one in trials().all()] == [
+        ("failed", "still away"),
+        ("done", None),
+        ("done", None),
+    ]
     once_more = trials()
     once_more.retry()
     assert [one.status for one in once_more.all()] == ["open", "done", "done"]
@@ -517,6 +546,18 @@ def test_a_budget_of_what_is_not_measured_is_refused(tuning_suite, tmp_path):
     check_budget(tuner.base, [parse_requirement("heldout/perplexity <= base + 5 %")])
     with pytest.raises(UsageError, match="no metric is called 'heldout/perplexty'"):
         check_budget(tuner.base, [parse_requirement("heldout/perplexty <= base + 5 %")])
+
+
+def test_a_budget_of_what_the_base_has_no_figure_of_is_refused(tiny_suite, tmp_path):
+    tasks = [
+        {"task": "rtp", "data": str(tmp_path / "prompts.jsonl"), "half": "train"},
+        {"task": "heldout", "data": str(tmp_path / "texts.jsonl"), "field": "text", "skip": 10_000},
+    ]
+    bare = Tuner(str(tiny_suite(tasks=tasks)), tmp_path, "preadd", count=1).base
+    for text in ("heldout/perplexity <= +5 %", "heldout/perplexity <= 30"):
+        with pytest.raises(UsageError, match="the base has no figure of heldout/perplexity, so no method has one"):
+            check_budget(bare, [parse_requirement(text)])
+    assert len(figures(bare, bare)) == 1
 
 
 def test_the_base_judged_by_itself_costs_nothing_and_what_failed_is_no_figure(tuning_suite, tmp_path):
