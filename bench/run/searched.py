@@ -45,7 +45,6 @@ def unsearched(experiments: "Sequence[Experiment]") -> list[str]:
         if of_suite := [option for option in of_suite if getattr(one.config, option) != fields[option].get_default()]:
             says = ", ".join(f"{option}={written(values[option])}" for option in of_suite)
             kept = " ".join(f"--set {one.method}.{name}={written(fields[name].get_default())}" for name in of_suite)
-            told.append(
-                f"suite '{one.suite.name}' sets {says} of {one.method}, which the search did not: {kept} keeps it"
-            )
+            what = f"suite '{one.suite.name}' sets {says} of {one.method}, which the search did not"
+            told.append(f"{what}: say {kept} to keep what was searched")
     return list(dict.fromkeys(told))

@@ -43,9 +43,8 @@ def test_what_a_suite_changes_of_what_was_searched_is_told():
     (line,) = told()
     default = make_experiments(Request(("contrastive",), "mini", base=False))[0].config
     kept = f"--set contrastive.steps={default.steps} --set contrastive.lr={default.lr}"
-    assert line == (
-        "suite 'smoke' sets steps=30, lr=0.001 of contrastive, which the search did not: " + kept + " keeps it"
-    )
+    what = "suite 'smoke' sets steps=30, lr=0.001 of contrastive, which the search did not"
+    assert line == f"{what}: say {kept} to keep what was searched"
     assert told(*[text for text in kept.split() if "=" in text]) == []
     assert "steps" in told(method="contrastive:lr=1e-4")[0]
     assert told(searched=()) == []

@@ -174,7 +174,7 @@ class Trials:
         begun = self._study(0).get_trials(deepcopy=False)[trial.id].user_attrs.get(_BEGUN, 0)
         if begun >= _MOST_KILLS:
             why = f"{begun} processes were killed at it: does it need more memory than there is?"
-            self.fail(trial, why, "say --limit, or a smaller --batch-tokens")
+            self.fail(trial, why, "say a smaller --batch-tokens")
             return False
         return self._note(trial, _BEGUN, begun + 1)
 
