@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.common import CacheDir, Json, Offline, console_progress
-from bench.cli.output import print_json, write_output
+from bench.cli.output import check_output, print_json, write_output
 from bench.printed import echo
 
 
@@ -25,6 +25,7 @@ def convert(
     from bench.assets.catalogue import AssetCatalogue
     from bench.sets import load_sets, sets_text
 
+    check_output(output)
     assets = AssetCatalogue(cache_dir, offline=offline, progress=console_progress())
     found = load_sets(assets.data(data).path, source=data)
     write_output(output, sets_text(found.sets))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.common import CacheDir, Json, Offline, console_progress
-from bench.cli.output import print_grid, print_json
+from bench.cli.output import check_output, print_grid, print_json
 from bench.printed import echo
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def stats(  # noqa: PLR0917 - one parameter a flag
 
     if output:
         form_of(output)
+        check_output(output)
     settle_process(offline=offline)
     assets = AssetCatalogue(cache_dir, offline=offline, progress=console_progress())
     loaded = load_sets(assets.data(sets).path, source=sets)

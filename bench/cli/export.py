@@ -62,6 +62,8 @@ def export(  # noqa: PLR0913, PLR0917 - one parameter a flag
         raise UsageError(f"{output} has no name of its own", mend="name a new folder by --output")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} exists", mend="name a new folder by --output")
+    if output.resolve().is_mount():  # the whole folder could not be put in its place
+        raise UsageError(f"{output} is a mount point", mend=f"name a new folder in it: --output {output / 'edit'}")
     record = the_one(runs_dir, run)
     what = "recipe" if recipe else "adapter" if adapter else "model"
     write_edit(record, output, what, AssetCatalogue(cache_dir, offline=offline, progress=console_progress()), runs_dir)
@@ -119,10 +121,11 @@ def own_suite(record: "Run") -> str | None:
 
 
 def _write(output: Path, what: str, record: "Run", found: "Edited", texts: "dict[str, str]") -> None:
-    """Write the whole folder or nothing of it; `texts` by the name of their file."""
+    """Write the whole folder or nothing of it, `texts` by their names; where a link leads to an empty folder, there."""
     from bench.store.files import write_text
     from bench.store.temporary import beside
 
+    output = output.resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
     made = beside(output)
     made.mkdir()

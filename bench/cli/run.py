@@ -211,8 +211,11 @@ def carry_out(request: "Request", place: Place, spread: Spread = ALONE) -> "list
     """
     from bench.errors import UsageError
     from bench.run.plan import make_experiments
+    from bench.run.searched import unsearched
 
     experiments = make_experiments(request)
+    for note in unsearched(experiments):
+        console_progress().note(note)
     if spread.worker_gpus is not None and spread.on is None:
         raise UsageError("--worker-gpus is for workers in a Ray cluster", mend="add --on ray, or leave it out")
     if spread.on is not None or (spread.workers or 1) > 1:

@@ -20,6 +20,7 @@ from bench.cli.common import (
 )
 from bench.cli.devices import AUTO, Device
 from bench.cli.output import as_json, print_json, write_output
+from bench.cli.proving import proving_command
 from bench.cli.run import (
     SOME_FAILED,
     BatchTokens,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from reports.gate.requirements import Requirement
     from reports.tune.build import Tuned
 
-_TRIALS, _SETTINGS = "trials.json", "settings.yaml"
+_TRIALS, _SETTINGS, _FRONT = "trials.json", "settings.yaml", "front.svg"
 
 
 _Prove = Annotated[
@@ -57,17 +58,23 @@ _Prove = Annotated[
         help="Then measure what was chosen on this suite, and export the best edit to FOLDER/edit.",
     ),
 ]
+_Retry = Annotated[bool, typer.Option("--retry", help="Try failed trials again, with the same settings.")]
 _ProveSeeds = Annotated[str | None, typer.Option("--prove-seeds", help="Seeds of the proof; the search's if left out.")]
 
 
 class _Asked(NamedTuple):
-    """What is searched, where it goes, what is chosen, and what is measured with that afterwards, if anything."""
+    """What is searched, where it goes, what is chosen, and what is measured with that afterwards, if anything.
+
+    `again` is the command that goes on to the proof, where one is to be had.
+    """
 
     request: "Request"
     place: Place
     output: Path
     limits: "Sequence[Requirement]"
     proof: "Request | None"
+    retry: bool = False
+    again: str | None = None
 
 
 def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -89,6 +96,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
     ] = None,
     prove: _Prove = None,
     prove_seeds: _ProveSeeds = None,
+    retry: _Retry = False,
     force: Annotated[bool, typer.Option("--force", help="Search even on data that methods are evaluated on.")] = False,
     model: Model = None,
     settings: Settings = None,
@@ -119,7 +127,9 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
         refuse_evaluation(base.suite, base.tasks())
     proof = _proving(request, prove, prove_seeds, output, has_budget=bool(limits), force=force)
     place = Place(cache_dir, runs_dir, offline, fresh=False, batch_tokens=batch_tokens)
-    asked = _Asked(request, place, output, limits, proof)
+    asked = _Asked(request, place, output, limits, proof, retry)
+    if limits and not (proof or force):
+        asked = asked._replace(again=proving_command(context, asked.limits, base, _measuring_suite(asked)))
     own, found, limits = _search(asked, base, trials)
     return _report(asked._replace(limits=limits), own, found, json=json)
 
@@ -189,7 +199,18 @@ def _search(asked: _Asked, base: "Experiment", trials: int) -> "tuple[Run, list[
     own = load_run(measured(base, env, runs_dir))
     limits = check_budget(own, asked.limits)
     count = len(figures(own, own))
-    search = Search(subjects, asked.output, env, runs_dir, trials, lambda folder: figures(own, load_run(folder)), count)
+    if count == 1:
+        env.progress.note("the base has no figure of perplexity: trials are compared by what the suite controls alone")
+    search = Search(
+        subjects,
+        asked.output,
+        env,
+        runs_dir,
+        trials,
+        lambda folder: figures(own, load_run(folder)),
+        count,
+        asked.retry,
+    )
     return own, search.run(), limits
 
 
@@ -204,17 +225,23 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
 
     request, output, runs_dir = asked.request, asked.output, asked.place.runs_dir
     names = [trial.run_id for one in found for trial in one.trials if trial.run_id]
-    tuned = build(base, found, {name: load_run(runs_dir / name) for name in names}, asked.limits)
+    runs = {name: load_run(runs_dir / name) for name in names}
+    tuned = build(base, found, runs, asked.limits)
+    has_figure = _draw([base, *runs.values()], output / _FRONT)
     remember(runs_dir, [base.path, *(runs_dir / name for name in names)])
     chosen = _chosen(found, tuned)
-    config = _write_settings(request, found, chosen, tuned, output)
+    suite = _measuring_suite(asked)
+    config = _write_settings(asked, found, chosen, tuned, suite)
     command = _command(asked) if config else None
     told = to_json(tuned) | {"seed": request.seeds[0], "limit": request.max_items, "next": command}
     write_output(output / _TRIALS, as_json(told))
     if not json:
         print_tuned(tuned)
         echo(f"  {command}" if command else "  nothing was chosen")
-        echo(f"all trials: {output / _TRIALS}; as runs: bench table, bench plot tradeoff")
+        figure = f"; drawn: {output / _FRONT}" if has_figure else ""
+        echo(f"all trials: {output / _TRIALS}{figure}; as runs: bench table, bench plot tradeoff")
+        if config and asked.again:
+            echo(f"the same, then the best edit in {output / proof.EDIT}:\n  {asked.again}")
     proven = None
     if not config:
         proof.clear(output)
@@ -227,12 +254,34 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
     elif asked.proof and proven:
         proof.show(asked.proof, proven)
     code = proof.exit_code(proven) if proven else 0
-    failed = [(one.subject, trial) for one in found for trial in one.trials if trial.status == "failed"]
-    for subject, trial in failed:
-        echo(f"bench: error: {trial.why} (trial {trial.number} of {subject.text})", err=True)
-    if failed:
+    if _tell_failed(found):
         return SOME_FAILED if names else 1
     return code
+
+
+def _draw(runs: "Sequence[Run]", path: Path) -> bool:
+    """Draw the trials and their Pareto front; return whether there was anything to draw."""
+    from bench.errors import MissingError
+    from reports.plots import draw, save
+
+    try:
+        figure = draw("tradeoff", runs, wide=True)
+    except MissingError:  # no utility was measured, or no trial is whole
+        path.unlink(missing_ok=True)
+        return False
+    save(figure, path)
+    return True
+
+
+def _tell_failed(found: "Sequence[Found]") -> bool:
+    """Say on stderr why trials failed, and what may be done; whether some did."""
+    failed = [(one.subject, trial) for one in found for trial in one.trials if trial.status == "failed"]
+    for subject, trial in failed:
+        mend = f"; {trial.mend}" if trial.mend else ""
+        echo(f"bench: error: {trial.why} (trial {trial.number} of {subject.text}){mend}", err=True)
+    if failed:
+        echo("failed trials count among the trials; the same command with --retry tries them again", err=True)
+    return bool(failed)
 
 
 def _chosen(found: "Sequence[Found]", tuned: "Tuned") -> "Sequence[tuple[Subject, Chosen]]":
@@ -246,18 +295,18 @@ def _chosen(found: "Sequence[Found]", tuned: "Tuned") -> "Sequence[tuple[Subject
 
 
 def _write_settings(
-    request: "Request",
+    asked: _Asked,
     found: "Sequence[Found]",
     chosen: "Sequence[tuple[Subject, Chosen]]",
     tuned: "Tuned",
-    output: Path,
+    suite: str | None,
 ) -> "dict[str, Any] | None":
     """Write the chosen settings for `bench run --config`, and return what it takes; None where none is chosen."""
     import yaml
 
-    from bench.run.tune.space import config_of_run
+    from bench.run.tune.space import config_of_run, options_of
 
-    path = output / _SETTINGS
+    path = asked.output / _SETTINGS
     if not chosen:
         path.unlink(missing_ok=True)
         return None
@@ -266,20 +315,25 @@ def _write_settings(
     for one in found:
         if one.subject.default.method in searched:
             searched[one.subject.default.method] += len(one.trials)
-    config = config_of_run(chosen, request.model, searched)
+    config = config_of_run(chosen, asked.request.model, searched, options_of(suite) if suite else None)
     rule = f"within {' and '.join(tuned.budget)}" if tuned.budget else "on each method's Pareto front"
     says = f"# Chosen by bench tune among {count} trials on suite {tuned.caption.suite}: {rule}, by point estimates."
     write_output(path, f"{says}\n" + yaml.safe_dump(config, sort_keys=False, width=1_000))
     return config
 
 
-def _command(asked: _Asked) -> str:
-    """The command that measures the chosen settings on other data."""
+def _measuring_suite(asked: _Asked) -> str | None:
+    """The suite that measures what is chosen on other data; None where the user has to name it."""
     from bench.suites import names
 
-    run = f"bench run --config {shlex.quote(str(asked.output / _SETTINGS))} --suite"
     if asked.proof:
-        seeds = ",".join(map(str, asked.proof.seeds))
-        return f"{run} {shlex.quote(asked.proof.suite)}{'' if seeds == '0' else f' --seeds {seeds}'}"
+        return asked.proof.suite
     suite = asked.request.suite.replace("tune", "mini")
-    return f"{run} {suite if suite in names() and suite != asked.request.suite else 'SUITE'}"
+    return suite if suite in names() and suite != asked.request.suite else None
+
+
+def _command(asked: _Asked) -> str:
+    """The command that measures the chosen settings on other data."""
+    run = f"bench run --config {shlex.quote(str(asked.output / _SETTINGS))} --suite"
+    seeds = ",".join(map(str, asked.proof.seeds)) if asked.proof else "0"
+    return f"{run} {shlex.quote(_measuring_suite(asked) or 'SUITE')}{'' if seeds == '0' else f' --seeds {seeds}'}"

@@ -148,6 +148,13 @@ class Environment:
         return replace(sets, sets=anchored)
 
     @cached_property
+    def held_out(self) -> list[str]:
+        """What the suite's tasks measure on, which no training text may meet."""
+        from bench.run.plan import build_tasks
+
+        return [text for task in build_tasks(self.suite) for text in task.evaluation_texts(self.assets)]
+
+    @cached_property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
         """The base model's tokenizer, which is there before the model is loaded."""
         from bench.engine.model import load_tokenizer

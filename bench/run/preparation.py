@@ -19,10 +19,12 @@ from bench.run.artifact import load_artifact, make_artifact
 from bench.run.environment import Environment
 from bench.run.groups import groups_in, has_groups, make_in_groups
 from bench.run.identity import Code, Identity
-from bench.run.making import make_sets, parts_of, training_prompts, unwanted
+from bench.run.making import make_sets, parts_of, unwanted
 from bench.run.phases import Phases
 from bench.run.plan import Experiment
+from bench.run.seen import refuse_met
 from bench.run.stack import joined
+from bench.run.tokenless import with_tokens
 from bench.sets import ContrastiveSets, load_sets
 from bench.store.leftovers import drop
 from bench.store.lock import HeldError, alone, in_use, is_held, take
@@ -165,8 +167,8 @@ class Preparation:
         for one in self.each:
             registry.check_extras("methods", one.experiment.method, one.method.info.extras)
         self.method.check(self.env.model.path, self._input_folders)
-        if self.method.info.needs_sets and self.experiment.suite.sets.source == "self":
-            training_prompts(self.env)
+        if self.method.info.needs_sets and self.experiment.suite.sets.is_made:
+            refuse_met(self.env)
 
     def check_sets(self) -> None:
         """Find out whether the sets that it learns from are valid, where they are there."""
@@ -340,9 +342,8 @@ class Preparation:
             sets = load_sets(path, source=spec.source)
             if sets.hash != self.identity.sets_key:
                 raise MissingError(f"{path} was changed while this command ran", mend="run the command again")
-        held_out = [text for task in self.experiment.tasks() for text in task.evaluation_texts(self.env.assets)]
-        assert_disjoint([text for one in sets.sets for text in one.all_texts()], held_out)
-        return self.env.as_read(sets)
+        assert_disjoint([text for one in sets.sets for text in one.all_texts()], self.env.held_out)
+        return with_tokens(self.env.as_read(sets), self.env)
 
 
 def share_trainings(preparations: Sequence[Preparation]) -> None:

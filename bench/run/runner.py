@@ -18,6 +18,7 @@ from bench.run.measuring import Measuring
 from bench.run.phases import Phases
 from bench.run.plan import Experiment
 from bench.run.preparation import Preparation
+from bench.run.resumed import drop_measured_on_another
 from bench.store.files import read_json, write_json
 from bench.store.lease import LostError
 from bench.store.leftovers import drop
@@ -160,6 +161,7 @@ class Runner:
             write_json(self._manifest_path, manifest.model_dump())
             try:
                 artifact = self.prepare(wait=wait)
+                drop_measured_on_another(self.folder, artifact.hash, self.env.progress)
                 measuring = Measuring(self.experiment, self.env, self.method, self.folder, self.phases)
                 metrics = measuring.measure(artifact)
             except HeldError:  # it is begun again, and what it has made of a stack by now is found then

@@ -1,8 +1,13 @@
 """By how many trials of a search the settings of methods were chosen, as a user says it."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bench.errors import UsageError, did_you_mean
+from bench.parsing import written
+
+if TYPE_CHECKING:
+    from bench.run.plan import Experiment
 
 _SHOWN = 80  # characters of what is not understood
 
@@ -26,3 +31,20 @@ def trials_of(searched: Sequence[str], names: Sequence[str]) -> dict[str, int]:
             raise UsageError(f"--searched: '{name:.{_SHOWN}}' is no method of this run", mend=did_you_mean(name, names))
         trials[name] = int(count)
     return trials
+
+
+def unsearched(experiments: "Sequence[Experiment]") -> list[str]:
+    """Of methods whose settings a search has chosen, what else the suite says of their options: a line for each method.
+
+    A search leaves an option out of what it writes where it is at its default, and the suite of the run changes that.
+    """
+    told = []
+    for one in experiments:
+        values, fields = one.config.model_dump(mode="json"), type(one.config).model_fields
+        of_suite = [option for option in fields if one.trials and one.origins.get(option) == "suite"]
+        if of_suite := [option for option in of_suite if getattr(one.config, option) != fields[option].get_default()]:
+            says = ", ".join(f"{option}={written(values[option])}" for option in of_suite)
+            kept = " ".join(f"--set {one.method}.{name}={written(fields[name].get_default())}" for name in of_suite)
+            what = f"suite '{one.suite.name}' sets {says} of {one.method}, which the search did not"
+            told.append(f"{what}: say {kept} to keep what was searched")
+    return list(dict.fromkeys(told))

@@ -83,7 +83,7 @@ def make_along(request: Request, count: int) -> Sweep:
     for text, experiment in zip(request.methods, plain, strict=True):
         option = options[experiment.method] = None if experiment.method == BASE else _along(experiment)
         own = option is None or option in parse_method(text)[1]
-        ends = [] if own else _ends(experiment, count)
+        ends = [] if option is None or own else _ends(experiment, text, option, count)
         methods += [*(f"{text}:{option}={end}" for end in ends), text]
     return Sweep(replace(request, methods=methods, base=True), options)
 
@@ -142,15 +142,31 @@ def _with_along() -> Iterator[str]:
                 yield name
 
 
-def _ends(experiment: Experiment, count: int) -> list[int]:
-    """The steps of evenly spaced points of a training, without the last."""
-    steps = method_of(experiment.method).steps_of(experiment.config)
-    name = f"--along {count}: '{experiment.method}'"
+def _ends(experiment: Experiment, text: str, option: str, count: int) -> list[int]:
+    """The steps of evenly spaced points of a training, without the last; a plain run that ends early has that last.
+
+    Args:
+        experiment: The plain run.
+        text: The method as it was asked for.
+        option: What ends its training early.
+        count: The points.
+    """
+    until = getattr(experiment.config, option)
+    steps = until or method_of(experiment.method).steps_of(experiment.config)
+    name, own = f"--along {count}: '{experiment.method}'", parse_method(text)[1]
     if steps is None:
         what = f"{name} trains for passes over the sets, and how many steps these are is not known beforehand"
-        raise UsageError(what, mend=f"say --set {experiment.method}.epochs=null --set {experiment.method}.steps=N")
+        mend = f"say --set {experiment.method}.epochs=null --set {experiment.method}.steps=N"
+        if "epochs" in own:  # which goes before --set
+            mend = f"say --method {experiment.method}:epochs=null:steps=N"
+        raise UsageError(what, mend=mend)
     if count > steps:
-        mend = f"say --along {steps} or less" if steps > 1 else f"say --set {experiment.method}.steps=N"
+        longer = option if until else "steps"
+        mend = f"say --along {steps} or less"
+        if steps == 1:
+            mend = f"say --set {experiment.method}.{longer}=N"
+        if steps == 1 and longer in own:
+            mend = f"say --method {experiment.method}:{longer}=N"
         raise UsageError(f"{name} trains for {steps} step{'s' if steps > 1 else ''}", mend=mend)
     return [round(steps * number / count) for number in range(1, count)]
 

@@ -152,6 +152,9 @@ def _metric(runs: Sequence[Run]) -> Metric:
         if found is None or found.statistic != "mean" or not all(0 <= value <= 1 for value in found.value):
             what = f"{clean(metric.key)} of run {clean(run.id)} is neither a share of texts nor a mean between 0 and 1"
             raise MissingError(f"{what}: nothing to plan by")
+        if not found.value:
+            what = f"no measurement of {clean(metric.key)} succeeded in run {clean(run.id)}"
+            raise MissingError(what, mend="leave the run out, or measure it anew (bench run --fresh)")
     return metric
 
 

@@ -106,7 +106,7 @@ def figures(base: Run, run: Run) -> tuple[float, ...]:
 
 
 def check_budget(base: Run, budget: Sequence[Requirement]) -> list[Requirement]:
-    """Find out whether the base has what a budget speaks of, and signal where a limit is held against it.
+    """Find out whether the base has figures of what a budget speaks of, and signal where a limit is held against it.
 
     Returns:
         The budget, each limit with the key of its metric.
@@ -118,7 +118,11 @@ def check_budget(base: Run, budget: Sequence[Requirement]) -> list[Requirement]:
     hold(table, budget)
     limits = with_keys(table, budget)
     silent = {row.key for row in table.rows if row.has_signal is False}
+    absent = {row.key for row in table.rows if row.cells[0].value is None}
     for one in limits:
+        if one.metric in absent:
+            what = f"'{one.text}' cannot be held: the base has no figure of {one.metric}, so no method has one"
+            raise UsageError(what, mend="name another metric, or take a suite with enough data for this one")
         if one.of_base and one.metric in silent:
             raise UsageError(f"'{one.text}' cannot be held ({NO_SIGNAL})", mend="give a figure in place of the base")
     return limits

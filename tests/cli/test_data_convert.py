@@ -40,3 +40,11 @@ def test_what_is_wrong_is_one_line(bench, tmp_path, row, told):
     assert (done.returncode, done.stdout) == (2, "")
     assert told in done.stderr
     assert not (tmp_path / "sets.jsonl").exists()
+
+
+@pytest.mark.parametrize("verb", ["convert", "stats"])
+def test_a_file_that_cannot_be_written_is_told_before_any_work(bench, tmp_path, verb):
+    (tmp_path / "file").write_text("")
+    done = bench("data", verb, "absent.jsonl", "-o", "file/found.svg")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no file can be written at file/found.svg" in done.stderr

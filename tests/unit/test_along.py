@@ -206,6 +206,14 @@ def test_points_are_evenly_spaced_and_the_last_is_the_plain_run(steps, count, en
     assert found.over == {"contrastive": "until"}
 
 
+def test_a_training_that_is_to_end_early_has_its_points_before_that():
+    found = along("contrastive", count=3, settings=("contrastive.steps=40", "until=20"))
+    assert found.request.methods == ["contrastive:until=7", "contrastive:until=13", "contrastive"]
+    assert [one.config.until for one in make_experiments(found.request)[1:]] == [7, 13, 20]
+    whole = along("contrastive", count=4, settings=("contrastive.steps=40", "until=20"))
+    assert len(make_experiments(whole.request)) == 1 + 4
+
+
 def test_a_method_that_says_itself_where_it_ends_is_one_point():
     found = along("none", "contrastive:until=5", "dpo")
     assert found.request.methods[:2] == ["none", "contrastive:until=5"]
@@ -219,6 +227,9 @@ def test_a_method_that_says_itself_where_it_ends_is_one_point():
         (("steering",), {}, r"method 'steering' has no training .* several steps; those that have: contrastive, contr"),
         (("contrastive+steering",), {}, "are stacked methods, not one training; name one of them"),
         (("contrastive_printed",), {}, r"passes over the sets.*--set contrastive_printed.epochs=null --set contr"),
+        (("contrastive:epochs=1",), {}, "passes over the sets.*; say --method contrastive:epochs=null:steps=N"),
+        (("sft:steps=1",), {}, "'sft' trains for 1 step; say --method sft:steps=N"),
+        (("sft",), {"settings": ("until=1",)}, "'sft' trains for 1 step; say --set sft.until=N"),
         (("sft",), {"settings": ("steps=3",)}, "--along 4: 'sft' trains for 3 steps; say --along 3 or less"),
         (("sft",), {"settings": ("steps=1",)}, "--along 4: 'sft' trains for 1 step; say --set sft.steps=N"),
         (("sft:until=40",), {"settings": ("steps=40",)}, "until = 40 is not before the last of 40 steps"),

@@ -2,11 +2,18 @@
 
 import re
 import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
 import yaml
 from synthetic import write_run
+from typer.testing import CliRunner
 
-from bench.cli.export import _beside, own_suite
+from bench.cli.app import app
+from bench.cli.export import _beside, own_suite, write_edit
+from bench.errors import UsageError
 from bench.run.plan import parse_setting
 from bench.store.runs import list_runs, load_run
 from bench.suites import load_suite
@@ -67,3 +74,27 @@ def test_its_table_shows_the_base_and_the_method_and_no_other_of_the_same_option
         write_run(tmp_path, name, whole=True, config={"steps": 2})
     record = load_run(write_run(tmp_path, "dpo", 1, whole=True, config={"steps": 2}))
     assert {one.id for one in _beside(record, list_runs(tmp_path))} == {"mini-none-s0", "mini-dpo-s0", "mini-dpo-s1"}
+
+
+def test_an_empty_folder_behind_a_link_is_filled_and_a_mount_point_refused(tmp_path, monkeypatch):
+    """Neither can be put in its place as a new folder can."""
+    write_run(tmp_path / "runs", "none", whole=True)
+    run = load_run(write_run(tmp_path / "runs", "prompt", whole=True))
+    info = SimpleNamespace(summary="s", paper="p")
+    artifact = SimpleNamespace(parts=None, path=tmp_path / "artifact")
+    artifact.path.mkdir()
+    found = SimpleNamespace(method=SimpleNamespace(info=info), artifact=artifact)
+    monkeypatch.setattr("bench.run.edited.edited", lambda *_: found)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there", target_is_directory=True)
+    unused: Any = None
+    write_edit(run, tmp_path / "link", "recipe", unused, tmp_path / "runs")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "README.md").is_file()
+
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "out")
+    asked = ["export", "mini-prompt-s0", "--runs-dir", str(tmp_path / "runs"), "--recipe", "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, asked, standalone_mode=False)
+    with pytest.raises(UsageError, match=r"out is a mount point; name a new folder in it: --output .*out/edit"):
+        raise done.exception

@@ -8,9 +8,11 @@ import pytest
 from synthetic import write_run
 
 from bench import stats
+from bench.errors import MissingError
 from bench.stats import means, planning, shares
 from bench.stats.planning import Design
 from bench.stats.shares import Shares
+from bench.store.files import read_json, write_json
 from bench.store.record import Evidence
 from bench.store.runs import list_runs
 from reports.plan.build import Wanted, plan
@@ -192,3 +194,17 @@ def test_the_nearest_figure_that_is_found_is_told_although_the_bound_is_not():
     least = planning.detectable(population, design)
     assert least is not None and 0.505 < least < 0.56
     assert planning.power(population, least, design) == pytest.approx(0.8, abs=1e-3)
+
+
+def test_a_run_of_which_nothing_was_measured_is_named(tmp_path):
+    """Its record is whole, and all its measurements failed."""
+    for path in (write_run(tmp_path, "none", toxicity=0.5), write_run(tmp_path, "contrastive", toxicity=0.3)):
+        (own,) = [one for one in (path / "tasks").glob("*.json") if "toxic_fraction" in one.read_text()]
+        told = read_json(own)
+        for one in told["evidence"].values():
+            if one["statistic"] == "mean" and path.name == "mini-none-s0":
+                one.update({name: [] for name in ("cluster", "value")})
+        write_json(own, told)
+        alone = list_runs(tmp_path)
+        with pytest.raises(MissingError, match=r"no measurement of .*toxic_fraction succeeded in run mini-none-s0"):
+            plan(alone, Wanted())

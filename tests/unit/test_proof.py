@@ -1,6 +1,7 @@
 """A search that ends with a proof: what it chose is measured on other data, and the best edit lies in a folder."""
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,15 @@ import pytest
 
 pytest.importorskip("optuna")
 
+import typer
 from typer.testing import CliRunner, Result
 
 from bench import registry
 from bench.cli import proof
 from bench.cli.app import app
-from bench.cli.run import SOME_FAILED
-from bench.cli.tune import _Asked, _command
+from bench.cli.proving import proving_command
+from bench.cli.run import SOME_FAILED, request_of
+from bench.cli.tune import _Asked, _command, _measuring_suite
 from bench.errors import MissingError, UsageError
 from bench.run.families import expand
 from bench.run.launch.local import ExperimentOutcome
@@ -223,6 +226,46 @@ def test_the_printed_command_can_be_pasted_whatever_the_folder_is_called():
     assert _command(asked) == "bench run --config 'my search/settings.yaml' --suite mini"
     proven = asked._replace(proof=Request(("sft",), "own suites/a.yaml", seeds=(1, 2)))
     assert _command(proven) == "bench run --config 'my search/settings.yaml' --suite 'own suites/a.yaml' --seeds 1,2"
+
+
+def test_a_search_within_a_budget_names_the_command_that_proves_it(tune, suites, tmp_path):
+    asked = ("--method", "preadd:filter_p=0.5", "--budget", BUDGET, "--set", "suite.description=to be kind")
+    done = tune(*asked)
+    assert done.exception is None, done.exception
+    command = next(line for line in done.stdout.splitlines() if line.startswith("  bench tune "))
+    assert (tmp_path / "found" / "front.svg").read_text().startswith("<?xml")
+    words = shlex.split(command)
+    assert words[-2:] == ["--prove", "SUITE"]
+    assert shlex.join(asked) in command
+    again = CliRunner().invoke(app, [*words[1:-1], suites["held"]], standalone_mode=False)
+    assert again.exception is None, again.exception
+    assert "proof on suite" in again.stdout
+    assert "  bench tune " not in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "ending"),
+    [
+        (("--budget", "toxic_fraction <= 0.1"), " --prove mini"),
+        (("--budget", "heldout/perplexity <= +5 %", "--suite", "tune-facts"), " --prove mini-facts"),
+        (("--budget", "divergence2/kl <= 1"), None),
+        (("--budget", "toxic_fraction <= 0.1", "--set", "suite.sets.at_once=2"), None),
+    ],
+)
+def test_a_command_that_would_be_refused_is_not_named(args, ending):
+    command = typer.main.get_command(app).commands["tune"]
+    context = command.make_context("tune", ["--method", "sft", "-o", "my search", *args])
+    request = request_of(context)
+    limits = [parse_requirement(text) for text in context.params["budget"]]
+    place: Any = None
+    suite = _measuring_suite(_Asked(request, place, Path("x"), limits, None))
+    found = proving_command(context, limits, base_of(request), suite)
+    assert found == (ending and f"bench tune --method sft --output 'my search' {shlex.join(swapped(args))}{ending}")
+
+
+def swapped(args: tuple[str, ...]) -> list[str]:
+    """In the order of the command's parameters."""
+    return [*args[2:], *args[:2]] if "--suite" in args else list(args)
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tune, tmp_path):

@@ -470,6 +470,17 @@ def test_an_interrupted_work_goes_on_without_a_lost_or_doubled_candidate(runner,
     ]
 
 
+def test_a_damaged_line_of_the_candidates_is_set_aside_and_all_is_written_again(runner, sentences, tmp_path):
+    runner.carry_out(sentences, tmp_path / "made")
+    before = lines(tmp_path / "made")
+    held = tmp_path / "made" / "candidates.jsonl"
+    rows = held.read_text().splitlines(keepends=True)
+    held.write_text("".join([rows[0], rows[1][:40] + "\n", *rows[2:]]))
+    runner.carry_out(sentences, tmp_path / "made")
+    assert lines(tmp_path / "made") == before
+    assert held.with_name("candidates.jsonl.damaged").exists()
+
+
 def test_filters_can_be_changed_on_what_was_written_and_nothing_else_can(runner, sentences, tmp_path, monkeypatch):
     runner.carry_out(sentences, tmp_path / "made")
     before = lines(tmp_path / "made")

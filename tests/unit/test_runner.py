@@ -15,7 +15,7 @@ from bench import registry
 from bench.assets.catalogue import AssetCatalogue
 from bench.data.counted import NONE_ABOVE
 from bench.engine.batching import BATCH_BUDGET, BATCH_TOKENS
-from bench.errors import BenchError, ForeignExitError, MissingError
+from bench.errors import BenchError, ForeignExitError, MissingError, UsageError
 from bench.hashing import content_id
 from bench.progress import SILENT, Progress
 from bench.run import measuring
@@ -33,6 +33,7 @@ from bench.store.files import read_jsonl
 from bench.store.keys import code_hash
 from bench.store.parts import Parts
 from bench.store.runs import Run, list_runs, load_run
+from methods.learning.method import TrainedMethod
 
 PHASES = {"none": ["prepare"], "contrastive": ["train"]}
 TASKS = ["rtp", "heldout", "fluency", "diversity"]
@@ -243,6 +244,27 @@ def test_negatives_above_c_are_counted_in_the_record(go, home, tiny_suite):
     assert all(one.negatives for sets in saved for one in sets)
 
 
+def test_a_suite_that_measures_on_its_sets_prompts_is_refused_before_any_is_sampled(home, tiny_suite):
+    prompts = home / "self.jsonl"
+    prompts.write_text("".join(json.dumps({"text": f"It rained on {one} stones"}) + "\n" for one in range(40)))
+    rtp = {"task": "rtp", "data": str(prompts), "half": "train"}
+
+    def check(skip: int, taken: int) -> None:
+        sets = {**SELF, "prompts": str(prompts), "num_prompts": taken}
+        runner_of(tiny_suite(sets=sets, tasks=[{**rtp, "skip": skip}]), home).check()
+
+    said = (
+        "makes its sets of 6 prompts, and its tasks measure on 2 of them; "
+        "say --set suite.sets.num_prompts=4, or more for 'skip' of its tasks"
+    )
+    with pytest.raises(UsageError, match=said):
+        check(4, 6)
+    with pytest.raises(UsageError, match="on 6 of them; let its tasks take other data"):
+        check(0, 6)
+    check(4, 4)
+    check(6, 6)
+
+
 # --- resumption ---
 
 
@@ -280,6 +302,30 @@ def test_an_interrupted_run_goes_on(go, home, tiny_suite, label, after):
     )
     leftovers = [path for path in (home / "cut").rglob(".*") if path.is_dir()]
     assert leftovers == []
+
+
+def test_a_resumed_run_is_of_one_artifact(go, home, tiny_suite, monkeypatch):
+    """Where the artifact was made anew with other content, as on another processor, all is measured on it."""
+    suite = tiny_suite()
+    with pytest.raises(KeyboardInterrupt):
+        go(suite, base=False, progress=Spy("heldout", 1))
+    (left,) = list_runs(home / "a" / "runs")
+    mark = left.path / "artifact.json"
+    assert (left.path / "tasks" / "rtp.json").exists()
+    before = mark.read_text()
+    shutil.rmtree(home / "a" / "cache" / "artifacts")
+    prepare = TrainedMethod.prepare
+
+    def elsewhere(self: Any, base: Any, sets: Any, ctx: Any) -> dict[str, Any]:
+        (ctx.folder / "other").write_text("bits of another processor")
+        return prepare(self, base, sets, ctx)
+
+    monkeypatch.setattr(TrainedMethod, "prepare", elsewhere)
+    spy = Spy()
+    (resumed,) = records(go(suite, base=False, progress=spy))
+    assert "rtp" in spy.labels
+    assert before != mark.read_text()
+    assert json.loads(mark.read_text())["hash"] == resumed.result.artifact["hash"]
 
 
 # --- failures ---

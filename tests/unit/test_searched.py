@@ -11,6 +11,7 @@ from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
 from bench.run.plan import Request, make_experiments
 from bench.run.runner import Runner
+from bench.run.searched import unsearched
 from bench.store.runs import load_run
 from reports.table.build import build
 from reports.table.layout import arrange, load_layout
@@ -32,6 +33,21 @@ from reports.table.sheet import DASH
 def test_what_says_no_trials_is_refused(text, said):
     with pytest.raises(UsageError, match=said):
         make_experiments(Request(("contrastive",), "smoke", searched=(text,)))
+
+
+def test_what_a_suite_changes_of_what_was_searched_is_told():
+    def told(*settings: str, method: str = "contrastive", searched: tuple[str, ...] = ("contrastive=12",)) -> list[str]:
+        asked = Request((method, "dpo"), "smoke", seeds=(0, 1), settings=settings, searched=searched)
+        return unsearched(make_experiments(asked))
+
+    (line,) = told()
+    default = make_experiments(Request(("contrastive",), "mini", base=False))[0].config
+    kept = f"--set contrastive.steps={default.steps} --set contrastive.lr={default.lr}"
+    what = "suite 'smoke' sets steps=30, lr=0.001 of contrastive, which the search did not"
+    assert line == f"{what}: say {kept} to keep what was searched"
+    assert told(*[text for text in kept.split() if "=" in text]) == []
+    assert "steps" in told(method="contrastive:lr=1e-4")[0]
+    assert told(searched=()) == []
 
 
 def test_the_record_keeps_trials_and_steps_and_no_key_follows_from_them(tmp_path: Path, tiny_suite: Any):

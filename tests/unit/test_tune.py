@@ -14,13 +14,13 @@ from bench.errors import MissingError, UsageError
 from bench.method import Layers, MethodInfo, Range
 from bench.run.environment import Environment
 from bench.run.plan import Request, make_experiments, split
-from bench.run.tune.space import base_of, config_of_run, place_of, refuse_evaluation, rounded, subjects_of
+from bench.run.tune.space import base_of, config_of_run, options_of, place_of, refuse_evaluation, rounded, subjects_of
 from bench.spec import Spec
 from bench.store.runs import load_run
 
 pytest.importorskip("optuna")
 
-from bench.run.tune.journal import RANDOM_TRIALS, Trial, Trials, open_journal
+from bench.run.tune.journal import RANDOM_TRIALS, Trial, Trials, cut_half, open_journal
 from bench.run.tune.search import JOURNAL, Search, check_all, measured
 from reports.gate.requirements import parse_requirement
 from reports.tune.build import build, check_budget, figures, to_json
@@ -52,6 +52,19 @@ def test_layers_are_those_of_the_model():
     (steering,) = subjects("steering", layers=31)
     assert steering.space["layer"] == Range(6, 24, whole=True)
     assert Layers(0, 1).of(12) == Range(0, 11, whole=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["a:b", "c, d", "x+y", "it's: so", 'say "a", b', "both ' and \": \\\\, \\", "[a", "12", "é:\u2028"]
+)
+def test_a_text_is_searched_whatever_stands_in_it(text):
+    """Colons, commas and pluses separate options and methods."""
+    (prompt,) = subjects("prompt")
+    trial = prompt.experiment({"text": text, "template": "plain"})
+    assert (trial.method, trial.config.text, trial.config.template) == ("prompt", text, "plain")
+    config = yaml.safe_load(yaml.safe_dump(config_of_run([(prompt, {"text": text})], None, {"prompt": 1})))
+    (again,) = make_experiments(Request(split(config["method"]), "mini", base=False))
+    assert again.config.text == text
 
 
 def test_the_base_is_not_searched_and_variants_are_searched_apart():
@@ -128,6 +141,18 @@ def test_what_is_chosen_is_what_bench_run_measures():
     assert (first.config.strength, first.config.template) == (1.5, "plain")
     assert first.config.text == "You answer questions truthfully and briefly."
     assert [(one.config.lr, one.config.steps) for one in others] == [(1e-3, 3), (2e-4, 3)]
+
+
+def test_the_suite_that_measures_what_is_chosen_changes_none_of_its_options():
+    """What the search had at its default stays so where the other suite says something else of the method."""
+    request = Request(("contrastive", "contrastive:tau=2"), "tune")
+    chosen = [
+        (one, settings) for one in subjects_of(request, 30) for settings in ({}, {"lr": 2e-4}, {"lr": 3e-4, "alpha": 9})
+    ]
+    config = config_of_run(chosen, None, {"contrastive": 3}, options_of("smoke"))
+    asked = Request(split(config["method"]), "smoke", settings=config["set"], base=False)
+    assert [one.config for one in make_experiments(asked)] == [one.experiment(how).config for one, how in chosen]
+    assert "set" not in config_of_run(chosen, None, {"contrastive": 3}, options_of("mini"))
 
 
 def test_what_two_searches_of_a_method_chose_alike_is_asked_for_once():
@@ -241,6 +266,93 @@ def test_a_small_space_is_spent_and_nothing_is_tried_twice(trials):
     assert alone.is_spent
 
 
+NUMBERS = {"space": {"n": Range(2, 16, log=True, whole=True)}, "defaults": {"n": 4}}
+CHOICES = {"space": {"a": (0.12345, 1, 2, 3), "b": ("x", "y", "z")}, "defaults": {"a": 1, "b": "x"}}
+
+
+@pytest.mark.parametrize(("kind", "size"), [(NUMBERS, 15), (CHOICES, 12)])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_finite_space_is_spent_when_all_of_it_was_tried(trials, kind, size, seed):
+    """TPE draws what was good again and again, while other settings are untried."""
+
+    def carry_out(count: int) -> list[str]:
+        found = trials(name=f"until {size}", seed=seed, **kind)
+        while len(found.all()) < count and (trial := found.ask()):
+            worth = kind["defaults"] | trial.settings
+            figure = worth.get("n") or list(kind["space"]["a"]).index(worth["a"])
+            found.tell(trial, "x", [1 / (1 + figure), figure / 100])
+        assert found.is_spent == (len(found.all()) == size)
+        return [str(sorted((kind["defaults"] | one.settings).items())) for one in found.all()]
+
+    first = carry_out(11)
+    assert len({*first}) == 11
+    assert carry_out(size)[:11] == first
+    assert len({*carry_out(size + 3)}) == size
+
+
+def test_a_narrow_range_is_tried_through(trials):
+    kind = {"space": {"lr": Range(1.0, 1.01)}, "defaults": {"lr": 1.0}}
+    assert sorted(one.get("lr", 1.0) for one in carry_out(trials(**kind), 9)) == [1.0, 1.01]
+
+
+def test_a_failed_trial_is_tried_again_where_that_is_asked_for(trials):
+    found = trials()
+    found.fail(found.ask(), "the server is away", "start it")
+    found.tell(found.ask(), "run-2", [1, 1])
+    found.fail(found.ask(), "no room")
+    before = found.all()
+    assert (before[0].why, before[0].mend, before[2].mend) == ("the server is away", "start it", None)
+    again = trials()
+    again.retry()
+    assert [(one.number, one.settings) for one in again.all()] == [(one.number, one.settings) for one in before]
+    assert [one.status for one in again.all()] == ["open", "done", "open"]
+    again.fail(again.all()[0], "still away")
+    again.tell(again.all()[2], "run-3", [1, 1])
+    assert [(one.status, one.why) for one in trials().all()] == [
+        ("failed", "still away"),
+        ("done", None),
+        ("done", None),
+    ]
+    once_more = trials()
+    once_more.retry()
+    assert [one.status for one in once_more.all()] == ["open", "done", "done"]
+    once_more.tell(once_more.all()[0], "run-1", [1, 1])
+    assert len(carry_out(trials(), 6)) == 6
+
+
+def test_a_trial_at_which_processes_are_killed_counts_as_failed(trials):
+    found = trials()
+    first = found.ask()
+    for _ in range(5):
+        assert found.begin(first)
+        found.leave(first)  # Ctrl-C
+    assert [trials().begin(first) for _ in range(4)] == [True, True, True, False]
+    (failed,) = trials().all()
+    assert (failed.status, failed.why) == (
+        "failed",
+        "3 processes were killed at it: does it need more memory than there is?",
+    )
+    found = trials()
+    found.retry()
+    assert found.begin(found.all()[0])
+
+
+def test_half_a_last_line_of_the_journal_is_cut_off(trials, tmp_path):
+    """A full disk or a loss of power leaves it; the next line would be joined to it."""
+    carry_out(trials(), 3)
+    path = tmp_path / JOURNAL
+    path.write_bytes(path.read_bytes()[:-10])
+    cut_half(path)
+    assert [one.status for one in trials().all()] == ["done", "done", "open"]
+    found = trials()
+    found.tell(found.all()[2], "x", [1, 1])
+    assert len(carry_out(trials(), 5)) == 5
+    other = tmp_path / "mine.txt"
+    other.write_text("no journal, and no end")
+    cut_half(other)
+    assert other.read_text() == "no journal, and no end"
+
+
 def test_what_was_half_drawn_when_a_process_died_is_no_trial(trials):
     found = trials()
     carry_out(found, 2)
@@ -271,7 +383,7 @@ def tuning_suite(tiny_suite: Any, tmp_path: Path) -> str:
 class Tuner:
     """A search on the tiny model, as a command makes it."""
 
-    def __init__(self, suite: str, folder: Path, *methods: str, count: int = 4) -> None:
+    def __init__(self, suite: str, folder: Path, *methods: str, count: int = 4, retry: bool = False) -> None:
         request = Request(methods, suite)
         base = base_of(request)
         self.env = Environment(base.suite, AssetCatalogue(folder / "cache", offline=True))
@@ -279,7 +391,7 @@ class Tuner:
         check_all([base, *(one.default for one in self.subjects)], self.env, self.runs)
         self.base = load_run(measured(base, self.env, self.runs))
         self.judged: list[str] = []
-        self.search = Search(self.subjects, folder / "tuned", self.env, self.runs, count, self.judge, 2)
+        self.search = Search(self.subjects, folder / "tuned", self.env, self.runs, count, self.judge, 2, retry)
 
     def judge(self, folder: Path) -> tuple[float, ...]:
         self.judged.append(folder.name)
@@ -334,6 +446,31 @@ def test_a_trial_that_fails_is_kept_with_why(tuning_suite, tmp_path, monkeypatch
     assert [one.why for one in tuned.methods[0].trials] == [None, "perplexity was not measured", None]
     failed = tuned.methods[0].trials[1]
     assert (failed.point, failed.on_front, failed.chosen) == (None, False, False)
+
+
+def test_a_trial_that_failed_for_a_passing_cause_is_tried_again(tuning_suite, tmp_path):
+    tuner = Tuner(tuning_suite, tmp_path, "preadd", count=2)
+
+    def away(folder: Path) -> tuple[float, ...]:
+        raise MissingError("the scorer gave no answer", mend="give it more seconds by --scoring-timeout")
+
+    tuner.search.judge = away
+    assert [one.mend for one in tuner.search.run()[0].trials] == ["give it more seconds by --scoring-timeout"] * 2
+    kept = Tuner(tuning_suite, tmp_path, "preadd", count=2)
+    assert [one.status for one in kept.search.run()[0].trials] == ["failed", "failed"]
+    again = Tuner(tuning_suite, tmp_path, "preadd", count=2, retry=True)
+    assert [(one.number, one.status) for one in again.search.run()[0].trials] == [(1, "done"), (2, "done")]
+
+
+def test_a_trial_that_kills_its_process_is_not_begun_for_ever(tuning_suite, tmp_path):
+    def killed() -> tuple[int, int]:
+        place, trial, lease = Tuner(tuning_suite, tmp_path, "preadd", "prompt", count=2).search._next()
+        lease.release()
+        return place, trial.number
+
+    assert [killed() for _ in range(4)] == [(0, 1)] * 3 + [(1, 1)]
+    first, _ = Tuner(tuning_suite, tmp_path, "preadd", "prompt", count=2).search.run()
+    assert [one.status for one in first.trials] == ["failed", "done"]
 
 
 def test_a_full_disk_is_no_trials_fault(tuning_suite, tmp_path):
@@ -409,6 +546,18 @@ def test_a_budget_of_what_is_not_measured_is_refused(tuning_suite, tmp_path):
     check_budget(tuner.base, [parse_requirement("heldout/perplexity <= base + 5 %")])
     with pytest.raises(UsageError, match="no metric is called 'heldout/perplexty'"):
         check_budget(tuner.base, [parse_requirement("heldout/perplexty <= base + 5 %")])
+
+
+def test_a_budget_of_what_the_base_has_no_figure_of_is_refused(tiny_suite, tmp_path):
+    tasks = [
+        {"task": "rtp", "data": str(tmp_path / "prompts.jsonl"), "half": "train"},
+        {"task": "heldout", "data": str(tmp_path / "texts.jsonl"), "field": "text", "skip": 10_000},
+    ]
+    bare = Tuner(str(tiny_suite(tasks=tasks)), tmp_path, "preadd", count=1).base
+    for text in ("heldout/perplexity <= +5 %", "heldout/perplexity <= 30"):
+        with pytest.raises(UsageError, match="the base has no figure of heldout/perplexity, so no method has one"):
+            check_budget(bare, [parse_requirement(text)])
+    assert len(figures(bare, bare)) == 1
 
 
 def test_the_base_judged_by_itself_costs_nothing_and_what_failed_is_no_figure(tuning_suite, tmp_path):

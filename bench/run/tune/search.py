@@ -15,12 +15,13 @@ from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
 from bench.run.plan import Experiment
 from bench.run.runner import Runner
-from bench.run.tune.journal import Trial, Trials, open_journal
+from bench.run.tune.journal import Trial, Trials, cut_half, open_journal
 from bench.run.tune.space import Subject
 from bench.store.lease import Lease
 from bench.store.lock import alone, pauses, take
 
 JOURNAL = "journal.log"
+_LONGEST = 1000  # characters of what is kept of an error
 _PAUSES = 0.2, 5.0  # seconds between two looks at what other processes hold: the first, and the longest
 
 Judge = Callable[[Path], Sequence[float]]
@@ -57,6 +58,7 @@ class Search:
         count: Trials of each method.
         judge: Says what a record comes to.
         objectives: How many figures it gives.
+        retry: Whether trials that have failed are tried again.
     """
 
     subjects: Sequence[Subject]
@@ -66,6 +68,7 @@ class Search:
     count: int
     judge: Judge
     objectives: int
+    retry: bool = False
 
     def __post_init__(self) -> None:
         """Find what was begun before."""
@@ -83,6 +86,8 @@ class Search:
                 )
                 for subject in self.subjects
             ]
+            for trials in self._trials if self.retry else []:
+                trials.retry()
 
     def run(self) -> list[Found]:
         """Carry out what is left of the trials, and wait for those of other processes.
@@ -103,7 +108,7 @@ class Search:
             try:
                 self._carry_out(place, trial)
             finally:
-                lease.release()
+                self._leave(place, trial, lease)
         found = [
             Found(subject, tuple(trials.all()), trials.is_spent)
             for subject, trials in zip(self.subjects, self._trials, strict=True)
@@ -113,6 +118,13 @@ class Search:
                 if trial.run_id and not is_whole(self.runs / trial.run_id):  # removed since, or in another folder
                     measured(one.subject.experiment(trial.settings), self.env, self.runs)
         return found
+
+    def _leave(self, place: int, trial: Trial, lease: Lease) -> None:
+        try:
+            with self._alone():
+                self._trials[place].leave(trial)
+        finally:
+            lease.release()
 
     def _is_done(self) -> bool:
         return not any(
@@ -129,10 +141,13 @@ class Search:
             found = [trials.all() for trials in self._trials]
             for place, trial in [(n, one) for n, some in enumerate(found) for one in some if one.status == "open"]:
                 if lease := self._hold(place, trial):
-                    return place, trial, lease
+                    if self._trials[place].begin(trial):
+                        return place, trial, lease
+                    lease.release()
             for place in sorted(range(len(found)), key=lambda n: len(found[n])):
                 new = self._trials[place].ask() if self._has_more(self._trials[place]) else None
                 if new and (lease := self._hold(place, new)):
+                    self._trials[place].begin(new)
                     return place, new, lease
         return None
 
@@ -152,9 +167,11 @@ class Search:
             raise
         except Exception as error:
             self.env.progress.note(f"{name} failed: {type(error).__name__}")
-            why = error.what if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+            why, mend = f"{type(error).__name__}: {error}", None
+            if isinstance(error, BenchError):
+                why, mend = error.what, error.mend
             with self._alone():
-                trials.fail(trial, " ".join(why.split())[:1000])
+                trials.fail(trial, _line(why), mend and _line(mend))
         else:
             with self._alone():
                 trials.tell(trial, folder.name, figures)
@@ -162,6 +179,7 @@ class Search:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         with alone(self.folder / JOURNAL):
+            cut_half(self.folder / JOURNAL)  # of this process, or of another
             yield
 
     def _name(self, subject: Subject) -> str:
@@ -169,6 +187,10 @@ class Search:
         runner = Runner(subject.default, self.env, self.runs)
         space = {option: str(over) for option, over in subject.space.items()}
         return f"{subject.default.method}-{hash_json([runner.key, space, self.objectives, subject.text])[:10]}"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST]
 
 
 def check_all(experiments: Sequence[Experiment], env: Environment, runs: Path) -> None:

@@ -1,5 +1,7 @@
 """What is searched of a method: the options that it declares, without those that the user has settled."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +11,7 @@ from bench import registry
 from bench.errors import UsageError, did_you_mean
 from bench.method import Layers, Range
 from bench.parsing import written
-from bench.run.plan import BASE, Experiment, Request, make_experiments, parse_method
+from bench.run.plan import BASE, Experiment, Request, make_experiments, parse_method, suite_of
 from bench.spec import SuiteSpec
 from bench.tasks.base import Task
 
@@ -19,6 +21,8 @@ _OPEN = ("default", "suite")
 """Where the value of an option comes from that is still searched."""
 _SETUP = ("engine", "model", "chat_template", "system", "sets")
 """What of a suite says which model is edited, how it is asked, and what it learns from; the rest measures."""
+_SEPARATING = frozenset(":,+[]'\"")
+_ESCAPED = re.compile(r"\\.")
 _DIGITS = 3  # of a searched number: more than any difference in figures shows
 
 
@@ -48,7 +52,7 @@ class Subject:
 
     def asked(self, settings: Settings) -> str:
         """The method with settings, as `bench run --method` takes it."""
-        return ":".join([self.text, *(f"{option}={written(value)}" for option, value in settings.items())])
+        return ":".join([self.text, *(f"{option}={_quoted(value)}" for option, value in settings.items())])
 
     def experiment(self, settings: Settings) -> Experiment:
         """The experiment of a trial.
@@ -57,6 +61,16 @@ class Subject:
             UsageError: the settings do not go together.
         """
         return make_experiments(replace(self.request, methods=(self.asked(settings),)))[0]
+
+
+def _quoted(value: Any) -> str:
+    """A value as it stands among a method's options: a text with what separates these is in quotes, without one inside.
+
+    A quote within is said by its number, as YAML takes it, since the first one ends the text for those who split it.
+    """
+    if not (isinstance(value, str) and _SEPARATING.intersection(value)):
+        return written(value)
+    return _ESCAPED.sub(lambda one: r"\u0022" if one[0] == r"\"" else one[0], json.dumps(value))
 
 
 def rounded(value: Any) -> Any:
@@ -216,18 +230,32 @@ def _of_method(request: Request, default: Experiment) -> list[str]:
     return own
 
 
+def options_of(suite: str) -> Mapping[str, Settings]:
+    """What a suite says of methods' options, by method.
+
+    Raises:
+        UsageError: the suite is not valid.
+    """
+    return suite_of(Request((), suite), [])[0].methods
+
+
 def config_of_run(
-    chosen: Sequence[tuple[Subject, Settings]], model: str | None, searched: Mapping[str, int]
+    chosen: Sequence[tuple[Subject, Settings]],
+    model: str | None,
+    searched: Mapping[str, int],
+    measured: Mapping[str, Settings] | None = None,
 ) -> dict[str, Any]:
     """What `bench run --config` takes to measure methods with settings: values for its flags.
 
     What the suite of the search or its user settled is in it: options of the methods, and what the user said of the
-    suite's setup (`of_setup`). Where two searches of one method chose the same settings, it is asked for once.
+    suite's setup (`of_setup`). So is what the suite that measures them would change (`measured`). Where two searches of
+    one method chose the same settings, it is asked for once.
 
     Args:
         chosen: The methods with their settings.
         model: The model in place of the suite's, or None.
         searched: By method, how many trials they were chosen by.
+        measured: What the suite that measures them says of methods' options; None where no suite is known.
     """
     setup = dict.fromkeys(text for subject, _ in chosen for text in of_setup(subject.request.settings))
     settled: dict[str, str] = {}
@@ -235,9 +263,11 @@ def config_of_run(
     for subject, settings in chosen:
         asked.setdefault(_whole(subject, settings), subject.asked(settings))
         experiment, own = subject.default, parse_method(subject.text)[1]
-        for option, origin in experiment.origins.items():
-            if origin != "default" and option in type(experiment.config).model_fields and option not in own:
-                settled[f"{experiment.method}.{option}"] = written(experiment.config.model_dump(mode="json")[option])
+        other = (measured or {}).get(experiment.method, {})
+        for option, value in experiment.config.model_dump(mode="json").items():
+            is_changed = option in other and other[option] != value
+            if (experiment.origins[option] != "default" or is_changed) and option not in own:
+                settled[f"{experiment.method}.{option}"] = written(value)
     told = [*setup, *(f"{option}={value}" for option, value in settled.items())]
     return {
         **({"model": model} if model else {}),

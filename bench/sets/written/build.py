@@ -99,9 +99,9 @@ class Build:
         return orders
 
     def todo(self) -> bool:
-        """Whether any candidate is not written yet."""
-        have = {_key(row) for row in read_jsonl(self.folder / "candidates.jsonl") if _is_written(row)}
-        return not self._wanted.keys() <= have
+        """Whether any candidate is not written yet; a damaged file of them is set aside."""
+        with AppendedFile(self.folder / "candidates.jsonl", self.progress) as held:
+            return not self._wanted.keys() <= {_key(row) for row in held.rows if _is_written(row)}
 
     def sample(self, writer: Writer, meter: "Meter", *, ahead: bool) -> None:
         """Have every candidate written and measured that is not there yet; nothing that is there is written again.

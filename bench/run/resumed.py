@@ -1,0 +1,34 @@
+"""What an interrupted run has measured is gone on with where it is of the same artifact."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from bench.progress import Progress
+from bench.store.files import read_json, write_json
+from bench.store.leftovers import drop
+
+MEASURED_ON = "artifact.json"
+"""In a run's folder: the hash of the artifact that its tasks are measured on."""
+
+
+def drop_measured_on_another(folder: Path, artifact: str, progress: Progress) -> None:
+    """Drop what an interrupted run has measured on an artifact of other content, and note on which it is measured now.
+
+    The same training on another processor or device leaves other bits: one record is not of two artifacts.
+
+    Args:
+        folder: The run's folder, which the caller holds.
+        artifact: The hash of what is measured now.
+        progress: Where to tell.
+    """
+    path = folder / MEASURED_ON
+    earlier = None
+    with suppress(OSError, ValueError, KeyError, TypeError):  # none yet, or a damaged one
+        earlier = read_json(path)["hash"]
+    measured = [folder / name for name in ("tasks", "samples") if (folder / name).is_dir()]
+    if earlier not in (None, artifact) and measured:
+        progress.note(f"{folder.name}: its artifact is another than when it was interrupted: all is measured anew")
+        for one in measured:
+            drop(one)
+    if earlier != artifact:
+        write_json(path, {"hash": artifact})
