@@ -192,10 +192,8 @@ class SetSizes(Spec):
 
 Half = Literal["eval", "train"]
 """The halves of all data, by content id."""
-ANSWERS = "answers"
-"""The source of sets that hold true and false answers to questions."""
-EDITS = "edits"
-"""The source of sets that hold facts to edit."""
+ANSWERS, EDITS = "answers", "edits"
+"""Sources of sets that hold answers to questions, and facts to edit."""
 MADE_SETS = ("self", ANSWERS, EDITS)
 """Sources of contrastive sets that the suite makes itself, and keeps in the cache."""
 
@@ -250,11 +248,6 @@ class SetsSpec(Zones, SetSizes):
         if self.negatives == "above" and self.source != "self":
             raise ValueError("'sets.negatives' is for source 'self': negatives of others are taken as they are")
         return self
-
-    @property
-    def asks(self) -> str | None:
-        """How questions are asked, where the sets are made of questions."""
-        return (self.template or QUESTION) if self.source == ANSWERS else None
 
     @property
     def is_made(self) -> bool:
