@@ -202,10 +202,8 @@ class SetSizes(Spec):
 
 Half = Literal["eval", "train"]
 """The halves of all data, by content id."""
-ANSWERS = "answers"
-"""The source of sets that hold true and false answers to questions."""
-EDITS = "edits"
-"""The source of sets that hold facts to edit."""
+ANSWERS, EDITS = "answers", "edits"
+"""Sources of sets that hold answers to questions, and facts to edit."""
 MADE_SETS = ("self", ANSWERS, EDITS)
 """Sources of contrastive sets that the suite makes itself, and keeps in the cache."""
 
@@ -218,14 +216,13 @@ class SetsSpec(Zones, SetSizes):
     or a file, or `hub:ID:FILE` in the sets format. `prompts` and `num_prompts` apply to the first three; for `edits`
     they are also what the task `edit` measures, with `half` (`eval` unless told otherwise), and `at_once` says how many
     of them one model is given: each group of so many is edited on the base model (all together unless told otherwise).
-    An anchor with too few of either kind is left out of the first two. `template` says how a question is asked, here
-    and by the task `truth` (`QUESTION` unless told otherwise), and `matched` whether answers of either kind are alike
-    in length and letter case (they are unless told otherwise). All else applies to `self` alone. `field` says where a
-    prompt stands in a row of `prompts` (`prompt.text` for a nested one). `scorer` says which of the suite's scorers
-    splits them, and rewards a method that learns from a scorer; it is the one that reports first where nothing is said.
-    A continuation scored in the dead zone between `positive_below` and `negative_above` is left out. With `negatives:
-    above`, those negatives alone are taken that the base model finds less likely than the mean positive of their
-    anchor.
+    An anchor with too few of either kind is left out of the first two. `template` says how a question is asked, by
+    `truth` too (`QUESTION` unless told otherwise), and `matched` whether answers of either kind are alike in length and
+    letter case (they are unless told otherwise). All else applies to `self` alone. `field` says where a prompt stands
+    in a row of `prompts` (`prompt.text` for a nested one). `scorer` says which of the suite's scorers splits them, and
+    rewards a method that learns from a scorer; it is the one that reports first where nothing is said. A continuation
+    scored in the dead zone between `positive_below` and `negative_above` is left out. With `negatives: above`, those
+    negatives alone are taken that the base model finds less likely than the mean positive of their anchor.
     """
 
     source: str = "self"
@@ -252,11 +249,6 @@ class SetsSpec(Zones, SetSizes):
         if self.negatives == "above" and self.source != "self":
             raise ValueError("'sets.negatives' is for source 'self': negatives of others are taken as they are")
         return self
-
-    @property
-    def asks(self) -> str | None:
-        """How questions are asked, where the sets are made of questions."""
-        return (self.template or QUESTION) if self.source == ANSWERS else None
 
     @property
     def is_made(self) -> bool:

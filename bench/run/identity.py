@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from bench.hashing import hash_json
-from bench.spec import EDITS, SuiteSpec
+from bench.spec import ANSWERS, EDITS, SuiteSpec
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions, with_imports
 
 _SETS_ROOTS = ("bench.run.making", "bench.sets.own", "bench.engine.model", "bench.scorers")
@@ -98,7 +98,7 @@ class Identity:
                 "limit": self.max_items,
                 **({EDITS: suite.sets.model_dump()} if suite.sets.source == EDITS else {}),  # they are measured too
                 # A task asks as the sets do; records of suites that say nothing of it have no such key.
-                **({"template": suite.sets.template} if suite.sets.asks and suite.sets.template else {}),
+                **({"template": asked} if (asked := suite.sets.template) and suite.sets.source == ANSWERS else {}),
                 **self._chat,
                 **({} if suite.engine == "transformers" else {"engine": suite.engine}),
             }

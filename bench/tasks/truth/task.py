@@ -16,7 +16,7 @@ from bench.data.answers import AnsweredQuestion, all_matched, load_questions, ma
 from bench.data.counted import BEYOND, Counted
 from bench.data.splits import halved, part
 from bench.errors import MissingError, UsageError
-from bench.spec import QUESTION, SetsSpec
+from bench.spec import ANSWERS, QUESTION, SetsSpec
 from bench.store.record import TaskResult
 from bench.store.samples import Answer
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
@@ -82,12 +82,13 @@ class Truth(Task[TruthConfig]):
         Raises:
             UsageError: it has another one.
         """
-        if sets.asks is None:
+        if sets.source != ANSWERS:
             return entry
-        if (own := entry.get("template", sets.asks)) != sets.asks:
-            what = f"the task '{TRUTH}' asks in the form {own!r:.80}, and the sets of the suite in {sets.asks!r:.80}"
+        theirs = sets.template or QUESTION
+        if (own := entry.get("template", theirs)) != theirs:
+            what = f"the task '{TRUTH}' asks in the form {own!r:.80}, and the sets of the suite in {theirs!r:.80}"
             raise UsageError(what, mend="say it under 'sets' alone (suite.sets.template)")
-        return {**entry, "template": sets.asks}
+        return {**entry, "template": theirs}
 
     def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
         return [assets.data(self.config.data)]
