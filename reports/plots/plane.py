@@ -105,7 +105,7 @@ def refuse_unmeasured(attribute: str, values: Iterable[float | None]) -> None:
     """
     if all(value is None for value in values):
         what = f"no system here has a value of {attribute}"
-        raise MissingError(what, mend="'bench table --layout full' says what failed; run those experiments again")
+        raise MissingError(what, mend="'bench table' says what failed; run those experiments again")
 
 
 def draw_bars(axes: Axes, spot: Spot, plane: Plane, colour: str, strength: float) -> None:
