@@ -6,8 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
-from click import Option
-from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from bench.run.plan import Experiment
@@ -50,11 +48,11 @@ def _given(context: typer.Context) -> Iterator[str]:
     """The flags that were typed, each with its value."""
     for parameter in context.command.params:
         name = str(parameter.name)
-        value = context.params.get(name)
-        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE or not isinstance(parameter, Option):
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE":  # a variable's or a file's value is there the next time too
             continue
-        flag = max(parameter.opts, key=len)
-        if parameter.is_flag:
+        flag, value = max(parameter.opts, key=len), context.params[name]
+        if isinstance(value, bool):
             yield flag
         else:
             for one in value if isinstance(value, list | tuple) else [value]:
