@@ -162,6 +162,11 @@ def _brought(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def search(name: str) -> str:
+    """A kept search of settings."""
+    return str(_module(DOCS / "searches.py").render(name))
+
+
 def measured(name: str) -> str:
     """A table of figures that are kept beside the documentation."""
     return str(_module(DOCS / "measured_tables.py").render(name))
@@ -173,6 +178,9 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "scorers.md": {"people": people, "scorers": scorers, "mini-sentiment": partial(measured, "mini-sentiment")},
     "models.md": {"models": models},
     "edits.md": {name: partial(measured, name) for name in ("mini-edit", "mini-edit-alphaedit")},
+    "settings.md": {
+        name: partial(search, name) for name in ("contrastive-own", "contrastive-above", "contrastive-written")
+    },
     "facts.md": {"mini-facts": partial(measured, "mini-facts")},
     "licences.md": {"dependencies": dependencies},
 }

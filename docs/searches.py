@@ -66,13 +66,13 @@ def render(name: str, of: Path = SEARCHES) -> str:
 
 def _method(method: Mapping[str, Any], runs: Mapping[str, Run]) -> dict[str, Any]:
     """A method's trials, and the options that were settled for its search."""
-    own = [runs[one["run_id"]].manifest.method for one in method["trials"] if one["run_id"]]
-    origins = own[0]["origins"] if own else {}
-    settled = [option for option, origin in origins.items() if origin not in _TRIED and option not in method["space"]]
+    asked = next((runs[one["run_id"]].manifest.method for one in method["trials"] if one["run_id"]), {})
+    config, origins = asked.get("config", {}), asked.get("origins", {})
+    settled = [option for option in config if origins.get(option, "default") not in _TRIED]
     return {
         "method": method["label"].partition(":")[0],
         "search": method["label"],
-        "settled": {option: own[0]["config"][option] for option in settled},
+        "settled": {option: config[option] for option in settled if option not in method["space"]},
         "space": method["space"],
         "trials": [_trial(one, method["space"], runs.get(one["run_id"])) for one in method["trials"]],
     }

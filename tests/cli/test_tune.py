@@ -88,7 +88,8 @@ def test_what_a_search_found_is_kept_for_the_documentation(whole, tmp_path):
 
 
 def test_what_was_settled_for_a_search_is_kept_with_it(module_bench, suite, tmp_path):
-    asked = ("--method", "contrastive:objective=paper", "--set", "tau=0.5", "--trials", "1")
+    said = ("--set", "tau=0.5", "--set", "suite.decoding.top_p=0.8")
+    asked = ("--method", "contrastive:objective=paper", *said, "--trials", "1")
     done = module_bench(tmp_path, "tune", *asked, "--suite", suite, "-o", "f")
     assert done.returncode == 0, done.stderr
     kept = json.loads(searches.keep("own", tmp_path / "f", tmp_path / "runs", tmp_path).read_text())
