@@ -17,6 +17,8 @@ BASE = "none"
 """The method that leaves the model as it is."""
 _SHOWN = 6
 _SETS = "sets"
+_LABEL, _FULL = 120, 240
+"""The longest label of a method, in characters, and with what sets it apart."""
 
 
 @dataclass
@@ -194,7 +196,7 @@ def place_of(columns: Sequence[Column], name: str) -> int:
 
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
     """A label for each group; where two are the same, with the settings that set them apart, and at last a number."""
-    labels = [clean(group[0].label, 60) for group in groups]
+    labels = [_cut(group[0].label, _LABEL) for group in groups]
     configs = [_settings(group[0]) for group in groups]
     alike: dict[str, list[dict[str, Any]]] = {}
     for label, config in zip(labels, configs, strict=True):
@@ -206,10 +208,16 @@ def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
     told: list[str] = []
     for label, config in zip(labels, configs, strict=True):
         settings = ", ".join(f"{key}={_told(config, key)}" for key in apart[label] if _is_said(config, key))
-        full = clean(f"{label} ({settings})", 120) if settings else label
+        full = _cut(f"{label} ({settings})", _FULL) if settings else label
         again = sum(other == full or other.startswith(f"{full} #") for other in told)
         told.append(f"{full} #{again + 1}" if again else full)
     return told
+
+
+def _cut(label: str, limit: int) -> str:
+    """A label that ends in an ellipsis where more was to be said."""
+    text = clean(label, limit + 1)
+    return text if len(text) <= limit else f"{text[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _settings(run: Run) -> dict[str, Any]:

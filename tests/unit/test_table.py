@@ -425,6 +425,15 @@ def test_the_same_label_is_told_apart_by_how_its_sets_were_made(tmp_path):
     assert labels == [f"dpo (sets={key * 10})" for key in "12"], "made in the same way, and yet others"
 
 
+def test_a_label_is_whole_or_says_that_it_was_cut(tmp_path):
+    searched = "contrastive (signed, lr=0.000208, alpha=4.22, tau=0.694, anchor_weight=0.542)"
+    write_run(tmp_path, "contrastive", label=searched, run_id="a")
+    write_run(tmp_path, "dpo", label="dpo " + "x" * 300, run_id="b")
+    whole, cut = (system.label for system in build(list_runs(tmp_path)).systems)
+    assert whole == searched
+    assert cut.startswith("dpo xxx") and cut.endswith("x…") and len(cut) == 120
+
+
 def test_unfinished_and_replaced_runs_are_left_out_and_named(tmp_path):
     write_run(tmp_path, "none", run_id="old")
     write_run(tmp_path, "none", run_id="new", created="2026-02-01T00:00:00+00:00")
