@@ -195,19 +195,22 @@ def place_of(columns: Sequence[Column], name: str) -> int:
 
 
 def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """A label for each group; where two are the same, with the settings that set them apart, and at last a number."""
+    """A label for each group; where two are the same, with the settings that set them apart, and at last a number.
+
+    Where systems learned from sets that were not made alike, each label says how its own were.
+    """
     labels = [_cut(group[0].label, _LABEL) for group in groups]
-    configs = [_settings(group[0]) for group in groups]
+    made = [_made(group[0]) for group in groups]
+    configs = [flat(settings_of(group[0])) | one for group, one in zip(groups, made, strict=True)]
     alike: dict[str, list[dict[str, Any]]] = {}
     for label, config in zip(labels, configs, strict=True):
         alike.setdefault(label, []).append(config)
-    apart = {
-        label: _without_hash([k for k in sorted({k for c in same for k in c}) if len({_told(c, k) for c in same}) > 1])
-        for label, same in alike.items()
-    }
+    apart = {label: _without_hash(_differing(same)) for label, same in alike.items()}
+    of_sets = _differing([one for one in made if one])
     told: list[str] = []
     for label, config in zip(labels, configs, strict=True):
-        settings = ", ".join(f"{key}={_told(config, key)}" for key in apart[label] if _is_said(config, key))
+        keys = sorted({*apart[label], *of_sets})
+        settings = ", ".join(f"{key}={_told(config, key)}" for key in keys if _is_said(config, key))
         full = _cut(f"{label} ({settings})", _FULL) if settings else label
         again = sum(other == full or other.startswith(f"{full} #") for other in told)
         told.append(f"{full} #{again + 1}" if again else full)
@@ -220,10 +223,15 @@ def _cut(label: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def _settings(run: Run) -> dict[str, Any]:
-    """What sets a run apart, and how its suite has the sets made: people know these words, and not the sets' hash."""
+def _made(run: Run) -> dict[str, Any]:
+    """How its suite has the sets made that a run learned from, which people know by these words and not by a hash."""
     made = run.manifest.suite.get(_SETS) if run.manifest.method.get("sets_key") else None
-    return flat(settings_of(run)) | flat({_SETS: made or {}})
+    return flat({_SETS: made or {}})
+
+
+def _differing(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """The settings in which configurations differ, by name."""
+    return [key for key in sorted({k for c in configs for k in c}) if len({_told(c, key) for c in configs}) > 1]
 
 
 def _without_hash(keys: list[str]) -> list[str]:

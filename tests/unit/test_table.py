@@ -419,10 +419,14 @@ def test_the_same_label_is_told_apart_by_how_its_sets_were_made(tmp_path):
         ("written",): "contrastive (sets.source=my/sets.jsonl)",
     }
     assert [system.label for system in build(list_runs(tmp_path)).systems].count("preadd") == 1
+    write_run(tmp_path, "sft", run_id="s", method__sets_key="s" * 64, suite__sets=above)
+    labels = [system.label for system in build(list_runs(tmp_path)).systems]
+    assert "sft (sets.negatives=above, sets.source=self)" in labels, "said although no other label is the same"
     write_run(tmp_path, "dpo", run_id="d1", method__sets_key="1" * 64, suite__sets=own)
     write_run(tmp_path, "dpo", run_id="d2", method__sets_key="2" * 64, suite__sets=own)
     labels = [system.label for system in build(list_runs(tmp_path)).systems if system.method == "dpo"]
-    assert labels == [f"dpo (sets={key * 10})" for key in "12"], "made in the same way, and yet others"
+    same = [f"dpo (sets={key * 10}, sets.source=self)" for key in "12"]
+    assert labels == same, "made in the same way, and yet others"
 
 
 def test_a_label_is_whole_or_says_that_it_was_cut(tmp_path):
