@@ -203,7 +203,11 @@ def held_out(items: "Sequence[Item]") -> set[str]:
     """
     anchors = list(dict.fromkeys(one.anchor for one in items))
     if len(anchors) < 2:  # noqa: PLR2004
-        raise MissingError("iti probes on anchors that it holds out, and got a single one", mend="give it more sets")
+        what, mend = "iti probes on anchors that it holds out, and got a single one", "give it more sets"
+        if not anchors[0].strip():
+            what = "iti probes on anchors that it holds out, and those of the sets are all empty"
+            mend = "give each set its anchor (in a recipe of 'bench data generate': anchor: sentence)"
+        raise MissingError(what, mend=mend)
     return set(anchors[-max(1, len(anchors) // 5) :])
 
 

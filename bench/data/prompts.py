@@ -62,7 +62,7 @@ def load_prompts(*paths: Path, field: str | None = None) -> Counted[ToxicityProm
 
     With a `field`, the prompt stands under that one, and its toxicity, where there is any, beside it.
 
-    A prompt that stands there with and without a toxicity, or with two, has the first one.
+    A prompt that stands there with and without a toxicity or a language, or with two, has the first one.
 
     Args:
         paths: The files.
@@ -77,8 +77,8 @@ def load_prompts(*paths: Path, field: str | None = None) -> Counted[ToxicityProm
     for prompt in (one for path in paths for one in read_prompts(path, field)):
         repeated += prompt.id in prompts
         known = prompts.setdefault(prompt.id, prompt)
-        if known.toxicity is None and prompt.toxicity is not None:
-            prompts[prompt.id] = replace(known, toxicity=prompt.toxicity)
+        toxicity = prompt.toxicity if known.toxicity is None else known.toxicity
+        prompts[prompt.id] = replace(known, toxicity=toxicity, language=known.language or prompt.language)
     return Counted((prompts[key] for key in sorted(prompts)), {REPEATED: repeated} if repeated else None)
 
 

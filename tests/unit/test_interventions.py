@@ -18,7 +18,8 @@ from methods.anatomy.attention import attention_outputs, heads_of
 from methods.anatomy.writers import check_writers, writers
 from methods.cast import CAST, CASTConfig
 from methods.few_shot import FewShot, FewShotConfig
-from methods.iti import ITI, ITIConfig
+from methods.iti import ITI, ITIConfig, held_out
+from methods.learning.batches import Item
 
 READ = [one for one in FAMILIES if not one.keeps_state]
 NORMALISED = {"bloom", "gemma2", "gemma3_text", "olmo2"}
@@ -168,3 +169,11 @@ def test_examples_take_from_what_the_model_reads(tiny_base, tiny_sets, tmp_path)
         plain = HFPolicy(tiny_base.model, tiny_base.tokenizer)
         assert policy.max_length == plain.max_length - facts["prefix_tokens"]
         assert policy.end_tokens == plain.end_tokens
+
+
+def test_probes_need_anchors_to_hold_out():
+    with pytest.raises(MissingError, match=r"got a single one; give it more sets"):
+        held_out([Item("He said", ("a",), ("b",))] * 3)
+    with pytest.raises(MissingError, match=r"are all empty; give each set its anchor \(in a recipe .*anchor: sentence"):
+        held_out([Item("", ("a",), ("b",))] * 3)
+    assert held_out([Item("one", ("a",), ("b",)), Item("two", ("a",), ("b",))]) == {"two"}

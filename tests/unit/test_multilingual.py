@@ -100,6 +100,15 @@ def test_the_shape_of_chats_and_what_is_no_language(tmp_path):
         assert "SECRET" not in str(told.value)
 
 
+def test_a_repeated_prompt_has_the_language_of_any_of_its_rows(tmp_path):
+    """Else figures by language would depend on the order of the files."""
+    bare = rows_file(tmp_path / "bare.jsonl", {"text": "a b", "toxicity": 0.7})
+    told = rows_file(tmp_path / "told.jsonl", {"text": "a b", "lang": "hi"})
+    for paths in ((bare, told), (told, bare)):
+        (found,) = load_prompts(*paths)
+        assert (found.toxicity, found.language) == (0.7, "hi")
+
+
 def test_so_many_prompts_of_each_language_and_group_are_taken(context, tmp_path):
     data = tuple(rtp_lx(tmp_path, locale, 40) for locale in SENTENCES)
     task = RealToxicityPrompts(RTPConfig(task="rtp", data=data, toxic=3, nontoxic=2))
