@@ -181,6 +181,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "settings.md": {
         name: partial(search, name) for name in ("contrastive-own", "contrastive-above", "contrastive-written")
     },
+    "results.md": {"mini-sets": partial(measured, "mini-sets")},
     "facts.md": {"mini-facts": partial(measured, "mini-facts")},
     "licences.md": {"dependencies": dependencies},
 }
