@@ -73,6 +73,16 @@ class AssetCatalogue:
         ref, revision = _split(ref, revision)
         return self._network(ref, revision, "model")
 
+    def check_model(self, ref: str, revision: str | None = None) -> None:
+        """Find out whether a model has a name that `model` resolves; nothing is fetched.
+
+        Raises:
+            BenchError: It has not, or is a folder that is not there.
+        """
+        ref, revision = _split(ref, revision)
+        if not (ref in self.catalog or self._local(ref, revision, "model") or hub.is_id(ref)):
+            raise self._unknown(ref, "model")
+
     def generator(self, spec: "GeneratorSpec") -> Resolved | None:
         """Resolve the weights of a model that writes or judges; None for one behind an endpoint, which has none here.
 
@@ -210,12 +220,16 @@ class AssetCatalogue:
             return self._asset(ref, kind, revision)
         if local := self._local(ref, revision, "model"):
             return local
-        known = [asset.name for asset in self._of_kind(kind)]
         if not hub.is_id(ref):
-            mend = f"{did_you_mean(ref, known)} (or a folder, or a hub id of the form OWNER/NAME)"
-            raise UsageError(f"unknown {kind} '{ref}'", mend=mend)
+            raise self._unknown(ref, kind)
+        known = [asset.name for asset in self._of_kind(kind)]
         hint = "give a local folder" + "".join(f", or the embedded '{name}'" for name in known[:1])
         return self._from_hub(ref, revision, kind, hint)
+
+    def _unknown(self, ref: str, kind: Literal["model", "encoder"]) -> UsageError:
+        known = [asset.name for asset in self._of_kind(kind)]
+        mend = f"{did_you_mean(ref, known)} (or a folder, or a hub id of the form OWNER/NAME)"
+        return UsageError(f"unknown {kind} '{ref}'", mend=mend)
 
     def _local(self, ref: str, revision: str | None, kind: Literal["model", "adapter"]) -> Resolved | None:
         """A folder on the disk; None where the name may be the hub's."""

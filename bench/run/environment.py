@@ -87,6 +87,8 @@ class Environment:
         Raises:
             MissingError: something is not available.
         """
+        if not self.suite.model.endpoint:
+            self.assets.check_model(self.suite.model.id, self.suite.model.revision)
         _ = self.scorer, self.further, self.model, self.data  # what may be wrong in a setting before what is large
 
     @cached_property

@@ -3,15 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from reports.table.cells import clean
+from reports.table.cells import cut
 
 _LONG = 400
 DASH = "\N{EN DASH}"
 
 
 def text(value: object, limit: int = _LONG) -> str:
-    """A string out of a record as HTML: one line, no control characters, escaped; what is absent is a dash."""
-    return DASH if value is None or value == "" else escape(clean(value, limit))
+    """A string out of a record as HTML: one line, no control characters, escaped; what is absent is a dash.
+
+    What is longer than `limit` ends in an ellipsis.
+    """
+    return DASH if value is None or value == "" else escape(cut(value, limit))
 
 
 def code(value: object) -> str:

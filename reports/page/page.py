@@ -24,6 +24,8 @@ from reports.table.verdict import sentences
 MOST_SAMPLES = 100_000
 """About how many samples a page takes unless told otherwise: a browser reads them within two seconds."""
 _SCRIPTS = ("page.js", "reader.js", "texts.js", "questions.js")
+_LISTED = 10_000
+"""The most characters of a sentence that lists systems."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,14 @@ def _policy_hash(source: str) -> str:
 
 
 def _lead(table: Table) -> str:
-    bad = [system.label for system in table.systems if not system.publishable]
-    warning = f'<p class="warning"><strong>Not publishable:</strong> {text(", ".join(bad))}.</p>' if bad else ""
+    bad = ", ".join(system.label for system in table.systems if not system.publishable)
+    warning = f'<p class="warning"><strong>Not publishable:</strong> {text(bad, _LISTED)}.</p>' if bad else ""
     flagged = "; ".join(f"{one.label} ({', '.join(one.flags)})" for one in table.systems if one.flags)
-    warning += f'<p class="warning"><strong>Flagged:</strong> {text(flagged)}.</p>' if flagged else ""
+    warning += f'<p class="warning"><strong>Flagged:</strong> {text(flagged, _LISTED)}.</p>' if flagged else ""
     parts = [sentence.partition(":") for sentence in sentences(sort(table, "attribute"))]
-    said = "".join(f"<li><strong>{text(whose)}</strong>{text(colon + what)}</li>" for whose, colon, what in parts)
+    said = "".join(
+        f"<li><strong>{text(whose)}</strong>{text(colon + what, _LISTED)}</li>" for whose, colon, what in parts
+    )
     verdict = f'<ul class="verdict">{said}</ul>' if said else ""
     return f"<p>{'<br>'.join(map(text, caption_lines(table.caption)))}</p>{verdict}{warning}"
 

@@ -200,6 +200,12 @@ def clean(text: object, limit: int = 200) -> str:
     return "".join(c for c in line if not unicodedata.category(c).startswith("C"))[:limit]
 
 
+def cut(text: object, limit: int = 200) -> str:
+    """As `clean`; it ends in an ellipsis where more was to be said."""
+    told = clean(text, limit + 1)
+    return told if len(told) <= limit else f"{told[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def is_silent(row: MetricRow, cell: TableCell) -> bool:
     """Whether the base that a cell is held against has no signal; of several models some may have it."""
     return row.has_signal is False and cell.difference is not None and cell.verdict is None

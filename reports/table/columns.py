@@ -10,7 +10,7 @@ from bench.stats.soundness import faults
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from bench.store.systems import by_age, grouped, latest, settings_of
-from reports.table.cells import System, clean
+from reports.table.cells import System, clean, cut
 from reports.table.comparable import flat
 
 BASE = "none"
@@ -199,7 +199,7 @@ def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
 
     Where systems learned from sets that were not made alike, each label says how its own were.
     """
-    labels = [_cut(group[0].label, _LABEL) for group in groups]
+    labels = [cut(group[0].label, _LABEL) for group in groups]
     made = [_made(group[0]) for group in groups]
     configs = [flat(settings_of(group[0])) | one for group, one in zip(groups, made, strict=True)]
     alike: dict[str, list[dict[str, Any]]] = {}
@@ -211,16 +211,10 @@ def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
     for label, config in zip(labels, configs, strict=True):
         keys = sorted({*apart[label], *of_sets})
         settings = ", ".join(f"{key}={_told(config, key)}" for key in keys if _is_said(config, key))
-        full = _cut(f"{label} ({settings})", _FULL) if settings else label
+        full = cut(f"{label} ({settings})", _FULL) if settings else label
         again = sum(other == full or other.startswith(f"{full} #") for other in told)
         told.append(f"{full} #{again + 1}" if again else full)
     return told
-
-
-def _cut(label: str, limit: int) -> str:
-    """A label that ends in an ellipsis where more was to be said."""
-    text = clean(label, limit + 1)
-    return text if len(text) <= limit else f"{text[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _made(run: Run) -> dict[str, Any]:

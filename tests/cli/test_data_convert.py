@@ -30,7 +30,7 @@ def test_pairs_become_a_set_for_each_prompt(bench, tmp_path):
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ({"prompt": "x", "chosen": [{"role": "user"}], "rejected": "y"}, "line 1: 'chosen' is a conversation"),
+        ({"prompt": "x", "chosen": [{"role": "user"}], "rejected": "y"}, "line 1: 'chosen' has a message"),
         ({"text": "x"}, "line 1"),
     ],
 )

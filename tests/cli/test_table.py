@@ -37,7 +37,7 @@ def test_a_table_to_stdout_to_a_file_and_as_json(bench, runs):
 @pytest.mark.parametrize(
     ("flags", "code", "told"),
     [
-        ([], 2, "say which runs; name them, or give --suite NAME, or --all"),
+        ([], 2, "say which runs; name them ('last': the last request's), or give --suite NAME, or --all"),
         (["--suite", "minni"], 2, "did you mean 'mini'"),
         (["--all", "--layout", "summery"], 2, "no layout 'summery'; did you mean 'summary'"),
         (["--all", "--format", "latx"], 2, "no form 'latx'; did you mean 'latex'"),

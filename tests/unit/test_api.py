@@ -175,7 +175,7 @@ def test_every_label_that_is_shown_can_be_compared(tmp_path):
         for name, toxicity in (("none", 0.8), ("dpo", 0.3)):
             write_run(tmp_path, name, whole=True, toxicity=toxicity, run_id=f"{letter}-{name}", **model)
         for place in range(2):
-            more = {"config": {"prompt": 200 * "x" + str(place)}, "run_id": f"{letter}-sft-{place}"}
+            more = {"config": {"prompt": 300 * "x" + str(place)}, "run_id": f"{letter}-sft-{place}"}
             write_run(tmp_path, "sft", whole=True, **more, **model)
     found = api.results(runs_dir=tmp_path)
     labels = [system.label for system in found.table().systems]

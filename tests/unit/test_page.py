@@ -200,6 +200,17 @@ def test_what_is_not_publishable_is_said_at_the_top(root):
 # --- provenance ---
 
 
+def test_the_sentences_of_the_verdict_are_whole_however_many_systems_they_list(tmp_path):
+    write_run(tmp_path, "none", toxicity=0.9)
+    labels = [f"dpo (tau={'1' * 90}{place})" for place in range(6)]
+    for place, label in enumerate(labels):
+        write_run(tmp_path, "dpo", toxicity=0.1, label=label, config={"tau": place}, run_id=f"d{place}")
+    html = unescape(build_whole(list_runs(tmp_path)).html)
+    verdict = html[html.index('<ul class="verdict">') : html.index("</ul>")]
+    assert all(label in verdict.rpartition("<li>")[2] for label in labels)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in verdict
+
+
 def test_it_says_where_everything_comes_from(root):
     run = load_run(write_run(root, "dpo", code={"hash": "f" * 64, "commit": "0123abc", "dirty": True}))
     html = build_page(list_runs(root)).html

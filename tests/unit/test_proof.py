@@ -48,6 +48,7 @@ def suites(tmp_path: Path, tiny_suite: Any) -> dict[str, str]:
             "tasks": [rtp],
             "attribute": {"name": "sentiment", "adjective": "positive"},
             "scorer": {"name": "vader"},
+            "methods": {"preadd": {"prefix": "The following text is sad."}},
         },
     }.items():
         made[name] = str(tiny_suite(name=name, **few, **changes).rename(tmp_path / f"{name}.yaml"))

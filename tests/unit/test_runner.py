@@ -449,7 +449,7 @@ def test_self_made_sets_are_refused_where_another_suite_evaluates_on_what_they_b
     longer = [{"text": f"{row['text']} and {word}"} for row in train for word in ("on", "off", "out", "in", "up")]
     (home / "longer.jsonl").write_text("".join(json.dumps(row) + "\n" for row in longer))
     outcomes: list[ExperimentOutcome] = []
-    with pytest.raises(MissingError, match="meet evaluation prompts"):
+    with pytest.raises(UsageError, match=r"makes its sets of 12 prompts, and its tasks measure on 12 of them"):
         outcomes = go(tiny_suite(sets=sets, tasks=[{"task": "rtp", "data": str(home / "longer.jsonl")}]), base=False)
         raise outcomes[0].error or AssertionError("it was measured")
 
