@@ -145,7 +145,7 @@ def _requirement(name: str) -> tuple[str, bool]:
         from packaging.utils import canonicalize_name
     except ImportError:  # it is the one that is missing
         return name, True
-    wanted = [Requirement(text) for text in _required(_SELF)]
+    wanted = [Requirement(text) for text in required(_SELF)]
     own = next((one for one in wanted if canonicalize_name(one.name) == canonicalize_name(name)), None)
     if own is not None and own.specifier:
         return f"{own.name}{own.specifier}", True
@@ -154,7 +154,7 @@ def _requirement(name: str) -> tuple[str, bool]:
     while todo:
         if (one := todo.pop()) not in found:
             found.add(one)
-            todo += [canonicalize_name(Requirement(text).name) for text in _required(one) if "extra ==" not in text]
+            todo += [canonicalize_name(Requirement(text).name) for text in required(one) if "extra ==" not in text]
     is_needed = canonicalize_name(name) in found
     try:
         return f"{name}=={version(name)}", is_needed
@@ -162,7 +162,8 @@ def _requirement(name: str) -> tuple[str, bool]:
         return name, is_needed
 
 
-def _required(name: str) -> Sequence[str]:
+def required(name: str) -> Sequence[str]:
+    """The requirements of an installed package, as its metadata has them; none where it is not installed."""
     try:
         return requires(name) or ()
     except PackageNotFoundError:

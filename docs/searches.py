@@ -18,6 +18,7 @@ from bench import registry
 from bench.store.runs import Run, load_run
 from bench.suites import load_suite
 from bench.suites import names as suites
+from reports.table.comparable import flat
 from reports.table.sheet import DASH, number, signed
 
 SEARCHES = Path(__file__).parent / "searches"
@@ -103,16 +104,8 @@ def _setup(run: Run) -> dict[str, Any]:
     if asked["name"] not in suites():
         return {}
     asked.pop("limit")  # said by itself
-    own = _flat(load_suite(asked["name"]).model_dump())
-    return {key: value for key, value in _flat(asked).items() if own.get(key) != value}
-
-
-def _flat(value: Mapping[str, Any], head: str = "") -> dict[str, Any]:
-    """Values by where they stand, as `sets.source`."""
-    found: dict[str, Any] = {}
-    for key, one in value.items():
-        found |= _flat(one, f"{head}{key}.") if isinstance(one, Mapping) else {f"{head}{key}": one}
-    return found
+    own = flat(load_suite(asked["name"]).model_dump())
+    return {key: value for key, value in flat(asked).items() if own.get(key) != value}
 
 
 def _rows(method: Mapping[str, Any]) -> list[str]:

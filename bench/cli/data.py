@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 Names = Annotated[list[str] | None, typer.Argument(help="Names of assets; none is all of them.", show_default=False)]
 Facts = dict[str, Any]
 
-app = Commands(name="data", help="Models and data: what there is, fetch it, verify it.", rich_markup_mode=None)
+app = Commands(name="data", help="Models and data: list, fetch and verify them.", rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
 def _root(context: typer.Context, json: Json = False, cache: CacheDir = None) -> None:
-    """Models and data: what there is, fetch it, verify it. Alone: the list."""
+    """Models and data: list, fetch and verify them. Alone: the list."""
     if context.invoked_subcommand is None:
         ls(json=json, cache=cache)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
 
-from bench.packages import NAMED
+from bench.packages import NAMED, required
 
 State = Literal["ok", "warn", "fail"]
 
@@ -56,7 +56,7 @@ def packages() -> Iterator[Check]:
 
     What only an extra needs is looked at where it is installed.
     """
-    needed, of_extras = _bounds(_requirements())
+    needed, of_extras = _bounds(required("contrastive-bench"))
     for name in sorted({*needed, *TESTED, *THROUGH_OTHERS}, key=lambda one: (one not in TESTED, one.lower())):
         yield _package(name, needed.get(name))
     for name in sorted(of_extras.keys() - needed.keys() - {*THROUGH_OTHERS}):
@@ -71,13 +71,6 @@ def lines(checks: Sequence[Check]) -> Iterator[str]:
         yield f"{check.state:<4}  {check.name:<{width}}  {check.found}"
         if check.mend is not None:
             yield f"{'':<4}  {'':<{width}}  -> {check.mend}"
-
-
-def _requirements() -> list[str]:
-    try:
-        return metadata.requires("contrastive-bench") or []
-    except metadata.PackageNotFoundError:  # started from a copy of the code
-        return []
 
 
 def _is_installed(name: str) -> bool:

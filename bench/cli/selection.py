@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 LAST = "last"
 """Stands for the runs of the last `bench run` or `bench sweep` in the folder."""
-_BASE = "none"
 _LISTED = 8
 
 
@@ -111,7 +110,9 @@ def of_name(runs_dir: Path, text: str) -> "list[Run]":
 
 def edited_ones(runs: "Sequence[Run]") -> "list[Run]":
     """Those of edited models among some runs; all where there is none."""
-    return [run for run in runs if run.method != _BASE] or list(runs)
+    from reports.table.columns import BASE
+
+    return [run for run in runs if run.method != BASE] or list(runs)
 
 
 def of_methods(runs_dir: Path, named: list[str]) -> "list[Run]":

@@ -1,4 +1,4 @@
-"""What an interrupted run has measured is gone on with where it is of the same artifact."""
+"""An interrupted run keeps what it has measured if its artifact is still the same."""
 
 from contextlib import suppress
 from pathlib import Path

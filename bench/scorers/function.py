@@ -185,7 +185,7 @@ def _run(source: _Source) -> ModuleType:
 
 
 class _FromSource(SourceFileLoader):
-    """Runs what the file says: bytecode that is kept of it is told from it by its second and size alone."""
+    """Runs the source of a file; Python would take cached bytecode of the same size and second."""
 
     def path_stats(self, path: str) -> Any:
         """Say that there is no bytecode."""

@@ -28,7 +28,7 @@ def read_suite(name: str, content: Mapping[str, Any] | None = None) -> tuple[dic
         UsageError: there is no such suite, the file is not YAML, or suites extend each other in a circle.
     """
     raw, where = _read(name) if content is None else (deepcopy(dict(content)), f"suite '{name}'")
-    at = name if content is None else ""  # of what is in no file, paths are told from the working folder
+    at = name if content is None else ""  # without a file, paths are relative to the working folder
     seen = [at]
     while "extends" in raw:
         if "name" not in raw:

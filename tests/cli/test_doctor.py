@@ -86,7 +86,7 @@ def test_an_extra_that_is_installed_and_broken_fails_with_its_own_remedy(monkeyp
     monkeypatch.setattr(dependencies, "TESTED", {})
     monkeypatch.setattr(dependencies, "THROUGH_OTHERS", ())
     texts = ["pytest>=99; extra == 'a'", "no-such-package>=1; extra == 'b'"]
-    monkeypatch.setattr(dependencies, "_requirements", lambda: texts)
+    monkeypatch.setattr(dependencies, "required", lambda _: texts)
     (check,) = dependencies.packages()
     assert (check.name, check.state) == ("pytest", "fail")
     assert check.mend == "run `pip install 'pytest>=99'`"

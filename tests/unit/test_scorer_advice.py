@@ -1,4 +1,4 @@
-"""A scorer that cannot be had is refused before any model is looked for, and what the refusal says to do helps."""
+"""A scorer that is not available is refused before any model is looked for, and the remedy in the message works."""
 
 import re
 from pathlib import Path
