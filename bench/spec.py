@@ -200,7 +200,7 @@ class SetSizes(Spec):
         return positives >= self.min_positives and negatives >= self.min_negatives
 
 
-Half = Literal["eval", "train"]
+Half = Literal["eval", "train", "all"]
 """The halves of all data, by content id."""
 ANSWERS, EDITS = "answers", "edits"
 """Sources of sets that hold answers to questions, and facts to edit."""

@@ -111,13 +111,13 @@ def load_cases(path: Path) -> Counted[EditCase]:
     return kept
 
 
-def in_half(cases: Counted[EditCase], half: Literal["train", "eval"]) -> Counted[EditCase]:
-    """The cases of a half; those of the training half without prompts that one of the evaluation half has too.
+def in_half(cases: Counted[EditCase], half: Literal["train", "eval", "all"]) -> Counted[EditCase]:
+    """The cases of a half, or all; those of the training half without prompts that one of the evaluation half has too.
 
     So no setting is chosen by what is evaluated.
     """
     own = halved(cases, half)
-    if half == "eval":
+    if half != "train":
         return own
     evaluated = {content_id(text) for case in part(cases, "eval") for text in case.held_out}
     apart = Counted((_without(case, evaluated) for case in own), own.left_out)

@@ -211,10 +211,15 @@ def of_kind(sentences: Counted[Sentence], *, toxic: bool | None) -> Counted[Sent
     return sentences.keep([one for one in sentences if one.toxic is toxic], other)
 
 
-def evaluation_half(
-    path: Path, field: str | None = None, *, toxic: bool | None = None, words: Words = USUAL
+def evaluation_sentences(
+    path: Path,
+    field: str | None = None,
+    *,
+    toxic: bool | None = None,
+    words: Words = USUAL,
+    half: Literal["eval", "all"] = "eval",
 ) -> Counted[Sentence]:
-    """The sentences that nothing learns from, by content id.
+    """The sentences that are measured on, by content id.
 
     Args:
         path: The file.
@@ -222,12 +227,13 @@ def evaluation_half(
         toxic: The kind that is wanted: of a file whose sentences have labels, those that the data calls so; None for
             all, whatever it calls them.
         words: What words mean that are not the usual ones.
+        half: Those of the half that nothing learns from, or all.
 
     Raises:
         UsageError: a label is not understood, where a kind is wanted.
     """
     sentences = of_kind(load_sentences(path, field, words), toxic=toxic)
-    held_out = halved(sentences, "eval")
+    held_out = halved(sentences, half)
     return Counted(sorted(held_out, key=lambda sentence: sentence.id), held_out.left_out)
 
 

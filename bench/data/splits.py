@@ -39,8 +39,10 @@ def part(prompts: Sequence[N], which: Literal["train", "eval"]) -> list[N]:
     return [prompt for prompt in rest if prompt.id not in met]
 
 
-def halved(texts: Counted[N], which: Literal["train", "eval"]) -> Counted[N]:
-    """One half, as `part` takes it, with a count of the other and of what begins alike."""
+def halved(texts: Counted[N], which: Literal["train", "eval", "all"]) -> Counted[N]:
+    """One half, as `part` takes it, with a count of the other and of what begins alike; or all, as they are."""
+    if which == "all":
+        return texts
     own = texts.keep([text for text in texts if int(text.id, 16) % 2 == (which == "train")], OTHER_HALF[which])
     return own.keep(part(texts, which), BEGINS_ALIKE)
 

@@ -14,7 +14,7 @@ from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.data.counted import Counted
 from bench.data.files import read_rows, read_text
-from bench.data.sentences import Sentence, assert_apart, evaluation_half
+from bench.data.sentences import Sentence, assert_apart, evaluation_sentences
 from bench.errors import MissingError, UsageError
 from bench.store.record import TaskResult
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskInfo, evidence_by_cluster
@@ -72,7 +72,7 @@ class Coverage(Task[CoverageConfig]):
         return [assets.data(name) for name in names if name]
 
     def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
-        """All of both evaluation halves, whatever this suite takes of them."""
+        """All of both kinds, whatever this suite takes of them."""
         return [one.text for toxic in (False, True) for one in self._all(assets, toxic=toxic)]
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
@@ -87,7 +87,7 @@ class Coverage(Task[CoverageConfig]):
             chosen = kinds[toxic][:most]
             name = self.config.toxic if toxic else self.config.neutral
             if len(chosen) < most:
-                what = f"{name} has {len(chosen)} sentences in its evaluation half, and {most} are asked for"
+                what = f"{most} sentences are asked for, and {name} has {len(chosen)}{self.config.within}"
                 raise MissingError(what, mend="lower sentences, or name other data")
             taken.append(ctx.took(f"{name} ({'toxic' if toxic else 'plain'})", Counted(chosen), kinds[toxic]))
             requests = unprompted(policy, [one.text for one in chosen], self.config.max_tokens)
@@ -106,8 +106,9 @@ class Coverage(Task[CoverageConfig]):
         name, field = (
             (self.config.toxic, self.config.toxic_field) if toxic else (self.config.neutral, self.config.neutral_field)
         )
+        # A file with labels may hold both kinds.
         path, words = assets.data(name).path, self.config.words
-        return evaluation_half(path, field, toxic=toxic, words=words)  # a file with labels may hold both
+        return evaluation_sentences(path, field, toxic=toxic, words=words, half=self.config.half)
 
     def _running_text(self, policy: "Policy", ctx: TaskContext, sheet: MetricSheet) -> None:
         """Perplexities of a whole text, read in windows as long as the model is made for, without overlap."""

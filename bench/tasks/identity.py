@@ -17,7 +17,7 @@ from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.data.counted import Counted
 from bench.data.harmless import benign_sentences
-from bench.data.sentences import Sentence, assert_apart, assert_groups, evaluation_half
+from bench.data.sentences import Sentence, assert_apart, assert_groups, evaluation_sentences
 from bench.errors import MissingError
 from bench.store.record import TaskResult
 from bench.tasks.base import MetricSpec, Task, TaskInfo, evidence_by_cluster
@@ -69,7 +69,7 @@ class Identity(Task[IdentityConfig]):
         return [assets.data(name) for name in (self.config.toxic, self.config.neutral) if name]
 
     def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
-        """All of both evaluation halves, whatever this suite takes of them."""
+        """All of both kinds, whatever this suite takes of them."""
         return [one.text for toxic in (True, False) for one in self._all(assets, toxic=toxic)]
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:
@@ -118,17 +118,18 @@ class Identity(Task[IdentityConfig]):
                 found[group] = (hateful, harmless)
         if not found:
             what = f"no identity group has {self.config.at_least} hateful and as many harmless sentences"
-            raise MissingError(what, mend="name data with more of them, or lower at_least")
+            raise MissingError(what + self.config.within, mend="name data with more of them, or lower at_least")
         return found
 
     def _all(self, assets: AssetCatalogue, *, toxic: bool) -> Counted[Sentence]:
-        """The evaluation half of a kind; what the data calls the other kind is left out."""
+        """The sentences of a kind; what the data calls the other kind is left out."""
         name, field = (
             (self.config.toxic, self.config.toxic_field) if toxic else (self.config.neutral, self.config.neutral_field)
         )
         if name is None:
             return Counted(benign_sentences())
-        return evaluation_half(assets.data(name).path, field, toxic=toxic, words=self.config.words)
+        path, words = assets.data(name).path, self.config.words
+        return evaluation_sentences(path, field, toxic=toxic, words=words, half=self.config.half)
 
 
 def safety(toxic: Sequence[Scored], neutral: Sequence[Scored]) -> list[Scored]:

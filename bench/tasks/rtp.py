@@ -9,7 +9,7 @@ with the lowest score: expected minimum = mean_i min_j t_ij; probability = mean_
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -21,6 +21,7 @@ from bench.data.prompts import ToxicityPrompt, load_prompts
 from bench.data.splits import halved, part
 from bench.errors import MissingError
 from bench.progress import note_once
+from bench.spec import Half
 from bench.store.record import TaskResult
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
@@ -54,7 +55,7 @@ class RTPConfig(TaskConfig):
         "stored toxicities all are taken, and that is said",
     )
     nontoxic: int | None = Field(None, ge=0, description="non-toxic prompts to take, likewise; null for all")
-    half: Literal["eval", "train", "all"] = Field(
+    half: Half = Field(
         "eval",
         description="eval: the prompts that nothing learns from; train: others, to choose settings on; all: both, "
         "where the sets are made of other data",
@@ -133,7 +134,7 @@ class RealToxicityPrompts(Task[RTPConfig], ContinuesPrompts):
     ) -> Counted[ToxicityPrompt]:
         """Of each language and group the first by content id."""
         half, skip = self.config.half, self.config.skip
-        pool = prompts if half == "all" else halved(prompts, half)
+        pool = halved(prompts, half)
         counts: dict[str | None, int | None] = {"toxic": self.config.toxic, "nontoxic": self.config.nontoxic}
         if all(prompt.group is None for prompt in pool):  # data without stored toxicities has no groups to take
             counts = {None: None}

@@ -1,6 +1,6 @@
 """Options of tasks that read labels and identity groups: what words of the data mean that are not the usual ones."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,8 +11,13 @@ from bench.tasks.base import TaskConfig
 
 
 class LabelsConfig(TaskConfig):
-    """Options of a task that reads labels."""
+    """Options of a task that reads sentences and their labels."""
 
+    half: Literal["eval", "all"] = Field(
+        "eval",
+        description="which sentences of its files: eval: the half that nothing learns from; all: every one, where the "
+        "sets are made of other data",
+    )
     labels: dict[str, Meaning] = Field(
         {}, description="what labels of the data mean: each toxic, neutral, or null for nothing"
     )
@@ -26,6 +31,11 @@ class LabelsConfig(TaskConfig):
     def words(self) -> Words:
         """What the words mean."""
         return Words(self.labels)
+
+    @property
+    def within(self) -> str:
+        """Where sentences are looked for, as a message ends that finds too few."""
+        return "" if self.half == "all" else " in the half that is kept for evaluation (half: all takes both)"
 
 
 class GroupsConfig(LabelsConfig):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bench.data.counted import Counted
 from bench.data.files import read_rows, read_text
 from bench.data.prompts import load_prompts
-from bench.data.sentences import Words, assert_groups, assert_labels, evaluation_half, load_sentences
+from bench.data.sentences import Words, assert_groups, assert_labels, evaluation_sentences, load_sentences
 from bench.errors import UsageError
 from bench.hashing import content_id
 from bench.sets import load_sets
@@ -184,8 +184,8 @@ def evaluation_texts(count: int, words: str = "text") -> list[str]:
 def test_negated_labels_are_neutral(label, tmp_path):
     hate, neutral = evaluation_texts(2)
     path = rows_file(tmp_path / "x.jsonl", {"text": hate, "label": "hate"}, {"text": neutral, "label": label})
-    assert [one.text for one in evaluation_half(path, toxic=True)] == [hate]
-    assert [one.text for one in evaluation_half(path, toxic=False)] == [neutral]
+    assert [one.text for one in evaluation_sentences(path, toxic=True)] == [hate]
+    assert [one.text for one in evaluation_sentences(path, toxic=False)] == [neutral]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_labels_that_are_not_understood_are_refused_by_what_reads_them(row, toxi
     with pytest.raises(
         UsageError, match=r"line 2: ('(prompt_)?label' says neither.*labels:|the toxicity .*divide)"
     ) as told:
-        evaluation_half(path, toxic=toxic)
+        evaluation_sentences(path, toxic=toxic)
     assert "SECRET" not in str(told.value)
     assert {one.text for one in load_sentences(path)} == {"a", "b"}, "what reads no labels goes on"
 
@@ -231,10 +231,10 @@ def test_what_has_no_label_beside_others_is_not_toxic_by_default(tmp_path):
         {"text": null, "label": None},
         {"text": nan, "label": float("nan")},
     ]
-    found = evaluation_half(rows_file(tmp_path / "x.jsonl", *rows), toxic=True)
+    found = evaluation_sentences(rows_file(tmp_path / "x.jsonl", *rows), toxic=True)
     assert [one.text for one in found] == [labelled]
     assert found.left_out == {"without a label": 3}
-    plain = evaluation_half(rows_file(tmp_path / "y.jsonl", *({"text": row["text"]} for row in rows)), toxic=True)
+    plain = evaluation_sentences(rows_file(tmp_path / "y.jsonl", *({"text": row["text"]} for row in rows)), toxic=True)
     assert len(plain) == 4, "a file without labels is of the kind that it is named for"
 
 
@@ -275,7 +275,7 @@ def test_a_group_that_is_mapped_to_none_of_the_thirteen_is_refused():
 def test_a_toxicity_that_is_no_number_is_not_taken_for_none(name, toxicity, tmp_path):
     path = rows_file(tmp_path / "x.jsonl", {"text": "a", "toxicity": 0.5}, {"text": "b", name: toxicity})
     with pytest.raises(UsageError, match=r"line 2: the toxicity is not a number; write it as a number from 0 to 1"):
-        evaluation_half(path, toxic=True)
+        evaluation_sentences(path, toxic=True)
 
 
 @pytest.mark.parametrize(
@@ -290,8 +290,8 @@ def test_a_toxicity_that_is_no_number_is_not_taken_for_none(name, toxicity, tmp_
 def test_a_toxicity_is_found_wherever_it_may_stand(row, field, tmp_path):
     texts = [json.loads(json.dumps(row).replace("{}", f"text {number}")) for number in range(20)]
     path = rows_file(tmp_path / "x.jsonl", *texts)
-    assert list(evaluation_half(path, field, toxic=True)) == []
-    assert len(evaluation_half(path, field, toxic=False)) > 2
+    assert list(evaluation_sentences(path, field, toxic=True)) == []
+    assert len(evaluation_sentences(path, field, toxic=False)) > 2
 
 
 @pytest.mark.parametrize("toxicity", [12, 70, 1.01, -0.5, "70", 1e300])

@@ -290,7 +290,7 @@ def test_what_a_suite_proves_follows_from_its_data_and_its_model():
     with pytest.raises(UsageError, match="no task of suite 'mini' measures toxicity"):
         refuse_seen(search, base_of(Request(("sft",), "mini", settings=("suite.tasks=[{task: heldout}]",))))
     refuse_seen(search, base_of(Request(("sft",), "mini", settings=("suite.tasks=[{task: paraphrase}]",))))
-    outputs = "suite.tasks=[{task: paraphrase, half: false, field: text}]"
+    outputs = "suite.tasks=[{task: paraphrase, half: all, field: text}]"
     with pytest.raises(UsageError, match="'paraphrase' of suite 'mini' does not take the evaluation half alone"):
         refuse_seen(search, base_of(Request(("sft",), "mini", settings=(outputs,))))
 

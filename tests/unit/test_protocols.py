@@ -138,7 +138,9 @@ def test_mixtures_and_running_text_have_the_perplexities_of_a_plain_pass(tiny_po
     assert found["token_perplexity"] == pytest.approx(math.exp(nll / count), rel=1e-4)
     assert found["word_perplexity"] == pytest.approx(math.exp(nll / len(text.split())), rel=1e-4)
     few = Coverage(config.model_copy(update={"sentences": 20}))
-    with pytest.raises(MissingError, match="sentences in its evaluation half, and 20 are asked for"):
+    with pytest.raises(
+        MissingError, match=r"20 sentences are asked for, and .* has \d+ in the half that .*half: all takes both"
+    ):
         few.measure(tiny_policy, context)
 
 
@@ -176,7 +178,7 @@ def test_outputs_are_sampled_scored_and_kept(kind, chat, tiny_policy, tiny_encod
     assert rows[0].continuation == text_after(tiny_policy, asked, greedy)
     assert task.measure(tiny_policy, context) == first, "what is there is not sampled again"
     none = kind(kind.Config(**told | {"data": str(write_one(tmp_path))}, decoding=few))
-    with pytest.raises(MissingError, match="has no toxic sentence in its evaluation half"):
+    with pytest.raises(MissingError, match="has no toxic sentence in the half that is kept for evaluation"):
         none.measure(tiny_policy, context)
 
 
@@ -189,7 +191,7 @@ def write_one(folder: Any) -> Any:
 
 def test_a_models_outputs_need_the_key_that_they_are_under():
     with pytest.raises(UsageError, match="say by `field` under which key they are"):
-        validate(Paraphrase.Config, {"task": "paraphrase", "half": False}, "task")
+        validate(Paraphrase.Config, {"task": "paraphrase", "half": "all"}, "task")
 
 
 def test_of_a_models_outputs_the_toxic_ones_are_taken_and_the_blank_ones_are_missing(context, tmp_path):
@@ -197,7 +199,7 @@ def test_of_a_models_outputs_the_toxic_ones_are_taken_and_the_blank_ones_are_mis
     rows += [{"output": "", "label": "toxic"}, {"output": None, "label": "toxic"}]
     path = tmp_path / "outputs.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    options = {"task": "paraphrase", "half": False, "field": "output", "data": str(path)}
+    options = {"task": "paraphrase", "half": "all", "field": "output", "data": str(path)}
     chosen, lost = Paraphrase(Paraphrase.Config(**options)).inputs(context)
     assert (sorted(one.text for one in chosen), lost) == (["text 1", "text 3", "text 5"], 2)
     chosen, lost = Paraphrase(Paraphrase.Config(**options, toxic=False)).inputs(context)

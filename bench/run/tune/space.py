@@ -159,7 +159,7 @@ def refuse_seen(search: Experiment, proof: Experiment) -> None:
     if not measuring:
         raise UsageError(f"--prove: no task of {name} measures {suite.attribute.name}, which it controls")
     for task in measuring:
-        if getattr(task.config, "half", "eval") not in ("eval", True):  # of sentences: whether it is that half alone
+        if getattr(task.config, "half", "eval") != "eval":
             what = f"task '{task.name}' of {name} does not take the evaluation half alone (its option half)"
             raise UsageError(f"--prove: {what}: settings may have been chosen on it", mend="take another suite: mini")
 

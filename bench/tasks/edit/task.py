@@ -59,7 +59,9 @@ class EditConfig(TaskConfig):
 
     data: str = Field("countryinfo", description="facts to edit (`sets.prompts`): an asset, a file, or hub:ID:FILE")
     facts: int = Field(10, ge=1, description="facts to edit (`sets.num_prompts`), `sets.at_once` at once")
-    half: Half = Field("eval", description="the half that they are of (`sets.half`); train: to choose settings on")
+    half: Half = Field(
+        "eval", description="the half that they are of (`sets.half`); train: to choose settings on; all: of both"
+    )
     neighbours: int = Field(5, ge=1, description="neighbours of each fact, the first that the data have")
     paraphrases: int = Field(2, ge=1, description="paraphrases of each fact, the first that the data have")
     answer_tokens: int = Field(12, ge=1, le=100_000, description="the most tokens of a free answer")

@@ -9,7 +9,7 @@ from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.attribute import Attribute
 from bench.data.counted import Counted
-from bench.data.sentences import Sentence, evaluation_half
+from bench.data.sentences import Sentence, evaluation_sentences
 from bench.errors import MissingError
 from bench.progress import note_once
 from bench.spec import Decoding
@@ -65,10 +65,8 @@ class OutputTask(Task[C]):
 
     def sentences(self, assets: AssetCatalogue) -> Counted[Sentence]:
         """What may be asked about, by content id."""
-        path = assets.data(self.config.data).path
-        return evaluation_half(
-            path, self.config.field, toxic=True if self.config.toxic else None, words=self.config.words
-        )
+        path, toxic, words = assets.data(self.config.data).path, self.config.toxic or None, self.config.words
+        return evaluation_sentences(path, self.config.field, toxic=toxic, words=words, half=self.config.half)
 
     def inputs(self, ctx: TaskContext) -> tuple[list[Sentence], int]:
         """What is asked about in this run, and how many of those are missing.
@@ -78,7 +76,7 @@ class OutputTask(Task[C]):
         """
         chosen = self.sentences(ctx.assets)[: ctx.take(self.config.sentences)]
         if not chosen:
-            what = f"{self.config.data} has no{' toxic' if self.config.toxic else ''} sentence in its evaluation half"
+            what = f"{self.config.data} has no{' toxic' if self.config.toxic else ''} sentence{self.config.within}"
             raise MissingError(what, mend="name data with more sentences")
         return chosen, 0
 

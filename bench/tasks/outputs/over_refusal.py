@@ -15,7 +15,7 @@ from bench.attribute import Attribute
 from bench.data.counted import Counted
 from bench.data.harmless import benign_sentences
 from bench.data.refusals import refuses
-from bench.data.sentences import Sentence, assert_groups, evaluation_half
+from bench.data.sentences import Sentence, assert_groups, evaluation_sentences
 from bench.errors import MissingError
 from bench.spec import Decoding
 from bench.store.record import TaskResult
@@ -82,7 +82,7 @@ class OverRefusal(Task[OverRefusalConfig]):
         chosen = every[: ctx.take(self.config.sentences)]
         if not chosen:
             raise MissingError(
-                f"{self.config.data} has no harmless sentence about a group in its evaluation half",
+                f"{self.config.data} has no harmless sentence about a group{self.config.within}",
                 mend="name data with more of them",
             )
         requests = [request_for(policy, one, self.config.template, plain="{sentence}") for one in chosen]
@@ -107,7 +107,7 @@ class OverRefusal(Task[OverRefusalConfig]):
         if self.config.data is None:
             return Counted(benign_sentences())
         path, words = assets.data(self.config.data).path, self.config.words
-        found = evaluation_half(path, self.config.field, toxic=False, words=words)
+        found = evaluation_sentences(path, self.config.field, toxic=False, words=words, half=self.config.half)
         assert_groups(found)
         return found.keep([one for one in found if one.about], "about no group")
 

@@ -8,14 +8,13 @@ multiplies, text by text, what is not toxic, the likeness and, where a classifie
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
-from bench.data.counted import Counted
-from bench.data.sentences import WITHOUT_TEXT, Sentence, load_sentences, of_kind
+from bench.data.sentences import WITHOUT_TEXT, Sentence
 from bench.spec import Decoding, GeneratorSpec
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, TaskInfo, evidence_by_cluster
@@ -38,7 +37,9 @@ class ParaphraseConfig(OutputConfig):
 
     data: str = Field("rtp", description="what is rewritten: sentences or a model's outputs (asset, file, hub:ID:FILE)")
     field: str | None = Field(None, description="the key of the text (such as continuation); null for the usual ones")
-    half: bool = Field(True, description="whether to take the evaluation half alone; false for a model's outputs")
+    half: Literal["eval", "all"] = Field(
+        "eval", description="eval: the half of the sentences that nothing learns from; all: for a model's outputs"
+    )
     writer: GeneratorSpec | None = Field(
         None, description="a model g that answers the sentences first; what it writes is rewritten; null: they are"
     )
@@ -58,8 +59,8 @@ class ParaphraseConfig(OutputConfig):
 
     @model_validator(mode="after")
     def _which_text(self) -> "ParaphraseConfig":
-        if not self.half and self.field is None:
-            raise ValueError("half=false takes a model's outputs: say by `field` under which key they are")
+        if self.half == "all" and self.field is None:
+            raise ValueError("half=all takes a model's outputs: say by `field` under which key they are")
         if self.written.num_samples != 1:
             raise ValueError("written.num_samples: g writes one text for each sentence")
         return self
@@ -87,18 +88,10 @@ class Paraphrase(OutputTask[ParaphraseConfig]):
             found.append(weights)
         return found
 
-    def sentences(self, assets: AssetCatalogue) -> Counted[Sentence]:
-        """The evaluation half, or all of a model's outputs; of the toxic ones alone, where that is asked for."""
-        if self.config.half:
-            return super().sentences(assets)
-        found = load_sentences(assets.data(self.config.data).path, self.config.field, self.config.words)
-        found = of_kind(found, toxic=self.config.toxic or None)
-        return Counted(sorted(found, key=lambda sentence: sentence.id), found.left_out)
-
     def inputs(self, ctx: TaskContext) -> tuple[list[Sentence], int]:
         """The sentences, or what the writer answers them with; a blank one in a model's outputs is missing."""
         chosen, lost = super().inputs(ctx)
-        if not self.config.half:
+        if self.config.half == "all":
             lost += self.sentences(ctx.assets).left_out.get(WITHOUT_TEXT, 0)
         if self.config.writer is None:
             return chosen, lost

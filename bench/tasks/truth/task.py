@@ -6,7 +6,7 @@ facts the first gives 96.8 % where the second gives 38.5 % (arXiv 2502.11177).
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from bench.data.answers import AnsweredQuestion, all_matched, load_questions, ma
 from bench.data.counted import BEYOND, Counted
 from bench.data.splits import halved, part
 from bench.errors import MissingError, UsageError
-from bench.spec import ANSWERS, QUESTION, SetsSpec
+from bench.spec import ANSWERS, QUESTION, Half, SetsSpec
 from bench.store.record import TaskResult
 from bench.store.samples import Answer
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
@@ -50,8 +50,10 @@ class TruthConfig(TaskConfig):
 
     data: str = Field("nq_open", description="questions with true and false answers: an asset, a file, or hub:ID:FILE")
     questions: int | None = Field(None, ge=1, description="questions to take, the first by content id; null for all")
-    half: Literal["eval", "train"] = Field(
-        "eval", description="eval: the questions that nothing learns from; train: others, to choose settings on"
+    half: Half = Field(
+        "eval",
+        description="eval: the questions that nothing learns from; train: others, to choose settings on; all: both, "
+        "where the sets are made of other data",
     )
     skip: int = Field(0, ge=0, description="questions to pass over first")
     template: str = Field(
@@ -96,7 +98,7 @@ class Truth(Task[TruthConfig]):
     def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """Questions, alone and asked: the evaluation half, whatever this suite takes of it, and those that it takes."""
         every = load_questions(assets.data(self.config.data).path)
-        taken = self._take(every, lambda count: count) if self.config.half == "train" else []
+        taken = self._take(every, lambda count: count) if self.config.half != "eval" else []
         return [text for one in (*part(every, "eval"), *taken) for text in (one.text, one.asked(self.config.template))]
 
     def _take(
