@@ -100,7 +100,8 @@ class ScorerSpec(Spec):
         if not isinstance(data, dict) or not isinstance(own := data.get("options", {}), dict):
             return data
         module, colon, function = str(data.get("name")).partition(":")
-        named = {"name": "function", "options": {**own, "module": module, "function": function}}
+        place = {} if own.get("path") else {"module": module}  # a file that is named is meant in its stead
+        named = {"name": "function", "options": {**own, **place, "function": function}}
         return {**data, **named} if colon else data
 
     @property

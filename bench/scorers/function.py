@@ -1,5 +1,6 @@
 """A function of the user's own as a scorer: in a Python file, or in a module that Python would import."""
 
+import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,8 @@ from bench.spec import Spec
 
 _NAME = 12  # characters of a hash that are in a module's name
 _SHOWN = 80
+_CALLED = "bench_scorer_"
+"""What the modules are called, before the hash, under which files are run."""
 
 
 class FunctionConfig(Spec):
@@ -85,8 +88,8 @@ class FunctionScorer(Scorer[FunctionConfig]):
         config = self.config
         source = _of_module(config.module, ctx) if config.module else _of_path(config.path or "", ctx)
         content = hash_file(source.path)
-        self._folder = source.folder
-        self._function = _function(source, config.function)
+        self._own = _Own(source.folder)
+        self._function = _function(source, config.function, self._own)
         return ScorerIdentity(
             name=f"function:{source.path.name}:{config.function}",
             label=f"{config.function} of {source.path.name}",
@@ -97,7 +100,7 @@ class FunctionScorer(Scorer[FunctionConfig]):
 
     def score(self, texts: Sequence[str]) -> list[Scores | None]:
         """Score texts; a result that is not a number counts as missing."""
-        with _importable(self._folder):
+        with self._own.importable():
             return [None if one is None else {self.config.attribute: one} for one in self._function(list(texts))]
 
 
@@ -128,17 +131,26 @@ def _of_module(name: str, ctx: ScorerContext) -> _Source:
             what = f"scorer 'function': module '{parts[0]}' of the working folder has the name of another, {other}"
             raise UsageError(what, mend=f"rename it, or name its file: {ctx.setting('path', 'FILE')}")
         return _Source(file, here, package, command)
-    with (
-        _told(f"module '{name}'", command),
-        suppress(ModuleNotFoundError, ValueError),
-    ):  # ValueError: it says nothing of itself
-        spec = find_spec(name)
+    with _told(f"module '{name}'", command):
+        spec = _spec(name)
         if spec and spec.origin and spec.origin.endswith(".py"):
             above = spec.name if spec.submodule_search_locations else spec.parent or ""
             file = Path(spec.origin)
             return _Source(file, file.parents[above.count(".") + bool(above)], above, command)
     what = f"scorer 'function': no module '{name:.{_SHOWN}}' in the working folder, nor one that is installed"
     raise UsageError(what, mend=f"of a file elsewhere: {ctx.setting('path', 'FILE')}")
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where a module is that Python would import; None without one. The packages above it are imported."""
+    try:
+        return find_spec(name)
+    except ValueError:  # it says nothing of where it comes from, as `__main__`
+        return None
+    except ModuleNotFoundError as error:
+        if error.name and (error.name == name or name.startswith(f"{error.name}.")):
+            return None
+        raise  # a package above it lacks another
 
 
 def _place(top: str) -> Path | None:
@@ -153,8 +165,8 @@ def _place(top: str) -> Path | None:
     return Path(found).resolve() if found else Path(top)
 
 
-def _function(source: _Source, name: str) -> Callable[[list[str]], Sequence[Any]]:
-    module = _run(source)
+def _function(source: _Source, name: str, own: "_Own") -> Callable[[list[str]], Sequence[Any]]:
+    module = _run(source, own)
     found = getattr(module, name, None)
     if not callable(found):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
@@ -166,17 +178,17 @@ def _function(source: _Source, name: str) -> Callable[[list[str]], Sequence[Any]
     return function
 
 
-def _run(source: _Source) -> ModuleType:
+def _run(source: _Source, own: "_Own") -> ModuleType:
     """Run a file as a module, under a name that is nobody else's: it is run anew, whoever has imported it."""
-    own = f"bench_scorer_{hash_text(str(source.path.resolve()))[:_NAME]}"
-    name = f"{source.package}.{own}" if source.package else own
+    called = f"{_CALLED}{hash_text(str(source.path.resolve()))[:_NAME]}"
+    name = f"{source.package}.{called}" if source.package else called
     loader = _FromSource(name, str(source.path))
     spec: ModuleSpec | None = spec_from_file_location(name, source.path, loader=loader)
     assert spec is not None  # noqa: S101 - there is a loader
     module = module_from_spec(spec)
     sys.modules[name] = module  # dataclasses, pickle and others look a class's module up there
     try:
-        with _told(str(source.path), source.command), _importable(source.folder):
+        with _told(str(source.path), source.command), own.importable():
             loader.exec_module(module)
     except BaseException:
         sys.modules.pop(name, None)
@@ -208,16 +220,42 @@ def _told(what: str, command: str) -> Iterator[None]:
         raise MissingError(told, mend=f"try '{command}'") from error
 
 
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Have what lies in a folder importable, after all that is installed: it hides nothing."""
-    place = str(folder)
-    if place in sys.path:
-        yield
-        return
-    sys.path.append(place)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):
-            sys.path.remove(place)
+class _Own:
+    """What lies beside a scorer's file, and what of it the scorer has imported.
+
+    Two scorers may each import a `helper` of their own, and one that was changed is read again with its scorer: so
+    what a scorer imports from its folder is there while its own code runs, and only then.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        self._modules: dict[str, ModuleType] = {}
+
+    @contextmanager
+    def importable(self) -> Iterator[None]:
+        """Have it importable, after all that is installed: it hides nothing."""
+        place = str(self._folder)
+        if place in sys.path:  # of the user's own programme, or where packages are installed
+            yield
+            return
+        importlib.invalidate_caches()
+        there = {name.partition(".")[0] for name in sys.modules if _CALLED not in name}
+        sys.modules.update({name: module for name, module in self._modules.items() if name not in sys.modules})
+        sys.path.append(place)
+        try:
+            yield
+        finally:
+            with suppress(ValueError):
+                sys.path.remove(place)
+            for name in [name for name in sys.modules if name.partition(".")[0] not in there]:
+                if name in self._modules or self._holds(name.partition(".")[0]):
+                    self._modules[name] = sys.modules.pop(name)
+
+    def _holds(self, top: str) -> bool:
+        """Whether a top-level module is one of the folder."""
+        module = sys.modules.get(top)
+        file = getattr(module, "__file__", None)
+        if file is None:  # a folder without a file of its own, or one whose file is run under our name
+            return (self._folder / top).is_dir()
+        place = Path(file).resolve()
+        return self._folder == (place.parent.parent if place.stem == "__init__" else place.parent)

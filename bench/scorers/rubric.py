@@ -150,8 +150,9 @@ def rating(reply: str | None, ratings: "dict[str, float]", *, ended: bool) -> fl
     """The score of the rating that a reply begins with, or of the only one that stands alone in it; else None.
 
     Case does not count, unless ratings differ in nothing else. Of a rating within another (`toxic`, `not toxic`) the
-    longer one is meant. A reply that leaves two open (`4-5`) gives none, nor does one that denies it (`not at all
-    toxic`). A reply that was cut off (not `ended`) may say another later, so that there only its beginning counts.
+    longer one is meant. A reply that leaves two open (`4-5`) gives none, nor does one with a rating that its sentence
+    may deny (`it cannot be called toxic`). A reply that was cut off (not `ended`) may say another later, so that there
+    only its beginning counts.
     """
     by_name = {name.casefold(): score for name, score in ratings.items()}
     text = reply or ""
@@ -159,17 +160,33 @@ def rating(reply: str | None, ratings: "dict[str, float]", *, ended: bool) -> fl
         text = text.casefold()
     else:
         by_name = ratings
-    names = "|".join(re.escape(name) for name in sorted(by_name, key=len, reverse=True))
+    forms = {_form(name): score for name, score in by_name.items()}
+    names = "|".join(sorted(forms, key=len, reverse=True))
     if begun := re.match(rf"\W*({names})(?![\w.,]*\w|{_TO_ANOTHER}({names})\b)", text):
-        return by_name[begun[1]]
+        return _score(begun[1], forms)
     if not ended:
         return None
-    named = list(re.finditer(rf"(?<![\w.,/-])(?:({names})|{_DENIED}(?:{names}))(?![\w/-]|[.,]\d)", text))
-    alone = {one[1] for one in named}
-    return by_name.get(alone.pop() or "") if len(alone) == 1 else None
+    named = list(re.finditer(rf"(?<![\w.,/-])({names})(?![\w/-]|[.,]\d)", text))
+    scores = {_score(one[1], forms) for one in named}
+    before = [text[last.end() if last else 0 : one.start()] for last, one in zip([None, *named], named, strict=False)]
+    if len(scores) != 1 or any(_DENIAL.search(re.split(_SENTENCE_ENDS, some)[-1]) for some in before):
+        return None
+    return scores.pop()
+
+
+def _form(name: str) -> str:
+    """The pattern of a rating's name; between its words may stand any space or mark (`**not** toxic`)."""
+    return r"[\W_]+".join(map(re.escape, name.split()))
+
+
+def _score(said: str, forms: "dict[str, float]") -> float:
+    return next(score for form, score in forms.items() if re.fullmatch(form, said))
 
 
 _TO_ANOTHER = r"\s*(?:[-\u2013\u2014,&]|or|to|and)\s*"
 """What leads from one rating to another where a reply leaves both open."""
-_DENIED = r"(?:not|no|never|\w+n['\u2019]t) (?:\w+ ){0,2}"
-"""What denies the rating after it."""
+_DENIAL = re.compile(
+    r"\b(?:not|no|non|never|nor|neither|none|nothing|without|cannot|hardly|barely|scarcely|\w+n['\u2019]t)\b", re.I
+)
+"""What may deny a rating after it, in the same sentence."""
+_SENTENCE_ENDS = r"[.!?;:\n]"

@@ -98,11 +98,40 @@ def test_it_may_import_what_lies_beside_it(load, tmp_path, where):
     lines = ["from helper_beside import HALF"] * (not where) + ["def score(texts):"]
     lines += [f"{where}from helper_beside import HALF"] * bool(where) + ["    return [HALF for _ in texts]", ""]
     before = list(sys.path)
-    try:
-        assert load("\n".join(lines)).score(["a"]) == [{"toxicity": 0.5}]
-    finally:
-        sys.modules.pop("helper_beside", None)
+    assert load("\n".join(lines)).score(["a"]) == [{"toxicity": 0.5}]
     assert sys.path == before
+    assert "helper_beside" not in sys.modules
+
+
+def test_each_scorer_has_the_helper_of_its_own_folder_as_it_is_now(tmp_path):
+    scorers = []
+    for folder, value in (("one", 0.3), ("two", 0.4)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "helper.py").write_text(f"VALUE = {value}\n")
+        file = tmp_path / folder / "a.py"
+        file.write_text("def score(texts):\n    import helper\n    return [helper.VALUE for _ in texts]\n")
+        scorers.append(load_scorer(ScorerSpec(name="function", options={"path": str(file)}), None))
+    assert [one.score(["a"]) for one in scorers * 2] == [[{"toxicity": value}] for value in (0.3, 0.4) * 2]
+    (tmp_path / "one" / "helper.py").write_text("VALUE = 0.75\n")
+    options = {"path": str(tmp_path / "one" / "a.py"), "version": "2"}
+    assert load_scorer(ScorerSpec(name="function", options=options), None).score(["a"]) == [{"toxicity": 0.75}]
+
+
+def test_the_remedy_for_a_module_that_is_not_there_works(tmp_path):
+    (tmp_path / "elsewhere.py").write_text(GOOD)
+    with pytest.raises(UsageError, match=r"no module 'nowhere' .*suite\.scorer\.options\.path=FILE"):
+        load_scorer(ScorerSpec(name="nowhere:score"), None)
+    named = ScorerSpec(name="nowhere:score", options={"path": str(tmp_path / "elsewhere.py")})
+    assert load_scorer(named, None).score(["abc"]) == [{"toxicity": 0.3}]
+
+
+def test_a_package_that_lacks_another_says_which(monkeypatch, tmp_path):
+    (tmp_path / "lacking").mkdir()
+    (tmp_path / "lacking" / "__init__.py").write_text("import not_installed_at_all\n")
+    (tmp_path / "lacking" / "scorer.py").write_text(GOOD)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingError, match=r"cannot be run .*No module named 'not_installed_at_all'"):
+        load_scorer(ScorerSpec(name="lacking.scorer:score"), None)
 
 
 def test_what_lies_beside_it_hides_nothing(load, tmp_path):
