@@ -9,7 +9,8 @@ from typing import Any
 
 from bench.data.counted import CLASHING, REPEATED, Counted
 from bench.data.files import read_rows
-from bench.data.squad import normalised, spaced
+from bench.data.squad import normalised
+from bench.data.words import words
 from bench.errors import UsageError
 from bench.hashing import content_id
 
@@ -140,7 +141,7 @@ def matched(question: AnsweredQuestion) -> AnsweredQuestion | None:
 def _form(answer: str) -> tuple[int, str]:
     """An answer's number of words and its letter case."""
     first = next((letter for letter in answer if letter.isalnum()), "")
-    return len(spaced(answer).split()), "digit" if first.isdigit() else "lower" if answer == answer.lower() else "upper"
+    return len(words(answer)), "digit" if first.isdigit() else "lower" if answer == answer.lower() else "upper"
 
 
 def all_matched(questions: Counted[AnsweredQuestion]) -> Counted[AnsweredQuestion]:

@@ -44,7 +44,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     Raises:
         UsageError: the file is missing, packed otherwise, or not UTF-8, or a row is none; it has the row's number.
     """
-    kind = (Path(path.stem) if _is_packed(path) else path).suffix.casefold()
+    kind = form_of(path)
     if kind == ".txt":
         return _lines(path)
     if kind in (".csv", ".tsv"):
@@ -53,6 +53,11 @@ def read_rows(path: Path) -> Iterator[Row]:
         return _columns(path)
     text = _decoded(path)
     return _array(path, text) if kind == ".json" and text.lstrip().startswith("[") else _json_lines(path, text)
+
+
+def form_of(path: Path) -> str:
+    """The ending that says a file's form, such as `.jsonl`, whether it is packed or not."""
+    return (Path(path.stem) if _is_packed(path) else path).suffix.casefold()
 
 
 def value_at(row: dict[str, Any], field: str, where: str) -> tuple[dict[str, Any], Any]:

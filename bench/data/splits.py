@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from bench.data.counted import BEGINS_ALIKE, OTHER_HALF, Counted
+from bench.data.words import words
 from bench.errors import MissingError
 from bench.hashing import content_id, normalise
 
@@ -47,15 +48,22 @@ def halved(texts: Counted[N], which: Literal["train", "eval", "all"]) -> Counted
     return own.keep(part(texts, which), BEGINS_ALIKE)
 
 
+def within(half: Literal["train", "eval", "all"]) -> str:
+    """Where texts are looked for, as a message ends that finds too few."""
+    if half == "all":
+        return ""
+    return f" in the half that is kept for {'evaluation' if half == 'eval' else 'training'} (half: all takes both)"
+
+
 def overlap(training: Iterable[str], evaluation: Iterable[str]) -> set[str]:
     """Content ids of training texts that equal an evaluation text, or of which one begins with the other.
 
     Both are compared in normalised form (case, punctuation and white space folded); a beginning counts from
-    `PREFIX_WORDS` words on. Sorting puts a text right before those that it begins, so that one pass is enough.
+    `PREFIX_WORDS` whole words on. Sorting puts a text right before those that it begins, so that one pass is enough.
     """
     rows = sorted(
         {
-            (normalise(text) + " ", kind, content_id(text))
+            ("".join(f"{word} " for word in words(normalise(text))), kind, content_id(text))
             for kind, texts in ((0, training), (1, evaluation))
             for text in texts
         }

@@ -11,24 +11,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from bench.data.words import words
+
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _ASCII = str.maketrans("", "", string.punctuation)
-_UNSPACED = (
-    "\u0e00-\u0eff"  # Thai, Lao
-    "\u0f00-\u0fff"  # Tibetan
-    "\u1000-\u109f"  # Burmese
-    "\u1780-\u17ff"  # Khmer
-    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # kana
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"  # Chinese characters
-)
-_MARKS = "".join(chr(code) for code in range(0x0E00, 0x1800) if unicodedata.category(chr(code)).startswith("M"))
-_CHARACTER = re.compile(f"[{_UNSPACED}][{_MARKS}]*")
-"""A character of these scripts, with the vowel signs and tones that are written onto it."""
-
-
-def spaced(text: str) -> str:
-    """A text with spaces between the characters of scripts that have none between words; other text as it is."""
-    return _CHARACTER.sub(r" \g<0> ", text)
 
 
 def normalised(answer: str) -> str:
@@ -36,7 +22,7 @@ def normalised(answer: str) -> str:
     plain = answer.lower().translate(_ASCII)
     if not plain.isascii():
         plain = "".join(letter for letter in plain if not unicodedata.category(letter).startswith("P"))
-    return " ".join(spaced(_ARTICLES.sub(" ", plain)).split())
+    return " ".join(words(_ARTICLES.sub(" ", plain)))
 
 
 def exact_match(answer: str, references: Iterable[str]) -> float:

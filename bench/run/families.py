@@ -1,12 +1,14 @@
 """Methods named together: `all` of them, or those of a kind (`fine-tuning`)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from bench import registry
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.parsing import written
 from bench.run.fitting import refuse_off_topic, refuse_unfit
-from bench.run.plan import Request, parse_method, parse_setting, suite_of
+from bench.run.plan import Request, parse_method, parse_setting, said_of, suite_of
 from bench.run.stack import names_of
 from bench.spec import SuiteSpec
 
@@ -31,14 +33,15 @@ def expand(request: Request) -> tuple[Request, list[str]]:
     kinds, notes = _kinds()
     for asked in request.methods:
         _refuse_misused(asked, {ALL, *kinds.values()})
-    suite = suite_of(request, [parse_setting(text) for text in request.settings])[0]
+    settings = [parse_setting(text) for text in request.settings]
+    suite = suite_of(request, settings)[0]
     methods: list[str] = []
     for asked in request.methods:
         if asked != ALL and asked not in kinds.values():
             methods.append(asked)
             continue
         for name in [name for name, kind in kinds.items() if asked in (ALL, kind)]:
-            if why := _unfit(name, suite):
+            if why := _unfit(name, suite, settings):
                 notes.append(f"--method {asked} leaves out {name}: {why}")
             elif name not in methods and name not in request.methods:
                 methods.append(name)
@@ -79,10 +82,10 @@ def _kinds() -> tuple[dict[str, str], list[str]]:
     return kinds, notes
 
 
-def _unfit(name: str, suite: SuiteSpec) -> str | None:
-    """Why a method does not run as it is, or None."""
+def _unfit(name: str, suite: SuiteSpec, settings: Sequence[tuple[str, Any]]) -> str | None:
+    """Why a method does not run as it is set, or None."""
     kind = registry.load("methods", name)
-    own = suite.methods.get(name, {})
+    own = {**suite.methods.get(name, {}), **said_of(name, settings)}
     needed = [option for option, field in kind.Config.model_fields.items() if field.is_required() and option not in own]
     if needed:
         return f"it needs {name}:{needed[0]}=VALUE"

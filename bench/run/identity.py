@@ -9,7 +9,7 @@ from bench.hashing import hash_json
 from bench.spec import ANSWERS, EDITS, SuiteSpec
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions, with_imports
 
-_SETS_ROOTS = ("bench.run.making", "bench.sets.own", "bench.engine.model", "bench.scorers")
+_SETS_ROOTS = ("bench.run.making", "bench.run.tokenless", "bench.sets.own", "bench.engine.model", "bench.scorers")
 _MEASURING_ROOTS = ("bench.run.measuring", "bench.engine.model", "bench.scorers")
 
 

@@ -322,6 +322,18 @@ def _check_settings(settings: list[tuple[str, Any]], names: list[str]) -> None:
             raise UsageError(f"no method of this run has the option '{key}'", mend=mend)
 
 
+def said_of(name: str, settings: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """What settings say of a method's options: by its name, or by a bare KEY that it has; the last counts."""
+    fields, said = method_of(name).Config.model_fields, {}
+    for key, value in settings:
+        head, dot, rest = key.partition(".")
+        if dot and head == name:
+            said[rest] = value
+        elif not dot and key in fields:
+            said[key] = value
+    return said
+
+
 def _configure(
     name: str, own: dict[str, Any], suite: SuiteSpec, settings: list[tuple[str, Any]], request: Request
 ) -> tuple[Spec, dict[str, str]]:
@@ -333,14 +345,7 @@ def _configure(
         told = {f"{part}.{key}": where for part, (_, origins) in parts.items() for key, where in origins.items()}
         return kind.Config(**values), told
     from_suite = suite.methods.get(name, {})
-    from_flags: dict[str, Any] = {}
-    for key, value in settings:
-        head, dot, rest = key.partition(".")
-        if dot and head == name:
-            from_flags[rest] = value
-        elif not dot and key in kind.Config.model_fields:
-            from_flags[key] = value
-    from_flags.update(own)
+    from_flags = {**said_of(name, settings), **own}
     config = validate(kind.Config, {**from_suite, **from_flags}, f"method '{name}'")
     origins = dict.fromkeys(kind.Config.model_fields, "default")
     origins |= dict.fromkeys(from_suite, "suite")
@@ -355,12 +360,8 @@ def _label(name: str, config: Spec, own: dict[str, Any], settings: list[tuple[st
     shown = dict(own)
     names = names_of(name)
     for part in names if name != BASE else []:
-        fields = method_of(part).Config.model_fields
-        for key, value in settings:
-            head, dot, rest = key.partition(".")
-            if (dot and head == part) or (not dot and key in fields):
-                option = rest if dot else key
-                shown.setdefault(option if len(names) == 1 else f"{part}.{option}", value)
+        for option, value in said_of(part, settings).items():
+            shown.setdefault(option if len(names) == 1 else f"{part}.{option}", value)
     variant = variant_of(name, config)
     told = [*map(str, variant.values()), *(f"{key}={value}" for key, value in shown.items() if key not in variant)]
     if suite.labelling == suite.scorer and any(method_of(part).info.chooses for part in names):

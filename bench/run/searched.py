@@ -42,9 +42,12 @@ def unsearched(experiments: "Sequence[Experiment]") -> list[str]:
     for one in experiments:
         values, fields = one.config.model_dump(mode="json"), type(one.config).model_fields
         of_suite = [option for option in fields if one.trials and one.origins.get(option) == "suite"]
-        if of_suite := [option for option in of_suite if getattr(one.config, option) != fields[option].get_default()]:
+        had = {option: fields[option].get_default() for option in of_suite if not fields[option].is_required()}
+        if of_suite := [option for option, default in had.items() if getattr(one.config, option) != default]:
             says = ", ".join(f"{option}={written(values[option])}" for option in of_suite)
-            kept = " ".join(f"--set {one.method}.{name}={written(fields[name].get_default())}" for name in of_suite)
+            # Options of stacked methods have their method's name before them already.
+            names = {option: option if "." in option else f"{one.method}.{option}" for option in of_suite}
+            kept = " ".join(f"--set {names[option]}={written(had[option])}" for option in of_suite)
             what = f"suite '{one.suite.name}' sets {says} of {one.method}, which the search did not"
             told.append(f"{what}: say {kept} to keep what was searched")
     return list(dict.fromkeys(told))

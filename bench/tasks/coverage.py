@@ -13,7 +13,7 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.data.counted import Counted
-from bench.data.files import read_rows, read_text
+from bench.data.files import form_of, read_rows, read_text
 from bench.data.sentences import Sentence, assert_apart, evaluation_sentences
 from bench.errors import MissingError, UsageError
 from bench.store.record import TaskResult
@@ -130,12 +130,11 @@ class Coverage(Task[CoverageConfig]):
 
 def _read(path: Path) -> str:
     """A text file, or the rows of another form's `text`, joined by blank lines as for WikiText-2 everywhere."""
-    if path.suffix.casefold() not in _FORMS:
+    if (form := form_of(path)) not in _FORMS:
         return read_text(path)
     texts = [row.get("text") for _, row in read_rows(path)]
     if not all(isinstance(text, str) for text in texts):
-        form = path.suffix.casefold().removeprefix(".")
-        raise UsageError(f"{path} is no {form} file with a column 'text'")
+        raise UsageError(f"{path} is no {form[1:]} file with a column 'text'")
     return "\n\n".join(map(str, texts))
 
 

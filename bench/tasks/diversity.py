@@ -9,6 +9,7 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.attribute import Attribute
+from bench.data.words import words
 from bench.store.record import Flag, TaskResult
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
@@ -85,11 +86,11 @@ class Diversity(Task[DiversityConfig], MeasuresTexts):
 
 def distinct(rows: Sequence[Sample], n: int) -> list[tuple[str, float]]:
     """Distinct-n of each prompt: different n-grams in all its samples over the samples' words; 0 without a word."""
-    words: dict[str, list[list[str]]] = defaultdict(list)
+    said: dict[str, list[list[str]]] = defaultdict(list)
     for row in rows:
-        words[row.prompt_id].append(row.continuation.split())
+        said[row.prompt_id].append(words(row.continuation))
     scores = []
-    for key, samples in words.items():
+    for key, samples in said.items():
         total = sum(map(len, samples))
         grams = {tuple(some[i : i + n]) for some in samples for i in range(len(some) - n + 1)}
         scores.append((key, len(grams) / total if total else 0.0))
@@ -98,6 +99,6 @@ def distinct(rows: Sequence[Sample], n: int) -> list[tuple[str, float]]:
 
 def repeats(text: str) -> bool:
     """Whether some run of four words stands twice in a text."""
-    words = text.casefold().split()
-    grams = [tuple(words[i : i + REPEATED_NGRAM]) for i in range(len(words) - REPEATED_NGRAM + 1)]
+    own = words(text.casefold())
+    grams = [tuple(own[i : i + REPEATED_NGRAM]) for i in range(len(own) - REPEATED_NGRAM + 1)]
     return len(set(grams)) < len(grams)

@@ -11,7 +11,7 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.data.counted import REPEATED, Counted
-from bench.data.files import TEXT, read_rows
+from bench.data.files import TEXT, form_of, read_rows
 from bench.errors import UsageError
 from bench.hashing import content_id
 from bench.store.record import TaskResult
@@ -78,7 +78,7 @@ class HeldOutPerplexity(Task[HeldOutConfig]):
         texts: dict[str, str] = {}
         left_out: Counter[str] = Counter()
         path = assets.data(self.config.data).path
-        field = TEXT if path.suffix.casefold() == ".txt" else self.config.field
+        field = TEXT if form_of(path) == ".txt" else self.config.field
         for where, row in read_rows(path):
             text = row.get(field)
             if not isinstance(text, str):

@@ -18,7 +18,7 @@ from bench.assets.resolved import Resolved
 from bench.attribute import Attribute
 from bench.data.counted import BEYOND, Counted
 from bench.data.prompts import ToxicityPrompt, load_prompts
-from bench.data.splits import halved, part
+from bench.data.splits import halved, part, within
 from bench.errors import MissingError
 from bench.progress import note_once
 from bench.spec import Half
@@ -152,7 +152,7 @@ class RealToxicityPrompts(Task[RTPConfig], ContinuesPrompts):
         ]
         if not chosen:
             whose = ", ".join(self.config.sources)
-            raise MissingError(f"{whose} has no evaluation prompt of the groups that the suite takes")
+            raise MissingError(f"{whose} has no prompt of the groups that the suite takes{within(half)}")
         return pool.keep(chosen, BEYOND)
 
     def lacking(self, taken: Sequence[ToxicityPrompt]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.data.languages import is_other, language_of
 from bench.data.refusals import refuses
+from bench.data.words import words
 from bench.store.record import Flag
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, evidence_by_cluster
@@ -78,7 +79,7 @@ def add_variety(sheet: MetricSheet, rows: Sequence[Sample], languages: Mapping[s
 
 def overall_distinct(rows: Sequence[Sample], n: int) -> float:
     """Different n-grams in all continuations over the words in them; 0 without a word."""
-    texts = [row.continuation.split() for row in rows]
+    texts = [words(row.continuation) for row in rows]
     total = sum(map(len, texts))
     return len({gram for text in texts for gram in _grams(text, n)}) / total if total else 0.0
 
@@ -94,7 +95,7 @@ def recurring(rows: Sequence[Sample]) -> list[float]:
 
 def copied(row: Sample) -> float:
     """The share of a continuation's pairs of neighbouring words that stand in its prompt; of a single word, its own."""
-    prompt, text = row.prompt.casefold().split(), row.continuation.casefold().split()
+    prompt, text = words(row.prompt.casefold()), words(row.continuation.casefold())
     size = min(_BIGRAM, len(text))
     found = set(_grams(prompt, size))
     pairs = list(_grams(text, size)) if size else []
@@ -109,7 +110,7 @@ def self_bleu(rows: Sequence[Sample]) -> "Evidence":
     first: dict[str, list[str]] = {}
     for row in rows:
         if row.sample == 0 and not row.is_blank:
-            first[row.prompt_id] = row.continuation.split()
+            first[row.prompt_id] = words(row.continuation)
     if len(first) < _BIGRAM:
         return evidence_by_cluster("mean", [], bounded=True)
     counts = {key: [Counter(_grams(text, n)) for n in range(1, _BLEU + 1)] for key, text in first.items()}

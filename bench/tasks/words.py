@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from bench.data.groups import GROUPS
 from bench.data.sentences import Meaning, Words
+from bench.data.splits import within
 from bench.errors import did_you_mean
 from bench.tasks.base import TaskConfig
 
@@ -35,7 +36,7 @@ class LabelsConfig(TaskConfig):
     @property
     def within(self) -> str:
         """Where sentences are looked for, as a message ends that finds too few."""
-        return "" if self.half == "all" else " in the half that is kept for evaluation (half: all takes both)"
+        return within(self.half)
 
 
 class GroupsConfig(LabelsConfig):

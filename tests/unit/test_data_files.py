@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.data.counted import Counted
-from bench.data.files import read_rows, read_text
+from bench.data.files import form_of, read_rows, read_text
 from bench.data.prompts import load_prompts
 from bench.data.sentences import Words, assert_groups, assert_labels, evaluation_sentences, load_sentences
 from bench.errors import UsageError
@@ -152,6 +152,18 @@ def test_a_file_packed_by_gzip_is_the_same_file(form, tmp_path):
     assert next(read_rows(packed))[0].startswith(f"{packed}, ")
     if form != ".parquet":
         assert read_text(packed) == read_text(path)
+    assert form_of(packed) == form_of(tmp_path / f"a{form}")
+
+
+def test_packed_files_are_what_they_are_to_each_task(context, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n', encoding="utf-8")
+    (tmp_path / "a.txt").write_text("one\ntwo\n", encoding="utf-8")
+    for name in ("a.jsonl", "a.txt"):
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress((tmp_path / name).read_bytes()))
+    assert _read(tmp_path / "a.jsonl.gz") == _read(tmp_path / "a.jsonl") == "one\n\ntwo"
+    assert _read(tmp_path / "a.txt.gz") == "one\ntwo\n"
+    config = {"task": "heldout", "data": str(tmp_path / "a.txt.gz")}
+    assert HeldOutPerplexity(HeldOutPerplexity.Config(**config)).evaluation_texts(context.assets) == ["one", "two"]
 
 
 def test_numbers_of_a_parquet_file_keep_all_their_digits(tmp_path):

@@ -43,6 +43,14 @@ def test_who_learns_from_a_scorer_is_left_out_where_there_is_none():
     assert any("leaves out grpo: method 'grpo' needs a scorer" in note for note in notes)
 
 
+@pytest.mark.parametrize("setting", ["preadd.prefix=Be loud.", "prefix=Be loud."])
+def test_a_text_that_the_user_gives_lets_a_method_in(setting, tiny_suite):
+    """The refusal names this setting as what lets it run."""
+    suite = str(tiny_suite(attribute={"name": "shouting"}, scorer={"name": "svm"}))
+    assert "preadd" not in expand(request("all", suite=suite))[0].methods
+    assert "preadd" in expand(request("all", suite=suite, settings=[setting]))[0].methods
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [

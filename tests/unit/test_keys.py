@@ -148,6 +148,7 @@ def test_what_a_suite_does_not_use_makes_none_of_its_records_stale(codes, module
         ("bench.scorers.checked", {"run", "sets"}),
         ("bench.sets.own", {"sets"}),
         ("bench.run.making", {"sets"}),
+        ("bench.run.tokenless", {"sets"}),
         ("bench.sets.format", {"run", "method", "sets"}),
         ("methods.contrastive", {"run", "method"}),
         ("methods.learning.trainer", {"run", "method"}),

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from bench.errors import UsageError
+from bench.tasks.lm_eval.file import task_file
 from bench.tasks.lm_eval.task import LMEval, LMEvalConfig
 
 
@@ -115,12 +116,37 @@ def test_of_a_file_the_key_has_what_it_names_and_nothing_else_of_its_folder(fold
 
 
 @pytest.mark.parametrize(
+    "named",
+    [{"data_files": {"test": "FOLDER/rows.jsonl"}}, {"data_files": "FOLDER/*.jsonl"}, {"data_dir": "FOLDER"}],
+    ids=["file", "pattern", "folder"],
+)
+def test_data_is_in_the_key_however_it_is_named(folder, tmp_path, named):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "rows.jsonl").write_text((folder / "rows.jsonl").read_text())
+    path = folder / "my_places.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["dataset_kwargs"] = yaml.safe_load(yaml.safe_dump(named).replace("FOLDER", str(data)))
+    path.write_text(yaml.safe_dump(config))
+    assert task_file(str(path)).files == [data / "rows.jsonl", path]
+
+
+def test_a_function_in_a_folder_below_is_in_the_key(folder):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "utils.py").write_text("def text(doc):\n    return 'Q:'\n")
+    path = folder / "my_places.yaml"
+    path.write_text(path.read_text() + "process_docs: !function sub.utils.text\n")
+    assert folder / "sub" / "utils.py" in task_file(str(path)).files
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         (None, r"no such file: .*own\.yaml; name a YAML file, or a task of lm-eval's"),
         ("task: [", r"own\.yaml cannot be read \(.*\); see lm-eval's guide"),
         ("- 1", r"own\.yaml cannot be read \(Expected YAML dict"),
         ("include: none.yaml", r"own\.yaml cannot be read \(.*none\.yaml"),
+        ("include: 5\ntask: a", r"own\.yaml cannot be read \("),
         ("group: g\ntask: [a, b]", r"own\.yaml has no single task; name one with 'task: NAME'; of a folder"),
         ("doc_to_text: x", r"own\.yaml has no single task"),
     ],

@@ -1,5 +1,6 @@
 """By how many trials settings were chosen: told to a run, kept in its record, in no key, shown as a cost."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,15 @@ def test_what_a_suite_changes_of_what_was_searched_is_told():
     assert told(*[text for text in kept.split() if "=" in text]) == []
     assert "steps" in told(method="contrastive:lr=1e-4")[0]
     assert told(searched=()) == []
+
+
+def test_what_it_tells_to_say_is_taken_of_stacked_methods_too(tiny_suite, tiny_adapter):
+    suite = str(tiny_suite(methods={"contrastive": {"steps": 3}, "adapter": {"path": str(tiny_adapter)}}))
+    stack = "contrastive+steering"
+    request = Request((stack, "adapter"), suite, searched=(f"{stack}=5", "adapter=5"))
+    (line,) = unsearched(make_experiments(request))
+    kept = line.partition("--set ")[2].partition(" to keep")[0]
+    assert unsearched(make_experiments(replace(request, settings=(kept,)))) == []
 
 
 def test_the_record_keeps_trials_and_steps_and_no_key_follows_from_them(tmp_path: Path, tiny_suite: Any):

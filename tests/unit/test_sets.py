@@ -187,6 +187,13 @@ def test_a_training_prompt_that_begins_an_evaluation_prompt_is_left_out():
         ("zero one two three four five", "one two three four five", False),  # an end is no beginning
         ("", "", True),
         ("Straße ist offen", "STRASSE ist offen", True),
+        (
+            "\u0e40\u0e02\u0e32\u0e1e\u0e39\u0e14\u0e27\u0e48\u0e32\u0e04\u0e19",
+            "\u0e40\u0e02\u0e32\u0e1e\u0e39\u0e14\u0e27\u0e48\u0e32",
+            True,
+        ),  # Thai: no spaces
+        ("\u4ed6\u8bf4\u4f60\u4eec\u90fd\u662f", "\u4ed6\u8bf4\u4f60\u4eec\u90fd", True),  # nor in Chinese
+        ("\u4ed6\u8bf4\u4f60\u4eec\u90fd\u662f", "\u4ed6\u8bf4\u4f60", False),
     ],
 )
 def test_when_two_texts_meet(training, evaluation, meets):

@@ -7,7 +7,7 @@ import torch
 
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet
-from bench.tasks.diversity import DiversityConfig
+from bench.tasks.diversity import DiversityConfig, distinct, repeats
 from bench.tasks.fluency import Fluency, FluencyConfig
 from bench.tasks.relevance import other_prompts
 from bench.tasks.variety import add_variety, copied, overall_distinct, recurring, self_bleu
@@ -31,6 +31,25 @@ def test_a_text_recurs_where_another_prompt_has_it():
         row("b", "", 2),
     ]
     assert recurring(rows) == [1, 1, 0, 0, 1, 0, 0]
+
+
+def test_words_without_spaces_between_them_are_counted_as_words():
+    """The same words, once apart and once in a script that has no spaces."""
+    script = dict(zip("abcdef", "\u5929\u5730\u4eba\u65e5\u6708\u661f", strict=True))
+    apart = [("p", "a b c a b c", "a b"), ("p", "d d d d d", "d e"), ("q", "a b c d e f", "e f"), ("r", "b", "b")]
+    joined = [(key, *("".join(script[one] for one in text.split()) for text in texts)) for key, *texts in apart]
+    kinds = [
+        [row(key, text, place, words) for place, (key, text, words) in enumerate(some)] for some in (apart, joined)
+    ]
+    for of in (
+        lambda rows: [distinct(rows, n) for n in (1, 2, 3)],
+        lambda rows: [repeats(one.continuation) for one in rows],
+        lambda rows: overall_distinct(rows, 2),
+        lambda rows: [copied(one) for one in rows],
+        lambda rows: self_bleu([Sample(one.prompt_id, 0, one.prompt, one.continuation, None) for one in rows]),
+    ):
+        assert of(kinds[0]) == of(kinds[1])
+    assert repeats(kinds[1][1].continuation)
 
 
 def test_distinct_over_all_counts_across_prompts():

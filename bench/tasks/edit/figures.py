@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from bench.data.squad import spaced
+from bench.data.words import words
 
 _WEIGHTS = {2: 1 / 3, 3: 2 / 3}
 """Of the entropies of bigrams and trigrams: the mean of 2/3 and 4/3 of them, as in the authors' code."""
@@ -30,12 +30,12 @@ def ngram_entropy(text: str) -> float:
 
     Of a text of W words it is at most about log2(W); 0 where there are too few words.
     """
-    words = spaced(text.casefold()).split()
-    return math.fsum(weight * _entropy(words, n) for n, weight in _WEIGHTS.items())
+    said = words(text.casefold())
+    return math.fsum(weight * _entropy(said, n) for n, weight in _WEIGHTS.items())
 
 
-def _entropy(words: Sequence[str], n: int) -> float:
-    counts = Counter(tuple(words[place : place + n]) for place in range(len(words) - n + 1))
+def _entropy(said: Sequence[str], n: int) -> float:
+    counts = Counter(tuple(said[place : place + n]) for place in range(len(said) - n + 1))
     total = counts.total()
     return -math.fsum(count / total * math.log2(count / total) for count in counts.values())
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from bench.errors import UsageError
 from bench.tasks.lm_eval.index import own_files
 
 _ENDINGS = (".yaml", ".yml")
+_DATA = ("dataset_path", "dataset_kwargs")
+"""Keys under which data is named."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def task_file(name: str) -> TaskFile | None:
         raise UsageError(f"lm_eval: no such file: {path}", mend="name a YAML file, or a task of lm-eval's")
     try:
         config = load_yaml(path, resolve_func=False)
-    except (yaml.YAMLError, OSError, ValueError) as error:
+    except (yaml.YAMLError, OSError, TypeError, ValueError) as error:
         cause = " ".join(str(error).split())[:200]
         raise UsageError(
             f"lm_eval: {path} cannot be read ({cause})", mend="see lm-eval's guide to new tasks"
@@ -72,13 +75,21 @@ def _included(path: Path) -> Iterator[Path]:
         yield from _included(path.parent / one)
 
 
-def _named(value: Any) -> Iterator[Path]:
-    """The files that texts in a configuration name: data, and the modules of functions (`FOLDER/MODULE.FUNCTION`)."""
-    if isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _named(one)
-        folder = value.get("dataset_path") if isinstance(value, dict) else None
-        yield from own_files(folder) if isinstance(folder, str) and os.path.isdir(folder) else ()  # noqa: PTH112
+def _named(value: Any, *, is_data: bool = False) -> Iterator[Path]:
+    """The files that texts in a configuration name: data, and the modules of functions (`FOLDER/MODULE.FUNCTION`).
+
+    Where it names data, a folder stands for all that is in it, and a pattern for what it fits.
+    """
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _named(one, is_data=is_data or key in _DATA)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _named(one, is_data=is_data)
     elif isinstance(value, str):
+        folder, _, function = value.rpartition("/")
+        module = function.rpartition(".")[0].replace(".", "/")
+        named = [value, f"{folder}/{module}.py", *(glob(value, recursive=True) if is_data else ())]  # noqa: PTH207
         # os.path: a prompt is no path, and pathlib's own raises where a text is too long to be one
-        yield from (Path(one) for one in (value, f"{value.rpartition('.')[0]}.py") if os.path.isfile(one))  # noqa: PTH113
+        yield from (Path(one) for one in dict.fromkeys(named) if os.path.isfile(one))  # noqa: PTH113
+        yield from own_files(value) if is_data and os.path.isdir(value) else ()  # noqa: PTH112

@@ -65,6 +65,11 @@ class ParaphraseConfig(OutputConfig):
             raise ValueError("written.num_samples: g writes one text for each sentence")
         return self
 
+    @property
+    def within(self) -> str:
+        """As for other tasks; the remedy needs the key of the text."""
+        return super().within.replace("half: all takes", "half: all, with field, takes")
+
 
 class Paraphrase(OutputTask[ParaphraseConfig]):
     """Rewrites by the edited model: toxicity, likeness to what was rewritten, and both (with fluency: all three)."""

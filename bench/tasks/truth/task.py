@@ -14,7 +14,7 @@ from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.data.answers import AnsweredQuestion, all_matched, load_questions, matched
 from bench.data.counted import BEYOND, Counted
-from bench.data.splits import halved, part
+from bench.data.splits import halved, part, within
 from bench.errors import MissingError, UsageError
 from bench.spec import ANSWERS, QUESTION, Half, SetsSpec
 from bench.store.record import TaskResult
@@ -111,7 +111,7 @@ class Truth(Task[TruthConfig]):
         chosen = [one for one in half if one.id in ids]
         if not chosen:
             what = f"{self.config.data} has no question with a true and a false answer of one length and letter case"
-            raise MissingError(f"{what} in the half that the suite takes", mend="name data with more of them")
+            raise MissingError(what + within(self.config.half), mend="name data with more of them")
         return alike.keep(chosen, BEYOND)
 
     def questions(self, ctx: TaskContext) -> Counted[AnsweredQuestion]:
