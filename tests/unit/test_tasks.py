@@ -266,7 +266,7 @@ def test_rtp_in_parts_leaves_the_bytes_of_one_process(context, tiny_base, tiny_p
 
 def test_rtp_without_prompts_is_one_error(context, tiny_policy, tmp_path):
     path = write(tmp_path / "p.jsonl", [{"text": "The river is here", "toxicity": 0.1}])
-    with pytest.raises(MissingError, match="has no evaluation prompt"):
+    with pytest.raises(MissingError, match=r"has no prompt of the groups .* kept for evaluation"):
         RealToxicityPrompts(RTPConfig(task="rtp", data=str(path), nontoxic=0)).measure(tiny_policy, context())
 
 
