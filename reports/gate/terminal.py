@@ -14,7 +14,7 @@ from reports.gate.decision import CheckOutcome, Decision
 from reports.gate.requirements import RequirementDecision
 from reports.gate.wording import ARROWS, RULE, by_task, change, figure, heading, headline, measured, sources
 from reports.gate.writing import is_blind
-from reports.table.cells import clean
+from reports.table.cells import SENTENCE, WHOLE, clean
 from reports.table.sheet import cut
 from reports.table.terminal import print_drawn
 
@@ -37,7 +37,7 @@ def print_baseline(baseline: Baseline, path: Path, notes: Sequence[str], file: T
 
 def _baseline(baseline: Baseline, path: Path, notes: Sequence[str]) -> Iterator[Text]:
     seeds = ", ".join(map(str, baseline.seeds))
-    yield Text(f"{clean(path)}: {clean(baseline.method.label, 60)}, seeds {seeds}", style="bold")
+    yield Text(f"{clean(path)}: {clean(baseline.method.label, WHOLE)}, seeds {seeds}", style="bold")
     yield Text(f"a check has {baseline.check_seeds} seed(s) or more", style="dim")
     yield Text()
     yield Text(f"{'':<5}{'':<28}{'baseline':>8}{'tolerance':>11}{'limit':>9}", style="dim")
@@ -53,7 +53,7 @@ def _baseline(baseline: Baseline, path: Path, notes: Sequence[str]) -> Iterator[
     yield Text()
     yield Text("tolerance: a loss that is tolerated; limit: one that a check does not let pass", style="dim")
     for note in notes:
-        yield Text(f"note: {clean(note, 400)}", style="yellow")
+        yield Text(f"note: {clean(note, SENTENCE)}", style="yellow")
 
 
 def _lines(outcome: CheckOutcome) -> Iterator[Text]:
@@ -62,7 +62,7 @@ def _lines(outcome: CheckOutcome) -> Iterator[Text]:
     if outcome.run_ids:
         yield Text(sources(outcome), style="dim")
     for problem in outcome.problems:
-        yield Text(f"  problem: {clean(problem, 400)}", style="bold red")
+        yield Text(f"  problem: {clean(problem, SENTENCE)}", style="bold red")
     if outcome.requirements:
         yield Text()
         for requirement in outcome.requirements:
@@ -82,16 +82,18 @@ def _lines(outcome: CheckOutcome) -> Iterator[Text]:
         yield Text("* primary: half of the 5 %; worse by: paired difference, + is worse", style="dim")
         yield Text("at most: a larger loss is excluded at 95 % (one-sided)", style="dim")
     for note in outcome.notes:
-        yield Text(f"note: {clean(note, 400)}", style="yellow")
+        yield Text(f"note: {clean(note, SENTENCE)}", style="yellow")
 
 
 def held_lines(one: RequirementDecision) -> Iterator[Text]:
     """A requirement and what was found of it, for one method."""
     text = Text(f"{_SHORT[one.status]:<5}", style=_STYLES[one.status])
-    text.append(f"{clean(one.text, 70)}", style="")
+    text.append(clean(one.text, WHOLE), style="")
     yield text
     why = f"; {clean(one.why)}" if one.why else ""
-    yield Text(f"{'':<5}  {clean(one.label, 60)}: {measured(one)}{why}", style="" if one.status != "passed" else "dim")
+    yield Text(
+        f"{'':<5}  {clean(one.label, WHOLE)}: {measured(one)}{why}", style="" if one.status != "passed" else "dim"
+    )
 
 
 def _decision(one: Decision) -> Iterator[Text]:

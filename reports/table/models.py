@@ -14,7 +14,7 @@ from bench.store.runs import Run
 from bench.store.systems import by_age, latest, model_of, system_of
 from reports.table.accuracy import MEAN_TASK, mean_of
 from reports.table.build import Wanted, build, build_with_columns
-from reports.table.cells import OWN, Caption, MetricRow, Table, TableCell, clean
+from reports.table.cells import OWN, SENTENCE, Caption, MetricRow, Table, TableCell, clean, listed
 from reports.table.columns import Column, Notes, columns_of, finished_runs, place_of
 from reports.table.comparable import (
     WHY_APART,
@@ -250,14 +250,12 @@ def _ranked(table: Table, columns: Sequence[Column], told: Sequence[str], *, has
         elif row.has_signal is not False:
             row = _over_all(row, columns, may_win)  # noqa: PLW2901
         rows.append(row)
-    notes += [
-        f"Not ranked over models ({why}): {', '.join(apart[how])}." for how, why in WHY_APART.items() if apart[how]
-    ]
+    notes += [f"Not ranked over models ({why}): {listed(apart[how])}." for how, why in WHY_APART.items() if apart[how]]
     notes += longer_texts([column.runs[0] for column in columns])
     if table.reference:
         notes.append("Each system is tested against the base of its own model; Holm's correction is over these alone.")
     first = len(table.footnotes) - table.n_data_notes
-    own = tuple(clean(note, 600) for note in notes)
+    own = tuple(clean(note, SENTENCE) for note in notes)
     return replace(table, rows=tuple(rows), footnotes=(*table.footnotes[:first], *own, *table.footnotes[first:]))
 
 

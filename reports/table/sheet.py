@@ -16,6 +16,7 @@ from reports.table.cells import (
     TableCell,
     TableStanding,
     clean,
+    listed,
 )
 
 AT_MOST = "\N{LESS-THAN OR EQUAL TO}"
@@ -319,7 +320,7 @@ def ranks_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> I
         marks.append("ranks")
         yield f"1st{DASH}2nd of {max(cell.n_ranked or 0 for cell in cells)}: the ranks that it may have ({together})"
     if marks and (single := [system.label for system in table.systems if system.is_one_training]):
-        whose = ", ".join(single[:_NAMED]) + (f" and {len(single) - _NAMED} more" if len(single) > _NAMED else "")
+        whose = listed(single, _NAMED)
         which = f"{', '.join(marks[:-1])} and ranks" if shown and len(marks) > 1 else ", ".join(marks)
         is_one = len(marks) == 1 and not shown
         yield f"With one seed, {which} {'is' if is_one else 'are'} about this training, not about the method: {whose}"
