@@ -275,7 +275,7 @@ def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> 
         yield f"[…] 95 % interval over {resampled(len(system.seeds) for system in table.systems)}" + (
             f"; with + or {MINUS}: paired difference to the {to}" if differences else ""
         )
-    if any(cell.loss_at_most is not None for cell in cells):
+    if show and any(cell.loss_at_most is not None for cell in cells):
         yield f"loses {AT_MOST} x: a larger loss to the {to} is excluded at 95 % (one-sided, paired); pt: hundredths"
     yield from claims_of(cells, f"the {to}")
     yield from ranks_of(table, rows, show)

@@ -99,9 +99,9 @@ def _sheet(sheet: Sheet, width: int) -> RenderableType:
 
 
 def _sentence(text: str, width: int) -> Text:
-    """A sentence with its subject in bold, and all lines but the first indented."""
+    """A sentence with its subject, where it has one, in bold, and all lines but the first indented."""
     told = Text(textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False))
-    told.stylize("bold", 0, told.plain.find(":"))
+    told.stylize("bold", 0, max(0, told.plain.find(":")))
     return told
 
 

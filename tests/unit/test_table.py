@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from reports.table.forms.json import from_json_values, json_values, to_json
 from reports.table.forms.latex import to_latex
 from reports.table.forms.markdown import to_markdown
 from reports.table.layout import arrange, load_layout
-from reports.table.sheet import MINUS, difference_text, number, ordinal, rank_text, signed
+from reports.table.sheet import MINUS, difference_text, entry, legend_of, number, ordinal, rank_text, signed
 from reports.table.terminal import print_runs, print_sheet
 from reports.table.verdict import sentences
 
@@ -503,6 +504,14 @@ def test_who_was_run_with_which_seeds_is_a_note_of_a_length_to_be_read(tmp_path)
     (told,) = [note for note in build(list_runs(tmp_path)).footnotes if "same seeds" in note]
     assert told.count(" and 2 more: 0") == 2
     assert told.endswith(": 0, 1).")
+
+
+@pytest.mark.parametrize("show", [[], ["interval"], ["difference"], ["rank"]])
+def test_the_legend_tells_of_losses_where_some_are_shown(root, show):
+    table = build(list_runs(root))
+    rows = [replace(row, cells=tuple(replace(cell, loss_at_most=0.1) for cell in row.cells)) for row in table.rows]
+    shown = any(entry(row, cell, show).loss for row in rows for cell in row.cells)
+    assert any(line.startswith("loses ") for line in legend_of(table, rows, show)) == shown == bool(show)
 
 
 def test_a_terminal_that_is_not_unicode_gets_ascii(root):
