@@ -12,10 +12,10 @@ from rich.text import Text
 from reports.compare.answers import Answers
 from reports.compare.comparison import Change, ComparedPrompt, ComparedPrompts, Comparison, Side
 from reports.gate.requirements import NO_SIGNAL
-from reports.gate.wording import ARROWS, change, figure, heading
+from reports.gate.wording import ARROWS, change, figure, heading, name_of
 from reports.table.cells import clean
 from reports.table.forms.markdown import escape
-from reports.table.sheet import CLAIMS, DAGGER, DASH, DOUBLE_DAGGER, cut
+from reports.table.sheet import CLAIMS, DAGGER, DASH, DOUBLE_DAGGER, cut, cut_apart
 from reports.table.terminal import print_drawn
 
 _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
@@ -91,11 +91,6 @@ def side_text(side: Side) -> str:
     return f"{side.label} ({', '.join(side.run_ids)}){flagged}"
 
 
-def _label(key: str, higher: bool | None, width: int, *, middle: bool = False) -> str:
-    mark = ARROWS[higher]
-    return cut(key.replace("/", " ").replace("_", " "), mark, width, middle=middle).ljust(width)
-
-
 def difference_text(one: Change) -> str:
     """A metric's difference with its interval; a dash where there is none."""
     if one.difference is None:
@@ -109,13 +104,8 @@ def difference_text(one: Change) -> str:
 
 def _labels(changes: Sequence[Change]) -> list[str]:
     """The metrics' names, no two of which are cut to the same."""
-    names = [(f" {one.key.rpartition('/')[2]}", one.higher_is_better) for one in changes]
-    plain = [_label(name, higher, _LABEL) for name, higher in names]
-    read = [" ".join(label.split()) for label in plain]
-    return [
-        _label(*name, _LABEL, middle=True) if read.count(seen) > 1 else label
-        for name, label, seen in zip(names, plain, read, strict=True)
-    ]
+    names = [(f" {name_of(one.key)}", ARROWS[one.higher_is_better]) for one in changes]
+    return [label.ljust(_LABEL) for label in cut_apart(names, _LABEL)]
 
 
 def _change(one: Change, label: str, *, narrow: bool) -> Iterator[Text]:
@@ -155,7 +145,8 @@ def p_text(value: float | None) -> str:
 
 
 def _answers(some: Answers, limit: int, *, narrow: bool) -> Iterator[Text]:
-    label, told = _label(some.key, None, 33), f"{len(some.lost):>9}{len(some.gained):>9}{some.n:>11}"
+    label = cut(some.key.replace("/", " ").replace("_", " "), "", 33).ljust(33)
+    told = f"{len(some.lost):>9}{len(some.gained):>9}{some.n:>11}"
     if narrow:
         told = f"\n   a alone right {len(some.lost)}\n   b alone right {len(some.gained)}\n   of {some.n}"
     yield Text(f"{label.rstrip() if narrow else label}{told}")

@@ -9,13 +9,13 @@ from typing import TextIO
 from rich.console import Group
 from rich.text import Text
 
-from reports.gate.baseline import Baseline
+from reports.gate.baseline import Baseline, Reference
 from reports.gate.decision import CheckOutcome, Decision
 from reports.gate.requirements import RequirementDecision
-from reports.gate.wording import ARROWS, RULE, by_task, change, figure, heading, headline, measured, sources
+from reports.gate.wording import ARROWS, RULE, by_task, change, figure, heading, headline, measured, name_of, sources
 from reports.gate.writing import is_blind
 from reports.table.cells import SENTENCE, WHOLE, clean
-from reports.table.sheet import cut
+from reports.table.sheet import cut_apart
 from reports.table.terminal import print_drawn
 
 _STYLES = {"passed": "green", "failed": "bold red", "inconclusive": "bold yellow", "invalid": "bold red"}
@@ -43,11 +43,10 @@ def _baseline(baseline: Baseline, path: Path, notes: Sequence[str]) -> Iterator[
     yield Text(f"{'':<5}{'':<28}{'baseline':>8}{'tolerance':>11}{'limit':>9}", style="dim")
     for task, some in groupby(baseline.metrics, lambda one: heading(one.key)):
         yield Text(f"  {task}", style="bold")
-        for one in some:
-            mark = f"{'*' if one.key == baseline.primary else ''}{ARROWS[one.higher_is_better]}"
-            label = clean(one.key.rpartition("/")[2], 60).replace("_", " ")
+        metrics = list(some)
+        for one, label in zip(metrics, _labels(metrics, baseline.primary), strict=True):
             margins = [change(value, relative=one.relative, sign=False) for value in (one.tolerance, one.limit)]
-            row = f"{'':<5}{cut(label, mark, _LABEL):<28}{figure(one.value):>8}{margins[0]:>11}{margins[1]:>9}"
+            row = f"{'':<5}{label}{figure(one.value):>8}{margins[0]:>11}{margins[1]:>9}"
             remark = f"  {one.unjudged}" if one.unjudged else "  cannot be seen" if is_blind(one) else ""
             yield Text(f"{row}{remark}", style="dim" if remark else "")
     yield Text()
@@ -74,8 +73,9 @@ def _lines(outcome: CheckOutcome) -> Iterator[Text]:
         yield Text(_HEAD, style="dim")
         for task, decisions in by_task(outcome.decisions):
             yield Text(f"  {task}", style="bold")
-            for one in decisions:
-                yield from _decision(one)
+            primary = next((one.key for one in decisions if one.is_primary), None)
+            for one, label in zip(decisions, _labels(decisions, primary), strict=True):
+                yield from _decision(one, label)
         yield Text()
         for rule in RULE:
             yield Text(rule, style="dim")
@@ -96,9 +96,14 @@ def held_lines(one: RequirementDecision) -> Iterator[Text]:
     )
 
 
-def _decision(one: Decision) -> Iterator[Text]:
-    label = clean(one.key.rpartition("/")[2], 60).replace("_", " ")
-    mark = f"{'*' if one.is_primary else ''}{ARROWS[one.higher_is_better]}"
+def _labels(metrics: Sequence[Decision] | Sequence[Reference], primary: str | None) -> list[str]:
+    """The metrics' names with their marks, no two of which are cut to the same."""
+    marks = [f"{'*' if one.key == primary else ''}{ARROWS[one.higher_is_better]}" for one in metrics]
+    names = [(name_of(one.key), mark) for one, mark in zip(metrics, marks, strict=True)]
+    return [label.ljust(_LABEL) for label in cut_apart(names, _LABEL)]
+
+
+def _decision(one: Decision, label: str) -> Iterator[Text]:
     cells = [
         f"{figure(one.baseline):>8}",
         f"{figure(one.value):>9}",
@@ -107,7 +112,7 @@ def _decision(one: Decision) -> Iterator[Text]:
         f"{change(one.limit, relative=one.relative, sign=False):>9}",
     ]
     text = Text(f"{_SHORT[one.status]:<5}", style=_STYLES.get(one.status, "dim"))
-    text.append(cut(label, mark, _LABEL).ljust(_LABEL), style="")
+    text.append(label, style="")
     text.append("".join(cells), style="" if one.status in ("passed", "unjudged") else _STYLES[one.status])
     yield text
     if one.status == "failed":

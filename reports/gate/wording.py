@@ -48,6 +48,11 @@ def heading(key: str) -> str:
     return clean(key.rpartition("/")[0].replace("/", " · "), WHOLE)
 
 
+def name_of(key: str) -> str:
+    """A metric's name below its heading."""
+    return clean(key.rpartition("/")[2], WHOLE).replace("_", " ")
+
+
 def by_task(decisions: Sequence[Decision]) -> list[tuple[str, list[Decision]]]:
     """Decisions under their tasks, in their order."""
     return [(head, list(some)) for head, some in groupby(decisions, lambda one: heading(one.key))]

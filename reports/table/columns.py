@@ -152,8 +152,10 @@ def finished_runs(runs: Sequence[Run], notes: Notes) -> list[Run]:
         damaged = next(run for run in ordered if run.path in wrongs)
         what = f"run {clean(damaged.id)} is damaged ({clean(wrongs[damaged.path][0])})"
         raise MissingError(what, mend="run that experiment again")
+    if not runs:
+        raise MissingError("no run is given", mend="name one; 'bench run' makes them")
     if not counting.runs:
-        what = f"none of these runs has finished ({', '.join(run.id for run in runs)})" if runs else "no run is given"
+        what = f"none of these runs has finished ({listed([clean(run.id) for run in runs], _SHOWN)})"
         raise MissingError(what, mend="'bench run' resumes an experiment where it stopped")
     return list(counting.runs)
 

@@ -257,6 +257,15 @@ def cut(name: str, mark: str, width: int, *, middle: bool = False) -> str:
     return f"{own[:room]}{tail}"[-width:]
 
 
+def cut_apart(names: Sequence[tuple[str, str]], width: int) -> list[str]:
+    """Names and marks as `cut` makes them; of those that would become the same, the ends are kept as well."""
+    plain = [cut(name, mark, width) for name, mark in names]
+    return [
+        cut(name, mark, width, middle=True) if plain.count(shown) > 1 else shown
+        for (name, mark), shown in zip(names, plain, strict=True)
+    ]
+
+
 def ordinal(number: int) -> str:
     """`1st`, `2nd`, `11th`."""
     last = number % 10 if number // 10 % 10 != 1 else 0
