@@ -96,7 +96,7 @@ def held_lines(one: RequirementDecision) -> Iterator[Text]:
     )
 
 
-def _labels(metrics: Sequence[Decision] | Sequence[Reference], primary: str | None) -> list[str]:
+def _labels(metrics: Sequence[Decision | Reference], primary: str | None) -> list[str]:
     """The metrics' names with their marks, no two of which are cut to the same."""
     marks = [f"{'*' if one.key == primary else ''}{ARROWS[one.higher_is_better]}" for one in metrics]
     names = [(name_of(one.key), mark) for one, mark in zip(metrics, marks, strict=True)]
