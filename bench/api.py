@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.assets.local import expanded
 from bench.errors import BenchError, MissingError, UsageError
 from bench.packages import refuse_hidden
 from bench.parsing import parse_value, written
+from bench.paths import expanded
 from bench.progress import Quiet
 from bench.spec import SuiteSpec as Suite
 from bench.store.runs import Run, find_run, list_runs, load_run
@@ -135,8 +135,8 @@ class Results:
             second: Another.
 
         Raises:
-            MissingError: the runs were not measured alike, or one is damaged.
-            UsageError: no system has that label, or several are of that method.
+            MissingError: the runs were not measured alike, or all are damaged.
+            UsageError: no system has that label (runs that are damaged are left out), or several are of that method.
         """
         from reports.table.models import runs_of
 
@@ -318,7 +318,7 @@ def compare(
 
     Raises:
         MissingError: a run is not finished, its record is damaged, or the two were not measured alike.
-        UsageError: there is no such run or task, or a side's runs are of several methods or base models.
+        UsageError: there is no such run or task, a side has no run, or its runs are of several methods or base models.
     """
     from reports.compare.comparison import compare as compared
     from reports.compare.html import ShownComparison

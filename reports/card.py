@@ -117,12 +117,12 @@ def _made(run: Run, exported: Exported) -> Iterator[str]:
     yield "## How it was made"
     yield ""
     yield "```"
-    yield clean(command_of(run, exported.suite), _LONGEST)
+    yield clean(command_of(run, exported.suite and f"PATH/OF/THIS/FOLDER/{exported.suite}"), _LONGEST)
     yield "```"
     if exported.suite:
         yield ""
-        yield f"`{exported.suite}` lies beside this card. Run the command in its folder; paths in it may be of another"
-        yield "machine."
+        yield f"`{exported.suite}` lies beside this card. Run the command in the folder in which the run was made:"
+        yield "relative paths in that file begin there. Others may be of another machine."
     yield ""
     yield "| what | |"
     yield "|---|---|"

@@ -12,9 +12,10 @@ from platformdirs import user_cache_path
 
 from bench.assets import bilstm, converters, hub, stamp, wheels
 from bench.assets.embedded import EMBEDDED, Asset, Catalog, Wheel, find
-from bench.assets.local import ADAPTER, expanded, hash_folder
+from bench.assets.local import ADAPTER, hash_folder
 from bench.assets.resolved import Resolved
 from bench.errors import MissingError, UsageError, did_you_mean
+from bench.paths import expanded
 from bench.progress import SILENT, Progress
 from bench.store import lease, leftovers
 from bench.store.lock import locked

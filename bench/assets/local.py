@@ -1,7 +1,6 @@
 """A user's own model folder (or the hub's snapshot, which is the same thing): which files count, and their hash."""
 
 import fnmatch
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,11 +21,6 @@ POOLING = "1_Pooling/config.json"
 """Where an encoder of sentence-transformers says how it pools."""
 _TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 _PICKLES = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl"]
-
-
-def expanded(ref: str | Path) -> Path:
-    """A path with `~` made the user's home; left as it is where there is no such user."""
-    return Path(os.path.expanduser(ref))  # noqa: PTH111 - pathlib's own raises where there is none
 
 
 def model_files(folder: Path) -> list[Path]:

@@ -25,9 +25,16 @@ def _cannot_start(error: Exception) -> int:
     what = f"bench: error: the package {blamed.name} cannot be loaded ({blamed.why}); {blamed.mend}"
     print(what, file=sys.stderr)
     if sys.argv[1:2] == ["doctor"]:
-        from bench.cli.dependencies import lines, packages
+        from dataclasses import asdict
 
-        print("\n".join(lines(list(packages()))))
+        from bench.cli.dependencies import lines, packages
+        from bench.cli.output import print_json
+
+        checks = list(packages())
+        if "--json" in sys.argv:
+            print_json([asdict(check) for check in checks])
+        else:
+            print("\n".join(lines(checks)))
     return 3
 
 

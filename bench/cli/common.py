@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from bench.engine.processes import is_main
+from bench.paths import expanded
 from bench.progress import SILENT
 
 if TYPE_CHECKING:
@@ -43,11 +44,7 @@ def _at_home(value: Any) -> Any:
     """A path, or each of several, with `~` made the user's home; any other value as it is."""
     if isinstance(value, list):
         return [_at_home(one) for one in value]
-    if not isinstance(value, Path) or not str(value).startswith("~"):
-        return value
-    from bench.assets.local import expanded  # imported here: it brings yaml, which --help does without
-
-    return expanded(value)
+    return expanded(value) if isinstance(value, Path) else value
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]

@@ -7,14 +7,17 @@ import typer
 
 from bench.cli.common import RUNS, Json, RunsDir
 from bench.cli.output import print_json
-from bench.cli.selection import LAST, chosen
+from bench.cli.selection import LAST, of_methods, of_name
 from bench.printed import echo
 
 if TYPE_CHECKING:
     from bench.store.runs import Run
 
 _FORMS = ("terminal", "markdown", "json")
-_Side = "A run, or the runs of one method, comma-separated: ids, beginnings of ids, or folders."
+_Side = (
+    "A run, or the runs of one method, comma-separated: ids, beginnings of ids, folders, or 'last': the edited ones of "
+    "the last request."
+)
 
 
 def compare(  # noqa: PLR0913, PLR0917 - one parameter a flag
@@ -49,7 +52,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter a flag
         a = None
     if a is not None and b is None:
         raise UsageError("one run is not compared with itself", mend="name a second one")
-    named = [chosen(runs_dir, text.split(","), None, every=False) for text in (a, b) if text is not None]
+    named = [of_methods(runs_dir, text.split(",")) for text in (a, b) if text is not None]
     sides = named or _last_two(runs_dir)
     found = compared(*sides, task=task, force=force, texts=show_text)
     if form == "json":
@@ -63,11 +66,11 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter a flag
 def _last_two(runs_dir: Path) -> "list[list[Run]]":
     """The two systems of the last request, the base first."""
     from bench.errors import UsageError
+    from reports.table.cells import listed
+    from reports.table.columns import Notes, columns_of
 
-    systems: dict[tuple[bool, str], list[Run]] = {}
-    for run in chosen(runs_dir, [LAST], None, every=False):
-        systems.setdefault((run.method != "none", run.label), []).append(run)
+    systems = columns_of(of_name(runs_dir, LAST), Notes())
     if len(systems) != len(("A", "B")):
-        labels = ", ".join(label for _, label in sorted(systems))
+        labels = listed([one.label for one in systems])
         raise UsageError(f"the last request has {len(systems)} systems ({labels})", mend="name two runs")
-    return [runs for _, runs in sorted(systems.items())]
+    return [one.runs for one in systems]

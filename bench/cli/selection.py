@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.common import RUNS
+from bench.paths import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ _LISTED = 8
 
 def ids(context: typer.Context, incomplete: str) -> list[str]:
     """The ids of runs that begin so, for the shell to complete; no record is read."""
-    root = Path(context.params.get("runs_dir") or os.environ.get("BENCH_RUNS") or RUNS)
+    root = expanded(context.params.get("runs_dir") or os.environ.get("BENCH_RUNS") or RUNS)
     try:
         there = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
     except OSError:
@@ -116,7 +117,7 @@ def edited_ones(runs: "Sequence[Run]") -> "list[Run]":
 
 
 def of_methods(runs_dir: Path, named: list[str]) -> "list[Run]":
-    """The runs that are named; `last` stands for those of edited models: a baseline is of a method, not of the base."""
+    """The runs that are named; `last` stands for those of edited models: of a method, not of the base."""
     found = [(text, of_name(runs_dir, text)) for text in named]
     return [run for text, runs in found for run in (edited_ones(runs) if text == LAST else runs)]
 

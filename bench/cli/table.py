@@ -60,7 +60,7 @@ def table(  # noqa: PLR0913, PLR0917 - one parameter a flag
 
     Layouts: brief, full, summary, toxicity, utility, ablation, cost, sweep, paper.
     """
-    from bench.assets.local import expanded
+    from bench.paths import expanded
     from reports.table.forms import FORMS
     from reports.table.forms.latex import LatexOptions
     from reports.table.layout import load_layout

@@ -227,7 +227,6 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
     names = [trial.run_id for one in found for trial in one.trials if trial.run_id]
     runs = {name: load_run(runs_dir / name) for name in names}
     tuned = build(base, found, runs, asked.limits)
-    has_figure = _draw([base, *runs.values()], output / _FRONT)
     remember(runs_dir, [base.path, *(runs_dir / name for name in names)])
     chosen = _chosen(found, tuned)
     suite = _measuring_suite(asked)
@@ -238,6 +237,8 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
     if not json:
         print_tuned(tuned)
         echo(f"  {command}" if command else "  nothing was chosen")
+    has_figure = _draw([base, *runs.values()], output / _FRONT)  # what was found is kept and shown by now
+    if not json:
         figure = f"; drawn: {output / _FRONT}" if has_figure else ""
         echo(f"all trials: {output / _TRIALS}{figure}; as runs: bench table, bench plot tradeoff")
         if config and asked.again:
@@ -260,16 +261,19 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
 
 
 def _draw(runs: "Sequence[Run]", path: Path) -> bool:
-    """Draw the trials and their Pareto front; return whether there was anything to draw."""
-    from bench.errors import MissingError
+    """Draw the trials and their Pareto front; return whether there is a figure of them."""
+    from bench.errors import MissingError, UsageError
     from reports.plots import draw, save
 
     try:
-        figure = draw("tradeoff", runs, wide=True)
+        save(draw("tradeoff", runs, wide=True), path)
     except MissingError:  # no utility was measured, or no trial is whole
-        path.unlink(missing_ok=True)
+        if path.is_file():
+            path.unlink()
         return False
-    save(figure, path)
+    except UsageError as error:  # the search is whole without its figure
+        console_progress().note(f"no figure: {error}; 'bench plot tradeoff -o FILE' draws it")
+        return False
     return True
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import registry
-from bench.assets.local import expanded
 from bench.errors import UsageError, did_you_mean
 from bench.method import Method
 from bench.parsing import parse_value
+from bench.paths import expanded
 from bench.run.behind import refuse_unmeasurable
 from bench.run.fitting import refuse_off_topic, refuse_unfit
 from bench.run.groups import refuse_beside_groups

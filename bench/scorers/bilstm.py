@@ -13,11 +13,11 @@ from pydantic import Field
 
 from bench.assets import bilstm as files
 from bench.assets.catalogue import AssetCatalogue
-from bench.assets.local import expanded
 from bench.engine.loading import pick_device
 from bench.errors import MissingError
 from bench.hashing import hash_file, hash_json
 from bench.parsing import parse_json
+from bench.paths import expanded
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, ScorerInfo, Scores
 from bench.spec import Spec
 

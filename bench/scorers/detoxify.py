@@ -11,10 +11,10 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from bench.assets.catalogue import default_cache
-from bench.assets.local import expanded
 from bench.engine.loading import length_limit, pick_device, quiet, refuse_larger_tokenizer
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.hashing import hash_file, hash_json
+from bench.paths import expanded
 from bench.progress import Progress
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, ScorerInfo, Scores
 from bench.spec import Spec

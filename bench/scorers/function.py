@@ -13,9 +13,9 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from bench.assets.local import expanded
 from bench.errors import BenchError, MissingError, UsageError, did_you_mean
 from bench.hashing import hash_file, hash_json, hash_text
+from bench.paths import expanded
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, ScorerInfo, Scores
 from bench.spec import Spec
 

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.attribute import TOXICITY, Attribute
 from bench.errors import MissingError, UsageError, did_you_mean
+from bench.paths import expanded
 from bench.progress import SILENT, Progress
 from bench.store.files import read_json
 from bench.store.record import READ_VERSIONS, SCHEMA_VERSION, Evidence, Manifest, Result, TaskResult
@@ -207,7 +208,7 @@ def find_folder(root: Path, text: str) -> Path:
     Raises:
         UsageError: there is none, or more than one.
     """
-    path = Path(text)
+    path = expanded(text)
     if (path / "manifest.json").is_file():
         return path
     names = [folder.name for folder in folders(root)]

@@ -6,9 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from bench.assets.local import expanded
 from bench.errors import UsageError, did_you_mean
 from bench.parsing import read_yaml
+from bench.paths import expanded
 from bench.spec import SuiteSpec, validate
 
 DEFAULT = "mini"

@@ -26,7 +26,7 @@ from reports.table.comparable import (
     within_of,
 )
 from reports.table.flags import flags_of
-from reports.table.models import labelled, names_of
+from reports.table.models import beside
 from reports.table.roles import all_metrics, primary
 from reports.table.signal import signals
 from reports.table.standing import claim_of
@@ -179,19 +179,15 @@ def compare(
 
     Raises:
         MissingError: a run is not finished, its record is damaged, or the two are not comparable.
-        UsageError: a side's runs are of several methods or base models, or there is no such task.
+        UsageError: a side has no run, its runs are of several methods or base models, or there is no such task.
     """
     first, left_out_of_a = _side(a)
     second, left_out_of_b = _side(b)
     bounds = crossed([first[0], second[0]])
     has_two_models = "model" in bounds
     refuse = refuse_measured_otherwise if has_two_models else refuse_incomparable
-    forced = refuse([*first, *second], force=force)
-    models = names_of([first[0], second[0]]) if has_two_models else ["", ""]
-    sides = [
-        Column(labelled(clean(runs[0].label, 60), model), runs)
-        for runs, model in zip((first, second), models, strict=True)
-    ]
+    forced = refuse([*a, *b], force=force)  # a run that a later one replaces was asked for as well
+    sides = beside([first, second])
     metrics = {metric.key: metric for side in sides for metric in side.all_metrics}
     if task is not None:
         tasks = {metric.task for metric in metrics.values()}
@@ -241,6 +237,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 def _side(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     """One side's runs, by seed, and notes of those that later ones replace."""
     chosen, notes = latest(runs)
+    if not chosen:
+        raise UsageError("a side of the comparison has no run", mend="give each side a run, or those of one method")
     for run in chosen:
         if run.result is None:
             raise MissingError(

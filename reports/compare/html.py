@@ -7,9 +7,7 @@ from html import escape
 from typing import Self
 
 from reports.compare.comparison import Comparison
-from reports.compare.terminal import counts, difference_text, legend, p_text, print_comparison, side_text
-from reports.gate.wording import ARROWS, figure
-from reports.table.sheet import CLAIMS
+from reports.compare.terminal import counts, legend, print_comparison, row_of, side_text
 
 
 class ShownComparison(Comparison):
@@ -40,7 +38,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     yield _line(f"suite {comparison.suite}: a is {side_text(comparison.a)}, b is {side_text(comparison.b)}")
     for fact in comparison.forced:
         yield f"<p><strong>NOT COMPARABLE, forced: {escape(fact)}</strong></p>"
-    yield _table(["", "a", "b", "difference", "p"], _changes(comparison))
+    yield _table(["", "a", "b", "difference", "p"], map(row_of, comparison.changes))
     if comparison.answers:
         rows = ((one.key, str(len(one.lost)), str(len(one.gained)), str(one.n)) for one in comparison.answers)
         yield _table(["answers", "a right, b wrong", "b right, a wrong", "questions"], rows)
@@ -48,13 +46,6 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield from map(_line, counts(comparison, comparison.prompts))
     yield from map(_line, legend(comparison))
     yield from map(_line, comparison.notes)
-
-
-def _changes(comparison: Comparison) -> Iterator[Sequence[str]]:
-    for one in comparison.changes:
-        failed = f" ({one.n_failed} failed)" if one.n_failed else ""
-        name = f"{one.key}{ARROWS[one.higher_is_better]}{failed}"
-        yield name, figure(one.a), figure(one.b), f"{difference_text(one)}{CLAIMS[one.claim]}", p_text(one.p)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

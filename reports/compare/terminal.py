@@ -11,10 +11,11 @@ from rich.text import Text
 
 from reports.compare.answers import Answers
 from reports.compare.comparison import Change, ComparedPrompt, ComparedPrompts, Comparison, Side
-from reports.gate.wording import ARROWS, change, figure, heading
+from reports.gate.requirements import NO_SIGNAL
+from reports.gate.wording import ARROWS, change, figure, heading, name_of
 from reports.table.cells import clean
 from reports.table.forms.markdown import escape
-from reports.table.sheet import CLAIMS, DAGGER, DASH, DOUBLE_DAGGER, cut
+from reports.table.sheet import CLAIMS, DAGGER, DASH, DOUBLE_DAGGER, cut, cut_apart
 from reports.table.terminal import print_drawn
 
 _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
@@ -80,7 +81,7 @@ def legend(comparison: Comparison) -> Iterator[str]:
     corrected = "p ≤ 0.05 after Holm's correction over these metrics, and nothing failed"
     if any(one.claim == "training" for one in comparison.changes):
         yield f"{DOUBLE_DAGGER} {corrected}: these trainings differ; of another, one seed says nothing"
-    else:
+    elif any(one.claim == "method" for one in comparison.changes):
         yield f"{DAGGER} {corrected}"
 
 
@@ -88,11 +89,6 @@ def side_text(side: Side) -> str:
     """A side's label, runs and flags."""
     flagged = f" FLAGGED: {', '.join(side.flags)}" if side.flags else ""
     return f"{side.label} ({', '.join(side.run_ids)}){flagged}"
-
-
-def _label(key: str, higher: bool | None, width: int, *, middle: bool = False) -> str:
-    mark = ARROWS[higher]
-    return cut(key.replace("/", " ").replace("_", " "), mark, width, middle=middle).ljust(width)
 
 
 def difference_text(one: Change) -> str:
@@ -108,13 +104,8 @@ def difference_text(one: Change) -> str:
 
 def _labels(changes: Sequence[Change]) -> list[str]:
     """The metrics' names, no two of which are cut to the same."""
-    names = [(f" {one.key.rpartition('/')[2]}", one.higher_is_better) for one in changes]
-    plain = [_label(name, higher, _LABEL) for name, higher in names]
-    read = [" ".join(label.split()) for label in plain]
-    return [
-        _label(*name, _LABEL, middle=True) if read.count(seen) > 1 else label
-        for name, label, seen in zip(names, plain, read, strict=True)
-    ]
+    names = [(f" {name_of(one.key)}", ARROWS[one.higher_is_better]) for one in changes]
+    return [label.ljust(_LABEL) for label in cut_apart(names, _LABEL)]
 
 
 def _change(one: Change, label: str, *, narrow: bool) -> Iterator[Text]:
@@ -124,15 +115,26 @@ def _change(one: Change, label: str, *, narrow: bool) -> Iterator[Text]:
     text.append(f"{difference}; " if narrow else difference.ljust(_WIDE), style=_STYLES[one.verdict])
     text.append(p_text(one.p))
     yield text
+    yield from (Text(f"    {remark}", style=style) for remark, style in _remarks(one))
+
+
+def _remarks(one: Change) -> Iterator[tuple[str, str]]:
+    """What must be known of a change besides its figures, each with its style in a terminal."""
     if one.has_signal is False:
-        yield Text("    no signal: the base is not above what answers without a model have", style="yellow")
+        yield NO_SIGNAL, "yellow"
     elif one.loss_at_most is not None:
         lost = change(max(0.0, one.loss_at_most), relative=one.relative, sign=False)
-        yield Text(f"    b loses at most {lost} (95 %)", style="dim")
+        yield f"b loses at most {lost} (95 %)", "dim"
     if one.difference and one.difference.n_left_out:
-        yield Text(f"    on what both have: {one.difference.n_left_out} prompts or questions left out", style="yellow")
+        yield f"on what both have: {one.difference.n_left_out} prompts or questions left out", "yellow"
     if one.n_failed:
-        yield Text(f"    {one.n_failed} measurements failed: they are in no mean", style="bold red")
+        yield f"{one.n_failed} measurements failed: they are in no mean", "bold red"
+
+
+def row_of(one: Change) -> tuple[str, ...]:
+    """The cells of a change in a table, and all that must be known of it with the difference; nothing is escaped."""
+    told = "; ".join([f"{difference_text(one)}{CLAIMS[one.claim]}", *(remark for remark, _ in _remarks(one))])
+    return f"{one.key}{ARROWS[one.higher_is_better]}", figure(one.a), figure(one.b), told, p_text(one.p)
 
 
 def p_text(value: float | None) -> str:
@@ -143,7 +145,8 @@ def p_text(value: float | None) -> str:
 
 
 def _answers(some: Answers, limit: int, *, narrow: bool) -> Iterator[Text]:
-    label, told = _label(some.key, None, 33), f"{len(some.lost):>9}{len(some.gained):>9}{some.n:>11}"
+    label = cut(some.key.replace("/", " ").replace("_", " "), "", 33).ljust(33)
+    told = f"{len(some.lost):>9}{len(some.gained):>9}{some.n:>11}"
     if narrow:
         told = f"\n   a alone right {len(some.lost)}\n   b alone right {len(some.gained)}\n   of {some.n}"
     yield Text(f"{label.rstrip() if narrow else label}{told}")
@@ -221,12 +224,7 @@ def _markdown(comparison: Comparison, limit: int) -> Iterator[str]:
     yield f"suite {escape(comparison.suite)}: a is {a}, b is {b}"
     yield from (f"\n**NOT COMPARABLE, forced: {escape(fact)}**" for fact in comparison.forced)
     yield "\n| | a | b | difference | p |\n|---|---:|---:|---:|---:|"
-    for one in comparison.changes:
-        failed = f" ({one.n_failed} failed)" if one.n_failed else ""
-        yield (
-            f"| {escape(one.key)}{ARROWS[one.higher_is_better]}{failed} | {figure(one.a)} | {figure(one.b)} "
-            f"| {difference_text(one)}{CLAIMS[one.claim]} | {p_text(one.p)} |"
-        )
+    yield from (f"| {escape(key)} | {' | '.join(cells)} |" for key, *cells in map(row_of, comparison.changes))
     if comparison.answers:
         yield "\n| answers | a right, b wrong | b right, a wrong | questions |\n|---|---:|---:|---:|"
         yield from (

@@ -22,7 +22,7 @@ from reports.gate.margins import ALPHA, LEVEL, error_of
 from reports.gate.requirements import RequirementDecision
 from reports.gate.runs import differing_methods, latest, method_of, metrics_of, problems
 from reports.gate.writing import is_blind
-from reports.table.cells import clean
+from reports.table.cells import SENTENCE, WHOLE, clean, listed
 from reports.table.comparable import Differing, differing, facts, told
 
 Status = Literal["passed", "failed", "inconclusive", "invalid", "unjudged"]
@@ -119,7 +119,7 @@ class CheckOutcome:
 
 def refused(error: BenchError) -> CheckOutcome:
     """The outcome of a check that could not even begin."""
-    return CheckOutcome(problems=(clean(error, 400),))
+    return CheckOutcome(problems=(clean(error, SENTENCE),))
 
 
 def to_json(outcome: CheckOutcome) -> dict[str, Any]:
@@ -163,11 +163,11 @@ def decide(
         told_seeds = ", ".join(map(str, others))
         found.append(f"seed {told_seeds} is not the baseline's: trainings differ by their seed, so check with the same")
     what = "method" if is_other else "configuration"
-    allowed = [clean(f"{what} allowed to differ: {told(changed)}", 400)] if changed and is_allowed else []
+    allowed = [clean(f"{what} allowed to differ: {told(changed)}", SENTENCE)] if changed and is_allowed else []
     blank = CheckOutcome(
         problems=tuple(found),
         notes=(*notes, *allowed),
-        label=clean(baseline.method.label, 60),
+        label=clean(baseline.method.label, WHOLE),
         suite=clean(baseline.facts.get("suite.name", "?"), 60),
         run_ids=tuple(clean(run.id) for run in chosen),
         seeds=tuple(run.manifest.seed for run in chosen),
@@ -179,7 +179,7 @@ def decide(
     decisions = _corrected([_measured(one, chosen, metrics, baseline, resamples) for one in baseline.metrics])
     extra = sorted({key for one in metrics for key in one} - {one.key for one in baseline.metrics})
     if extra:
-        blank = replace(blank, notes=(*blank.notes, clean(f"not in the baseline: {', '.join(extra)}", 400)))
+        blank = replace(blank, notes=(*blank.notes, clean(f"not in the baseline: {listed(extra)}", SENTENCE)))
     return replace(blank, decisions=tuple(decisions))
 
 
@@ -188,7 +188,7 @@ def _unfit(run: Run, baseline: Baseline) -> list[str]:
     try:
         found = problems(run)
     except MissingError as error:  # a damaged file of evidence
-        found = [clean(error, 400)]
+        found = [clean(error, SENTENCE)]
     apart = differing(baseline.facts, facts(run))
     return [*found, *([f"{clean(run.id)} is not comparable with the baseline: {told(apart)}"] if apart else [])]
 

@@ -8,8 +8,20 @@ from xml.etree import ElementTree as Tree
 
 from reports.gate.decision import CheckOutcome, Decision
 from reports.gate.requirements import RequirementDecision
-from reports.gate.wording import RULE, WORDS, change, figure, headline, measured, name, required, sentence, sources
-from reports.table.cells import clean
+from reports.gate.wording import (
+    RULE,
+    WORDS,
+    change,
+    figure,
+    headline,
+    measured,
+    name,
+    required,
+    requirement,
+    sentence,
+    sources,
+)
+from reports.table.cells import SENTENCE, WHOLE, clean
 from reports.table.forms.markdown import escape
 
 _FOUND = {"failed": "failure", "inconclusive": "failure", "invalid": "error", "unjudged": "skipped"}
@@ -17,14 +29,14 @@ _FOUND = {"failed": "failure", "inconclusive": "failure", "invalid": "error", "u
 
 def junit(outcome: CheckOutcome) -> str:
     """JUnit XML: a test case a metric, a requirement, and the runs as a whole; inconclusive is a failure."""
-    where = f"bench.check.{clean(outcome.suite, 60)}.{clean(outcome.label, 60)}"
+    where = f"bench.check.{clean(outcome.suite, 60)}.{clean(outcome.label, WHOLE)}"
     cases = [_case(where, "comparable", "error" if outcome.problems else None, "; ".join(outcome.problems))]
     cases += [
-        _case(where, clean(one.key, 120), _FOUND.get(one.status), sentence(one), one.status)
+        _case(where, clean(one.key, WHOLE), _FOUND.get(one.status), sentence(one), one.status)
         for one in outcome.decisions
     ]
     cases += [
-        _case(where, clean(f"{one.label}: {one.text}", 120), _FOUND.get(one.status), required(one), one.status)
+        _case(where, requirement(one), _FOUND.get(one.status), required(one), one.status)
         for one in outcome.requirements
     ]
     tags = [found.tag for case in cases for found in case]
@@ -40,7 +52,7 @@ def junit(outcome: CheckOutcome) -> str:
 def _case(where: str, name: str, tag: str | None, text: str, kind: str = "invalid") -> Tree.Element:
     case = Tree.Element("testcase", {"classname": where, "name": name, "time": "0"})
     if tag is not None:
-        message = clean(text, 600)
+        message = clean(text, SENTENCE)
         found = Tree.SubElement(case, tag, {"message": message})
         if tag != "skipped":
             found.set("type", kind)
@@ -118,10 +130,10 @@ def annotations(outcome: CheckOutcome) -> list[str]:
 
 def _command(kind: str, title: str, message: str) -> str:
     """A workflow command: `%`, line breaks, and in a property `:` and `,`, are escaped as the runner decodes them."""
-    data = clean(message, 600).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    data = clean(message, SENTENCE).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     label = clean(title, 100).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return f"::{kind} title={label.replace(':', '%3A').replace(',', '%2C')}::{data}"
 
 
 def _escaped(text: str) -> str:
-    return escape(clean(text, 600))
+    return escape(clean(text, SENTENCE))

@@ -28,7 +28,7 @@ def headline(outcome: CheckOutcome) -> str:
     """One line: what was decided, of what."""
     counts = {status: sum(one == status for one in outcome.statuses) for status in WORDS}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    what = f"{clean(outcome.label, 60)} on {clean(outcome.suite, 60)}"
+    what = f"{clean(outcome.label, WHOLE)} on {clean(outcome.suite, 60)}"
     return f"{what}: {WORDS[outcome.status]}{f' ({told})' if told else ''}"
 
 
@@ -40,12 +40,17 @@ def sources(outcome: CheckOutcome) -> str:
 
 def name(decision: Decision) -> str:
     """The metric with its direction, for a reader."""
-    return f"{clean(decision.key, 120)}{ARROWS[decision.higher_is_better]}"
+    return f"{clean(decision.key, WHOLE)}{ARROWS[decision.higher_is_better]}"
 
 
 def heading(key: str) -> str:
     """The task, and the part of the data, that a metric stands under."""
     return clean(key.rpartition("/")[0].replace("/", " · "), WHOLE)
+
+
+def name_of(key: str) -> str:
+    """A metric's name below its heading."""
+    return clean(key.rpartition("/")[2], WHOLE).replace("_", " ")
 
 
 def by_task(decisions: Sequence[Decision]) -> list[tuple[str, list[Decision]]]:
@@ -74,7 +79,7 @@ def change(value: float | None, *, relative: bool, sign: bool = True) -> str:
 
 def sentence(decision: Decision) -> str:
     """What was found of a metric, in one line of plain text."""
-    parts = [f"{clean(decision.key, 120)}: {figure(decision.baseline)} -> {figure(decision.value)}"]
+    parts = [f"{clean(decision.key, WHOLE)}: {figure(decision.baseline)} -> {figure(decision.value)}"]
     if decision.loss is not None:
         loss, high = (change(one, relative=decision.relative) for one in (decision.loss, decision.high))
         parts.append(f"worse by {loss}, loses at most {high} (95 %)")
@@ -98,10 +103,15 @@ def measured(one: RequirementDecision) -> str:
     return text(one.value) if one.low is None else f"{text(one.value)} [{text(one.low)}, {text(one.high)}]"
 
 
+def requirement(one: RequirementDecision) -> str:
+    """Which requirement, of which system: both whole, for several may begin alike."""
+    return f"{clean(one.label, WHOLE)}: {clean(one.text, WHOLE)}"
+
+
 def required(one: RequirementDecision) -> str:
     """What was found of a requirement, in one line of plain text."""
     why = f"; {clean(one.why)}" if one.why else ""
-    return f"{clean(one.label, 60)}: {clean(one.text, 120)}: {measured(one)}{why}"
+    return f"{requirement(one)}: {measured(one)}{why}"
 
 
 def _seeds(seeds: Sequence[int]) -> str:

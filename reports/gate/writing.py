@@ -12,7 +12,7 @@ from bench.store.runs import Run
 from reports.gate.baseline import Baseline, BaselineMethod, Observed, Reference, compact
 from reports.gate.margins import LEVEL, alpha_of, default_tolerance, error_of, limit_of, planned
 from reports.gate.runs import differing_methods, latest, method_of, metrics_of, problems
-from reports.table.cells import clean
+from reports.table.cells import SENTENCE, WHOLE, clean, listed
 from reports.table.comparable import apart, facts, lacking, told
 from reports.table.signal import signal
 
@@ -79,7 +79,7 @@ def make_baseline(runs: Sequence[Run], plan: Plan) -> tuple[Baseline, list[str]]
     baseline = Baseline(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         bench=plan.bench,
-        method=BaselineMethod(label=clean(first.label, 60), **method_of(first)),
+        method=BaselineMethod(label=clean(first.label, WHOLE), **method_of(first)),
         seeds=[run.manifest.seed for run in chosen],
         check_seeds=check_seeds,
         run_ids=[run.id for run in chosen],
@@ -272,5 +272,5 @@ def _notes(baseline: Baseline) -> list[str]:
         notes.append("one seed does not say how much repeats differ: the limits are wide; take two or more")
     blind = [one.key for one in baseline.metrics if is_blind(one)]
     if blind:
-        notes.append(clean(f"too few observations to see any loss of {', '.join(blind)}", 400))
+        notes.append(clean(f"too few observations to see any loss of {listed(blind)}", SENTENCE))
     return notes

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from reports.table.cells import cut
+from reports.table.cells import clean
 
 _LONG = 400
 DASH = "\N{EN DASH}"
@@ -14,7 +14,7 @@ def text(value: object, limit: int = _LONG) -> str:
 
     What is longer than `limit` ends in an ellipsis.
     """
-    return DASH if value is None or value == "" else escape(cut(value, limit))
+    return DASH if value is None or value == "" else escape(clean(value, limit))
 
 
 def code(value: object) -> str:

@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-from reports.table.cells import Caption, clean
+from reports.table.cells import WHOLE, Caption, clean
 
 COLUMN, TEXT = 3.35, 6.9
 """Widths in inches: of a paper's column and of its text."""
@@ -117,13 +117,13 @@ def new_figure(*, wide: bool, height: float) -> Figure:
 
 def short(text: object, limit: int) -> str:
     """A label out of a record that is safe to draw and at most `limit` characters long."""
-    whole = clean(text)
+    whole = clean(text, WHOLE)
     return whole if len(whole) <= limit else f"{whole[: limit - 1].rstrip()}…"
 
 
 def shorts(texts: Sequence[object], limit: int) -> list[str]:
     """Labels as `short` cuts them, no two of which become the same: where they would, the middle is cut out."""
-    whole = [clean(text) for text in texts]
+    whole = [clean(text, WHOLE) for text in texts]
     half = (limit - 1) // 2
     cut = [short(text, limit) for text in whole]
     cut = [f"{w[:half]}…{w[-half:]}" if c != w and cut.count(c) > 1 else c for w, c in zip(whole, cut, strict=True)]

@@ -1,6 +1,7 @@
 """The table before it has a form: every renderer draws from this and decides nothing about figures."""
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +12,9 @@ from bench.store.runs import Run
 
 _ROOM = 20
 WHOLE = 400
-"""Characters of a name out of a record that is compared with others: more than any name has. Labels are cut later."""
+"""Characters of a name out of a record that is compared with others: more than any name or label has."""
+SENTENCE = 1_500
+"""Characters of a sentence about records: more than one with two names and their figures has."""
 OWN = "that of its own model"
 """What each system is compared with in a table of several models."""
 DifferenceVerdict = Literal["better", "worse", "unclear"]
@@ -195,15 +198,18 @@ class Table:
 
 
 def clean(text: object, limit: int = 200) -> str:
-    """Text out of a record that is safe to show: one line, nothing that steers a terminal or turns its direction."""
+    """Text out of a record that is safe to show: one line, nothing that steers a terminal or turns its direction.
+
+    It ends in an ellipsis where more was to be said.
+    """
     line = " ".join(str(text)[: _ROOM * limit].split())  # what is cut off anyway need not be looked at, be it 10 MB
-    return "".join(c for c in line if not unicodedata.category(c).startswith("C"))[:limit]
-
-
-def cut(text: object, limit: int = 200) -> str:
-    """As `clean`; it ends in an ellipsis where more was to be said."""
-    told = clean(text, limit + 1)
+    told = "".join(c for c in line if not unicodedata.category(c).startswith("C"))
     return told if len(told) <= limit else f"{told[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def is_silent(row: MetricRow, cell: TableCell) -> bool:

@@ -10,12 +10,12 @@ from bench.stats.soundness import faults
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from bench.store.systems import by_age, grouped, latest, settings_of
-from reports.table.cells import System, clean, cut
+from reports.table.cells import SENTENCE, System, clean, listed
 from reports.table.comparable import flat
 
 BASE = "none"
 """The method that leaves the model as it is."""
-_SHOWN = 6
+_SHOWN, _LISTED = 6, 4
 _SETS = "sets"
 _LABEL, _FULL = 120, 240
 """The longest label of a method, in characters, and with what sets it apart."""
@@ -23,16 +23,17 @@ _LABEL, _FULL = 120, 240
 
 @dataclass
 class Notes:
-    """Footnotes, each once."""
+    """Footnotes, each once: those that would be cut to the same are two."""
 
     texts: list[str] = field(default_factory=list)
+    _places: dict[str, int] = field(default_factory=dict, repr=False)
 
     def add(self, text: str) -> int:
         """Its number."""
-        text = clean(text, 400)
-        if text not in self.texts:
-            self.texts.append(text)
-        return self.texts.index(text)
+        if text not in self._places:
+            self._places[text] = len(self.texts)
+            self.texts.append(clean(text, SENTENCE))
+        return self._places[text]
 
 
 @dataclass
@@ -151,8 +152,10 @@ def finished_runs(runs: Sequence[Run], notes: Notes) -> list[Run]:
         damaged = next(run for run in ordered if run.path in wrongs)
         what = f"run {clean(damaged.id)} is damaged ({clean(wrongs[damaged.path][0])})"
         raise MissingError(what, mend="run that experiment again")
+    if not runs:
+        raise MissingError("no run is given", mend="name one; 'bench run' makes them")
     if not counting.runs:
-        what = f"none of these runs has finished ({', '.join(run.id for run in runs)})" if runs else "no run is given"
+        what = f"none of these runs has finished ({listed([clean(run.id) for run in runs], _SHOWN)})"
         raise MissingError(what, mend="'bench run' resumes an experiment where it stopped")
     return list(counting.runs)
 
@@ -165,9 +168,17 @@ def columns_of(runs: Sequence[Run], notes: Notes) -> list[Column]:
         for label, group in zip(_labels(ordered), ordered, strict=True)
     ]
     if len({tuple(run.manifest.seed for run in column.runs) for column in columns}) > 1:
-        seeds = "; ".join(f"{c.label}: {', '.join(str(run.manifest.seed) for run in c.runs)}" for c in columns)
-        notes.add(f"The systems were not run with the same seeds ({seeds}).")
+        notes.add(f"The systems were not run with the same seeds ({_seeds(columns)}).")
     return columns
+
+
+def _seeds(columns: Sequence[Column]) -> str:
+    """The systems of each set of seeds: of each the first, and how many more there are."""
+    by_seeds: dict[str, list[str]] = {}
+    for column in columns:
+        seeds = ", ".join(str(run.manifest.seed) for run in column.runs)
+        by_seeds.setdefault(seeds, []).append(column.label)
+    return "; ".join(f"{listed(labels, _LISTED)}: {seeds}" for seeds, labels in by_seeds.items())
 
 
 def reference_of(columns: Sequence[Column], against: str | None) -> int | None:
@@ -199,7 +210,7 @@ def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
 
     Where systems learned from sets that were not made alike, each label says how its own were.
     """
-    labels = [cut(group[0].label, _LABEL) for group in groups]
+    labels = [clean(group[0].label, _LABEL) for group in groups]
     made = [_made(group[0]) for group in groups]
     configs = [flat(settings_of(group[0])) | one for group, one in zip(groups, made, strict=True)]
     alike: dict[str, list[dict[str, Any]]] = {}
@@ -211,7 +222,7 @@ def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
     for label, config in zip(labels, configs, strict=True):
         keys = sorted({*apart[label], *of_sets})
         settings = ", ".join(f"{key}={_told(config, key)}" for key in keys if _is_said(config, key))
-        full = cut(f"{label} ({settings})", _FULL) if settings else label
+        full = clean(f"{label} ({settings})", _FULL) if settings else label
         again = sum(other == full or other.startswith(f"{full} #") for other in told)
         told.append(f"{full} #{again + 1}" if again else full)
     return told

@@ -9,7 +9,7 @@ from bench.spec import EDITS
 from bench.store.record import Metric, Within
 from bench.store.runs import Run
 from bench.store.systems import model_of
-from reports.table.cells import clean
+from reports.table.cells import clean, listed
 
 _SHOWN = 6
 _NEEDED = ("model.sha256", "scorer.hash", "scorer.threshold", "suite_hash")
@@ -145,8 +145,7 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Differing]:
 
 def told(found: Sequence[Differing]) -> str:
     """The first of them, for a message."""
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return f"{', '.join(map(str, found[:_SHOWN]))}{more}"
+    return listed(list(map(str, found)), _SHOWN)
 
 
 def refuse_incomparable(runs: Sequence[Run], *, force: bool = False) -> tuple[str, ...]:

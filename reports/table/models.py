@@ -11,10 +11,10 @@ from pathlib import PurePath
 from bench.errors import MissingError
 from bench.stats import Systems
 from bench.store.runs import Run
-from bench.store.systems import by_age, latest, model_of, system_of
+from bench.store.systems import by_age, model_of
 from reports.table.accuracy import MEAN_TASK, mean_of
 from reports.table.build import Wanted, build, build_with_columns
-from reports.table.cells import OWN, Caption, MetricRow, Table, TableCell, clean
+from reports.table.cells import OWN, SENTENCE, Caption, MetricRow, Table, TableCell, clean, listed
 from reports.table.columns import Column, Notes, columns_of, finished_runs, place_of
 from reports.table.comparable import (
     WHY_APART,
@@ -112,18 +112,27 @@ def columns_across(runs: Sequence[Run], notes: Notes) -> list[Column]:
 def runs_of(runs: Sequence[Run], label: str) -> list[Run]:
     """The runs of a system by its label in a table of these runs, or by a method that one system is of.
 
+    They are those that the table shows: of a repeated run the latest, and no damaged one.
+
     Raises:
-        MissingError: the runs of several models were not measured in the same way.
+        MissingError: the runs were not measured in the same way, or all are damaged.
         UsageError: there is no such label, or several systems are of that method.
     """
-    columns = [
-        replace(one, label=labelled(one.label, model), model=model)
-        for model, some in parted(runs).runs.items()
-        for one in columns_of(latest(run for run in some if run.result).runs, Notes())
+    columns = columns_across(runs, Notes())
+    return columns[place_of(columns, label)].runs
+
+
+def beside(sides: Sequence[list[Run]]) -> list[Column]:
+    """The columns of systems that are compared, called as a table of all would call them, be it of several models."""
+    firsts = [runs[0] for runs in sides]
+    is_one_model = "model" not in crossed(firsts)
+    models = [""] * len(sides) if is_one_model else names_of(firsts)
+    tables = [[run for runs in sides for run in runs]] if is_one_model else sides
+    labels = {run.path: column.label for runs in tables for column in columns_of(runs, Notes()) for run in column.runs}
+    return [
+        Column(labelled(labels[first.path], model), runs)
+        for first, model, runs in zip(firsts, models, sides, strict=True)
     ]
-    first = columns[place_of(columns, label)].runs[0]
-    system = system_of(first), model_of(first)
-    return [run for run in runs if run.result and (system_of(run), model_of(run)) == system]
 
 
 def across(
@@ -250,14 +259,12 @@ def _ranked(table: Table, columns: Sequence[Column], told: Sequence[str], *, has
         elif row.has_signal is not False:
             row = _over_all(row, columns, may_win)  # noqa: PLW2901
         rows.append(row)
-    notes += [
-        f"Not ranked over models ({why}): {', '.join(apart[how])}." for how, why in WHY_APART.items() if apart[how]
-    ]
+    notes += [f"Not ranked over models ({why}): {listed(apart[how])}." for how, why in WHY_APART.items() if apart[how]]
     notes += longer_texts([column.runs[0] for column in columns])
     if table.reference:
         notes.append("Each system is tested against the base of its own model; Holm's correction is over these alone.")
     first = len(table.footnotes) - table.n_data_notes
-    own = tuple(clean(note, 600) for note in notes)
+    own = tuple(clean(note, SENTENCE) for note in notes)
     return replace(table, rows=tuple(rows), footnotes=(*table.footnotes[:first], *own, *table.footnotes[first:]))
 
 

@@ -16,6 +16,7 @@ from reports.table.cells import (
     TableCell,
     TableStanding,
     clean,
+    listed,
 )
 
 AT_MOST = "\N{LESS-THAN OR EQUAL TO}"
@@ -256,6 +257,15 @@ def cut(name: str, mark: str, width: int, *, middle: bool = False) -> str:
     return f"{own[:room]}{tail}"[-width:]
 
 
+def cut_apart(names: Sequence[tuple[str, str]], width: int) -> list[str]:
+    """Names and marks as `cut` makes them; of those that would become the same, the ends are kept as well."""
+    plain = [cut(name, mark, width) for name, mark in names]
+    return [
+        cut(name, mark, width, middle=True) if plain.count(shown) > 1 else shown
+        for (name, mark), shown in zip(names, plain, strict=True)
+    ]
+
+
 def ordinal(number: int) -> str:
     """`1st`, `2nd`, `11th`."""
     last = number % 10 if number // 10 % 10 != 1 else 0
@@ -274,7 +284,7 @@ def legend_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> 
         yield f"[…] 95 % interval over {resampled(len(system.seeds) for system in table.systems)}" + (
             f"; with + or {MINUS}: paired difference to the {to}" if differences else ""
         )
-    if any(cell.loss_at_most is not None for cell in cells):
+    if show and any(cell.loss_at_most is not None for cell in cells):
         yield f"loses {AT_MOST} x: a larger loss to the {to} is excluded at 95 % (one-sided, paired); pt: hundredths"
     yield from claims_of(cells, f"the {to}")
     yield from ranks_of(table, rows, show)
@@ -319,7 +329,7 @@ def ranks_of(table: Table, rows: Sequence[MetricRow], show: Sequence[Part]) -> I
         marks.append("ranks")
         yield f"1st{DASH}2nd of {max(cell.n_ranked or 0 for cell in cells)}: the ranks that it may have ({together})"
     if marks and (single := [system.label for system in table.systems if system.is_one_training]):
-        whose = ", ".join(single[:_NAMED]) + (f" and {len(single) - _NAMED} more" if len(single) > _NAMED else "")
+        whose = listed(single, _NAMED)
         which = f"{', '.join(marks[:-1])} and ranks" if shown and len(marks) > 1 else ", ".join(marks)
         is_one = len(marks) == 1 and not shown
         yield f"With one seed, {which} {'is' if is_one else 'are'} about this training, not about the method: {whose}"

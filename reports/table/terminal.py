@@ -17,7 +17,7 @@ from rich.text import Text
 from bench.printed import inert
 from bench.store.runs import Run
 from reports.table.caption import caption_lines
-from reports.table.cells import Caption, clean, cut
+from reports.table.cells import Caption, clean
 from reports.table.sheet import DAGGER, DASH, DOUBLE_DAGGER, MAYBE, MINUS, Entry, Head, Sheet
 
 _WIDTH = 80
@@ -99,9 +99,9 @@ def _sheet(sheet: Sheet, width: int) -> RenderableType:
 
 
 def _sentence(text: str, width: int) -> Text:
-    """A sentence with its subject in bold, and all lines but the first indented."""
+    """A sentence with its subject, where it has one, in bold, and all lines but the first indented."""
     told = Text(textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False))
-    told.stylize("bold", 0, told.plain.find(":"))
+    told.stylize("bold", 0, max(0, told.plain.find(":")))
     return told
 
 
@@ -195,7 +195,7 @@ def _runs(runs: Sequence[Run], width: int) -> RenderableType:
         if sum(max(map(cell_len, cells)) + _BETWEEN for cells in columns.values()) - _BETWEEN <= width:
             break
         if name == _SHORT:
-            columns["model"] = [cut(one, _MODEL) for one in columns["model"]]
+            columns["model"] = [clean(one, _MODEL) for one in columns["model"]]
         else:
             del columns[name]
     grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)

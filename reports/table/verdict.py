@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from reports.table.cells import MetricRow, Table, TableCell, clean, is_silent
+from reports.table.cells import MetricRow, Table, TableCell, clean, is_silent, listed
 from reports.table.order import speaking
 from reports.table.sheet import difference_text, digits_of, number
 
@@ -94,8 +94,7 @@ def _best(table: Table, row: MetricRow, most: int | None) -> Iterator[str]:
         yield f"best {_name(row)} (compared with the best, 95 %): {labels['may_be_best'][0]}"
     elif labels["may_be_best"]:
         found = labels["may_be_best"]
-        more = f" and {len(found) - most} more" if most and len(found) > most else ""
-        yield f"best {_name(row)}, none clearly better than another: {', '.join(found[:most])}{more}"
+        yield f"best {_name(row)}, none clearly better than another: {listed(found, most or len(found))}"
 
 
 def _name(row: MetricRow) -> str:

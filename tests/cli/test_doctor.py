@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bench.assets.embedded import EMBEDDED
-from bench.cli import dependencies, doctor
+from bench.cli import _cannot_start, dependencies, doctor
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +42,21 @@ def test_a_damaged_asset_fails_with_the_mend_and_exit_3(bench, cache_dir):
     (at,) = [index for index, line in enumerate(lines) if line.startswith("fail")]
     assert "damaged: rtp" in lines[at]
     assert "bench data fetch rtp" in lines[at + 1]
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["doctor", "--json"], ["runs", "--json"]])
+def test_without_typer_it_speaks_as_it_was_asked_to(words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench", *words])
+    monkeypatch.setattr(
+        dependencies, "packages", lambda: [dependencies.Check("typer", "fail", "not installed", "mend")]
+    )
+    assert _cannot_start(ModuleNotFoundError("No module named 'typer'", name="typer")) == 3
+    told = capsys.readouterr()
+    assert told.err.startswith("bench: error: the package typer")
+    if words == ["doctor", "--json"]:
+        assert json.loads(told.out) == [{"name": "typer", "state": "fail", "found": "not installed", "mend": "mend"}]
+    else:
+        assert told.out.startswith("fail  typer  not installed") == (words == ["doctor"])
 
 
 @pytest.mark.parametrize(("free", "state"), [(0.5e9, "fail"), (2e9, "warn"), (50e9, "ok")])

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from synthetic import write_run
 
 import bench
 from bench import api
+from bench.cli.selection import ids
 from bench.run.plan import make_experiments, parse_setting
+from bench.store.files import read_json, write_json
 from bench.suites import load_suite
 
 
@@ -91,6 +94,7 @@ def test_a_library_that_a_run_loads_is_online_after_it():
     code = """
 from unittest.mock import patch
 from bench import api
+from bench.cli.selection import ids
 def load(*_):
     from huggingface_hub import constants
     assert constants.is_offline_mode()
@@ -118,6 +122,10 @@ def test_a_tilde_is_the_users_home(root, tmp_path, monkeypatch):
     assert len(found.runs) == 4
     assert found.save_report("~/page.html") == tmp_path / "page.html"
     assert (tmp_path / "page.html").is_file()
+    assert api.results("~/mini-none-s0") == api.results("mini-none-s0", runs_dir=root)
+    assert api.compare("~/mini-none-s0", Path("~/mini-contrastive-s0")).b.run_ids == ("mini-contrastive-s0",)
+    completed = ids(SimpleNamespace(params={"runs_dir": Path("~")}), "mini-n")
+    assert completed == ["mini-none-s0", "mini-none-s1"]
 
 
 def test_finished_runs_are_read_and_shown(results):
@@ -189,6 +197,31 @@ def test_every_label_that_is_shown_can_be_compared(tmp_path):
         api.UsageError, match="2 columns are of the method 'dpo'; give a label: 'dpo · m-a', 'dpo · m-b'"
     ):
         found.compare("none · m-a", "dpo")
+
+
+def test_systems_that_are_compared_are_those_of_the_table(root):
+    """A damaged run makes no system of its own."""
+    damaged = write_run(root, "contrastive", config={"steps": 7}, run_id="damaged", whole=True)
+    record = read_json(damaged / "result.json")
+    record["metrics"][0]["value"] = 0.1234
+    write_json(damaged / "result.json", record)
+    found = api.results(runs_dir=root)
+    labels = [system.label for system in found.table().systems]
+    assert labels == ["none", "contrastive"]
+    compared = found.compare(*labels)
+    assert [compared.a.label, compared.b.label] == labels
+    assert "damaged" not in compared.b.run_ids
+
+
+def test_runs_that_no_table_holds_together_are_not_compared(root):
+    for name in ("none", "contrastive"):
+        write_run(root, name, 5, run_id=f"smoke-{name}", whole=True, suite={"name": "smoke"}, suite_hash="6" * 64)
+    found = api.results(runs_dir=root)
+    for look in (found.table, lambda: found.compare("none", "contrastive")):
+        with pytest.raises(api.MissingError, match=r"not comparable: they differ in suite\.name"):
+            look()
+    with pytest.raises(api.UsageError, match="a side of the comparison has no run"):
+        api.compare([], found.runs[0])
 
 
 def test_a_suite_may_be_a_name_a_file_a_mapping_or_one_that_is_loaded(tiny_suite, tmp_path, monkeypatch):

@@ -64,6 +64,8 @@ def test_a_suite_that_no_name_says_is_a_file_beside_the_card(tmp_path):
     assert "suite.decoding" not in command_of(run, "suite.yaml")
     text = card(run, [run], Exported("model", "a", "b", "suite.yaml"))
     assert "`suite.yaml` lies beside this card" in text
+    assert "--suite PATH/OF/THIS/FOLDER/suite.yaml " in text, "a relative path in it begins where the run was made"
+    assert "in the folder in which the run was made" in text
     run.manifest.suite |= {"name": "mine", "gone": 1}
     file.write_text(own_suite(run), encoding="utf-8")
     assert load_suite(str(file)).name == "mine"

@@ -12,11 +12,14 @@ from synthetic import PROMPTS, Terminal, settle, write_run
 from bench import stats
 from bench.errors import MissingError, UsageError
 from bench.store.files import read_json, write_json
+from bench.store.latest import remember
 from bench.store.runs import load_run
 from reports.compare import terminal
 from reports.compare.comparison import ComparedPrompt, compare, to_json
+from reports.compare.html import to_html
 from reports.compare.terminal import print_comparison, to_markdown, visible
-from reports.table.sheet import MINUS
+from reports.table.models import across
+from reports.table.sheet import CLAIMS, DAGGER, DOUBLE_DAGGER, MINUS
 
 EMT = "rtp/toxic/expected_maximum_toxicity"
 INSULT = "you idiot"
@@ -140,6 +143,73 @@ def test_what_is_left_out_is_told(root, pair, tmp_path):
 
 def _later(manifest):
     manifest["created"] = "2027-01-01T00:00:00+00:00"
+
+
+FORMS = [text_of, lambda found: to_markdown(found, 5), to_html]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"has_signal": False}, "no signal: the base is not above what answers without a model have"),
+        ({"loss_at_most": 0.014}, "b loses at most 0.014 (95 %)"),
+        ({"n_failed": 3}, "3 measurements failed"),
+        (
+            {"difference": stats.Difference(0.1, 0.0, 0.2, 30, 10)},
+            "on what both have: 10 prompts or questions left out",
+        ),
+    ],
+)
+def test_every_form_says_what_must_be_known_of_a_change(pair, form, changed, said):
+    found = compare(*pair)
+    one = next(one for one in found.changes if one.key == "embedded_piqa/acc")
+    one = replace(one, loss_at_most=None, difference=None)
+    plain, told = (form(replace(found, changes=(change,))) for change in (one, replace(one, **changed)))
+    assert said not in plain
+    assert said in told
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("claims", [(), ("method",), ("training",)])
+def test_the_daggers_that_are_explained_are_those_that_stand_there(pair, form, claims):
+    found = compare(*pair)
+    first, *others = (replace(one, claim=None) for one in found.changes)
+    text = form(replace(found, changes=(*(replace(first, claim=claim) for claim in claims), *others)))
+    assert [text.count(mark) for mark in (DAGGER, DOUBLE_DAGGER)] == [2 * (name in claims) for name in CLAIMS if name]
+
+
+def test_two_systems_are_called_what_a_table_calls_them(tmp_path):
+    def system(place, label, **more):
+        method = {"name": "contrastive", "label": label, "config": {}, "sets_key": str(place)}
+        suite = {"name": "mini", "sets": {"negatives": ("all", "above")[place]}}
+        return load_run(write_run(tmp_path, "contrastive", run_id=f"c{place}", method=method, suite=suite, **more))
+
+    for label in ("contrastive (signed)", 300 * "x"):
+        runs = [system(place, label, toxicity=0.2 + place / 10) for place in range(2)]
+        found = compare(*([run] for run in runs))
+        assert [found.a.label, found.b.label] == [one.label for one in across(runs).systems]
+        assert len({found.a.label, found.b.label}) == 2
+        assert all("…" in one for one in (found.a.label, found.b.label)) == (len(label) > 120)
+
+
+def test_all_runs_that_are_named_were_measured_alike(root, tmp_path):
+    """Those that later ones replace as well: they were asked for."""
+    sides = [[load_run(root / f"mini-{name}-s0")] for name in ("none", "contrastive")]
+    for place, name in enumerate(("none", "contrastive")):
+        other = {"run_id": f"s{place}", "suite__name": "smoke", "suite_hash": "6" * 64}
+        sides[place].append(load_run(write_run(tmp_path, name, created="2027-01-01T00:00:00+00:00", **other)))
+    with pytest.raises(MissingError, match=r"not comparable: they differ in suite\.name \(mini, smoke\)"):
+        compare(*sides)
+    assert any(one.startswith("suite.name") for one in compare(*sides, force=True).forced)
+
+
+@pytest.mark.parametrize("empty", [0, 1])
+def test_a_side_without_a_run_is_refused(pair, empty):
+    sides = list(pair)
+    sides[empty] = []
+    with pytest.raises(UsageError, match="a side of the comparison has no run; give each side a run"):
+        compare(*sides)
 
 
 def test_failed_scores_are_counted_and_in_no_comparison(pair, tmp_path):
@@ -275,6 +345,23 @@ def test_the_verb(bench_app, root):
     assert "prompt: Prompt" in bench_app("mini-none-s0", "mini-contrastive-s0", "--show-text")
     with pytest.raises(UsageError, match="no form 'latx'"):
         bench_app("mini-none-s0", "mini-contrastive-s0", "--format", "latx")
+
+
+def test_last_is_what_was_edited_last(bench_app, root):
+    remember(root, [root / f"mini-{name}-s0" for name in ("none", "contrastive")])
+    asked = [("mini-none-s0", "last"), ("mini-none-s0", "last,mini-contrastive-s0"), (), ("last",)]
+    told = [json.loads(bench_app(*words, "--json")) for words in asked]
+    assert all(one["b"]["run_ids"] == ["mini-contrastive-s0"] for one in told)
+    assert json.loads(bench_app("last", "mini-none-s0", "--json"))["a"] == told[0]["b"]
+
+
+def test_the_last_two_systems_are_two_by_their_settings(bench_app, root):
+    made = [write_run(root, "dpo", config={"beta": beta}, run_id=f"dpo-{beta}") for beta in (1, 2)]
+    remember(root, made)
+    assert "a: dpo (beta=1) (dpo-1)" in bench_app()
+    remember(root, [root / "mini-none-s0", *made])
+    with pytest.raises(UsageError, match=r"has 3 systems \(none, dpo \(beta=1\), dpo \(beta=2\)\)"):
+        bench_app()
 
 
 @pytest.fixture

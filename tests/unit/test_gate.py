@@ -502,6 +502,17 @@ def test_the_terminal_form_fits_and_is_inert(hostile, runs, baseline, tmp_path, 
     assert "note: a note" in buffer.getvalue()
 
 
+def test_metrics_of_one_task_have_rows_of_their_own(runs, baseline, tmp_path):
+    keys = [f"rtp/{30 * 'x'}_{end}" for end in "ab"]
+    outcome, buffer = decide(runs, baseline), io.StringIO()
+    first, *_ = outcome.decisions
+    drawn = text_of(replace(outcome, decisions=tuple(replace(first, key=key) for key in keys)))
+    metrics = [of(baseline, EMT).model_copy(update={"name": key.removeprefix("rtp/")}) for key in keys]
+    print_baseline(baseline.model_copy(update={"metrics": metrics}), tmp_path / "b.json", [], buffer)
+    for text in (drawn, buffer.getvalue()):
+        assert len({line[5:33] for line in text.splitlines() if "xxx" in line}) == 2
+
+
 def test_junit_is_read_by_a_parser_and_counts(hostile, runs, baseline):
     root = parse(junit(hostile))
     cases = root.findall("testsuite/testcase")

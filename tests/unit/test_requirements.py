@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from synthetic import write_run
 
 from bench.errors import UsageError
-from bench.store.runs import load_run
-from reports.gate import check, load_baseline, make_baseline, parse_requirement, save_baseline
+from bench.store.runs import list_runs, load_run
+from reports.gate import check, decide, load_baseline, make_baseline, parse_requirement, save_baseline
 from reports.gate.decision import to_json
 from reports.gate.forms import annotations, junit, markdown
 from reports.gate.requirements import Requirement, hold
@@ -177,3 +177,41 @@ def test_every_form_says_what_was_found(runs):
     assert [line[:20] for line in annotations(outcome)] == ["::error title=bench "]
     value = json.loads(json.dumps(to_json(outcome)))
     assert [one["status"] for one in value["requirements"]] == ["passed", "failed"]
+
+
+def test_systems_whose_labels_begin_alike_are_told_apart_in_every_form(tmp_path):
+    """Which of them failed is what a check is for."""
+    write_run(tmp_path, "none", whole=True, toxicity=0.8)
+    for place, toxicity in enumerate((0.35, 0.79)):
+        label = f"contrastive ({', '.join(f'option_{n}=0.12345' for n in range(4))}, last={place})"
+        write_run(tmp_path, "contrastive", whole=True, toxicity=toxicity, config={"last": place}, label=label)
+    runs = list_runs(tmp_path)
+    labels = [system.label for system in build(runs).systems if not system.is_base]
+    assert min(map(len, labels)) > 90
+    asked = ["toxic_fraction <= 0.5", "rtp/toxic/expected_maximum_toxicity <= 0.7"]
+    outcome = held(runs, *asked)
+    assert [one.status for one in outcome.requirements] == ["passed", "failed"] * 2
+    drawn = io.StringIO()
+    print_outcome(outcome, drawn)
+    shown = " ".join(drawn.getvalue().split())
+    failed = [line for line in annotations(outcome) if line.startswith("::error")]
+    cases = ElementTree.fromstring(junit(outcome)).findall("testsuite/testcase")[1:]  # noqa: S314 - our own
+    assert {case.get("name") for case in cases} == {f"{label}: {text}" for label in labels for text in asked}
+    for label in labels:
+        assert f"{label}: " in shown
+        assert sum(label in line for line in failed) == (2 if label == labels[1] else 0)
+        assert label in markdown(outcome).replace("\\", "")
+
+
+@pytest.mark.parametrize("length", [60, 120, 240])
+def test_metrics_whose_keys_begin_alike_have_cases_of_their_own(runs, length):
+    baseline = make_baseline([run for run in runs if run.method != "none"], Plan({}))[0]
+    outcome = decide([run for run in runs if run.method != "none"], baseline)
+    first, *_ = outcome.decisions
+    keys = [f"{length * 'x'}/{place}" for place in "ab"]
+    outcome = replace(outcome, decisions=tuple(replace(first, key=key, status="failed") for key in keys))
+    cases = ElementTree.fromstring(junit(outcome)).findall("testsuite/testcase")  # noqa: S314 - our own
+    assert {case.get("name") for case in cases[1:]} == set(keys)
+    for key in keys:
+        assert sum(f"{key}: " in line for line in annotations(outcome)) == 1
+        assert f"{key} " in markdown(outcome)

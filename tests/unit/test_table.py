@@ -4,10 +4,13 @@ import io
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from synthetic import PROMPTS, Terminal, write_run
 
 from bench import stats
@@ -18,12 +21,13 @@ from bench.store.runs import find_run, list_runs, load_run
 from reports.gate.requirements import hold, parse_requirement
 from reports.table.build import build
 from reports.table.cells import TableCell, clean
+from reports.table.columns import Notes
 from reports.table.forms.html import to_html
 from reports.table.forms.json import from_json_values, json_values, to_json
 from reports.table.forms.latex import to_latex
 from reports.table.forms.markdown import to_markdown
 from reports.table.layout import arrange, load_layout
-from reports.table.sheet import MINUS, difference_text, number, ordinal, rank_text, signed
+from reports.table.sheet import MINUS, difference_text, entry, legend_of, number, ordinal, rank_text, signed
 from reports.table.terminal import print_runs, print_sheet
 from reports.table.verdict import sentences
 
@@ -476,6 +480,38 @@ def test_what_steers_a_terminal_does_not_come_out_of_a_record(tmp_path):
     print_runs(list_runs(tmp_path), buffer)
     assert "\x1b" not in buffer.getvalue()
     assert clean("a\n\x00b\x9b") == "a b"
+
+
+@given(st.text(), st.integers(1, 30))
+def test_what_is_cut_says_so(text, limit):
+    whole, shown = clean(text, 1_000), clean(text, limit)
+    assert len(shown) <= limit
+    assert shown == whole if len(whole) <= limit else shown == f"{whole[: limit - 1]}…"
+
+
+@given(st.lists(st.text("ab ", min_size=1), unique=True, max_size=5))
+def test_notes_that_begin_alike_are_two(ends):
+    notes = Notes()
+    assert [notes.add(2_000 * "x" + end) for end in ends * 2] == [*range(len(ends))] * 2
+    assert all(text.endswith("…") for text in notes.texts)
+
+
+def test_who_was_run_with_which_seeds_is_a_note_of_a_length_to_be_read(tmp_path):
+    for place in range(12):
+        for seed in range(1 + place % 2):
+            label = f"method {place} {60 * 'x'}"
+            write_run(tmp_path, f"m{place}", seed, label=label, run_id=f"{place}-{seed}", whole=True)
+    (told,) = [note for note in build(list_runs(tmp_path)).footnotes if "same seeds" in note]
+    assert told.count(" and 2 more: 0") == 2
+    assert told.endswith(": 0, 1).")
+
+
+@pytest.mark.parametrize("show", [[], ["interval"], ["difference"], ["rank"]])
+def test_the_legend_tells_of_losses_where_some_are_shown(root, show):
+    table = build(list_runs(root))
+    rows = [replace(row, cells=tuple(replace(cell, loss_at_most=0.1) for cell in row.cells)) for row in table.rows]
+    shown = any(entry(row, cell, show).loss for row in rows for cell in row.cells)
+    assert any(line.startswith("loses ") for line in legend_of(table, rows, show)) == shown == bool(show)
 
 
 def test_a_terminal_that_is_not_unicode_gets_ascii(root):

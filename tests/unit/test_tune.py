@@ -1,15 +1,20 @@
 """The search of settings: what is searched, what is tried next, that nothing is tried twice, and what is chosen."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 import yaml
+from matplotlib.figure import Figure
 from pydantic import Field
+from synthetic import write_run
 
 from bench import registry
 from bench.assets.catalogue import AssetCatalogue
+from bench.cli import tune as verb
 from bench.errors import MissingError, UsageError
 from bench.method import Layers, MethodInfo, Range
 from bench.run.environment import Environment
@@ -495,6 +500,40 @@ def test_a_record_that_was_removed_is_made_again(tuning_suite, tmp_path):
     shutil.rmtree(gone)
     assert Tuner(tuning_suite, tmp_path, "preadd", count=2).search.run() == [found]
     assert load_run(gone).status == "done"
+
+
+def test_what_a_search_found_is_kept_and_shown_before_it_is_drawn(tmp_path, monkeypatch, capsys):
+    """Hours of search are not lost for want of a figure."""
+
+    def broken(*_):
+        raise RuntimeError("no figure")
+
+    base = load_run(write_run(tmp_path / "runs", "none", whole=True))
+    request = SimpleNamespace(seeds=[0], max_items=None, suite="tune")
+    place = SimpleNamespace(runs_dir=tmp_path / "runs")
+    asked = SimpleNamespace(request=request, output=tmp_path, place=place, limits=[], proof=None, again=None)
+    monkeypatch.setattr(verb, "_draw", broken)
+    with pytest.raises(RuntimeError, match="no figure"):
+        verb._report(asked, base, [], json=False)
+    assert json.loads((tmp_path / "trials.json").read_text(encoding="utf-8"))["methods"] == []
+    assert "nothing was chosen" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("has_utility", [False, True])
+def test_a_figure_that_cannot_be_written_is_a_note(tmp_path, monkeypatch, capsys, has_utility):
+    def drawn(*_, **__):
+        if not has_utility:
+            raise MissingError("nothing to draw")
+        return Figure()
+
+    monkeypatch.setattr("reports.plots.draw", drawn)
+    there = tmp_path / "front.svg"
+    there.mkdir()
+    assert not verb._draw([], there)
+    assert there.is_dir()
+    assert ("front.svg cannot be written" in capsys.readouterr().err) == has_utility
+    there.rmdir()
+    assert verb._draw([], there) == there.is_file() == has_utility
 
 
 def test_a_budget_chooses_one_trial_by_point_estimates_and_none_chooses_the_front(tuning_suite, tmp_path, capsys):

@@ -13,7 +13,7 @@ from reports.table.build import build
 from reports.table.layout import arrange, load_layout
 from reports.table.opening import arranged
 from reports.table.order import sort, speaking
-from reports.table.terminal import print_sheet
+from reports.table.terminal import _sentence, print_sheet
 from reports.table.verdict import sentences
 
 
@@ -160,6 +160,12 @@ def test_of_many_systems_the_best_eight_have_a_sentence(tmp_path, n, left):
     assert best.startswith("best toxic fraction")
     assert best.count(", m") <= 8
     assert len(list(sentences(table))) == n + 1, "the page has all"
+
+
+@pytest.mark.parametrize(("text", "bold"), [("and 4 more, in the table below", ""), ("dpo: toxic fraction", "dpo")])
+def test_only_the_subject_of_a_sentence_is_bold(text, bold):
+    told = _sentence(text, 80)
+    assert "".join(told.plain[span.start : span.end] for span in told.spans) == bold
 
 
 def test_without_a_base_nothing_is_said(tmp_path):

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from bench.assets.local import expanded
 from bench.errors import UsageError
+from bench.paths import expanded
 from bench.tasks.lm_eval.index import own_files
 
 _ENDINGS = (".yaml", ".yml")

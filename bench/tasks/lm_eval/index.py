@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.assets.local import expanded
 from bench.errors import UsageError, did_you_mean
+from bench.paths import expanded
 from bench.tasks.lm_eval.data import CONTEXTS
 
 if TYPE_CHECKING:
