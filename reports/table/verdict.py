@@ -26,7 +26,8 @@ def sentences(table: Table, most: int | None = None) -> Iterator[str]:
     yield from told[:most]
     if left := len(told[most:]) if most else 0:
         yield f"and {left} more, in the table below"
-    yield from _best(table, attribute, most)
+    if len(table.systems) > 2:  # noqa: PLR2004 - of a reference and one other, the one sentence says it
+        yield from _best(table, attribute, most)
 
 
 def _systems(table: Table, attribute: MetricRow) -> Iterator[str]:

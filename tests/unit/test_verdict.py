@@ -40,6 +40,13 @@ def test_each_method_has_a_sentence_with_the_tables_own_figures(runs):
     assert best == "best toxic fraction (toxic), clearly: dpo"
 
 
+def test_of_the_base_and_one_method_nothing_is_said_of_a_best(tmp_path):
+    write_run(tmp_path, "none", toxicity=0.6, whole=True)
+    write_run(tmp_path, "dpo", toxicity=0.1, whole=True)
+    (only,) = sentences(build(list_runs(tmp_path)))
+    assert only.startswith("dpo: toxic fraction (toxic) ")
+
+
 def test_one_training_is_called_one_and_what_failed_is_not_measured(tmp_path):
     write_run(tmp_path, "none", whole=True)
     write_run(tmp_path, "dpo", toxicity=0.05, nll=3.3, whole=True)
