@@ -179,9 +179,10 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "models.md": {"models": models},
     "edits.md": {name: partial(measured, name) for name in ("mini-edit", "mini-edit-alphaedit")},
     "settings.md": {
-        name: partial(search, name) for name in ("contrastive-own", "contrastive-above", "contrastive-written")
+        name: partial(search, name)
+        for name in ("four-methods", "contrastive-own", "contrastive-above", "contrastive-written")
     },
-    "results.md": {"mini-sets": partial(measured, "mini-sets")},
+    "results.md": {name: partial(measured, name) for name in ("mini-sets",)},
     "facts.md": {"mini-facts": partial(measured, "mini-facts")},
     "licences.md": {"dependencies": dependencies},
 }
