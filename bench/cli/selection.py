@@ -72,7 +72,10 @@ def chosen(
 
     if or_last and not named and suite is None and not every and latest(runs_dir):
         named = [LAST]
-    if (bool(named) + (suite is not None) + every) != 1:
+    given = [way for way, is_given in (("names", named), ("--suite", suite is not None), ("--all", every)) if is_given]
+    if len(given) > 1:
+        raise UsageError(f"runs are chosen in one way, and here are {' and '.join(given)}", mend="keep one of them")
+    if not given:
         raise UsageError(
             "say which runs", mend="name them ('last': the last request's), or give --suite NAME, or --all"
         )

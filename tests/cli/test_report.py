@@ -56,7 +56,7 @@ def test_the_page_goes_to_stdout(bench, runs, tmp_path):
     ("arguments", "code", "told"),
     [
         (["--all"], 3, "not comparable: they differ in scorer.threshold"),
-        (["mini-none", "--suite", "mini"], 2, "say which runs"),
+        (["mini-none", "--suite", "mini"], 2, "runs are chosen in one way, and here are names and --suite"),
         (["mini-none", "--against", "nosuch"], 2, "no column is called 'nosuch'"),
         (["mini-nosuch"], 2, "no run 'mini-nosuch'"),
         (["mini-none", "-o", "runs"], 2, "runs is a folder"),

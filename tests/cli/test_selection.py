@@ -31,7 +31,7 @@ def test_runs_are_named_or_of_a_suite_or_all(root):
     ("named", "suite", "every", "told"),
     [
         (None, None, False, "say which runs"),
-        (["mini-none-s0"], None, True, "say which runs"),
+        (["mini-none-s0"], None, True, "runs are chosen in one way, and here are names and --all; keep one of them"),
         (None, "minni", False, "no finished run of the suite 'minni' in .* - did you mean 'mini'|minni"),
     ],
 )
