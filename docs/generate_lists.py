@@ -182,7 +182,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         name: partial(search, name)
         for name in ("four-methods", "contrastive-own", "contrastive-above", "contrastive-written")
     },
-    "results.md": {name: partial(measured, name) for name in ("mini-sets",)},
+    "results.md": {name: partial(measured, name) for name in ("mini", "mini-sets")},
     "facts.md": {"mini-facts": partial(measured, "mini-facts")},
     "licences.md": {"dependencies": dependencies},
 }
