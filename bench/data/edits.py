@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.data.counted import CLASHING, REPEATED, Counted
 from bench.data.countries import counterfacts, is_country
@@ -18,6 +18,9 @@ from bench.data.splits import halved, part
 from bench.data.squad import normalised
 from bench.errors import UsageError
 from bench.hashing import content_id
+
+if TYPE_CHECKING:
+    from bench.spec import Half
 
 T = TypeVar("T")
 NO_NEIGHBOUR = "without a neighbour whose fact is not edited"
@@ -111,7 +114,7 @@ def load_cases(path: Path) -> Counted[EditCase]:
     return kept
 
 
-def in_half(cases: Counted[EditCase], half: Literal["train", "eval", "all"]) -> Counted[EditCase]:
+def in_half(cases: Counted[EditCase], half: "Half") -> Counted[EditCase]:
     """The cases of a half, or all; those of the training half without prompts that one of the evaluation half has too.
 
     So no setting is chosen by what is evaluated.

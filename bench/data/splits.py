@@ -1,12 +1,15 @@
 """What keeps training and evaluation apart: all data has two halves, and no training text meets an evaluation text."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from bench.data.counted import BEGINS_ALIKE, OTHER_HALF, Counted
 from bench.data.words import words
 from bench.errors import MissingError
 from bench.hashing import content_id, normalise
+
+if TYPE_CHECKING:
+    from bench.spec import Half
 
 PREFIX_WORDS = 5
 """Two texts meet when one begins the other with at least so many words."""
@@ -40,7 +43,7 @@ def part(prompts: Sequence[N], which: Literal["train", "eval"]) -> list[N]:
     return [prompt for prompt in rest if prompt.id not in met]
 
 
-def halved(texts: Counted[N], which: Literal["train", "eval", "all"]) -> Counted[N]:
+def halved(texts: Counted[N], which: "Half") -> Counted[N]:
     """One half, as `part` takes it, with a count of the other and of what begins alike; or all, as they are."""
     if which == "all":
         return texts
@@ -48,11 +51,11 @@ def halved(texts: Counted[N], which: Literal["train", "eval", "all"]) -> Counted
     return own.keep(part(texts, which), BEGINS_ALIKE)
 
 
-def within(half: Literal["train", "eval", "all"]) -> str:
-    """Where texts are looked for, as a message ends that finds too few."""
+def within(half: "Half", whole: str = "half: all") -> str:
+    """Where texts are looked for, as a message ends that finds too few; `whole` is what to say to take both halves."""
     if half == "all":
         return ""
-    return f" in the half that is kept for {'evaluation' if half == 'eval' else 'training'} (half: all takes both)"
+    return f" in the half that is kept for {'evaluation' if half == 'eval' else 'training'} ({whole} takes both)"
 
 
 def overlap(training: Iterable[str], evaluation: Iterable[str]) -> set[str]:

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.data.sentences import WITHOUT_TEXT, Sentence
+from bench.data.splits import within
 from bench.spec import Decoding, GeneratorSpec
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, TaskInfo, evidence_by_cluster
@@ -67,8 +68,8 @@ class ParaphraseConfig(OutputConfig):
 
     @property
     def within(self) -> str:
-        """As for other tasks; the remedy needs the key of the text."""
-        return super().within.replace("half: all takes", "half: all, with field, takes")
+        """As for other tasks; to take both halves, the key of the text is needed."""
+        return within(self.half, "half: all, with field,")
 
 
 class Paraphrase(OutputTask[ParaphraseConfig]):
