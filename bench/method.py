@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
+from bench.assets.base_results import NOTHING_KEPT, BaseResults
 from bench.progress import SILENT, Progress
 from bench.spec import Spec
 
@@ -189,6 +190,7 @@ class RunContext:
             what stands here with what leaves its artifact as it is then.
         shared: Where facts are edited in groups, what the method keeps from one group for the next: it is asked with
             the same base model, options and seed each time, and with other sets.
+        base_results: Keeps what a method computes of the base model alone, for other runs.
     """
 
     folder: Path
@@ -198,6 +200,7 @@ class RunContext:
     unwanted: Unwanted | None = None
     points: Mapping[int, Callable[[Leave], None]] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
+    base_results: BaseResults = NOTHING_KEPT
 
 
 @dataclass(frozen=True)

@@ -80,21 +80,27 @@ class FTL(FactEditing[FTLConfig]):
         from bench.engine.batching import pad
         from methods.anatomy.feed_forward import edited
         from methods.editing.facts import readings
-        from methods.editing.values import object_loss
+        from methods.editing.values import columns_of, object_loss
         from methods.learning.descent import descend
 
         (name,) = names.values()
         rows = [readings(base.tokenizer, fact, ())[0] for fact in facts]
         ids, mask = pad([row.tokens for row in rows], 0, "right", base.model.device)
-        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": (mask.cumsum(-1) - 1).clamp(min=0)}
+        inputs: dict[str, Any] = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
+        }
+        columns = columns_of(rows)
+        inputs |= {"use_cache": False, "logits_to_keep": torch.tensor(columns, device=ids.device)}
         own = base.model.get_parameter(name)
         delta = torch.zeros_like(own, dtype=torch.float32).requires_grad_()
         losses: list[float] = []
 
         def loss(_: object) -> tuple[torch.Tensor, int]:
-            output = functional_call(base.model, {name: edited(own, delta)}, (), inputs | {"use_cache": False})
+            output = functional_call(base.model, {name: edited(own, delta)}, (), inputs)
             logprobs = output.logits.float().log_softmax(-1)
-            mean = torch.stack([object_loss(logprobs[number], row) for number, row in enumerate(rows)]).mean()
+            mean = object_loss(logprobs, rows, columns)
             losses.append(round(float(mean.detach()), 4))
             return mean, int(mask.sum())
 

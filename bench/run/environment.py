@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
+from bench.assets.base_results import NOTHING_KEPT, BaseResults
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.errors import UsageError, did_you_mean
@@ -243,6 +244,21 @@ class Environment:
         from bench.policy import HFPolicy
 
         return HFPolicy(self.base.model, self.base.tokenizer)
+
+    @cached_property
+    def base_results(self) -> BaseResults:
+        """What is computed of the base model alone; a model behind an endpoint may be another tomorrow."""
+        import torch
+
+        spec = self.suite.model
+        if spec.endpoint:
+            return NOTHING_KEPT
+        made_with = [
+            [self.model.sha256, spec.dtype, spec.quantization],
+            [self.hardware["cpu"], self.hardware["device"], torch.backends.cpu.get_cpu_capability()],
+            [torch.get_num_threads(), self.batch_budget.tokens],
+        ]
+        return BaseResults(self.assets.cache / "base-results", made_with, self.progress)
 
     @cached_property
     def scorer(self) -> CheckedScorer:

@@ -110,6 +110,7 @@ class Measuring:
                 for key, spec in self.experiment.suite.further.items()
             },
             shares=self.env.shares,
+            base_results=self.env.base_results,
         )
 
     def _finished(self, tasks: "Sequence[Task[Any]]") -> dict[str, TaskResult]:

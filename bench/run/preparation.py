@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
+from bench.assets.base_results import NOTHING_KEPT, BaseResults
 from bench.assets.kept import is_kept, kept
 from bench.data.splits import assert_disjoint
 from bench.errors import MissingError
@@ -203,7 +204,7 @@ class Preparation:
             if self.fresh and groups.exists() and not self.env.reuse.is_new(groups):
                 drop(groups)
             if makes := self._wanted(held):
-                self._make(makes, self.sets(wait=wait), kept, groups)
+                self._make(makes, self.sets(wait=wait), kept, groups, self.env.base_results)
             if groups.exists():
                 drop(groups)
             uses.enter_context(in_use(path))
@@ -288,11 +289,17 @@ class Preparation:
         return False
 
     def _make(
-        self, makes: "Sequence[Preparation]", sets: ContrastiveSets | None, opened: Opener, groups: Path | None = None
+        self,
+        makes: "Sequence[Preparation]",
+        sets: ContrastiveSets | None,
+        opened: Opener,
+        groups: Path | None = None,
+        base_results: BaseResults = NOTHING_KEPT,
     ) -> None:
         """Make artifacts by one training: the one that ends last at its end, the others on the way.
 
-        That of facts in groups is made group by group; `groups` keeps these until all are there.
+        That of facts in groups is made group by group; `groups` keeps these until all are there. Of processes that read
+        the model together none may wait for another's `base_results`, so they keep none.
 
         Raises:
             MissingError: it breaks before its own was left.
@@ -306,7 +313,14 @@ class Preparation:
                 self.phases.phase(f"{phase} {self.experiment.method}" if self.is_part else phase, "prepare") as noted,
                 opened(last._path) as made,
             ):
-                context = RunContext(made, self.experiment.seed, self.env.progress, self._input_folders, self._unwanted)
+                context = RunContext(
+                    made,
+                    self.experiment.seed,
+                    self.env.progress,
+                    self._input_folders,
+                    self._unwanted,
+                    base_results=base_results,
+                )
                 if sets and (at_once := self.experiment.suite.sets.at_once):
                     facts = make_in_groups(last.method, self.env.base, sets, context, at_once, groups)
                 else:

@@ -19,6 +19,7 @@ OURS = ("bench", "methods")
 """The packages whose imports are followed module by module."""
 NOT_BEHIND_FIGURES = (
     "bench",  # the version's number, and the lazy `bench.load`, which reads finished records
+    "bench.assets.base_results",  # keeps what was computed, bit for bit
     "bench.assets.catalogue",  # finds and fetches: what it hands over stands in the keys by the hash of its content
     "bench.assets.local",  # says which files of a folder are read: that shows in the hash of its content
     "bench.errors",  # words for failures: a run that fails has no figures

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bench.assets.base_results import NOTHING_KEPT, BaseResults
 from bench.assets.catalogue import AssetCatalogue
 from bench.attribute import Attribute
 from bench.data.counted import BEYOND, Counted
@@ -54,6 +55,7 @@ class TaskContext:
         chat: How the suite's prompts are put to a model that chats; None where they are plain text.
         helped: Whether one has, with the task at hand.
         holders: Where facts are edited in groups, the prompts of each group with what yields the model that holds it.
+        base_results: Keeps what a task computes of the base model alone, for other runs.
     """
 
     folder: Path
@@ -75,6 +77,7 @@ class TaskContext:
     chat: ChatSpec | None = None
     helped: bool = False
     holders: "Sequence[tuple[Sequence[str], Callable[[], AbstractContextManager[Policy]]]]" = ()
+    base_results: BaseResults = NOTHING_KEPT
 
     @property
     def attributes(self) -> dict[str | None, Attribute]:

@@ -41,6 +41,11 @@ class Reading:
         """All of them."""
         return [*self.prompt, *self.target]
 
+    @property
+    def before_target(self) -> range:
+        """The positions after which the target's tokens follow."""
+        return range(len(self.prompt) - 1, len(self.prompt) - 1 + len(self.target))
+
 
 def facts_of(sets: ContrastiveSets, method: str) -> list[Fact]:
     """The fact of each set: its anchor, and its first positive as the new object.

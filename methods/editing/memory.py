@@ -6,7 +6,7 @@ With W [outputs, inputs] a layer gives the value W k for a key k. Updates are co
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import nn
@@ -133,9 +133,12 @@ def at_places(state: torch.Tensor, rows: Sequence[Reading]) -> torch.Tensor:
 
 
 def read(
-    base: LoadedModel, rows: Sequence[Sequence[int]], logits_to_keep: int = 0
+    base: LoadedModel, rows: Sequence[Sequence[int]], logits_to_keep: int | torch.Tensor = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits of rows that are padded on the right, [rows, kept (0: all), vocabulary], and the mask."""
+    """Logits of rows that are padded on the right, [rows, kept, vocabulary], and the mask.
+
+    Kept are so many last positions (0: all), or those that a tensor lists.
+    """
     ids, mask = pad(rows, 0, "right", base.model.device)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
@@ -165,10 +168,28 @@ def kept_keys(base: LoadedModel, names: Sequence[str], options: KeyOptions, ctx:
     """
     if _KEPT not in ctx.shared:
         contexts = contexts_of(base, options.contexts, options.context_tokens, ctx.seed)
-        texts = own_texts(base, "texts", options.texts, options.text_tokens, ctx.seed)
-        ctx.shared[_KEPT] = Kept(contexts, *second_moments(base, names, texts, ctx.progress))
+        ctx.shared[_KEPT] = Kept(contexts, *_moments_of_own_texts(base, names, options, ctx))
     found: Kept = ctx.shared[_KEPT]
     return found
+
+
+def _moments_of_own_texts(
+    base: LoadedModel, names: Sequence[str], options: KeyOptions, ctx: RunContext
+) -> tuple[list[torch.Tensor], int]:
+    """`second_moments` of texts that the model itself writes; that of each matrix is kept for other runs."""
+
+    @cache
+    def computed() -> dict[str, dict[str, torch.Tensor]]:
+        texts = own_texts(base, "texts", options.texts, options.text_tokens, ctx.seed)
+        moments, tokens = second_moments(base, names, texts, ctx.progress)
+        return {name: {"moment": one, "tokens": torch.tensor(tokens)} for name, one in zip(names, moments, strict=True)}
+
+    asked = {"texts": options.texts, "tokens": options.text_tokens, "seed": ctx.seed}
+    found = [
+        ctx.base_results.tensors({**asked, "moment": name}, __name__, partial(lambda one: computed()[one], name))
+        for name in names
+    ]
+    return [one["moment"] for one in found], int(found[0]["tokens"])
 
 
 @torch.no_grad()

@@ -59,6 +59,8 @@ def find_change(
     """
     every = [*rows, essence]
     tokens = [row.tokens for row in every]
+    columns = columns_of(every)
+    kept = torch.tensor(columns, device=base.model.device)
     length = float(states_at(base, module, rows[:1])[0].norm())
     change = torch.zeros(base.model.config.get_text_config().hidden_size, device=base.model.device, requires_grad=True)
     optimizer = torch.optim.Adam([change], lr=options.lr)
@@ -66,10 +68,10 @@ def find_change(
     done = 0
     with after([(module, partial(_added, change, every))]), torch.enable_grad():
         while True:
-            logprobs = read(base, tokens)[0].float().log_softmax(-1)
-            own = logprobs[-1, essence.place]
+            logprobs = read(base, tokens, kept)[0].float().log_softmax(-1)
+            own = logprobs[-1, columns.index(essence.place)]
             before = own.detach() if before is None else before  # nothing is added at first
-            likelihood = torch.stack([object_loss(logprobs[number], row) for number, row in enumerate(rows)]).mean()
+            likelihood = object_loss(logprobs, rows, columns)
             divergence = (own.exp() * (own - before)).sum()
             loss = likelihood + options.kl * divergence + options.decay * change.norm() / length**2
             if not math.isfinite(float(loss.detach())):
@@ -92,8 +94,25 @@ def _added(change: torch.Tensor, rows: Sequence[Reading], state: torch.Tensor) -
     return torch.where(places[..., None], state + change.to(state.dtype), state)
 
 
-def object_loss(logprobs: torch.Tensor, row: Reading) -> torch.Tensor:
-    """Mean negative log-likelihood of the object's tokens, of log-probabilities [width, vocabulary]."""
-    start = len(row.prompt)
-    target = torch.tensor(row.target, device=logprobs.device)
-    return -logprobs[start - 1 : start - 1 + len(target)].gather(-1, target[:, None]).mean()
+def columns_of(rows: Sequence[Reading]) -> list[int]:
+    """The positions at which a loss of some readings looks: those before their objects' tokens; without one, the place.
+
+    Of a vocabulary of tens of thousands, logits at all positions take as long as many layers do.
+    """
+    return sorted({place for row in rows for place in (row.before_target or [row.place])})
+
+
+def object_loss(logprobs: torch.Tensor, rows: Sequence[Reading], columns: Sequence[int]) -> torch.Tensor:
+    """Mean over readings of the mean negative log-likelihood of the object's tokens.
+
+    Args:
+        logprobs: [at least the readings, columns, vocabulary].
+        rows: The readings.
+        columns: The positions that `logprobs` has (`columns_of`).
+    """
+    losses = []
+    for own, row in zip(logprobs, rows, strict=False):
+        places = [columns.index(place) for place in row.before_target]
+        target = torch.tensor(row.target, device=logprobs.device)
+        losses.append(-own[places].gather(-1, target[:, None]).mean())
+    return torch.stack(losses).mean()

@@ -426,6 +426,11 @@ def test_the_same_facts_are_edited_and_measured(runs):
     assert metric(tuned, "efficacy_generation_begins").role == "attribute"
 
 
+def test_the_base_model_is_asked_about_neighbours_once_for_all_runs(runs):
+    assert len(list((runs[0].path.parent.parent / "cache" / "base-results").glob("*/result"))) == 1
+    assert len({metric(run, "locality_generation").n for run in runs}) == 1
+
+
 def test_the_score_is_the_harmonic_mean_of_the_three(runs):
     for run in runs:
         parts = [metric(run, f"{kind}_likelihood").value for kind in ("efficacy", "paraphrase", "neighbourhood")]

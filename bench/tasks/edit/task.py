@@ -170,7 +170,7 @@ class Edit(Task[EditConfig]):
         cases = known.keep(known[: ctx.take(self.config.facts)], BEYOND)
         prompts = {one.text for case in cases for one in self._asked(case) if one.kind == NEIGHBOURHOOD}
         about = [text for case in every for text in case.about]
-        yield _Beside(cases, self._answers(base, sorted(prompts), ctx), Likeness(about) if about else None)
+        yield _Beside(cases, self._answers_of_base(base, sorted(prompts), ctx), Likeness(about) if about else None)
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
         beside: _Beside = ctx.beside[self.name]
@@ -263,6 +263,11 @@ class Edit(Task[EditConfig]):
             ctx.count_sampled(batch)
             found.update({one.prompt_id: one.text for one in batch})
         return found
+
+    def _answers_of_base(self, base: "Policy", prompts: Sequence[str], ctx: TaskContext) -> dict[str, str]:
+        """A free answer of the base model to each prompt, which other runs need not ask for again."""
+        asked = {"answers": prompts, "tokens": self.config.answer_tokens}
+        return ctx.base_results.values(asked, __name__, lambda: self._answers(base, prompts, ctx))
 
     def _about(self, policy: "Policy", cases: Sequence[EditCase], ctx: TaskContext) -> dict[str, str]:
         """A text about each case's subject, sampled as the authors do."""

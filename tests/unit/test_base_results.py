@@ -1,0 +1,120 @@
+"""What follows from the base model alone is computed once for a model, a question and the code that answers it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.assets.base_results import NOTHING_KEPT, BaseResults
+from bench.method import RunContext
+from bench.progress import Quiet
+from methods.editing import memory
+from methods.editing.memory import kept_keys
+from methods.editing.method import KeyOptions
+
+CODE = "methods.editing.memory"
+MATRIX = "model.layers.{}.mlp.down_proj.weight"
+OPTIONS = KeyOptions(texts=6, text_tokens=12, contexts=1)
+
+
+class Told(Quiet):
+    """A progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class Counted:
+    """Computes a result, and counts how often."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> list[int]:
+        self.times += 1
+        return [self.times]
+
+
+def test_a_result_is_computed_once_and_kept(tmp_path):
+    compute = Counted()
+    assert BaseResults(tmp_path, "a model").values({"seed": 0}, CODE, compute) == [1]
+    assert BaseResults(tmp_path, "a model").values({"seed": 0}, CODE, compute) == [1]
+    assert compute.times == 1
+
+
+@pytest.mark.parametrize(
+    ("made_with", "asked", "code"),
+    [
+        ("another", {"seed": 0}, CODE),
+        ("a model", {"seed": 1}, CODE),
+        ("a model", {"seed": 0}, "methods.editing.values"),
+    ],
+)
+def test_another_model_question_or_code_has_a_result_of_its_own(made_with, asked, code, tmp_path):
+    compute = Counted()
+    BaseResults(tmp_path, "a model").values({"seed": 0}, CODE, compute)
+    assert BaseResults(tmp_path, made_with).values(asked, code, compute) == [2]
+
+
+def test_nothing_is_kept_without_a_folder():
+    compute = Counted()
+    assert [NOTHING_KEPT.values({}, CODE, compute) for _ in range(2)] == [[1], [2]]
+
+
+def test_a_damaged_result_is_set_aside_and_computed_again(tmp_path):
+    told = Told()
+    results, compute = BaseResults(tmp_path, "a model"), Counted()
+    results.values({}, CODE, compute)
+    (result,) = tmp_path.glob("*/result")
+    result.write_text("[7]")
+    assert replace(results, progress=told).values({}, CODE, compute) == [2]
+    assert len(told.notes) == 1
+    assert result.parent.name in told.notes[0]
+
+
+def test_what_fails_leaves_nothing(tmp_path):
+    def fails() -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError, match=r"^$"):
+        BaseResults(tmp_path).values({}, CODE, fails)
+    assert not list(tmp_path.glob("*/result"))
+    assert BaseResults(tmp_path).values({}, CODE, Counted()) == [1]
+
+
+def test_tensors_are_kept_bit_for_bit(tmp_path):
+    made = {"moment": torch.randn(5, 5, dtype=torch.float64), "tokens": torch.tensor(7)}
+    results = BaseResults(tmp_path)
+    assert results.tensors({}, CODE, lambda: made) is not made
+    found = results.tensors({}, CODE, dict)
+    assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in made.items())
+
+
+# --- second moments of keys ---
+
+
+def test_the_moments_of_a_matrix_are_computed_once_for_all_methods(tiny_base, tmp_path, monkeypatch):
+    """`memit` edits several layers; `rome`, with the same seed, reads that of its own."""
+    names = [MATRIX.format(number) for number in range(2)]
+    results = BaseResults(tmp_path / "kept")
+    both = kept_keys(tiny_base, names, OPTIONS, RunContext(tmp_path, base_results=results))
+    alone = kept_keys(tiny_base, names, OPTIONS, RunContext(tmp_path))
+    monkeypatch.setattr(memory, "second_moments", None)
+    one = kept_keys(tiny_base, names[1:], OPTIONS, RunContext(tmp_path, base_results=results))
+    assert all(torch.equal(a, b) for a, b in zip(both.moments, alone.moments, strict=True))
+    assert torch.equal(one.moments[0], both.moments[1])
+    assert one.tokens == both.tokens == alone.tokens
+    assert one.contexts == both.contexts
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"texts": 5}, {"text_tokens": 11}])
+def test_other_texts_have_moments_of_their_own(change, tiny_base, tmp_path):
+    seed = {key: value for key, value in change.items() if key == "seed"}
+    options = OPTIONS.model_copy(update={key: value for key, value in change.items() if key != "seed"})
+    results, names = BaseResults(tmp_path / "kept"), [MATRIX.format(0)]
+    first = kept_keys(tiny_base, names, OPTIONS, RunContext(tmp_path, base_results=results))
+    other = kept_keys(tiny_base, names, options, RunContext(tmp_path, **seed, base_results=results))
+    assert not torch.equal(first.moments[0], other.moments[0])
