@@ -199,7 +199,7 @@ def second_moments(
     """Mean of k k^T over all tokens of texts, for each matrix: uncentred covariances, and the number of tokens.
 
     Raises:
-        MissingError: there are no tokens, or a state is not a number.
+        MissingError: there are no tokens, or a key is not a number.
     """
     limit = context_length(base.model)
     rows = [row for text in texts if (row := encode(base.tokenizer, text)[:limit])]
@@ -220,7 +220,10 @@ def second_moments(
                 sums[number] = sums[number] + (keys.T @ keys).cpu()
             bar.advance(len(batch))
     tokens = sum(map(len, rows))
-    if not tokens or not all(total.isfinite().all() for total in sums):
+    if not tokens:
+        what = f"the model wrote nothing in {len(texts)} texts from nothing, and edits keep the keys of what it writes"
+        raise MissingError(what, mend="raise texts, or take another model")
+    if not all(total.isfinite().all() for total in sums):
         raise MissingError("the model's keys are not numbers", mend="--set suite.model.dtype=float32")
     return [_with_ridge(total / tokens) for total in sums], tokens
 

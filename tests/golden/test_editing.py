@@ -340,3 +340,9 @@ def test_a_subject_that_the_tokenizer_does_not_give_back_is_refused(tiny_base):
     ids = tiny_base.tokenizer("It rained")["input_ids"]
     with pytest.raises(UsageError, match="does not give a subject back"):
         last_token(tiny_base.tokenizer, ids, "It snowed")
+
+
+def test_a_model_that_writes_nothing_has_no_keys_to_preserve(tiny_base):
+    with pytest.raises(MissingError, match="the model wrote nothing in 0 texts from nothing") as caught:
+        second_moments(tiny_base, [MATRIX], [], RunContext(Path()).progress)
+    assert caught.value.mend == "raise texts, or take another model"
