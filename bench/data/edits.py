@@ -14,6 +14,7 @@ from bench.data.counted import CLASHING, REPEATED, Counted
 from bench.data.countries import counterfacts, is_country
 from bench.data.edit_forms import KINDS, as_counterfact
 from bench.data.files import read_rows
+from bench.data.snippets import load_snippets
 from bench.data.splits import halved, part
 from bench.data.squad import normalised
 from bench.errors import UsageError
@@ -55,6 +56,7 @@ class EditCase:
             fact between (`one_hop`), the fact turned about (`logical`).
         fluency: Prompts about the subject that a text goes on from.
         about: Texts about subjects that have the new object.
+        new_id: How the data name the new object; empty where they do not.
     """
 
     id: str
@@ -68,6 +70,7 @@ class EditCase:
     portability: Mapping[str, tuple[Question, ...]] = field(default_factory=dict)
     fluency: tuple[str, ...] = ()
     about: tuple[str, ...] = ()
+    new_id: str = ""
 
     @property
     def says(self) -> tuple[str, str]:
@@ -112,6 +115,17 @@ def load_cases(path: Path) -> Counted[EditCase]:
         mend = f"rows are {_SHAPE} with 'neighborhood_prompts' about subjects that are not edited"
         raise UsageError(f"{path} holds no fact to edit with a neighbour{kept.why()}", mend=mend)
     return kept
+
+
+def with_snippets(cases: Counted[EditCase], path: Path) -> Counted[EditCase]:
+    """The cases with the texts that CounterFact's `attribute_snippets.json` has for their new objects beside their own.
+
+    Raises:
+        UsageError: as `load_snippets`.
+    """
+    found = load_snippets(path, {(case.relation, case.new_id) for case in cases})
+    told = (replace(case, about=(*case.about, *found.get((case.relation, case.new_id), ()))) for case in cases)
+    return Counted(told, cases.left_out)
 
 
 def in_half(cases: Counted[EditCase], half: "Half") -> Counted[EditCase]:
@@ -161,6 +175,7 @@ def _case(row: dict[str, Any], where: str) -> EditCase:
         portability={kind: _questions(row, f"{kind}_prompts", new, where) for kind in KINDS},
         fluency=_prompts(row, "generation_prompts", where),
         about=_prompts(row, "attribute_texts", where),
+        new_id=_id_of(rewrite, "target_new"),
     )
 
 
@@ -173,6 +188,11 @@ def _text(value: Any, key: str, where: str) -> str:
 def _object(rewrite: Mapping[str, Any], key: str, where: str) -> str:
     found = rewrite.get(key)
     return _text(found.get("str") if isinstance(found, dict) else found, key, where)
+
+
+def _id_of(rewrite: Mapping[str, Any], key: str) -> str:
+    found = rewrite.get(key)
+    return str(found.get("id") or "") if isinstance(found, dict) else ""
 
 
 def _prompts(row: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,16 @@ import pytest
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.data.counted import CLASHING, REPEATED
-from bench.data.edits import EVALUATED, NO_NEIGHBOUR, NO_OBJECT, SAME_OBJECT, Question, in_half, load_cases
+from bench.data.edits import (
+    EVALUATED,
+    NO_NEIGHBOUR,
+    NO_OBJECT,
+    SAME_OBJECT,
+    Question,
+    in_half,
+    load_cases,
+    with_snippets,
+)
 from bench.data.splits import assert_disjoint, part
 from bench.errors import MissingError, UsageError
 from bench.run.environment import Environment
@@ -462,6 +472,57 @@ def test_answers_of_their_own_are_compared_by_what_is_said_alone(write_suite, kn
     assert "edit/one_hop/portability_likelihood" not in keys
     assert "edit/alias/portability_likelihood" in keys
     assert metric(run, "consistency").n == 3
+
+
+def snippets(*texts: Any, **changes: Any) -> dict[str, Any]:
+    """A row as CounterFact's attribute_snippets.json has it."""
+    samples = [{"name": "Somebody", "text": text} for text in texts]
+    return {"relation_id": "P103", "target_id": "Q1860", "samples": samples} | changes
+
+
+def test_counterfacts_snippets_are_told_to_the_facts_whose_new_object_they_have(tmp_path):
+    cases = load_cases(write(tmp_path / "counterfact.json", [counterfact(1), counterfact(2)], array=True))
+    other = snippets("They speak Danish.", target_id="Q9035")
+    again = snippets("She was born there. ", "They write in it.")
+    path = write(tmp_path / "attribute_snippets.json", [snippets("They write in it."), other, again], array=True)
+    found = with_snippets(cases, path)
+    assert [case.about for case in found] == [("They write in it.", "She was born there.")] * 2
+    assert [replace(case, about=()) for case in found] == list(cases)
+    assert found.left_out == cases.left_out
+
+
+@pytest.mark.parametrize(
+    ("row", "error"),
+    [
+        ({"samples": []}, "line 1: no id under the key 'relation_id'"),
+        (snippets("x", target_id=7), "line 1: no id under the key 'target_id'"),
+        (snippets("x", samples="x"), "line 1: no list of texts under the key 'samples'"),
+        (snippets(None), "line 1: a sample without a text under the key 'text'"),
+        (snippets("x", samples=["x"]), "line 1: a sample without a text under the key 'text'"),
+        (snippets("x", relation_id="P1"), "has no text for any of 1 relations and new objects of the facts"),
+        (snippets(" "), "has no text for any of 1 relations and new objects of the facts"),
+    ],
+)
+def test_snippets_that_say_nothing_of_the_facts_are_refused(row, error, tmp_path):
+    cases = load_cases(write(tmp_path / "counterfact.jsonl", [counterfact(1)]))
+    with pytest.raises(UsageError) as caught:
+        with_snippets(cases, write(tmp_path / "snippets.jsonl", [row]))
+    assert error in str(caught.value)
+
+
+def test_consistency_is_measured_with_a_file_of_snippets(write_suite, known_facts, tmp_path):
+    for row in known_facts:
+        row["requested_rewrite"] |= {"relation_id": "P103"}
+        row["requested_rewrite"]["target_new"]["id"] = "Q1860"
+    path = write(tmp_path / "snippets.jsonl", [snippets("They live by the sea and like it.")])
+    tasks = [{"task": "edit", "answer_tokens": 6, "text_tokens": 8, "snippets": str(path)}]
+    (experiment,) = make_experiments(Request(("none",), suite_of(write_suite, tmp_path, known_facts, tasks=tasks)))
+    env = Environment(experiment.suite, AssetCatalogue(tmp_path / "cache", offline=True))
+    (outcome,) = run_experiments([experiment], env, tmp_path / "runs")
+    assert outcome.folder
+    run = load_run(outcome.folder)
+    assert metric(run, "consistency").n == 3
+    assert str(path) in {one["id"] for one in run.manifest.data}
 
 
 def test_other_suites_are_refused_before_any_work(write_suite, known_facts, tiny_suite, tmp_path):

@@ -15,7 +15,7 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.data.counted import BEYOND, Counted
-from bench.data.edits import EditCase, in_half, load_cases
+from bench.data.edits import EditCase, in_half, load_cases, with_snippets
 from bench.data.splits import part
 from bench.data.squad import begins, contains
 from bench.errors import MissingError, UsageError
@@ -66,6 +66,11 @@ class EditConfig(TaskConfig):
     paraphrases: int = Field(2, ge=1, description="paraphrases of each fact, the first that the data have")
     answer_tokens: int = Field(12, ge=1, le=100_000, description="the most tokens of a free answer")
     text_tokens: int = Field(64, ge=1, le=100_000, description="tokens of the text that `ngram_entropy` is of")
+    snippets: str | None = Field(
+        None,
+        description="texts about subjects by what is true of them, for `consistency`, as CounterFact's "
+        "attribute_snippets.json: an asset, a file, or hub:ID:FILE",
+    )
 
 
 @dataclass(frozen=True)
@@ -147,14 +152,15 @@ class Edit(Task[EditConfig]):
         return {**entry, **own}
 
     def data(self, assets: AssetCatalogue) -> list[Resolved]:  # noqa: D102
-        return [assets.data(self.config.data)]
+        return [assets.data(name) for name in (self.config.data, self.config.snippets) if name]
 
     def check(self, assets: AssetCatalogue) -> None:
         """Read the cases: a row that is none, and data without neighbours, are told before any work."""
         self._load(assets)
 
     def _load(self, assets: AssetCatalogue) -> Counted[EditCase]:
-        return load_cases(assets.data(self.config.data).path)
+        cases = load_cases(assets.data(self.config.data).path)
+        return with_snippets(cases, assets.data(self.config.snippets).path) if self.config.snippets else cases
 
     def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:
         """All that the cases are measured on but the edited prompts: an edited fact is measured on itself too."""
