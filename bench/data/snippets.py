@@ -1,4 +1,4 @@
-"""Texts about subjects by what is true of them: `attribute_snippets.json` of CounterFact (Meng et al., arXiv 2202.05262)."""
+"""Texts about subjects by what is true of them, as CounterFact has them (Meng et al., 2022, arXiv 2202.05262)."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
