@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.store.runs import Run, load_run
-from reports.table.cells import MetricRow, Table, TableCell
+from reports.table.cells import Table, TableCell
 from reports.table.forms.json import from_json_values
 from reports.table.forms.markdown import to_markdown
 from reports.table.layout import arrange, load_layout
@@ -29,8 +29,25 @@ def keep(name: str, folders: Sequence[Path]) -> None:
     """Write the table of some records, with the commits and processors that made them."""
     runs = [load_run(folder) for folder in folders]
     table, _ = arranged(runs, load_layout("full"))
-    value = made_by(runs) | {"table": _shortened(replace(table, runs=()))}
+    value = made_by(runs) | {"trainings": trainings(table, runs), "table": _shortened(replace(table, runs=()))}
     (MEASURED / f"{name}.json").write_text(json.dumps(value, indent=0) + "\n", encoding="utf-8")
+
+
+def trainings(table: Table, runs: Iterable[Run]) -> dict[str, dict[str, dict[str, float]]]:
+    """What each training of each system has of the figures that speak for the attribute: by metric, label and seed."""
+    by_id = {run.id: run for run in runs}
+    metrics = [row.key for row in table.rows if row.role == "attribute" and row.primary and row.scorer is None]
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for metric in metrics:
+        for one in table.systems:
+            own = {str(by_id[name].manifest.seed): _figure(by_id[name], metric) for name in one.run_ids}
+            found.setdefault(metric, {})[one.label] = {seed: value for seed, value in own.items() if value is not None}
+    return found
+
+
+def _figure(run: Run, metric: str) -> float | None:
+    metrics = run.result.metrics if run.result else []
+    return next((one.value for one in metrics if one.key == metric), None)
 
 
 def made_by(runs: Iterable[Run]) -> dict[str, list[str]]:
@@ -63,22 +80,31 @@ def render(name: str) -> str:
     return "\n".join([*lines, "", f"C{maker(kept)[1:]}; {seeds}."]) + "\n"
 
 
-def figures(table: Table, labels: Iterable[str]) -> set[str]:
-    """Figures of some systems and of the base as a sentence may write them: no sign, 1 to 4 decimals; or percent."""
-    wanted = set(labels)
-    places = [place for place, one in enumerate(table.systems) if one.is_base or one.label in wanted]
-    found: set[str] = set()
-    for row in table.rows:
-        for place in places:
-            for value in _values(row, row.cells[place]):
-                found |= {f"{abs(value):.{digits}f}" for digits in range(1, 5)}
-                found |= {f"{abs(value) * 100:.{digits}f}" for digits in range(3)}
-    return found
+def figures(name: str, labels: Iterable[str]) -> set[str]:
+    """Figures of some systems and of the base as a sentence may write them: no sign, 1 to 4 decimals; or percent.
+
+    They are those of the metrics that the table shows (an interval's end of something else is no source of a sentence),
+    and those of single trainings.
+    """
+    table, wanted = load(name), set(labels)
+    shown = {column.metric for column in load_layout(str(MEASURED / f"{name}.yaml")).columns}
+    own = [place for place, one in enumerate(table.systems) if one.is_base or one.label in wanted]
+    values = [value for row in table.rows if row.key in shown for place in own for value in _values(row.cells[place])]
+    for by_label in _kept(name).get("trainings", {}).values():
+        values += [value for label, by_seed in by_label.items() if label in wanted for value in by_seed.values()]
+    return {text for value in values for text in written(value)}
 
 
-def _values(row: MetricRow, cell: TableCell) -> list[float]:
+def written(value: float) -> set[str]:
+    """A figure as a sentence may write it: no sign, with 1 to 4 decimals; or as percent."""
+    return {f"{abs(value):.{digits}f}" for digits in range(1, 5)} | {
+        f"{abs(value) * 100:.{digits}f}" for digits in range(3)
+    }
+
+
+def _values(cell: TableCell) -> list[float]:
     difference = cell.difference
-    values = [cell.value, cell.low, cell.high, cell.loss_at_most, cell.p_value, cell.p_holm, *row.baselines.values()]
+    values = [cell.value, cell.low, cell.high, cell.loss_at_most]
     values += [difference.value, difference.low, difference.high] if difference else []
     return [value for value in values if value is not None]
 

@@ -32,7 +32,7 @@ def strangers(name: str, words: str) -> list[str]:
     wrong = []
     for paragraph in re.split(r"\n\s*\n|\n(?=- )", words):
         named = {called[one] for one in NAME.findall(paragraph) if one in called} or set(called.values())
-        known = measured.figures(table, named)
+        known = measured.figures(name, named)
         wrong += [one for one in FIGURE.findall(ARXIV.sub("", paragraph)) if one not in known]
     return wrong
 
@@ -57,4 +57,13 @@ def test_a_figure_of_another_system_is_seen():
     label = table.systems[1].label
     assert strangers(name, f"`{label}` has {own}.") == []
     assert strangers(name, f"`{label}` has 0.12345.") == ["0.12345"]
-    assert other == own or other in measured.figures(table, [table.systems[2].label])
+    assert other == own or other in measured.figures(name, [table.systems[2].label])
+
+
+def test_readmes_conclusion_quotes_its_own_output_and_the_kept_table():
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    output = next(part for part in text.split("```") if "scorer: explicit toxicity" in part)
+    (conclusion,) = (part for part in text.split("\n\n") if part.startswith("What a careful reader may conclude"))
+    quoted = set(FIGURE.findall(conclusion))
+    assert quoted
+    assert quoted <= {*FIGURE.findall(output), *measured.figures("mini", ["contrastive (signed)"])}
