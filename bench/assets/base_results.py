@@ -1,7 +1,8 @@
 """What follows from the base model alone, kept in the cache: a run with the same model reads what another computed."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+_ALWAYS_BEHIND = "bench.engine.model"
+"""How a model is loaded decides what it computes."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,18 @@ class BaseResults:
         folder: Where results are kept; None where none are: each is then computed whenever it is asked for.
         made_with: The model and what computes with it, as JSON values: with other ones the result may be another.
         progress: Where to say that another process computes it.
+        read_seconds: What each result that was read had taken to compute: costs count it, whoever came first.
     """
 
     folder: Path | None = None
     made_with: Any = None
     progress: Progress = SILENT
+    read_seconds: list[float] = field(default_factory=list)
+
+    @property
+    def seconds_saved(self) -> float:
+        """What all results that were read had taken to compute."""
+        return sum(self.read_seconds)
 
     def values(self, asked: Any, code: str, compute: Callable[[], T]) -> T:
         """A result that is JSON values.
@@ -61,13 +71,18 @@ class BaseResults:
     ) -> T:
         if self.folder is None:
             return compute()
-        hashed = [asked, self.made_with, code_hash(with_imports(code)), versions(NUMERIC)]
+        behind = [code_hash(with_imports(code, _ALWAYS_BEHIND)), versions([*NUMERIC, "bitsandbytes"])]
+        hashed = [asked, self.made_with, behind]
         path = self.folder / hash_json(hashed)
         path.parent.mkdir(parents=True, exist_ok=True)
         with alone(path, self.progress):
-            if not is_kept_or_set_aside(path, self.progress):
+            if is_kept_or_set_aside(path, self.progress):
+                self.read_seconds.append(read_json(path / "seconds.json"))
+            else:
                 with kept(path) as made:
+                    begin = time.perf_counter()
                     write(made / "result", compute())
+                    write_json(made / "seconds.json", time.perf_counter() - begin)
             return read(path / "result")
 
 

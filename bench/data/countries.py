@@ -48,12 +48,14 @@ class _Relation:
         names: Names of the objects, by what the country has there.
         prompt: The prompt that is edited.
         paraphrases: Others for the same fact.
+        by_capital: The prompt with the country told by its capital.
     """
 
     key: str
     names: Mapping[str, str]
     prompt: str
     paraphrases: tuple[str, ...]
+    by_capital: str
 
 
 RELATIONS = (
@@ -62,18 +64,21 @@ RELATIONS = (
         _LANGUAGES,
         "In {}, the official language is",
         ("People in {} mostly speak", "The official language of {} is"),
+        "In the country whose capital is {}, the official language is",
     ),
     _Relation(
         "currencies",
         _CURRENCIES,
         "The currency of {} is the",
         ("The official currency of {} is the", "The currency used in {} is the"),
+        "The currency of the country whose capital is {} is the",
     ),
     _Relation(
         "region",
         _CONTINENTS,
         "The country of {} is located on the continent of",
         ("Geographically, {} belongs to the continent of", "You can find {} on the continent of"),
+        "The country whose capital is {} is located on the continent of",
     ),
 )
 
@@ -126,7 +131,7 @@ def _of(relation: _Relation, countries: Sequence[Mapping[str, Any]], where: str)
                 "neighborhood_prompts": sorted(neighbours[true, _half(relation, name)], key=content_id),
                 "generation_prompts": [f"Here is what everyone should know about {name}:"],
                 "alias_prompts": [relation.prompt.replace("{}", other) for other in _other_name(row)],
-                "one_hop_prompts": [relation.prompt.replace("{}", other) for other in _by_capital(row, capitals)],
+                "one_hop_prompts": [relation.by_capital.replace("{}", one) for one in _own_capital(row, capitals)],
             },
         )
 
@@ -161,8 +166,8 @@ def _other_name(row: Mapping[str, Any]) -> list[str]:
     return [one for one in names if " " in one and one.isascii() and one != row["name"]][:1]
 
 
-def _by_capital(row: Mapping[str, Any], capitals: Counter[Any]) -> list[str]:
-    """A country by its capital, where that is no other's too: then it names neither, and they may be of both halves."""
+def _own_capital(row: Mapping[str, Any], capitals: Counter[Any]) -> list[str]:
+    """A country's capital, where that is no other's too: then it names neither, and they may be of both halves."""
     capital = row.get("capital")
     named = isinstance(capital, str) and capital and capitals[capital] == 1
-    return [f"the country whose capital is {capital}"] if named else []
+    return [str(capital)] if named else []

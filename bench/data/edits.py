@@ -85,7 +85,7 @@ class EditCase:
 
 
 def load_cases(path: Path) -> Counted[EditCase]:
-    """Read cases, each prompt once, by content id.
+    """Read cases by content id: each prompt once, and what one relation says of a subject once.
 
     Rows are CounterFact's, zsRE's or KnowEdit's, in any form that `read_rows` reads, or those of the embedded
     `countryinfo`. A prompt of a case that is what another case edits is left out of it, so that no edit is made from
@@ -97,18 +97,20 @@ def load_cases(path: Path) -> Counted[EditCase]:
     rows = list(read_rows(path))
     every = counterfacts(rows) if rows and is_country(rows[0][1]) else rows
     cases: dict[str, EditCase] = {}
+    by_fact: dict[tuple[str, str], EditCase] = {}
     left_out: Counter[str] = Counter()
     for where, row in every:
         if (shaped := as_counterfact(row, where)) is None:
             left_out[NO_OBJECT] += 1
             continue
         case = _case(shaped, where)
-        if case.id in cases:
-            left_out[REPEATED if case.says == cases[case.id].says else CLASHING] += 1
+        fact = case.relation, normalised(case.subject)
+        if earlier := cases.get(case.id) or (case.relation and by_fact.get(fact)):
+            left_out[REPEATED if case.says == earlier.says else CLASHING] += 1
         elif len(set(case.says)) == 1:
             left_out[SAME_OBJECT] += 1
         else:
-            cases[case.id] = case
+            cases[case.id] = by_fact[fact] = case
     apart = [_without(cases[key], cases.keys()) for key in sorted(cases)]
     kept = Counted(apart, left_out).keep([case for case in apart if case.neighbours], NO_NEIGHBOUR)
     if not kept:

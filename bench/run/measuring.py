@@ -124,10 +124,13 @@ class Measuring:
         """Let the unfinished tasks that measure both models look at the base, while it is not edited."""
         for task in tasks:
             if task.info.measures == "both":
-                before = context.tokens
+                before, saved = context.tokens, context.base_results.seconds_saved
                 with self.phases.phase(f"{task.name} of the base", "measure") as noted:
                     context.beside[task.name] = held.enter_context(task.beside(self.env.base_policy, context))
                     noted["tokens"] = context.tokens - before
+                phase = self.phases.done[-1]  # what was read counts as if it were computed
+                seconds = phase.seconds + context.base_results.seconds_saved - saved
+                self.phases.done[-1] = phase.model_copy(update={"seconds": round(seconds, 3)})
 
     def _edited(self, artifact: "Artifact", held: contextlib.ExitStack) -> "Policy":
         """The edited model, sampling by the suite's engine, while something is held; an endpoint's is what it is."""

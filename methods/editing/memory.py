@@ -6,7 +6,7 @@ With W [outputs, inputs] a layer gives the value W k for a key k. Updates are co
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from methods.editing.facts import Reading, contexts_of, own_texts
 from methods.editing.method import KeyOptions
 
 _KEPT = "keys"
+_TOKENS = "tokens"
 _RIDGE = 1e-6  # of the mean key's square length a dimension: keys that a short text never has are no reason to fail
 
 
@@ -176,20 +177,16 @@ def kept_keys(base: LoadedModel, names: Sequence[str], options: KeyOptions, ctx:
 def _moments_of_own_texts(
     base: LoadedModel, names: Sequence[str], options: KeyOptions, ctx: RunContext
 ) -> tuple[list[torch.Tensor], int]:
-    """`second_moments` of texts that the model itself writes; that of each matrix is kept for other runs."""
+    """`second_moments` of texts that the model itself writes, kept for other runs."""
 
-    @cache
-    def computed() -> dict[str, dict[str, torch.Tensor]]:
+    def compute() -> dict[str, torch.Tensor]:
         texts = own_texts(base, "texts", options.texts, options.text_tokens, ctx.seed)
         moments, tokens = second_moments(base, names, texts, ctx.progress)
-        return {name: {"moment": one, "tokens": torch.tensor(tokens)} for name, one in zip(names, moments, strict=True)}
+        return {**dict(zip(names, moments, strict=True)), _TOKENS: torch.tensor(tokens)}
 
-    asked = {"texts": options.texts, "tokens": options.text_tokens, "seed": ctx.seed}
-    found = [
-        ctx.base_results.tensors({**asked, "moment": name}, __name__, partial(lambda one: computed()[one], name))
-        for name in names
-    ]
-    return [one["moment"] for one in found], int(found[0]["tokens"])
+    asked = {"moments": list(names), "texts": options.texts, "tokens": options.text_tokens, "seed": ctx.seed}
+    found = ctx.base_results.tensors(asked, __name__, compute)
+    return [found[name] for name in names], int(found[_TOKENS])
 
 
 @torch.no_grad()

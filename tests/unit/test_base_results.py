@@ -5,12 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bench.assets import base_results
 from bench.assets.base_results import NOTHING_KEPT, BaseResults
 from bench.method import RunContext
 from bench.progress import Quiet
+from bench.run.artifact import make_artifact
+from bench.store.files import read_json
 from methods.editing import memory
 from methods.editing.memory import kept_keys
 from methods.editing.method import KeyOptions
+from methods.memit import MEMIT, MEMITConfig
 
 CODE = "methods.editing.memory"
 MATRIX = "model.layers.{}.mlp.down_proj.weight"
@@ -96,18 +100,16 @@ def test_tensors_are_kept_bit_for_bit(tmp_path):
 # --- second moments of keys ---
 
 
-def test_the_moments_of_a_matrix_are_computed_once_for_all_methods(tiny_base, tmp_path, monkeypatch):
-    """`memit` edits several layers; `rome`, with the same seed, reads that of its own."""
+def test_the_moments_are_computed_once_for_methods_that_edit_the_same_matrices(tiny_base, tmp_path, monkeypatch):
     names = [MATRIX.format(number) for number in range(2)]
     results = BaseResults(tmp_path / "kept")
-    both = kept_keys(tiny_base, names, OPTIONS, RunContext(tmp_path, base_results=results))
+    first = kept_keys(tiny_base, names, OPTIONS, RunContext(tmp_path, base_results=results))
     alone = kept_keys(tiny_base, names, OPTIONS, RunContext(tmp_path))
     monkeypatch.setattr(memory, "second_moments", None)
-    one = kept_keys(tiny_base, names[1:], OPTIONS, RunContext(tmp_path, base_results=results))
-    assert all(torch.equal(a, b) for a, b in zip(both.moments, alone.moments, strict=True))
-    assert torch.equal(one.moments[0], both.moments[1])
-    assert one.tokens == both.tokens == alone.tokens
-    assert one.contexts == both.contexts
+    second = kept_keys(tiny_base, names, OPTIONS, RunContext(tmp_path, base_results=results))
+    for found in (first, second):
+        assert all(torch.equal(a, b) for a, b in zip(found.moments, alone.moments, strict=True))
+        assert (found.tokens, found.contexts) == (alone.tokens, alone.contexts)
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"texts": 5}, {"text_tokens": 11}])
@@ -118,3 +120,19 @@ def test_other_texts_have_moments_of_their_own(change, tiny_base, tmp_path):
     first = kept_keys(tiny_base, names, OPTIONS, RunContext(tmp_path, base_results=results))
     other = kept_keys(tiny_base, names, options, RunContext(tmp_path, **seed, base_results=results))
     assert not torch.equal(first.moments[0], other.moments[0])
+
+
+def test_what_is_read_counts_in_an_artifacts_seconds(tiny_base, tiny_sets, tmp_path, monkeypatch):
+    """Whichever method comes first, the cost of each is what it takes alone."""
+    method = MEMIT(MEMITConfig(texts=6, text_tokens=12, contexts=1, steps=1))
+    results = BaseResults(tmp_path / "kept")
+    seconds = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        facts = make_artifact(method, tiny_base, tiny_sets, RunContext(folder, base_results=results))
+        seconds.append(facts["seconds"])
+        (result,) = (tmp_path / "kept").glob("*/seconds.json")
+        monkeypatch.setattr(base_results, "read_json", lambda path, real=read_json: 100 + real(path))
+    assert seconds[0] < 100 < seconds[1]
+    assert result.is_file()

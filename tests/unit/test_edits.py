@@ -11,6 +11,7 @@ import pytest
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.data.counted import CLASHING, REPEATED
+from bench.data.countries import RELATIONS
 from bench.data.edits import (
     EVALUATED,
     NO_NEIGHBOUR,
@@ -560,3 +561,42 @@ def test_the_number_of_facts_is_part_of_every_runs_key(write_suite, known_facts,
         assert outcome.folder
         keys.add(load_run(outcome.folder).manifest.suite_hash)
     assert len(keys) == 2
+
+
+def test_what_one_relation_says_of_a_subject_is_one_fact(tmp_path):
+    """CounterFact asks about one subject in several words; edited at once they would contradict each other."""
+    other = {"prompt": "{}, a native speaker of", "target_new": {"str": "Dutch"}}
+    same = {"prompt": "{}, a native speaker of"}
+    elsewhere = {"prompt": "{} was born in", "relation_id": "P19", "target_new": {"str": "Rome"}}
+    rows = [counterfact(1), counterfact(1, rewrite=other), counterfact(2), counterfact(2, rewrite=same)]
+    found = load_cases(write(tmp_path / "some.jsonl", [*rows, counterfact(2, rewrite=elsewhere)]))
+    assert sorted((case.subject, case.new) for case in found) == [
+        ("Person 1", "English"),
+        ("Person 2", "English"),
+        ("Person 2", "Rome"),
+    ]
+    assert found.left_out == {CLASHING: 1, REPEATED: 1}
+
+
+def test_neighbours_with_answers_of_their_own_have_no_likelihood_to_compare(write_suite, known_facts, tmp_path):
+    """zsRE's and KnowEdit's: whether "Paris" is likelier than another fact's new object says nothing."""
+    for row in known_facts:
+        own = {"prompt": "The river rises in", "target": {"str": "the hills"}}
+        row["neighborhood_prompts"] = [own, *row["neighborhood_prompts"][:1]]
+    (experiment,) = make_experiments(Request(("none",), suite_of(write_suite, tmp_path, known_facts)))
+    env = Environment(experiment.suite, AssetCatalogue(tmp_path / "cache", offline=True))
+    (outcome,) = run_experiments([experiment], env, tmp_path / "runs")
+    assert outcome.folder
+    run = load_run(outcome.folder)
+    (task,) = experiment.tasks()
+    (case, *_) = load_cases(tmp_path / "facts.jsonl")
+    asked = {one.text: one.other for one in task._asked(case)}
+    assert asked["The river rises in"] is None
+    assert None not in (other for text, other in asked.items() if text != "The river rises in")
+    assert metric(run, "neighbourhood_likelihood").n == metric(run, "neighbourhood_generation_begins").n == 3
+
+
+@pytest.mark.parametrize("relation", RELATIONS, ids=lambda one: one.key)
+def test_a_country_told_by_its_capital_is_told_once(relation):
+    assert relation.by_capital.count("{}") == 1
+    assert relation.by_capital.count("country") == 1

@@ -15,9 +15,9 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.data.counted import BEYOND, Counted
-from bench.data.edits import EditCase, in_half, load_cases, with_snippets
+from bench.data.edits import EditCase, Question, in_half, load_cases, with_snippets
 from bench.data.splits import part
-from bench.data.squad import begins, contains
+from bench.data.squad import begins, contains, normalised
 from bench.errors import MissingError, UsageError
 from bench.sets.edited import known_cases
 from bench.spec import EDITS, Decoding, Half, SetsSpec
@@ -192,12 +192,10 @@ class Edit(Task[EditConfig]):
         found = [_Asked(EFFICACY, None, case.text, *edited)]
         found += [_Asked(PARAPHRASE, None, text, *edited) for text in case.paraphrases[: self.config.paraphrases]]
         some = case.neighbours[: self.config.neighbours]
-        found += [_Asked(NEIGHBOURHOOD, None, one.text, one.answer, case.new) for one in some]
+        found += [_Asked(NEIGHBOURHOOD, None, one.text, one.answer, _other(one, case.true, case.new)) for one in some]
         for group, questions in case.portability.items():
-            for one in questions:
-                # What an answer of its own was before the edit, nobody says.
-                other = case.true if one.answer == case.new else None
-                found.append(_Asked(PORTABILITY, group, one.text, one.answer, other))
+            asked = ((one, _other(one, case.new, case.true)) for one in questions)
+            found += [_Asked(PORTABILITY, group, one.text, one.answer, other) for one, other in asked]
         return found
 
     def _likelihoods(self, policy: "Policy", cases: Sequence[EditCase], ctx: TaskContext) -> list[_Likelihoods]:
@@ -286,6 +284,14 @@ class Edit(Task[EditConfig]):
             ctx.count_sampled(batch)
             found.update({one.prompt_id: one.text for one in batch})
         return found
+
+
+def _other(question: Question, mine: str, other: str) -> str | None:
+    """What a question's answer is compared with: of a fact's two objects the other one, where the answer is `mine`.
+
+    None where it is an answer of its own: what it might be mistaken for, nobody says.
+    """
+    return other if normalised(question.answer) == normalised(mine) else None
 
 
 def _held(
