@@ -3,6 +3,7 @@
 Both name a prompt's answer beside it: what follows from a fact, and other facts, have answers of their own there.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,28 +12,36 @@ from bench.spec import QUESTION
 
 KINDS = {"alias": "Subject_Aliasing", "one_hop": "Reasoning", "logical": "Logical_Generalization"}
 """Kinds of portability, and KnowEdit's names of them."""
+NO_OBJECT = "without a true object or without a new one"
+UNNAMED = "whose prompt does not name its subject"
+NO_ANSWER = "with a prompt that has no answer"
 _ZSRE = {"src", "answers", "alt", "subject"}
 _KNOWEDIT = {"prompt", "target_new", "subject"}
 
 
-def as_counterfact(row: dict[str, Any], where: str) -> dict[str, Any] | None:
-    """The row in CounterFact's shape; one of another shape as it is; None where it lacks the true object or the new.
+class Unusable(Exception):
+    """A row has its form, and lacks what an edit needs; the text says what, as it stands after "facts"."""
 
-    Of several answers that mean the same the first is taken. KnowEdit's recent facts name no true object, and some
-    questions of zsRE no new one.
+
+def as_counterfact(row: dict[str, Any], where: str) -> dict[str, Any]:
+    """The row in CounterFact's shape; one of another shape as it is.
+
+    Of several objects the first is taken, of several answers to a question all. KnowEdit's recent facts name no true
+    object, and some questions of zsRE no new one.
 
     Raises:
-        UsageError: the prompt does not name its subject, or a value has not the form that its key says.
+        Unusable: it lacks an object, an answer, or the subject in its prompt.
+        UsageError: a value has not the form that its key says.
     """
     if row.keys() >= _ZSRE:
         return _zsre(row, where)
     return _knowedit(row, where) if row.keys() >= _KNOWEDIT else row
 
 
-def _zsre(row: Mapping[str, Any], where: str) -> dict[str, Any] | None:
+def _zsre(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Questions of zsRE (Levy et al., 2017, arXiv 1706.04115) as MEND's authors released them (arXiv 2110.11309)."""
     if not (_first(row["answers"]) and _first(row["alt"])):
-        return None
+        raise Unusable(NO_OBJECT)
     other = str(row.get("loc") or "").removeprefix("nq question: ").removesuffix("?")
     neighbours = [_prompt(f"{other}?", row.get("loc_ans"), where)] if other else []
     return {
@@ -42,11 +51,11 @@ def _zsre(row: Mapping[str, Any], where: str) -> dict[str, Any] | None:
     }
 
 
-def _knowedit(row: Mapping[str, Any], where: str) -> dict[str, Any] | None:
+def _knowedit(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     """KnowEdit's rows (Zhang et al., 2024, arXiv 2401.01286): all kinds of locality are prompts about other facts."""
     true, new = row.get("ground_truth"), row["target_new"]
     if not (_first(true) and _first(new)):
-        return None
+        raise Unusable(NO_OBJECT)
     portability = _by_kind(row, "portability", where)
     return {
         "requested_rewrite": _rewrite(row, "prompt", true=true, new=new, where=where),
@@ -58,12 +67,16 @@ def _knowedit(row: Mapping[str, Any], where: str) -> dict[str, Any] | None:
 
 def _rewrite(row: Mapping[str, Any], key: str, *, true: Any, new: Any, where: str) -> dict[str, Any]:
     prompt, subject = row[key], row["subject"]
-    if not isinstance(prompt, str) or not isinstance(subject, str) or not subject or subject not in prompt:
-        raise UsageError(f"{where}: the text under '{key}' does not name the subject", mend="write it as the text does")
-    place = prompt.rindex(subject)
+    if not isinstance(prompt, str) or not isinstance(subject, str):
+        raise UsageError(f"{where}: no text under the key '{'subject' if isinstance(prompt, str) else key}'")
+    places = list(re.finditer(re.escape(subject), prompt)) or list(
+        re.finditer(re.escape(subject), prompt, re.IGNORECASE)
+    )
+    if not subject or not places:
+        raise Unusable(UNNAMED)
     return {
-        "prompt": _question(prompt[:place] + "{}" + prompt[place + len(subject) :]),
-        "subject": subject,
+        "prompt": _question(prompt[: places[-1].start()] + "{}" + prompt[places[-1].end() :]),
+        "subject": places[-1].group(),  # as the prompt writes it
         "target_true": {"str": _first(true)},
         "target_new": {"str": _first(new)},
     }
@@ -99,7 +112,19 @@ def _prompts(some: Any, key: str, where: str) -> Iterator[dict[str, Any]]:
 def _prompt(text: Any, answer: Any, where: str) -> dict[str, Any]:
     if not isinstance(text, str):
         raise UsageError(f"{where}: a prompt is no text")
-    return {"prompt": _question(text), "target": {"str": _first(answer)}}
+    answers = list(_all(answer))
+    if not answers:
+        raise Unusable(NO_ANSWER)
+    return {"prompt": _question(text), "target": {"str": answers[0], "also": answers[1:]}}
+
+
+def _all(texts: Any) -> Iterator[Any]:
+    """Each of some texts, which may stand in lists of lists; none is blank."""
+    if isinstance(texts, list):
+        for one in texts:
+            yield from _all(one)
+    elif texts is not None and str(texts).strip():
+        yield texts
 
 
 def _first(texts: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.data.counted import CLASHING, REPEATED, Counted
 from bench.data.countries import counterfacts, is_country
-from bench.data.edit_forms import KINDS, as_counterfact
+from bench.data.edit_forms import KINDS, Unusable, as_counterfact
 from bench.data.files import read_rows
 from bench.data.snippets import load_snippets
 from bench.data.splits import halved, part
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 NO_NEIGHBOUR = "without a neighbour whose fact is not edited"
 EVALUATED = "without a neighbour that the evaluation half has not"
-NO_OBJECT = "without a true object or without a new one"
 SAME_OBJECT = "whose new object is the true one"
 _SHAPE = '{"requested_rewrite": {"subject": ..., "prompt": "... {} ...", "target_new": {"str": ...}, ...}, ...}'
 
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt, and the object that answers it after a perfect edit."""
+    """A prompt, the object that answers it after a perfect edit, and others that would be as right."""
 
     text: str
     answer: str
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,11 @@ def load_cases(path: Path) -> Counted[EditCase]:
     by_fact: dict[tuple[str, str], EditCase] = {}
     left_out: Counter[str] = Counter()
     for where, row in every:
-        if (shaped := as_counterfact(row, where)) is None:
-            left_out[NO_OBJECT] += 1
+        try:
+            case = _case(as_counterfact(row, where), where)
+        except Unusable as lack:
+            left_out[str(lack)] += 1
             continue
-        case = _case(shaped, where)
         fact = case.relation, normalised(case.subject)
         if earlier := cases.get(case.id) or (case.relation and by_fact.get(fact)):
             left_out[REPEATED if case.says == earlier.says else CLASHING] += 1
@@ -214,7 +215,9 @@ def _questions(row: Mapping[str, Any], key: str, answer: str, where: str) -> tup
     questions = []
     for one in found:
         if isinstance(one, dict):
-            questions.append(Question(_text(one.get("prompt"), "prompt", where), _object(one, "target", where)))
+            text, own = _text(one.get("prompt"), "prompt", where), _object(one, "target", where)
+            also = _prompts(one["target"], "also", where) if isinstance(one["target"], dict) else ()
+            questions.append(Question(text, own, also))
         else:
             questions += [Question(text, answer) for text in _prompts({key: [one]}, key, where)]
     return tuple(questions)

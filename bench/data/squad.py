@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from bench.data.words import words
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_GONE = "\uffff"
+"""Stands where words were taken out: those before and behind it do not come to stand beside each other."""
 _ASCII = str.maketrans("", "", string.punctuation)
 
 
@@ -54,3 +56,12 @@ def contains(answer: str, references: Iterable[str]) -> bool:
     """Whether the words of a reference stand in the answer, one after the other, both normalised."""
     own = f" {normalised(answer)} "
     return any((words := normalised(reference)) and f" {words} " in own for reference in references)
+
+
+def without(answer: str, references: Iterable[str]) -> str:
+    """The answer, normalised, with another mark wherever the words of a reference stand in it, the longest first."""
+    own = f" {normalised(answer)} "
+    for found in sorted(map(normalised, references), key=len, reverse=True):
+        while found and f" {found} " in own:
+            own = own.replace(f" {found} ", f" {_GONE} ")
+    return own.strip()

@@ -249,7 +249,11 @@ def test_in_ascii_the_rule_is_squads_own():
         ("", (0, 0, 0, 0, 1)),
         (" \n", (0, 0, 0, 0, 1)),
         ("I don't know.", (0, 0, 0, 0, 1)),
-        ("I'm not sure, but perhaps the sea", (0, 0, 0, 1, 1)),
+        ("I'm not sure, but perhaps the sea", (0, 0, 0, 1, 0)),
+        ("I'm sorry, we can't: the old town", (0, 2 * 2 / (6 + 2), 1, 0, 0)),
+        ("I don't have any information about that.", (0, 0, 0, 0, 1)),
+        ("Nobody knows.", (0, 0, 0, 0, 1)),
+        ("There is no known answer", (0, 0, 0, 0, 1)),
         ("I have no comment.", (0, 0, 0, 0, 1)),
         ("I'm sorry, but I can't say", (0, 0, 0, 0, 1)),
         ("The unknown river", (0, 0, 0, 0, 0)),
@@ -259,6 +263,26 @@ def test_what_a_free_answer_says(answer, expected):
     found = verdict(answer, ["old town"], ["sea", "the hill"])
     assert list(found) == ["exact_match", "f1", "says_true", "says_false", "abstains"]
     assert tuple(found.values()) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("answer", "true", "false", "says"),
+    [
+        ("March 1, 2019", ["January 3, 2019", "2019"], ["March 1, 2019"], (0, 1)),
+        ("It was March 1, 2019.", ["January 3, 2019", "2019"], ["March 1, 2019"], (0, 1)),
+        ("March 1, 2019, no: in 2019", ["January 3, 2019", "2019"], ["March 1, 2019"], (1, 0)),
+        ("August 1949", ["29 August 1949"], ["August 1949"], (0, 1)),
+        ("29 August 1949", ["29 August 1949"], ["August 1949"], (1, 0)),
+        ("Westchester County of New York", ["New York"], ["Westchester County of New York"], (0, 1)),
+        ("old the old town town", ["old town"], ["the old town, old town"], (1, 0)),
+        ("I can't get no satisfaction", ["(I Can't Get No) Satisfaction"], ["x"], (1, 0)),
+        ("I'm sorry", ["x"], ["I'm sorry"], (0, 1)),
+    ],
+)
+def test_of_a_false_answer_the_true_one_within_does_not_count(answer, true, false, says):
+    found = verdict(answer, true, false)
+    assert (found["says_true"], found["says_false"]) == says
+    assert found["abstains"] == 0
 
 
 def test_abstention_is_told_from_answers_that_begin_alike():

@@ -12,10 +12,10 @@ import pytest
 from bench.assets.catalogue import AssetCatalogue
 from bench.data.counted import CLASHING, REPEATED
 from bench.data.countries import RELATIONS
+from bench.data.edit_forms import NO_ANSWER, NO_OBJECT, UNNAMED
 from bench.data.edits import (
     EVALUATED,
     NO_NEIGHBOUR,
-    NO_OBJECT,
     SAME_OBJECT,
     Question,
     in_half,
@@ -32,6 +32,7 @@ from bench.sets.edited import UNKNOWN, edited_set, known_cases
 from bench.store.record import Metric
 from bench.store.runs import Run, load_run
 from bench.tasks.edit.figures import Likeness, harmonic_mean, magnitude, ngram_entropy, success
+from bench.tasks.edit.task import Edit, EditConfig, _judged
 
 EDIT = {"name": "edit", "wanted": "high", "adjective": "edited"}
 
@@ -266,14 +267,40 @@ def test_knowedits_questions_of_zsre_have_their_paraphrase(tmp_path):
 def test_of_a_list_of_prompts_the_first_is_taken(tmp_path):
     locality = {"Relation_Specificity": [{"prompt": ["He spoke", "He says"], "ground_truth": [["German", "de"]]}]}
     (one,) = load_cases(write(tmp_path / "knowedit.json", [knowedit(locality=locality)], array=True))
-    assert one.neighbours == (Question("He spoke", "German"),)
+    assert one.neighbours == (Question("He spoke", "German", ("de",)),)
+
+
+def test_each_acceptable_answer_to_a_question_is_right(tmp_path):
+    """As KnowEdit's authors show it: other words for one answer."""
+    asked = {
+        "prompt": "Is Leo Arons still alive?",
+        "ground_truth": [["no"], ["incorrect"], ["is dead", "is not alive"]],
+    }
+    (one,) = load_cases(write(tmp_path / "knowedit.json", [knowedit(portability={"Reasoning": [asked]})], array=True))
+    (question,) = one.portability["one_hop"]
+    assert (question.answer, question.also) == ("no", ("incorrect", "is dead", "is not alive"))
+    task = Edit(EditConfig(task="edit"))
+    (hop,) = (found for found in task._asked(one) if found.group == "one_hop")
+    for answer, begins in (("He is dead.", 0), ("Incorrect, he is", 1), ("No", 1), ("Yes", 0)):
+        figures = {spec.name: value for spec, _, value in _judged([(hop, answer)], {})}
+        assert figures["portability_generation_begins"] == begins
+        assert figures["portability_generation_contains"] == (answer != "Yes")
+
+
+def test_a_subject_is_written_as_its_prompt_writes_it(tmp_path):
+    row = knowedit_zsre(subject="epaspidoceras")
+    (one,) = load_cases(write(tmp_path / "knowedit.json", [row], array=True))
+    assert one.subject == "Epaspidoceras"
+    assert one.subject in one.text
 
 
 def test_a_fact_without_a_true_object_or_a_new_one_is_left_out_and_counted(tmp_path):
-    rows = [knowedit(), knowedit_recent(), knowedit_zsre(ground_truth=[]), zsre(alt="")]
+    rows = [knowedit(), knowedit_recent(), knowedit_zsre(ground_truth=[]), zsre(alt=""), zsre(subject="Somebody")]
+    unanswered = {"Relation_Specificity": [{"prompt": "The name of the father of Leo Arons is", "ground_truth": [[]]}]}
+    rows += [knowedit_zsre(locality=unanswered), zsre(loc_ans=None)]
     found = load_cases(write(tmp_path / "knowedit.json", rows, array=True))
     assert [case.subject for case in found] == ["Frederic Piesch"]
-    assert found.left_out == {NO_OBJECT: 3}
+    assert found.left_out == {NO_OBJECT: 3, UNNAMED: 1, NO_ANSWER: 2}
     with pytest.raises(
         UsageError, match=r"with a neighbour \(left out: 1 without a true object or without a new one\)"
     ):
@@ -283,11 +310,11 @@ def test_a_fact_without_a_true_object_or_a_new_one_is_left_out_and_counted(tmp_p
 @pytest.mark.parametrize(
     ("row", "error"),
     [
-        (zsre(subject="Somebody"), "line 1: the text under 'src' does not name the subject"),
+        (zsre(subject="Somebody"), "(left out: 1 whose prompt does not name its subject)"),
         (zsre(loc=""), "holds no fact to edit with a neighbour"),
-        (zsre(loc_ans=None), "line 1: no text under the key 'target'"),
+        (zsre(loc_ans=None), "(left out: 1 with a prompt that has no answer)"),
         (zsre(answers=[3]), "line 1: no text under the key 'target_true'"),
-        (knowedit(subject=3), "line 1: the text under 'prompt' does not name the subject"),
+        (knowedit(subject=3), "line 1: no text under the key 'subject'"),
         (knowedit(locality={}), "holds no fact to edit with a neighbour"),
         (knowedit(portability=["x"]), "line 1: 'portability' holds no prompts by kind"),
         (knowedit(locality={"Forgetfulness": ["x"]}), "line 1: 'locality' holds a prompt without its answer"),
@@ -591,8 +618,7 @@ def test_neighbours_with_answers_of_their_own_have_no_likelihood_to_compare(writ
     (task,) = experiment.tasks()
     (case, *_) = load_cases(tmp_path / "facts.jsonl")
     asked = {one.text: one.other for one in task._asked(case)}
-    assert asked["The river rises in"] is None
-    assert None not in (other for text, other in asked.items() if text != "The river rises in")
+    assert [text for text, other in asked.items() if other is None] == ["The river rises in"]
     assert metric(run, "neighbourhood_likelihood").n == metric(run, "neighbourhood_generation_begins").n == 3
 
 
@@ -600,3 +626,10 @@ def test_neighbours_with_answers_of_their_own_have_no_likelihood_to_compare(writ
 def test_a_country_told_by_its_capital_is_told_once(relation):
     assert relation.by_capital.count("{}") == 1
     assert relation.by_capital.count("country") == 1
+
+
+def test_likeness_reads_scripts_without_spaces():
+    texts = ["他的母语是英语他住在伦敦", "她说英语她住在伦敦"]
+    like = Likeness(texts)
+    assert like("他说英语", texts) > like("在", texts) > 0
+    assert like("они говорят", texts) == 0

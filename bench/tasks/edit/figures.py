@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from bench.data.squad import normalised
 from bench.data.words import words
 
 _WEIGHTS = {2: 1 / 3, 3: 2 / 3}
@@ -40,6 +41,10 @@ def _entropy(said: Sequence[str], n: int) -> float:
     return -math.fsum(count / total * math.log2(count / total) for count in counts.values())
 
 
+def _own_words(text: str) -> list[str]:
+    return normalised(text).split()
+
+
 class Likeness:
     """How much a text's words are those of other texts: the cosine of their TF-IDF, from 0 to 1."""
 
@@ -47,7 +52,7 @@ class Likeness:
         """Take the frequencies of words from these texts, of which at least one has a word."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        self._words = TfidfVectorizer().fit(texts)
+        self._words = TfidfVectorizer(analyzer=_own_words).fit(texts)
 
     def __call__(self, text: str, others: Sequence[str]) -> float:
         """The likeness of a text to all others together; 0 where they share no word."""

@@ -82,6 +82,7 @@ class _Asked:
         group: The kind of portability, or None.
         text: The prompt.
         wanted: The object that a perfect edit gives.
+        also: Others that would be as right, in a free answer.
         other: The one that it is compared with by likelihood, or None where the data name none.
     """
 
@@ -90,11 +91,17 @@ class _Asked:
     text: str
     wanted: str
     other: str | None
+    also: tuple[str, ...] = ()
 
     @property
     def place(self) -> tuple[str, str | None]:
         """What metrics it counts for."""
         return self.kind, self.group
+
+    @property
+    def right(self) -> tuple[str, ...]:
+        """All objects that a free answer may say."""
+        return self.wanted, *self.also
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,8 @@ class Edit(Task[EditConfig]):
         """The entry with the facts that the suite's sets edit; no others can be measured."""
         if sets.source != EDITS:
             what = f"the task '{EDIT}' measures the facts that are edited, and 'sets.source' is '{sets.source}'"
-            raise UsageError(what, mend="--set suite.sets.source=edits, or take the task out")
+            facts = "--set suite.sets.source=edits --set suite.sets.prompts=countryinfo"
+            raise UsageError(what, mend=f"{facts} (or a file of facts), or take the task out")
         own = {"data": sets.prompts, "facts": sets.num_prompts, "half": sets.half or "eval"}
         for key, value in own.items():
             if entry.get(key, value) != value:
@@ -175,7 +183,7 @@ class Edit(Task[EditConfig]):
         known = known_cases(base, every, self.config.half, self.config.facts)
         cases = known.keep(known[: ctx.take(self.config.facts)], BEYOND)
         prompts = {one.text for case in cases for one in self._asked(case) if one.kind == NEIGHBOURHOOD}
-        about = [text for case in every for text in case.about]
+        about = [text for case in every for text in case.about if normalised(text)]
         yield _Beside(cases, self._answers_of_base(base, sorted(prompts), ctx), Likeness(about) if about else None)
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
@@ -192,10 +200,9 @@ class Edit(Task[EditConfig]):
         found = [_Asked(EFFICACY, None, case.text, *edited)]
         found += [_Asked(PARAPHRASE, None, text, *edited) for text in case.paraphrases[: self.config.paraphrases]]
         some = case.neighbours[: self.config.neighbours]
-        found += [_Asked(NEIGHBOURHOOD, None, one.text, one.answer, _other(one, case.true, case.new)) for one in some]
+        found += [_asked(NEIGHBOURHOOD, None, one, case.true, case.new) for one in some]
         for group, questions in case.portability.items():
-            asked = ((one, _other(one, case.new, case.true)) for one in questions)
-            found += [_Asked(PORTABILITY, group, one.text, one.answer, other) for one, other in asked]
+            found += [_asked(PORTABILITY, group, one, case.new, case.true) for one in questions]
         return found
 
     def _likelihoods(self, policy: "Policy", cases: Sequence[EditCase], ctx: TaskContext) -> list[_Likelihoods]:
@@ -286,12 +293,13 @@ class Edit(Task[EditConfig]):
         return found
 
 
-def _other(question: Question, mine: str, other: str) -> str | None:
-    """What a question's answer is compared with: of a fact's two objects the other one, where the answer is `mine`.
+def _asked(kind: str, group: str | None, question: Question, mine: str, other: str) -> _Asked:
+    """A question whose answer is compared with the other of a fact's two objects, where it is `mine`.
 
-    None where it is an answer of its own: what it might be mistaken for, nobody says.
+    An answer of its own is compared with none: what it might be mistaken for, nobody says.
     """
-    return other if normalised(question.answer) == normalised(mine) else None
+    beside = other if normalised(question.answer) == normalised(mine) else None
+    return _Asked(kind, group, question.text, question.answer, beside, question.also)
 
 
 def _held(
@@ -325,8 +333,8 @@ def _judged(
     """What the answers of one case say, averaged over its prompts of a kind."""
     for place in dict.fromkeys(one.place for one, _ in answers):
         own = [(one, answer) for one, answer in answers if one.place == place]
-        yield BEGINS[place[0]], place, fmean(begins(answer, one.wanted) for one, answer in own)
-        yield CONTAINS[place[0]], place, fmean(contains(answer, [one.wanted]) for one, answer in own)
+        yield BEGINS[place[0]], place, fmean(any(begins(answer, text) for text in one.right) for one, answer in own)
+        yield CONTAINS[place[0]], place, fmean(contains(answer, one.right) for one, answer in own)
         if place[0] == NEIGHBOURHOOD:
             yield LOCALITY, place, fmean(answer == said[one.text] for one, answer in own)
 
