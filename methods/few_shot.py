@@ -76,6 +76,11 @@ class FewShot(Method[FewShotConfig]):
                 "it needs no further model",
             ),
             Departure(
+                "an example looks as the prompt does",
+                "it stands on one line, its line breaks as spaces: a question and its answer, too",
+                "lines tell examples from each other, and from the prompt",
+            ),
+            Departure(
                 "the whole prompt chooses the examples",
                 "its first tokens do (`opening`)",
                 "a policy is not told where a prompt ends, and a likelihood must see the examples that a continuation "
