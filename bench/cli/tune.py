@@ -315,10 +315,7 @@ def _write_settings(
         path.unlink(missing_ok=True)
         return None
     count = sum(len(one.trials) for one in found)
-    searched = {subject.default.method: 0 for subject, _ in chosen}
-    for one in found:
-        if one.subject.default.method in searched:
-            searched[one.subject.default.method] += len(one.trials)
+    searched = {one.subject.text: len(one.trials) for one in found}
     config = config_of_run(chosen, asked.request.model, searched, options_of(suite) if suite else None)
     rule = f"within {' and '.join(tuned.budget)}" if tuned.budget else "on each method's Pareto front"
     says = f"# Chosen by bench tune among {count} trials on suite {tuned.caption.suite}: {rule}, by point estimates."

@@ -48,8 +48,8 @@ class Request:
             for the suite.
         max_items: The most prompts and documents of each task, or None.
         base: Whether to measure the base model as well.
-        searched: `METHOD=TRIALS`: by how many trials of a search its settings were chosen. Records keep it, and no
-            figure follows from it.
+        searched: `METHOD=TRIALS`: by how many trials of a search its settings were chosen; METHOD as in `methods`, or
+            its name for all of its variants. Records keep it, and no figure follows from it.
         origins: Where `methods`, `model` and `settings` come from: `flag`, `environment` or `config file`.
         content: What stands in the suite, where it is in no file.
     """
@@ -149,16 +149,17 @@ def make_experiments(request: Request) -> list[Experiment]:
     settings = [parse_setting(text) for text in request.settings]
     suite, suite_origins = suite_of(request, settings)
     tasks = build_tasks(suite)
-    asked = [parse_method(text) for text in request.methods]
+    texts = list(request.methods)
+    asked = [parse_method(text) for text in texts]
     if not asked:
         raise UsageError("no method is named", mend=f"known: {', '.join(registry.names('methods'))}")
     _check_names(asked)
     if request.base and BASE not in [name for name, _ in asked]:
-        asked.insert(0, (BASE, {}))
+        texts, asked = [BASE, *texts], [(BASE, {}), *asked]
     refuse_unmeasurable(suite, tasks, [name for name, _ in asked])
     refuse_beside_groups(suite, tasks)
     _check_settings(settings, [name for name, _ in asked])
-    trials = trials_of(request.searched, [name for name, _ in asked])
+    trials = trials_of(request.searched, [(text, name) for text, (name, _) in zip(texts, asked, strict=True)])
     kinds = []
     for name, own in asked:
         refuse_unfit(name, suite)
@@ -169,9 +170,9 @@ def make_experiments(request: Request) -> list[Experiment]:
         if any((name, config) == (other, same) for other, same, _, _ in kinds[:place]):
             raise UsageError(f"'{label}' is asked for twice", mend="name it once, or give it other options")
     return [
-        Experiment(suite, name, config, label, seed, request.max_items, origins, trials.get(name))
+        Experiment(suite, name, config, label, seed, request.max_items, origins, count)
         for seed in request.seeds
-        for name, config, label, origins in kinds
+        for (name, config, label, origins), count in zip(kinds, trials, strict=True)
     ]
 
 

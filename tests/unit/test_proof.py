@@ -118,7 +118,7 @@ def test_the_best_is_exported_where_two_searches_of_a_method_chose_the_same(tmp_
     methods = ("preadd", "preadd:filter_p=0.5", "contrastive")
     free, settled, last = subjects_of(Request(methods, "tune"), 30)
     chosen = [(free, {"filter_p": 0.5}), (settled, {}), (last, {})]
-    config = config_of_run(chosen, None, {"preadd": 2, "contrastive": 1})
+    config = config_of_run(chosen, None, {"preadd": 2, "preadd:filter_p=0.5": 2, "contrastive": 1})
 
     def carried_out(experiments: Any, *_: Any) -> list[ExperimentOutcome]:
         return [ExperimentOutcome(one, tmp_path / f"{one.method}-{one.seed}") for one in experiments]

@@ -138,7 +138,8 @@ def test_what_is_chosen_is_what_bench_run_measures():
     request = Request(("prompt:template=plain", "sft"), "tune-facts", settings=("sft.steps=3",))
     prompt, sft = subjects_of(request, 30)
     chosen = [(prompt, {"strength": 1.5}), (sft, {}), (sft, {"lr": 2e-4})]
-    config = yaml.safe_load(yaml.safe_dump(config_of_run(chosen, "some@main", {"prompt": 12, "sft": 3})))
+    searched = {"prompt:template=plain": 12, "sft": 3}
+    config = yaml.safe_load(yaml.safe_dump(config_of_run(chosen, "some@main", searched)))
     assert config["model"] == "some@main"
     asked = {"settings": config["set"], "searched": config["searched"]}
     first, *others = make_experiments(Request(split(config["method"]), "mini-facts", base=False, **asked))
@@ -154,10 +155,11 @@ def test_the_suite_that_measures_what_is_chosen_changes_none_of_its_options():
     chosen = [
         (one, settings) for one in subjects_of(request, 30) for settings in ({}, {"lr": 2e-4}, {"lr": 3e-4, "alpha": 9})
     ]
-    config = config_of_run(chosen, None, {"contrastive": 3}, options_of("smoke"))
+    searched = {"contrastive": 3, "contrastive:tau=2": 3}
+    config = config_of_run(chosen, None, searched, options_of("smoke"))
     asked = Request(split(config["method"]), "smoke", settings=config["set"], base=False)
     assert [one.config for one in make_experiments(asked)] == [one.experiment(how).config for one, how in chosen]
-    assert "set" not in config_of_run(chosen, None, {"contrastive": 3}, options_of("mini"))
+    assert "set" not in config_of_run(chosen, None, searched, options_of("mini"))
 
 
 def test_what_two_searches_of_a_method_chose_alike_is_asked_for_once():
@@ -165,10 +167,28 @@ def test_what_two_searches_of_a_method_chose_alike_is_asked_for_once():
     free, settled = subjects_of(request, 30)
     steps = free.default.config.steps
     chosen = [(free, {"lr": 2e-4}), (settled, {"lr": 2e-4}), (settled, {"lr": 3e-4}), (settled, {"lr": 3e-4})]
-    config = config_of_run(chosen, None, {"sft": 24})
+    config = config_of_run(chosen, None, {"sft": 12, "sft:steps=8": 12})
     found = make_experiments(Request(split(config["method"]), "mini", base=False))
     assert [(one.config.lr, one.config.steps) for one in found] == [(2e-4, steps), (2e-4, 8), (3e-4, 8)]
     assert [place_of(*one, chosen) for one in chosen] == [0, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ((6, 6), ["contrastive=6"]),
+        ((6, 4), ["contrastive:lr=0.0002:alpha=9=6", "contrastive:objective=paper=4"]),
+    ],
+)
+def test_each_variant_of_a_method_has_the_number_of_its_own_trials(counts, told):
+    methods = ("contrastive", "contrastive:objective=paper", "sft")
+    free, paper, sft = subjects_of(Request(methods, "tune"), 30)
+    chosen = [(free, {"lr": 2e-4, "alpha": 9}), (paper, {}), (sft, {})]
+    config = config_of_run(chosen, None, {**dict(zip(methods, (*counts, 3), strict=True)), "dpo": 7})
+    assert config["searched"] == [*told, "sft=3"]
+    again = yaml.safe_load(yaml.safe_dump(config))
+    found = make_experiments(Request(split(again["method"]), "mini", searched=again["searched"], seeds=(0, 1)))
+    assert [one.trials for one in found] == [None, *counts, 3] * 2
 
 
 # --- what is tried next ---

@@ -254,14 +254,14 @@ def config_of_run(
     Args:
         chosen: The methods with their settings.
         model: The model in place of the suite's, or None.
-        searched: By method, how many trials they were chosen by.
+        searched: By method as it was searched (`Subject.text`), how many trials it was chosen by.
         measured: What the suite that measures them says of methods' options; None where no suite is known.
     """
     setup = dict.fromkeys(text for subject, _ in chosen for text in of_setup(subject.request.settings))
     settled: dict[str, str] = {}
-    asked: dict[tuple[str, str], str] = {}
+    asked: dict[tuple[str, str], tuple[Subject, str]] = {}
     for subject, settings in chosen:
-        asked.setdefault(_whole(subject, settings), subject.asked(settings))
+        asked.setdefault(_whole(subject, settings), (subject, subject.asked(settings)))
         experiment, own = subject.default, parse_method(subject.text)[1]
         other = (measured or {}).get(experiment.method, {})
         for option, value in experiment.config.model_dump(mode="json").items():
@@ -271,10 +271,20 @@ def config_of_run(
     told = [*setup, *(f"{option}={value}" for option, value in settled.items())]
     return {
         **({"model": model} if model else {}),
-        "method": ",".join(asked.values()),
+        "method": ",".join(text for _, text in asked.values()),
         **({"set": told} if told else {}),
-        "searched": [f"{name}={trials}" for name, trials in searched.items()],
+        "searched": _counted(list(asked.values()), searched),
     }
+
+
+def _counted(asked: Sequence[tuple[Subject, str]], searched: Mapping[str, int]) -> list[str]:
+    """`METHOD=TRIALS` of what is asked for: by a method's name where all its variants had as many trials."""
+    told = []
+    for subject, text in asked:
+        name, count = subject.default.method, searched[subject.text]
+        is_alike = all(searched[one.text] == count for one, _ in asked if one.default.method == name)
+        told.append(f"{name if is_alike else text}={count}")
+    return list(dict.fromkeys(told))
 
 
 def place_of(subject: Subject, settings: Settings, chosen: Sequence[tuple[Subject, Settings]]) -> int:
