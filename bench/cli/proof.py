@@ -41,20 +41,28 @@ class Proof(NamedTuple):
     edit: dict[str, Any] | None
 
 
-def proving(request: "Request", suite: str, seeds: str | None, output: Path) -> "Request":
+def proving(request: "Request", suite: str, seeds: str | None, output: Path, budget: "Sequence[str]" = ()) -> "Request":
     """What measures the methods of a search on another suite, checked before any work.
+
+    Args:
+        request: The request of the search.
+        suite: The suite of the proof.
+        seeds: Its seeds; None for those of the search.
+        output: The search's folder.
+        budget: The metrics that the budget speaks of, as the user names them.
 
     Raises:
         UsageError: it cannot prove anything, is not valid, or what lies in its place is no edit of an earlier search.
     """
     from bench.errors import UsageError
     from bench.run.plan import make_experiments, parse_seeds
-    from bench.run.tune.space import base_of, of_search, of_setup, refuse_seen, unlike
+    from bench.run.tune.apart import refuse_seen
+    from bench.run.tune.space import base_of, of_search, of_setup, unlike
 
     own = [text for text in request.settings if not text.strip().startswith("suite.")] + of_setup(request.settings)
     asked = replace(request, suite=suite, settings=own, seeds=parse_seeds(seeds) if seeds else request.seeds)
     search, proof = base_of(request), make_experiments(asked)[0]
-    refuse_seen(search, proof)
+    refuse_seen(search, proof, budget)
     if alone := of_search(request.settings):
         console_progress().note(f"--prove: settings of the search alone: {', '.join(alone)}")
     if other := unlike(search.suite, proof.suite):

@@ -25,7 +25,8 @@ from bench.errors import MissingError, UsageError
 from bench.run.families import expand
 from bench.run.launch.local import ExperimentOutcome
 from bench.run.plan import Request, make_experiments
-from bench.run.tune.space import base_of, config_of_run, place_of, refuse_seen, subjects_of
+from bench.run.tune.apart import refuse_seen
+from bench.run.tune.space import base_of, config_of_run, place_of, subjects_of
 from bench.store.runs import load_run
 from reports.gate import check, parse_requirement
 
@@ -35,14 +36,15 @@ BUDGET = "heldout/perplexity <= +500 %"
 
 @pytest.fixture
 def suites(tmp_path: Path, tiny_suite: Any) -> dict[str, str]:
-    """A suite to search on, and three to prove on: one that holds, one without the budget's metric, a sentiment one."""
+    """A suite to search on, and four to prove on: apart, with passages of the search, without any, of sentiment."""
     rtp = {"task": "rtp", "data": str(tmp_path / "prompts.jsonl")}
     heldout = {"task": "heldout", "data": str(tmp_path / "texts.jsonl"), "field": "text", "passages": 4}
     few = {"decoding": {"num_samples": 2, "max_new_tokens": 6}}
     made = {}
     for name, changes in {
         "search": {"tasks": [rtp | {"half": "train"}, heldout]},
-        "held": {"tasks": [rtp, heldout]},
+        "held": {"tasks": [rtp, heldout | {"skip": 4}]},
+        "seen": {"tasks": [rtp, heldout | {"data": f"{tmp_path}/./texts.jsonl", "skip": 3}]},
         "bare": {"tasks": [rtp]},
         "other": {
             "tasks": [rtp],
@@ -278,9 +280,20 @@ def test_a_folder_of_somebody_else_is_left_alone(tune, tmp_path):
     assert "found/edit is there, and is of no earlier search; name another folder" in str(done.exception)
 
 
-def test_a_budget_that_the_proof_cannot_hold_is_refused_before_any_trial(tune, tmp_path):
-    done = tune("--method", "preadd", "--budget", BUDGET, "--prove", "bare")
-    assert "no metric is called 'heldout/perplexity'" in str(done.exception)
+@pytest.mark.parametrize("metric", ["heldout/perplexity", "perplexity"])
+def test_a_budget_that_the_proof_cannot_hold_is_refused_before_any_work(tune, tmp_path, metric):
+    """By the name of its suite, and not once the base was measured on both."""
+    done = tune("--method", "preadd", "--budget", f"{metric} <= +5 %", "--prove", "bare")
+    what = f"--prove: no task of suite 'bare' measures {metric}, which the budget speaks of; take a suite with a task"
+    assert what in str(done.exception)
+    assert not (tmp_path / "found").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_proof_on_passages_that_the_search_looked_at_is_refused(tune, tmp_path):
+    done = tune("--method", "preadd", "--budget", BUDGET, "--prove", "seen")
+    what = "--prove: task 'heldout' of suite 'seen' takes what the search looks at: settings may have been chosen on it"
+    assert f"{what}; say 'skip: 4' there, or more" in str(done.exception)
     assert not (tmp_path / "found").exists()
 
 

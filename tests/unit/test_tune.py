@@ -19,7 +19,8 @@ from bench.errors import MissingError, UsageError
 from bench.method import Layers, MethodInfo, Range
 from bench.run.environment import Environment
 from bench.run.plan import Request, make_experiments, split
-from bench.run.tune.space import base_of, config_of_run, options_of, place_of, refuse_evaluation, rounded, subjects_of
+from bench.run.tune.apart import refuse_evaluation
+from bench.run.tune.space import base_of, config_of_run, options_of, place_of, rounded, subjects_of
 from bench.spec import Spec
 from bench.store.runs import load_run
 
@@ -132,6 +133,42 @@ def test_another_suite_is_refused(suite, settings, said):
     base = base_of(Request(("sft",), suite, settings=settings))
     with pytest.raises(UsageError, match=said):
         refuse_evaluation(base.suite, base.tasks())
+
+
+@pytest.mark.parametrize(
+    ("tasks", "budget", "said"),
+    [
+        (
+            "{task: heldout}",
+            (),
+            "'heldout' of suite 'tune' takes what suite 'mini' evaluates on.*say 'skip: 500' there",
+        ),
+        ("{task: heldout, skip: 499}", (), "takes what suite 'standard' evaluates on.*say 'skip: 500' there"),
+        ("{task: heldout, skip: 500}", (), None),
+        ("{task: heldout, data: my.txt}", (), None),
+        ("{task: divergence}", (), None),
+        ("{task: divergence}", ("divergence/text/kl_from_base",), "'divergence' of suite 'tune' takes what"),
+        ("{task: divergence}", ("kl_from_base",), "'divergence' of suite 'tune' takes what"),
+        ("{task: divergence, skip: 600}", ("kl_from_base",), None),
+        ("{task: lm_eval, tasks: [embedded_piqa]}", ("embedded_piqa/acc",), "'embedded_piqa' of suite 'tune' takes"),
+        (
+            "{task: over_refusal}",
+            ("over_refusal/refusals",),
+            "'over_refusal' of suite 'tune' does not say 'half: train'",
+        ),
+        ("{task: fluency}", ("fluency/perplexity_pooled",), None),
+        ("{task: diversity}", ("cost/measurement_seconds",), None),
+    ],
+)
+def test_each_task_that_a_choice_follows_from_is_apart_from_what_is_evaluated_on(tasks, budget, said):
+    """The second figure of a search and its budget as well as the first."""
+    settings = (f"suite.tasks=[{{task: rtp, half: train, skip: 200}}, {tasks}]",)
+    base = base_of(Request(("sft",), "tune", settings=settings))
+    if said is None:
+        refuse_evaluation(base.suite, base.tasks(), budget)
+        return
+    with pytest.raises(UsageError, match=said):
+        refuse_evaluation(base.suite, base.tasks(), budget)
 
 
 def test_what_is_chosen_is_what_bench_run_measures():

@@ -12,7 +12,7 @@ from bench.data.edits import load_cases
 from bench.data.splits import overlap, part
 from bench.errors import UsageError
 from bench.run.plan import build_tasks
-from bench.run.tune.space import refuse_evaluation
+from bench.run.tune.apart import refuse_evaluation
 from bench.suites import load_suite
 from bench.tasks.base import Task
 from bench.tasks.divergence import Divergence

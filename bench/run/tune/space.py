@@ -13,7 +13,6 @@ from bench.method import Layers, Range
 from bench.parsing import written
 from bench.run.plan import BASE, Experiment, Request, make_experiments, parse_method, suite_of
 from bench.spec import SuiteSpec
-from bench.tasks.base import Task
 
 Settings = Mapping[str, Any]
 """The options of a trial that differ from the defaults, by name."""
@@ -114,54 +113,6 @@ def subjects_of(request: Request, layers: int) -> list[Subject]:
         for text, default in zip(request.methods, plain, strict=True)
         if default.method != BASE
     ]
-
-
-def refuse_evaluation(suite: SuiteSpec, tasks: Sequence[Task[Any]]) -> None:
-    """Refuse a suite that measures what it controls on data that is kept for evaluation.
-
-    The rule: each task that measures it takes the training half of its data (`half: train`).
-
-    Raises:
-        UsageError: one does not, or none measures it.
-    """
-    attribute = suite.scored_by(suite.scorer)
-    measuring = [task for task in tasks if task.measures_controlled(attribute)]
-    if not measuring:
-        raise UsageError(f"no task of suite '{suite.name}' measures {suite.attribute.name}, which it controls")
-    for task in measuring:
-        if getattr(task.config, "half", None) != "train":
-            what = f"task '{task.name}' of suite '{suite.name}' does not say 'half: train'"
-            mend = "take a suite made to choose settings by (tune, tune-facts, tune-edit), or say --force"
-            raise UsageError(f"{what}: settings would be chosen on what methods are evaluated on", mend=mend)
-
-
-def refuse_seen(search: Experiment, proof: Experiment) -> None:
-    """Refuse a suite that cannot prove what another one has chosen: its data may have been seen, or it asks for more.
-
-    The rule for data: each task that measures what the suite controls takes the evaluation half alone (`half: eval`),
-    where it has halves.
-
-    Raises:
-        UsageError: it is of another model, controls another attribute or measures none, may have been searched on, or
-            leaves no one edit.
-    """
-    suite, name = proof.suite, f"suite '{proof.suite.name}'"
-    if suite.attribute.name != search.suite.attribute.name:
-        what = f"{name} controls {suite.attribute.name}, and suite '{search.suite.name}' {search.suite.attribute.name}"
-        raise UsageError(f"--prove: {what}", mend="take a suite for the same")
-    if (suite.model.id, suite.model.revision) != (search.suite.model.id, search.suite.model.revision):
-        what = f"{name} is for the model {suite.model.id}, and the search is on {search.suite.model.id}"
-        raise UsageError(f"--prove: {what}", mend="name one for both: --model ID")
-    if suite.sets.at_once:
-        what = f"{name} edits facts in groups (sets.at_once), each on a model of its own: no one edit could be exported"
-        raise UsageError(f"--prove: {what}", mend="leave sets.at_once out, or take a suite without it")
-    measuring = [task for task in proof.tasks() if task.measures_controlled(suite.scored_by(suite.scorer))]
-    if not measuring:
-        raise UsageError(f"--prove: no task of {name} measures {suite.attribute.name}, which it controls")
-    for task in measuring:
-        if getattr(task.config, "half", "eval") != "eval":
-            what = f"task '{task.name}' of {name} does not take the evaluation half alone (its option half)"
-            raise UsageError(f"--prove: {what}: settings may have been chosen on it", mend="take another suite: mini")
 
 
 def of_setup(settings: Sequence[str]) -> list[str]:
