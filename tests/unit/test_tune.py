@@ -17,6 +17,7 @@ from bench.assets.catalogue import AssetCatalogue
 from bench.cli import tune as verb
 from bench.errors import MissingError, UsageError
 from bench.method import Layers, MethodInfo, Range
+from bench.progress import Quiet
 from bench.run.environment import Environment
 from bench.run.plan import Request, make_experiments, split
 from bench.run.tune.apart import refuse_evaluation
@@ -480,6 +481,35 @@ def test_methods_have_as_many_trials_and_a_repeat_tries_none(tuning_suite, tmp_p
     assert len(more.judged) == 2
     elsewhere = Tuner(tuning_suite, tmp_path / "elsewhere", "preadd")
     assert [one.settings for one in elsewhere.search.run()[0].trials] == [one.settings for one in found[0].trials]
+
+
+def test_every_method_is_judged_by_as_many_trials_whatever_was_tried_before(tuning_suite, tmp_path, monkeypatch):
+    """An earlier call had more of one of them; what it left unfinished beyond the number is left alone."""
+    earlier = Tuner(tuning_suite, tmp_path, "preadd", count=3)
+    whole = earlier.search.run()[0].trials
+    earlier.search._trials[0].ask()
+    notes: list[str] = []
+    monkeypatch.setattr(Quiet, "note", lambda _, text: notes.append(text))
+    both = Tuner(tuning_suite, tmp_path, "preadd", "prompt", count=2)
+    found = both.search.run()
+    assert [len(one.trials) for one in found] == [2, 2]
+    assert found[0].trials == whole[:2]
+    assert "2 later trials of preadd left out: every method is judged by 2 (--trials)" in notes
+    assert [one.status for one in earlier.search._trials[0].all()] == ["done"] * 3 + ["open"]
+
+
+def test_a_space_that_an_earlier_search_spent_has_more_than_the_first_trials(tuning_suite, tmp_path):
+    assert Tuner(tuning_suite, tmp_path, "prompt:strength=1", count=4).search.run()[0].is_spent
+    (found,) = Tuner(tuning_suite, tmp_path, "prompt:strength=1", count=1).search.run()
+    assert (len(found.trials), found.is_spent) == (1, False)
+
+
+def test_failed_trials_beyond_the_number_are_not_tried_again(trials):
+    found = trials()
+    for _ in range(3):
+        found.fail(found.ask(), "no room")
+    found.retry(2)
+    assert [one.status for one in found.all()] == ["open", "open", "failed"]
 
 
 def test_an_interrupted_trial_is_finished_first_and_one_that_another_holds_is_left(tuning_suite, tmp_path):
