@@ -25,6 +25,24 @@ EDIT, PROOF = "edit", "proof.json"
 """In the search's folder: the exported edit, and what was found."""
 
 
+class Exported(NamedTuple):
+    """The training that lies in the folder `edit`: its own figures, where those of the proof are of all trainings.
+
+    Attributes:
+        run: Its record.
+        seed: Its seed.
+        figures: Each metric with its 95 % interval.
+        budget: Whether it keeps each limit, held against the base of its seed.
+        over_trainings: Whether its method does so over all trainings.
+    """
+
+    run: str
+    seed: int
+    figures: "dict[str, dict[str, float | None]]"
+    budget: "list[RequirementDecision]"
+    over_trainings: "list[RequirementDecision]"
+
+
 class Proof(NamedTuple):
     """What the chosen settings came to on the suite of the proof.
 
@@ -33,12 +51,14 @@ class Proof(NamedTuple):
         decisions: Of each method, whether it keeps each limit of the budget, by its interval.
         best: The method whose chosen trial was the best of the search, as it is run.
         edit: What lies in the folder `edit`; None where the best method has no record.
+        exported: The training that lies there; None where there is none.
     """
 
     outcomes: "list[ExperimentOutcome]"
     decisions: "list[RequirementDecision]"
     best: str
     edit: dict[str, Any] | None
+    exported: Exported | None = None
 
 
 def proving(request: "Request", suite: str, seeds: str | None, output: Path, budget: "Sequence[str]" = ()) -> "Request":
@@ -129,7 +149,8 @@ def prove(
     if not records:
         clear(output)
     edit = _export(records[0], output, place) if records else None
-    proof = Proof(outcomes, _held(runs, limits), of_best[0].experiment.label, edit)
+    alone = _alone(records, runs, limits) if records else None
+    proof = Proof(outcomes, _held(runs, limits), of_best[0].experiment.label, edit, alone)
     write_output(output / PROOF, as_json(to_json(asked, proof)))
     return proof
 
@@ -157,6 +178,14 @@ def to_json(asked: "Request", proof: Proof) -> dict[str, Any]:
         "budget": [asdict(one) for one in proof.decisions],
         "best": proof.best,
         "edit": proof.edit,
+        "exported": _exported_json(proof.exported) if proof.exported else None,
+    }
+
+
+def _exported_json(one: Exported) -> dict[str, Any]:
+    return one._asdict() | {
+        name: [asdict(decision) for decision in decisions]
+        for name, decisions in (("budget", one.budget), ("over_trainings", one.over_trainings))
     }
 
 
@@ -166,7 +195,7 @@ def show(asked: "Request", proof: Proof) -> None:
     from rich.text import Text
 
     from bench.store.runs import load_run
-    from reports.gate.terminal import held_lines
+    from reports.gate.terminal import held_in_short, held_lines
     from reports.table.opening import arranged
     from reports.table.terminal import print_drawn, print_sheet
 
@@ -183,6 +212,11 @@ def show(asked: "Request", proof: Proof) -> None:
         why = f" ({proof.edit['why']})" if proof.edit["why"] else ""
         echo(f"best by the search: {proof.best}")
         echo(f"its {proof.edit['what']}: {proof.edit['path']}; its README.md says how it is loaded{why}")
+    if len(asked.seeds) > 1 and (own := proof.exported) and own.budget:
+        lines = [line for one in own.budget for line in held_lines(one)]
+        print_drawn(lambda _: Group(Text(f"of the exported training (seed {own.seed}) alone:"), *lines), sys.stdout)
+        mean, alone = held_in_short(own.over_trainings), held_in_short(own.budget)
+        echo(f"its budget: {mean} over the {len(asked.seeds)} trainings, {alone} in the exported one")
     print_records(done)
 
 
@@ -199,6 +233,21 @@ def _held(runs: "Sequence[Run]", limits: "Sequence[Requirement]") -> "list[Requi
 
     has_base = any(run.method == BASE for run in runs)
     return hold(build(runs), limits) if has_base and any(run.method != BASE for run in runs) else []
+
+
+def _alone(records: "Sequence[Run]", runs: "Sequence[Run]", limits: "Sequence[Requirement]") -> Exported:
+    """The first of a method's trainings by itself, beside what all of them come to."""
+    from bench.run.plan import BASE
+
+    first, bases = records[0], [run for run in runs if run.method == BASE]
+    metrics = first.result.metrics if first.result else ()
+    return Exported(
+        first.id,
+        first.manifest.seed,
+        {one.key: {"value": one.value, "low": one.ci_low, "high": one.ci_high} for one in metrics},
+        _held([*(run for run in bases if run.manifest.seed == first.manifest.seed), first], limits),
+        _held([*bases, *records], limits),
+    )
 
 
 def _export(record: "Run", output: Path, place: Place) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 pytest.importorskip("optuna")
 
 import typer
+from synthetic import write_run
 from typer.testing import CliRunner, Result
 
 from bench import registry
@@ -104,12 +106,24 @@ def test_what_was_chosen_is_measured_held_to_the_budget_and_the_best_of_the_sear
         (one.label, one.status, one.low) for one in held
     ]
     assert json.loads((tmp_path / "found" / "proof.json").read_text()) == proof
+    exported = next(run for run in runs if run.method == best)
+    base = next(run for run in runs if run.method == "none")
+    own = check([base, exported], None, [parse_requirement(BUDGET)], by_name=True).requirements
+    assert (proof["exported"]["run"], proof["exported"]["seed"]) == (exported.id, 0)
+    assert [(one["status"], one["value"], one["low"]) for one in proof["exported"]["budget"]] == [
+        (one.status, one.value, one.low) for one in own
+    ]
+    assert [one["low"] for one in proof["exported"]["over_trainings"]] == [one.low for one in held if best in one.label]
+    assert {key: one["value"] for key, one in proof["exported"]["figures"].items()} == {
+        one.key: one.value for one in exported.result.metrics
+    }
     card = (tmp_path / "found" / "edit" / "README.md").stat()
     assert told["next"].endswith("held.yaml --seeds 0,1")
 
     shown = tune(*asked)
     assert shown.exception is None, shown.exception
-    for words in ("proof on suite", "the budget on these data", f"best by the search: {best}", "records:"):
+    alone = ("of the exported training (seed 0) alone:", "its budget: ok over the 2 trainings, ok in the exported one")
+    for words in ("proof on suite", "the budget on these data", f"best by the search: {best}", "records:", *alone):
         assert words in shown.stdout
     assert shown.stdout.count(BUDGET) >= 2
     assert (tmp_path / "found" / "edit" / "README.md").stat() == card, "the edit of the same run is not written again"
@@ -128,6 +142,7 @@ def test_the_best_is_exported_where_two_searches_of_a_method_chose_the_same(tmp_
     monkeypatch.setattr(proof, "in_this_process", carried_out)
     monkeypatch.setattr("bench.store.runs.load_run", Path)
     monkeypatch.setattr(proof, "_held", lambda *_: [])
+    monkeypatch.setattr(proof, "_alone", lambda *_: None)
     monkeypatch.setattr(proof, "_export", lambda record, *_: {"run": record.name})
     place: Any = None
     for one, name in zip(chosen, ("preadd", "preadd", "contrastive"), strict=True):
@@ -136,6 +151,26 @@ def test_the_best_is_exported_where_two_searches_of_a_method_chose_the_same(tmp_
         assert len(found.outcomes) == 2 * 3
         assert found.best.startswith(name)
         assert found.edit == {"run": f"{name}-3"}
+
+
+def test_the_exported_training_is_held_to_the_budget_by_itself(tmp_path, capsys):
+    """The mean over trainings keeps it, and the training that lies in the folder does not."""
+    runs = []
+    for seed, of_method in enumerate((3.3, 3.0, 3.0)):
+        for method, nll in (("none", 3.0), ("sft", of_method)):
+            runs.append(load_run(write_run(tmp_path, method, seed, nll=nll, run_id=f"{method}-{seed}")))
+    limits = [parse_requirement("heldout/perplexity <= +20 %")]
+    own = proof._alone([run for run in runs if run.method == "sft"], runs, limits)
+    assert (own.run, own.seed) == ("sft-0", 0)
+    figures = {one.key: one.value for one in runs[1].result.metrics}
+    assert own.figures["heldout/perplexity"]["value"] == figures["heldout/perplexity"]
+    assert [one.status for one in own.budget] == ["failed"]
+    assert [one.value < one.limit for one in own.over_trainings] == [True]
+    asked: Any = Request(("sft",), "mini", seeds=(0, 1, 2))
+    outcomes = [ExperimentOutcome(one, run.path) for one, run in zip(make_experiments(asked), runs, strict=True)]
+    proof.show(asked, proof.Proof(outcomes, own.over_trainings, "sft", None, own))
+    told = capsys.readouterr().out
+    assert re.search(r"its budget: (ok|\?\?) over the 3 trainings, FAIL in the exported one", told), told
 
 
 def test_an_edit_of_weights_is_a_model_and_another_one_takes_its_place_as_a_recipe(tune, tmp_path):
