@@ -25,6 +25,20 @@ EDIT, PROOF = "edit", "proof.json"
 """In the search's folder: the exported edit, and what was found."""
 
 
+class Choice(NamedTuple):
+    """What a search has chosen.
+
+    Attributes:
+        config: As `bench run --config` takes it.
+        best: Which of the methods in it the search found best, from 0.
+        keys: Those of the records of the chosen trials, by which another choice is told.
+    """
+
+    config: dict[str, Any]
+    best: int
+    keys: "Sequence[str]"
+
+
 class Exported(NamedTuple):
     """The training that lies in the folder `edit`: its own figures, where those of the proof are of all trainings.
 
@@ -52,6 +66,7 @@ class Proof(NamedTuple):
         best: The method whose chosen trial was the best of the search, as it is run.
         edit: What lies in the folder `edit`; None where the best method has no record.
         exported: The training that lies there; None where there is none.
+        choice: What was chosen (`Choice.keys`).
     """
 
     outcomes: "list[ExperimentOutcome]"
@@ -59,6 +74,7 @@ class Proof(NamedTuple):
     best: str
     edit: dict[str, Any] | None
     exported: Exported | None = None
+    choice: "Sequence[str]" = ()
 
 
 def proving(request: "Request", suite: str, seeds: str | None, output: Path, budget: "Sequence[str]" = ()) -> "Request":
@@ -119,20 +135,12 @@ def check_bases(base: "Experiment", asked: "Request", place: Place, limits: "Seq
         limits = check_budget(load_run(outcome.folder), limits)
 
 
-def prove(
-    asked: "Request",
-    config: dict[str, Any],
-    best: int,
-    limits: "Sequence[Requirement]",
-    output: Path,
-    place: Place,
-) -> Proof:
+def prove(asked: "Request", choice: Choice, limits: "Sequence[Requirement]", output: Path, place: Place) -> Proof:
     """Measure what a search has chosen, hold it against the budget, and export the edit that the search found best.
 
     Args:
         asked: What `proving` gave.
-        config: What is chosen, as `bench run --config` takes it.
-        best: Which of the methods in it the search found best, from 0.
+        choice: What is chosen.
         limits: The budget, each limit with the key of its metric.
         output: The search's folder.
         place: Where experiments are carried out.
@@ -140,23 +148,29 @@ def prove(
     from bench.run.plan import make_experiments, split
     from bench.store.runs import load_run
 
+    config = choice.config
     settled = {"settings": config.get("set", ()), "searched": config["searched"]}
     experiments = make_experiments(replace(asked, methods=split(config["method"]), **settled))
     outcomes = in_this_process(experiments, place, console_progress())
     runs = [load_run(one.folder) for one in outcomes if one.folder]
-    of_best = outcomes[1 + best :: len(outcomes) // len(asked.seeds)]  # the base is the first of each seed
+    of_best = outcomes[1 + choice.best :: len(outcomes) // len(asked.seeds)]  # the base is the first of each seed
     records = [load_run(one.folder) for one in of_best if one.folder]
     if not records:
         clear(output)
-    edit = _export(records[0], output, place) if records else None
+    edit = _export(records[0], output, place, choice) if records else None
     alone = _alone(records, runs, limits) if records else None
-    proof = Proof(outcomes, _held(runs, limits), of_best[0].experiment.label, edit, alone)
+    proof = Proof(outcomes, _held(runs, limits), of_best[0].experiment.label, edit, alone, choice.keys)
     write_output(output / PROOF, as_json(to_json(asked, proof)))
     return proof
 
 
-def clear(output: Path) -> None:
-    """Drop what an earlier search in the folder has proven and exported: it is not what this one has found."""
+def clear(output: Path, keys: "Sequence[str]" = ()) -> None:
+    """Drop what an earlier search in the folder has proven and exported, and say so, where it has chosen otherwise.
+
+    Args:
+        output: The search's folder.
+        keys: What this one has chosen (`Choice.keys`); none where it has chosen nothing.
+    """
     from bench.store.files import read_json
     from bench.store.lock import alone
 
@@ -164,7 +178,8 @@ def clear(output: Path) -> None:
     with alone(output / EDIT, console_progress()):
         with suppress(OSError, ValueError, RecursionError):  # none, or somebody else's
             earlier = read_json(output / PROOF)
-        if isinstance(earlier, dict) and "edit" in earlier:
+        if isinstance(earlier, dict) and "edit" in earlier and not (keys and earlier.get("choice") == list(keys)):
+            console_progress().note(f"removed from {output}: {EDIT} and {PROOF}, which are of another choice")
             shutil.rmtree(output / EDIT, ignore_errors=True)  # first: without a proof, it is taken for somebody else's
             (output / PROOF).unlink()
 
@@ -176,6 +191,7 @@ def to_json(asked: "Request", proof: Proof) -> dict[str, Any]:
         "seeds": list(asked.seeds),
         **told(proof.outcomes),
         "budget": [asdict(one) for one in proof.decisions],
+        "choice": list(proof.choice),
         "best": proof.best,
         "edit": proof.edit,
         "exported": _exported_json(proof.exported) if proof.exported else None,
@@ -250,7 +266,7 @@ def _alone(records: "Sequence[Run]", runs: "Sequence[Run]", limits: "Sequence[Re
     )
 
 
-def _export(record: "Run", output: Path, place: Place) -> dict[str, Any]:
+def _export(record: "Run", output: Path, place: Place, choice: Choice) -> dict[str, Any]:
     """Export a run's edited model, or its recipe where it is none; what is there of the same run stays."""
     from bench.assets.catalogue import AssetCatalogue
     from bench.errors import UsageError
@@ -265,7 +281,9 @@ def _export(record: "Run", output: Path, place: Place) -> dict[str, Any]:
             earlier: dict[str, Any] = read_json(output / PROOF)["edit"]
             if earlier["run"] == record.id and earlier["what"] and folder.is_dir():
                 return earlier | {"path": str(folder)}
-        write_output(output / PROOF, as_json({"edit": edit}))  # so that a folder that a kill leaves is known for ours
+        write_output(
+            output / PROOF, as_json({"edit": edit, "choice": list(choice.keys)})
+        )  # so that a folder that a kill leaves is known for ours
         shutil.rmtree(folder, ignore_errors=True)
         progress.note(f"exporting {record.id} to {folder}")
         try:
@@ -274,5 +292,5 @@ def _export(record: "Run", output: Path, place: Place) -> dict[str, Any]:
         except UsageError as error:
             write_edit(record, folder, "recipe", assets, place.runs_dir)
             edit |= {"what": "recipe", "why": error.what}
-        write_output(output / PROOF, as_json({"edit": edit}))
+        write_output(output / PROOF, as_json({"edit": edit, "choice": list(choice.keys)}))
     return edit

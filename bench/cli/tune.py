@@ -251,11 +251,13 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
         if config and asked.again:
             echo(f"the same, then the best edit in {output / proof.EDIT}:\n  {asked.again}")
     proven = None
-    if not config:
-        proof.clear(output)
+    taken = [one.run_id for method in tuned.methods for one in method.trials if one.chosen and one.run_id]
+    keys = [runs[name].manifest.key for name in taken]
+    proof.clear(output, keys)
     if asked.proof and config and (best := best_of(tuned)):
         method = place_of(found[best[0]].subject, best[1].settings, chosen)
-        proven = proof.prove(asked.proof, config, method, asked.limits, output, asked.place)
+        choice = proof.Choice(config, method, keys)
+        proven = proof.prove(asked.proof, choice, asked.limits, output, asked.place)
         told["proof"] = proof.to_json(asked.proof, proven)
     if json:
         print_json(told)

@@ -147,7 +147,8 @@ def test_the_best_is_exported_where_two_searches_of_a_method_chose_the_same(tmp_
     place: Any = None
     for one, name in zip(chosen, ("preadd", "preadd", "contrastive"), strict=True):
         best = place_of(*one, chosen)
-        found = proof.prove(Request(methods, "mini", seeds=(3, 5)), config, best, [], tmp_path, place)
+        choice = proof.Choice(config, best, ["a"])
+        found = proof.prove(Request(methods, "mini", seeds=(3, 5)), choice, [], tmp_path, place)
         assert len(found.outcomes) == 2 * 3
         assert found.best.startswith(name)
         assert found.edit == {"run": f"{name}-3"}
@@ -197,6 +198,24 @@ def test_where_nothing_keeps_the_budget_nothing_is_proven_and_no_earlier_proof_s
     assert "proof" not in done.stdout
     assert not (found / "edit").exists()
     assert not (found / "proof.json").exists()
+
+
+def test_no_proof_of_another_choice_stays_beside_new_settings(tune, tmp_path):
+    """Whether or not the new choice is proven; the proof of the same choice stays."""
+    found = tmp_path / "found"
+    asked = ("--method", "preadd", "--trials", "1", "--budget", BUDGET)
+    assert value_of(tune(*asked, "--prove", "held", "--json"))["proof"]["choice"]
+    same = tune(*asked)
+    assert same.exception is None
+    assert "removed" not in same.stderr
+    assert (found / "edit").is_dir()
+    assert (found / "proof.json").is_file()
+    other = tune("--method", "preadd:filter_p=0.5", "--trials", "1", "--budget", BUDGET)
+    assert other.exception is None
+    assert "removed from found: edit and proof.json, which are of another choice" in other.stderr
+    assert not (found / "edit").exists()
+    assert not (found / "proof.json").exists()
+    assert (found / "settings.yaml").is_file()
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "{"])
