@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -158,7 +159,7 @@ def make_experiments(request: Request) -> list[Experiment]:
         texts, asked = [BASE, *texts], [(BASE, {}), *asked]
     refuse_unmeasurable(suite, tasks, [name for name, _ in asked])
     refuse_beside_groups(suite, tasks)
-    _check_settings(settings, [name for name, _ in asked])
+    check_settings(settings, [name for name, _ in asked])
     trials = trials_of(request.searched, [(text, name) for text, (name, _) in zip(texts, asked, strict=True)])
     kinds = []
     for name, own in asked:
@@ -309,8 +310,12 @@ def put(raw: dict[str, Any], path: list[str], value: Any, key: str) -> None:
     raw[path[-1]] = value
 
 
-def _check_settings(settings: list[tuple[str, Any]], names: list[str]) -> None:
-    """Refuse a setting that would go nowhere."""
+def check_settings(settings: Sequence[tuple[str, Any]], names: Sequence[str]) -> None:
+    """Refuse a setting that would go nowhere in a run of these methods.
+
+    Raises:
+        UsageError: it names another method, or an option that none of them has.
+    """
     names = [part for name in names for part in names_of(name)]
     edited = [name for name in names if name != BASE]
     options = {option for name in edited for option in method_of(name).Config.model_fields}
@@ -321,6 +326,16 @@ def _check_settings(settings: list[tuple[str, Any]], names: list[str]) -> None:
         if not dot and key not in options:
             mend = did_you_mean(key, options) if options else f"the method '{BASE}' has no options"
             raise UsageError(f"no method of this run has the option '{key}'", mend=mend)
+
+
+def fitting(settings: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Of settings, those that go somewhere in a run of these methods."""
+    found = []
+    for text in settings:
+        with suppress(UsageError):
+            check_settings([parse_setting(text)], names)
+            found.append(text)
+    return found
 
 
 def said_of(name: str, settings: Sequence[tuple[str, Any]]) -> dict[str, Any]:

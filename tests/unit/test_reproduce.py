@@ -7,6 +7,7 @@ import torch
 from synthetic import write_run
 from tokenizers.processors import TemplateProcessing
 
+from bench.cli.reproduce import _requests
 from bench.engine.tokens import encode
 from bench.errors import UsageError
 from bench.run.embeddings import embed, flat_map
@@ -61,6 +62,22 @@ def test_every_part_names_suites_and_methods_that_there_are(name):
         assert one.published or one.not_at_hand
         for suite in (suite for some in one.suites.values() for suite in some):
             assert len(make_experiments(Request(one.methods, suite))) == len(one.methods) + 1
+
+
+def test_a_setting_goes_to_the_suites_where_it_fits():
+    parts = load_paper("klein-nabi-2025").chosen(["Table 6", "Table 4"])
+
+    def settled(*settings):
+        return {suite: one.settings for suite, one in _requests(parts, "mini", [0], settings, None).items()}
+
+    everywhere = ["contrastive_printed.steps=3", "lr=1e-4", "suite.decoding.top_p=1"]
+    assert settled("dpo.lr=1e-4", *everywhere) == {"mini": everywhere, "mini-paper": ["dpo.lr=1e-4", *everywhere]}
+    for setting, told in (
+        ("kto.lr=1e-4", "'kto.lr' names no method of this run; it has none, contrastive_printed, dpo, simpo"),
+        ("alpa=1", "no method of this run has the option 'alpa'"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            settled(setting)
 
 
 def test_what_was_printed_stands_beside_what_is_measured(runs):
