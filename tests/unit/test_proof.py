@@ -308,6 +308,7 @@ def test_a_search_within_a_budget_names_the_command_that_proves_it(tune, suites,
         (("--budget", "heldout/perplexity <= +5 %", "--suite", "tune-facts"), " --prove mini-facts"),
         (("--budget", "divergence2/kl <= 1"), None),
         (("--budget", "edit/efficacy >= 0.5", "--suite", "tune-edit"), " --prove mini-edit"),
+        (("--budget", "heldout/perplexity <= +5 %", "--suite", "tune-sentiment"), " --prove mini-sentiment"),
     ],
 )
 def test_a_command_that_would_be_refused_is_not_named(args, ending):

@@ -114,7 +114,7 @@ def test_what_is_no_range_is_refused(wrong):
         wrong()
 
 
-@pytest.mark.parametrize("suite", ["tune", "tune-facts", "tune-edit"])
+@pytest.mark.parametrize("suite", ["tune", "tune-facts", "tune-edit", "tune-sentiment"])
 def test_the_tuning_suites_may_be_searched_on(suite):
     base = base_of(Request(("sft",), suite))
     refuse_evaluation(base.suite, base.tasks())
@@ -134,6 +134,31 @@ def test_another_suite_is_refused(suite, settings, said):
     base = base_of(Request(("sft",), suite, settings=settings))
     with pytest.raises(UsageError, match=said):
         refuse_evaluation(base.suite, base.tasks())
+
+
+@pytest.mark.parametrize(
+    ("suite", "attribute", "mend"),
+    [
+        ("mini", "toxicity", "take a suite made to choose settings of toxicity by (tune), or say --force"),
+        ("mini-facts", "truth", "settings of truth by (tune-facts), or"),
+        ("mini-edit", "edit", "settings of edit by (tune-edit), or"),
+        ("mini-sentiment", "sentiment", "settings of sentiment by (tune-sentiment), or"),
+        ("mini", "joy", "none is there to choose settings of joy by: write a file that 'extends'"),
+    ],
+)
+def test_the_remedy_names_suites_that_control_the_same_or_how_one_is_made(suite, attribute, mend):
+    base = base_of(Request(("none",), suite))
+    asked = base.suite.model_copy(update={"attribute": base.suite.attribute.model_copy(update={"name": attribute})})
+    with pytest.raises(UsageError) as refused:
+        refuse_evaluation(asked, base.tasks())
+    assert mend in str(refused.value)
+
+
+def test_a_suite_of_ones_own_made_as_the_remedy_says_may_be_searched_on(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("{extends: sentiment, name: own, tasks: [{task: rtp, half: train, skip: 2000}]}", encoding="utf-8")
+    base = base_of(Request(("sft",), str(own)))
+    refuse_evaluation(base.suite, base.tasks())
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def read(task: Task[Any], ctx: Any) -> Iterator[str]:
 
 
 def test_the_suites_to_choose_settings_by_are_these():
-    assert TUNING == ["tune", "tune-edit", "tune-facts"]
+    assert TUNING == ["tune", "tune-edit", "tune-facts", "tune-sentiment"]
 
 
 @pytest.fixture

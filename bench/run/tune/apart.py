@@ -162,7 +162,8 @@ def _packaged() -> Iterator[tuple[str, SuiteSpec, Tasks]]:
 
 
 def _is_for_choosing(suite: SuiteSpec, tasks: Tasks) -> bool:
-    return all(map(_is_training, _measuring(suite, tasks)))
+    measuring = _measuring(suite, tasks)
+    return bool(measuring) and all(map(_is_training, measuring))
 
 
 def _evaluated(like: SuiteSpec) -> Iterator[tuple[str, Task[Any]]]:
@@ -179,9 +180,10 @@ def _other_suite(suite: SuiteSpec) -> str:
         for name, one, tasks in _packaged()
         if one.attribute.name == suite.attribute.name and _is_for_choosing(one, tasks)
     ]
-    own = f"take a suite made to choose settings by ({', '.join(found)})"
-    made = f"write one (extends: {suite.name}, a name, tasks with half: train; docs/tune.md), none controls the same"
-    return f"{own if found else made}, or say --force"
+    if found:
+        return f"take a suite made to choose settings of {suite.attribute.name} by ({', '.join(found)}), or say --force"
+    own = "a file that 'extends' this one, with a 'name' and with 'tasks' that say 'half: train' (docs/tune.md)"
+    return f"none is there to choose settings of {suite.attribute.name} by: write {own}, or say --force"
 
 
 def _proving(suite: SuiteSpec) -> str:
