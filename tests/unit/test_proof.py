@@ -89,7 +89,7 @@ def test_what_was_chosen_is_measured_held_to_the_budget_and_the_best_of_the_sear
     ]
     assert {run.manifest.suite["name"] for run in runs} == {"held"}
     assert [run.manifest.method.get("trials") for run in runs[:3]] == [None, 2, 2]
-    chosen = {one["label"]: next(trial for trial in one["trials"] if trial["chosen"]) for one in told["methods"]}
+    chosen = {one["asked"]: next(trial for trial in one["trials"] if trial["chosen"]) for one in told["methods"]}
     for run in runs[1:3]:
         assert chosen[run.method]["settings"].items() <= run.manifest.method["config"].items()
 

@@ -28,7 +28,7 @@ from bench.store.runs import load_run
 pytest.importorskip("optuna")
 
 from bench.run.tune.journal import RANDOM_TRIALS, Trial, Trials, cut_half, open_journal
-from bench.run.tune.search import JOURNAL, Search, check_all, measured
+from bench.run.tune.search import JOURNAL, Found, Search, check_all, measured
 from reports.gate.requirements import parse_requirement
 from reports.tune.build import build, check_budget, figures, to_json
 from reports.tune.terminal import print_tuned
@@ -72,6 +72,15 @@ def test_a_text_is_searched_whatever_stands_in_it(text):
     config = yaml.safe_load(yaml.safe_dump(config_of_run([(prompt, {"text": text})], None, {"prompt": 1})))
     (again,) = make_experiments(Request(split(config["method"]), "mini", base=False))
     assert again.config.text == text
+
+
+def test_a_search_calls_a_method_as_tables_do(tmp_path):
+    """With its variant, which the method as it was asked for may leave out."""
+    asked = ("contrastive", "contrastive:objective=paper", "sft")
+    base = load_run(write_run(tmp_path, "none", whole=True))
+    found = build(base, [Found(one, (), is_spent=False) for one in subjects(*asked)], {}, [])
+    assert [one.asked for one in found.methods] == [*asked]
+    assert [one.label for one in found.methods] == ["contrastive (signed)", "contrastive (paper)", "sft"]
 
 
 def test_the_base_is_not_searched_and_variants_are_searched_apart():
@@ -672,7 +681,8 @@ def test_a_budget_chooses_one_trial_by_point_estimates_and_none_chooses_the_fron
     assert to_json(tuned)["methods"][0]["space"]["alpha"] == "-1.5 to -0.05"
     print_tuned(nothing)
     text = capsys.readouterr().out
-    assert "no trial within it: preadd, prompt:strength=1" in text
+    assert "no trial within it: preadd, prompt (strength=1)" in text
+    assert "prompt (strength=1): 2 trials" in text
     assert max(map(len, text.splitlines())) <= 80
 
 
