@@ -1,6 +1,7 @@
 """A paper made anew: what is declared of it can be run, and the page says what was printed, made and not made."""
 
 import html
+import re
 
 import pytest
 import torch
@@ -62,6 +63,23 @@ def test_every_part_names_suites_and_methods_that_there_are(name):
         assert one.published or one.not_at_hand
         for suite in (suite for some in one.suites.values() for suite in some):
             assert len(make_experiments(Request(one.methods, suite))) == len(one.methods) + 1
+
+
+_BUDGET = ("lr", "anchors_per_step", "lora_r", "lora_alpha")
+
+
+@pytest.mark.parametrize("name", papers())
+def test_a_part_whose_rows_have_different_budgets_says_them(name):
+    """Else a reader takes a difference of learning rates or adapters for one of objectives."""
+    for one in load_paper(name).parts:
+        told = {float(text) for text in re.findall(r"[0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?", " ".join(one.differs))}
+        for suite in (suite for some in one.suites.values() for suite in some):
+            made = [each.config for each in make_experiments(Request(one.methods, suite, base=False))]
+            trained = [config for config in made if hasattr(config, "lora_r")]
+            budgets = {tuple(getattr(config, option) for option in _BUDGET) for config in trained}
+            if len(budgets) > 1:
+                steps = {config.steps for config in trained if config.epochs is None}
+                assert {figure for some in budgets for figure in some} | steps <= told, (one.name, suite)
 
 
 def test_a_setting_goes_to_the_suites_where_it_fits():
