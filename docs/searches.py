@@ -15,6 +15,7 @@ from typing import Any
 from measured_tables import made_by, maker
 
 from bench import registry
+from bench.run.stack import variant_of
 from bench.store.runs import Run, load_run
 from bench.suites import load_suite
 from bench.suites import names as suites
@@ -71,8 +72,8 @@ def _method(method: Mapping[str, Any], runs: Mapping[str, Run]) -> dict[str, Any
     config, origins = asked.get("config", {}), asked.get("origins", {})
     settled = [option for option in config if origins.get(option, "default") not in _TRIED]
     return {
-        "method": method["label"].partition(":")[0],
-        "search": method["label"],
+        "method": method["asked"].partition(":")[0],
+        "search": method["asked"],
         "settled": {option: config[option] for option in settled if option not in method["space"]},
         "space": method["space"],
         "trials": [_trial(one, method["space"], runs.get(one["run_id"])) for one in method["trials"]],
@@ -112,13 +113,22 @@ def _rows(method: Mapping[str, Any]) -> list[str]:
     """A row for each chosen trial, and one where there is none."""
     failed = sum(one["why"] is not None for one in method["trials"])
     head = (
-        f"`{method['search']}`",
+        _label(method),
         f"{len(method['trials'])}" + (f", {failed} failed" if failed else ""),
         _told(method["trials"][0]),
     )
     chosen = [one for one in method["trials"] if one["chosen"]]
     rows = [(*head, *_chosen(method, one)) for one in chosen] or [(*head, "none", DASH, DASH)]
     return [f"| {' | '.join(cells)} |" for cells in rows]
+
+
+def _label(method: Mapping[str, Any]) -> str:
+    """A method as tables call it: with its variant, and what was settled for its search."""
+    config = registry.load("methods", method["method"]).Config(**method["settled"])
+    variant = variant_of(method["method"], config)
+    settled = {option: value for option, value in method["settled"].items() if option not in variant}
+    told = [*map(str, variant.values()), *(f"{option}={value}" for option, value in settled.items())]
+    return method["method"] + (f" ({', '.join(told)})" if told else "")
 
 
 def _chosen(method: Mapping[str, Any], trial: Mapping[str, Any]) -> tuple[str, str, str]:

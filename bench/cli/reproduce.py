@@ -77,7 +77,7 @@ def reproduce(  # noqa: PLR0913, PLR0917 - one parameter a flag
     """
     del device  # its callback has taken it
     settle_process(offline=offline)
-    from bench.run.plan import Request, make_experiments, parse_seeds
+    from bench.run.plan import make_experiments, parse_seeds
     from reports.reproduce.page import write
     from reports.reproduce.spec import load_paper
 
@@ -86,10 +86,7 @@ def reproduce(  # noqa: PLR0913, PLR0917 - one parameter a flag
         raise UsageError(f"no scale '{scale:.60}'", mend=did_you_mean(scale, list(found.scales)))
     parts = found.chosen(only or [])
     _check_folder(out)
-    asked = {
-        suite: Request(methods, suite, None, parse_seeds(seeds), settings or [], limit)
-        for suite, methods in _methods(parts, scale).items()
-    }
+    asked = _requests(parts, scale, parse_seeds(seeds), settings or [], limit)
     count = sum(len(make_experiments(request)) for request in asked.values())
     echo(f"{len(parts)} parts take {count} experiments on {', '.join(asked)}; what is finished is reused", err=True)
     begin = time.monotonic()
@@ -137,6 +134,26 @@ def _code(outcomes: "Sequence[ExperimentOutcome]", measured: Mapping[str, _Measu
     """The exit code: some experiments, or whole suites, are lacking."""
     code = close(outcomes)
     return code or (SOME_FAILED if any(one.lacking for one in measured.values()) else 0)
+
+
+def _requests(
+    parts: "Sequence[Part]", scale: str, seeds: "Sequence[int]", settings: "Sequence[str]", limit: int | None
+) -> "dict[str, Request]":
+    """What each suite measures, with the settings that go somewhere there: suites have different methods.
+
+    Raises:
+        UsageError: a setting goes nowhere in any of them.
+    """
+    from bench.run.plan import BASE, Request, check_settings, fitting, parse_method, parse_setting
+
+    methods = _methods(parts, scale)
+    names = {suite: [BASE, *(parse_method(text)[0] for text in some)] for suite, some in methods.items()}
+    every = list(dict.fromkeys(name for some in names.values() for name in some))
+    check_settings([parse_setting(text) for text in settings], every)
+    return {
+        suite: Request(some, suite, None, seeds, fitting(settings, names[suite]), limit)
+        for suite, some in methods.items()
+    }
 
 
 def _methods(parts: "Sequence[Part]", scale: str) -> dict[str, list[str]]:

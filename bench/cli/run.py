@@ -66,7 +66,8 @@ Searched = Annotated[
     typer.Option(
         "--searched",
         metavar="METHOD=TRIALS",
-        help="By how many trials a method's settings were chosen, for the record; 'bench tune' writes it. Repeatable.",
+        help="By how many trials a method's settings were chosen, for the record; METHOD as in --method, or its name "
+        "for all of its variants. 'bench tune' writes it. Repeatable.",
     ),
 ]
 Limit = Annotated[

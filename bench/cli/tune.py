@@ -117,15 +117,16 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
     """
     del config, method, suite, seeds, model, settings, limit, scoring_timeout, device  # the context has them
     settle_process(offline=offline)
-    from bench.run.tune.space import base_of, refuse_evaluation
+    from bench.run.tune.apart import refuse_evaluation
+    from bench.run.tune.space import base_of
     from reports.gate.requirements import parse_requirement
 
     request, limits = request_of(context), [parse_requirement(text) for text in budget or []]
     _check(request, output)
     base = base_of(request)
     if not force:
-        refuse_evaluation(base.suite, base.tasks())
-    proof = _proving(request, prove, prove_seeds, output, has_budget=bool(limits), force=force)
+        refuse_evaluation(base.suite, base.tasks(), [one.metric for one in limits])
+    proof = _proving(request, prove, prove_seeds, output, limits, force=force)
     place = Place(cache_dir, runs_dir, offline, fresh=False, batch_tokens=batch_tokens)
     asked = _Asked(request, place, output, limits, proof, retry)
     if limits and not (proof or force):
@@ -158,7 +159,13 @@ def _check(request: "Request", output: Path) -> None:
 
 
 def _proving(
-    request: "Request", suite: str | None, seeds: str | None, output: Path, *, has_budget: bool, force: bool
+    request: "Request",
+    suite: str | None,
+    seeds: str | None,
+    output: Path,
+    limits: "Sequence[Requirement]",
+    *,
+    force: bool,
 ) -> "Request | None":
     """What is measured after the search; None where nothing is."""
     from bench.cli.proof import proving
@@ -168,12 +175,12 @@ def _proving(
         if seeds is not None:
             raise UsageError("--prove-seeds says nothing without --prove", mend="add --prove SUITE, as --prove mini")
         return None
-    if not has_budget:
+    if not limits:
         what = "--prove needs a --budget: without one, all of a front is chosen, and none of it is the best"
         raise UsageError(what, mend="add one: --budget 'heldout/perplexity <= base + 5 %'")
     if force:
         raise UsageError("--force lets the search see what methods are evaluated on, and --prove would prove nothing")
-    return proving(request, suite, seeds, output)
+    return proving(request, suite, seeds, output, [one.metric for one in limits])
 
 
 def _search(asked: _Asked, base: "Experiment", trials: int) -> "tuple[Run, list[Found], list[Requirement]]":
@@ -244,11 +251,13 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
         if config and asked.again:
             echo(f"the same, then the best edit in {output / proof.EDIT}:\n  {asked.again}")
     proven = None
-    if not config:
-        proof.clear(output)
+    taken = [one.run_id for method in tuned.methods for one in method.trials if one.chosen and one.run_id]
+    keys = [runs[name].manifest.key for name in taken]
+    proof.clear(output, keys)
     if asked.proof and config and (best := best_of(tuned)):
         method = place_of(found[best[0]].subject, best[1].settings, chosen)
-        proven = proof.prove(asked.proof, config, method, asked.limits, output, asked.place)
+        choice = proof.Choice(config, method, keys)
+        proven = proof.prove(asked.proof, choice, asked.limits, output, asked.place)
         told["proof"] = proof.to_json(asked.proof, proven)
     if json:
         print_json(told)
@@ -315,10 +324,7 @@ def _write_settings(
         path.unlink(missing_ok=True)
         return None
     count = sum(len(one.trials) for one in found)
-    searched = {subject.default.method: 0 for subject, _ in chosen}
-    for one in found:
-        if one.subject.default.method in searched:
-            searched[one.subject.default.method] += len(one.trials)
+    searched = {one.subject.text: len(one.trials) for one in found}
     config = config_of_run(chosen, asked.request.model, searched, options_of(suite) if suite else None)
     rule = f"within {' and '.join(tuned.budget)}" if tuned.budget else "on each method's Pareto front"
     says = f"# Chosen by bench tune among {count} trials on suite {tuned.caption.suite}: {rule}, by point estimates."

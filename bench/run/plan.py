@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,8 +49,8 @@ class Request:
             for the suite.
         max_items: The most prompts and documents of each task, or None.
         base: Whether to measure the base model as well.
-        searched: `METHOD=TRIALS`: by how many trials of a search its settings were chosen. Records keep it, and no
-            figure follows from it.
+        searched: `METHOD=TRIALS`: by how many trials of a search its settings were chosen; METHOD as in `methods`, or
+            its name for all of its variants. Records keep it, and no figure follows from it.
         origins: Where `methods`, `model` and `settings` come from: `flag`, `environment` or `config file`.
         content: What stands in the suite, where it is in no file.
     """
@@ -149,16 +150,17 @@ def make_experiments(request: Request) -> list[Experiment]:
     settings = [parse_setting(text) for text in request.settings]
     suite, suite_origins = suite_of(request, settings)
     tasks = build_tasks(suite)
-    asked = [parse_method(text) for text in request.methods]
+    texts = list(request.methods)
+    asked = [parse_method(text) for text in texts]
     if not asked:
         raise UsageError("no method is named", mend=f"known: {', '.join(registry.names('methods'))}")
     _check_names(asked)
     if request.base and BASE not in [name for name, _ in asked]:
-        asked.insert(0, (BASE, {}))
+        texts, asked = [BASE, *texts], [(BASE, {}), *asked]
     refuse_unmeasurable(suite, tasks, [name for name, _ in asked])
     refuse_beside_groups(suite, tasks)
-    _check_settings(settings, [name for name, _ in asked])
-    trials = trials_of(request.searched, [name for name, _ in asked])
+    check_settings(settings, [name for name, _ in asked])
+    trials = trials_of(request.searched, [(text, name) for text, (name, _) in zip(texts, asked, strict=True)])
     kinds = []
     for name, own in asked:
         refuse_unfit(name, suite)
@@ -169,9 +171,9 @@ def make_experiments(request: Request) -> list[Experiment]:
         if any((name, config) == (other, same) for other, same, _, _ in kinds[:place]):
             raise UsageError(f"'{label}' is asked for twice", mend="name it once, or give it other options")
     return [
-        Experiment(suite, name, config, label, seed, request.max_items, origins, trials.get(name))
+        Experiment(suite, name, config, label, seed, request.max_items, origins, count)
         for seed in request.seeds
-        for name, config, label, origins in kinds
+        for (name, config, label, origins), count in zip(kinds, trials, strict=True)
     ]
 
 
@@ -308,8 +310,12 @@ def put(raw: dict[str, Any], path: list[str], value: Any, key: str) -> None:
     raw[path[-1]] = value
 
 
-def _check_settings(settings: list[tuple[str, Any]], names: list[str]) -> None:
-    """Refuse a setting that would go nowhere."""
+def check_settings(settings: Sequence[tuple[str, Any]], names: Sequence[str]) -> None:
+    """Refuse a setting that would go nowhere in a run of these methods.
+
+    Raises:
+        UsageError: it names another method, or an option that none of them has.
+    """
     names = [part for name in names for part in names_of(name)]
     edited = [name for name in names if name != BASE]
     options = {option for name in edited for option in method_of(name).Config.model_fields}
@@ -320,6 +326,16 @@ def _check_settings(settings: list[tuple[str, Any]], names: list[str]) -> None:
         if not dot and key not in options:
             mend = did_you_mean(key, options) if options else f"the method '{BASE}' has no options"
             raise UsageError(f"no method of this run has the option '{key}'", mend=mend)
+
+
+def fitting(settings: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Of settings, those that go somewhere in a run of these methods."""
+    found = []
+    for text in settings:
+        with suppress(UsageError):
+            check_settings([parse_setting(text)], names)
+            found.append(text)
+    return found
 
 
 def said_of(name: str, settings: Sequence[tuple[str, Any]]) -> dict[str, Any]:

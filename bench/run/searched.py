@@ -12,25 +12,28 @@ if TYPE_CHECKING:
 _SHOWN = 80  # characters of what is not understood
 
 
-def trials_of(searched: Sequence[str], names: Sequence[str]) -> dict[str, int]:
-    """`METHOD=TRIALS` texts to the trials of each method; those of which nothing is said are not in it.
+def trials_of(searched: Sequence[str], methods: Sequence[tuple[str, str]]) -> list[int | None]:
+    """`METHOD=TRIALS` texts to the trials of each method; None of one of which nothing is said.
+
+    METHOD is a method as it was asked for (`contrastive:objective=paper`), or its name for all variants.
 
     Args:
         searched: The texts.
-        names: The methods of the run.
+        methods: The methods of the run, each as it was asked for and by its name.
 
     Raises:
         UsageError: a text is of another form, or names no method of the run.
     """
-    trials = {}
+    trials: dict[str, int] = {}
+    known = list(dict.fromkeys(one for both in methods for one in both))
     for text in searched:
         name, equals, count = text.rpartition("=")
         if not (equals and count.isascii() and count.isdigit() and int(count)):
             raise UsageError(f"'{text:.{_SHOWN}}' is not METHOD=TRIALS (--searched)", mend="write METHOD=12")
-        if name not in names:
-            raise UsageError(f"--searched: '{name:.{_SHOWN}}' is no method of this run", mend=did_you_mean(name, names))
+        if name not in known:
+            raise UsageError(f"--searched: '{name:.{_SHOWN}}' is no method of this run", mend=did_you_mean(name, known))
         trials[name] = int(count)
-    return trials
+    return [trials.get(asked, trials.get(name)) for asked, name in methods]
 
 
 def unsearched(experiments: "Sequence[Experiment]") -> list[str]:

@@ -20,6 +20,7 @@ from reports.table.terminal import print_drawn
 
 _STYLES = {"passed": "green", "failed": "bold red", "inconclusive": "bold yellow", "invalid": "bold red"}
 _SHORT = {"passed": "ok", "failed": "FAIL", "inconclusive": "??", "invalid": "MISS", "unjudged": "-"}
+_WORST = ("passed", "inconclusive", "invalid", "failed")
 _LABEL = 28
 """Characters of a metric's name with its marks."""
 _HEAD = f"{'':<5}{'':<28}{'baseline':>8}{'run':>9}{'worse by':>10}{'at most':>9}{'limit':>9}"
@@ -83,6 +84,11 @@ def _lines(outcome: CheckOutcome) -> Iterator[Text]:
         yield Text("at most: a larger loss is excluded at 95 % (one-sided)", style="dim")
     for note in outcome.notes:
         yield Text(f"note: {clean(note, SENTENCE)}", style="yellow")
+
+
+def held_in_short(decisions: Sequence[RequirementDecision]) -> str:
+    """The worst of what was decided, in a word."""
+    return _SHORT[max((one.status for one in decisions), key=_WORST.index)]
 
 
 def held_lines(one: RequirementDecision) -> Iterator[Text]:

@@ -47,13 +47,15 @@ class Searched:
     """A method's trials.
 
     Attributes:
-        label: The method as it was asked for.
+        label: The method as tables call it.
+        asked: The same as it was asked for.
         space: What was searched, by option, for people.
         is_spent: Whether nothing was left to try.
         trials: In order.
     """
 
     label: str
+    asked: str
     space: Mapping[str, str]
     is_spent: bool
     trials: tuple[Tried, ...]
@@ -164,6 +166,7 @@ def build(base: Run, found: "Sequence[Found]", runs: Mapping[str, Run], budget: 
         budget=tuple(one.text for one in budget),
         methods=tuple(
             Searched(
+                one.subject.default.label,
                 one.subject.text,
                 {option: _told(over) for option, over in one.subject.space.items()},
                 one.is_spent,

@@ -78,8 +78,8 @@ def test_what_a_search_found_is_kept_for_the_documentation(whole, tmp_path):
             assert own["attribute"] == trial["point"]["attribute"]["value"]
             assert own["settings"].keys() == one["space"].keys(), "defaults are said too"
             assert trial["settings"].items() <= own["settings"].items()
-    rows = [line.split(" | ") for line in searches.render("own", tmp_path).splitlines() if line.startswith("| `")]
-    assert [(row[0], row[1]) for row in rows] == [("| `preadd`", "3"), ("| `contrastive`", "3")]
+    rows = [line.split(" | ") for line in searches.render("own", tmp_path).splitlines() if line.startswith("| ")][1:]
+    assert [(row[0], row[1]) for row in rows] == [("| preadd", "3"), ("| contrastive (signed)", "3")]
     for row, method in zip(rows, kept["methods"], strict=True):
         chosen = [one["settings"] for one in method["trials"] if one["chosen"]]
         config = registry.load("methods", method["method"]).Config().model_dump(mode="json")
@@ -95,6 +95,7 @@ def test_what_was_settled_for_a_search_is_kept_with_it(module_bench, suite, tmp_
     kept = json.loads(searches.keep("own", tmp_path / "f", tmp_path / "runs", tmp_path).read_text())
     assert kept["methods"][0]["settled"] == {"objective": "paper", "tau": 0.5}
     assert kept["budget"] == []
+    assert "| contrastive (paper, tau=0.5) | 1 |" in searches.render("own", tmp_path)
     assert "all that no other trial beats in both figures" in searches.render("own", tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 pytest.importorskip("optuna")
 
 import typer
+from synthetic import write_run
 from typer.testing import CliRunner, Result
 
 from bench import registry
@@ -25,7 +27,8 @@ from bench.errors import MissingError, UsageError
 from bench.run.families import expand
 from bench.run.launch.local import ExperimentOutcome
 from bench.run.plan import Request, make_experiments
-from bench.run.tune.space import base_of, config_of_run, place_of, refuse_seen, subjects_of
+from bench.run.tune.apart import refuse_seen
+from bench.run.tune.space import base_of, config_of_run, place_of, subjects_of
 from bench.store.runs import load_run
 from reports.gate import check, parse_requirement
 
@@ -35,14 +38,15 @@ BUDGET = "heldout/perplexity <= +500 %"
 
 @pytest.fixture
 def suites(tmp_path: Path, tiny_suite: Any) -> dict[str, str]:
-    """A suite to search on, and three to prove on: one that holds, one without the budget's metric, a sentiment one."""
+    """A suite to search on, and four to prove on: apart, with passages of the search, without any, of sentiment."""
     rtp = {"task": "rtp", "data": str(tmp_path / "prompts.jsonl")}
     heldout = {"task": "heldout", "data": str(tmp_path / "texts.jsonl"), "field": "text", "passages": 4}
     few = {"decoding": {"num_samples": 2, "max_new_tokens": 6}}
     made = {}
     for name, changes in {
         "search": {"tasks": [rtp | {"half": "train"}, heldout]},
-        "held": {"tasks": [rtp, heldout]},
+        "held": {"tasks": [rtp, heldout | {"skip": 4}]},
+        "seen": {"tasks": [rtp, heldout | {"data": f"{tmp_path}/./texts.jsonl", "skip": 3}]},
         "bare": {"tasks": [rtp]},
         "other": {
             "tasks": [rtp],
@@ -85,7 +89,7 @@ def test_what_was_chosen_is_measured_held_to_the_budget_and_the_best_of_the_sear
     ]
     assert {run.manifest.suite["name"] for run in runs} == {"held"}
     assert [run.manifest.method.get("trials") for run in runs[:3]] == [None, 2, 2]
-    chosen = {one["label"]: next(trial for trial in one["trials"] if trial["chosen"]) for one in told["methods"]}
+    chosen = {one["asked"]: next(trial for trial in one["trials"] if trial["chosen"]) for one in told["methods"]}
     for run in runs[1:3]:
         assert chosen[run.method]["settings"].items() <= run.manifest.method["config"].items()
 
@@ -102,12 +106,24 @@ def test_what_was_chosen_is_measured_held_to_the_budget_and_the_best_of_the_sear
         (one.label, one.status, one.low) for one in held
     ]
     assert json.loads((tmp_path / "found" / "proof.json").read_text()) == proof
+    exported = next(run for run in runs if run.method == best)
+    base = next(run for run in runs if run.method == "none")
+    own = check([base, exported], None, [parse_requirement(BUDGET)], by_name=True).requirements
+    assert (proof["exported"]["run"], proof["exported"]["seed"]) == (exported.id, 0)
+    assert [(one["status"], one["value"], one["low"]) for one in proof["exported"]["budget"]] == [
+        (one.status, one.value, one.low) for one in own
+    ]
+    assert [one["low"] for one in proof["exported"]["over_trainings"]] == [one.low for one in held if best in one.label]
+    assert {key: one["value"] for key, one in proof["exported"]["figures"].items()} == {
+        one.key: one.value for one in exported.result.metrics
+    }
     card = (tmp_path / "found" / "edit" / "README.md").stat()
     assert told["next"].endswith("held.yaml --seeds 0,1")
 
     shown = tune(*asked)
     assert shown.exception is None, shown.exception
-    for words in ("proof on suite", "the budget on these data", f"best by the search: {best}", "records:"):
+    alone = ("of the exported training (seed 0) alone:", "its budget: ok over the 2 trainings, ok in the exported one")
+    for words in ("proof on suite", "the budget on these data", f"best by the search: {best}", "records:", *alone):
         assert words in shown.stdout
     assert shown.stdout.count(BUDGET) >= 2
     assert (tmp_path / "found" / "edit" / "README.md").stat() == card, "the edit of the same run is not written again"
@@ -118,7 +134,7 @@ def test_the_best_is_exported_where_two_searches_of_a_method_chose_the_same(tmp_
     methods = ("preadd", "preadd:filter_p=0.5", "contrastive")
     free, settled, last = subjects_of(Request(methods, "tune"), 30)
     chosen = [(free, {"filter_p": 0.5}), (settled, {}), (last, {})]
-    config = config_of_run(chosen, None, {"preadd": 2, "contrastive": 1})
+    config = config_of_run(chosen, None, {"preadd": 2, "preadd:filter_p=0.5": 2, "contrastive": 1})
 
     def carried_out(experiments: Any, *_: Any) -> list[ExperimentOutcome]:
         return [ExperimentOutcome(one, tmp_path / f"{one.method}-{one.seed}") for one in experiments]
@@ -126,14 +142,36 @@ def test_the_best_is_exported_where_two_searches_of_a_method_chose_the_same(tmp_
     monkeypatch.setattr(proof, "in_this_process", carried_out)
     monkeypatch.setattr("bench.store.runs.load_run", Path)
     monkeypatch.setattr(proof, "_held", lambda *_: [])
+    monkeypatch.setattr(proof, "_alone", lambda *_: None)
     monkeypatch.setattr(proof, "_export", lambda record, *_: {"run": record.name})
     place: Any = None
     for one, name in zip(chosen, ("preadd", "preadd", "contrastive"), strict=True):
         best = place_of(*one, chosen)
-        found = proof.prove(Request(methods, "mini", seeds=(3, 5)), config, best, [], tmp_path, place)
+        choice = proof.Choice(config, best, ["a"])
+        found = proof.prove(Request(methods, "mini", seeds=(3, 5)), choice, [], tmp_path, place)
         assert len(found.outcomes) == 2 * 3
         assert found.best.startswith(name)
         assert found.edit == {"run": f"{name}-3"}
+
+
+def test_the_exported_training_is_held_to_the_budget_by_itself(tmp_path, capsys):
+    """The mean over trainings keeps it, and the training that lies in the folder does not."""
+    runs = []
+    for seed, of_method in enumerate((3.3, 3.0, 3.0)):
+        for method, nll in (("none", 3.0), ("sft", of_method)):
+            runs.append(load_run(write_run(tmp_path, method, seed, nll=nll, run_id=f"{method}-{seed}")))
+    limits = [parse_requirement("heldout/perplexity <= +20 %")]
+    own = proof._alone([run for run in runs if run.method == "sft"], runs, limits)
+    assert (own.run, own.seed) == ("sft-0", 0)
+    figures = {one.key: one.value for one in runs[1].result.metrics}
+    assert own.figures["heldout/perplexity"]["value"] == figures["heldout/perplexity"]
+    assert [one.status for one in own.budget] == ["failed"]
+    assert [one.value < one.limit for one in own.over_trainings] == [True]
+    asked: Any = Request(("sft",), "mini", seeds=(0, 1, 2))
+    outcomes = [ExperimentOutcome(one, run.path) for one, run in zip(make_experiments(asked), runs, strict=True)]
+    proof.show(asked, proof.Proof(outcomes, own.over_trainings, "sft", None, own))
+    told = capsys.readouterr().out
+    assert re.search(r"its budget: (ok|\?\?) over the 3 trainings, FAIL in the exported one", told), told
 
 
 def test_an_edit_of_weights_is_a_model_and_another_one_takes_its_place_as_a_recipe(tune, tmp_path):
@@ -160,6 +198,24 @@ def test_where_nothing_keeps_the_budget_nothing_is_proven_and_no_earlier_proof_s
     assert "proof" not in done.stdout
     assert not (found / "edit").exists()
     assert not (found / "proof.json").exists()
+
+
+def test_no_proof_of_another_choice_stays_beside_new_settings(tune, tmp_path):
+    """Whether or not the new choice is proven; the proof of the same choice stays."""
+    found = tmp_path / "found"
+    asked = ("--method", "preadd", "--trials", "1", "--budget", BUDGET)
+    assert value_of(tune(*asked, "--prove", "held", "--json"))["proof"]["choice"]
+    same = tune(*asked)
+    assert same.exception is None
+    assert "removed" not in same.stderr
+    assert (found / "edit").is_dir()
+    assert (found / "proof.json").is_file()
+    other = tune("--method", "preadd:filter_p=0.5", "--trials", "1", "--budget", BUDGET)
+    assert other.exception is None
+    assert "removed from found: edit and proof.json, which are of another choice" in other.stderr
+    assert not (found / "edit").exists()
+    assert not (found / "proof.json").exists()
+    assert (found / "settings.yaml").is_file()
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "{"])
@@ -252,6 +308,7 @@ def test_a_search_within_a_budget_names_the_command_that_proves_it(tune, suites,
         (("--budget", "heldout/perplexity <= +5 %", "--suite", "tune-facts"), " --prove mini-facts"),
         (("--budget", "divergence2/kl <= 1"), None),
         (("--budget", "edit/efficacy >= 0.5", "--suite", "tune-edit"), " --prove mini-edit"),
+        (("--budget", "heldout/perplexity <= +5 %", "--suite", "tune-sentiment"), " --prove mini-sentiment"),
     ],
 )
 def test_a_command_that_would_be_refused_is_not_named(args, ending):
@@ -278,9 +335,20 @@ def test_a_folder_of_somebody_else_is_left_alone(tune, tmp_path):
     assert "found/edit is there, and is of no earlier search; name another folder" in str(done.exception)
 
 
-def test_a_budget_that_the_proof_cannot_hold_is_refused_before_any_trial(tune, tmp_path):
-    done = tune("--method", "preadd", "--budget", BUDGET, "--prove", "bare")
-    assert "no metric is called 'heldout/perplexity'" in str(done.exception)
+@pytest.mark.parametrize("metric", ["heldout/perplexity", "perplexity"])
+def test_a_budget_that_the_proof_cannot_hold_is_refused_before_any_work(tune, tmp_path, metric):
+    """By the name of its suite, and not once the base was measured on both."""
+    done = tune("--method", "preadd", "--budget", f"{metric} <= +5 %", "--prove", "bare")
+    what = f"--prove: no task of suite 'bare' measures {metric}, which the budget speaks of; take a suite with a task"
+    assert what in str(done.exception)
+    assert not (tmp_path / "found").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_proof_on_passages_that_the_search_looked_at_is_refused(tune, tmp_path):
+    done = tune("--method", "preadd", "--budget", BUDGET, "--prove", "seen")
+    what = "--prove: task 'heldout' of suite 'seen' takes what the search looks at: settings may have been chosen on it"
+    assert f"{what}; say 'skip: 4' there, or more" in str(done.exception)
     assert not (tmp_path / "found").exists()
 
 

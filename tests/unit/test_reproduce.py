@@ -1,12 +1,14 @@
 """A paper made anew: what is declared of it can be run, and the page says what was printed, made and not made."""
 
 import html
+import re
 
 import pytest
 import torch
 from synthetic import write_run
 from tokenizers.processors import TemplateProcessing
 
+from bench.cli.reproduce import _requests
 from bench.engine.tokens import encode
 from bench.errors import UsageError
 from bench.run.embeddings import embed, flat_map
@@ -61,6 +63,39 @@ def test_every_part_names_suites_and_methods_that_there_are(name):
         assert one.published or one.not_at_hand
         for suite in (suite for some in one.suites.values() for suite in some):
             assert len(make_experiments(Request(one.methods, suite))) == len(one.methods) + 1
+
+
+_BUDGET = ("lr", "anchors_per_step", "lora_r", "lora_alpha")
+
+
+@pytest.mark.parametrize("name", papers())
+def test_a_part_whose_rows_have_different_budgets_says_them(name):
+    """Else a reader takes a difference of learning rates or adapters for one of objectives."""
+    for one in load_paper(name).parts:
+        told = {float(text) for text in re.findall(r"[0-9]+(?:\.[0-9]+)?(?:e-[0-9]+)?", " ".join(one.differs))}
+        for suite in (suite for some in one.suites.values() for suite in some):
+            made = [each.config for each in make_experiments(Request(one.methods, suite, base=False))]
+            trained = [config for config in made if hasattr(config, "lora_r")]
+            budgets = {tuple(getattr(config, option) for option in _BUDGET) for config in trained}
+            if len(budgets) > 1:
+                steps = {config.steps for config in trained if config.epochs is None}
+                assert {figure for some in budgets for figure in some} | steps <= told, (one.name, suite)
+
+
+def test_a_setting_goes_to_the_suites_where_it_fits():
+    parts = load_paper("klein-nabi-2025").chosen(["Table 6", "Table 4"])
+
+    def settled(*settings):
+        return {suite: one.settings for suite, one in _requests(parts, "mini", [0], settings, None).items()}
+
+    everywhere = ["contrastive_printed.steps=3", "lr=1e-4", "suite.decoding.top_p=1"]
+    assert settled("dpo.lr=1e-4", *everywhere) == {"mini": everywhere, "mini-paper": ["dpo.lr=1e-4", *everywhere]}
+    for setting, told in (
+        ("kto.lr=1e-4", "'kto.lr' names no method of this run; it has none, contrastive_printed, dpo, simpo"),
+        ("alpa=1", "no method of this run has the option 'alpa'"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            settled(setting)
 
 
 def test_what_was_printed_stands_beside_what_is_measured(runs):

@@ -17,16 +17,18 @@ from bench.assets.catalogue import AssetCatalogue
 from bench.cli import tune as verb
 from bench.errors import MissingError, UsageError
 from bench.method import Layers, MethodInfo, Range
+from bench.progress import Quiet
 from bench.run.environment import Environment
 from bench.run.plan import Request, make_experiments, split
-from bench.run.tune.space import base_of, config_of_run, options_of, place_of, refuse_evaluation, rounded, subjects_of
+from bench.run.tune.apart import refuse_evaluation
+from bench.run.tune.space import base_of, config_of_run, options_of, place_of, rounded, subjects_of
 from bench.spec import Spec
 from bench.store.runs import load_run
 
 pytest.importorskip("optuna")
 
 from bench.run.tune.journal import RANDOM_TRIALS, Trial, Trials, cut_half, open_journal
-from bench.run.tune.search import JOURNAL, Search, check_all, measured
+from bench.run.tune.search import JOURNAL, Found, Search, check_all, measured
 from reports.gate.requirements import parse_requirement
 from reports.tune.build import build, check_budget, figures, to_json
 from reports.tune.terminal import print_tuned
@@ -72,6 +74,15 @@ def test_a_text_is_searched_whatever_stands_in_it(text):
     assert again.config.text == text
 
 
+def test_a_search_calls_a_method_as_tables_do(tmp_path):
+    """With its variant, which the method as it was asked for may leave out."""
+    asked = ("contrastive", "contrastive:objective=paper", "sft")
+    base = load_run(write_run(tmp_path, "none", whole=True))
+    found = build(base, [Found(one, (), is_spent=False) for one in subjects(*asked)], {}, [])
+    assert [one.asked for one in found.methods] == [*asked]
+    assert [one.label for one in found.methods] == ["contrastive (signed)", "contrastive (paper)", "sft"]
+
+
 def test_the_base_is_not_searched_and_variants_are_searched_apart():
     found = subjects("none", "contrastive", "contrastive:objective=paper", settings=("contrastive.tau=2",))
     assert [one.text for one in found] == ["contrastive", "contrastive:objective=paper"]
@@ -112,7 +123,7 @@ def test_what_is_no_range_is_refused(wrong):
         wrong()
 
 
-@pytest.mark.parametrize("suite", ["tune", "tune-facts", "tune-edit"])
+@pytest.mark.parametrize("suite", ["tune", "tune-facts", "tune-edit", "tune-sentiment"])
 def test_the_tuning_suites_may_be_searched_on(suite):
     base = base_of(Request(("sft",), suite))
     refuse_evaluation(base.suite, base.tasks())
@@ -134,11 +145,73 @@ def test_another_suite_is_refused(suite, settings, said):
         refuse_evaluation(base.suite, base.tasks())
 
 
+@pytest.mark.parametrize(
+    ("suite", "attribute", "mend"),
+    [
+        ("mini", "toxicity", "take a suite made to choose settings of toxicity by (tune), or say --force"),
+        ("mini-facts", "truth", "settings of truth by (tune-facts), or"),
+        ("mini-edit", "edit", "settings of edit by (tune-edit), or"),
+        ("mini-sentiment", "sentiment", "settings of sentiment by (tune-sentiment), or"),
+        ("mini", "joy", "none is there to choose settings of joy by: write a file that 'extends'"),
+    ],
+)
+def test_the_remedy_names_suites_that_control_the_same_or_how_one_is_made(suite, attribute, mend):
+    base = base_of(Request(("none",), suite))
+    asked = base.suite.model_copy(update={"attribute": base.suite.attribute.model_copy(update={"name": attribute})})
+    with pytest.raises(UsageError) as refused:
+        refuse_evaluation(asked, base.tasks())
+    assert mend in str(refused.value)
+
+
+def test_a_suite_of_ones_own_made_as_the_remedy_says_may_be_searched_on(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("{extends: sentiment, name: own, tasks: [{task: rtp, half: train, skip: 2000}]}", encoding="utf-8")
+    base = base_of(Request(("sft",), str(own)))
+    refuse_evaluation(base.suite, base.tasks())
+
+
+@pytest.mark.parametrize(
+    ("tasks", "budget", "said"),
+    [
+        (
+            "{task: heldout}",
+            (),
+            "'heldout' of suite 'tune' takes what suite 'mini' evaluates on.*say 'skip: 500' there",
+        ),
+        ("{task: heldout, skip: 499}", (), "takes what suite 'standard' evaluates on.*say 'skip: 500' there"),
+        ("{task: heldout, skip: 500}", (), None),
+        ("{task: heldout, data: my.txt}", (), None),
+        ("{task: divergence}", (), None),
+        ("{task: divergence}", ("divergence/text/kl_from_base",), "'divergence' of suite 'tune' takes what"),
+        ("{task: divergence}", ("kl_from_base",), "'divergence' of suite 'tune' takes what"),
+        ("{task: divergence, skip: 600}", ("kl_from_base",), None),
+        ("{task: lm_eval, tasks: [embedded_piqa]}", ("embedded_piqa/acc",), "'embedded_piqa' of suite 'tune' takes"),
+        (
+            "{task: over_refusal}",
+            ("over_refusal/refusals",),
+            "'over_refusal' of suite 'tune' does not say 'half: train'",
+        ),
+        ("{task: fluency}", ("fluency/perplexity_pooled",), None),
+        ("{task: diversity}", ("cost/measurement_seconds",), None),
+    ],
+)
+def test_each_task_that_a_choice_follows_from_is_apart_from_what_is_evaluated_on(tasks, budget, said):
+    """The second figure of a search and its budget as well as the first."""
+    settings = (f"suite.tasks=[{{task: rtp, half: train, skip: 200}}, {tasks}]",)
+    base = base_of(Request(("sft",), "tune", settings=settings))
+    if said is None:
+        refuse_evaluation(base.suite, base.tasks(), budget)
+        return
+    with pytest.raises(UsageError, match=said):
+        refuse_evaluation(base.suite, base.tasks(), budget)
+
+
 def test_what_is_chosen_is_what_bench_run_measures():
     request = Request(("prompt:template=plain", "sft"), "tune-facts", settings=("sft.steps=3",))
     prompt, sft = subjects_of(request, 30)
     chosen = [(prompt, {"strength": 1.5}), (sft, {}), (sft, {"lr": 2e-4})]
-    config = yaml.safe_load(yaml.safe_dump(config_of_run(chosen, "some@main", {"prompt": 12, "sft": 3})))
+    searched = {"prompt:template=plain": 12, "sft": 3}
+    config = yaml.safe_load(yaml.safe_dump(config_of_run(chosen, "some@main", searched)))
     assert config["model"] == "some@main"
     asked = {"settings": config["set"], "searched": config["searched"]}
     first, *others = make_experiments(Request(split(config["method"]), "mini-facts", base=False, **asked))
@@ -154,10 +227,11 @@ def test_the_suite_that_measures_what_is_chosen_changes_none_of_its_options():
     chosen = [
         (one, settings) for one in subjects_of(request, 30) for settings in ({}, {"lr": 2e-4}, {"lr": 3e-4, "alpha": 9})
     ]
-    config = config_of_run(chosen, None, {"contrastive": 3}, options_of("smoke"))
+    searched = {"contrastive": 3, "contrastive:tau=2": 3}
+    config = config_of_run(chosen, None, searched, options_of("smoke"))
     asked = Request(split(config["method"]), "smoke", settings=config["set"], base=False)
     assert [one.config for one in make_experiments(asked)] == [one.experiment(how).config for one, how in chosen]
-    assert "set" not in config_of_run(chosen, None, {"contrastive": 3}, options_of("mini"))
+    assert "set" not in config_of_run(chosen, None, searched, options_of("mini"))
 
 
 def test_what_two_searches_of_a_method_chose_alike_is_asked_for_once():
@@ -165,10 +239,28 @@ def test_what_two_searches_of_a_method_chose_alike_is_asked_for_once():
     free, settled = subjects_of(request, 30)
     steps = free.default.config.steps
     chosen = [(free, {"lr": 2e-4}), (settled, {"lr": 2e-4}), (settled, {"lr": 3e-4}), (settled, {"lr": 3e-4})]
-    config = config_of_run(chosen, None, {"sft": 24})
+    config = config_of_run(chosen, None, {"sft": 12, "sft:steps=8": 12})
     found = make_experiments(Request(split(config["method"]), "mini", base=False))
     assert [(one.config.lr, one.config.steps) for one in found] == [(2e-4, steps), (2e-4, 8), (3e-4, 8)]
     assert [place_of(*one, chosen) for one in chosen] == [0, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ((6, 6), ["contrastive=6"]),
+        ((6, 4), ["contrastive:lr=0.0002:alpha=9=6", "contrastive:objective=paper=4"]),
+    ],
+)
+def test_each_variant_of_a_method_has_the_number_of_its_own_trials(counts, told):
+    methods = ("contrastive", "contrastive:objective=paper", "sft")
+    free, paper, sft = subjects_of(Request(methods, "tune"), 30)
+    chosen = [(free, {"lr": 2e-4, "alpha": 9}), (paper, {}), (sft, {})]
+    config = config_of_run(chosen, None, {**dict(zip(methods, (*counts, 3), strict=True)), "dpo": 7})
+    assert config["searched"] == [*told, "sft=3"]
+    again = yaml.safe_load(yaml.safe_dump(config))
+    found = make_experiments(Request(split(again["method"]), "mini", searched=again["searched"], seeds=(0, 1)))
+    assert [one.trials for one in found] == [None, *counts, 3] * 2
 
 
 # --- what is tried next ---
@@ -425,6 +517,35 @@ def test_methods_have_as_many_trials_and_a_repeat_tries_none(tuning_suite, tmp_p
     assert [one.settings for one in elsewhere.search.run()[0].trials] == [one.settings for one in found[0].trials]
 
 
+def test_every_method_is_judged_by_as_many_trials_whatever_was_tried_before(tuning_suite, tmp_path, monkeypatch):
+    """An earlier call had more of one of them; what it left unfinished beyond the number is left alone."""
+    earlier = Tuner(tuning_suite, tmp_path, "preadd", count=3)
+    whole = earlier.search.run()[0].trials
+    earlier.search._trials[0].ask()
+    notes: list[str] = []
+    monkeypatch.setattr(Quiet, "note", lambda _, text: notes.append(text))
+    both = Tuner(tuning_suite, tmp_path, "preadd", "prompt", count=2)
+    found = both.search.run()
+    assert [len(one.trials) for one in found] == [2, 2]
+    assert found[0].trials == whole[:2]
+    assert "2 later trials of preadd left out: every method is judged by 2 (--trials)" in notes
+    assert [one.status for one in earlier.search._trials[0].all()] == ["done"] * 3 + ["open"]
+
+
+def test_a_space_that_an_earlier_search_spent_has_more_than_the_first_trials(tuning_suite, tmp_path):
+    assert Tuner(tuning_suite, tmp_path, "prompt:strength=1", count=4).search.run()[0].is_spent
+    (found,) = Tuner(tuning_suite, tmp_path, "prompt:strength=1", count=1).search.run()
+    assert (len(found.trials), found.is_spent) == (1, False)
+
+
+def test_failed_trials_beyond_the_number_are_not_tried_again(trials):
+    found = trials()
+    for _ in range(3):
+        found.fail(found.ask(), "no room")
+    found.retry(2)
+    assert [one.status for one in found.all()] == ["open", "open", "failed"]
+
+
 def test_an_interrupted_trial_is_finished_first_and_one_that_another_holds_is_left(tuning_suite, tmp_path):
     tuner = Tuner(tuning_suite, tmp_path, "preadd", "prompt", count=2)
     begun = tuner.search._next()
@@ -560,7 +681,8 @@ def test_a_budget_chooses_one_trial_by_point_estimates_and_none_chooses_the_fron
     assert to_json(tuned)["methods"][0]["space"]["alpha"] == "-1.5 to -0.05"
     print_tuned(nothing)
     text = capsys.readouterr().out
-    assert "no trial within it: preadd, prompt:strength=1" in text
+    assert "no trial within it: preadd, prompt (strength=1)" in text
+    assert "prompt (strength=1): 2 trials" in text
     assert max(map(len, text.splitlines())) <= 80
 
 

@@ -12,7 +12,7 @@ from bench.data.edits import load_cases
 from bench.data.splits import overlap, part
 from bench.errors import UsageError
 from bench.run.plan import build_tasks
-from bench.run.tune.space import refuse_evaluation
+from bench.run.tune.apart import refuse_evaluation
 from bench.suites import load_suite
 from bench.tasks.base import Task
 from bench.tasks.divergence import Divergence
@@ -61,7 +61,7 @@ def read(task: Task[Any], ctx: Any) -> Iterator[str]:
 
 
 def test_the_suites_to_choose_settings_by_are_these():
-    assert TUNING == ["tune", "tune-edit", "tune-facts"]
+    assert TUNING == ["tune", "tune-edit", "tune-facts", "tune-sentiment"]
 
 
 @pytest.fixture

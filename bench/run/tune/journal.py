@@ -183,9 +183,9 @@ class Trials:
         begun = self._study(0).get_trials(deepcopy=False)[trial.id].user_attrs.get(_BEGUN, 0)
         self._note(trial, _BEGUN, max(begun - 1, 0))
 
-    def retry(self) -> None:
-        """Open all trials again that failed, each with its number and settings."""
-        for one in self.all():
+    def retry(self, most: int | None = None) -> None:
+        """Open all of the first trials again that failed, each with its number and settings."""
+        for one in self.all()[:most]:
             if one.status == "failed":
                 failed = self._study(0).get_trials(deepcopy=False)[one.id]
                 self._add(failed.params, one.settings, failed.user_attrs.get(_AGAIN, one.id))

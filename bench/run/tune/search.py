@@ -37,7 +37,7 @@ class Found:
 
     Attributes:
         subject: The method.
-        trials: Its trials, in order.
+        trials: As many of its trials as were asked for, in order.
         is_spent: Whether nothing was left to try.
     """
 
@@ -87,7 +87,7 @@ class Search:
                 for subject in self.subjects
             ]
             for trials in self._trials if self.retry else []:
-                trials.retry()
+                trials.retry(self.count)
 
     def run(self) -> list[Found]:
         """Carry out what is left of the trials, and wait for those of other processes.
@@ -109,15 +109,24 @@ class Search:
                 self._carry_out(place, trial)
             finally:
                 self._leave(place, trial, lease)
-        found = [
-            Found(subject, tuple(trials.all()), trials.is_spent)
-            for subject, trials in zip(self.subjects, self._trials, strict=True)
-        ]
+        found = [self._found(subject, trials) for subject, trials in zip(self.subjects, self._trials, strict=True)]
         for one in found:
             for trial in one.trials:
                 if trial.run_id and not is_whole(self.runs / trial.run_id):  # removed since, or in another folder
                     measured(one.subject.experiment(trial.settings), self.env, self.runs)
         return found
+
+    def _found(self, subject: Subject, trials: Trials) -> Found:
+        """What was tried of a method: the first trials, as many as of every other, whatever was tried before."""
+        first, later = self._counting(trials), trials.all()[self.count :]
+        if later:
+            told = f"{len(later)} later trial{'s' if len(later) > 1 else ''} of {subject.text} left out"
+            self.env.progress.note(f"{told}: every method is judged by {self.count} (--trials)")
+        return Found(subject, tuple(first), trials.is_spent and not later)
+
+    def _counting(self, trials: Trials) -> list[Trial]:
+        """The trials of a method that count here: an earlier call, or another process, may have asked for more."""
+        return trials.all()[: self.count]
 
     def _leave(self, place: int, trial: Trial, lease: Lease) -> None:
         try:
@@ -128,7 +137,8 @@ class Search:
 
     def _is_done(self) -> bool:
         return not any(
-            self._has_more(trials) or any(one.status == "open" for one in trials.all()) for trials in self._trials
+            self._has_more(trials) or any(one.status == "open" for one in self._counting(trials))
+            for trials in self._trials
         )
 
     def _has_more(self, trials: Trials) -> bool:
@@ -138,7 +148,7 @@ class Search:
     def _next(self) -> tuple[int, Trial, Lease] | None:
         """The next trial, now held: one that was interrupted, else a new one; None where others hold what is left."""
         with self._alone():
-            found = [trials.all() for trials in self._trials]
+            found = [self._counting(trials) for trials in self._trials]
             for place, trial in [(n, one) for n, some in enumerate(found) for one in some if one.status == "open"]:
                 if lease := self._hold(place, trial):
                     if self._trials[place].begin(trial):

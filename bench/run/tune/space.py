@@ -13,7 +13,6 @@ from bench.method import Layers, Range
 from bench.parsing import written
 from bench.run.plan import BASE, Experiment, Request, make_experiments, parse_method, suite_of
 from bench.spec import SuiteSpec
-from bench.tasks.base import Task
 
 Settings = Mapping[str, Any]
 """The options of a trial that differ from the defaults, by name."""
@@ -116,54 +115,6 @@ def subjects_of(request: Request, layers: int) -> list[Subject]:
     ]
 
 
-def refuse_evaluation(suite: SuiteSpec, tasks: Sequence[Task[Any]]) -> None:
-    """Refuse a suite that measures what it controls on data that is kept for evaluation.
-
-    The rule: each task that measures it takes the training half of its data (`half: train`).
-
-    Raises:
-        UsageError: one does not, or none measures it.
-    """
-    attribute = suite.scored_by(suite.scorer)
-    measuring = [task for task in tasks if task.measures_controlled(attribute)]
-    if not measuring:
-        raise UsageError(f"no task of suite '{suite.name}' measures {suite.attribute.name}, which it controls")
-    for task in measuring:
-        if getattr(task.config, "half", None) != "train":
-            what = f"task '{task.name}' of suite '{suite.name}' does not say 'half: train'"
-            mend = "take a suite made to choose settings by (tune, tune-facts, tune-edit), or say --force"
-            raise UsageError(f"{what}: settings would be chosen on what methods are evaluated on", mend=mend)
-
-
-def refuse_seen(search: Experiment, proof: Experiment) -> None:
-    """Refuse a suite that cannot prove what another one has chosen: its data may have been seen, or it asks for more.
-
-    The rule for data: each task that measures what the suite controls takes the evaluation half alone (`half: eval`),
-    where it has halves.
-
-    Raises:
-        UsageError: it is of another model, controls another attribute or measures none, may have been searched on, or
-            leaves no one edit.
-    """
-    suite, name = proof.suite, f"suite '{proof.suite.name}'"
-    if suite.attribute.name != search.suite.attribute.name:
-        what = f"{name} controls {suite.attribute.name}, and suite '{search.suite.name}' {search.suite.attribute.name}"
-        raise UsageError(f"--prove: {what}", mend="take a suite for the same")
-    if (suite.model.id, suite.model.revision) != (search.suite.model.id, search.suite.model.revision):
-        what = f"{name} is for the model {suite.model.id}, and the search is on {search.suite.model.id}"
-        raise UsageError(f"--prove: {what}", mend="name one for both: --model ID")
-    if suite.sets.at_once:
-        what = f"{name} edits facts in groups (sets.at_once), each on a model of its own: no one edit could be exported"
-        raise UsageError(f"--prove: {what}", mend="leave sets.at_once out, or take a suite without it")
-    measuring = [task for task in proof.tasks() if task.measures_controlled(suite.scored_by(suite.scorer))]
-    if not measuring:
-        raise UsageError(f"--prove: no task of {name} measures {suite.attribute.name}, which it controls")
-    for task in measuring:
-        if getattr(task.config, "half", "eval") != "eval":
-            what = f"task '{task.name}' of {name} does not take the evaluation half alone (its option half)"
-            raise UsageError(f"--prove: {what}: settings may have been chosen on it", mend="take another suite: mini")
-
-
 def of_setup(settings: Sequence[str]) -> list[str]:
     """Of settings, those of the suite that another suite takes over which measures what was found.
 
@@ -254,14 +205,14 @@ def config_of_run(
     Args:
         chosen: The methods with their settings.
         model: The model in place of the suite's, or None.
-        searched: By method, how many trials they were chosen by.
+        searched: By method as it was searched (`Subject.text`), how many trials it was chosen by.
         measured: What the suite that measures them says of methods' options; None where no suite is known.
     """
     setup = dict.fromkeys(text for subject, _ in chosen for text in of_setup(subject.request.settings))
     settled: dict[str, str] = {}
-    asked: dict[tuple[str, str], str] = {}
+    asked: dict[tuple[str, str], tuple[Subject, str]] = {}
     for subject, settings in chosen:
-        asked.setdefault(_whole(subject, settings), subject.asked(settings))
+        asked.setdefault(_whole(subject, settings), (subject, subject.asked(settings)))
         experiment, own = subject.default, parse_method(subject.text)[1]
         other = (measured or {}).get(experiment.method, {})
         for option, value in experiment.config.model_dump(mode="json").items():
@@ -271,10 +222,20 @@ def config_of_run(
     told = [*setup, *(f"{option}={value}" for option, value in settled.items())]
     return {
         **({"model": model} if model else {}),
-        "method": ",".join(asked.values()),
+        "method": ",".join(text for _, text in asked.values()),
         **({"set": told} if told else {}),
-        "searched": [f"{name}={trials}" for name, trials in searched.items()],
+        "searched": _counted(list(asked.values()), searched),
     }
+
+
+def _counted(asked: Sequence[tuple[Subject, str]], searched: Mapping[str, int]) -> list[str]:
+    """`METHOD=TRIALS` of what is asked for: by a method's name where all its variants had as many trials."""
+    told = []
+    for subject, text in asked:
+        name, count = subject.default.method, searched[subject.text]
+        is_alike = all(searched[one.text] == count for one, _ in asked if one.default.method == name)
+        told.append(f"{name if is_alike else text}={count}")
+    return list(dict.fromkeys(told))
 
 
 def place_of(subject: Subject, settings: Settings, chosen: Sequence[tuple[Subject, Settings]]) -> int:
