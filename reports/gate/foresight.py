@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bench.errors import MissingError
-from bench.stats.margin import Error
+from bench.stats.margin import Error, unseen
 from bench.stats.spread import student_quantile, student_tail
 from bench.store.runs import Run
 from reports.gate.baseline import Baseline, Reference
@@ -38,7 +38,10 @@ def foresee(baseline: Baseline, runs: Sequence[Run]) -> list[str]:
 
 def chance(primary: Reference, error: Error, baseline: Baseline, loss: float) -> float:
     """The chance that a check does not pass the primary metric after a loss (a share of the figure where relative)."""
-    moved = (_scaled(loss, primary) - _threshold(primary, error, baseline)) / error.value
+    beyond = _scaled(loss, primary) - _threshold(primary, error, baseline)
+    if error.is_nothing:  # repeats agree, so that a check finds every loss beyond, and none below
+        return float(beyond > 0)
+    moved = beyond / error.value
     return 1 - student_tail(moved, error.degrees) if moved >= 0 else student_tail(-moved, error.degrees)
 
 
@@ -77,7 +80,7 @@ def _error(primary: Reference, baseline: Baseline) -> Error | None:
         repeat = repeat_of(evidences, _RESAMPLES, relative=primary.relative)
     except MissingError:
         return None
-    if not repeat or primary.clusters is None:
+    if repeat is None or primary.clusters is None:
         return None
     clusters = len(baseline.clusters[primary.clusters])
     return error_of(repeat, clusters, primary.answers, 2 / baseline.check_seeds)
@@ -88,6 +91,10 @@ def _threshold(primary: Reference, error: Error, baseline: Baseline) -> float:
     judged = sum(one.tolerance is not None for one in baseline.metrics)
     alpha = alpha_of(judged, is_primary=True)
     tolerance, limit = (_scaled(one or 0.0, primary) for one in (primary.tolerance, primary.limit))
+    if error.is_nothing and primary.bounded:  # what no prompt showed may be so on others (`Contrast.p_above`, `reach`)
+        clusters = int(error.degrees) + 1
+        hidden = unseen(LEVEL, clusters)
+        return min((1 + tolerance) / alpha ** (1 / clusters) - 1, (limit - hidden) / (1 - hidden))
     fails = tolerance + student_quantile(1 - alpha, error.degrees) * error.value
     return min(fails, limit - student_quantile(LEVEL, error.degrees) * error.value)
 

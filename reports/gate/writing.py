@@ -139,7 +139,8 @@ def _unjudged(key: str, metrics: Sequence[Metric], runs: Sequence[Run]) -> str |
         return "no signal: not above what answers without a model have"
     small = [compact(run.evidence[key]) for run in runs]
     relative = metrics[0].difference == "ratio"
-    return None if repeat_of(small, 100, relative=relative) else "too little data"
+    # A variance of 0 is data too: the repeats agree, as perplexities do where no training depends on the seed.
+    return None if repeat_of(small, 100, relative=relative) is not None else "too little data"
 
 
 def _primary(judged: Sequence[str], found: Mapping[str, Sequence[Metric]], plan: Plan) -> str:

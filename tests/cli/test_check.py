@@ -43,7 +43,7 @@ def check(bench, records, tmp_path):
 def test_passed_failed_and_incomparable(check, tmp_path):
     passed = check("old", "--junit", "out/j.xml", "--markdown", "m.md")
     assert (passed.returncode, passed.stderr) == (0, "")
-    assert passed.stdout.startswith("bench check: contrastive on mini: passed (5 passed, 2 unjudged)")
+    assert passed.stdout.startswith("bench check: contrastive on mini: passed (6 passed, 1 unjudged)")
     assert ElementTree.parse(tmp_path / "out/j.xml").getroot().get("failures") == "0"  # noqa: S314 - our own
     assert (tmp_path / "m.md").read_text(encoding="utf-8").startswith("### ✅")
 
