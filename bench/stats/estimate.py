@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from bench.store.record import Evidence
 
 Array = NDArray[np.float64]
+LARGEST = 700.0
+"""Logarithm of about the largest number there is."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Ratio:
     def of(self, totals: Array) -> Array:
         """The figure of each row of summed `sums` (n x 2); NaN where nothing is counted."""
         mean = divide(totals[:, 0], totals[:, 1])
-        return np.exp(mean) if self.exp else mean
+        with np.errstate(over="ignore"):  # beyond all numbers it is infinite, and none is told
+            return np.exp(mean) if self.exp else mean
 
     def __call__(self, counts: Array) -> Array:
         """The figure for each row of counts (n x clusters)."""
@@ -130,6 +133,11 @@ def average(evidences: Sequence[Evidence]) -> float | None:
         return None
     figure = float(np.mean([once(statistic(evidence, clusters), len(clusters)) for evidence in evidences]))
     return figure if math.isfinite(figure) else None
+
+
+def capped(log: float) -> float:
+    """A logarithm of which there is the exponential: ends of intervals may lie beyond any number."""
+    return min(LARGEST, log)
 
 
 def present(evidence: Evidence) -> set[str]:

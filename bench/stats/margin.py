@@ -156,7 +156,8 @@ def repeatability(
             if figures.min() <= 0:
                 return None
             figures, drawn = np.log(figures), _log(drawn)
-        own = drawn - drawn.mean(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):  # a resample beyond all numbers says nothing
+            own = drawn - drawn.mean(axis=1, keepdims=True)
         noise += sum(_variance(column, len(clusters)) for column in own.T) / free
     return noise
 

@@ -76,7 +76,7 @@ def training_of(systems: Sequence[Sequence[Evidence]], assumed: float) -> float 
         assumed: The standard deviation without any record.
 
     Returns:
-        None where no system has two seeds with shares between 0 and 1.
+        None where no system has two seeds with shares between 0 and 1 and samples of a prompt that differ.
     """
     found: list[tuple[float, int]] = []
     for evidences in systems:
@@ -84,6 +84,8 @@ def training_of(systems: Sequence[Sequence[Evidence]], assumed: float) -> float 
         if len(figures) < _FEWEST or not all(0 < figure < 1 for figure in figures):
             continue
         within = float(np.mean([_within(evidence) for evidence in evidences]))
+        if within <= 0:  # all samples of each prompt agree: their chances are 0 or 1, and have no logits
+            continue
         noise = float(np.mean([within / len(evidence.value) for evidence in evidences]))
         # A shift of all prompts' logits moves the share by the mean of p (1 - p) for each logit.
         found.append(((float(np.var(figures, ddof=1)) - noise) / within**2, len(figures) - 1))

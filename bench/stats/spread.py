@@ -18,7 +18,7 @@ import numpy as np
 from bench.stats.estimate import Array
 
 _NORMAL = NormalDist()
-_POINTS, _CLOSE = 240, 1e-10
+_POINTS, _CLOSE, _TINY = 240, 1e-10, 1e-300
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def shrunk(distance: float, prompts: float, seeds: Sequence[Component]) -> float
     """
     if not _any(seeds) or not distance:
         return distance
-    surprise = max(tail(distance, prompts, seeds), 1e-300)
+    surprise = max(tail(distance, prompts, seeds), _TINY)
     return max(0.0, min(distance, -_NORMAL.inv_cdf(surprise) * math.sqrt(prompts)))
 
 
@@ -125,13 +125,15 @@ def tail(distance: float, prompts: float, seeds: Sequence[Component]) -> float:
     and what of v is not noise. Of v is known that the observed one / v has a chi-squared law over its degrees of
     freedom; the probability is averaged over it (Welch's and Satterthwaite's problem, by fiducial integration, as
     Behrens and Fisher did). Where the noise is 0 and the prompts agree this is Student's t. A variance that happens to
-    be estimated as 0 does not count as known to be 0.
+    be estimated as 0 does not count as known to be 0. Where no seed is said to add anything it is the normal tail.
     """
+    if not _any(seeds):
+        return float(_upper(np.array([distance / math.sqrt(max(prompts, _TINY))]))[0])
     crude, noise = sum(one.crude for one in seeds), sum(one.noise for one in seeds)
     free = 1 / sum((one.crude / crude) ** 2 / one.degrees for one in seeds if one.crude)  # squares may underflow
     weights, logs = _chi_squared(round(free, 2))
     variances = prompts + np.maximum(0.0, crude * np.exp(-logs) - noise)
-    return float(weights @ _upper(distance / np.sqrt(np.maximum(variances, 1e-300))))
+    return float(weights @ _upper(distance / np.sqrt(np.maximum(variances, _TINY))))
 
 
 @lru_cache(maxsize=256)
@@ -157,8 +159,10 @@ def exceeded(prompts: float, seeds: Sequence[Component], surprise: float) -> flo
     """
 
     def above(distance: float) -> float:
-        return math.log(max(tail(distance, prompts, seeds), 1e-300) / surprise)
+        return math.log(max(tail(distance, prompts, seeds), _TINY) / surprise)
 
+    if prompts <= 0 and not _any(seeds):
+        return 0.0
     before, here = 0.0, math.sqrt(prompts) + math.sqrt(sum(one.crude for one in seeds))
     at_before, at_here = above(before), above(here)
     while at_here > 0:
@@ -204,7 +208,7 @@ def _incomplete_beta(a: float, b: float, x: float) -> float:
     if x > (a + 1) / (a + b + 2):  # the fraction converges fast on the other side
         return 1 - _incomplete_beta(b, a, 1 - x)
     front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
-    tiny = 1e-300  # keeps Lentz's algorithm from dividing by 0
+    tiny = _TINY  # keeps Lentz's algorithm from dividing by 0
     c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1) or tiny)
     result = d
     for m in range(1, 500):

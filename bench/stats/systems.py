@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.errors import MissingError
 from bench.stats import proportion, testing
-from bench.stats.estimate import Array, average, once, present, statistic
+from bench.stats.estimate import Array, average, capped, once, present, statistic
 from bench.stats.outcome import Difference, Interval
 from bench.stats.ranks import DRAWS, Ranks, ranks_of
 from bench.stats.resampling import exchange, resample
@@ -94,7 +94,7 @@ class Systems:
         seeds = [drawn.seeds.alone()] if varies else []
         if self._is_multiplied(system):
             ends = self._ends(drawn, len(clusters), seeds)
-            return ends and Interval(math.exp(ends.low), math.exp(ends.high))
+            return ends and Interval(math.exp(capped(ends.low)), math.exp(capped(ends.high)))
         support = (0.0, 1.0) if bounded else (0.0, math.inf) if observed.min() >= 0 else None
         return self._ends(drawn, len(clusters), seeds, support)
 
@@ -102,6 +102,8 @@ class Systems:
         """The paired difference of two systems: see `bench.stats.difference`."""
         clusters, left_out = self._common(a, b)
         first, second = self._bootstrap(clusters, a), self._bootstrap(clusters, b)
+        if not (math.isfinite(first.figure) and math.isfinite(second.figure)):
+            raise MissingError("a figure is beyond any number")
         if relative and not (first.figure > 0 and second.figure > 0):
             raise MissingError("a relative difference needs two figures above 0", mend="compare the absolute one")
         seeds = self._parts("figure", clusters, (a, b), (first.seeds, second.seeds), relative=relative)
@@ -119,8 +121,8 @@ class Systems:
                 unseen = self._unseen(clusters, a, b) if shares else 0.0
                 ends = self._ends(gap, len(clusters), seeds, support, widen=partial(stretched, unseen=unseen))
         if relative:
-            ends = ends and Interval(math.expm1(ends.low), math.expm1(ends.high))
-        value = math.expm1(gap.figure) if relative else gap.figure
+            ends = ends and Interval(math.expm1(capped(ends.low)), math.expm1(capped(ends.high)))
+        value = math.expm1(capped(gap.figure)) if relative else gap.figure
         return Difference(value, ends.low if ends else None, ends.high if ends else None, len(clusters), left_out)
 
     def _unseen(self, clusters: Clusters, a: int, b: int) -> float:
@@ -237,12 +239,13 @@ class Systems:
         """By system with several trainings, what they add, from all of them: on the scale where they vary alike."""
         trained = self._trained or []
         places = [n for n in self._sharing(clusters) if trained[n] and len(self._systems[n]) > 1]
-        shown = [self._shown(kind, clusters, n) for n in places]
+        shown = {n: self._shown(kind, clusters, n) for n in places}
+        shown = {n: one for n, one in shown.items() if one.count > 1}  # on a single prompt seeds count as one
         alike = []
-        for one in shown:
+        for one in shown.values():
             has_logit = self._slope(kind, one.figure) > 0
             alike.append(one.scaled(1 / self._slope(kind, one.figure, len(clusters)) if has_logit else math.nan))
-        return dict(zip(places, borrowed(alike), strict=True))
+        return dict(zip(shown, borrowed(alike), strict=True))
 
     def _shown(self, kind: Kind, clusters: Clusters, system: int) -> Seeds:
         """What a system's seeds show of its figure, or of what a test looks at."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from bench.errors import BenchError, MissingError
 from bench.stats import average, holm
+from bench.stats.estimate import capped
 from bench.stats.margin import Contrast, contrast, repeatability
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
@@ -287,14 +288,13 @@ def _fault(found: Sequence[Metric | None], metric: Reference) -> str | None:
 
 def _with_loss(blank: Decision, metric: Reference, loss: Contrast) -> Decision:
     """The decision with its figures, where they are ones."""
-    shown = math.expm1 if metric.relative else float
     tolerance = metric.tolerance or 0.0
     p = loss.p_above(math.log1p(tolerance) if metric.relative else tolerance)
     reach = loss.reach(LEVEL)
     ends = (loss.value, loss.value - reach, loss.value + reach)
     if not all(math.isfinite(one) for one in (*ends, p)):
         raise MissingError("its loss is not a number")
-    value, low, high = (shown(one) for one in ends)
+    value, low, high = (math.expm1(capped(one)) if metric.relative else one for one in ends)
     return replace(blank, status="passed", loss=value, low=low, high=high, p=p, n_clusters=loss.n_clusters)
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bench.errors import MissingError
+from bench.stats.estimate import capped
 from bench.stats.margin import Error, unseen
 from bench.stats.spread import student_quantile, student_tail
 from bench.store.runs import Run
@@ -102,7 +103,7 @@ def _threshold(primary: Reference, error: Error, baseline: Baseline) -> float:
 def _seen(primary: Reference, error: Error, baseline: Baseline) -> float:
     """The loss that a check finds with a chance of 80 %."""
     loss = _threshold(primary, error, baseline) + student_quantile(_SURE, error.degrees) * error.value
-    return math.expm1(loss) if primary.relative else loss
+    return math.expm1(capped(loss)) if primary.relative else loss
 
 
 def _scaled(loss: float, primary: Reference) -> float:

@@ -3,6 +3,7 @@
 import math
 from statistics import NormalDist
 
+from bench.stats.estimate import capped
 from bench.stats.margin import Error, unseen
 from bench.stats.spread import student_quantile
 from bench.store.record import Role
@@ -15,8 +16,6 @@ _ATTRIBUTE, _SHARE, _RELATIVE = 0.03, 0.02, 0.05
 _TIMES = 2
 _SURE, _LEAST = 0.8, 0.01
 _DIGITS = 4
-_LARGEST = 700.0
-"""Logarithm of about the largest number there is."""
 
 
 def alpha_of(n_judged: int, *, is_primary: bool) -> float:
@@ -82,5 +81,5 @@ def limit_of(tolerance: float, error: Error, n_clusters: int, alpha: float, *, r
         reach = 0.0 if relative else unseen(LEVEL, n_clusters)
     else:
         reach = sum(student_quantile(p, error.degrees) for p in (LEVEL, 1 - alpha)) * error.value
-    limit = math.expm1(min(_LARGEST, math.log1p(tolerance) + reach)) if relative else tolerance + reach
+    limit = math.expm1(capped(math.log1p(tolerance) + reach)) if relative else tolerance + reach
     return max(float(f"{limit:.{_DIGITS}g}"), _TIMES * tolerance)

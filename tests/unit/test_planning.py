@@ -109,6 +109,24 @@ def test_how_much_trainings_differ_is_found_in_evidence(training):
     assert shares.training_of([some[:1] for some in systems], assumed=0.3) is None
 
 
+def test_samples_that_all_agree_say_nothing_of_how_much_trainings_differ():
+    """Shares between 0 and 1 of prompts whose samples agree have no logits to be moved; the others still teach."""
+    rng = np.random.default_rng(3)
+    agreeing = [evidence(rng, np.array([0.0] * low + [1.0] * (9 - low)), 4) for low in (3, 6)]
+    others = [evidence(rng, np.full(40, chance), 4) for chance in (0.4, 0.5)]
+    assert shares.training_of([agreeing], 0.3) is None
+    assert shares.training_of([agreeing, others], 0.3) == shares.training_of([others], 0.3) is not None
+
+
+@pytest.mark.parametrize("training", [0.0, None])
+def test_a_plan_is_made_where_trainings_and_samples_add_nothing(training):
+    """Of some records trainings add nothing to the spread of prompts, and the sum over what they add is empty."""
+    population = means.Means(0.5, units=0.2, rest=0.0, training=training)
+    found = [planning.power(population, 0.6, Design(count, 1, 3)) for count in (5, 20, 80)]
+    assert found == sorted(found)
+    assert found[0] < 0.8 < found[-1]
+
+
 def of_means(rng: np.random.Generator, spread: tuple[float, float, float], units: int, seeds: int, shift: float):
     """The base's figures of questions and a method's of each seed; `spread` of questions, of the rest, of trainings."""
     unit_sd, rest, training = spread
