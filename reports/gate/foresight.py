@@ -95,7 +95,7 @@ def _threshold(primary: Reference, error: Error, baseline: Baseline) -> float:
     if error.is_nothing and primary.bounded:  # what no prompt showed may be so on others (`Contrast.p_above`, `reach`)
         clusters = int(error.degrees) + 1
         hidden = unseen(LEVEL, clusters)
-        return min((1 + tolerance) / alpha ** (1 / clusters) - 1, (limit - hidden) / (1 - hidden))
+        return min((1 + tolerance) / math.pow(alpha, 1 / clusters) - 1, (limit - hidden) / (1 - hidden))
     fails = tolerance + student_quantile(1 - alpha, error.degrees) * error.value
     return min(fails, limit - student_quantile(LEVEL, error.degrees) * error.value)
 

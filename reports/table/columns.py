@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from bench.errors import MissingError, UsageError, did_you_mean
@@ -218,13 +219,20 @@ def _labels(groups: Sequence[Sequence[Run]]) -> list[str]:
         alike.setdefault(label, []).append(config)
     apart = {label: _without_hash(_differing(same)) for label, same in alike.items()}
     of_sets = _differing([one for one in made if one])
-    told: list[str] = []
+    full: list[str] = []
     for label, config in zip(labels, configs, strict=True):
         keys = sorted({*apart[label], *of_sets})
         settings = ", ".join(f"{key}={_told(config, key)}" for key in keys if _is_said(config, key))
-        full = clean(f"{label} ({settings})", _FULL) if settings else label
-        again = sum(other == full or other.startswith(f"{full} #") for other in told)
-        told.append(f"{full} #{again + 1}" if again else full)
+        full.append(clean(f"{label} ({settings})", _FULL) if settings else label)
+    return numbered(full)
+
+
+def numbered(labels: Sequence[str]) -> list[str]:
+    """Labels of which none is another's: of several that are the same, the later ones have the next free number."""
+    told: list[str] = []
+    for label in labels:
+        free = (again for again in (f"{label} #{number}" for number in count(2)) if again not in {*labels, *told})
+        told.append(next(free) if label in told else label)
     return told
 
 

@@ -1,4 +1,4 @@
-"""A gate on a method whose repeats agree to the digit: no training of it depends on the seed, or nothing ever happens."""
+"""A gate on a method whose repeats agree to the digit: its model is the same for each seed, or nothing ever happens."""
 
 import math
 

@@ -21,7 +21,7 @@ from bench.store.runs import find_run, list_runs, load_run
 from reports.gate.requirements import hold, parse_requirement
 from reports.table.build import build
 from reports.table.cells import TableCell, clean
-from reports.table.columns import Notes
+from reports.table.columns import Notes, numbered
 from reports.table.forms.html import to_html
 from reports.table.forms.json import from_json_values, json_values, to_json
 from reports.table.forms.latex import to_latex
@@ -228,6 +228,15 @@ def test_a_difference_with_failed_observations_is_never_marked(tmp_path):
     cell = row_of(build(list_runs(tmp_path)), "rtp/toxic/toxic_fraction").cells[1]
     assert cell.p_holm < 0.001
     assert not cell.is_significant
+
+
+@given(st.lists(st.text("a #123", max_size=5), max_size=7))
+def test_numbered_labels_are_one_of_a_kind(labels):
+    """A label may read as another's with its number (`run #2`); what is there once stays as it is."""
+    told = numbered(labels)
+    assert len(set(told)) == len(told) == len(labels)
+    for place, label in enumerate(labels):
+        assert (told[place] == label) == (label not in labels[:place])
 
 
 def test_labels_are_one_of_a_kind(tmp_path):
