@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from bench.engine.batching import BATCH_BUDGET, batches, in_batches, pad
-from bench.engine.sampling import refuse_undrawn, sample, stream, uniforms
+from bench.engine.sampling import likeliest, refuse_undrawn, sample, stream, uniforms
 from bench.engine.stops import StopTexts
 from bench.engine.tokens import encode, first_token, refuse_beyond
 from bench.engine.vllm import BATCH_TOKENS as VLLM_TOKENS
@@ -234,7 +234,7 @@ def answer(
 
     def work(batch: list[tuple[Prompt, list[int]]]) -> list[list[int]]:
         ids = [tokens for _, tokens in batch]
-        return continue_rows(policy, ids, 1, max_new_tokens, lambda logits, *_: logits.argmax(-1), stop, sampling=True)
+        return continue_rows(policy, ids, 1, max_new_tokens, lambda logits, *_: likeliest(logits), stop, sampling=True)
 
     for batch, rows in in_batches(
         _encoded(policy, prompts, max_new_tokens),

@@ -57,6 +57,15 @@ def sample(logits: torch.Tensor, uniform: torch.Tensor, decoding: Decoding) -> t
     return torch.cat([draw(block.float(), numbers, decoding) for block, numbers in blocks])
 
 
+def likeliest(logits: torch.Tensor) -> torch.Tensor:
+    """The likeliest token of each row [rows, vocabulary]; `UNDRAWN` where the logits are not numbers.
+
+    A NaN counts as the largest of all there, and its index would pass for a token.
+    """
+    tokens = logits.argmax(-1)
+    return tokens.where(logits.gather(-1, tokens[:, None])[:, 0].isfinite(), UNDRAWN)
+
+
 def refuse_undrawn(tokens: Sequence[int]) -> None:
     """Refuse to go on where a row has drawn none.
 

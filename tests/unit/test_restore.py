@@ -2,20 +2,24 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bench.engine.generation import Prompt, answer
 from bench.engine.likelihood import loglikelihood
 from bench.engine.sampling import sample
 from bench.errors import MissingError, UsageError
 from bench.method import RunContext
 from bench.policy import HFPolicy
+from bench.progress import SILENT
 from bench.run.artifact import load_artifact, make_artifact
 from bench.spec import Decoding
 from bench.store.appended import AppendedFile
+from bench.tasks.lm_eval.model import PolicyLM
 from methods.contrastive import ContrastiveConfig, ContrastivePerplexity
 
 
@@ -81,6 +85,16 @@ class Broken(HFPolicy):
 def test_logits_that_are_no_numbers_are_not_sampled(top_p):
     with pytest.raises(MissingError, match="not numbers"):
         sample(torch.full((2, 50), torch.nan), torch.zeros(2), Decoding(top_p=top_p))
+
+
+def test_logits_that_are_no_numbers_have_no_greedy_answer(tiny_base):
+    policy = Broken(tiny_base.model, tiny_base.tokenizer)
+    with pytest.raises(MissingError, match="not numbers"):
+        list(answer(policy, [Prompt("p", "She asked")], 4, until="\n"))
+    asked: Any = SimpleNamespace(args=("She asked", {"until": ["\n"], "max_gen_toks": 4, "do_sample": False}))
+    context: Any = SimpleNamespace(progress=SILENT, seed=0, tokens=0)
+    with pytest.raises(MissingError, match="not numbers"):
+        PolicyLM(policy, context, "test").generate_until([asked])
 
 
 def test_logits_that_are_no_numbers_have_no_likelihood(tiny_base):

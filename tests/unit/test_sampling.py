@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bench.engine.profile import CUDA, PROFILES
-from bench.engine.sampling import UNDRAWN, most_likely, refuse_undrawn, sample, uniforms
+from bench.engine.sampling import UNDRAWN, likeliest, most_likely, refuse_undrawn, sample, uniforms
 from bench.errors import MissingError
 from bench.spec import Decoding
 
@@ -106,6 +106,15 @@ def test_one_pass_leaves_out_the_rows_that_are_no_numbers(monkeypatch, decoding)
     with pytest.raises(MissingError, match="not numbers"):
         refuse_undrawn(tokens)
     refuse_undrawn([tokens[0], tokens[3]])
+
+
+@given(st.lists(st.lists(st.sampled_from([-torch.inf, 0.0, 1.0, 2.0, torch.inf, torch.nan]), min_size=3, max_size=3)))
+def test_the_likeliest_token_is_of_numbers(rows):
+    """The index of a NaN, or of an infinity, is no token; a row of numbers has the first of its largest."""
+    rows = rows or [[0.0, 0.0, 0.0]]
+    for row, token in zip(rows, likeliest(torch.tensor(rows)).tolist(), strict=True):
+        is_number = all(one < torch.inf for one in row) and max(row) > -torch.inf
+        assert token == (row.index(max(row)) if is_number else UNDRAWN)
 
 
 def test_ties_share_the_mass_and_leave_nothing_out():

@@ -14,7 +14,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from bench.engine.batching import BATCH_BUDGET, in_batches
 from bench.engine.chat import conversation_text
 from bench.engine.generation import continue_rows, encode_prompt, text_after
-from bench.engine.sampling import sample, uniforms
+from bench.engine.sampling import likeliest, sample, uniforms
 from bench.engine.stops import StopTexts
 from bench.engine.tokens import encode, first_token
 from bench.hashing import hash_text
@@ -133,7 +133,7 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         ).to(self.policy.device)
 
         def pick(logits: torch.Tensor, active: torch.Tensor, step: int) -> torch.Tensor:
-            return logits.argmax(-1) if decoding is None else sample(logits, noise[active, step], decoding)
+            return likeliest(logits) if decoding is None else sample(logits, noise[active, step], decoding)
 
         ends, may_hold = self.policy.end_tokens, StopTexts(self.tokenizer, until)
 
