@@ -73,9 +73,14 @@ class ORPO(TrainedMethod[ORPOConfig]):
 
 
 def log1mexp(x: "torch.Tensor") -> "torch.Tensor":
-    """log(1 - exp(x)) for x < 0, stable at both ends (Maechler, 2012)."""
+    """log(1 - exp(x)) for x <= 0, stable at both ends (Maechler, 2012); 0 counts as the number next below it.
+
+    Each form is given what is its own alone: of the one that is not taken, an infinite slope times 0 would be NaN.
+    """
     import math
 
     import torch
 
-    return torch.where(x > -math.log(2), (-torch.expm1(x)).log(), torch.log1p(-x.exp()))
+    half = -math.log(2)
+    near = x.clamp(half, -torch.finfo(x.dtype).eps)
+    return torch.where(x > half, (-torch.expm1(near)).log(), torch.log1p(-x.clamp(max=half).exp()))

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from methods.kto import KTO, KTOConfig
 from methods.learning.batches import Likelihoods
 from methods.npo import NPO, NPOConfig
-from methods.orpo import ORPO, ORPOConfig
+from methods.orpo import ORPO, ORPOConfig, log1mexp
 from methods.sft import SFT, SFTConfig
 from methods.simnpo import SimNPO, SimNPOConfig
 from methods.unlikelihood import Unlikelihood, UnlikelihoodConfig
@@ -222,3 +224,23 @@ def test_odds_are_stable_at_both_ends():
     loss.backward()
     assert bool(loss.isfinite())
     assert bool(tokens.grad.isfinite().all())
+
+
+@given(st.floats(-200, 0, width=32), st.floats(-200, 0, width=32), st.booleans())
+def test_odds_have_a_finite_slope_wherever_texts_lie(good, bad, near):
+    """Also where a text has a probability of exactly 1, as a short text that was learned by heart."""
+    good, bad = (one * 1e-7 for one in (good, bad)) if near else (good, bad)
+    seen, tokens = scores([Text(0, True, (good,), 0.0), Text(0, False, (bad,), 0.0)])
+    loss = ORPO(ORPOConfig()).loss(seen)
+    loss.backward()
+    assert bool(loss.isfinite())
+    assert bool(tokens.grad.isfinite().all())
+
+
+@given(st.floats(-80, -1e-6))
+def test_the_logarithm_of_the_rest_is_that_of_pythons_mathematics(x):
+    at = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    found = log1mexp(at)
+    found.backward()
+    assert float(found) == pytest.approx(math.log(-math.expm1(x)), rel=1e-12)
+    assert float(at.grad) == pytest.approx(-1 / math.expm1(-x), rel=1e-9)
