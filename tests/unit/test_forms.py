@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from synthetic import write_run
 
 from bench.errors import MissingError, UsageError
@@ -19,7 +21,7 @@ from bench.store.runs import list_runs
 from reports.table.build import build
 from reports.table.forms import FORMS
 from reports.table.forms.csv import to_frame
-from reports.table.forms.latex import LatexOptions, to_latex
+from reports.table.forms.latex import LatexOptions, escape, to_latex
 from reports.table.layout import arrange, load_layout
 from reports.table.sheet import cut
 from reports.table.terminal import text_of
@@ -147,6 +149,21 @@ def test_latex_holds_no_command_of_a_record(hostile):
     assert "\\input{" not in text
     assert "\\cell" not in text
     assert "\\textbackslash{}input\\{" in text
+
+
+@given(st.text("*[]\\\\{}& a", max_size=8))
+def test_no_text_goes_on_with_the_end_of_the_row_above(text):
+    r"""LaTeX reads a star after `\\` as part of it, and what stands in brackets as its space, over a line's end too."""
+    assert not escape(text).lstrip().startswith(("*", "["))
+
+
+@pytest.mark.parametrize("first", ["*", "[3cm]"])
+def test_a_label_that_begins_as_an_end_of_a_row_goes_on_is_shown(tmp_path, first):
+    write_run(tmp_path, "none")
+    write_run(tmp_path, "dpo", label=f"{first} dpo", toxicity=0.1)
+    lines = text_in("latex", tmp_path).splitlines()
+    assert not [line for line in lines if line.startswith(("*", "["))]
+    assert [line for line in lines if line.startswith("{" + first[0] + "}") and " dpo" in line]
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed: LaTeX is not compiled")

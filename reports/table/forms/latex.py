@@ -32,8 +32,9 @@ _SPECIAL = {
     '"': r"{\char34}",
     "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",
-    "[": "{[}",
+    "[": "{[}",  # after the end of a row it would begin its space, and a star would belong to it
     "]": "{]}",
+    "*": "{*}",
     "-": "-{}",
     "\N{MINUS SIGN}": "$-$",
     "\N{EN DASH}": "--",
