@@ -1,6 +1,6 @@
 """Best of n: draw n continuations, and keep the one that a scorer finds best (Nakano et al., 2021, arXiv 2112.09332).
 
-The scorer is the one that labels the suite's sets (`sets.scorer`), which may be another than the one that reports.
+The scorer is the one that labels the suite's sets (`sets.scorer`): its first, or a further one that reports too.
 Nothing that is read changes: all likelihoods, and with them perplexities and multiple choice, are the base model's.
 """
 
@@ -46,7 +46,7 @@ class BestOfN(Method[BestOfNConfig]):
         departures=(
             Departure(
                 "a reward model that was trained on people's preferences",
-                "the scorer that labels the suite's sets: where that one reports as well, the method's label says so",
+                "the scorer that labels the suite's sets, which reports as well: the method's label names it",
                 "no model beyond the base, and what other methods learn from",
             ),
             Departure(

@@ -23,8 +23,8 @@ from bench.tasks.base import Task
 
 BASE = "none"
 """The method that every other is compared with."""
-SEES_REPORT = "sees the scorer of the report"
-"""What the label says of a method that chooses its texts by the scorer that they are reported by."""
+SEES_REPORT, SEES_FURTHER = "sees the scorer of the report", "sees the further scorer {}"
+"""What the label says of a method that chooses its texts by a scorer that reports them, the first or another."""
 _SHOWN = 80  # characters of what is not understood
 _MOST_SEEDS = 10_000
 _SEED_DIGITS = 9
@@ -372,7 +372,7 @@ def _configure(
 
 
 def _label(name: str, config: Spec, own: dict[str, Any], settings: list[tuple[str, Any]], suite: SuiteSpec) -> str:
-    """The name with its form, the options that are set, and whether it chooses by the scorer that reports its texts."""
+    """The name with its form, the options that are set, and by which of the reporting scorers it chooses its texts."""
     shown = dict(own)
     names = names_of(name)
     for part in names if name != BASE else []:
@@ -380,6 +380,7 @@ def _label(name: str, config: Spec, own: dict[str, Any], settings: list[tuple[st
             shown.setdefault(option if len(names) == 1 else f"{part}.{option}", value)
     variant = variant_of(name, config)
     told = [*map(str, variant.values()), *(f"{key}={value}" for key, value in shown.items() if key not in variant)]
-    if suite.labelling == suite.scorer and any(method_of(part).info.chooses for part in names):
-        told.append(SEES_REPORT)
+    if any(method_of(part).info.chooses for part in names):
+        seen = suite.labelling
+        told.append(SEES_REPORT if seen == suite.scorer else SEES_FURTHER.format(seen.key))
     return name + (f" ({', '.join(told)})" if told else "")

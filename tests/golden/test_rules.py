@@ -16,6 +16,7 @@ from bench.policy import LoadedModel, Policy
 from bench.run.artifact import load_artifact, make_artifact
 from bench.run.plan import Request, make_experiments
 from bench.spec import Decoding, validate
+from bench.suites import load_suite, names
 from methods.best_of_n import BestOfN, BestOfNConfig
 from methods.model_arithmetic import ModelArithmetic, ModelArithmeticConfig, Term, parse
 from methods.rad import RAD, RADConfig, Reward, cumulative_error
@@ -298,7 +299,17 @@ def test_the_label_says_that_it_sees_the_scorer_of_the_report(tiny_suite):
     two = {"scorer": {"name": "bilstm"}, "scorers": [{"name": "svm"}]}
     sets = {"source": "self", "prompts": "rtp", "scorer": "svm"}
     assert labels(**two, sets=sets) == [
-        "best_of_n",
-        "contrastive+best_of_n (signed, best_of_n.n=2)",
+        "best_of_n (sees the further scorer svm)",
+        "contrastive+best_of_n (signed, best_of_n.n=2, sees the further scorer svm)",
         "contrastive (signed)",
     ]
+
+
+@pytest.mark.parametrize("name", [name for name in names() if not load_suite(name).is_unscored])
+def test_in_every_suite_the_label_names_the_reporting_scorer_that_it_sees(name):
+    """The scorer that labels the sets reports in each of them, as the headline or further: no label may be without."""
+    spec = load_suite(name)
+    (asked,) = make_experiments(Request(("best_of_n",), name, base=False))
+    seen = "scorer of the report" if spec.labelling == spec.scorer else f"further scorer {spec.labelling.key}"
+    assert asked.label == f"best_of_n (sees the {seen})"
+    assert spec.labelling.key in [spec.scorer.key, *spec.further]
