@@ -356,8 +356,7 @@ class SuiteSpec(Spec):
 
 
 S = TypeVar("S", bound=BaseModel)
-_MOST = 20  # errors that are told
-_SHOWN = 80  # characters of a name that somebody made up
+_MOST, _SHOWN = 20, 80  # errors that are told, and characters of a name that somebody made up
 
 
 def validate(kind: type[S], data: Any, where: str, *, show_values: bool = True) -> S:
@@ -389,7 +388,8 @@ def _explain(kind: type[BaseModel], detail: Any, *, show_values: bool) -> str:
     if detail["type"] == "missing":
         return f"'{name}' is missing"
     shown = f" = {detail['input']!r:.80}" if show_values else ""
-    return f"'{name}'{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    quoted = "; quoted it is one: '\"...\"'" if shown and detail["type"] == "string_type" else ""
+    return f"'{name}'{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}{quoted}"
 
 
 def _fields(kind: type[BaseModel], path: list[str | int]) -> list[str]:

@@ -91,7 +91,7 @@ def _unfit(name: str, suite: SuiteSpec, settings: Sequence[tuple[str, Any]]) -> 
         return f"it needs {name}:{needed[0]}=VALUE"
     try:
         refuse_unfit(name, suite)
-        refuse_off_topic(kind.info, suite, own)
+        refuse_off_topic(kind, suite, own)
         registry.check_extras("methods", name, kind.info.extras)
     except UsageError as error:
         return error.what

@@ -1,9 +1,11 @@
 """Which methods fit a suite: what they learn from is there, and what they say is about what it controls."""
 
 from collections.abc import Container
+from typing import Any
 
 from bench.errors import UsageError
-from bench.method import MethodInfo
+from bench.method import Method
+from bench.parsing import written
 from bench.run.stack import method_of
 from bench.spec import EDITS, SuiteSpec
 
@@ -19,19 +21,20 @@ def refuse_unfit(name: str, suite: SuiteSpec) -> None:
     _refuse_prefixing(name, suite)
 
 
-def refuse_off_topic(info: MethodInfo, suite: SuiteSpec, told: Container[str]) -> None:
+def refuse_off_topic(kind: type[Method[Any]], suite: SuiteSpec, told: Container[str]) -> None:
     """Refuse a method whose texts are about something that the suite does not control.
 
     Its row would stand among methods that were told what is wanted, and it was told something else.
 
     Args:
-        info: Of the method.
+        kind: The method.
         suite: The suite.
         told: The options that somebody has set, the suite or the user.
 
     Raises:
         UsageError: an option that holds such a text was not set, or there is none to set.
     """
+    info = kind.info
     if not info.speaks_of or suite.attribute.name in info.speaks_of:
         return
     about = f"and suite '{suite.name}' controls {suite.attribute.name}"
@@ -40,8 +43,16 @@ def refuse_off_topic(info: MethodInfo, suite: SuiteSpec, told: Container[str]) -
         raise UsageError(what, mend="take it out")
     if untold := [option for option in info.texts if option not in told]:
         what = f"method '{info.name}' speaks of {info.speaks_of[0]} unless told otherwise, {about}"
-        settings = " ".join(f"--set {info.name}.{option}=VALUE" for option in untold)
+        settings = " ".join(f"--set {info.name}.{option}='{_example(kind, option)}'" for option in untold)
         raise UsageError(what, mend=f"say what it is to read there ({settings}), or take it out")
+
+
+def _example(kind: type[Method[Any]], option: str) -> str:
+    """A value of an option that holds texts, as `--set` takes it: in quotes, so that `true` or `7` are texts too."""
+    default = kind.Config.model_fields[option].default
+    if isinstance(default, dict):  # texts by their names
+        return written({name: name.upper() for name in default})
+    return f'"{option.upper()}"'
 
 
 def _refuse_unscored(name: str, suite: SuiteSpec) -> None:

@@ -367,7 +367,7 @@ def _configure(
     origins |= dict.fromkeys(from_suite, "suite")
     origins |= dict.fromkeys(from_flags, request.origin("settings"))
     origins |= dict.fromkeys(own, request.origin("methods"))
-    refuse_off_topic(kind.info, suite, {*from_suite, *from_flags})
+    refuse_off_topic(kind, suite, {*from_suite, *from_flags})
     return config, origins
 
 

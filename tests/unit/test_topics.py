@@ -1,6 +1,7 @@
 """No method reads a text about toxicity where a suite controls something else."""
 
 import re
+import shlex
 from typing import Any
 
 import pytest
@@ -70,7 +71,8 @@ def test_a_suite_of_ones_own_says_its_texts(tiny_suite):
         planned("toxification_reversal", suite, "toxification_reversal.bad_prefix=dark")
     assert str(caught.value) == (
         "method 'toxification_reversal' speaks of toxicity unless told otherwise, and suite 'tiny' controls "
-        "brightness; say what it is to read there (--set toxification_reversal.good_prefix=VALUE), or take it out"
+        "brightness; say what it is to read there "
+        "(--set toxification_reversal.good_prefix='\"GOOD_PREFIX\"'), or take it out"
     )
     assert planned("preadd", suite, "prefix=dark").config.prefix == "dark"
     with pytest.raises(UsageError, match="method 'preadd' speaks of toxicity unless told otherwise"):
@@ -80,6 +82,26 @@ def test_a_suite_of_ones_own_says_its_texts(tiny_suite):
     found, notes = expand(Request(("all",), suite))
     assert not {*SPEAKING} & {*found.methods}
     assert any(note.startswith("--method all leaves out self_debias: method 'self_debias' speaks of") for note in notes)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if registry.load("methods", name).info.texts])
+def test_the_settings_that_a_refused_method_asks_for_are_taken_as_printed(name, tiny_suite):
+    """As a shell hands them over; another text may stand in the quotes, also one that reads as no text."""
+    suite = str(tiny_suite(attribute={"name": "brightness", "wanted": "high"}))
+    with pytest.raises(UsageError) as caught:
+        planned(name, suite)
+    told = re.search(r"read there \((.*)\), or take it out", str(caught.value.mend))
+    settings = [word for word in shlex.split(told[1]) if word != "--set"]
+    assert len(settings) == len(registry.load("methods", name).info.texts)
+    for others in (settings, [re.sub(r'"[A-Z]+(_[A-Z]+)*"', f'"{n}"', one) for n, one in enumerate(settings)]):
+        config = planned(name, suite, *others).config
+        assert all(strings(getattr(config, option)) for option in registry.load("methods", name).info.texts)
+
+
+def test_a_text_that_reads_as_none_is_said_to_want_quotes(tiny_suite):
+    with pytest.raises(UsageError, match=r"'desired_code' = True: .* valid string; quoted it is one: '\"\.\.\.\"'"):
+        planned("gedi", str(tiny_suite()), "gedi.desired_code=true")
+    assert planned("gedi", str(tiny_suite()), 'gedi.desired_code="true"').config.desired_code == "true"
 
 
 def test_kinds_of_toxicity_are_toxicity(tiny_suite):
