@@ -184,6 +184,11 @@ def _refuse(name: str, kinds: Mapping[str, type[Method[Any]]]) -> None:
             raise UsageError(f"'{name}': {info.name} is no edit that another could lie on", mend="leave it out")
         if not info.stacks:
             raise UsageError(f"'{name}': {info.name} puts another model in the base's place", mend="run it alone")
+    # Each computes its change on the base, which holds no fact yet: two of them would write every fact twice.
+    writing = [info.name for info in infos if info.edits_facts and _EDITS[info.kind] == _WEIGHTS]
+    if len(writing) > 1:
+        what = f"'{name}': {writing[0]} and {writing[1]} both write the facts into weights, each of them twice"
+        raise UsageError(what, mend="take one of them")
     last = [info.name for info in infos if _is_last(info)]
     if len(last) > 1:
         what = f"'{name}': {last[0]} and {last[1]} both leave no single model that the other could lie on"

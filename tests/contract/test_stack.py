@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from bench import registry
 from bench.assets.catalogue import AssetCatalogue
 from bench.engine.batching import pad
 from bench.engine.export import export
@@ -257,6 +259,21 @@ def test_what_cannot_be_stacked_is_refused_before_any_work(tiny_suite, name, why
     with pytest.raises(UsageError, match=why) as caught:
         make_experiments(Request((name,), str(tiny_suite())))
     assert "\n" not in str(caught.value)
+
+
+WRITING = [
+    name
+    for name in registry.names("methods")
+    if (info := registry.load("methods", name).info).edits_facts and info.kind in ("weights", "fine-tuning")
+]
+
+
+@pytest.mark.parametrize(("first", "second"), list(permutations(WRITING, 2)))
+def test_two_that_write_facts_into_weights_are_refused(first, second):
+    """Each computes its change on the base model, so that both together would write each fact twice."""
+    with pytest.raises(UsageError, match=f"{first} and {second} both write the facts into weights.*take one of them"):
+        method_of(f"{first}+steering+{second}")
+    assert method_of(f"{first}+in_context").info.edits_facts
 
 
 def test_what_says_wrongly_that_it_lies_below_is_refused(made, monkeypatch):
