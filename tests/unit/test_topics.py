@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,3 +108,15 @@ def test_a_text_that_reads_as_none_is_said_to_want_quotes(tiny_suite):
 def test_kinds_of_toxicity_are_toxicity(tiny_suite):
     suite = str(tiny_suite(attribute={"name": "severe_toxicity"}))
     assert [planned(name, suite).method for name in SPEAKING] == SPEAKING
+
+
+@pytest.mark.parametrize(("page", "suite"), [("facts", "mini-facts"), ("edits", "mini-edit")])
+def test_the_page_of_a_suite_without_a_scorer_names_every_method_that_needs_one(page, suite):
+    refused = [name for name in METHODS if registry.load("methods", name).info.needs_scorer]
+    assert refused
+    text = (Path(__file__).parents[2] / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    (said,) = [one for one in re.split(r"(?<=\.)\s", text) if "no scorer scores" in one]
+    assert {*re.findall(r"`(\w+)`", said)} == {*refused}
+    for name in refused:
+        with pytest.raises(UsageError, match="needs a scorer"):
+            planned(name, suite)
