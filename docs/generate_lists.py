@@ -183,7 +183,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         for name in ("four-methods", "contrastive-own", "contrastive-above", "contrastive-written")
     },
     "results.md": {name: partial(measured, name) for name in ("mini", "mini-sets")},
-    "facts.md": {"mini-facts": partial(measured, "mini-facts")},
+    "facts.md": {name: partial(measured, name) for name in ("mini-facts", "mini-facts-more")},
     "licences.md": {"dependencies": dependencies},
 }
 """Page to its markers, and what stands below each."""
