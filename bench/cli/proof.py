@@ -281,9 +281,7 @@ def _export(record: "Run", output: Path, place: Place, choice: Choice) -> dict[s
             earlier: dict[str, Any] = read_json(output / PROOF)["edit"]
             if earlier["run"] == record.id and earlier["what"] and folder.is_dir():
                 return earlier | {"path": str(folder)}
-        write_output(
-            output / PROOF, as_json({"edit": edit, "choice": list(choice.keys)})
-        )  # so that a folder that a kill leaves is known for ours
+        _note_edit(output, edit, choice)  # so that a folder that a kill leaves is known for ours
         shutil.rmtree(folder, ignore_errors=True)
         progress.note(f"exporting {record.id} to {folder}")
         try:
@@ -292,5 +290,10 @@ def _export(record: "Run", output: Path, place: Place, choice: Choice) -> dict[s
         except UsageError as error:
             write_edit(record, folder, "recipe", assets, place.runs_dir)
             edit |= {"what": "recipe", "why": error.what}
-        write_output(output / PROOF, as_json({"edit": edit, "choice": list(choice.keys)}))
+        _note_edit(output, edit, choice)
     return edit
+
+
+def _note_edit(output: Path, edit: dict[str, Any], choice: Choice) -> None:
+    """Write of the proof what is exported, and of which choice, until all of it is there."""
+    write_output(output / PROOF, as_json({"edit": edit, "choice": list(choice.keys)}))

@@ -136,7 +136,7 @@ def average(evidences: Sequence[Evidence]) -> float | None:
 
 
 def capped(log: float) -> float:
-    """A logarithm of which there is the exponential: ends of intervals may lie beyond any number."""
+    """A logarithm, lowered where its exponential would be larger than any number, as it may be at an interval's end."""
     return min(LARGEST, log)
 
 

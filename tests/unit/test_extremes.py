@@ -27,7 +27,7 @@ def seeds(*figures, statistic="mean"):
 )
 @settings(max_examples=40, deadline=None)
 def test_one_prompt_in_common_gives_a_difference_without_an_interval(figures, statistic, relative):
-    """Two trainings on one prompt have no sampling noise that could be told from theirs."""
+    """On one prompt the spread of trainings cannot be separated from the noise of sampling."""
     systems = [seeds(*some, statistic=statistic) for some in figures]
     found = Systems(systems, trained=[True] * len(systems), resamples=20)
     gap = found.difference(0, 1, relative=relative)

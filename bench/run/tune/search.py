@@ -118,11 +118,12 @@ class Search:
 
     def _found(self, subject: Subject, trials: Trials) -> Found:
         """What was tried of a method: the first trials, as many as of every other, whatever was tried before."""
-        first, later = self._counting(trials), trials.all()[self.count :]
-        if later:
-            told = f"{len(later)} later trial{'s' if len(later) > 1 else ''} of {subject.text} left out"
+        every = trials.all()
+        later = len(every) - self.count
+        if later > 0:
+            told = f"{later} later trial{'s' if later > 1 else ''} of {subject.text} left out"
             self.env.progress.note(f"{told}: every method is judged by {self.count} (--trials)")
-        return Found(subject, tuple(first), trials.is_spent and not later)
+        return Found(subject, tuple(every[: self.count]), trials.is_spent and later <= 0)
 
     def _counting(self, trials: Trials) -> list[Trial]:
         """The trials of a method that count here: an earlier call, or another process, may have asked for more."""
