@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from reports.table.forms import FORMS
 from reports.table.forms.csv import to_frame
 from reports.table.forms.latex import LatexOptions, escape, to_latex
 from reports.table.layout import arrange, load_layout
-from reports.table.sheet import cut
+from reports.table.sheet import Entry, cut
 from reports.table.terminal import text_of
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -142,6 +143,17 @@ def test_a_spreadsheet_sees_no_formula(hostile):
     lines = list(csv.reader(io.StringIO(text_in("csv", hostile))))
     assert any(cell.startswith("'=cmd") for line in lines for cell in line)
     assert not any(cell.startswith(("=", "@", "+")) for line in lines for cell in line)
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "html"])
+def test_an_absent_figure_keeps_its_footnote(root, form):
+    table, sheet = table_of(root)
+    (head, entries), *others = sheet.rows
+    dash = Entry("\N{EN DASH}", notes=(0,))
+    noted = replace(sheet, rows=((head, (dash, *entries[1:])), *others), footnotes=("why",))
+    bare = replace(noted, rows=((head, (replace(dash, notes=()), *entries[1:])), *others))
+    show = text_of if form == "terminal" else lambda one: FORMS[form](table, one, LatexOptions())
+    assert show(noted) != show(bare)
 
 
 def test_latex_holds_no_command_of_a_record(hostile):

@@ -186,13 +186,13 @@ def _row(head: Head, entries: Sequence[Entry]) -> Iterator[str]:
 
 def _value(one: Entry) -> str:
     """A bare number for siunitx, bold where it is the best, with its marks; a word or a dash in braces."""
-    if one.number is None:
-        return f"{{{escape(one.value)}}}"
     marks = {"best": "*", "may_be_best": r"$\approx$", None: ""}[one.standing]
     marks += "" if one.difference else _DAGGERS[one.claim]
     notes = ",".join(str(place + 1) for place in one.notes)
     # Of no width, so that marks neither move the figures nor make a column too narrow for what is in it.
     raised = rf"\makebox[0pt][l]{{\textsuperscript{{{marks}{notes}}}}}" if marks or notes else ""
+    if one.number is None:
+        return f"{{{escape(one.value)}{raised}}}"
     bold = r"\bfseries " if one.standing == "best" else ""
     return f"{bold}{_number(one)}{f' {{{raised}}}' if raised else ''}"
 
