@@ -21,7 +21,7 @@ from bench.tasks.context import TaskContext
 from bench.tasks.heldout import HeldOutConfig, HeldOutPerplexity
 
 if TYPE_CHECKING:
-    from bench.engine.divergence import KeptDistributions
+    from bench.engine.divergence import KeptDistributions, Row
     from bench.policy import Policy
 
 KL = MetricSpec("kl_from_base", higher_is_better=False, role="fluency", within="model")
@@ -65,7 +65,7 @@ class Divergence(Task[DivergenceConfig]):
             raise UsageError("divergence has no text to read", mend="take more passages, or questions")
         ctx.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=ctx.folder) as file, ctx.progress.bar("base", len(rows), "texts") as bar:
-            ctx.tokens += sum(map(len, rows))
+            ctx.tokens += sum(len(row.tokens) for row in rows)
             yield KeptDistributions(base, rows, file, bar.advance)
 
     def measure(self, policy: "Policy", ctx: TaskContext) -> TaskResult:  # noqa: D102
@@ -73,7 +73,7 @@ class Divergence(Task[DivergenceConfig]):
         rows = self._rows(policy, ctx)
         with ctx.progress.bar(self.name, len(rows), "texts") as bar:
             found = kept.divergence(policy, bar.advance)
-        ctx.tokens += sum(map(len, rows.values()))
+        ctx.tokens += sum(len(row.tokens) for row in rows.values())
         sheet = ctx.sheet(self.name)
         for group in (TEXT, QUESTIONS):
             means = [
@@ -85,19 +85,20 @@ class Divergence(Task[DivergenceConfig]):
                 sheet.add(KL, evidence_by_cluster("mean", means), group=group)
         return sheet.result()
 
-    def _rows(self, policy: "Policy", ctx: TaskContext) -> Mapping[tuple[str, str], list[int]]:
+    def _rows(self, policy: "Policy", ctx: TaskContext) -> Mapping[tuple[str, str], "Row"]:
         """Tokens to read by group and id: the first of each passage, the last of each question's context."""
+        from bench.engine.divergence import Row
         from bench.engine.tokens import encode, first_token
 
         most, first = self.config.max_tokens, first_token(policy.tokenizer)
-        found: dict[tuple[str, str], list[int]] = {}
+        found: dict[tuple[str, str], Row] = {}
         for name, text in self._passages.texts(ctx).items():
             tokens = policy.tokenizer(text, add_special_tokens=False)["input_ids"][: most - 1]
-            found[TEXT, name] = [first, *tokens]
+            found[TEXT, name] = Row([first, *tokens], begins=True)
         wanted = ctx.take(self.config.questions) or 0
         for task in ctx.tasks.values() if wanted else ():
             for name, context in task.contexts(ctx.assets, wanted):
-                found[QUESTIONS, name] = encode(policy.tokenizer, context)[-most:] or [first]
+                found[QUESTIONS, name] = Row(encode(policy.tokenizer, context)[-most:] or [first])
         return found
 
     def evaluation_texts(self, assets: AssetCatalogue) -> list[str]:  # noqa: D102

@@ -18,8 +18,10 @@ import torch
 
 from bench import registry
 from bench.engine.batching import pad
+from bench.engine.divergence import KeptDistributions, Row
 from bench.engine.generation import Prompt, continue_rows, encode_prompt, generate
 from bench.engine.likelihood import loglikelihood
+from bench.engine.tokens import first_token
 from bench.errors import MissingError, UsageError
 from bench.method import Artifact, Layers, Method, RunContext
 from bench.policy import LoadedModel, Policy
@@ -361,6 +363,20 @@ def test_reading_goes_on_from_a_shared_beginning(bench):
             expected, _ = policy.forward(alone, torch.ones_like(alone))
             assert_close(together[number, -len(rest) :], expected[0, len(head) : -1])
             assert_close(last[number, -1], expected[0, -1])
+
+
+def test_how_far_it_is_from_the_base_is_read_as_its_likelihoods_are(bench, tmp_path):
+    """What it puts before a text stands there in both, also where the tokenizer does not say where a text begins."""
+    first = first_token(bench.base.tokenizer)
+    texts = [bench.base.tokenizer(text, add_special_tokens=False)["input_ids"] for text in TEXTS]
+    with bench.policy() as policy, (tmp_path / "kept").open("w+b") as file:
+        KeptDistributions(policy, [Row([first, *ids], begins=True) for ids in texts], file, lambda _: None)
+        file.seek(0)
+        kept = torch.frombuffer(bytearray(file.read()), dtype=torch.float32).view(-1, len(policy.tokenizer))
+        wanted = [one.logprob for one in loglikelihood(policy, [((first,), ids) for ids in texts])]
+    for ids, logprob in zip(texts, wanted, strict=True):
+        own, kept = kept[: len(ids)], kept[len(ids) + 1 :]
+        assert float(own[range(len(ids)), ids].sum()) == pytest.approx(logprob, abs=1e-3)
 
 
 def test_continuations_do_not_depend_on_the_batch(bench):

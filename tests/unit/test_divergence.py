@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.assets.catalogue import AssetCatalogue
-from bench.engine.divergence import KeptDistributions
+from bench.engine.divergence import KeptDistributions, Row
 from bench.errors import MissingError
 from bench.policy import HFPolicy, LoadedModel, Policy
 from bench.run.environment import Environment
@@ -34,7 +34,7 @@ class Shifted(Policy):
 
 
 def _kept(policy: HFPolicy, rows: list[list[int]], path: Path) -> KeptDistributions:
-    return KeptDistributions(policy, rows, path.open("w+b"), lambda _: None)
+    return KeptDistributions(policy, [Row(row) for row in rows], path.open("w+b"), lambda _: None)
 
 
 def test_it_is_the_divergence_of_every_token(tiny_policy, tmp_path):
