@@ -1,6 +1,7 @@
 """What keeps training and evaluation apart: all data has two halves, and no training text meets an evaluation text."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from bench.data.counted import BEGINS_ALIKE, OTHER_HALF, Counted
@@ -64,16 +65,10 @@ def overlap(training: Iterable[str], evaluation: Iterable[str]) -> set[str]:
     Both are compared in normalised form (case, punctuation and white space folded); a beginning counts from
     `PREFIX_WORDS` whole words on. Sorting puts a text right before those that it begins, so that one pass is enough.
     """
-    rows = sorted(
-        {
-            ("".join(f"{word} " for word in words(normalise(text))), kind, content_id(text))
-            for kind, texts in ((0, training), (1, evaluation))
-            for text in texts
-        }
-    )
+    rows = sorted({(*_as_compared(text), kind) for kind, texts in ((0, training), (1, evaluation)) for text in texts})
     met: set[str] = set()
     open_beginnings: list[tuple[str, int, str]] = []
-    for text, kind, name in rows:
+    for text, name, kind in rows:
         while open_beginnings and not text.startswith(open_beginnings[-1][0]):
             open_beginnings.pop()
         for earlier, other, other_name in open_beginnings:
@@ -81,6 +76,12 @@ def overlap(training: Iterable[str], evaluation: Iterable[str]) -> set[str]:
                 met.add(name if kind == 0 else other_name)
         open_beginnings.append((text, kind, name))
     return met
+
+
+@lru_cache(maxsize=2**16)  # each experiment of a request is held against the same thousands of evaluation texts
+def _as_compared(text: str) -> tuple[str, str]:
+    """The words of a text, a space after each, and its content id."""
+    return "".join(f"{word} " for word in words(normalise(text))), content_id(text)
 
 
 def assert_disjoint(training: Iterable[str], evaluation: Iterable[str]) -> None:
