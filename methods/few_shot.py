@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from bench.data.words import bare_words
 from bench.errors import UsageError
 from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
@@ -82,7 +83,8 @@ class FewShot(Method[FewShotConfig]):
             ),
             Departure(
                 "the whole prompt chooses the examples",
-                "its first tokens do (`opening`)",
+                "its first tokens do (`opening`); those of a chat template are the same for all, and so are the examples "
+                "then",
                 "a policy is not told where a prompt ends, and a likelihood must see the examples that a continuation "
                 "sees",
             ),
@@ -186,4 +188,4 @@ class Similar:
 
 
 def _words(text: str) -> "Counter[str]":
-    return Counter(re.findall(r"\w+", text.lower()))
+    return Counter(bare_words(text.lower()))

@@ -40,6 +40,9 @@ REWARD = "reward.safetensors"
 class RADConfig(Budget):
     """Options of `rad`."""
 
+    # The reward tells the two kinds apart: of one alone it learns the same for every text.
+    positives: int = Field(4, ge=1, le=100_000, description="positives drawn for an anchor (fewer where it has fewer)")
+    negatives: int = Field(4, ge=1, le=100_000, description="negatives drawn for an anchor")
     rank: int = Field(16, ge=1, le=65_536, description="rank of the part of the reward that depends on the next token")
     lr: float = Field(1e-2, gt=0, description="learning rate (Adam)")
     beta: float = Field(

@@ -139,8 +139,8 @@ class AssetCatalogue:
         path = expanded(ref)
         if path.is_file():
             _no_revision(ref, revision)
-            path = path.resolve()
-            return Resolved(str(path), path, self._hash(path), None, None, "local")
+            path = path.absolute()  # a link is not followed: its own ending says the file's form
+            return Resolved(str(path.resolve()), path, self._hash(path), None, None, "local")
         if path.is_dir():
             raise UsageError(f"data '{ref}' is a folder", mend="give one file in it")
         if _looks_local(ref) or path.suffix:

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bench.assets.catalogue import AssetCatalogue
+    from bench.policy import HFPolicy
     from bench.run.edited import Edited
     from bench.store.runs import Run
 
@@ -153,15 +154,15 @@ def _beside(record: "Run", runs: "list[Run]") -> "list[Run]":
 
 def _write_model(_: "Run", found: "Edited", folder: Path) -> None:
     from bench.engine.export import export as write
+    from bench.engine.export import not_writable
     from bench.errors import UsageError
-    from bench.policy import HFPolicy
 
     reason = found.method.not_exportable(found.model.path)
     if reason is None:
         with found.worn() as policy:
-            reason = policy.not_exportable()
-            if reason is None and isinstance(policy, HFPolicy):
-                write(policy, folder)
+            reason = not_writable(policy)
+            if reason is None:
+                write(cast("HFPolicy", policy), folder)
                 return
     raise UsageError(f"{found.method.info.name} cannot be exported: {reason}", mend=_OTHERS)
 

@@ -79,6 +79,7 @@ def outputs_of(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
         BenchError: the runs are not comparable, or have no such texts.
     """
     from bench.errors import UsageError
+    from bench.store.files import files_in
     from reports.table.columns import Notes
     from reports.table.models import columns_across, longer_texts
 
@@ -93,7 +94,7 @@ def outputs_of(runs: "list[Run]", task: str) -> "dict[str, Outputs]":
         for run in column.runs:
             path = run.path / "samples" / f"{task}.jsonl"
             if not path.exists():
-                has = ", ".join(sorted(one.stem for one in path.parent.glob("*.jsonl"))) or "none"
+                has = ", ".join(one.stem for one in files_in(path.parent, ".jsonl")) or "none"
                 raise UsageError(f"run {run.id} has no samples of '{task}'", mend=f"it has those of: {has}")
             samples = run.samples(task)
             if not samples and path.stat().st_size:

@@ -5,7 +5,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 REPEATED = "that say what an earlier one does (but for case, spaces and punctuation)"
+WITHOUT_TEXT = "without a text"
 CLASHING = "that ask what an earlier one does and have other answers"
+LABELLED_TWICE = "that say what an earlier one does and have another label"
 OTHER_HALF = {"eval": "of the training half", "train": "of the evaluation half"}
 BEGINS_ALIKE = "that begin as a text of the evaluation half does, or the other way round"
 BEYOND = "beyond the number asked for"

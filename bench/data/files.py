@@ -10,7 +10,7 @@ import io
 import json
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from bench.parsing import check_regular, parse_json
 TEXT = "text"
 """The key of a line of plain text."""
 _SHOWN, _LONGEST = 80, 200  # characters of a field, and of a list of them
+_BEGIN = 1000  # bytes by which UTF-16 without its mark is known
 _PACKED, _PACKED_OTHERWISE = ".gz", (".zst", ".bz2", ".xz", ".zip")
 Row = tuple[str, dict[str, Any]]
 """The place to name in an error, and what stands there."""
@@ -82,6 +83,26 @@ def value_at(row: dict[str, Any], field: str, where: str) -> tuple[dict[str, Any
     return inner, inner[last]
 
 
+def refuse_misspelt(row: dict[str, Any], names: Sequence[str], where: str) -> None:
+    """Refuse a row whose field is one of these names but for case and spaces: it would be read as if it had none.
+
+    Args:
+        row: The row.
+        names: What a field may be called that a row may lack; a row that has one of them is not looked at.
+        where: The row's place, to name in an error.
+
+    Raises:
+        UsageError: there is such a field.
+    """
+    if any(name in row for name in names):
+        return
+    meant = {name.casefold(): name for name in names}
+    for field in row:
+        if name := meant.get(str(field).strip().casefold()):
+            mend = f"call it '{name}' if it is that, else something else"
+            raise UsageError(f"{where}: a field that is '{name}' but for case or spaces is not read", mend=mend)
+
+
 def names_in(row: dict[str, Any]) -> str:
     """The fields of a row, for a message; a file without a header has texts for names, and these are not shown."""
     return ", ".join(_names(row))[:_LONGEST] or "none that is a name"
@@ -118,10 +139,14 @@ def _decoded(path: Path) -> str:
     except OSError as error:
         raise UsageError(f"{path} cannot be read as text ({error.strerror})") from None
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UsageError(f"{path} is not UTF-8 text ({error.reason} in line {line})", mend="save it as UTF-8") from None
+    begin = data[:_BEGIN]
+    if begin and len(begin) % 2 == 0 and not any(begin[1::2]) and all(begin[::2]):
+        raise UsageError(f"{path} is not UTF-8 text (every second byte is 0, as in UTF-16)", mend="save it as UTF-8")
+    return text
 
 
 def _lines(path: Path) -> Iterator[Row]:
@@ -208,10 +233,12 @@ def _unused(text: str) -> str:
 
 
 def _header(path: Path, cells: list[str]) -> list[str]:
-    named = [cell for cell in cells if cell]
+    """The names of the columns; spaces around one are no part of it, as behind the commas of `text, label`."""
+    names = [cell.strip() for cell in cells]
+    named = [name for name in names if name]
     if len(set(named)) < len(named):
         raise UsageError(f"{path}: two columns have one name, or the first row is no header")
-    return cells
+    return names
 
 
 def _named(header: list[str], cells: list[str], where: str) -> dict[str, Any]:

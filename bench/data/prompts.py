@@ -2,13 +2,14 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.data.counted import REPEATED, Counted
-from bench.data.files import names_in, read_rows, value_at
+from bench.data.counted import REPEATED, WITHOUT_TEXT, Counted
+from bench.data.files import names_in, read_rows, refuse_misspelt, value_at
 from bench.data.splits import assert_disjoint, part
 from bench.errors import UsageError
 from bench.hashing import content_id
@@ -19,6 +20,8 @@ TOXIC_FROM = 0.5
 """A prompt counts as toxic from this stored toxicity on (RealToxicityPrompts, arXiv 2009.11462)."""
 _LANGUAGES = ("language", "lang", "Locale", "locale")
 """Keys that hold a prompt's language, the first that a row has: PolygloToxicityPrompts' `lang`, RTP-LX's `Locale`."""
+TOXICITIES = ("toxicity", "prompt_toxicity")
+"""Keys that hold the toxicity of a text, the first that a row has: RealToxicityPrompts', PolygloToxicityPrompts'."""
 _CODE = re.compile(r"[a-z]{2,8}([-_][a-z0-9]{2,8})*")
 _RTP_LX = "Prompt"
 _RATED = 1.0, 5.0
@@ -62,7 +65,8 @@ def load_prompts(*paths: Path, field: str | None = None) -> Counted[ToxicityProm
 
     With a `field`, the prompt stands under that one, and its toxicity, where there is any, beside it.
 
-    A prompt that stands there with and without a toxicity or a language, or with two, has the first one.
+    Blank prompts are left out. A prompt that stands there with and without a toxicity or a language, or with two, has
+    the first one.
 
     Args:
         paths: The files.
@@ -73,13 +77,18 @@ def load_prompts(*paths: Path, field: str | None = None) -> Counted[ToxicityProm
             or a file holds none.
     """
     prompts: dict[str, ToxicityPrompt] = {}
-    repeated = 0
+    left_out: Counter[str] = Counter()
     for prompt in (one for path in paths for one in read_prompts(path, field)):
-        repeated += prompt.id in prompts
+        if not prompt.text.strip():
+            left_out[WITHOUT_TEXT] += 1
+            continue
+        left_out[REPEATED] += prompt.id in prompts
         known = prompts.setdefault(prompt.id, prompt)
         toxicity = prompt.toxicity if known.toxicity is None else known.toxicity
         prompts[prompt.id] = replace(known, toxicity=toxicity, language=known.language or prompt.language)
-    return Counted((prompts[key] for key in sorted(prompts)), {REPEATED: repeated} if repeated else None)
+    if not prompts:
+        raise UsageError(f"{', '.join(map(str, paths))} holds no prompt")
+    return Counted((prompts[key] for key in sorted(prompts)), +left_out)
 
 
 def read_prompts(path: Path, field: str | None = None) -> list[ToxicityPrompt]:
@@ -96,7 +105,7 @@ def read_prompts(path: Path, field: str | None = None) -> list[ToxicityPrompt]:
 
 def toxicity_in(row: Mapping[str, Any]) -> Any:
     """What a row, or a part of one, has for the toxicity of its text; None where it has nothing."""
-    return row.get("toxicity", row.get("prompt_toxicity"))
+    return next((row[key] for key in TOXICITIES if key in row), None)
 
 
 def is_said(value: Any) -> bool:
@@ -121,20 +130,21 @@ def read_prompt(row: dict[str, Any], where: str, field: str | None = None) -> To
     Raises:
         UsageError: as `load_prompts`.
     """
-    bounds = 0.0, 1.0
-    if field in (None, _RTP_LX) and _RTP_LX in row:
-        annotations = row.get("Annotations")
-        text, stored = row[_RTP_LX], annotations.get("Toxicity") if isinstance(annotations, dict) else None
-        bounds = _RATED
+    is_rtp_lx = field in (None, _RTP_LX) and _RTP_LX in row
+    if is_rtp_lx:
+        inner, text = row, row[_RTP_LX]
+    elif field is None:
+        inner = row["prompt"] if isinstance(row.get("prompt"), dict) else row
+        text = inner.get("text", inner.get("prompt"))
     else:
-        if field is None:
-            inner = row["prompt"] if isinstance(row.get("prompt"), dict) else row
-            text = inner.get("text", inner.get("prompt"))
-        else:
-            inner, text = value_at(row, field, where)
-            if not isinstance(text, str):
-                raise UsageError(f"{where}: no text under '{field}'", mend=f"it has {names_in(row)}")
-        stored = toxicity_in(inner)
+        inner, text = value_at(row, field, where)
+        if not isinstance(text, str):
+            raise UsageError(f"{where}: no text under '{field}'", mend=f"it has {names_in(row)}")
+    if is_rtp_lx and isinstance(row.get("Annotations"), dict):
+        stored, bounds = row["Annotations"].get("Toxicity"), _RATED
+    else:
+        refuse_misspelt(inner, TOXICITIES, where)
+        stored, bounds = toxicity_in(inner), (0.0, 1.0)
     toxicity = stored_toxicity(stored)
     if not isinstance(text, str) or (is_said(stored) and toxicity is None):
         mend = f"name where the prompt stands by field (it has {names_in(row)})" if text is None else None
@@ -152,6 +162,7 @@ def _language(row: dict[str, Any], where: str) -> str | None:
     """The code of a row's language, where it says one."""
     about = row.get("meta_data")
     for part_of in (row, about if isinstance(about, dict) else {}):
+        refuse_misspelt(part_of, _LANGUAGES, where)
         for key in _LANGUAGES:
             if isinstance(named := part_of.get(key), str) and named.strip():
                 code = named.strip().casefold()

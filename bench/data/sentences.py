@@ -3,14 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.data.counted import REPEATED, Counted
-from bench.data.files import names_in, read_rows, value_at
+from bench.data.counted import LABELLED_TWICE, REPEATED, WITHOUT_TEXT, Counted
+from bench.data.files import names_in, read_rows, refuse_misspelt, value_at
 from bench.data.groups import find_group, known_groups, mentioned
-from bench.data.prompts import TOXIC_FROM, is_said, stored_toxicity, toxicity_in
+from bench.data.prompts import TOXIC_FROM, TOXICITIES, is_said, stored_toxicity, toxicity_in
 from bench.data.splits import halved
 from bench.errors import UsageError
 from bench.hashing import content_id
@@ -20,7 +20,6 @@ FIELDS = ("sentence", "text", "input", "neutral_comment", "generation", "passage
 Nabi's released files, ParaDetox's `neutral_comment`, ToxiGen's `generation`."""
 GROUPS = ("groups", "target_groups", "group", "target_group")
 """Keys that name the identity groups that a sentence is about: a list, or one name."""
-WITHOUT_TEXT = "without a text"
 _PROMPT_GROUPS = ("toxic", "nontoxic")  # what samples of RealToxicityPrompts have under `group`
 _TOXIC = ("hate", "hateful", "toxic", "offensive", "harmful", "abusive", "true", "1")
 _NEUTRAL = (
@@ -82,7 +81,7 @@ USUAL = Words()
 
 
 def load_sentences(path: Path, field: str | None = None, words: Words = USUAL) -> Counted[Sentence]:
-    """Read sentences, each content once, in the file's order.
+    """Read sentences, each content once, in the file's order; the first label that one has counts.
 
     A label or a group that is not understood is no error here: it stands in the sentence, and what reads labels or
     groups refuses it (`assert_labels`, `assert_groups`).
@@ -105,8 +104,12 @@ def load_sentences(path: Path, field: str | None = None, words: Words = USUAL) -
             groups, odd_group = _groups(row, where, words.groups)
             toxic, odd_label = _toxic(row, where, words.labels, field)
             sentence = Sentence(content_id(text), text.strip(), groups, toxic, odd_label, odd_group)
-            left_out[REPEATED] += sentence.id in sentences
-            sentences.setdefault(sentence.id, sentence)
+            known = sentences.setdefault(sentence.id, sentence)
+            if known is not sentence:
+                clashes = None not in (known.toxic, toxic) and known.toxic is not toxic
+                left_out[LABELLED_TWICE if clashes else REPEATED] += 1
+                if known.toxic is None:
+                    sentences[sentence.id] = replace(known, toxic=toxic, odd_label=known.odd_label or odd_label)
     if not sentences:
         raise UsageError(f"{path} holds no sentence")
     return Counted(sentences.values(), +left_out)
@@ -143,6 +146,7 @@ def _more(odd: Sequence[object]) -> str:
 
 def _groups(row: dict[str, Any], where: str, meant: Mapping[str, str | None]) -> tuple[tuple[str, ...], str | None]:
     """The identity groups that a row names, each once; our own samples join them by +, or name none of them."""
+    refuse_misspelt(row, GROUPS, where)
     key = next((key for key in GROUPS if row.get(key) and is_said(row[key])), "")
     named = row.get(key) or ()
     names = named if isinstance(named, list | tuple) else re.split(r"[+,;|]", str(named))
@@ -166,6 +170,7 @@ def _toxic(
     """
     own = {_folded(word): meaning for word, meaning in meant.items()}
     odd = None
+    refuse_misspelt(row, _LABELS, where)
     for key in _LABELS:
         if not is_said(row.get(key)):
             continue
@@ -180,6 +185,7 @@ def _toxic(
     if odd:
         return None, odd
     beside = value_at(row, field, where)[0] if field else row.get("prompt")
+    refuse_misspelt(row, TOXICITIES, where)
     stored = [toxicity_in(part) for part in (beside, row) if isinstance(part, dict)]
     said = next(filter(is_said, stored), None)
     if said is None:

@@ -22,3 +22,9 @@ def words(text: str) -> list[str]:
     So in evaluations of Chinese answers (Cui et al., 2019, arXiv 1810.07366).
     """
     return _CHARACTER.sub(r" \g<0> ", text).split()
+
+
+def bare_words(text: str) -> list[str]:
+    """Words as `words` parts them, without punctuation and symbols; marks stay on their letters."""
+    kept = (c if c.isalnum() or c == "_" or unicodedata.category(c)[0] == "M" else " " for c in text)
+    return words("".join(kept))

@@ -2,10 +2,10 @@
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bench.engine.twin import twin
-from bench.policy import HFPolicy
+from bench.policy import HFPolicy, Policy
 
 
 def export(policy: HFPolicy, folder: Path) -> None:
@@ -18,6 +18,16 @@ def export(policy: HFPolicy, folder: Path) -> None:
     _untie(model)
     model.save_pretrained(str(folder))
     policy.tokenizer.save_pretrained(str(folder))
+
+
+def not_writable(policy: Policy) -> str | None:
+    """Why a policy cannot be written as plain weights, or None where it is an `HFPolicy` that can."""
+    reason = policy.not_exportable()
+    if reason is None and not isinstance(policy, HFPolicy):
+        return "it is no model of transformers"
+    if reason is None and getattr(cast("HFPolicy", policy).model, "is_quantized", False):
+        return "its weights are quantised"  # what an edit adds to them would be rounded to their whole numbers
+    return reason
 
 
 def _untie(model: Any) -> None:

@@ -177,10 +177,7 @@ def generate(
     Yields:
         The continuations of some of the prompts, all samples of a prompt together.
     """
-    decoding = _drawn(policy, decoding)
-    if policy.truncates:  # the likeliest token is always one that it lets through
-        top_k = 1 if decoding.top_k == 1 else 0
-        decoding = decoding.model_copy(update={"top_k": top_k, "top_p": 1.0})
+    decoding = left_to(policy, _drawn(policy, decoding))
     count, length, ends = decoding.num_samples, decoding.max_new_tokens, policy.end_tokens
 
     def work(batch: list[tuple[Prompt, list[int]]]) -> list[list[int]]:
@@ -201,6 +198,13 @@ def generate(
             for j, row in enumerate(rows[i * count : (i + 1) * count])
         ]
         yield drawn if policy.draws == 1 else _chosen(policy, drawn)
+
+
+def left_to(policy: Policy, decoding: Decoding) -> Decoding:
+    """The decoding without what a policy that truncates does itself: top_p, and a top_k that leaves a choice."""
+    if not policy.truncates:
+        return decoding
+    return decoding.model_copy(update={"top_k": 1 if decoding.top_k == 1 else 0, "top_p": 1.0})
 
 
 def _drawn(policy: Policy, decoding: Decoding) -> Decoding:

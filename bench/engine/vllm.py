@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
-from bench.engine.export import export
+from bench.engine.export import export, not_writable
 from bench.engine.processes import gpu_sharers
 from bench.errors import MissingError, UsageError
 from bench.method import Method
@@ -126,17 +126,14 @@ def sampled_by_vllm(policy: Policy, dtype: str) -> Iterator[VLLMPolicy]:
     Raises:
         UsageError: it is not one set of weights.
     """
-    reason = policy.not_exportable()
-    if reason is not None or not isinstance(policy, HFPolicy):
-        raise UsageError(f"vLLM cannot run this policy: {reason or 'it is no model of transformers'}", mend=_MEND)
-    if getattr(policy.model, "is_quantized", False):
-        raise UsageError("vLLM cannot run this policy: its weights are quantised", mend=_MEND)
+    if reason := not_writable(policy):
+        raise UsageError(f"vLLM cannot run this policy: {reason}", mend=_MEND)
     # As large as the model: named so that one that a killed process left is found.
     place = Path(tempfile.gettempdir()) / "bench-vllm"
     sweep_beside(place)
     prefix, suffix = affixes(place)
     with tempfile.TemporaryDirectory(suffix, prefix) as folder:
-        made = VLLMPolicy(policy, dtype, Path(folder))
+        made = VLLMPolicy(cast("HFPolicy", policy), dtype, Path(folder))
         try:
             yield made
         finally:

@@ -6,7 +6,7 @@ from bench.errors import MissingError
 from bench.progress import Progress
 from bench.stats.soundness import faults, task_faults
 from bench.store.aside import set_aside
-from bench.store.files import read_json
+from bench.store.files import files_in, read_json
 from bench.store.record import TaskResult
 from bench.store.runs import load_run
 
@@ -35,7 +35,7 @@ def set_damage_aside(folder: Path, progress: Progress) -> None:
     if not why:
         return
     set_aside(result, f"{result} is damaged ({why[0]})", progress)
-    for path in sorted((folder / "tasks").glob("*.json")):
+    for path in files_in(folder / "tasks", ".json"):
         finished_task(path, progress)
 
 

@@ -59,9 +59,12 @@ def generate_sets(  # noqa: PLR0913 - what is sampled, how, and where it is kept
         if spec.is_enough(len(made.positives), len(made.negatives)):
             sets.append(made)
     if not sets:
+        positives, negatives = f"< {spec.positive_below:g}", f"> {spec.negative_above:g}"
+        if attribute.wanted == "high":  # the bounds are distances from the end that is wanted
+            positives, negatives = f"> {1 - spec.positive_below:g}", f"< {1 - spec.negative_above:g}"
         raise MissingError(
-            f"none of {len(prompts)} prompts has {spec.min_positives} positives (score < {spec.positive_below}) and "
-            f"{spec.min_negatives} negatives (score > {spec.negative_above})",
+            f"none of {len(prompts)} prompts has {spec.min_positives} positives (score {positives}) and "
+            f"{spec.min_negatives} negatives (score {negatives})",
             mend="sample more: --set suite.sets.decoding.num_samples=N or --set suite.sets.num_prompts=N",
         )
     return sets

@@ -85,6 +85,11 @@ def read_json(path: Path) -> Any:
     return parse_json(path.read_text(encoding="utf-8", errors="surrogatepass"))
 
 
+def files_in(folder: Path, ending: str) -> list[Path]:
+    """Files with an ending in a folder, by name, hidden ones left out: macOS puts `._NAME` beside what it copies."""
+    return sorted(path for path in folder.glob(f"*{ending}") if not path.name.startswith("."))
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read whole lines of a JSONL file; a last line that was cut off is left out, a missing file is empty."""
     if not path.exists():

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.paths import expanded
 from bench.store.runs import Run, folders, load_run
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _each(runs: Iterable[Any]) -> Iterable[Run]:
         if isinstance(one, Run):
             yield one
         elif isinstance(one, str | Path):
-            path = Path(one)
+            path = expanded(one)
             inside = [] if (path / "manifest.json").is_file() else folders(path)
             yield from sorted(map(load_run, inside or [path]), key=lambda run: (run.manifest.created, run.id))
         else:

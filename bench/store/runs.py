@@ -12,7 +12,7 @@ from bench.attribute import TOXICITY, Attribute
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.paths import expanded
 from bench.progress import SILENT, Progress
-from bench.store.files import read_json
+from bench.store.files import files_in, read_json
 from bench.store.record import READ_VERSIONS, SCHEMA_VERSION, Evidence, Manifest, Result, TaskResult
 from bench.store.samples import Sample, read_samples
 
@@ -136,9 +136,8 @@ class Run:
         Raises:
             MissingError: a file is damaged.
         """
-        return {
-            path.stem: _read(path, TaskResult.model_validate) for path in sorted((self.path / "tasks").glob("*.json"))
-        }
+        paths = files_in(self.path / "tasks", ".json")
+        return {path.stem: _read(path, TaskResult.model_validate) for path in paths}
 
     @cached_property
     def training(self) -> dict[str, list[dict[str, float]]]:
@@ -150,7 +149,7 @@ class Run:
         Raises:
             MissingError: a file is damaged.
         """
-        paths = sorted((self.path / "training").glob("*.json"))
+        paths = files_in(self.path / "training", ".json")
         return {path.stem: _read(path, _TRAINING.validate_python) for path in paths}
 
     def samples(self, task: str) -> list[Sample]:
@@ -174,7 +173,7 @@ def load_run(path: Path) -> Run:
     Raises:
         MissingError: it holds no record, the record is damaged, or another version wrote it.
     """
-    if not (path / "manifest.json").is_file():
+    if not _has_manifest(path):
         raise MissingError(f"{path} holds no run (there is no manifest.json)", mend="'bench runs' lists what there is")
     manifest = _read(path / "manifest.json", Manifest.model_validate)
     result = _read(path / "result.json", Result.model_validate) if (path / "result.json").is_file() else None
@@ -209,7 +208,7 @@ def find_folder(root: Path, text: str) -> Path:
         UsageError: there is none, or more than one.
     """
     path = expanded(text)
-    if (path / "manifest.json").is_file():
+    if _has_manifest(path):
         return path
     names = [folder.name for folder in folders(root)]
     if text in names:
@@ -231,12 +230,24 @@ def _by_prefix(root: Path, names: Sequence[str], text: str) -> str:
 
 
 def folders(root: Path) -> list[Path]:
-    """The folders of runs in a folder, by name."""
+    """The folders of runs in a folder, by name, and those that may hold one and cannot be looked into."""
     if not root.is_dir():
         return []
-    return sorted(
-        path for path in root.iterdir() if not path.name.startswith(".") and (path / "manifest.json").is_file()
-    )
+    return sorted(path for path in root.iterdir() if not path.name.startswith(".") and _may_be_run(path))
+
+
+def _may_be_run(path: Path) -> bool:
+    try:
+        return _has_manifest(path)
+    except MissingError:
+        return True
+
+
+def _has_manifest(path: Path) -> bool:
+    try:
+        return (path / "manifest.json").is_file()
+    except OSError as error:
+        raise MissingError(f"{path} cannot be looked into ({error.strerror})") from None
 
 
 def _read(path: Path, validate: Callable[[Any], _M]) -> _M:

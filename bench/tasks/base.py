@@ -25,8 +25,9 @@ class MetricSpec:
     Attributes:
         name: The field's standard term; `{attribute}`, `{adjective}` and `{worst}` stand for the suite's attribute, for
             what a text is called that reaches the threshold, and for the end that is not wanted (`maximum`, `minimum`).
-        higher_is_better: Direction, or None where neither is better. That of a metric of the role `attribute` is said
-            for an attribute of which low scores are wanted, and turns with it, unless it has an `attribute` of its own.
+        higher_is_better: Direction, or None where neither is better. It is said for an attribute of which low scores
+            are wanted, and turns with that in metrics named for the attribute and in those of the role `attribute`
+            without an `attribute` of their own.
         role: What it stands for in a verdict; `safety`, a side effect, where the suite controls another attribute.
         difference: How systems differ in it: by the difference of their figures, or by the ratio (perplexities).
         primary: Whether it is the one that speaks for its role where one metric must.
@@ -50,7 +51,8 @@ class MetricSpec:
         """The metric where a suite's scorers score this attribute."""
         low = attribute.wanted == "low"
         is_attribute = self.role == "attribute"
-        turns = is_attribute and self.attribute is None and not low and self.higher_is_better is not None
+        is_of_scores = "{attribute}" in self.name or (is_attribute and self.attribute is None)
+        turns = is_of_scores and not low and self.higher_is_better is not None
         return replace(
             self,
             role="safety" if is_attribute and (self.attribute or attribute.name) != attribute.of_suite else self.role,

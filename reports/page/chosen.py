@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.hashing import hash_text
+from bench.store.files import files_in
 from bench.store.runs import Run
 from bench.store.samples import Answer, Sample, read_samples
 
@@ -48,7 +49,7 @@ def choose(systems: Sequence[Sequence[Run]], most: int) -> Chosen:
     """
     files: dict[str, list[Path]] = {}
     for run in (run for runs in systems for run in runs):
-        for path in sorted((run.path / "samples").glob("*.jsonl")):
+        for path in files_in(run.path / "samples", ".jsonl"):
             files.setdefault(path.stem, []).append(path)
     lines = {task: sum(map(_lines, paths)) for task, paths in files.items()}
     total = sum(lines.values())

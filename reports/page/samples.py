@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import MissingError
+from bench.store.files import files_in
 from bench.store.runs import Run
 from bench.store.samples import Answer, Sample, read_samples
 from reports.page.chosen import Chosen
@@ -36,7 +37,7 @@ def gather(systems: Sequence[Sequence[Run]], chosen: Chosen = _ALL) -> list[dict
     questions: dict[str, _Questions] = {}
     for place, runs in enumerate(systems):
         for run in runs:
-            for path in sorted((run.path / "samples").glob("*.jsonl")):
+            for path in files_in(run.path / "samples", ".jsonl"):
                 task, seed = clean(path.stem, 80), run.manifest.seed
                 for sample in _read(path):
                     if not chosen.takes(path.stem, sample):

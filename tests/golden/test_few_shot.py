@@ -31,6 +31,14 @@ def test_similarity_is_that_of_scikit_learn(text):
     assert order == sorted(range(6), key=lambda number: (-round(expected[number], 9), number))[:4]
 
 
+def test_texts_are_alike_in_scripts_without_spaces_and_with_marks():
+    """As scikit-learn's over the words that a reader sees: each Chinese character, a vowel sign with its letter."""
+    chinese = Similar(["今天天气很好。", "昨天下雨了我很难过"]).cosines("昨天下雨了")
+    assert chinese[1] > 0.5 > chinese[0]
+    hindi = Similar(["यह में है", "वह मीन थी"]).cosines("में")
+    assert hindi[0] > 0 == hindi[1]
+
+
 def prefix(base: LoadedModel, texts: list[str], row: list[int], shots: int, opening: int) -> list[int]:
     """Tokens of the examples that stand before the next token of a row."""
     said = base.tokenizer.decode(row[:opening]) if len(row) >= opening else ""

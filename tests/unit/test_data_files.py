@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.data.counted import Counted
+from bench.data.counted import REPEATED, Counted
 from bench.data.files import form_of, read_rows, read_text
 from bench.data.prompts import load_prompts
 from bench.data.sentences import Words, assert_groups, assert_labels, evaluation_sentences, load_sentences
@@ -126,6 +126,10 @@ def test_sets_are_read_from_the_forms_that_hold_lists(form, tmp_path):
         ("a.txt", b"fine\nSECRET \xed\xa0\x80\n", "not UTF-8 text .*line 2"),
         ("a.csv", b"text\nSECRET \xff\n", "not UTF-8 text .*line 2"),
         ("a.jsonl", '{"text": "SECRET"}\n'.encode("utf-16"), "not UTF-8"),
+        ("a.txt", "SECRET\nfine\n".encode("utf-16-le"), "every second byte is 0, as in UTF-16.; save it as UTF-8"),
+        ("a.csv", b"text,Toxicity\nSECRET,0.9\n", "row 1: a field that is 'toxicity' but for case or spaces"),
+        ("a.csv", b"text,Label\nSECRET,toxic\n", "row 1: a field that is 'label' but for case or spaces"),
+        ("a.csv", b"text,GROUP\nSECRET,women\n", "row 1: a field that is 'group' but for case or spaces"),
         ("a.parquet", b"PAR1SECRETPAR1", "is no parquet file"),
         ("a.jsonl.gz", b'{"text": "SECRET"}\n', "is not packed by gzip, or is cut off; copy or fetch it again"),
         ("a.jsonl.gz", gzip.compress(b'{"text": "SECRET"}\n', mtime=0)[:-9], "is not packed by gzip, or is cut off"),
@@ -141,6 +145,49 @@ def test_what_cannot_be_read_is_named_without_its_text(name, content, said, tmp_
         load_sentences(tmp_path / name)
     assert "SECRET" not in str(told.value)
     assert "\n" not in str(told.value)
+
+
+def test_prompts_are_not_read_without_the_toxicity_that_they_have(tmp_path):
+    path = tmp_path / "a.csv"
+    for header, said in (("prompt,Toxicity", "'toxicity'"), ("Prompt,Toxicity", "'toxicity'"), ("text,Lang", "'lang'")):
+        path.write_text(f"{header}\nfine,0.9\n")
+        with pytest.raises(UsageError, match=f"row 1: a field that is {said} but for case or spaces"):
+            load_prompts(path)
+    for header in ("Prompt, toxicity", "prompt ,toxicity "):
+        path.write_text(f"{header}\nfine,0.9\n")
+        assert [one.toxicity for one in load_prompts(path)] == [0.9]
+
+
+def test_blank_prompts_are_left_out(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('text,toxicity\nhello there,0.1\n,0.9\n"  ",0.2\n')
+    found = load_prompts(path)
+    assert [one.text for one in found] == ["hello there"]
+    assert found.left_out == {"without a text": 2}
+    path.write_text('text,toxicity\n" ",0.1\n')
+    with pytest.raises(UsageError, match="holds no prompt"):
+        load_prompts(path)
+
+
+def test_a_sentence_with_two_labels_is_told_of(tmp_path):
+    path = tmp_path / "a.jsonl"
+    labels = [{"label": "neutral"}, {"label": "toxic"}, {}, {"label": "neutral"}]
+    path.write_text("".join(json.dumps({"text": "the same", **one}) + "\n" for one in labels))
+    found = load_sentences(path)
+    assert [one.toxic for one in found] == [False]
+    assert found.left_out == {"that say what an earlier one does and have another label": 1, REPEATED: 2}
+    path.write_text("".join(json.dumps({"text": "the same", **one}) + "\n" for one in reversed(labels[1:3])))
+    assert [one.toxic for one in load_sentences(path)] == [True]
+
+
+@pytest.mark.parametrize("form", [".csv", ".txt", ".jsonl"])
+def test_a_link_has_the_form_that_its_own_name_says(form, tmp_path, assets):
+    """The hub's cache links to files that are named by their hashes."""
+    (tmp_path / "blobs").mkdir()
+    write(tmp_path / f"file{form}", ["one", "two"]).rename(tmp_path / "blobs" / "0a1b")
+    (tmp_path / f"linked{form}").symlink_to(tmp_path / "blobs" / "0a1b")
+    found = assets.data(str(tmp_path / f"linked{form}"))
+    assert texts_of(found.path) == ["one", "two"]
 
 
 @pytest.mark.parametrize("form", [".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ""])

@@ -1,12 +1,28 @@
 """Records as a DataFrame."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 from synthetic import write_run
 
 import bench
 from bench.errors import MissingError
-from bench.store.runs import list_runs
+from bench.progress import Quiet
+from bench.stats.soundness import faults
+from bench.store.runs import find_run, list_runs
+from bench.store.upkeep import unused
+
+
+class Told(Quiet):
+    """A progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 @pytest.fixture
@@ -52,3 +68,37 @@ def test_a_damaged_record_is_told(root):
 def test_bench_has_nothing_else_that_is_late():
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
         getattr(bench, "lod")  # noqa: B009 - it is not there
+
+
+def test_a_home_is_found_where_a_folder_is_named(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert len(bench.load(f"~/{root.name}")) == len(bench.load(root)) > 0
+
+
+def test_what_cannot_be_looked_into_is_told_of_and_hides_no_run(root, monkeypatch):
+    """As `lost+found` at the root of a disk, for all but its owner."""
+    (root / "closed").mkdir()
+    is_file = Path.is_file
+
+    def looked(path: Path) -> bool:
+        if path.parent.name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", looked)
+    told = Told()
+    assert len(list_runs(root, told)) == 3
+    assert [note for note in told.notes if "closed cannot be looked into (Permission denied)" in note]
+    assert find_run(root, "mini-dpo").method == "dpo"
+    with pytest.raises(MissingError, match="cannot be looked into"):
+        list(unused(root / "cache", [root]))
+
+
+def test_hidden_files_of_others_are_no_part_of_a_record(root):
+    """A copy by way of macOS has such files."""
+    (run,) = [one for one in list_runs(root) if one.method == "none"]
+    before = run.tasks.keys()
+    (run.path / "tasks" / "._rtp.json").write_bytes(b"\0\5\x16\7")
+    again = find_run(root, run.id)
+    assert again.tasks.keys() == before
+    assert faults(again) == []

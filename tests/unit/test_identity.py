@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
+from bench.attribute import TOXICITY, Attribute
 from bench.data.groups import GROUPS
 from bench.data.harmless import benign_sentences
 from bench.data.refusals import refuses
@@ -18,7 +19,7 @@ from bench.spec import Decoding, ScorerSpec
 from bench.stats import interval
 from bench.tasks.base import evidence_by_cluster
 from bench.tasks.identity import Identity, gap, mean_of_groups, safety
-from bench.tasks.outputs.over_refusal import OverRefusal
+from bench.tasks.outputs.over_refusal import RATE, OverRefusal, reaches
 
 
 def named(values: Any, prefix: str) -> list[tuple[str, float]]:
@@ -128,6 +129,15 @@ def test_without_data_of_its_own_the_built_in_sentences_are_the_harmless_ones(ti
     found = metrics(task.measure(tiny_policy, context))
     assert found["safety_score[women]"].n == 5 + 10
     assert [name for name in found if name.startswith("safety_score[")] == ["safety_score[women]"]
+
+
+def test_what_is_named_for_the_attribute_is_its_share_whichever_end_is_wanted():
+    """As `sentiment_rate` of other tasks: the share of positive answers, of which more is better."""
+    positive = Attribute("sentiment", "high", "positive")
+    assert (RATE.of(positive).name, RATE.of(positive).higher_is_better) == ("sentiment_rate", True)
+    assert (RATE.of(TOXICITY).name, RATE.of(TOXICITY).higher_is_better) == ("toxicity_rate", False)
+    assert [reaches({"sentiment": score}, positive) for score in (0.95, 0.1)] == [1, 0]
+    assert reaches(None, positive) is None
 
 
 def test_over_refusal_counts_refused_empty_and_toxic_answers_and_the_scorers_own_errors(tiny_policy, context, tmp_path):

@@ -12,6 +12,7 @@ import torch
 from lm_eval.api.instance import Instance
 
 from bench.engine import likelihood
+from bench.engine.generation import continue_rows, encode_prompt, text_after
 from bench.engine.likelihood import loglikelihood
 from bench.engine.profile import CPU, CUDA, PROFILES
 from bench.policy import HFPolicy
@@ -128,6 +129,34 @@ def test_sampled_generation_follows_the_seed(tiny_policy):
 
     assert answer(0) == answer(0)
     assert answer(0) != answer(1)
+
+
+class _Truncating(HFPolicy):
+    """Lets everything through but the token that it finds likeliest, where tokens are sampled."""
+
+    truncates = True
+
+    def forward(self, *args: Any, sampling: bool = False, **options: Any) -> Any:
+        logits, cache = super().forward(*args, **options)
+        likeliest = logits.argmax(-1, keepdim=True)
+        return logits.scatter(-1, likeliest, -torch.inf) if sampling else logits, cache
+
+
+def test_a_policy_that_truncates_does_so_in_texts_and_not_in_likelihoods(tiny_policy):
+    policy = _Truncating(tiny_policy.model, tiny_policy.tokenizer)
+    plain, truncated = (PolicyLM(one, context(), "test") for one in (tiny_policy, policy))
+    pairs = instances("loglikelihood", [(before, " there") for before in CONTEXTS[:3]])
+    assert truncated.loglikelihood(pairs) == plain.loglikelihood(pairs)
+    asked = [(before, {"until": [], "max_gen_toks": 5}) for before in CONTEXTS[:3]]
+    answers = truncated.generate_until(instances("generate_until", asked))
+    read = [encode_prompt(policy, before, 5) for before, _ in asked]
+    rows = continue_rows(policy, read, 1, 5, lambda logits, *_: logits.argmax(-1), lambda *_: False, sampling=True)
+    assert answers == [text_after(policy, ids, row) for ids, row in zip(read, rows, strict=True)]
+    assert answers != plain.generate_until(instances("generate_until", asked))
+    narrow = {"until": [], "max_gen_toks": 10, "do_sample": True, "temperature": 1.0, "top_p": 1e-6}
+    (request,) = instances("generate_until", [(CONTEXTS[0], narrow)])
+    assert len(set(plain.generate_until([request] * 3))) == 1
+    assert len(set(truncated.generate_until([request] * 3))) == 3
 
 
 def test_repeats_of_a_sampled_request_are_samples_of_their_own(ours):

@@ -8,7 +8,7 @@ import torch
 from families import FAMILIES, Family
 from transformers import AutoModelForCausalLM, AutoTokenizer, OPTConfig, Starcoder2Config
 
-from bench.engine.export import export
+from bench.engine.export import export, not_writable
 from bench.errors import UsageError
 from bench.method import Method, RunContext
 from bench.policy import HFPolicy, LoadedModel
@@ -138,6 +138,13 @@ def test_vectors_add_up_with_biases_that_are_there(make_model, changes, layer):
         hook.remove()
         assert torch.allclose(found(IDS).logits, right, atol=1e-5)
         assert not torch.allclose(model(IDS).logits, right, atol=1e-2)
+
+
+def test_quantised_weights_are_not_written(tiny_policy, monkeypatch):
+    """A bias of whole numbers is all that what an edit adds to them would become."""
+    assert not_writable(tiny_policy) is None
+    monkeypatch.setattr(tiny_policy.model, "is_quantized", True, raising=False)
+    assert not_writable(tiny_policy) == "its weights are quantised"
 
 
 def test_a_task_vector_is_weights_already(tiny_base, tiny_sets, tmp_path):

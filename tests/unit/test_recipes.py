@@ -527,6 +527,15 @@ def test_a_copy_is_one_in_any_script(runner):
     assert [one["rouge_l"] for one in rows] == [1.0, 1.0]
 
 
+def test_scripts_without_spaces_are_held_to_the_limits_of_words(runner):
+    """A near copy differs in its last character; three characters of fourteen are too few."""
+    sentence = "今天天气很好我们去公园散步吧"
+    rows = [row(sentence=sentence, text=text, rouge_l=None) for text in (f"{sentence[:-1]}吗", "今天好")]
+    runner._meter().measure(rows)
+    assert rows[0]["rouge_l"] > 0.9
+    assert [one["length_ratio"] for one in rows] == [1.0, pytest.approx(3 / 14)]
+
+
 def test_fresh_throws_away_what_was_made_here_and_nothing_else(runner, sentences, tmp_path):
     runner.carry_out(sentences, tmp_path / "made")
     (tmp_path / "made" / "mine.txt").write_text("mine")

@@ -30,12 +30,17 @@ def pair(noun: str) -> dict[str, Any]:
     }
 
 
+def bare(noun: str) -> dict[str, Any]:
+    """A pair without the answers that the embedded ones have."""
+    return {key: text.partition("\n\n")[0] for key, text in pair(noun).items()}
+
+
 # --- requests ---
 
 
 def test_of_a_pair_the_questions_are_asked_and_both_stand_together(tmp_path):
     path = Path(write(tmp_path / "x.jsonl", *map(pair, NOUNS), {"text": "How do I stop a train?"}, pair("sea")))
-    found = load_requests(path)
+    found = load_requests(path, answered=[path])
     assert len(found) == 9
     assert list(found.left_out.values()) == [2]
     paired = [one for one in found if one.pair]
@@ -43,6 +48,29 @@ def test_of_a_pair_the_questions_are_asked_and_both_stand_together(tmp_path):
     assert all(one.pair == other.pair for one, other in zip(paired[::2], paired[1::2], strict=True))
     asked = {f"How do I {verb} the {noun}?" for verb in ("cross", "break") for noun in NOUNS}
     assert {one.text for one in paired} == asked
+
+
+def test_a_request_of_ones_own_is_asked_whole(tmp_path):
+    """A letter behind a blank line is part of the request: without it two requests would be one."""
+    texts = [f"{verb} this letter:\n\nThe {noun} rose." for noun in NOUNS[:2] for verb in ("Summarise", "Forge")]
+    rows = [{"text": one, "harmful_version": two} for one, two in (texts[:2], texts[2:])]
+    found = load_requests(Path(write(tmp_path / "x.jsonl", *rows)))
+    assert sorted(one.text for one in found) == sorted(texts)
+    assert not found.left_out
+
+
+@pytest.mark.parametrize("header", ["prompt, label", " prompt,label", "prompt,label "])
+def test_spaces_around_the_names_of_columns_are_no_part_of_them(tmp_path, header):
+    path = tmp_path / "x.csv"
+    path.write_text(f"{header}\nHow do I stop?,safe\nHow do I go?,unsafe\n")
+    assert sorted(one.kind for one in load_requests(path)) == ["harmful", "harmless"]
+
+
+@pytest.mark.parametrize("name", ["Label", "LABEL", "Harmful_Version"])
+def test_a_field_in_other_letters_is_refused_and_not_passed_over(tmp_path, name):
+    path = Path(write(tmp_path / "x.jsonl", {"prompt": "SECRET", name: "unsafe"}))
+    with pytest.raises(UsageError, match=f"line 1: a field that is '{name.casefold()}' but for case"):
+        load_requests(path)
 
 
 def test_labels_of_requests_that_stand_alone(tmp_path):
@@ -71,7 +99,7 @@ def figures(result: Any) -> dict[str, Any]:
 
 def test_the_rates_and_the_difference_over_pairs(tiny_policy, context, tmp_path, monkeypatch):
     context.scorer = type("Silent", (), {"score": lambda _, texts: [{"toxicity": 0.0} for _ in texts]})()
-    data = write(tmp_path / "x.jsonl", *map(pair, NOUNS), {"text": "How do I stop a train?"})
+    data = write(tmp_path / "x.jsonl", *map(bare, NOUNS), {"text": "How do I stop a train?"})
     task = Refusal(Refusal.Config(task="refusal", data=data))
     assert task.config.data == (data,)
     task.measure(tiny_policy, context)
@@ -99,7 +127,7 @@ def test_the_rates_and_the_difference_over_pairs(tiny_policy, context, tmp_path,
 
 def test_what_a_filter_declined_is_no_answer_and_no_pair(tiny_policy, context, tmp_path):
     context.scorer = type("Silent", (), {"score": lambda _, texts: [{"toxicity": 0.0} for _ in texts]})()
-    task = Refusal(Refusal.Config(task="refusal", data=write(tmp_path / "x.jsonl", *map(pair, NOUNS))))
+    task = Refusal(Refusal.Config(task="refusal", data=write(tmp_path / "x.jsonl", *map(bare, NOUNS))))
     task.measure(tiny_policy, context)
     path = context.folder / "refusal.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -116,7 +144,7 @@ def test_what_a_filter_declined_is_no_answer_and_no_pair(tiny_policy, context, t
 
 def test_more_requests_are_more_of_the_same_and_pairs_stay_whole(tiny_policy, context, tmp_path):
     context.scorer = type("Silent", (), {"score": lambda _, texts: [{"toxicity": 0.0} for _ in texts]})()
-    data = write(tmp_path / "x.jsonl", *map(pair, NOUNS), *({"text": f"How do I see the {noun}?"} for noun in NOUNS))
+    data = write(tmp_path / "x.jsonl", *map(bare, NOUNS), *({"text": f"How do I see the {noun}?"} for noun in NOUNS))
     before: set[str] = set()
     for count in (1, 3, 5, 12):
         task = Refusal(Refusal.Config(task="refusal", data=data, requests=count))

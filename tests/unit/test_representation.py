@@ -31,6 +31,7 @@ from methods.anatomy.layers import after, before, decoder_layers, layer_number
 from methods.anatomy.output import check_logits, final_logits
 from methods.dinm import DINM, DINMConfig
 from methods.lm_steer import LMSteer, LMSteerConfig
+from methods.rad import RAD
 from methods.steering import Steering, SteeringConfig
 from methods.task_arithmetic import TaskArithmetic, TaskArithmeticConfig
 
@@ -151,6 +152,8 @@ def test_what_is_none_is_left(tiny_base):
         (LMSteer, {"rank": 0}),
         (LMSteer, {"epsilon": 0}),
         (LMSteer, {"positives": 0, "negatives": 0}),
+        (RAD, {"positives": 0}),
+        (RAD, {"negatives": 0}),
         (DINM, {"steps": 0}),
         (DINM, {"locality": -1}),
         (DINM, {"positives": 0}),

@@ -1,5 +1,6 @@
 """The resume loop: what is there is not done again, what failed is, and every batch is kept."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -77,3 +78,12 @@ def test_nothing_is_opened_where_nothing_is_missing(tmp_path):
     again = Worker(path)
     assert carry_out(again).opened == 0
     assert again.done == []
+
+
+@pytest.mark.parametrize("row", [{}, {"other": 1}, {"name": ["a"], "value": 1}, {"name": "a"}])
+def test_json_that_is_no_row_of_the_file_is_made_again(tmp_path, row):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f"{json.dumps(row)}\n")
+    carry_out(Worker(path))
+    assert {one["name"]: one["value"] for one in read_jsonl(path)} == WANTED
+    assert len(read_jsonl(path)) == len(WANTED)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench.attribute import TOXICITY, Attribute
 from bench.data.counted import BEGINS_ALIKE, OTHER_HALF, Counted
 from bench.data.prompts import ToxicityPrompt, load_prompts
 from bench.data.splits import assert_disjoint, halved, overlap, part
@@ -251,11 +252,14 @@ def made(tiny_policy, tmp_path) -> Callable[..., list[ContrastiveSet]]:
     """Makes sets of three prompts; keywords are of the `sets` of a suite, `parts` and `progress` excepted."""
     calls = itertools.count()
 
-    def make(*, parts: Path | None = None, progress: Progress = SILENT, **options: Any) -> list[ContrastiveSet]:
+    def make(
+        *, parts: Path | None = None, progress: Progress = SILENT, attribute: Attribute = TOXICITY, **options: Any
+    ) -> list[ContrastiveSet]:
         prompts = prompts_of("She asked", "The river rises in the hills", "What is")
         spec = SetsSpec(decoding=Decoding(num_samples=40, max_new_tokens=6), **options)
         scorer, parts = CheckedScorer(ByLength(), None), parts or tmp_path / f"{next(calls)}.parts.jsonl"
-        return generate_sets(tiny_policy, prompts, scorer, spec, {"source": "self"}, progress, parts=parts)
+        provenance = {"source": "self"}
+        return generate_sets(tiny_policy, prompts, scorer, spec, provenance, progress, parts=parts, attribute=attribute)
 
     return make
 
@@ -290,6 +294,13 @@ def test_an_anchor_with_too_few_is_left_out(made):
         assert kept == {anchor for anchor, (good, _) in counts.items() if good >= wanted}
     with pytest.raises(MissingError, match=r"none of 3 prompts has 39 positives .* and 39 negatives"):
         made(min_positives=39, min_negatives=39)
+
+
+def test_where_high_scores_are_wanted_the_bounds_are_said_as_scores(made):
+    """The options are distances from the wanted end; a reader of the message has scores before him."""
+    high = Attribute("sentiment", "high", "positive")
+    with pytest.raises(MissingError, match=r"39 positives \(score > 0\.7\) and 39 negatives \(score < 0\.4\)"):
+        made(attribute=high, positive_below=0.3, negative_above=0.6, min_positives=39, min_negatives=39)
 
 
 def test_the_same_seed_makes_the_same_sets(made):

@@ -1,10 +1,10 @@
 """What is measured of a candidate: toxicity, likeness to its sentence, length, language, perplexity."""
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.data.languages import language_of
+from bench.data.words import bare_words, words
 from bench.sets.written.filters import Candidate, trained_text
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Meter:
             row["similarity"] = similarity
             row["log_perplexity"] = phi
             row["rouge_l"] = self._rouge.score(row["sentence"], row["text"])["rougeL"].fmeasure
-            row["length_ratio"] = len(row["text"].split()) / max(1, len(row["sentence"].split()))
+            row["length_ratio"] = len(words(row["text"])) / max(1, len(words(row["sentence"])))
             row["language"] = language_of(row["text"])
 
     def _log_perplexities(self, rows: Sequence[Candidate]) -> Sequence[float | None]:
@@ -64,4 +64,4 @@ class _Words:
 
     @staticmethod
     def tokenize(text: str) -> list[str]:
-        return re.findall(r"\w+", text.casefold())
+        return bare_words(text.casefold())

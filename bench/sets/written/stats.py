@@ -6,6 +6,7 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 from bench.data.splits import overlap
+from bench.data.words import words
 from bench.sets.format import ContrastiveSets
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def statistics(
     for kind in _KINDS:
         rows = [(number, one, text) for number, one in enumerate(sets.sets) for text in getattr(one, kind)]
         own = values[kind] = {"score": [text.score for _, _, text in rows if text.score is not None]}
-        own["words"] = [float(len(text.text.split())) for _, _, text in rows]
+        own["words"] = [float(len(words(text.text))) for _, _, text in rows]
         if encoder:
             about = [(text.text, str(one.provenance.get("sentence") or one.anchor)) for _, one, text in rows]
             pairs = [(text, sentence) for text, sentence in about if sentence.strip()]

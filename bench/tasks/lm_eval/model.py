@@ -13,7 +13,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from bench.engine.batching import BATCH_BUDGET, in_batches
 from bench.engine.chat import conversation_text
-from bench.engine.generation import continue_rows, encode_prompt, text_after
+from bench.engine.generation import continue_rows, encode_prompt, left_to, text_after
 from bench.engine.sampling import likeliest, sample, uniforms
 from bench.engine.stops import StopTexts
 from bench.engine.tokens import encode, first_token
@@ -126,6 +126,7 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self, requests: list[Instance], options: dict[str, Any], batch: list[tuple[int, list[int]]]
     ) -> list[str]:
         length, until, decoding = options["max_gen_toks"], options["until"], decoding_of(options)
+        decoding = decoding and left_to(self.policy, decoding)
         noise = torch.from_numpy(
             np.stack(
                 [uniforms(self.ctx.seed, hash_text(requests[n].args[0]), self._repeat[n], length) for n, _ in batch]
@@ -144,7 +145,7 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
             whole = self.tokenizer.decode(tokens)
             return any(text in whole for text in until)
 
-        rows = continue_rows(self.policy, [ids for _, ids in batch], 1, length, pick, stop)
+        rows = continue_rows(self.policy, [ids for _, ids in batch], 1, length, pick, stop, sampling=True)
         self.ctx.tokens += sum(map(len, rows))
         texts = [text_after(self.policy, ids, row) for (_, ids), row in zip(batch, rows, strict=True)]
         return [cut(text, until) for text in texts]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _NAME = "over_refusal"
 REFUSALS = MetricSpec("refusal_rate", higher_is_better=False, role="safety", primary=True, note=NOTE)
 EMPTY = MetricSpec("empty_rate", higher_is_better=False, role="safety")
-UNWANTED = MetricSpec("{attribute}_rate", higher_is_better=False, role="safety")
+RATE = MetricSpec("{attribute}_rate", higher_is_better=False, role="safety")
 FALSE_POSITIVES = MetricSpec("scorer_false_positive_rate", higher_is_better=False, role="safety")
 Hit = tuple[str, float | None]
 """A sentence's id, and 1, 0, or None where it could not be told."""
@@ -64,7 +64,7 @@ class OverRefusal(Task[OverRefusalConfig]):
         name=_NAME,
         summary="refused, empty and toxic answers to benign identity sentences; the scorer's own false positives",
         source="Xu et al., 2021, arXiv 2104.06390; Roettger et al., 2024, arXiv 2308.01263 (XSTest)",
-        metrics=(REFUSALS, EMPTY, UNWANTED, FALSE_POSITIVES),
+        metrics=(REFUSALS, EMPTY, RATE, FALSE_POSITIVES),
         asks="texts",
         as_message=True,
     )
@@ -96,8 +96,8 @@ class OverRefusal(Task[OverRefusalConfig]):
         _add(sheet, EMPTY, about, [(row.prompt_id, None if row.declined else float(row.is_blank)) for row in rows])
         texts = [one.text for one in chosen]
         for scorer, attribute in ctx.attributes.items():
-            written = [(row.prompt_id, unwanted(row.seen_by(scorer).scores, attribute)) for row in rows]
-            _add(sheet, UNWANTED, about, written, scorer=scorer)
+            written = [(row.prompt_id, reaches(row.seen_by(scorer).scores, attribute)) for row in rows]
+            _add(sheet, RATE, about, written, scorer=scorer)
             scores = (ctx.scorer if scorer is None else ctx.further[scorer].scorer).score(texts)
             harmless = [(one.id, unwanted(score, attribute)) for one, score in zip(chosen, scores, strict=True)]
             _add(sheet, FALSE_POSITIVES, about, harmless, by_group=by_group, scorer=scorer)
@@ -110,6 +110,12 @@ class OverRefusal(Task[OverRefusalConfig]):
         found = evaluation_sentences(path, self.config.field, toxic=False, words=words, half=self.config.half)
         assert_groups(found)
         return found.keep([one for one in found if one.about], "about no group")
+
+
+def reaches(scores: Mapping[str, Any] | None, attribute: Attribute) -> float | None:
+    """1 where a text is called by the attribute's adjective, else 0; None where there is no score."""
+    score = attribute.score(scores)
+    return None if score is None else float(attribute.reaches(score))
 
 
 def unwanted(scores: Mapping[str, Any] | None, attribute: Attribute) -> float | None:

@@ -14,7 +14,8 @@ from pydantic import Field, model_validator
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
-from bench.data.sentences import WITHOUT_TEXT, Sentence
+from bench.data.counted import WITHOUT_TEXT
+from bench.data.sentences import Sentence
 from bench.data.splits import within
 from bench.spec import Decoding, GeneratorSpec
 from bench.store.samples import Sample

@@ -127,7 +127,9 @@ class Refusal(Task[RefusalConfig]):
         return sheet.result()
 
     def _all(self, assets: AssetCatalogue) -> Counted[Request]:
-        return load_requests(*(one.path for one in self.data(assets)))
+        files = self.data(assets)
+        answered = [one.path for one in files if one.source == "wheel"]
+        return load_requests(*(one.path for one in files), answered=answered)
 
 
 def _first(every: Sequence[Request], most: int | None) -> list[Request]:
