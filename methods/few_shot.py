@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.data.words import bare_words
 from bench.errors import UsageError
 from bench.method import APPLY, Artifact, Departure, Method, MethodInfo, Range, RunContext
 from bench.spec import Spec
+from bench.words import bare_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,8 +83,8 @@ class FewShot(Method[FewShotConfig]):
             ),
             Departure(
                 "the whole prompt chooses the examples",
-                "its first tokens do (`opening`); those of a chat template are the same for all, and so are the examples "
-                "then",
+                "its first tokens do (`opening`); those of a chat template, and with them the examples, are the same "
+                "for all",
                 "a policy is not told where a prompt ends, and a likelihood must see the examples that a continuation "
                 "sees",
             ),

@@ -10,9 +10,9 @@ from typing import Any
 from bench.data.counted import CLASHING, REPEATED, Counted
 from bench.data.files import read_rows
 from bench.data.squad import normalised
-from bench.data.words import words
 from bench.errors import UsageError
 from bench.hashing import content_id
+from bench.words import words
 
 ONE_KIND = "without a true and a false answer"
 NOT_ALIKE = "without a true and a false answer of one length and letter case"

@@ -5,9 +5,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from bench.data.counted import BEGINS_ALIKE, OTHER_HALF, Counted
-from bench.data.words import words
 from bench.errors import MissingError
 from bench.hashing import content_id, normalise
+from bench.words import words
 
 if TYPE_CHECKING:
     from bench.spec import Half

@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from bench.data.words import words
+from bench.words import words
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _GONE = "\uffff"

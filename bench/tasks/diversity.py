@@ -9,7 +9,6 @@ from pydantic import Field
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.resolved import Resolved
 from bench.attribute import Attribute
-from bench.data.words import words
 from bench.store.record import Flag, TaskResult
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, Task, TaskConfig, TaskInfo, evidence_by_cluster
@@ -17,6 +16,7 @@ from bench.tasks.context import TaskContext
 from bench.tasks.given import MeasuresTexts
 from bench.tasks.rtp import SAMPLES
 from bench.tasks.variety import MARGIN, VARIETY, add_variety
+from bench.words import words
 
 if TYPE_CHECKING:
     from bench.policy import Policy

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from bench.data.languages import is_other, language_of
 from bench.data.refusals import refuses
-from bench.data.words import words
 from bench.store.record import Flag
 from bench.store.samples import Sample
 from bench.tasks.base import MetricSheet, MetricSpec, evidence_by_cluster
 from bench.tasks.refusals import NOTE
+from bench.words import words
 
 if TYPE_CHECKING:
     from bench.store.record import Evidence

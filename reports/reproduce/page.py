@@ -43,7 +43,8 @@ class Made:
         sheets: A table for each suite that has measured it.
         figures: What was drawn, by the name of its file.
         lacking: What could not be made, and why.
-        seconds: Of all runs behind it; runs are shared by parts.
+        seconds: Of all runs behind it that know theirs; runs are shared by parts.
+        is_timed: Whether all of them do: one that was resumed amid a phase does not.
     """
 
     part: Part
@@ -51,6 +52,7 @@ class Made:
     figures: "dict[str, Figure]" = field(default_factory=dict)
     lacking: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    is_timed: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def make(part: Part, behind: Behind) -> Made:
             made.lacking.append(f"{suite}: no run has finished")
             continue
         made.seconds += sum(run.seconds or 0.0 for run in runs)
+        made.is_timed &= all(run.seconds is not None for run in runs)
         for add in (_add_table, _add_drawing):
             try:
                 add(made, suite, behind)
@@ -164,7 +167,8 @@ def _said(made: Made) -> Iterator[str]:
     for one in dict.fromkeys(made.lacking):
         yield f"Not made: {clean(one, 300)}."
     if made.seconds:
-        yield f"Its runs took {made.seconds / _MINUTE:.1f} min; parts share them."
+        minutes = f"{'' if made.is_timed else 'more than '}{made.seconds / _MINUTE:.1f}"
+        yield f"Its runs took {minutes} min; parts share them."
 
 
 def _figure(value: float | str | None) -> str:

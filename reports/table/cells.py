@@ -31,6 +31,7 @@ class TableCell:
         low: Lower end of its 95 % interval, or None.
         high: Upper end, or None.
         n_failed: Observations that are missing, over all seeds.
+        n_failed_reference: Those of the reference; 0 for itself.
         difference: To the table's reference, on the clusters that both have; None for the reference itself and where
             there is none.
         verdict: What the difference's interval says; None where no direction is better, or without a difference.
@@ -54,6 +55,7 @@ class TableCell:
     low: float | None = None
     high: float | None = None
     n_failed: int = 0
+    n_failed_reference: int = 0
     difference: Difference | None = None
     verdict: DifferenceVerdict | None = None
     p_value: float | None = None
@@ -66,6 +68,11 @@ class TableCell:
     standing: TableStanding | None = None
     footnotes: tuple[int, ...] = ()
     loss_at_most: float | None = None
+
+    @property
+    def failed_of_both(self) -> int:
+        """Observations that are missing on either side of its difference: where some are, it shows nothing."""
+        return self.n_failed + self.n_failed_reference
 
     @property
     def is_significant(self) -> bool:
@@ -125,7 +132,7 @@ class System:
         is_reference: Whether the others are compared with it.
         publishable: False where any measurement of any of its runs failed.
         n_failed: Measurements that failed, over its metrics and runs.
-        seconds: Wall seconds of its runs.
+        seconds: Wall seconds of its runs; None where one does not know its own.
         flags: What its texts are instead of answers ("ignores the prompt"); a system that has any is never best.
         model: What its base model is called, where the table has several.
         variant: The options that name its method's form, and their values.
@@ -141,7 +148,7 @@ class System:
     is_reference: bool
     publishable: bool
     n_failed: int
-    seconds: float
+    seconds: float | None
     flags: tuple[str, ...] = ()
     model: str = ""
     variant: dict[str, Any] = field(default_factory=dict)

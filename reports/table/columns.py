@@ -131,7 +131,7 @@ class Column:
             is_reference=is_reference,
             publishable=self.publishable,
             n_failed=self.n_failed,
-            seconds=sum(run.seconds or 0.0 for run in self.runs),
+            seconds=None if None in (took := [run.seconds for run in self.runs]) else sum(filter(None, took)),
             flags=tuple(clean(flag, 60) for flag in flags),
         )
 

@@ -55,6 +55,7 @@ def _compared(
     """The cells with their differences to the reference, and what Holm's correction over them leaves."""
     others = [place for place in range(len(cells)) if place != reference]
     for place in others:
+        cells[place] = replace(cells[place], n_failed_reference=cells[reference].n_failed)
         found = _difference(metric, systems, place, reference)
         if found is None:
             continue
@@ -68,8 +69,7 @@ def _compared(
             cells[place], difference=found, verdict=judged, p_value=tested.p, test=tested.test, footnotes=marks
         )
     for place, p in zip(others, holm([cells[place].p_value for place in others]), strict=True):
-        failed = bool(cells[place].n_failed or cells[reference].n_failed)
-        claim = claim_of(p, [columns[place], columns[reference]], failed=failed)
+        claim = claim_of(p, [columns[place], columns[reference]], failed=bool(cells[place].failed_of_both))
         cells[place] = replace(cells[place], p_holm=p, claim=claim)
     return cells
 

@@ -24,7 +24,7 @@ def with_losses(metric: Metric, cells: Sequence[TableCell], systems: Systems, re
         return list(cells)
     return [
         cell
-        if cell.difference is None or cell.n_failed
+        if cell.difference is None or cell.failed_of_both
         else replace(cell, loss_at_most=_loss(systems, place, reference, metric))
         for place, cell in enumerate(cells)
     ]

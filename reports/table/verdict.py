@@ -40,7 +40,7 @@ def _systems(table: Table, attribute: MetricRow) -> Iterator[str]:
         if system.flags:
             yield f"{system.label}: FLAGGED ({', '.join(system.flags)}): its {_name(attribute)} is no success"
         else:
-            said = [_change(attribute, reference, place), *_prices(table, reference, place)]
+            said = [_change(attribute, reference, place), *_prices(table, place)]
             yield f"{system.label}: {'; '.join(said)}"
 
 
@@ -52,28 +52,28 @@ def _change(row: MetricRow, reference: int, place: int) -> str:
     before, after = (number(one.value, digits) for one in (row.cells[reference], cell))
     if row.cells[reference].value is None:
         return f"{_name(row)} {after} (not judged: what it is compared with was not measured)"
-    return f"{_name(row)} {before} {_ARROW} {after}{_sureness(row, reference, cell)}"
+    return f"{_name(row)} {before} {_ARROW} {after}{_sureness(row, cell)}"
 
 
-def _prices(table: Table, reference: int, place: int) -> Iterator[str]:
+def _prices(table: Table, place: int) -> Iterator[str]:
     """What it costs: fluency as a change, utility as the most that may be lost."""
     row = speaking(table.rows, "fluency")
     if row and (difference := row.cells[place].difference):
         alone = replace(difference, low=None, high=None)
         change = difference_text(alone, digits_of(row), relative=row.relative)
-        yield f"{_name(row)} {change}{_sureness(row, reference, row.cells[place])}"
+        yield f"{_name(row)} {change}{_sureness(row, row.cells[place])}"
     row = speaking(table.rows, "utility")
     if row and (lost := row.cells[place].loss_at_most) is not None:
         yield f"loses at most {_PERCENT * max(0.0, lost):.1f} points of {_name(row)} (95 %)"
 
 
-def _sureness(row: MetricRow, reference: int, cell: TableCell) -> str:
+def _sureness(row: MetricRow, cell: TableCell) -> str:
     """What the corrected test allows to be said."""
     if cell.p_holm is None:
         return ""
     if is_silent(row, cell):
         return " (not judged: no signal)"
-    if cell.n_failed or row.cells[reference].n_failed:
+    if cell.failed_of_both:
         return " (not judged: measurements failed)"
     p = f"p < {_SMALLEST}" if cell.p_holm < _SMALLEST else f"p = {cell.p_holm:.2g}"
     if cell.claim is None:

@@ -290,7 +290,7 @@ def cost_of(cell: TableCell, sign: int, *, is_base: bool) -> Estimate:
     if is_base:
         return Estimate(None if cell.value is None else 0.0)
     found = cell.difference
-    if found is None or cell.n_failed:
+    if found is None or cell.failed_of_both:
         return Estimate()
     if found.low is None or found.high is None:
         return Estimate(sign * found.value)

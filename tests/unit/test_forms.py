@@ -156,6 +156,25 @@ def test_an_absent_figure_keeps_its_footnote(root, form):
     assert show(noted) != show(bare)
 
 
+def test_systems_stay_apart_where_latex_lacks_their_letters(tmp_path):
+    labels = [
+        "prompt (text=\u8bf7\u793c\u8c8c)",
+        "prompt (text=\u8bf7\u53cb\u597d)",
+        "tuned (\u03b1=0.5)",
+        "tuned (\u03b2=0.5)",
+    ]
+    write_run(tmp_path, "none")
+    for number, label in enumerate(labels):
+        write_run(tmp_path, "prompt", label=label, config={"n": number}, run_id=f"r{number}")
+    for layout in ("summary", "full"):
+        text = text_in("latex", tmp_path, layout)
+        assert r"$\alpha$=0.5" in text
+        assert r"$\beta$=0.5" in text
+        assert "prompt (text=???)" in text
+        assert r"prompt (text=???) \#2" in text
+        assert "letters that this font lacks" in text
+
+
 def test_latex_holds_no_command_of_a_record(hostile):
     text = text_in("latex", hostile, "ablation")
     assert "\\input{" not in text

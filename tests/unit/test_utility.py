@@ -177,6 +177,23 @@ def test_no_budget_front_or_hypervolume_rests_on_chance(at_chance):
     assert "accuracy" not in curve.points[0].fronts
 
 
+def test_nothing_is_said_to_be_kept_where_measurements_of_the_base_failed(above_chance):
+    folder = above_chance / "mini-none-s0"
+    for path in (folder / "result.json", *(folder / "tasks").glob("*.json")):
+        record = read_json(path)
+        for one in record["metrics"]:
+            one["n_failed"] = 4 if one["name"] == "acc" else 0
+        if "publishable" in record:
+            record["publishable"] = False
+        write_json(path, record)
+    runs = list_runs(above_chance)
+    table = build(runs)
+    row = next(row for row in table.rows if row.key == "embedded_piqa/acc")
+    assert [cell.loss_at_most for cell in row.cells] == [None, None]
+    found = build_tradeoff(runs, {"contrastive": None})
+    assert [point.costs["accuracy"].value for point in found.points if point.label != "none"] == [None]
+
+
 def test_a_sweep_says_what_may_be_lost(above_chance):
     found = build_tradeoff(list_runs(above_chance), {"contrastive": None})
     point = found.curves[0].points[0]

@@ -83,7 +83,7 @@ def test_what_is_not_known_is_not_judged(tmp_path):
     write_run(tmp_path, "none", whole=True)
     write_run(tmp_path, "dpo", toxicity=0.59, nll=3.3, whole=True)
     table = build(list_runs(tmp_path))
-    for changes in ({"c0": {"n_failed": 1}}, {"c1": {"n_failed": 1, "claim": None}}):
+    for changes in ({"c1": {"n_failed_reference": 1}}, {"c1": {"n_failed": 1, "claim": None}}):
         changes["c1"] = {"p_holm": 0.4, "claim": None} | changes.get("c1", {})
         said = next(sentences(with_cells(table, "attribute", **changes)))
         assert said.partition(";")[0].endswith("(not judged: measurements failed)")

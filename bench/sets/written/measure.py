@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.data.languages import language_of
-from bench.data.words import bare_words, words
 from bench.sets.written.filters import Candidate, trained_text
+from bench.words import bare_words, words
 
 if TYPE_CHECKING:
     from bench.engine.encoder import SentenceEncoder

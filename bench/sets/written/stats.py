@@ -6,8 +6,8 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 from bench.data.splits import overlap
-from bench.data.words import words
 from bench.sets.format import ContrastiveSets
+from bench.words import words
 
 if TYPE_CHECKING:
     from bench.engine.encoder import SentenceEncoder

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from bench.data.squad import normalised
-from bench.data.words import words
+from bench.words import words
 
 _WEIGHTS = {2: 1 / 3, 3: 2 / 3}
 """Of the entropies of bigrams and trigrams: the mean of 2/3 and 4/3 of them, as in the authors' code."""

@@ -1,12 +1,14 @@
 """Tables in LaTeX: booktabs and siunitx, as a document that compiles as it is or the table alone."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from bench.errors import UsageError
 from reports.table.caption import caption_lines
+from reports.table.columns import numbered
 from reports.table.sheet import FARTHEST, Entry, Head, Sheet
 
 _PREAMBLE = r"""\documentclass{article}
@@ -50,8 +52,14 @@ _SPECIAL = {
     "\N{MIDDLE DOT}": r"\textperiodcentered{}",
     "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
 }
+_GREEK = {
+    letter: rf"$\{name.casefold().replace('lamda', 'lambda')}$"
+    for letter in map(chr, range(0x3B1, 0x3CA))
+    if (name := unicodedata.name(letter).removeprefix("GREEK SMALL LETTER ")) not in ("OMICRON", "FINAL SIGMA")
+}
 _LATIN = {*range(0xC0, 0x180)} - {0xD7, 0xF7, 0x126, 0x127, 0x138, 0x13F, 0x140, 0x149, 0x166, 0x167, 0x17F}
-"""Letters that the T1 encoding has; whatever lies beyond is shown as a question mark."""
+"""Letters that the T1 encoding has; whatever lies beyond is shown as a question mark, and the legend says so."""
+_REPLACED = "In place of letters that this font lacks stands a question mark."
 _END = r"\\"
 _DAGGERS = {"method": r"\textdagger", "training": r"\textdaggerdbl", None: ""}
 
@@ -90,11 +98,25 @@ class LatexOptions:
 
 def to_latex(sheet: Sheet, options: LatexOptions = LatexOptions()) -> str:
     """The sheet as a `table`."""
-    lines = list(_table(sheet, options))
+    lines = list(_table(_told_apart(sheet), options))
     if not options.bare:
         # A line a system makes a long table, a column a system a wide one.
         lines = [_PREAMBLE % (",landscape" if sheet.systems == "columns" else ""), *lines, r"\end{document}"]
     return "\n".join(lines) + "\n"
+
+
+def _told_apart(sheet: Sheet) -> Sheet:
+    """The sheet with names of systems that stay different when some of their letters cannot be shown."""
+    heads = sheet.columns if sheet.systems == "columns" else [head for head, _ in sheet.rows]
+    shown = ["".join("?" if _character(one) == "?" else one for one in head.label) for head in heads]
+    if not any("?" in new and new != head.label for new, head in zip(shown, heads, strict=True)):
+        return sheet
+    named = [replace(head, label=label) for head, label in zip(heads, numbered(shown), strict=True)]
+    legend = (*sheet.legend, _REPLACED)
+    if sheet.systems == "columns":
+        return replace(sheet, columns=tuple(named), legend=legend)
+    rows = tuple((head, entries) for head, (_, entries) in zip(named, sheet.rows, strict=True))
+    return replace(sheet, rows=rows, legend=legend)
 
 
 def _table(sheet: Sheet, options: LatexOptions) -> Iterator[str]:
@@ -218,6 +240,6 @@ def escape(text: str) -> str:
 
 
 def _character(character: str) -> str:
-    if character in _SPECIAL:
-        return _SPECIAL[character]
+    if known := _SPECIAL.get(character) or _GREEK.get(character):
+        return known
     return character if " " <= character <= "~" or ord(character) in _LATIN else "?"
