@@ -12,13 +12,12 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from bench.engine.architecture import attention_window
-from bench.engine.likelihood import loglikelihood
 from bench.engine.processes import processes
 from bench.engine.tokens import encode_after
 from bench.errors import MissingError, UsageError
 from bench.method import TRAINING_LOG, Leave, RunContext
-from bench.policy import HFPolicy, LoadedModel
-from bench.progress import Bar, Progress
+from bench.policy import LoadedModel
+from bench.progress import Bar
 from bench.sets import ContrastiveSets
 from bench.store.files import write_json
 from methods.learning.adapter import note_left_out, restored, save_adapter, unwrap
@@ -29,14 +28,13 @@ from methods.learning.batches import (
     Likelihoods,
     Loss,
     draw_items,
-    match,
-    mismatch,
     refuse_long,
     required_sets,
     score_batch,
 )
 from methods.learning.options import LoraOptions, TrainingConfig
 from methods.learning.packing import packable
+from methods.learning.reference import pairs_of, reference_of
 
 _CHECKPOINTING = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
 
@@ -160,7 +158,7 @@ def train_adapter(
     _refuse_beyond(until, steps)
     share = per_process(config.anchors_per_step, config)
     _refuse_unmismatched(items, share, asks)
-    collator = _collator(base, items, share, asks, ctx.progress)
+    collator = _collator(base, items, share, asks, ctx)
     set_seed(ctx.seed)
     with restored(base.model):
         model = with_adapter(base, config)
@@ -188,12 +186,13 @@ def _refuse_beyond(until: int | None, steps: int) -> None:
         raise UsageError(f"until = {until} is not before the last of {steps} steps", mend="lower it, or leave it out")
 
 
-def _collator(base: LoadedModel, items: list[Item], share: int, asks: Asks, progress: Progress) -> Collator:
+def _collator(base: LoadedModel, items: list[Item], share: int, asks: Asks, ctx: RunContext) -> Collator:
     """What makes tensors of the items; what is too long is refused before the base model is asked for likelihoods."""
-    longest = refuse_long(base, _pairs(items, share, asks), asks.prefixes)
+    pairs = pairs_of(items, share, asks)
+    longest = refuse_long(base, pairs, asks.prefixes)
     return Collator(
         base.tokenizer,
-        _reference(base, items, share, asks, progress),
+        reference_of(base, pairs, asks, ctx),
         mismatched=asks.mismatched,
         prefixes=asks.prefixes,
         whole=asks.whole,
@@ -224,30 +223,6 @@ def _save(
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     figures = {"trained_tokens": _sum(trainer.tokens), "trainable_parameters": trainable}
     return {"steps": len(log), **facts, **figures, "processes": processes()}
-
-
-def _pairs(items: list[Item], share: int, asks: Asks) -> list[tuple[str, str]]:
-    """Every (anchor, text) of the training, once."""
-    rows = match(items)
-    if asks.mismatched:
-        rows += [row for start in range(0, len(items), share) for row in mismatch(items[start : start + share])]
-    return list(dict.fromkeys(row[:2] for row in rows))
-
-
-def _reference(
-    base: LoadedModel, items: list[Item], share: int, asks: Asks, progress: Progress
-) -> dict[tuple[str, str], float] | None:
-    """Log-likelihood under the base model of every (anchor, text) that the loss asks it for."""
-    if not (asks.reference or asks.mismatched):
-        return None
-    pairs = _pairs(items, share, asks)
-    with progress.bar("reference", len(pairs), "texts") as bar:
-        scored = loglikelihood(
-            HFPolicy(base.model, base.tokenizer),
-            [encode_after(base.tokenizer, *pair) for pair in pairs],
-            done=bar.advance,
-        )
-    return {pair: one.logprob for pair, one in zip(pairs, scored, strict=True)}
 
 
 def _packable(base: LoadedModel, item: Item, longest: int) -> bool:

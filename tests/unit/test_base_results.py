@@ -1,20 +1,28 @@
 """What follows from the base model alone is computed once for a model, a question and the code that answers it."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from bench.assets import base_results
 from bench.assets.base_results import NOTHING_KEPT, BaseResults
-from bench.method import RunContext
+from bench.method import Artifact, RunContext
 from bench.progress import Quiet
-from bench.run.artifact import make_artifact
+from bench.run.artifact import load_artifact, make_artifact
 from bench.store.files import read_json
+from methods.dpo import DPO
 from methods.editing import memory
 from methods.editing.memory import kept_keys
 from methods.editing.method import KeyOptions
+from methods.kto import KTO
+from methods.learning import reference
+from methods.learning.method import TrainedMethod
 from methods.memit import MEMIT, MEMITConfig
+from methods.npo import NPO
+from methods.sft import SFT
 
 CODE = "methods.editing.memory"
 MATRIX = "model.layers.{}.mlp.down_proj.weight"
@@ -136,3 +144,48 @@ def test_what_is_read_counts_in_an_artifacts_seconds(tiny_base, tiny_sets, tmp_p
         monkeypatch.setattr(base_results, "read_json", lambda path, real=read_json: 100 + real(path))
     assert seconds[0] < 100 < seconds[1]
     assert result.is_file()
+
+
+# --- likelihoods that a loss compares with ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_the_loss"),
+    [(DPO, {"beta": 0.5}), (KTO, {"beta": 0.5, "undesirable_weight": 2}), (NPO, {"beta": 0.5, "retain": 2})],
+)
+def test_trainings_that_differ_in_rate_and_loss_read_the_base_once(
+    kind, of_the_loss, tiny_base, tiny_sets, tmp_path, monkeypatch
+):
+    """What is trained is bit for bit what it is alone."""
+    results, other = BaseResults(tmp_path / "kept"), kind(kind.Config(steps=3, lr=5e-3, **of_the_loss))
+    alone = artifact_of(other, tiny_base, tiny_sets, tmp_path / "alone", NOTHING_KEPT)
+    first = artifact_of(kind(kind.Config(steps=3)), tiny_base, tiny_sets, tmp_path / "first", results)
+    monkeypatch.setattr(reference, "loglikelihood", None)
+    monkeypatch.setattr(base_results, "read_json", lambda path: 100 + read_json(path))
+    second = artifact_of(other, tiny_base, tiny_sets, tmp_path / "second", results)
+    assert second.hash == alone.hash != first.hash
+    assert {**second.facts, "seconds": 0} == {**alone.facts, "seconds": 0}
+    assert first.facts["seconds"] < 100 < second.facts["seconds"]  # what is read counts as if it were computed
+
+
+@pytest.mark.parametrize(("options", "seed"), [({}, 1), ({"positives": 1}, 0), ({"steps": 2}, 0)])
+def test_other_texts_have_a_reference_of_their_own(options, seed, tiny_base, tiny_sets, tmp_path):
+    results = BaseResults(tmp_path / "kept")
+    for number, (some, drawn) in enumerate([({}, 0), (options, seed)]):
+        method = DPO(DPO.Config(**{"steps": 1, **some}))
+        artifact_of(method, tiny_base, tiny_sets, tmp_path / str(number), results, drawn)
+    assert not results.read_seconds
+
+
+def test_a_method_without_a_reference_asks_the_base_for_none(tiny_base, tiny_sets, tmp_path, monkeypatch):
+    monkeypatch.setattr(reference, "loglikelihood", None)
+    artifact_of(SFT(SFT.Config(steps=1)), tiny_base, tiny_sets, tmp_path / "made", BaseResults(tmp_path / "kept"))
+    assert not (tmp_path / "kept").exists()
+
+
+def artifact_of(
+    method: TrainedMethod[Any], base: Any, sets: Any, folder: Path, results: BaseResults, seed: int = 0
+) -> Artifact:
+    folder.mkdir()
+    make_artifact(method, base, sets, RunContext(folder, seed, base_results=results))
+    return load_artifact(folder)
