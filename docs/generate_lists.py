@@ -162,6 +162,12 @@ def _brought(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def defaults() -> str:
+    """What stands behind each method's defaults: kept searches, or rows of the page itself."""
+    page = (DOCS / "settings.md").read_text(encoding="utf-8")
+    return str(_module(DOCS / "searches.py").overview(page))
+
+
 def search(name: str) -> str:
     """A kept search of settings."""
     return str(_module(DOCS / "searches.py").render(name))
@@ -178,7 +184,8 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "scorers.md": {"people": people, "scorers": scorers, "mini-sentiment": partial(measured, "mini-sentiment")},
     "models.md": {"models": models},
     "edits.md": {name: partial(measured, name) for name in ("mini-edit", "mini-edit-alphaedit")},
-    "settings.md": {
+    "settings.md": {"defaults": defaults}
+    | {
         name: partial(search, name)
         for name in ("four-methods", "contrastive-own", "contrastive-above", "contrastive-written")
     },
