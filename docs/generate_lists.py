@@ -178,6 +178,11 @@ def measured(name: str) -> str:
     return str(_module(DOCS / "measured_tables.py").render(name))
 
 
+def costs(name: str) -> str:
+    """What the systems of such a table took to prepare."""
+    return str(_module(DOCS / "measured_tables.py").costs(name))
+
+
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "methods.md": {"methods": methods},
     "tasks.md": {"tasks": tasks, "refusals": refusals},
@@ -189,7 +194,10 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         name: partial(search, name)
         for name in ("four-methods", "contrastive-own", "contrastive-above", "contrastive-written")
     },
-    "results.md": {name: partial(measured, name) for name in ("mini", "mini-sets")},
+    "results.md": {
+        **{name: partial(measured, name) for name in ("mini", "mini-sets")},
+        "costs of mini": partial(costs, "mini"),
+    },
     "facts.md": {name: partial(measured, name) for name in ("mini-facts", "mini-facts-more")},
     "licences.md": {"dependencies": dependencies},
 }

@@ -16,13 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.store.runs import Run, load_run
-from reports.table.cells import Table, TableCell
+from reports.table.cells import MetricRow, System, Table, TableCell
 from reports.table.forms.json import from_json_values
 from reports.table.forms.markdown import to_markdown
 from reports.table.layout import arrange, load_layout
 from reports.table.opening import arranged
 
 MEASURED = Path(__file__).parent / "measured"
+SEARCHES = Path(__file__).parent / "searches"
+SEARCHED_BY = {"mini": "four-methods"}
+"""Of tables whose records do not say by how many trials settings were chosen: the kept search that chose them."""
+_TRIALS = "cost/search_trials"
 
 
 def keep(name: str, folders: Sequence[Path]) -> None:
@@ -78,6 +82,38 @@ def render(name: str) -> str:
     lines = [line for line in to_markdown(sheet).splitlines() if line.startswith("|")]
     seeds = f"seed{'s' if len(table.caption.seeds) > 1 else ''} {', '.join(map(str, table.caption.seeds))}"
     return "\n".join([*lines, "", f"C{maker(kept)[1:]}; {seeds}."]) + "\n"
+
+
+def costs(name: str) -> str:
+    """What each system of a kept table took to find its settings and to prepare, in Markdown."""
+    table = load(name)
+    rows = tuple(_with_trials(row, table.systems, name) if row.key == _TRIALS else row for row in table.rows)
+    sheet = arrange(replace(table, rows=rows), load_layout(str(MEASURED / "costs.yaml")))
+    lines = [line for line in to_markdown(sheet).splitlines() if line.startswith("|")]
+    return "\n".join(lines) + "\n"
+
+
+def _with_trials(row: MetricRow, systems: Sequence[System], name: str) -> MetricRow:
+    """The trials that chose a system's settings, where its records do not say: those of the search that chose them."""
+    told = [
+        cell if cell.value is not None else replace(cell, value=_trials(one, SEARCHED_BY.get(name)))
+        for one, cell in zip(systems, row.cells, strict=True)
+    ]
+    return replace(row, cells=tuple(told))
+
+
+def _trials(system: System, search: str | None) -> float | None:
+    """How many trials of a kept search stand behind a system; None where the search did not choose its settings."""
+    if search is None:
+        return None
+    kept = json.loads((SEARCHES / f"{search}.json").read_text(encoding="utf-8"))
+    for method in kept["methods"]:
+        if method["method"] == system.method:
+            for trial in method["trials"]:
+                wanted = {**method["settled"], **trial["settings"]}
+                if trial["chosen"] and all(system.config.get(option) == value for option, value in wanted.items()):
+                    return float(len(method["trials"]))
+    return None
 
 
 def figures(name: str, labels: Iterable[str]) -> set[str]:

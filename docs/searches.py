@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from measured_tables import made_by, maker
+from measured_tables import made_by, maker, written
 
 from bench import registry
 from bench.run.stack import variant_of
@@ -89,6 +89,14 @@ def overview(page: str, of: Path = SEARCHES) -> str:
         rows = list(_kept_for(name, of)) or [(_older(by_hand[name]), DASH, DASH, DASH)]
         lines += [f"| {' | '.join((f'`{name}`', now, *row))} |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def figures(name: str, of: Path = SEARCHES) -> set[str]:
+    """Figures of a search as a sentence may write them: of all of its trials and of the base, see `written`."""
+    search = json.loads((of / f"{name}.json").read_text(encoding="utf-8"))
+    points = [search["base"], *(trial for method in search["methods"] for trial in method["trials"])]
+    values = [one[key] for one in points for key in ("attribute", "perplexity", "share") if one.get(key) is not None]
+    return {text for value in values for text in written(value)}
 
 
 def without_search(trials: int, of: Path = SEARCHES) -> set[str]:
