@@ -48,6 +48,7 @@ UNRELATED_TASKS = {
     "logiqa2": "questions of a civil service's examination",
     "openbookqa": "questions of school science",
     "piqa": "everyday goals, and how to reach them",
+    "race": "passages of English examinations",
     "sciq": "questions of school science, with passages of textbooks",
     "triviaqa": "questions of quizzes, without their pages",
     "truthfulqa_gen": "questions that its authors wrote",
