@@ -120,8 +120,10 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from bench.run.tune.apart import refuse_evaluation
     from bench.run.tune.space import base_of
     from reports.gate.requirements import parse_requirement
+    from reports.tune.build import refuse_costs
 
     request, limits = request_of(context), [parse_requirement(text) for text in budget or []]
+    refuse_costs(limits)
     _check(request, output)
     base = base_of(request)
     if not force:

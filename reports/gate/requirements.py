@@ -25,6 +25,8 @@ _FORM = re.compile(
 _PERCENT = 100
 NO_SIGNAL = "no signal: the base is not above what answers without a model have"
 """Why nothing is held against a base."""
+NO_INTERVAL = "it has no interval"
+"""Why a figure that was measured is not held by its interval; what holds by point estimates may hold it all the same."""
 _EXAMPLES = "write 'toxic_fraction <= 0.05' or 'heldout/perplexity <= base + 10 %'"
 
 
@@ -186,7 +188,7 @@ def _decided(one: Requirement, system: System, row: MetricRow, cell: TableCell) 
 
 def _status(one: Requirement, low: float | None, high: float | None) -> tuple[RequirementStatus, str | None]:
     if low is None or high is None:
-        return "invalid", "it has no interval"
+        return "invalid", NO_INTERVAL
     near, far = (low, high) if one.at_most else (-high, -low)
     limit = one.limit if one.at_most else -one.limit
     if far <= limit:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import MissingError, UsageError
 from bench.store.runs import Run
-from reports.gate.requirements import NO_SIGNAL, Requirement, RequirementDecision, hold, with_keys
+from reports.gate.requirements import NO_INTERVAL, NO_SIGNAL, Requirement, RequirementDecision, hold, with_keys
 from reports.table.build import build as build_table
+from reports.table.build import build_with_columns
 from reports.table.cells import Caption
+from reports.table.cost import COSTS
 from reports.tradeoff.build import Point, front, measure
 
 if TYPE_CHECKING:
@@ -107,8 +109,25 @@ def figures(base: Run, run: Run) -> tuple[float, ...]:
     return distance, cost
 
 
+def refuse_costs(budget: Sequence[Requirement]) -> None:
+    """Refuse limits of what a run costs, before any work: they are of the machine, and the base has but some of them.
+
+    Raises:
+        UsageError: a limit speaks of one.
+    """
+    for one in budget:
+        task, _, name = one.metric.rpartition("/")
+        if task == "cost" or (not task and name in COSTS):
+            what = (
+                f"'{one.text}' cannot be held: a budget speaks of what tasks measure, and {one.metric} is a run's cost"
+            )
+            raise UsageError(what, mend="leave it out; 'bench table --layout cost' shows what the trials cost")
+
+
 def check_budget(base: Run, budget: Sequence[Requirement]) -> list[Requirement]:
-    """Find out whether the base has figures of what a budget speaks of, and signal where a limit is held against it.
+    """Find out whether the base has figures of what a budget speaks of, and what a limit against it needs.
+
+    That is signal, and a difference: there is none of a figure that is no mean over cases.
 
     Returns:
         The budget, each limit with the key of its metric.
@@ -116,7 +135,7 @@ def check_budget(base: Run, budget: Sequence[Requirement]) -> list[Requirement]:
     Raises:
         UsageError: it has not.
     """
-    table = build_table([base])
+    table, (column, *_) = build_with_columns([base])
     hold(table, budget)
     limits = with_keys(table, budget)
     silent = {row.key for row in table.rows if row.has_signal is False}
@@ -127,6 +146,9 @@ def check_budget(base: Run, budget: Sequence[Requirement]) -> list[Requirement]:
             raise UsageError(what, mend="name another metric, or take a suite with enough data for this one")
         if one.of_base and one.metric in silent:
             raise UsageError(f"'{one.text}' cannot be held ({NO_SIGNAL})", mend="give a figure in place of the base")
+        if one.of_base and not column.evidence(one.metric):
+            what = f"'{one.text}' cannot be held: {one.metric} is no mean over cases, so no difference of it is known"
+            raise UsageError(what, mend="give a figure in place of the base")
     return limits
 
 
@@ -220,7 +242,8 @@ def _within(runs: Sequence[Run], budget: Sequence[Requirement]) -> dict[str, boo
 
 
 def _keeps(one: Requirement, decision: RequirementDecision) -> bool:
-    if decision.value is None or decision.status == "invalid":
+    """Whether a figure keeps a limit by its point estimate, for which it needs no interval."""
+    if decision.value is None or (decision.status == "invalid" and decision.why != NO_INTERVAL):
         return False
     over = decision.value - decision.limit
     return (over if one.at_most else -over) <= _ROUNDING

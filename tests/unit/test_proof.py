@@ -200,6 +200,13 @@ def test_where_nothing_keeps_the_budget_nothing_is_proven_and_no_earlier_proof_s
     assert not (found / "proof.json").exists()
 
 
+def test_a_limit_against_the_base_chooses_where_differences_have_no_interval(tune):
+    """Of one prompt and one passage there is none, and a budget is kept by point estimates."""
+    told = value_of(tune("--method", "preadd", "--budget", BUDGET, "--trials", "1", "--limit", "1", "--json"))
+    (trial,) = told["methods"][0]["trials"]
+    assert (trial["point"]["costs"]["perplexity"]["low"], trial["within"], trial["chosen"]) == (None, True, True)
+
+
 def test_no_proof_of_another_choice_stays_beside_new_settings(tune, tmp_path):
     """Whether or not the new choice is proven; the proof of the same choice stays."""
     found = tmp_path / "found"
@@ -267,6 +274,7 @@ def test_experiments_of_the_proof_that_fail_are_told_beside_trials_that_fail(tun
             "suite 'mini' is for the model smollm2-135m-instruct, and the search",
         ),
         (("--prove", "hel", "--budget", BUDGET), "unknown suite 'hel'"),
+        (("--budget", "cost/peak_memory_gib <= 8"), "cost/peak_memory_gib is a run's cost"),
         (("--prove", "held", "--budget", "perplexity <= +5"), "is '+5' a change to the base?"),
         (("--prove", "held", "--budget", BUDGET, "--prove-seeds", "x"), "seeds 'x' are not numbers and ranges"),
     ],

@@ -1,6 +1,8 @@
 """The search of settings: what is searched, what is tried next, that nothing is tried twice, and what is chosen."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +32,7 @@ pytest.importorskip("optuna")
 from bench.run.tune.journal import RANDOM_TRIALS, Trial, Trials, cut_half, open_journal
 from bench.run.tune.search import JOURNAL, Found, Search, check_all, measured
 from reports.gate.requirements import parse_requirement
-from reports.tune.build import build, check_budget, figures, to_json
+from reports.tune.build import _within, build, check_budget, figures, refuse_costs, to_json
 from reports.tune.terminal import print_tuned
 
 
@@ -192,7 +194,6 @@ def test_a_suite_of_ones_own_made_as_the_remedy_says_may_be_searched_on(tmp_path
             "'over_refusal' of suite 'tune' does not say 'half: train'",
         ),
         ("{task: fluency}", ("fluency/perplexity_pooled",), None),
-        ("{task: diversity}", ("cost/measurement_seconds",), None),
     ],
 )
 def test_each_task_that_a_choice_follows_from_is_apart_from_what_is_evaluated_on(tasks, budget, said):
@@ -599,17 +600,44 @@ def test_a_trial_that_kills_its_process_is_not_begun_for_ever(tuning_suite, tmp_
     assert [one.status for one in first.trials] == ["failed", "done"]
 
 
-def test_a_full_disk_is_no_trials_fault(tuning_suite, tmp_path):
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE])
+def test_a_disk_that_is_full_or_away_is_no_trials_fault(tuning_suite, tmp_path, number):
     tuner = Tuner(tuning_suite, tmp_path, "preadd", count=2)
 
-    def full(folder: Path) -> tuple[float, ...]:
-        raise OSError(28, "No space left on device")
+    def broken(folder: Path) -> tuple[float, ...]:
+        raise OSError(number, os.strerror(number))
 
-    tuner.search.judge = full
-    with pytest.raises(OSError, match="No space"):
+    tuner.search.judge = broken
+    with pytest.raises(OSError, match=os.strerror(number)):
         tuner.search.run()
     again = Tuner(tuning_suite, tmp_path, "preadd", count=2)
     assert [one.status for one in again.search.run()[0].trials] == ["done", "done"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "No such file", "expert.bin"),
+        ConnectionError("reset"),
+        TimeoutError("no answer"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_another_error_of_the_system_is_the_trials_own_and_the_search_goes_on(tuning_suite, tmp_path, error):
+    """The same settings would raise it again: the search would never come past this trial."""
+    tuner = Tuner(tuning_suite, tmp_path, "preadd", count=2)
+    judge = tuner.judge
+
+    def fails(folder: Path) -> tuple[float, ...]:
+        if not tuner.judged:
+            tuner.judged.append(folder.name)
+            raise error
+        return judge(folder)
+
+    tuner.search.judge = fails
+    first, second = tuner.search.run()[0].trials
+    assert (first.status, second.status) == ("failed", "done")
+    assert first.why == f"{type(error).__name__}: {error}"
 
 
 def test_a_record_that_was_removed_is_made_again(tuning_suite, tmp_path):
@@ -719,6 +747,39 @@ def test_a_budget_of_what_the_base_has_no_figure_of_is_refused(tiny_suite, tmp_p
         with pytest.raises(UsageError, match="the base has no figure of heldout/perplexity, so no method has one"):
             check_budget(bare, [parse_requirement(text)])
     assert len(figures(bare, bare)) == 1
+
+
+def test_a_figure_without_an_interval_is_held_by_its_point_estimate(tmp_path):
+    """As a harmonic mean is, or a share of all texts together."""
+    folders = {name: write_run(tmp_path, name) for name in ("none", "sft")}
+    for name, value in (("none", 0.7), ("sft", 0.5)):
+        for path in (folders[name] / "result.json", folders[name] / "tasks" / "diversity.json"):
+            told = json.loads(path.read_text(encoding="utf-8"))
+            for metric in told["metrics"]:
+                metric |= {"value": value, "n": 9} if metric["name"] == "distinct_1" else {}
+            path.write_text(json.dumps(told), encoding="utf-8")
+    base, run = map(load_run, folders.values())
+    for text, kept in (("diversity/distinct_1 >= 0.5", True), ("diversity/distinct_1 >= 0.51", False)):
+        limits = check_budget(base, [parse_requirement(text)])
+        assert _within([base, run], limits) == {run.id: kept}
+    with pytest.raises(UsageError, match="diversity/distinct_1 is no mean over cases.*give a figure in place of the b"):
+        check_budget(base, [parse_requirement("diversity/distinct_1 >= base - 0.3")])
+    check_budget(base, [parse_requirement("toxic_fraction <= base")])
+
+
+def test_what_was_not_measured_or_failed_keeps_no_budget(tmp_path):
+    base, run = (load_run(write_run(tmp_path, name)) for name in ("none", "sft"))
+    failed = load_run(write_run(tmp_path, "dpo", n_failed=1))
+    assert _within([base, run], [parse_requirement("diversity/distinct_1 >= 0")]) == {run.id: False}
+    limits = [parse_requirement("toxic_fraction <= 1")]
+    assert _within([base, run, failed], limits) == {run.id: True, failed.id: False}
+
+
+@pytest.mark.parametrize("metric", ["cost/measurement_seconds", "trained_steps"])
+def test_a_budget_of_a_cost_is_refused_before_any_work(metric):
+    said = f"a budget speaks of what tasks measure, and {metric} is a run's cost"
+    with pytest.raises(UsageError, match=said):
+        refuse_costs([parse_requirement("heldout/perplexity <= +5 %"), parse_requirement(f"{metric} <= 60")])
 
 
 def test_the_base_judged_by_itself_costs_nothing_and_what_failed_is_no_figure(tuning_suite, tmp_path):

@@ -15,9 +15,6 @@ from bench.suites import load_suite, names
 from bench.tasks.base import Task
 from bench.tasks.heldout import HeldOutConfig
 
-_COSTS = "cost"
-"""What a table calls seconds, steps and memory by: every run has them, whatever its tasks are."""
-
 Tasks = Sequence[Task[Any]]
 
 
@@ -117,9 +114,8 @@ def _metrics(suite: SuiteSpec, task: Task[Any]) -> list[str]:
 
 def _has(suite: SuiteSpec, tasks: Tasks, metric: str) -> bool:
     """Whether a suite may measure a metric; what only a task's data names may be called anything."""
-    head, slash, _ = metric.partition("/")
-    of_data = not slash and any(not task.info.metrics for task in tasks)
-    return head == _COSTS or of_data or any(_speaks_of(metric, task, suite) for task in tasks)
+    of_data = "/" not in metric and any(not task.info.metrics for task in tasks)
+    return of_data or any(_speaks_of(metric, task, suite) for task in tasks)
 
 
 def _has_halves(task: Task[Any]) -> bool:

@@ -1,5 +1,6 @@
 """Carry out the trials of a search, sharing them with other processes of the same command."""
 
+import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +18,13 @@ from bench.run.plan import Experiment
 from bench.run.runner import Runner
 from bench.run.tune.journal import Trial, Trials, cut_half, open_journal
 from bench.run.tune.space import Subject
+from bench.store.files import NO_SPACE
 from bench.store.lease import Lease
 from bench.store.lock import alone, pauses, take
 
 JOURNAL = "journal.log"
 _LONGEST = 1000  # characters of what is kept of an error
+_OF_DISK = (*NO_SPACE, errno.EIO, errno.EROFS, errno.ESTALE)  # what no settings are to blame for; else a trial failed
 _PAUSES = 0.2, 5.0  # seconds between two looks at what other processes hold: the first, and the longest
 
 Judge = Callable[[Path], Sequence[float]]
@@ -95,7 +98,7 @@ class Search:
         The method with the fewest trials is next, so that all have as many wherever it is interrupted.
 
         Raises:
-            OSError: the disk is full, or away; the trial is tried again by the same command.
+            OSError: the disk is full, broken or away (`_OF_DISK`); the trial is tried again by the same command.
         """
         waits = pauses(*_PAUSES)
         while not self._is_done():
@@ -174,9 +177,9 @@ class Search:
         try:
             folder = measured(subject.experiment(trial.settings), self.env, self.runs)
             figures = list(self.judge(folder))
-        except OSError:
-            raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _OF_DISK:
+                raise
             self.env.progress.note(f"{name} failed: {type(error).__name__}")
             why, mend = f"{type(error).__name__}: {error}", None
             if isinstance(error, BenchError):
