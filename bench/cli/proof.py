@@ -1,4 +1,4 @@
-"""The end of `bench tune --prove`: what the search chose on data that it has not seen, and the best edit."""
+"""The end of `bench tune --budget`: what the search chose on data that it has not seen, and the best edit."""
 
 import shutil
 import sys
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.cli.common import console_progress
 from bench.cli.export import write_edit
 from bench.cli.output import as_json, write_output
+from bench.cli.proving import may_do_without
 from bench.cli.run import Place, close, in_this_process, print_records, told
 from bench.printed import echo
 
@@ -109,7 +110,9 @@ def proving(request: "Request", suite: str, seeds: str | None, output: Path, bud
     return asked
 
 
-def check_bases(base: "Experiment", asked: "Request", place: Place, limits: "Sequence[Requirement]") -> None:
+def check_bases(
+    base: "Experiment", asked: "Request", place: Place, limits: "Sequence[Requirement]", *, is_optional: bool
+) -> None:
     """Measure the base on both suites, and find out whether both have what the budget speaks of.
 
     Args:
@@ -117,6 +120,7 @@ def check_bases(base: "Experiment", asked: "Request", place: Place, limits: "Seq
         asked: What `proving` gave.
         place: Where experiments are carried out.
         limits: The budget.
+        is_optional: Whether the user has asked for no proof by a flag, and may do without one.
 
     Raises:
         UsageError: one has not.
@@ -129,10 +133,11 @@ def check_bases(base: "Experiment", asked: "Request", place: Place, limits: "Seq
 
     proof = next(one for one in make_experiments(asked) if one.method == BASE)
     for experiment in (base, proof):
-        (outcome,) = in_this_process([experiment], place, console_progress())
-        if outcome.folder is None:
-            raise outcome.error or MissingError("the base has no record")
-        limits = check_budget(load_run(outcome.folder), limits)
+        with may_do_without(is_optional and experiment is proof):
+            (outcome,) = in_this_process([experiment], place, console_progress())
+            if outcome.folder is None:
+                raise outcome.error or MissingError("the base has no record")
+            limits = check_budget(load_run(outcome.folder), limits)
 
 
 def prove(asked: "Request", choice: Choice, limits: "Sequence[Requirement]", output: Path, place: Place) -> Proof:
@@ -222,8 +227,9 @@ def show(asked: "Request", proof: Proof) -> None:
     echo(f"\nproof on suite {asked.suite}, seed{'s' if len(asked.seeds) > 1 else ''} {seeds}:\n")
     print_sheet(arranged([load_run(folder) for folder in done])[1])
     lines = [line for one in proof.decisions for line in held_lines(one)]
-    closing = "the budget on these data: ok within the 95 % interval, FAIL beyond it, ?? undecided, MISS no figure"
-    print_drawn(lambda _: Group(Text(), *lines, Text(closing, style="dim"), Text()), sys.stdout)
+    closing = "the budget on these data: ok within the 95 % interval, FAIL beyond it, ?? undecided,"
+    legend = [Text(line, style="dim") for line in (closing, "MISS no figure, or none with an interval")]
+    print_drawn(lambda _: Group(Text(), *lines, *legend, Text()), sys.stdout)
     if proof.edit:
         why = f" ({proof.edit['why']})" if proof.edit["why"] else ""
         echo(f"best by the search: {proof.best}")

@@ -20,7 +20,7 @@ from bench.cli.common import (
 )
 from bench.cli.devices import AUTO, Device
 from bench.cli.output import as_json, print_json, write_output
-from bench.cli.proving import proving_command
+from bench.cli.proving import NO_PROOF, may_do_without, proving_command, suite_beside, why_no_proof
 from bench.cli.run import (
     SOME_FAILED,
     BatchTokens,
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from reports.gate.requirements import Requirement
     from reports.tune.build import Tuned
 
+_UNPROVEN = 1
+"""The exit code where there is nothing to prove."""
 _TRIALS, _SETTINGS, _FRONT = "trials.json", "settings.yaml", "front.svg"
 
 
@@ -55,7 +57,8 @@ _Prove = Annotated[
     typer.Option(
         "--prove",
         metavar="SUITE",
-        help="Then measure what was chosen on this suite, and export the best edit to FOLDER/edit.",
+        help="Then measure what was chosen on this suite, and export the best edit to FOLDER/edit; none: do neither. "
+        "With --budget, if left out: the suite of the package that measures the same on other data.",
     ),
 ]
 _Retry = Annotated[bool, typer.Option("--retry", help="Try failed trials again, with the same settings.")]
@@ -65,7 +68,8 @@ _ProveSeeds = Annotated[str | None, typer.Option("--prove-seeds", help="Seeds of
 class _Asked(NamedTuple):
     """What is searched, where it goes, what is chosen, and what is measured with that afterwards, if anything.
 
-    `again` is the command that goes on to the proof, where one is to be had.
+    `is_optional` says that the user has asked for no proof by a flag; `again` is the command that goes on to a proof
+    where this one makes none.
     """
 
     request: "Request"
@@ -74,6 +78,7 @@ class _Asked(NamedTuple):
     limits: "Sequence[Requirement]"
     proof: "Request | None"
     retry: bool = False
+    is_optional: bool = False
     again: str | None = None
 
 
@@ -82,7 +87,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
     method: Methods,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A folder for the journal, the trials and the chosen settings.")
-    ],
+    ] = Path("tuned"),
     suite: SuiteName = "tune",
     trials: Annotated[int, typer.Option("--trials", min=1, max=10_000, help="Trials of each method.")] = 12,
     seeds: Annotated[str, typer.Option("--seed", help="Of the search, of training and of sampling.")] = "0",
@@ -113,7 +118,8 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
     """Search the settings of each method with as many trials, and show its Pareto front of effect and cost.
 
     Every trial is an ordinary run, and its record is kept. The same command resumes an interrupted search. Several
-    processes with the same command share the trials.
+    processes with the same command share the trials. With a budget, what is chosen is then measured on other data, and
+    the best edit is exported.
     """
     del config, method, suite, seeds, model, settings, limit, scoring_timeout, device  # the context has them
     settle_process(offline=offline)
@@ -128,11 +134,9 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
     base = base_of(request)
     if not force:
         refuse_evaluation(base.suite, base.tasks(), [one.metric for one in limits])
-    proof = _proving(request, prove, prove_seeds, output, limits, force=force)
     place = Place(cache_dir, runs_dir, offline, fresh=False, batch_tokens=batch_tokens)
-    asked = _Asked(request, place, output, limits, proof, retry)
-    if limits and not (proof or force):
-        asked = asked._replace(again=proving_command(context, asked.limits, base, _measuring_suite(asked)))
+    asked = _Asked(request, place, output, limits, None, retry)
+    asked = _with_proof(context, asked, base, prove, prove_seeds, force=force)
     own, found, limits = _search(asked, base, trials)
     return _report(asked._replace(limits=limits), own, found, json=json)
 
@@ -160,6 +164,24 @@ def _check(request: "Request", output: Path) -> None:
         raise MissingError("bench tune needs optuna", mend="pip install 'contrastive-bench[tune]'")
 
 
+def _with_proof(
+    context: typer.Context, asked: _Asked, base: "Experiment", suite: str | None, seeds: str | None, *, force: bool
+) -> _Asked:
+    """The same with its proof: on the suite that is named, else on the one beside the search's, where that can be."""
+    request, limits = asked.request, asked.limits
+    beside, has_choice = suite_beside(request), bool(limits) and not force
+    lacking = why_no_proof(request, limits, base, beside) if has_choice and suite in (None, NO_PROOF) else None
+    by_default = has_choice and suite is None and lacking is None
+    is_optional = by_default and seeds is None
+    with may_do_without(is_optional):
+        proof = _proving(request, beside if by_default else suite, seeds, asked.output, limits, force=force)
+    if suite is None and lacking:
+        console_progress().note(f"this search ends without a proof: {lacking}; --prove SUITE names one")
+    goes_on = has_choice and proof is None and (beside is None or lacking is None)
+    again = proving_command(context, beside) if goes_on else None
+    return asked._replace(proof=proof, is_optional=is_optional, again=again)
+
+
 def _proving(
     request: "Request",
     suite: str | None,
@@ -173,9 +195,10 @@ def _proving(
     from bench.cli.proof import proving
     from bench.errors import UsageError
 
-    if suite is None:
+    if suite is None or suite == NO_PROOF:
         if seeds is not None:
-            raise UsageError("--prove-seeds says nothing without --prove", mend="add --prove SUITE, as --prove mini")
+            what = "--prove-seeds says nothing where nothing is proven"
+            raise UsageError(what, mend="name a --budget, and a suite: --prove mini")
         return None
     if not limits:
         what = "--prove needs a --budget: without one, all of a front is chosen, and none of it is the best"
@@ -204,7 +227,7 @@ def _search(asked: _Asked, base: "Experiment", trials: int) -> "tuple[Run, list[
         if not one.space:
             env.progress.note(f"{one.text} has nothing to search: one trial, its default settings")
     if asked.proof:
-        check_bases(base, asked.proof, place, asked.limits)
+        check_bases(base, asked.proof, place, asked.limits, is_optional=asked.is_optional)
     own = load_run(measured(base, env, runs_dir))
     limits = check_budget(own, asked.limits)
     count = len(figures(own, own))
@@ -252,23 +275,34 @@ def _report(asked: _Asked, base: "Run", found: "Sequence[Found]", *, json: bool)
         echo(f"all trials: {output / _TRIALS}{figure}; as runs: bench table, bench plot tradeoff")
         if config and asked.again:
             echo(f"the same, then the best edit in {output / proof.EDIT}:\n  {asked.again}")
-    proven = None
     taken = [one.run_id for method in tuned.methods for one in method.trials if one.chosen and one.run_id]
     keys = [runs[name].manifest.key for name in taken]
-    proof.clear(output, keys)
-    if asked.proof and config and (best := best_of(tuned)):
+    best, proven = best_of(tuned), None
+    proof.clear(output, keys if best else [])
+    if asked.proof and config and best:
         method = place_of(found[best[0]].subject, best[1].settings, chosen)
         choice = proof.Choice(config, method, keys)
         proven = proof.prove(asked.proof, choice, asked.limits, output, asked.place)
-        told["proof"] = proof.to_json(asked.proof, proven)
+    if asked.proof:
+        told["proof"] = proof.to_json(asked.proof, proven) if proven else None
     if json:
         print_json(told)
     elif asked.proof and proven:
         proof.show(asked.proof, proven)
-    code = proof.exit_code(proven) if proven else 0
+    code = proof.exit_code(proven) if proven else _tell_unproven(asked, has_chosen=bool(config))
     if _tell_failed(found):
         return SOME_FAILED if names else 1
     return code
+
+
+def _tell_unproven(asked: _Asked, *, has_chosen: bool) -> int:
+    """Say on stderr why nothing is proven where a proof belongs to the search; the exit code says it too."""
+    if not asked.proof:
+        return 0
+    why = "no chosen trial is nearer to the wanted end than the base" if has_chosen else "no trial keeps the budget"
+    mend = "search longer (--trials), or allow more (--budget)"
+    echo(f"bench: error: nothing is proven or exported: {why}; {mend}", err=True)
+    return _UNPROVEN
 
 
 def _draw(runs: "Sequence[Run]", path: Path) -> bool:
@@ -336,12 +370,7 @@ def _write_settings(
 
 def _measuring_suite(asked: _Asked) -> str | None:
     """The suite that measures what is chosen on other data; None where the user has to name it."""
-    from bench.suites import names
-
-    if asked.proof:
-        return asked.proof.suite
-    suite = asked.request.suite.replace("tune", "mini")
-    return suite if suite in names() and suite != asked.request.suite else None
+    return asked.proof.suite if asked.proof else suite_beside(asked.request)
 
 
 def _command(asked: _Asked) -> str:

@@ -26,7 +26,7 @@ _PERCENT = 100
 NO_SIGNAL = "no signal: the base is not above what answers without a model have"
 """Why nothing is held against a base."""
 NO_INTERVAL = "it has no interval"
-"""Why a figure that was measured is not held by its interval; what holds by point estimates may hold it all the same."""
+"""Why a measured figure is not held by its interval; by its point estimate it may be."""
 _EXAMPLES = "write 'toxic_fraction <= 0.05' or 'heldout/perplexity <= base + 10 %'"
 
 

@@ -32,6 +32,7 @@ class Tried:
         on_front: Whether no other trial of the method is as good in both figures and better in one.
         within: Whether it keeps the budget; None where there is none, or nothing to hold against it.
         chosen: Whether it is what the search proposes.
+        better_than_base: Whether it is nearer to the wanted end than the base; None where it may not be compared.
     """
 
     number: int
@@ -42,6 +43,7 @@ class Tried:
     on_front: bool = False
     within: bool | None = None
     chosen: bool = False
+    better_than_base: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,8 @@ def refuse_costs(budget: Sequence[Requirement]) -> None:
     for one in budget:
         task, _, name = one.metric.rpartition("/")
         if task == "cost" or (not task and name in COSTS):
-            what = (
-                f"'{one.text}' cannot be held: a budget speaks of what tasks measure, and {one.metric} is a run's cost"
-            )
-            raise UsageError(what, mend="leave it out; 'bench table --layout cost' shows what the trials cost")
+            what = f"'{one.text}' cannot be held: {one.metric} is what a run costs, and no task measures it"
+            raise UsageError(what, mend="name another metric; 'bench table --layout cost' shows what trials cost")
 
 
 def check_budget(base: Run, budget: Sequence[Requirement]) -> list[Requirement]:
@@ -156,13 +156,13 @@ def best_of(tuned: Tuned) -> tuple[int, Tried] | None:
     """Of what a budget has chosen, the trial nearest to the wanted end (of two as near, the cheaper one).
 
     Returns:
-        The number of its method, and the trial; None where none was chosen.
+        The number of its method, and the trial; None where none was chosen, or none of them is better than the base.
     """
     chosen = [
         (place, number, one)
         for number, method in enumerate(tuned.methods)
         for one in method.trials
-        if one.chosen and (place := _place(one)) is not None
+        if one.chosen and one.better_than_base and (place := _place(one)) is not None
     ]
     return min(chosen, key=lambda found: found[:2])[1:] if chosen else None
 
@@ -209,11 +209,12 @@ def _told(over: Any) -> str:
 
 
 def _tried(base: Run, found: "Found", runs: Mapping[str, Run], budget: Sequence[Requirement]) -> list[Tried]:
-    """A method's trials with their figures."""
+    """A method's trials with their figures, beside the base's."""
     measured = [runs[trial.run_id] for trial in found.trials if trial.run_id]
     points = {point.run_ids[0]: point for point in measure([base, *measured], {}).points} if measured else {}
+    own = points[base.id].distance if measured else None
     within = _within([base, *measured], budget) if measured else {}
-    return [
+    tried = [
         Tried(
             trial.number,
             trial.settings,
@@ -224,6 +225,13 @@ def _tried(base: Run, found: "Found", runs: Mapping[str, Run], budget: Sequence[
         )
         for trial in found.trials
     ]
+    return [replace(one, better_than_base=_is_better(one, own)) for one in tried]
+
+
+def _is_better(trial: Tried, base: float | None) -> bool | None:
+    """Whether a trial is nearer to the wanted end than the base; None where it may not be compared."""
+    place = _place(trial)
+    return None if place is None or base is None else place[0] < base - _ROUNDING
 
 
 def _within(runs: Sequence[Run], budget: Sequence[Requirement]) -> dict[str, bool]:

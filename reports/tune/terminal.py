@@ -116,7 +116,15 @@ def _legend(tuned: Tuned) -> Iterator[str]:
             yield f"no trial within it: {', '.join(without)}"
     else:
         yield f"{_CHOSEN} written to the file: all of the front, as there is no --budget"
+    if worse := [one.label for one in tuned.methods if _is_beaten(one)]:
+        yield f"chosen, but no nearer to the wanted end than the base: {', '.join(worse)}"
     if any(one.point and not one.point.counts for method in tuned.methods for one in method.trials):
         yield "! flagged: its texts are no answers; on no front, never chosen"
     yield "These are the best of several trials on the tuning data, and look better"
     yield "than they are. What they are worth is measured on other data:"
+
+
+def _is_beaten(method: Searched) -> bool:
+    """Whether the base is at least as near to the wanted end as all that is chosen of a method."""
+    chosen = [one for one in method.trials if one.chosen]
+    return bool(chosen) and not any(one.better_than_base for one in chosen)

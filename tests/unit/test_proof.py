@@ -20,9 +20,9 @@ from typer.testing import CliRunner, Result
 from bench import registry
 from bench.cli import proof
 from bench.cli.app import app
-from bench.cli.proving import proving_command
+from bench.cli.proving import suite_beside, why_no_proof
 from bench.cli.run import SOME_FAILED, request_of
-from bench.cli.tune import _Asked, _command, _measuring_suite
+from bench.cli.tune import _Asked, _command, _with_proof
 from bench.errors import MissingError, UsageError
 from bench.run.families import expand
 from bench.run.launch.local import ExperimentOutcome
@@ -61,7 +61,11 @@ def suites(tmp_path: Path, tiny_suite: Any) -> dict[str, str]:
 
 @pytest.fixture
 def tune(suites: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tune:
-    """`bench tune ARGS...` in a folder of the test's own; a suite's name stands for its file."""
+    """`bench tune ARGS...` in a folder of the test's own; a suite's name stands for its file.
+
+    Every trial is better than the base: whether an edit of a random model is, chance decides.
+    """
+    monkeypatch.setattr("reports.tune.build._is_better", lambda *_: True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
 
@@ -187,22 +191,99 @@ def test_an_edit_of_weights_is_a_model_and_another_one_takes_its_place_as_a_reci
     assert not (edit / "config.json").exists()
 
 
-def test_where_nothing_keeps_the_budget_nothing_is_proven_and_no_earlier_proof_stays(tune, tmp_path):
+def test_where_nothing_keeps_the_budget_nothing_is_proven_no_earlier_proof_stays_and_the_exit_code_says_so(
+    tune, tmp_path
+):
     found = tmp_path / "found"
     (found / "edit").mkdir(parents=True)
     (found / "proof.json").write_text('{"edit": {"run": "a", "what": "recipe"}}', encoding="utf-8")
     asked = ("--method", "preadd", "--budget", "heldout/perplexity <= -99 %", "--trials", "1", "--prove", "held")
     done = tune(*asked)
     assert done.exception is None, done.exception
+    assert done.return_value == 1
+    assert "bench: error: nothing is proven or exported: no trial keeps the budget; search longer" in done.stderr
     assert "nothing was chosen" in done.stdout
     assert "proof" not in done.stdout
     assert not (found / "edit").exists()
     assert not (found / "proof.json").exists()
+    told = tune(*asked, "--json")
+    assert (told.return_value, json.loads(told.stdout)["proof"]) == (1, None)
+    assert tune(*asked[:-2], "--prove", "none").return_value == 0, "no proof was asked for"
+
+
+def test_what_is_no_better_than_the_base_is_not_exported(tune, tmp_path, monkeypatch):
+    """It stays chosen, so that it can be measured beside others; an earlier proof of the same choice does not stay."""
+    asked = ("--method", "preadd", "--budget", BUDGET, "--trials", "1", "--prove", "held")
+    assert value_of(tune(*asked, "--json"))["proof"]["edit"]
+    monkeypatch.setattr("reports.tune.build._is_better", lambda *_: False)
+    done = tune(*asked)
+    assert done.return_value == 1
+    assert "nothing is proven or exported: no chosen trial is nearer to the wanted end than the base" in done.stderr
+    assert "chosen, but no nearer to the wanted end than the base: preadd" in done.stdout
+    assert (tmp_path / "found" / "settings.yaml").is_file()
+    assert not (tmp_path / "found" / "edit").exists()
+
+
+def test_a_budget_alone_ends_with_the_proof_and_the_edit(tune, suites, tmp_path, monkeypatch):
+    """On the suite that measures the same on other data, in a folder that nobody has to name."""
+    monkeypatch.setattr("bench.cli.tune.suite_beside", lambda _: suites["held"])
+    search = ["tune", "--suite", suites["search"], "--trials", "1", "--limit", "4"]
+    asked = [*search, "--method", "preadd", "--budget", "perplexity <= +500%"]
+    done = CliRunner().invoke(app, asked, standalone_mode=False)
+    assert (done.exception, done.return_value) == (None, 0)
+    assert "proof on suite" in done.stdout
+    assert "  bench tune " not in done.stdout
+    proof = json.loads((tmp_path / "tuned" / "proof.json").read_text(encoding="utf-8"))
+    assert load_run(Path(proof["runs"][0])).manifest.suite["name"] == "held"
+    assert (tmp_path / "tuned" / "edit" / "README.md").is_file()
+    again = CliRunner().invoke(app, [*asked, "--prove", "none"], standalone_mode=False)
+    assert "proof on suite" not in again.stdout
+    command = next(line for line in again.stdout.splitlines() if line.startswith("  bench tune "))
+    assert shlex.split(command)[-2:] == ["--prove", suites["held"]]
+    assert command.count("--prove") == 1
+
+
+@pytest.mark.parametrize("suite", ["tune", "tune-facts", "tune-edit", "tune-sentiment"])
+def test_each_tuning_suite_has_one_that_proves_what_it_chooses(suite):
+    request = Request(("sft",), suite, settings=("suite.model.dtype=bfloat16",), model="some/model")
+    limits = [parse_requirement("perplexity <= +5%")]
+    beside = suite_beside(request)
+    assert beside == suite.replace("tune", "mini")
+    assert why_no_proof(request, limits, base_of(request), beside) is None
+
+
+@pytest.mark.parametrize(
+    ("beside", "why"),
+    [
+        (None, "no suite is known to measure what 'search' does on other data"),
+        ("seen", "task 'heldout' of suite 'seen' takes what the search looks at: settings may have been chosen on it"),
+    ],
+)
+def test_a_search_that_has_no_proof_says_so_before_any_work(tune, suites, monkeypatch, beside, why):
+    monkeypatch.setattr("bench.cli.tune.suite_beside", lambda _: beside and suites[beside])
+    monkeypatch.setattr("bench.cli.tune._search", stopped)
+    done = tune("--method", "preadd", "--budget", BUDGET)
+    assert str(done.exception) == "stopped"
+    assert f"this search ends without a proof: {why}; --prove SUITE names one" in done.stderr
+
+
+def stopped(*_: Any) -> Any:
+    raise UsageError("stopped")
+
+
+def test_a_proof_that_nobody_asked_for_is_refused_with_how_to_do_without(tune, suites, tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.cli.tune.suite_beside", lambda _: suites["held"])
+    (tmp_path / "found" / "edit").mkdir(parents=True)
+    told = "name another folder with -o; or search without a proof: --prove none"
+    assert told in str(tune("--method", "preadd", "--budget", BUDGET).exception.mend)
+    assert "--prove none" not in tune("--method", "preadd", "--budget", BUDGET, "--prove", "held").exception.mend
 
 
 def test_a_limit_against_the_base_chooses_where_differences_have_no_interval(tune):
     """Of one prompt and one passage there is none, and a budget is kept by point estimates."""
-    told = value_of(tune("--method", "preadd", "--budget", BUDGET, "--trials", "1", "--limit", "1", "--json"))
+    told = value_of(
+        tune("--method", "preadd", "--budget", BUDGET, "--trials", "1", "--limit", "1", "--prove", "none", "--json")
+    )
     (trial,) = told["methods"][0]["trials"]
     assert (trial["point"]["costs"]["perplexity"]["low"], trial["within"], trial["chosen"]) == (None, True, True)
 
@@ -217,7 +298,7 @@ def test_no_proof_of_another_choice_stays_beside_new_settings(tune, tmp_path):
     assert "removed" not in same.stderr
     assert (found / "edit").is_dir()
     assert (found / "proof.json").is_file()
-    other = tune("--method", "preadd:filter_p=0.5", "--trials", "1", "--budget", BUDGET)
+    other = tune("--method", "preadd:filter_p=0.5", "--trials", "1", "--budget", BUDGET, "--prove", "none")
     assert other.exception is None
     assert "removed from found: edit and proof.json, which are of another choice" in other.stderr
     assert not (found / "edit").exists()
@@ -259,7 +340,8 @@ def test_experiments_of_the_proof_that_fail_are_told_beside_trials_that_fail(tun
             "search each method alone: --method contrastive,steering",
         ),
         (("--prove", "held"), "--prove needs a --budget"),
-        (("--prove-seeds", "0-2"), "--prove-seeds says nothing without --prove"),
+        (("--prove-seeds", "0-2"), "--prove-seeds says nothing where nothing is proven"),
+        (("--prove", "none", "--prove-seeds", "0", "--budget", BUDGET), "--prove-seeds says nothing where nothing is"),
         (
             ("--prove", "held", "--budget", BUDGET, "--force"),
             "--force lets the search see what methods are evaluated on",
@@ -274,7 +356,7 @@ def test_experiments_of_the_proof_that_fail_are_told_beside_trials_that_fail(tun
             "suite 'mini' is for the model smollm2-135m-instruct, and the search",
         ),
         (("--prove", "hel", "--budget", BUDGET), "unknown suite 'hel'"),
-        (("--budget", "cost/peak_memory_gib <= 8"), "cost/peak_memory_gib is a run's cost"),
+        (("--budget", "cost/peak_memory_gib <= 8"), "cost/peak_memory_gib is what a run costs, and no task"),
         (("--prove", "held", "--budget", "perplexity <= +5"), "is '+5' a change to the base?"),
         (("--prove", "held", "--budget", BUDGET, "--prove-seeds", "x"), "seeds 'x' are not numbers and ranges"),
     ],
@@ -325,11 +407,13 @@ def test_a_command_that_would_be_refused_is_not_named(args, ending):
     request = request_of(context)
     limits = [parse_requirement(text) for text in context.params["budget"]]
     place: Any = None
-    suite = _measuring_suite(_Asked(request, place, Path("x"), limits, None))
-    found = proving_command(context, limits, base_of(request), suite)
-    assert found == (
+    asked = _Asked(request, place, Path("my search"), limits, None)
+    again = _with_proof(context, asked, base_of(request), "none", None, force=False).again
+    assert again == (
         ending and f"bench tune --method sft --output 'my search' {shlex.join(swapped(args))} --json{ending}"
     )
+    default = _with_proof(context, asked, base_of(request), None, None, force=False)
+    assert (default.proof and default.proof.suite, default.again) == (ending and ending.split()[-1], None)
 
 
 def swapped(args: tuple[str, ...]) -> list[str]:

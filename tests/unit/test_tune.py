@@ -32,7 +32,7 @@ pytest.importorskip("optuna")
 from bench.run.tune.journal import RANDOM_TRIALS, Trial, Trials, cut_half, open_journal
 from bench.run.tune.search import JOURNAL, Found, Search, check_all, measured
 from reports.gate.requirements import parse_requirement
-from reports.tune.build import _within, build, check_budget, figures, refuse_costs, to_json
+from reports.tune.build import _within, best_of, build, check_budget, figures, refuse_costs, to_json
 from reports.tune.terminal import print_tuned
 
 
@@ -749,20 +749,48 @@ def test_a_budget_of_what_the_base_has_no_figure_of_is_refused(tiny_suite, tmp_p
     assert len(figures(bare, bare)) == 1
 
 
+def test_what_is_no_better_than_the_base_is_chosen_and_said_and_never_the_best(tmp_path, capsys):
+    """A budget is kept by what makes the attribute worse, too."""
+    folders = [("none", 0.5), ("sft", 0.8), ("dpo", 0.3)]
+    base, worse, better = (load_run(write_run(tmp_path, name, toxicity=toxicity)) for name, toxicity in folders)
+
+    def found(*runs: Any) -> list[Any]:
+        made = []
+        for run in runs:
+            subject = SimpleNamespace(default=SimpleNamespace(label=run.method), text=run.method, space={})
+            trial = SimpleNamespace(number=1, settings={}, run_id=run.id, why=None)
+            made.append(Found(subject, (trial,), is_spent=False))
+        return made
+
+    runs, budget = {run.id: run for run in (worse, better)}, [parse_requirement("heldout/perplexity <= +5 %")]
+    told = "chosen, but no nearer to the wanted end than the base: sft\n"
+    for limits in (budget, []):
+        alone = build(base, found(worse), runs, limits)
+        (trial,) = alone.methods[0].trials
+        assert (trial.chosen, trial.better_than_base, best_of(alone)) == (True, False, None)
+        assert to_json(alone)["methods"][0]["trials"][0]["better_than_base"] is False
+        print_tuned(alone)
+        assert told in capsys.readouterr().out
+        both = build(base, found(worse, better), runs, limits)
+        assert best_of(both) == (1, both.methods[1].trials[0])
+        assert both.methods[1].trials[0].better_than_base
+        print_tuned(both)
+        assert told in capsys.readouterr().out, "dpo is not named"
+
+
 def test_a_figure_without_an_interval_is_held_by_its_point_estimate(tmp_path):
     """As a harmonic mean is, or a share of all texts together."""
     folders = {name: write_run(tmp_path, name) for name in ("none", "sft")}
     for name, value in (("none", 0.7), ("sft", 0.5)):
         for path in (folders[name] / "result.json", folders[name] / "tasks" / "diversity.json"):
             told = json.loads(path.read_text(encoding="utf-8"))
-            for metric in told["metrics"]:
-                metric |= {"value": value, "n": 9} if metric["name"] == "distinct_1" else {}
+            next(one for one in told["metrics"] if one["name"] == "distinct_1").update(value=value, n=9)
             path.write_text(json.dumps(told), encoding="utf-8")
     base, run = map(load_run, folders.values())
     for text, kept in (("diversity/distinct_1 >= 0.5", True), ("diversity/distinct_1 >= 0.51", False)):
         limits = check_budget(base, [parse_requirement(text)])
         assert _within([base, run], limits) == {run.id: kept}
-    with pytest.raises(UsageError, match="diversity/distinct_1 is no mean over cases.*give a figure in place of the b"):
+    with pytest.raises(UsageError, match=r"diversity/distinct_1 is no mean over cases.*give a figure in place"):
         check_budget(base, [parse_requirement("diversity/distinct_1 >= base - 0.3")])
     check_budget(base, [parse_requirement("toxic_fraction <= base")])
 
@@ -777,7 +805,7 @@ def test_what_was_not_measured_or_failed_keeps_no_budget(tmp_path):
 
 @pytest.mark.parametrize("metric", ["cost/measurement_seconds", "trained_steps"])
 def test_a_budget_of_a_cost_is_refused_before_any_work(metric):
-    said = f"a budget speaks of what tasks measure, and {metric} is a run's cost"
+    said = f"{metric} is what a run costs, and no task measures it"
     with pytest.raises(UsageError, match=said):
         refuse_costs([parse_requirement("heldout/perplexity <= +5 %"), parse_requirement(f"{metric} <= 60")])
 
