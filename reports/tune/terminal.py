@@ -108,6 +108,8 @@ def _value(value: Any) -> str:
 
 def _legend(tuned: Tuned) -> Iterator[str]:
     measured = tuned.base.perplexity.value is not None
+    aim = f"{clean(tuned.attribute, 40)} {'high' if tuned.higher_is_better else 'low'}"
+    yield f"the search makes {aim}" + (" and held-out perplexity low" if measured else "; no perplexity was measured")
     yield f"rows: each method's Pareto front of {tuned.caption.attribute}" + (" with perplexity" if measured else "")
     yield "and its defaults, by point estimates; perplexity: change to the base"
     if tuned.budget:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -21,11 +22,12 @@ from bench.errors import MissingError, UsageError
 from bench.method import Layers, MethodInfo, Range
 from bench.progress import Quiet
 from bench.run.environment import Environment
-from bench.run.plan import Request, make_experiments, split
+from bench.run.plan import Request, build_tasks, make_experiments, split
 from bench.run.tune.apart import refuse_evaluation
 from bench.run.tune.space import base_of, config_of_run, options_of, place_of, rounded, subjects_of
 from bench.spec import Spec
 from bench.store.runs import load_run
+from bench.suites import load_suite
 
 pytest.importorskip("optuna")
 
@@ -747,6 +749,29 @@ def test_a_budget_of_what_the_base_has_no_figure_of_is_refused(tiny_suite, tmp_p
         with pytest.raises(UsageError, match="the base has no figure of heldout/perplexity, so no method has one"):
             check_budget(bare, [parse_requirement(text)])
     assert len(figures(bare, bare)) == 1
+
+
+@pytest.mark.parametrize(
+    ("suite", "name", "wanted"),
+    [
+        ("tune", "toxic_fraction", "low"),
+        ("tune-facts", "true_probability_norm", "high"),
+        ("tune-edit", "efficacy_generation_begins", "high"),
+        ("tune-sentiment", "positive_fraction", "high"),
+    ],
+)
+def test_the_page_and_the_terminal_name_what_each_tuning_suite_searches_for(suite, name, wanted, tmp_path, capsys):
+    spec = load_suite(suite)
+    attribute = spec.scored_by(spec.scorer)
+    metrics = [one.of(attribute) for task in build_tasks(spec) for one in task.info.metrics]
+    metric = next(one for one in metrics if one.role == "attribute" and one.primary)
+    assert (metric.name, metric.higher_is_better) == (name, wanted == "high")
+    page = (Path(__file__).parents[2] / "docs" / "tune.md").read_text(encoding="utf-8")
+    assert f"| `{suite}` | `{name}` {wanted}" in page
+    base = load_run(write_run(tmp_path, "none"))
+    found = replace(build(base, [], {}, []), attribute=name, higher_is_better=bool(metric.higher_is_better))
+    print_tuned(found)
+    assert f"the search makes {name} {wanted} and held-out perplexity low\n" in capsys.readouterr().out
 
 
 def test_what_is_no_better_than_the_base_is_chosen_and_said_and_never_the_best(tmp_path, capsys):
