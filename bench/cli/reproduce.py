@@ -78,7 +78,7 @@ def reproduce(  # noqa: PLR0913, PLR0917 - one parameter a flag
     del device  # its callback has taken it
     settle_process(offline=offline)
     from bench.run.plan import make_experiments, parse_seeds
-    from reports.reproduce.page import write
+    from reports.reproduce.page import replaced, write
     from reports.reproduce.spec import load_paper
 
     found = load_paper(paper)
@@ -86,6 +86,8 @@ def reproduce(  # noqa: PLR0913, PLR0917 - one parameter a flag
         raise UsageError(f"no scale '{scale:.60}'", mend=did_you_mean(scale, list(found.scales)))
     parts = found.chosen(only or [])
     _check_folder(out)
+    if lost := replaced(found, scale, parts, out):
+        console_progress().note(f"this replaces the page in {out}, which {lost}; --out names another folder")
     asked = _requests(parts, scale, parse_seeds(seeds), settings or [], limit)
     count = sum(len(make_experiments(request)) for request in asked.values())
     echo(f"{len(parts)} parts take {count} experiments on {', '.join(asked)}; what is finished is reused", err=True)

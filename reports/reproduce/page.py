@@ -114,6 +114,20 @@ def _add_drawing(made: Made, suite: str, behind: Behind) -> None:
         made.figures[f"{stem}.svg"] = draw_map(behind.maps[suite], table)
 
 
+def replaced(paper: Paper, scale: str, parts: Sequence[Part], folder: Path) -> str | None:
+    """What is lost with a page that lies in a folder, as the end of a sentence about it; None where nothing is."""
+    try:
+        page = (folder / "page.md").read_text(encoding="utf-8")
+    except (OSError, ValueError):  # none, or none of ours
+        return None
+    kept = {part.name for part in parts}
+    lost = [one.name for one in paper.parts if one.name not in kept and f"\n## {escape(one.name)}: " in page]
+    other = next((one for one in paper.scales if one != scale and escape(_lead(paper, one)) in page), None)
+    told = [f"is of scale {other}"] if other else []
+    told += [f"also has {', '.join(lost)}"] if lost else []
+    return " and ".join(told) or None
+
+
 def write(paper: Paper, scale: str, parts: Sequence[Made], folder: Path) -> list[Path]:
     """Write page.html, page.md and the figures that the latter shows into a folder."""
     paths = [folder / "page.html", folder / "page.md"]

@@ -7,7 +7,9 @@ import pytest
 import torch
 from synthetic import write_run
 from tokenizers.processors import TemplateProcessing
+from typer.testing import CliRunner
 
+from bench.cli.app import app
 from bench.cli.reproduce import _requests
 from bench.engine.tokens import encode
 from bench.errors import UsageError
@@ -17,7 +19,7 @@ from bench.spec import validate
 from bench.store.runs import load_run
 from methods.decoding.gate import GatedPolicy
 from reports.reproduce.drawing import MapPanel
-from reports.reproduce.page import Behind, make, to_html_page, to_markdown_page, write
+from reports.reproduce.page import Behind, make, replaced, to_html_page, to_markdown_page, write
 from reports.reproduce.spec import Paper, Part, load_paper, papers
 
 HOSTILE = "<script>alert(1)</script>![x](http://x) ::error::"
@@ -131,6 +133,24 @@ def test_what_a_record_says_means_nothing_to_the_page(tmp_path):
     text = to_markdown_page(paper, "mini", [made])
     assert "<script" not in text
     assert "![x](" not in text
+
+
+def test_what_is_lost_with_a_page_that_is_replaced_is_said_before_any_work(tmp_path, monkeypatch):
+    def stopped(*_):
+        raise UsageError("stopped")
+
+    monkeypatch.setattr("bench.cli.reproduce._measure", stopped)
+    paper, out = load_paper("klein-nabi-2025"), tmp_path / "out"
+    assert replaced(paper, "mini", paper.parts, out) is None, "nothing is there"
+    write(paper, "mini", [make(one, Behind({})) for one in paper.parts], out)
+    assert replaced(paper, "mini", paper.parts, out) is None, "the same again"
+    assert replaced(paper, "full", paper.parts, out) == "is of scale mini"
+    others = ", ".join(one.name for one in paper.parts if one.name != "Figure 4")
+    assert replaced(paper, "full", paper.chosen(["Figure 4"]), out) == f"is of scale mini and also has {others}"
+    done = CliRunner().invoke(app, ["reproduce", "klein-nabi-2025", "--only", "Figure 4", "--out", str(out)])
+    assert f"this replaces the page in {out}, which also has {others}; --out names another folder" in done.stderr
+    write(paper, "mini", [make(one, Behind({})) for one in paper.chosen(["Figure 4"])], out)
+    assert replaced(paper, "mini", paper.parts, out) is None, "the whole page has what this one has"
 
 
 def test_the_map_is_drawn_for_every_system(runs, tmp_path):
