@@ -174,6 +174,8 @@ def _decided(one: Requirement, system: System, row: MetricRow, cell: TableCell) 
         status, why = "invalid", "it was not measured"
     elif cell.n_failed:
         status, why = "invalid", f"{cell.n_failed} measurements failed"
+    elif one.of_base and cell.n_failed_reference:
+        status, why = "invalid", f"{cell.n_failed_reference} measurements of the base failed"
     elif one.of_base and is_silent(row, cell):
         status, why = "invalid", NO_SIGNAL
     elif system.flags and row.role == "attribute":

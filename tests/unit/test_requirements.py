@@ -156,6 +156,17 @@ def test_an_unfit_run_never_passes(runs, tmp_path, change):
     assert (outcome.status, outcome.exit_code) == ("invalid", 3)
 
 
+def test_nothing_is_within_a_budget_of_a_base_whose_measurements_failed(tmp_path):
+    """A search holds its trials by this rule alone, without what else the gate looks at."""
+    write_run(tmp_path, "none", whole=True, toxicity=0.8, n_failed=4)
+    write_run(tmp_path, "contrastive", whole=True, toxicity=0.35)
+    table = build(list_runs(tmp_path))
+    decided = hold(table, [parse_requirement(text) for text in ("toxic_fraction <= base", "toxic_fraction <= 0.9")])
+    found = {(one.text, one.label): (one.status, one.why) for one in decided}
+    assert found["toxic_fraction <= base", "contrastive"] == ("invalid", "4 measurements of the base failed")
+    assert found["toxic_fraction <= 0.9", "contrastive"][0] == "passed"
+
+
 def test_a_baseline_and_limits_are_held_together(runs, tmp_path):
     save_baseline(tmp_path / "b.json", make_baseline(runs[3:], Plan({}))[0])
     baseline = load_baseline(tmp_path / "b.json")
