@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from bench.method import Departure, Layers, MethodInfo, Range, RunContext
-from methods.editing.method import OWN_TEXTS, EditConfig, FactEditing, KeyOptions
-from methods.editing.values import ValueOptions
+from methods.editing.method import OWN_TEXTS, EditConfig, FactEditing, KeyOptions, ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

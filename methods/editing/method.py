@@ -107,3 +107,14 @@ class KeyOptions(Spec):
         200, ge=1, le=1_000_000, description="texts of the model's own whose keys are to keep their values"
     )
     text_tokens: int = Field(80, ge=1, le=100_000, description="tokens of each")
+
+
+class ValueOptions(Spec):
+    """How values are found."""
+
+    steps: int = Field(20, ge=1, le=1_000_000, description="steps of finding a fact's value")
+    lr: float = Field(0.5, gt=0, description="learning rate of them (Adam)")
+    kl: float = Field(0.0625, ge=0, description="weight of KL(edited || base) after 'SUBJECT is a'")
+    decay: float = Field(0.5, ge=0, description="weight of the value's change, over the square of its length")
+    clamp: float = Field(4.0, gt=0, description="the most that a value may change by, as a multiple of its length")
+    enough: float = Field(0.05, ge=0, description="the loss below which no more steps are taken")

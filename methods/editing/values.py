@@ -6,28 +6,16 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from pydantic import Field
 from torch import nn
 
 from bench.errors import MissingError
 from bench.policy import LoadedModel
-from bench.spec import Spec
 from methods.anatomy.layers import after
 from methods.editing.facts import Reading
 from methods.editing.memory import read, states_at
+from methods.editing.method import ValueOptions
 
 _LEAST = 1e-12  # length of a change that is none
-
-
-class ValueOptions(Spec):
-    """How values are found."""
-
-    steps: int = Field(20, ge=1, le=1_000_000, description="steps of finding a fact's value")
-    lr: float = Field(0.5, gt=0, description="learning rate of them (Adam)")
-    kl: float = Field(0.0625, ge=0, description="weight of KL(edited || base) after 'SUBJECT is a'")
-    decay: float = Field(0.5, ge=0, description="weight of the value's change, over the square of its length")
-    clamp: float = Field(4.0, gt=0, description="the most that a value may change by, as a multiple of its length")
-    enough: float = Field(0.05, ge=0, description="the loss below which no more steps are taken")
 
 
 @dataclass(frozen=True)

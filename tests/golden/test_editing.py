@@ -30,7 +30,8 @@ from methods.editing.memory import (
     spread_update,
     states_at,
 )
-from methods.editing.values import ValueOptions, find_change
+from methods.editing.method import ValueOptions
+from methods.editing.values import find_change
 from methods.ft_l import FTL, FTLConfig
 from methods.in_context import InContext, InContextConfig
 from methods.memit import MEMIT, MEMITConfig
