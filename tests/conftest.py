@@ -128,11 +128,16 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def tiny_base(tiny_model: Path) -> "LoadedModel":
     """The tiny model in memory, as a run loads it."""
+    return load_tiny_model(tiny_model)
+
+
+def load_tiny_model(folder: Path) -> "LoadedModel":
+    """A model of a folder in memory, as a run loads it."""
     from bench.assets.resolved import Resolved
     from bench.engine.model import load_model
     from bench.spec import ModelSpec
 
-    return load_model(ModelSpec(id=str(tiny_model)), Resolved(str(tiny_model), tiny_model, "0", None, None, "local"))
+    return load_model(ModelSpec(id=str(folder)), Resolved(str(folder), folder, "0", None, None, "local"))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import load_tiny_model, set_rows, write_rows
 
 from bench import registry
 from bench.engine.batching import pad
@@ -23,11 +24,11 @@ from bench.engine.generation import Prompt, continue_rows, encode_prompt, genera
 from bench.engine.likelihood import loglikelihood
 from bench.engine.tokens import first_token
 from bench.errors import MissingError, UsageError
-from bench.method import Artifact, Layers, Method, RunContext
+from bench.method import Artifact, Layers, Method, RunContext, Unwanted
 from bench.policy import LoadedModel, Policy
 from bench.run.artifact import load_artifact, make_artifact
 from bench.run.tune.space import rounded
-from bench.sets import ContrastiveSets
+from bench.sets import ContrastiveSets, load_sets
 from bench.spec import Decoding, Spec, validate
 
 KINDS = ("none", "fine-tuning", "decoding-time", "representation", "weights", "prompt", "straw man")
@@ -75,32 +76,60 @@ def share_of_vowels(texts: Sequence[str]) -> list[float | None]:
 
 @dataclass
 class Bench:
-    """One method on the tiny model."""
+    """One method on the tiny model.
+
+    Attributes:
+        folders: Where artifacts of this test's own go.
+        kept: Artifacts that tests share, by method, seed and options: where each lies, and its hash.
+        shared: Where those go.
+    """
 
     kind: type[Method[Any]]
     base: LoadedModel
     sets: ContrastiveSets
     inputs: dict[str, Path]
     folders: Iterator[Path]
+    kept: dict[tuple[str, int, str], tuple[Path, str]]
+    shared: Path
 
     def config(self, **options: Any) -> Spec:
         """The method's options, small, with what it reads."""
         return tiny_config(self.kind, **{**{option: str(path) for option, path in self.inputs.items()}, **options})
 
     def make(self, seed: int = 0, **options: Any) -> tuple[Method[Any], Artifact]:
-        """The method, configured, with an artifact of its own."""
+        """The method, configured, with an artifact of its own: for tests of the making."""
         method = self.kind(self.config(**options))
-        folder = next(self.folders)
+        return method, self._made(method, seed, next(self.folders))
+
+    def made(self, seed: int = 0, **options: Any) -> tuple[Method[Any], Artifact]:
+        """The method, configured, with an artifact that other tests use too: it was made once, and stays as it is."""
+        method = self.kind(self.config(**options))
+        key = (self.kind.info.name, seed, method.config.model_dump_json())
+        if key not in self.kept:
+            folder = self.shared / str(len(self.kept))
+            self.kept[key] = folder, self._made(method, seed, folder).hash
+        folder, before = self.kept[key]
+        artifact = self._loaded(folder)
+        assert artifact.hash == before, "a test changed what others use"
+        return method, artifact
+
+    def _made(self, method: Method[Any], seed: int, folder: Path) -> Artifact:
         folder.mkdir()
         sets = self.sets if self.kind.info.needs_sets else None
-        reward = share_of_vowels if self.kind.info.needs_scorer else None
-        make_artifact(method, self.base, sets, RunContext(folder, seed, inputs=self.inputs, unwanted=reward))
-        return method, load_artifact(folder, self.inputs, reward)
+        make_artifact(method, self.base, sets, RunContext(folder, seed, inputs=self.inputs, unwanted=self._reward))
+        return self._loaded(folder)
+
+    def _loaded(self, folder: Path) -> Artifact:
+        return load_artifact(folder, self.inputs, self._reward)
+
+    @property
+    def _reward(self) -> Unwanted | None:
+        return share_of_vowels if self.kind.info.needs_scorer else None
 
     @contextmanager
     def policy(self, seed: int = 0, **options: Any) -> Iterator[Policy]:
         """The edited model."""
-        method, artifact = self.make(seed, **options)
+        method, artifact = self.made(seed, **options)
         with method.applied(self.base, artifact) as policy:
             yield policy
 
@@ -124,6 +153,24 @@ def inputs(kind: type[Method[Any]], tiny_adapter: Path, other_model: Path) -> di
     return {option: folders[what] for option, what in kind.info.inputs.items() if option in required(kind)}
 
 
+@pytest.fixture(scope="session")
+def tiny_base(tiny_model: Path) -> LoadedModel:
+    """The tiny model in memory, for all tests of this file: each leaves it as it found it (`bench`)."""
+    return load_tiny_model(tiny_model)
+
+
+@pytest.fixture(scope="session")
+def tiny_sets(tmp_path_factory: pytest.TempPathFactory) -> ContrastiveSets:
+    """Six contrastive sets, of one file for all tests of this file."""
+    return load_sets(write_rows(tmp_path_factory.mktemp("sets") / "tiny-sets.jsonl", set_rows()))
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[Any, Any], Path]:
+    """What `Bench.made` keeps, and where."""
+    return {}, tmp_path_factory.mktemp("artifacts")
+
+
 @pytest.fixture
 def bench(
     kind: type[Method[Any]],
@@ -131,9 +178,12 @@ def bench(
     tiny_sets: ContrastiveSets,
     inputs: dict[str, Path],
     tmp_path: Path,
-) -> Bench:
-    """Each method on the tiny model."""
-    return Bench(kind, tiny_base, tiny_sets, inputs, (tmp_path / f"artifact-{number}" for number in count()))
+    kept: tuple[dict[Any, Any], Path],
+) -> Iterator[Bench]:
+    """Each method on the tiny model, which holds afterwards what it held before, whatever the test did."""
+    before = state(tiny_base.model)
+    yield Bench(kind, tiny_base, tiny_sets, inputs, (tmp_path / f"artifact-{number}" for number in count()), *kept)
+    assert_same(before, state(tiny_base.model))
 
 
 def reads_as_the_base(kind: type[Method[Any]]) -> bool:
@@ -283,7 +333,7 @@ def test_an_error_leaves_the_base_as_it_was(bench):
 
 
 def test_it_can_be_applied_again(bench):
-    method, artifact = bench.make()
+    method, artifact = bench.made()
     found = []
     for _ in range(2):
         with method.applied(bench.base, artifact) as policy:
@@ -411,8 +461,8 @@ def test_it_says_whether_it_can_be_exported(bench):
 
 def test_the_seed_decides_the_artifact_and_the_samples(bench):
     found = []
-    for seed in (0, 0, 1):
-        method, artifact = bench.make(seed)
+    for make, seed in ((bench.made, 0), (bench.make, 0), (bench.make, 1)):
+        method, artifact = make(seed)
         with method.applied(bench.base, artifact) as policy:
             found.append((artifact.hash, continuations(policy, seed)))
     assert found[0] == found[1]
@@ -429,11 +479,11 @@ def test_options_that_only_apply_do_not_change_the_artifact(bench):
     kept = bench.kind.prepared_by(config)
     assert kept.keys() <= bench.kind.Config.model_fields.keys()
     if bench.kind.info.strength is not None and bench.kind.info.strength not in kept:
-        assert bench.make(**{bench.kind.info.strength: 0})[1].hash == bench.make()[1].hash
+        assert bench.make(**{bench.kind.info.strength: 0})[1].hash == bench.made()[1].hash
 
 
 def test_facts_can_be_recorded(bench):
-    _, artifact = bench.make()
+    _, artifact = bench.made()
     assert json.loads(json.dumps(artifact.facts, allow_nan=False)) == artifact.facts
     assert artifact.facts["seconds"] >= 0
     if bench.kind.info.needs_sets:
