@@ -1,8 +1,10 @@
 """Shared parts: a tiny random model with a real tokenizer, a private cache, shut sockets."""
 
+import copy
 import gc
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,11 +111,18 @@ def make_adapter(tmp_path: Path) -> Callable[[Path, Any], Path]:
     return make
 
 
+@pytest.fixture(scope="session")
+def built_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `tiny_encoder` is a copy of."""
+    folder = tmp_path_factory.mktemp("encoders") / "encoder"
+    build_tiny_encoder(folder)
+    return folder
+
+
 @pytest.fixture
-def tiny_encoder(tmp_path: Path) -> Path:
+def tiny_encoder(built_encoder: Path, tmp_path: Path) -> Path:
     """Folder of a tiny random encoder of sentences, in sentence-transformers' layout; a text may have 6 tokens."""
-    build_tiny_encoder(tmp_path / "encoder")
-    return tmp_path / "encoder"
+    return Path(shutil.copytree(built_encoder, tmp_path / "encoder"))
 
 
 @pytest.fixture
@@ -162,13 +171,21 @@ def set_rows() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def known_facts(tiny_policy: "HFPolicy") -> list[dict[str, Any]]:
+def known_facts(built_facts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Cases in CounterFact's shape that the tiny model knows: the true object is the first word of what it says."""
+    return copy.deepcopy(built_facts)
+
+
+@pytest.fixture(scope="session")
+def built_facts(tiny_model: Path) -> list[dict[str, Any]]:
+    """What `known_facts` is a copy of."""
     from bench.data.squad import normalised
     from bench.engine.generation import Prompt, answer
+    from bench.policy import HFPolicy
 
+    base = load_tiny_model(tiny_model)
     prompts = [Prompt(noun, f"The place of the {noun} is") for noun in _NOUNS]
-    answers = (one for batch in answer(tiny_policy, prompts, 12, until="\n") for one in batch)
+    answers = (one for batch in answer(HFPolicy(base.model, base.tokenizer), prompts, 12, until="\n") for one in batch)
     said = {one.prompt_id: normalised(one.text).split() for one in answers}
     return [
         {

@@ -32,6 +32,10 @@ _RENAMED: Mapping[str, Mapping[str, str]] = {
 """What some families call what `_COMMON` names."""
 
 
+_NORMALISED = {"bloom", "gemma2", "gemma3_text", "olmo2"}
+"""Families that change what their matrices write before it is added."""
+
+
 @dataclass(frozen=True)
 class Family:
     """One row of the table of models, which the tests hold.
@@ -53,6 +57,11 @@ class Family:
     packed: bool = True
     experts: bool = False
     unreached: bool = False
+
+    @property
+    def tells_writers(self) -> bool:
+        """Whether `ablation` can tell all that writes: one matrix a block, and what it writes is added as it is."""
+        return not self.experts and self.kind not in _NORMALISED
 
     def make(self) -> PreTrainedModel:
         """A model of it, in evaluation mode."""

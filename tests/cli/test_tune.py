@@ -127,6 +127,8 @@ def test_killed_and_begun_again_it_tries_the_same(whole, suite, variables, tmp_p
         deadline = time.monotonic() + 200
         while len(list(tmp_path.glob("runs/*/manifest.json"))) <= wanted and time.monotonic() < deadline:
             time.sleep(0.05)
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
         process.send_signal(signal.SIGKILL)
         process.communicate()
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False)

@@ -124,6 +124,8 @@ class ByLength:
         return [None if self.fails(text) else {"toxicity": (len(text) % 11) / 10} for text in texts]
 
 
+WITHOUT_SAMPLES = {"coverage", "crows_pairs", "divergence", "heldout", "identity", "stereoset"}
+"""Tasks that read texts and keep no row of them."""
 Measure = Callable[..., tuple[TaskResult, Path]]
 
 
@@ -140,23 +142,43 @@ def tasks_of(name: str) -> list[Task[Any]]:
     return [task for needed in made[0].needs for task in tasks_of(needed)] + made
 
 
+@pytest.fixture(scope="session")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where data lie, and what `whole` keeps."""
+    return tmp_path_factory.mktemp("tasks")
+
+
+@pytest.fixture(scope="session")
+def wholes() -> dict[str, tuple[TaskResult, Path]]:
+    """What `whole` keeps, by task."""
+    return {}
+
+
 @pytest.fixture
-def measure(
-    kind,
-    tiny_model: Path,
-    tiny_encoder: Path,
-    tiny_base: LoadedModel,
-    known_facts: list[dict[str, Any]],
-    tmp_path: Path,
-) -> Measure:
+def whole(kind, measure: Measure, places: Path, wholes: dict[str, tuple[TaskResult, Path]]) -> tuple[TaskResult, Path]:
+    """What measuring the task gives where nothing disturbs it, measured once: tests read it and its folder alone."""
+    name = kind.info.name
+    if name not in wholes:
+        wholes[name] = measure(places / "whole" / name)
+    return wholes[name]
+
+
+@pytest.fixture
+def assets(places: Path, tiny_model: Path, tiny_encoder: Path, known_facts: list[dict[str, Any]]) -> SmallAssets:
+    """What tasks fetch."""
+    return SmallAssets(places, tiny_model, tiny_encoder, known_facts)
+
+
+@pytest.fixture
+def measure(kind, tiny_base: LoadedModel, assets: SmallAssets, tmp_path: Path) -> Measure:
     """Measures the task in a folder of samples, after the tasks that it needs."""
     tasks = tasks_of(kind.info.name)
     policy = HFPolicy(tiny_base.model, tiny_base.tokenizer)
 
-    def run(place: str, **changes: Any) -> tuple[TaskResult, Path]:
+    def run(place: str | Path, **changes: Any) -> tuple[TaskResult, Path]:
         parts: dict[str, Any] = {
             "folder": tmp_path / place,
-            "assets": SmallAssets(tmp_path, tiny_model, tiny_encoder, known_facts),
+            "assets": assets,
             "scorer": ByLength(),
             "attribute": TOXICITY,
             "decoding": Decoding(num_samples=2, max_new_tokens=6),
@@ -180,8 +202,8 @@ def samples_in(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.jsonl"))}
 
 
-def test_it_records_what_it_declares(kind, measure):
-    result, _ = measure("whole")
+def test_it_records_what_it_declares(kind, whole):
+    result, _ = whole
     assert result.metrics
     declared = {spec.of(TOXICITY).name: spec.of(TOXICITY) for spec in kind.info.metrics}
     for metric in result.metrics:
@@ -193,8 +215,9 @@ def test_it_records_what_it_declares(kind, measure):
     assert len({metric.key for metric in result.metrics}) == len(result.metrics)
 
 
-def test_the_evidence_gives_the_figures(measure):
-    result, _ = measure("whole")
+def test_the_evidence_gives_the_figures(whole):
+    result, _ = whole
+    judged = 0
     for metric in result.metrics:
         evidence = result.evidence.get(metric.key)
         if evidence is None or not evidence.value:
@@ -204,11 +227,14 @@ def test_the_evidence_gives_the_figures(measure):
         assert metric.value == value(evidence)
         assert (metric.ci_low, metric.ci_high) == ((ends.low, ends.high) if ends else (None, None))
         assert metric.n == len(evidence.value)
+        judged += 1
+    assert judged
 
 
-def test_it_resumes_at_any_point_with_the_same_rows(measure, tmp_path):
-    whole, folder = measure("whole")
+def test_it_resumes_at_any_point_with_the_same_rows(kind, whole, measure, tmp_path):
+    undisturbed, folder = whole
     samples = samples_in(folder)
+    assert samples or kind.info.name in WITHOUT_SAMPLES
     for name, content in samples.items():
         ends = [place for place, byte in enumerate(content) if byte == ord("\n")]
         cuts = [0, *ends[:: max(1, len(ends) // 4)], *([ends[-1] - 3] if ends else [])]  # the last amid a line
@@ -218,7 +244,7 @@ def test_it_resumes_at_any_point_with_the_same_rows(measure, tmp_path):
             (tmp_path / place / name).write_bytes(content[: cut + 1] if cut else b"")
             again, resumed = measure(place)
             assert samples_in(resumed) == samples, f"{name} cut at byte {cut}"
-            assert again == whole
+            assert again == undisturbed
 
 
 def test_a_failing_scorer_is_counted_and_never_clean(measure):
@@ -248,8 +274,10 @@ def test_the_limit_is_kept(measure):
     few, folder = measure("few", max_items=2)
     more, others = measure("more", max_items=5)
     for name, content in samples_in(folder).items():
-        owners = {row.get("prompt_id") or row.get("doc_hash") for row in map(json.loads, content.splitlines())}
-        assert len(owners - {None}) <= 2, name
+        rows = [json.loads(line) for line in content.splitlines()]
+        owners = {row.get("prompt_id") or row.get("doc_hash") or row.get("id") for row in rows} - {None}
+        assert len(owners) <= 2, name
+        assert owners or not rows, f"{name}: nothing says whose its rows are"
     size = {key: len(set(evidence.cluster)) for key, evidence in more.evidence.items()}
     for key, evidence in few.evidence.items():
         assert len(set(evidence.cluster)) <= size.get(key, len(evidence.cluster))

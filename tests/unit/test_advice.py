@@ -99,27 +99,49 @@ def test_all_advices_are_found():
     assert any(text.startswith("free some") for text in ADVICES)
 
 
+NAMED = {
+    "option": re.compile(r"(?<![\w-])--[a-z][a-z-]+"),
+    "command": re.compile(r"[`'](bench [^`']+)[`']"),
+    "key_to_set": re.compile(r"--set ([a-z][\w.]*)\.?"),
+    "extra": re.compile(r"contrastive-bench\[(\w+)\]"),
+    "variable": re.compile(r"BENCH_\w+"),
+    "page": re.compile(r"docs/[\w-]+\.md"),
+    "named": re.compile(r"(method|task|scorer) '(\w+)'"),
+    "assignment": re.compile(r"(?<![\w.=])([a-z_]+)=(?!X\b)[\w\[]"),
+}
+"""What an advice may name, and how it is found."""
+
+
+def without_flags(text: str) -> str:
+    return re.sub(r"--set \S+|--[a-z-]+=\S+", "", text)
+
+
+@pytest.mark.parametrize("what", NAMED)
+def test_there_are_advices_that_name(what):
+    assert any(NAMED[what].search(without_flags(text) if what == "assignment" else text) for text in ADVICES)
+
+
 @pytest.mark.parametrize("text", sorted(ADVICES))
 def test_what_an_advice_names_exists(text):
-    for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text):
+    for option in NAMED["option"].findall(text):
         assert option in OPTIONS | OTHERS, f"no command has {option}"
-    for words in re.findall(r"[`'](bench [^`']+)[`']", text):
+    for words in NAMED["command"].findall(text):
         path = " ".join(word for word in shlex.split(words) if word.isalpha() and word.islower())
         assert path in COMMANDS or words in ("bench X --help", "X --help"), f"no command '{path}'"
-    for key in re.findall(r"--set ([a-z][\w.]*)\.?", text):
+    for key in NAMED["key_to_set"].findall(text):
         head, _, rest = key.rstrip(".").partition(".")
         known = has_key(SuiteSpec, rest.split(".")) if head == "suite" else head in FIELDS | set(Recipe.model_fields)
         assert known, f"nothing has the key {key}"
-    for key in re.findall(r"(?<![\w.=])([a-z_]+)=(?!X\b)[\w\[]", re.sub(r"--set \S+|--[a-z-]+=\S+", "", text)):
+    for key in NAMED["assignment"].findall(without_flags(text)):
         assert key in FIELDS, f"no method, task or scorer has the option {key}"
-    for extra in re.findall(r"contrastive-bench\[(\w+)\]", text):
+    for extra in NAMED["extra"].findall(text):
         assert extra in EXTRAS
         assert f"'contrastive-bench[{extra}]'" in text, "a shell may take the brackets for a pattern"
-    for variable in re.findall(r"BENCH_\w+", text):
+    for variable in NAMED["variable"].findall(text):
         assert variable in VARIABLES, f"nothing reads {variable}"
-    for page in re.findall(r"docs/[\w-]+\.md", text):
+    for page in NAMED["page"].findall(text):
         assert (ROOT / page).is_file()
-    for kind, name in re.findall(r"(method|task|scorer) '(\w+)'", text):
+    for kind, name in NAMED["named"].findall(text):
         assert name in ("X", *registry.names(f"{kind}s"))  # type: ignore[arg-type]
 
 

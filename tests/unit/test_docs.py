@@ -1,5 +1,6 @@
 """The documentation is true where a program can tell: lists, links, names, commands, files, the examples."""
 
+import functools
 import importlib
 import itertools
 import re
@@ -232,6 +233,7 @@ def plan_sweep(**asked) -> None:
     assert make_experiments(make_sweep(request(asked), asked["over"], values, asked["points"]).request)
 
 
+@functools.cache
 def files_of(page: str) -> dict[str, str]:
     """The files that a page shows, by name: a block whose first line is `# NAME`."""
     blocks = [(re.match(r"# ([\w-]+\.\w+)\n", block), block) for kind, block in FENCE.findall(read(page)) if kind]

@@ -281,6 +281,8 @@ def test_the_dead_zone_and_missing_scores_are_left_out(made):
 
 
 def test_the_boundaries_belong_to_the_dead_zone(made):
+    sampled = made(positive_below=0.45, negative_above=0.45)
+    assert any(text.score == 0.4 for one in sampled for text in one.positives)
     sets = made(positive_below=0.4, negative_above=0.4)
     assert all(text.score != 0.4 for one in sets for text in (*one.positives, *one.negatives))
 
@@ -289,9 +291,9 @@ def test_an_anchor_with_too_few_is_left_out(made):
     counts = {one.anchor: (len(one.positives), len(one.negatives)) for one in made()}
     least = sorted(good for good, _ in counts.values())
     wanted = least[0] + 1
-    if wanted <= least[-1]:
-        kept = {one.anchor for one in made(min_positives=wanted)}
-        assert kept == {anchor for anchor, (good, _) in counts.items() if good >= wanted}
+    kept = {one.anchor for one in made(min_positives=wanted)}
+    assert kept == {anchor for anchor, (good, _) in counts.items() if good >= wanted}
+    assert 0 < len(kept) < len(counts)
     with pytest.raises(MissingError, match=r"none of 3 prompts has 39 positives .* and 39 negatives"):
         made(min_positives=39, min_negatives=39)
 
