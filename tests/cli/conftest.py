@@ -3,18 +3,19 @@
 import os
 import signal
 import subprocess
-import sysconfig
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forking import Process, Server, installed
 from fuzz.commands import Essence, essence
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., Process]
 ARGS = ("--method", "contrastive", "--seeds", "0-1", "--batch-tokens", "400")
-COMMAND = Path(sysconfig.get_path("scripts")) / "bench"
+WORKING = {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+_ENVIRONMENT = dict(os.environ)  # before any test has changed it
 
 # Where the tests run in the background, a shell may have told them to ignore Ctrl-C, and what they start would too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -30,27 +31,26 @@ def environment(cache: Path) -> dict[str, str]:
 @pytest.fixture
 def variables(cache_dir: Path) -> dict[str, str]:
     """The environment of a command that works: one thread, 100 columns."""
-    return environment(cache_dir) | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    return environment(cache_dir) | WORKING
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Server]:
+    """What carries commands out in forks."""
+    server = Server(_ENVIRONMENT)
+    yield server
+    server.close()
 
 
 @pytest.fixture
-def carried_out(tmp_path: Path) -> Bench:
-    """Run `bench` with a list of arguments, an environment and a patience (seconds), in a folder of the test's own."""
+def carried_out(tmp_path: Path, request: pytest.FixtureRequest) -> Bench:
+    """Run `bench` with a list of arguments, an environment and a patience (seconds), in a folder of the test's own.
 
-    def run(args: Sequence[str], env: dict[str, str], patience: int) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(COMMAND), *args],
-            env=env,
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
-            capture_output=True,
-            timeout=patience,
-            check=False,
-        )
-
-    return run
+    In tests marked `installed` it is the installed command, elsewhere mostly a fork.
+    """
+    itself = request.node.get_closest_marker("installed")
+    run = installed if itself else request.getfixturevalue("forks").carry_out
+    return lambda args, env, patience: run(args, env, tmp_path, patience)
 
 
 @pytest.fixture
@@ -60,25 +60,19 @@ def bench(carried_out: Bench, cache_dir: Path) -> Bench:
 
 
 @pytest.fixture(scope="session")
-def module_bench() -> Bench:
+def module_bench(forks: Server) -> Bench:
     """Run `bench ARGS...` in a folder, which holds its cache: for fixtures that outlive a test."""
 
     def run(folder: Path, *args: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-        env = environment(folder / "cache") | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-        command = [str(COMMAND), *args]
-        return subprocess.run(
-            command,
-            env=env,
-            cwd=folder,
-            input=typed,
-            text=True,
-            encoding="utf-8",
-            capture_output=True,
-            timeout=300,
-            check=False,
-        )
+        return forks.carry_out(args, environment(folder / "cache") | WORKING, folder, 300, typed)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def installed_bench() -> Bench:
+    """As `module_bench`, with the installed command itself: its hash seed is another than that of forks."""
+    return lambda folder, *args: installed(args, environment(folder / "cache") | WORKING, folder, 300)
 
 
 @pytest.fixture(scope="session")
@@ -89,17 +83,15 @@ def small_suite(write_suite, tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def start(tmp_path: Path, variables: dict[str, str], small_suite: str) -> Iterator[Start]:
+def start(tmp_path: Path, variables: dict[str, str], small_suite: str, forks: Server) -> Iterator[Start]:
     """Start `bench run ARGS...` on the suite, in a place of its own, and end it with the test."""
     started = []
 
-    def begin(place: str, *more: str) -> "subprocess.Popen[str]":
+    def begin(place: str, *more: str) -> Process:
         folder = tmp_path / place
         folder.mkdir(exist_ok=True)
         env = variables | {"BENCH_CACHE": str(folder / "cache")}
-        command = [str(COMMAND), "run", *ARGS, "--suite", small_suite, *more]
-        out, err = subprocess.PIPE, subprocess.PIPE
-        started.append(subprocess.Popen(command, env=env, cwd=folder, stdout=out, stderr=err, text=True))
+        started.append(forks.begin(["run", *ARGS, "--suite", small_suite, *more], env, folder))
         return started[-1]
 
     yield begin
@@ -109,8 +101,8 @@ def start(tmp_path: Path, variables: dict[str, str], small_suite: str) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def undisturbed(module_bench, small_suite, tmp_path_factory) -> Essence:
+def undisturbed(installed_bench, small_suite, tmp_path_factory) -> Essence:
     """What one process leaves."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert module_bench(folder, "run", *ARGS, "--suite", small_suite).returncode == 0
+    assert installed_bench(folder, "run", *ARGS, "--suite", small_suite).returncode == 0
     return essence(folder)

@@ -11,6 +11,7 @@ import pytest
 
 import bench as package
 
+pytestmark = pytest.mark.installed
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "bench")
 VERBS = (
     "run",

@@ -13,7 +13,10 @@ from packaging.utils import canonicalize_name
 
 from bench.assets.embedded import EMBEDDED
 from bench.cli import _cannot_start, dependencies, doctor
+from bench.cli.app import app
+from bench.cli.failures import guard
 
+pytestmark = pytest.mark.installed
 ROOT = Path(__file__).parents[2]
 
 
@@ -34,11 +37,10 @@ def test_report_with_an_empty_cache(bench, cache_dir):
     assert str(cache_dir) in checks["cache"]["found"]
 
 
-def test_a_damaged_asset_fails_with_the_mend_and_exit_3(bench, cache_dir):
+def test_a_damaged_asset_fails_with_the_mend_and_exit_3(capsys, cache_dir):
     (cache_dir / "data" / EMBEDDED["rtp"].stem).mkdir(parents=True)
-    done = bench("doctor")
-    assert done.returncode == 3
-    lines = done.stdout.splitlines()
+    assert guard(lambda: app(["doctor"], standalone_mode=False)) == 3
+    lines = capsys.readouterr().out.splitlines()
     (at,) = [index for index, line in enumerate(lines) if line.startswith("fail")]
     assert "damaged: rtp" in lines[at]
     assert "bench data fetch rtp" in lines[at + 1]

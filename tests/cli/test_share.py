@@ -4,16 +4,14 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from forking import Process, Server
 from fuzz.commands import Essence, essence
 
-COMMAND = str(Path(sysconfig.get_path("scripts")) / "bench")
 PATIENCE = 300
 SEEDS = 3
 CELLS = 2 * SEEDS
@@ -36,7 +34,7 @@ from bench.store import lease
 platform.node = lambda: os.environ["NODE"]
 lease.LEASE_SECONDS, lease.BEAT_SECONDS = 4.0, 0.5
 """
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., Process]
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +49,16 @@ def suite(write_suite, tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def start(tmp_path: Path, variables: dict[str, str]) -> Iterator[Start]:
+def start(tmp_path: Path, variables: dict[str, str], forks: Server) -> Iterator[Start]:
     """Start `bench run ARGS...` in a place of its own (a cache and records), and end it with the test."""
     started = []
 
-    def begin(place: str, *args: str, **more: str) -> "subprocess.Popen[str]":
+    def begin(place: str, *args: str, **more: str) -> Process:
         folder = tmp_path / place
         folder.mkdir(exist_ok=True)
         env = variables | {"BENCH_CACHE": str(folder / "cache")} | more
-        out, err = subprocess.PIPE, subprocess.PIPE
-        process = subprocess.Popen([COMMAND, "run", *args], env=env, cwd=folder, stdout=out, stderr=err, text=True)
-        started.append(process)
-        return process
+        started.append(forks.begin(["run", *args], env, folder))
+        return started[-1]
 
     yield begin
     for process in started:
@@ -71,15 +67,15 @@ def start(tmp_path: Path, variables: dict[str, str]) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(module_bench, suite, tmp_path_factory) -> tuple[str, Essence]:
+def undisturbed(installed_bench, suite, tmp_path_factory) -> tuple[str, Essence]:
     """What one process prints and leaves."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = module_bench(folder, "run", *ARGS, "--suite", suite)
+    done = installed_bench(folder, "run", *ARGS, "--suite", suite)
     assert done.returncode == 0, done.stderr
     return figures(done.stdout), essence(folder)
 
 
-def ended(process: "subprocess.Popen[str]") -> tuple[str, str, int]:
+def ended(process: Process) -> tuple[str, str, int]:
     """The figures that it printed, what it said, and its exit code."""
     out, err = process.communicate(timeout=PATIENCE)
     assert "Traceback" not in err
@@ -107,7 +103,7 @@ def made_by(err: str) -> list[str]:
     return re.findall(r"^\[\d+/\d+\] (.*, seed \d+): tiny-", err, re.MULTILINE)
 
 
-def wait_for(place: Path, pattern: str, processes: Sequence["subprocess.Popen[str]"]) -> None:
+def wait_for(place: Path, pattern: str, processes: Sequence[Process]) -> None:
     until = time.monotonic() + PATIENCE
     while not any(path.stat().st_size for path in place.glob(pattern)):
         assert time.monotonic() < until

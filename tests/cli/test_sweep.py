@@ -3,30 +3,22 @@
 import json
 import os
 import subprocess
-import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-COMMAND = str(Path(sysconfig.get_path("scripts")) / "bench")
 PATIENCE = 600
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def run(cache_dir: Path, tmp_path: Path) -> Command:
+def run(carried_out: Command, cache_dir: Path) -> Command:
     """`bench ARGS...` in a folder of the test's own."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("BENCH_")}
     variables = kept | {"BENCH_CACHE": str(cache_dir), "OMP_NUM_THREADS": "1"}
-
-    def call(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [COMMAND, *args], env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
-
-    return call
+    return lambda *args: carried_out(args, variables, PATIENCE)
 
 
 def test_a_sweep_is_kept_found_again_and_holds_the_plain_run(run, tiny_suite):

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fuzz.commands import essence
+from fuzz.commands import Essence, essence
 from launched import PATIENCE, ended, holder_of, is_gone, two_killed
 
 from bench.cli import workers
@@ -63,11 +63,11 @@ def told(err: str) -> set[str]:
     return {line.partition(": ")[2] for line in err.splitlines()}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("killed", [False, True])
-def test_workers_share_one_experiment(start, tmp_path, small_suite, killed):
-    """What is sampled from the edited model, and what it and the base model read."""
-    rows = tmp_path / "long.jsonl"
+@pytest.fixture(scope="module")
+def read_alone(module_bench, small_suite, tmp_path_factory) -> tuple[tuple[str, ...], Essence]:
+    """What one process leaves of an experiment that takes a while, and how it is asked for."""
+    folder = tmp_path_factory.mktemp("read-alone")
+    rows = folder / "long.jsonl"
     texts = ("The river rises in the hills", "She asked whether the train was late", "It rained")
     rows.write_text("".join(json.dumps({"text": f"{text} {n}"}) + "\n" for n in range(1500) for text in texts))
     time.sleep(2.1)  # a file that was just changed is hashed again by the next process
@@ -75,7 +75,17 @@ def test_workers_share_one_experiment(start, tmp_path, small_suite, killed):
     heldout = {"task": "heldout", "data": str(rows), "field": "text", "passages": 4500, "max_tokens": 16}
     tasks = json.dumps([*sampled, heldout])
     args = ("--method", "none", "--seeds", "0", "--set", f"suite.tasks={tasks}")
-    assert ended(start("alone", *args))[2] == 0
+    (folder / "alone").mkdir()
+    done = module_bench(folder / "alone", "run", "--batch-tokens", "400", "--suite", small_suite, *args)
+    assert done.returncode == 0, done.stderr
+    return args, essence(folder / "alone")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True])
+def test_workers_share_one_experiment(start, tmp_path, read_alone, killed):
+    """What is sampled from the edited model, and what it and the base model read."""
+    args, undisturbed = read_alone
     command = start("shared", *args, "--workers", "2")
     if killed:
         until = time.monotonic() + PATIENCE
@@ -87,7 +97,7 @@ def test_workers_share_one_experiment(start, tmp_path, small_suite, killed):
     assert code == 0, err
     assert err.splitlines()[0] == "2 workers for 1 experiment, 1 thread each"
     assert killed or {"[1/1] none, seed 0: helps", "help with heldout …"} <= told(err)
-    assert essence(tmp_path / "shared") == essence(tmp_path / "alone")
+    assert essence(tmp_path / "shared") == undisturbed
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from pathlib import Path
 for name, value in {"TOKENIZERS_PARALLELISM": "false", "MKL_CBWR": "AUTO,STRICT", "OMP_NUM_THREADS": "1"}.items():
     os.environ[name] = value
 
+from forking import MODULES  # noqa: E402
 from fuzz.commands import Command, Essence, commands, essence  # noqa: E402
 from fuzz.forked import Ending, carry_out  # noqa: E402
 
@@ -36,14 +37,6 @@ from bench.run.environment import Environment  # noqa: E402
 from bench.run.plan import Request, make_experiments  # noqa: E402
 from bench.store.leftovers import sweep  # noqa: E402
 
-_MODULES = (
-    *("accelerate", "datasets", "matplotlib.figure", "peft", "profanity_check", "py3langid", "rouge_score", "rich"),
-    *("transformers.trainer", "pandas", "pyarrow.parquet", "bench.cli.app", "bench.cli.progress", "bench.policy"),
-    *("bench.run.launch.local", "bench.sets.own", "bench.sets.written.runner", "bench.sets.written.measure"),
-    *("bench.judging.tournament", "bench.writers.opening", "methods.contrastive", "methods.none", "reports.gate"),
-    *("reports.page.page", "reports.table.forms", "reports.table.build", "reports.tradeoff.build"),
-)
-"""What commands import, so that no fork does."""
 _BATCH_TOKENS = 512  # so that the tiny work has several batches
 _SETTLED_SECONDS = 2.1  # a file that was changed later than that is hashed again: see bench.assets.stamp
 _INTERRUPTED = "bench: interrupted; "
@@ -121,7 +114,7 @@ def _tallies(root: Path, asked: argparse.Namespace) -> Iterator[Tally]:
 
 def _warm(inputs: Path) -> None:
     """Do once what every fork would do: import, and hash the code."""
-    for name in _MODULES:
+    for name in MODULES:
         importlib.import_module(name)
     (experiment, *_) = make_experiments(Request(("contrastive",), str(inputs / "tiny.yaml"), base=False))
     Environment(experiment.suite, AssetCatalogue(inputs / "unused", offline=True)).run_code("contrastive")

@@ -53,11 +53,11 @@ def alone(write_suite, tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [ACCELERATE, TORCHRUN], ids=["accelerate", "torchrun"])
-def test_two_processes_train_the_same_adapter(alone, tmp_path, launcher):
+def test_two_processes_train_the_same_adapter(alone, tmp_path):
+    """As accelerate's launcher starts them."""
     suite, one = alone
     two = tmp_path
-    together = run(launcher, suite, two)
+    together = run(ACCELERATE, suite, two)
     assert together.returncode == 0, together.stderr
     (before,), (after,) = (
         [json.loads(path.read_text())["artifact"] for path in (folder / "runs").glob("*contrastive*/result.json")]
@@ -74,6 +74,7 @@ def test_two_processes_train_the_same_adapter(alone, tmp_path, launcher):
 
 @pytest.mark.slow
 def test_two_processes_leave_the_points_of_one_training(alone, tmp_path):
+    """As torchrun starts them; the last point is what one process trains."""
     suite, one = alone
     done = run(TORCHRUN, suite, tmp_path, ("sweep", "--along", "2"))
     assert done.returncode == 0, done.stderr
@@ -82,6 +83,13 @@ def test_two_processes_leave_the_points_of_one_training(alone, tmp_path):
     manifests = [
         json.loads((tmp_path / "runs" / point["run_ids"][0] / "manifest.json").read_text()) for point in (half, whole)
     ]
+    (path,) = (one / "runs").glob("*contrastive*/result.json")
+    before, after = (
+        json.loads(result.read_text())["artifact"]
+        for result in (path, tmp_path / "runs" / whole["run_ids"][0] / "result.json")
+    )
+    assert (before["processes"], after["processes"]) == (1, 2)
+    assert after["trained_tokens"] == before["trained_tokens"]
     first, last = (
         load_file(tmp_path / "cache" / "artifacts" / manifest["method"]["artifact_key"] / "adapter_model.safetensors")
         for manifest in manifests

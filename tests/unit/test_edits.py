@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -431,15 +431,16 @@ def suite_of(write_suite: Write, folder: Path, facts: list[dict[str, Any]], **ch
     return str(write_suite(folder, **{**parts, **changes}))
 
 
-@pytest.fixture
-def runs(write_suite, known_facts, tmp_path) -> Iterator[list[Run]]:
-    """The base, a method of the shared trainer, and two that edit facts."""
+@pytest.fixture(scope="module")
+def runs(write_suite, built_facts, tmp_path_factory) -> list[Run]:
+    """The base, a method of the shared trainer, and two that edit facts; tests only read them."""
+    folder = tmp_path_factory.mktemp("edits")
     methods = ("contrastive", "ft_l:steps=40:lr=0.01:norm_constraint=0.1", "in_context")
-    experiments = make_experiments(Request(methods, suite_of(write_suite, tmp_path, known_facts)))
-    env = Environment(experiments[0].suite, AssetCatalogue(tmp_path / "cache", offline=True))
-    outcomes = run_experiments(experiments, env, tmp_path / "runs")
+    experiments = make_experiments(Request(methods, suite_of(write_suite, folder, built_facts)))
+    env = Environment(experiments[0].suite, AssetCatalogue(folder / "cache", offline=True))
+    outcomes = run_experiments(experiments, env, folder / "runs")
     assert [outcome.error for outcome in outcomes] == [None] * 4
-    yield [load_run(outcome.folder) for outcome in outcomes if outcome.folder]
+    return [load_run(outcome.folder) for outcome in outcomes if outcome.folder]
 
 
 def metric(run: Run, key: str) -> Metric:
