@@ -31,6 +31,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -154,9 +155,14 @@ class Server:
         )
         theirs.close()
 
+    @cached_property
+    def works(self) -> bool:
+        """Whether it has loaded; where it has not, stderr says why, and all commands are the installed one."""
+        return bool(self._ours.recv(1))
+
     def takes(self, args: Sequence[str], env: Mapping[str, str]) -> bool:
         """Whether a command is the same in a fork: it has no variable of its own that is read where things load."""
-        if "--offline" in args or "BENCH_OFFLINE" in env:
+        if "--offline" in args or "BENCH_OFFLINE" in env or not self.works:
             return False
         wanted = {_THREADS: "1", **env}
         names = [name for name in wanted.keys() | self.environment.keys() if not name.startswith(_FREE)]
@@ -300,4 +306,5 @@ def _be(request: dict[str, Any], streams: Sequence[int]) -> NoReturn:
 if __name__ == "__main__":
     asked = socket.socket(fileno=int(sys.argv[1]))
     _load()
+    asked.send(b"1")
     _Serving(asked).serve()

@@ -17,6 +17,8 @@ BEFORE = dict(os.environ)
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     server = Server(BEFORE)
+    if not server.works:
+        pytest.skip("the server of forks does not load here: all commands are the installed one")
     yield server
     server.close()
 
