@@ -3,13 +3,14 @@
 `docs/measured/NAME.json` holds a table with all of its figures, and what made it; `NAME.yaml` is a page's layout of it.
 
     python docs/measured_tables.py NAME RUN...       # keep the figures of these records
+    python docs/measured_tables.py NAME RUN... --against METHOD     # with differences to this method, not to the base
     python docs/generate_lists.py                    # lay the tables out in their pages again
 
 A test holds that the pages show what is kept, and that the figures that their sentences quote are among it.
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -29,10 +30,10 @@ SEARCHED_BY = {"mini": "four-methods"}
 _TRIALS = "cost/search_trials"
 
 
-def keep(name: str, folders: Sequence[Path]) -> None:
+def keep(name: str, folders: Sequence[Path], against: str | None = None) -> None:
     """Write the table of some records, with the commits and processors that made them."""
     runs = [load_run(folder) for folder in folders]
-    table, _ = arranged(runs, load_layout("full"))
+    table, _ = arranged(runs, load_layout("full"), against=against)
     value = made_by(runs) | {"trainings": trainings(table, runs), "table": _shortened(replace(table, runs=()))}
     (MEASURED / f"{name}.json").write_text(json.dumps(value, indent=0) + "\n", encoding="utf-8")
 
@@ -163,4 +164,9 @@ def _shortened(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    keep(sys.argv[1], [Path(text) for text in sys.argv[2:]])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name")
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--against")
+    asked = parser.parse_args()
+    keep(asked.name, asked.runs, asked.against)

@@ -46,6 +46,12 @@ STACKS = (
     "contrastive+dinm+steering+prompt",
     "contrastive+gedi",
     "lm_steer+self_debias",
+    "ablation+iti",
+    "contrastive+rad",
+    "steering+cast",
+    "contrastive+few_shot",
+    "iti+toxification_reversal",
+    "lm_steer+model_arithmetic",
 )
 TEXT = "The river rises in the hills, runs south past two small"
 
