@@ -44,9 +44,13 @@ MODULES = (
     *("reports.page.page", "reports.table.forms", "reports.table.build", "reports.tradeoff.build"),
 )
 """What commands import, so that no fork does."""
-_FREE = ("BENCH_", "_BENCH_", "COMP_", "COLUMNS", "PYTEST_", "KMP_", "TORCHINDUCTOR_")
-"""How variables begin that may be others than the server's: a command reads them when it runs; the last two are set by
-what tests import, for themselves."""
+_FREE = (
+    *("BENCH_", "_BENCH_", "COMP_", "COLUMNS", "PYTEST_"),
+    *("KMP_", "TORCHINDUCTOR_", "HF_XET_", "RAY_CLIENT_MODE", "MLFLOW_", "_MLFLOW_", "WANDB_"),
+    *("TOKENIZERS_PARALLELISM", "MKL_CBWR", "TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "TRANSFORMERS_VERBOSITY"),
+)
+"""How variables begin that may be others than the server's: a command reads them when it runs; what tests import sets
+them for itself; or each command sets them (`settle_process`), and so has the server, and tests that call one."""
 _THREADS = "OMP_NUM_THREADS"
 _OF_AN_ALLOCATOR = "jemalloc_bg_thd"  # pyarrow's, whose forks start their own
 _GROUPS = ("data", "methods", "scorers", "suites", "tasks")  # their verbs have two words

@@ -1,9 +1,10 @@
 """Commands in forks (`forking`): each is a process of its own, and what a fork would hide is not given to one."""
 
-import importlib
+import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,11 +58,19 @@ def test_a_signal_is_told_as_the_kernel_tells_it(server, tmp_path):
 
 
 def test_what_a_fork_would_hide_is_not_given_to_one(server):
-    for name in MODULES:
-        importlib.import_module(name)  # some set variables
-    assert server.takes(["run"], dict(os.environ))
-    assert server.takes(["run"], {**os.environ, "BENCH_RUNS": "x", "COLUMNS": "9"})
+    assert server.takes(["run"], BEFORE)
+    assert server.takes(["run"], {**BEFORE, "BENCH_RUNS": "x", "COLUMNS": "9"})
     for name in ("HOME", "PYTHONPATH", "PYTHONIOENCODING", "HF_HUB_OFFLINE", "WORLD_SIZE", "BENCH_OFFLINE"):
-        assert not server.takes(["run"], {**os.environ, name: "1"})
-    assert not server.takes(["run"], {**os.environ, "OMP_NUM_THREADS": "2"})
-    assert not server.takes(["run", "--offline"], dict(os.environ))
+        assert not server.takes(["run"], {**BEFORE, name: "1"})
+    assert not server.takes(["run"], {**BEFORE, "OMP_NUM_THREADS": "2"})
+    assert not server.takes(["run", "--offline"], BEFORE)
+
+
+def test_what_tests_import_and_commands_set_keeps_none_from_a_fork(server):
+    code = (
+        "import importlib, json, os; from bench.cli.run import settle_process; settle_process(offline=False)\n"
+        f"for name in {(*MODULES, 'lm_eval', 'mlflow', 'ray', 'wandb')!r}: importlib.import_module(name)\n"
+        "print(json.dumps(dict(os.environ)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=BEFORE, capture_output=True, text=True, check=True)
+    assert server.takes(["run"], json.loads(done.stdout.splitlines()[-1]))
