@@ -90,7 +90,7 @@ def test_what_cannot_be_looked_into_is_told_of_and_hides_no_run(root, monkeypatc
     assert len(list_runs(root, told)) == 3
     assert [note for note in told.notes if "closed cannot be looked into (Permission denied)" in note]
     assert find_run(root, "mini-dpo").method == "dpo"
-    with pytest.raises(MissingError, match="cannot be looked into"):
+    with pytest.raises(MissingError, match="closed uses is not known"):
         list(unused(root / "cache", [root]))
 
 
