@@ -188,7 +188,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "tasks.md": {"tasks": tasks, "refusals": refusals},
     "scorers.md": {"people": people, "scorers": scorers, "mini-sentiment": partial(measured, "mini-sentiment")},
     "models.md": {"models": models},
-    "edits.md": {name: partial(measured, name) for name in ("mini-edit", "mini-edit-alphaedit")},
+    "edits.md": {name: partial(measured, name) for name in ("mini-edit", "mini-edit-against")},
     "settings.md": {"defaults": defaults}
     | {
         name: partial(search, name)
