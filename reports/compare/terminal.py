@@ -15,11 +15,12 @@ from reports.gate.requirements import NO_SIGNAL
 from reports.gate.wording import ARROWS, change, figure, heading, name_of
 from reports.table.cells import clean
 from reports.table.forms.markdown import escape
-from reports.table.sheet import CLAIMS, DAGGER, DASH, DOUBLE_DAGGER, cut, cut_apart
+from reports.table.sheet import CLAIMS, DAGGER, DASH, DOUBLE_DAGGER, cut_apart
 from reports.table.terminal import print_drawn
 
 _STYLES = {"better": "green", "worse": "red", "unclear": "dim", None: "dim"}
 _LABEL, _WIDE = 28, 29
+_ANSWERS = 33  # characters of the name of what answers are about
 _LEAST = 78  # columns from which on a metric has one line
 _LONGEST = 400
 _OPPOSITES = {"toxic": "clean"}
@@ -63,9 +64,10 @@ def _lines(comparison: Comparison, limit: int, width: int) -> Iterator[Text]:
     if comparison.answers:
         yield Text("answers" + ("" if narrow else f"{'a right':>35}{'b right':>9}{'questions':>11}"), style="bold")
         if not narrow:
-            yield Text(f"{'':<33}{'b wrong':>9}{'a wrong':>9}", style="dim")
-        for answers in comparison.answers:
-            yield from _answers(answers, limit, narrow=narrow)
+            yield Text(f"{'':<{_ANSWERS}}{'b wrong':>9}{'a wrong':>9}", style="dim")
+        names = [(one.key.replace("/", " ").replace("_", " "), "") for one in comparison.answers]
+        for answers, label in zip(comparison.answers, cut_apart(names, _ANSWERS), strict=True):
+            yield from _answers(answers, label.ljust(_ANSWERS), limit, narrow=narrow)
         yield Text()
     if comparison.prompts:
         yield from _prompts(comparison, comparison.prompts, limit, narrow=narrow)
@@ -144,8 +146,7 @@ def p_text(value: float | None) -> str:
     return f"{value:.2f}" if value >= 0.01 else f"{value:.0e}".replace("e-0", "e-")  # noqa: PLR2004
 
 
-def _answers(some: Answers, limit: int, *, narrow: bool) -> Iterator[Text]:
-    label = cut(some.key.replace("/", " ").replace("_", " "), "", 33).ljust(33)
+def _answers(some: Answers, label: str, limit: int, *, narrow: bool) -> Iterator[Text]:
     told = f"{len(some.lost):>9}{len(some.gained):>9}{some.n:>11}"
     if narrow:
         told = f"\n   a alone right {len(some.lost)}\n   b alone right {len(some.gained)}\n   of {some.n}"

@@ -410,3 +410,13 @@ def test_names_that_begin_alike_are_not_cut_to_the_same(pair):
     shown = [line[:30].rstrip() for line in told.splitlines()[start : start + 6] if "[" in line[30:]]
     assert len({" ".join(one.split()) for one in shown}) == 3
     assert shown[1].endswith("magnitude \N{DOWNWARDS ARROW}")
+
+
+def test_names_of_answers_that_begin_alike_are_not_cut_to_the_same(pair):
+    found = compare(*pair)
+    ends = ("begins", "contains")
+    both = [replace(found.answers[0], key=f"edit/alias/portability_generation_{end}") for end in ends]
+    told = text_of(replace(found, answers=tuple(both))).splitlines()
+    start = next(number for number, line in enumerate(told) if line.startswith("answers"))
+    shown = [line[:33].rstrip() for line in told[start:] if line.startswith("edit alias")]
+    assert [one.rpartition(" ")[2] for one in shown] == [*ends]
