@@ -121,7 +121,7 @@ def refuse_costs(budget: Sequence[Requirement]) -> None:
         task, _, name = one.metric.rpartition("/")
         if task == "cost" or (not task and name in COSTS):
             what = f"'{one.text}' cannot be held: {one.metric} is what a run costs, and no task measures it"
-            raise UsageError(what, mend="name another metric; 'bench table --layout cost' shows what trials cost")
+            raise UsageError(what, mend="name another metric; 'bench table' shows what trials cost, by --layout cost")
 
 
 def check_budget(base: Run, budget: Sequence[Requirement]) -> list[Requirement]:
