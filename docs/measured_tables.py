@@ -79,19 +79,21 @@ def render(name: str) -> str:
     """The kept table as its layout has it, in Markdown, and a line on what made it."""
     kept = _kept(name)
     table = from_json_values(kept["table"])
-    sheet = arrange(table, load_layout(str(MEASURED / f"{name}.yaml")))
-    lines = [line for line in to_markdown(sheet).splitlines() if line.startswith("|")]
     seeds = f"seed{'s' if len(table.caption.seeds) > 1 else ''} {', '.join(map(str, table.caption.seeds))}"
-    return "\n".join([*lines, "", f"C{maker(kept)[1:]}; {seeds}."]) + "\n"
+    return "\n".join([*_lines(table, name), "", f"C{maker(kept)[1:]}; {seeds}."]) + "\n"
 
 
 def costs(name: str) -> str:
     """What each system of a kept table took to find its settings and to prepare, in Markdown."""
     table = load(name)
     rows = tuple(_with_trials(row, table.systems, name) if row.key == _TRIALS else row for row in table.rows)
-    sheet = arrange(replace(table, rows=rows), load_layout(str(MEASURED / "costs.yaml")))
-    lines = [line for line in to_markdown(sheet).splitlines() if line.startswith("|")]
-    return "\n".join(lines) + "\n"
+    return "\n".join(_lines(replace(table, rows=rows), "costs")) + "\n"
+
+
+def _lines(table: Table, layout: str) -> list[str]:
+    """The lines of a table in Markdown, as a layout of the folder has it."""
+    sheet = arrange(table, load_layout(str(MEASURED / f"{layout}.yaml")))
+    return [line for line in to_markdown(sheet).splitlines() if line.startswith("|")]
 
 
 def _with_trials(row: MetricRow, systems: Sequence[System], name: str) -> MetricRow:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from told import Told
 
 from bench.assets import base_results
 from bench.assets.base_results import NOTHING_KEPT, BaseResults
 from bench.method import Artifact, RunContext
-from bench.progress import Quiet
 from bench.run.artifact import load_artifact, make_artifact
 from bench.store.files import read_json
 from methods.dpo import DPO
@@ -27,16 +27,6 @@ from methods.sft import SFT
 CODE = "methods.editing.memory"
 MATRIX = "model.layers.{}.mlp.down_proj.weight"
 OPTIONS = KeyOptions(texts=6, text_tokens=12, contexts=1)
-
-
-class Told(Quiet):
-    """A progress that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 class Counted:

@@ -6,23 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from synthetic import write_run
+from told import Told
 
 import bench
 from bench.errors import MissingError
-from bench.progress import Quiet
 from bench.stats.soundness import faults
 from bench.store.runs import find_run, list_runs
 from bench.store.upkeep import unused
-
-
-class Told(Quiet):
-    """A progress that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from synthetic import write_run
+from told import Told
 
 from bench.errors import MissingError
 from bench.run.damage import finished_task, is_whole, set_damage_aside
@@ -111,14 +112,6 @@ def test_a_value_that_is_not_finite_is_no_evidence():
     for value, weight in ((float("inf"), None), (float("nan"), None), (1.0, [float("inf")])):
         with pytest.raises(ValueError, match="not finite"):
             Evidence(statistic="mean", cluster_ids=["a"], cluster=[0], value=[value], weight=weight)
-
-
-class Told:
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 def test_a_damaged_record_is_set_aside_and_its_sound_tasks_stay(root):
