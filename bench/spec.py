@@ -264,7 +264,8 @@ class SuiteSpec(Spec):
     texts as well; without `scorer`, the first of them is the headline. `scored` is what they score, where `attribute`
     is measured by a task itself and by no scorer: what they say is a side effect then. With `chat_template`, prompts
     that are continued are a user's turns through the tokenizer's chat template, after `system` where there is one; so
-    are the anchors of contrastive sets.
+    are the anchors of contrastive sets. `proof` is the suite, by name or path, that measures the same on data that a
+    search on this one does not see: `bench tune` ends with it.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -280,6 +281,7 @@ class SuiteSpec(Spec):
     methods: dict[str, dict[str, Any]] = {}
     chat_template: bool = Field(False, exclude_if=lambda on: not on)  # records of other suites have no such keys
     system: str | None = Field(None, exclude_if=lambda text: text is None)
+    proof: str | None = Field(None, exclude_if=lambda suite: suite is None)
     tasks: list[dict[str, Any]] = Field(min_length=1)
 
     @model_validator(mode="before")

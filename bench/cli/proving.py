@@ -16,14 +16,6 @@ NO_PROOF = "none"
 """What `--prove` takes where nothing is to be proven."""
 
 
-def suite_beside(request: "Request") -> str | None:
-    """The package's suite that measures the same as that of a search on other data; None where it has none."""
-    from bench.suites import names
-
-    suite = request.suite.replace("tune", "mini")
-    return suite if suite in names() and suite != request.suite else None
-
-
 def why_no_proof(
     request: "Request", limits: "Sequence[Requirement]", search: "Experiment", suite: str | None
 ) -> str | None:
@@ -33,14 +25,14 @@ def why_no_proof(
         request: Of the search.
         limits: The budget.
         search: The base's experiment on the suite of the search.
-        suite: The suite of the proof; None where the package has none.
+        suite: The suite of the proof; None where that of the search declares none.
     """
     from bench.errors import UsageError
     from bench.run.tune.apart import refuse_seen
     from bench.run.tune.space import base_of, of_setup
 
     if suite is None:
-        return f"no suite is known to measure what '{search.suite.name}' does on other data"
+        return f"suite '{search.suite.name}' declares none ('proof: SUITE')"
     try:
         proof = base_of(replace(request, suite=suite, settings=of_setup(request.settings)))
         refuse_seen(search, proof, [one.metric for one in limits])

@@ -20,7 +20,7 @@ from bench.cli.common import (
 )
 from bench.cli.devices import AUTO, Device
 from bench.cli.output import as_json, print_json, write_output
-from bench.cli.proving import NO_PROOF, may_do_without, proving_command, suite_beside, why_no_proof
+from bench.cli.proving import NO_PROOF, may_do_without, proving_command, why_no_proof
 from bench.cli.run import (
     SOME_FAILED,
     BatchTokens,
@@ -58,7 +58,7 @@ _Prove = Annotated[
         "--prove",
         metavar="SUITE",
         help="Then measure what was chosen on this suite, and export the best edit to FOLDER/edit; none: do neither. "
-        "With --budget, if left out: the suite of the package that measures the same on other data.",
+        "With --budget, if left out: the one that the suite of the search declares.",
     ),
 ]
 _Retry = Annotated[bool, typer.Option("--retry", help="Try failed trials again, with the same settings.")]
@@ -68,15 +68,16 @@ _ProveSeeds = Annotated[str | None, typer.Option("--prove-seeds", help="Seeds of
 class _Asked(NamedTuple):
     """What is searched, where it goes, what is chosen, and what is measured with that afterwards, if anything.
 
-    `is_optional` says that the user has asked for no proof by a flag; `again` is the command that goes on to a proof
-    where this one makes none.
+    `beside` is the suite that the search's declares to measure the same on other data, if any. `is_optional` says that
+    the user has asked for no proof by a flag; `again` is the command that goes on to a proof where this one makes none.
     """
 
     request: "Request"
     place: Place
     output: Path
     limits: "Sequence[Requirement]"
-    proof: "Request | None"
+    beside: str | None
+    proof: "Request | None" = None
     retry: bool = False
     is_optional: bool = False
     again: str | None = None
@@ -135,7 +136,7 @@ def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
     if not force:
         refuse_evaluation(base.suite, base.tasks(), [one.metric for one in limits])
     place = Place(cache_dir, runs_dir, offline, fresh=False, batch_tokens=batch_tokens)
-    asked = _Asked(request, place, output, limits, None, retry)
+    asked = _Asked(request, place, output, limits, base.suite.proof, retry=retry)
     asked = _with_proof(context, asked, base, prove, prove_seeds, force=force)
     own, found, limits = _search(asked, base, trials)
     return _report(asked._replace(limits=limits), own, found, json=json)
@@ -167,9 +168,9 @@ def _check(request: "Request", output: Path) -> None:
 def _with_proof(
     context: typer.Context, asked: _Asked, base: "Experiment", suite: str | None, seeds: str | None, *, force: bool
 ) -> _Asked:
-    """The same with its proof: on the suite that is named, else on the one beside the search's, where that can be."""
+    """The same with its proof: on the suite that is named, else on the one that is declared, where that can be."""
     request, limits = asked.request, asked.limits
-    beside, has_choice = suite_beside(request), bool(limits) and not force
+    beside, has_choice = base.suite.proof, bool(limits) and not force
     lacking = why_no_proof(request, limits, base, beside) if has_choice and suite in (None, NO_PROOF) else None
     by_default = has_choice and suite is None and lacking is None
     is_optional = by_default and seeds is None
@@ -370,7 +371,7 @@ def _write_settings(
 
 def _measuring_suite(asked: _Asked) -> str | None:
     """The suite that measures what is chosen on other data; None where the user has to name it."""
-    return asked.proof.suite if asked.proof else suite_beside(asked.request)
+    return asked.proof.suite if asked.proof else asked.beside
 
 
 def _command(asked: _Asked) -> str:

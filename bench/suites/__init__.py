@@ -23,12 +23,13 @@ def read_suite(name: str, content: Mapping[str, Any] | None = None) -> tuple[dic
     """A suite's raw content, and where it stands: by name, or by the path of a YAML file; or `content`, so called.
 
     `extends: NAME` takes another suite and puts what stands beside it on top: mappings key by key, all else whole.
+    A path after `extends` or `proof` is told from where the suite's file lies.
 
     Raises:
         UsageError: there is no such suite, the file is not YAML, or suites extend each other in a circle.
     """
-    raw, where = _read(name) if content is None else (deepcopy(dict(content)), f"suite '{name}'")
     at = name if content is None else ""  # without a file, paths are relative to the working folder
+    raw, where = _read(name) if content is None else (_told(at, deepcopy(dict(content))), f"suite '{name}'")
     seen = [at]
     while "extends" in raw:
         if "name" not in raw:
@@ -47,11 +48,16 @@ def _beside(suite: str, base: str) -> str:
     return base if base in names() or "/" not in f"{suite}{base}" else str(Path(suite).parent / base)
 
 
+def _told(at: str, raw: dict[str, Any]) -> dict[str, Any]:
+    """The same with the suite of its proof as it is found from the working folder."""
+    return {**raw, "proof": _beside(at, raw["proof"])} if isinstance(raw.get("proof"), str) else raw
+
+
 def _read(name: str) -> tuple[dict[str, Any], str]:
     if name in names():
         return read_yaml(Path(str(files(__name__) / f"{name}.yaml"))), f"suite '{name}'"
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        return read_yaml(expanded(name)), name
+        return _told(name, read_yaml(expanded(name))), name
     raise UsageError(f"unknown suite '{name}'", mend=f"{did_you_mean(name, names())} (or give a path to a YAML file)")
 
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from bench import registry
 from bench.cli import proof
 from bench.cli.app import app
-from bench.cli.proving import suite_beside, why_no_proof
+from bench.cli.proving import why_no_proof
 from bench.cli.run import SOME_FAILED, request_of
 from bench.cli.tune import _Asked, _command, _with_proof
 from bench.errors import MissingError, UsageError
@@ -30,6 +30,7 @@ from bench.run.plan import Request, make_experiments
 from bench.run.tune.apart import refuse_seen
 from bench.run.tune.space import base_of, config_of_run, place_of, subjects_of
 from bench.store.runs import load_run
+from bench.suites import load_suite
 from reports.gate import check, parse_requirement
 
 Tune = Callable[..., Result]
@@ -75,6 +76,12 @@ def tune(suites: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return CliRunner().invoke(app, asked, standalone_mode=False)
 
     return call
+
+
+def declare(suite: str, proof: str | None) -> None:
+    """Let a suite say which one proves what a search on it chooses."""
+    path = Path(suite)
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"proof": proof}), encoding="utf-8")
 
 
 def value_of(done: Result) -> dict[str, Any]:
@@ -224,9 +231,9 @@ def test_what_is_no_better_than_the_base_is_not_exported(tune, tmp_path, monkeyp
     assert not (tmp_path / "found" / "edit").exists()
 
 
-def test_a_budget_alone_ends_with_the_proof_and_the_edit(tune, suites, tmp_path, monkeypatch):
+def test_a_budget_alone_ends_with_the_proof_and_the_edit(tune, suites, tmp_path):
     """On the suite that measures the same on other data, in a folder that nobody has to name."""
-    monkeypatch.setattr("bench.cli.tune.suite_beside", lambda _: suites["held"])
+    declare(suites["search"], "held.yaml")
     search = ["tune", "--suite", suites["search"], "--trials", "1", "--limit", "4"]
     asked = [*search, "--method", "preadd", "--budget", "perplexity <= +500%"]
     done = CliRunner().invoke(app, asked, standalone_mode=False)
@@ -247,23 +254,29 @@ def test_a_budget_alone_ends_with_the_proof_and_the_edit(tune, suites, tmp_path,
 def test_each_tuning_suite_has_one_that_proves_what_it_chooses(suite):
     request = Request(("sft",), suite, settings=("suite.model.dtype=bfloat16",), model="some/model")
     limits = [parse_requirement("perplexity <= +5%")]
-    beside = suite_beside(request)
-    assert beside == suite.replace("tune", "mini")
-    assert why_no_proof(request, limits, base_of(request), beside) is None
+    search = base_of(request)
+    assert search.suite.proof == suite.replace("tune", "mini")
+    assert why_no_proof(request, limits, search, search.suite.proof) is None
 
 
 @pytest.mark.parametrize(
     ("beside", "why"),
     [
-        (None, "no suite is known to measure what 'search' does on other data"),
-        ("seen", "task 'heldout' of suite 'seen' takes what the search looks at: settings may have been chosen on it"),
+        (None, "suite 'search' declares none ('proof: SUITE')"),
+        ("away.yaml", "no such file: {folder}/away.yaml"),
+        ("mini-facts", "suite 'mini-facts' controls truth, and suite 'search' toxicity"),
+        (
+            "seen.yaml",
+            "task 'heldout' of suite 'seen' takes what the search looks at: settings may have been chosen on it",
+        ),
     ],
 )
-def test_a_search_that_has_no_proof_says_so_before_any_work(tune, suites, monkeypatch, beside, why):
-    monkeypatch.setattr("bench.cli.tune.suite_beside", lambda _: beside and suites[beside])
+def test_a_search_without_a_proof_says_so_before_any_work(tune, suites, monkeypatch, beside, why):
+    declare(suites["search"], beside)
     monkeypatch.setattr("bench.cli.tune._search", stopped)
     done = tune("--method", "preadd", "--budget", BUDGET)
     assert str(done.exception) == "stopped"
+    why = why.format(folder=Path(suites["search"]).parent)
     assert f"this search ends without a proof: {why}; --prove SUITE names one" in done.stderr
 
 
@@ -271,8 +284,8 @@ def stopped(*_: Any) -> Any:
     raise UsageError("stopped")
 
 
-def test_a_proof_that_nobody_asked_for_is_refused_with_how_to_do_without(tune, suites, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.cli.tune.suite_beside", lambda _: suites["held"])
+def test_a_proof_that_nobody_asked_for_is_refused_with_how_to_do_without(tune, suites, tmp_path):
+    declare(suites["search"], "held.yaml")
     (tmp_path / "found" / "edit").mkdir(parents=True)
     told = "name another folder with -o; or search without a proof: --prove none"
     assert told in str(tune("--method", "preadd", "--budget", BUDGET).exception.mend)
@@ -370,7 +383,7 @@ def test_what_would_prove_nothing_is_refused_before_any_work(tune, tmp_path, arg
 
 def test_the_printed_command_can_be_pasted_whatever_the_folder_is_called():
     place: Any = None
-    asked = _Asked(Request(("sft",), "tune"), place, Path("my search"), [], None)
+    asked = _Asked(Request(("sft",), "tune"), place, Path("my search"), [], "mini")
     assert _command(asked) == "bench run --config 'my search/settings.yaml' --suite mini"
     proven = asked._replace(proof=Request(("sft",), "own suites/a.yaml", seeds=(1, 2)))
     assert _command(proven) == "bench run --config 'my search/settings.yaml' --suite 'own suites/a.yaml' --seeds 1,2"
@@ -407,7 +420,7 @@ def test_a_command_that_would_be_refused_is_not_named(args, ending):
     request = request_of(context)
     limits = [parse_requirement(text) for text in context.params["budget"]]
     place: Any = None
-    asked = _Asked(request, place, Path("my search"), limits, None)
+    asked = _Asked(request, place, Path("my search"), limits, base_of(request).suite.proof)
     again = _with_proof(context, asked, base_of(request), "none", None, force=False).again
     assert again == (
         ending and f"bench tune --method sft --output 'my search' {shlex.join(swapped(args))} --json{ending}"
@@ -505,3 +518,17 @@ def test_families_and_all_methods_are_searched_each_by_itself():
     assert all(one.experiment({}).config == one.default.config for one in found)
     tuned, _ = expand(Request(("fine-tuning",), "tune"))
     assert {one.default.build().info.kind for one in subjects_of(tuned, 30)} == {"fine-tuning"}
+
+
+def test_the_suite_of_a_proof_lies_where_the_suite_that_declares_it_says(suites, tmp_path):
+    """Its path is told from that suite's file, also where another suite extends it from elsewhere."""
+    declare(suites["search"], "held.yaml")
+    assert load_suite(suites["search"]).proof == suites["held"]
+    (tmp_path / "elsewhere").mkdir()
+    own = tmp_path / "elsewhere" / "own.yaml"
+    own.write_text("extends: ../search.yaml\nname: own\n", encoding="utf-8")
+    proof_of = load_suite(str(own)).proof
+    assert proof_of is not None
+    assert Path(proof_of).resolve() == Path(suites["held"]).resolve()
+    declare(suites["search"], "mini")
+    assert load_suite(str(own)).proof == "mini"
