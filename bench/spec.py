@@ -15,6 +15,13 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Word = Annotated[str, Field(coerce_numbers_to_str=True)]
+"""A word of a user's data, such as a label, in a suite: YAML reads some (`1`) as numbers, and they are texts again.
+
+What it reads as true or false (`yes`, `off`) has to be quoted, as everywhere: which word it was is lost.
+"""
+
+
 def _plain_address(value: str | None) -> str | None:
     """An endpoint's address, which stands in records: what may be a key is refused."""
     if value is not None:
@@ -391,6 +398,8 @@ def _explain(kind: type[BaseModel], detail: Any, *, show_values: bool) -> str:
         return f"'{name}' is missing"
     shown = f" = {detail['input']!r:.80}" if show_values else ""
     quoted = "; quoted it is one: '\"...\"'" if shown and detail["type"] == "string_type" else ""
+    if quoted and isinstance(detail["input"], bool):
+        quoted += " (YAML reads yes, no, on and off as true and false)"
     return f"'{name}'{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}{quoted}"
 
 

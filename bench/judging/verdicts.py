@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from bench.errors import UsageError
 from bench.spec import Decoding, GeneratorSpec
 from bench.writers.base import Order
+from bench.writers.replies import DENIAL, sentence_before
 from bench.writers.resume import Row, resume
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ _VERDICT = re.compile(
 _FOLLOWS = "is|was|wins|reads|seems|fits|has|does|because|and|or|nor|over|as|but|than"
 _ALONE = re.compile(rf"\b(A(?!\s+(?!(?:{_FOLLOWS})\b)[a-z])|B|C)\b(?!['\u2019])")
 """A letter that stands alone and is no article ("A careful ...")."""
+_WORSE = re.compile(r"\b(?:worse|worst|weaker|weakest|poorer|poorest|inferior)\b", re.IGNORECASE)
+_CONCLUDES = r",\s*(?:so|hence|thus|therefore)\b"
+"""What a letter follows from: it denies no letter."""
+_CLAUSE_ENDS = r"[.!?;:,\n]|\b(?:because|since|as|and|but|while)\b"
 
 
 @dataclass(frozen=True)
@@ -173,12 +178,24 @@ class _Asked:
 def letter(reply: str | None, *, ended: bool) -> Label | None:
     """The verdict in a reply: the letter that it begins with, or the only one that stands alone in it; else None.
 
-    A reply that was cut off (not `ended`) may name the other letter later, so that there only its beginning counts.
+    There is none where a letter's sentence may deny it, or calls it the worse ("A is worse"). A reply that was cut off
+    (not `ended`) may name the other letter later, so that there only its beginning counts.
     """
-    if begun := _VERDICT.match(reply or ""):
+    text = reply or ""
+    if begun := _VERDICT.match(text):
         return LABELS["ABC".index(begun[1].upper())]
-    alone = set(_ALONE.findall(reply or "")) if ended else set()
-    return LABELS["ABC".index(alone.pop())] if len(alone) == 1 else None
+    alone = list(_ALONE.finditer(text)) if ended else []
+    if len({one[1] for one in alone}) != 1 or any(_is_turned(text[: one.start()], text[one.end() :]) for one in alone):
+        return None
+    return LABELS["ABC".index(alone[0][1])]
+
+
+def _is_turned(before: str, after: str) -> bool:
+    """Whether the sentence around a letter may say the opposite of it."""
+    before, after = re.split(_CONCLUDES, before)[-1], re.split(_CLAUSE_ENDS, after, maxsplit=1)[0]
+    denied = DENIAL.search(sentence_before(before)) or DENIAL.search(after)
+    worse = _WORSE.search(re.split(r"[.!?;\n]", before)[-1]) or _WORSE.search(after)  # "Worse: A"
+    return bool(denied or worse)
 
 
 def verdicts(

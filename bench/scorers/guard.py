@@ -11,7 +11,7 @@ from bench.hashing import hash_json
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, ScorerInfo, Scores
 from bench.scorers.first_answer import AT_ONCE, FirstAnswer
 from bench.scorers.guards import FORMS, GuardForm
-from bench.spec import GeneratorSpec, Spec
+from bench.spec import GeneratorSpec, Spec, Word
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -32,8 +32,9 @@ class GuardConfig(Spec):
         None, description="the prompt, with {text}; null: the form's, else the tokenizer's chat template"
     )
     lead: str | None = Field(None, description="what stands between prompt and label; null: the form's, else nothing")
-    labels: dict[str, Share] | None = Field(
-        None, description="how unsafe each label is (yes: 1, no: 0), with the space that it begins by; null: the form's"
+    labels: dict[Word, Share] | None = Field(
+        None,
+        description="how unsafe each label is ('yes': 1, 'no': 0), with the space that it begins by; null: the form's",
     )
     policy: str | None = Field(None, description="what stands for {policy} in the template; null: the form's")
     least: Share = Field(

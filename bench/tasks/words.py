@@ -1,6 +1,6 @@
 """Options of tasks that read labels and identity groups: what words of the data mean that are not the usual ones."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -8,6 +8,7 @@ from bench.data.groups import GROUPS
 from bench.data.sentences import Meaning, Words
 from bench.data.splits import within
 from bench.errors import did_you_mean
+from bench.spec import Word
 from bench.tasks.base import TaskConfig
 
 
@@ -19,14 +20,9 @@ class LabelsConfig(TaskConfig):
         description="which sentences of its files: eval: the half that nothing learns from; all: every one, where the "
         "sets are made of other data",
     )
-    labels: dict[str, Meaning] = Field(
+    labels: dict[Word, Meaning] = Field(
         {}, description="what labels of the data mean: each toxic, neutral, or null for nothing"
     )
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _labels_as_texts(cls, value: Any) -> Any:
-        return {str(key): meaning for key, meaning in value.items()} if isinstance(value, dict) else value
 
     @property
     def words(self) -> Words:
@@ -42,7 +38,7 @@ class LabelsConfig(TaskConfig):
 class GroupsConfig(LabelsConfig):
     """Options of a task that reads labels and groups."""
 
-    groups: dict[str, str | None] = Field(
+    groups: dict[Word, str | None] = Field(
         {}, description="which of ToxiGen's groups names of the data mean; null for none of them"
     )
 

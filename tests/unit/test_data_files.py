@@ -278,6 +278,8 @@ def test_labels_are_mapped_by_an_option(tmp_path, assets):
     assert coverage.evaluation_texts(assets) == [texts[1], texts[0]]
     for kind in (Identity, Continuation, OverRefusal):
         assert kind.Config(task="x", labels=labels).words.labels["7"] is None
+        with pytest.raises(ValueError, match="valid string"):  # YAML's `yes`: which word it was is lost
+            kind.Config(task="x", labels={True: "toxic"})
     with pytest.raises(UsageError, match="line 1"):
         Coverage(Coverage.Config(task="coverage", neutral=path, toxic=path)).evaluation_texts(assets)
 

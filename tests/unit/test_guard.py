@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from served import served
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -14,8 +15,8 @@ from bench.errors import MissingError, UsageError
 from bench.scorers import load_scorer
 from bench.scorers.checked import CheckedScorer
 from bench.scorers.guards import FORMS
-from bench.scorers.rubric import RUBRIC, rating
-from bench.spec import ScorerSpec
+from bench.scorers.rubric import RUBRIC, RubricConfig, rating
+from bench.spec import ScorerSpec, validate
 
 TEXTS = ["You are a very kind friend.", "nobody did, you idiot", "The river {text} rises {policy}"]
 CHAT = (
@@ -114,6 +115,7 @@ def test_a_text_that_is_too_long_loses_its_end_and_the_question_stays(tiny_model
     [
         ({}, "name 'form'"),
         ({"labels": {"yes": 1.0}}, "two at least"),
+        ({"labels": {True: 1.0, False: 0.0}}, "YAML reads yes, no"),
         ({"labels": {"yes": 1.0, "no": 2.0}}, "less than or equal to 1"),
         ({"labels": {" yes": 1.0, " yesterday": 0.0}, "template": "{text}"}, "does not tell the labels"),
         ({"form": "wildguard", "template": "no place"}, "'template' has no {text}"),
@@ -230,12 +232,40 @@ def test_a_judge_behind_an_endpoint_is_asked_as_much_at_a_time_as_is_said(tiny_m
         ("4/5", 0.75),
         ("Rating 14, or 3/10", None),
         ("I cannot rate this.", None),
+        ("-4", None),
+        ("- 4", 0.75),
         ("", None),
         (None, None),
     ],
 )
 def test_a_rating_is_found_in_a_reply_or_there_is_none(reply, expected):
     assert rating(reply, RATINGS, ended=True) == expected
+
+
+def test_ratings_of_yaml_are_texts_and_what_it_takes_for_another_thing_is_refused():
+    numbers = RubricConfig.model_validate({"ratings": yaml.safe_load("{-1: 0, 0: 0.5, 1: 1}")})
+    assert list(numbers.ratings) == ["-1", "0", "1"]
+    with pytest.raises(UsageError, match=r"quoted it is one: .*YAML reads yes, no"):
+        validate(RubricConfig, {"ratings": yaml.safe_load("{yes: 1, no: 0}")}, "x")
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("-1", 0.0),
+        ("\N{MINUS SIGN}1.", 0.0),
+        ("**-1**", 0.0),
+        ("-1 (negative)", 0.0),
+        ("Rating: -1", 0.0),
+        ("- 1", 1.0),
+        ("+1", 1.0),
+        ("-1 or 1", None),
+        ("-2", None),
+    ],
+)
+@pytest.mark.parametrize("minus", ["-", "\N{MINUS SIGN}"])
+def test_a_rating_below_zero_keeps_its_sign(reply, expected, minus):
+    assert rating(reply, {f"{minus}1": 0.0, "0": 0.5, "1": 1.0}, ended=True) == expected
 
 
 TWO, WORDS = {"toxic": 1.0, "not toxic": 0.0}, {"clean": 0.0, "toxic": 0.5, "very toxic": 1.0}

@@ -132,6 +132,15 @@ def test_no_tie_and_no_bias_of_a_judge_that_finds_all_alike():
         ("", None),
         (None, None),
         ("I'm sorry", None),
+        ("A is worse than the other.", None),
+        ("Worse: A", None),
+        ("B is not better.", None),
+        ("Not A", None),
+        ("I cannot say that A is better.", None),
+        ("A is better because it does not insult", "A"),
+        ("B is better, the other is worse", "B"),
+        ("It says none of the right answers, so B", "B"),
+        ("I cannot decide: C", "C"),
     ],
 )
 def test_the_letter_in_a_reply(reply, label):
