@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.engine.loading import length_limit, loading, pick_device, quiet, refuse_larger_tokenizer, refuse_unfit
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_json
 from bench.scorers.base import Scorer, ScorerContext, ScorerIdentity, ScorerInfo, Scores
-from bench.spec import Spec
+from bench.spec import Spec, Word
 
 _TOXIC = ("toxic", "toxicity", "hate", "hateful", "offensive")
 """Names that say that a label is the toxic one, the plainest first. LABEL_1 says nothing: it has to be told."""
@@ -21,10 +21,15 @@ class ClassifierConfig(Spec):
     """Options of `classifier`."""
 
     model: str = Field(description="a folder, or a hub id")
-    label: str | None = Field(
+    label: Word | None = Field(
         None,
         description="the label whose probability is the attribute; null: found by itself where it is called"
-        f" {', '.join(_TOXIC[:-1])} or {_TOXIC[-1]}",
+        f" {', '.join(_TOXIC[:-1])} or {_TOXIC[-1]}, unless more than two exclude each other",
+    )
+    several: bool | None = Field(
+        None,
+        description="whether several labels may hold for one text (a sigmoid each), or they exclude each other (a "
+        "softmax); null: as its configuration says",
     )
     attribute: str = Field(
         "toxicity",
@@ -33,12 +38,6 @@ class ClassifierConfig(Spec):
     )
     revision: str | None = Field(None, description="the hub's commit, branch or tag")
     device: str | None = Field(None, description="where it runs; null: CUDA where there is one")
-
-    @field_validator("label", mode="before")
-    @classmethod
-    def _any_name(cls, label: object) -> object:
-        """YAML reads some labels (`1`, `yes`) as other things than text."""
-        return label if label is None else str(label)
 
 
 class SequenceClassifier(Scorer[ClassifierConfig]):
@@ -59,7 +58,8 @@ class SequenceClassifier(Scorer[ClassifierConfig]):
         """Load the classifier: safetensors weights only, and none of its own code.
 
         Raises:
-            UsageError: no label is known to be the toxic one, or the model or device is none.
+            UsageError: no label is known to be the toxic one, what the model gives is not known to be a probability, or
+                the model or device is none.
             MissingError: the model is not available, or is no trained classifier.
         """
         model = self.config.model
@@ -69,49 +69,76 @@ class SequenceClassifier(Scorer[ClassifierConfig]):
         )
         network, tokenizer = _build(resolved.path, model)
         labels = {int(index): str(name) for index, name in network.config.id2label.items()}
-        main, attribute = _pick(labels, self.config.label, model, ctx), self.config.attribute
-        columns = {attribute: main}
-        if _several(network.config):
-            columns |= {name: index for index, name in labels.items() if index != main and name != attribute}
+        self._several = _several(network.config, self.config.several, model)
+        main = _pick(labels, self.config.label, model, ctx, exclusive=not self._several)
+        columns = {self.config.attribute: main}
+        if self._several:
+            columns |= {name: index for index, name in labels.items() if index != main and name not in columns}
         self._model, self._tokenizer, self._columns = network.to(place), tokenizer, columns
         self._limit = length_limit(tokenizer, network.config, network)
+        self._always_begins = bool(tokenizer("")["input_ids"])
+        decides = {"model": resolved.sha256, "columns": columns}
+        decides |= {} if self.config.several is None else {"several": self._several}
+        decides |= {} if self._always_begins else {"empty": "alone"}  # such texts were scored otherwise before
         revision = f"@{resolved.revision[:12]}" if resolved.revision else ""
         return ScorerIdentity(
             name=f"classifier:{model}{revision}",
             label=f"{labels[main]} ({model})",
-            hash=hash_json({"model": resolved.sha256, "columns": columns}),
+            hash=hash_json(decides),
             attributes=tuple(columns),
             licence=resolved.licence or "unknown",
         )
 
     def score(self, texts: Sequence[str]) -> list[Scores | None]:
-        """Score a batch of texts."""
+        """Score a batch of texts; one without a token is read as the token that texts begin or end with, by itself.
+
+        Beside others it would be padding alone, and its score theirs.
+        """
         import torch
 
-        if not texts:
-            return []
-        inputs = self._tokenizer(
-            list(texts), return_tensors="pt", padding=True, truncation=True, max_length=self._limit
-        ).to(self._model.device)
+        from bench.engine.tokens import first_token
+
+        empty = [not (self._always_begins or self._tokenizer(text)["input_ids"]) for text in texts]
+        read = [text for text, is_empty in zip(texts, empty, strict=True) if not is_empty]
+        many = {"return_tensors": "pt", "padding": True, "truncation": True, "max_length": self._limit}
+        scores = iter(self._read(self._tokenizer(read, **many)) if read else [])
+        alone = self._read({"input_ids": torch.tensor([[first_token(self._tokenizer)]])}) if any(empty) else []
+        return [alone[0] if is_empty else next(scores) for is_empty in empty]
+
+    def _read(self, inputs: Mapping[str, Any]) -> list[Scores]:
+        import torch
+
+        placed = {name: rows.to(self._model.device) for name, rows in inputs.items()}
         with torch.inference_mode():
-            logits = self._model(**inputs).logits.float()
-        scores = logits.sigmoid() if _several(self._model.config) else logits.softmax(dim=-1)
-        rows = scores.cpu().tolist()
-        return [{name: row[column] for name, column in self._columns.items()} for row in rows]
+            logits = self._model(**placed).logits.float()
+        scores = logits.sigmoid() if self._several else logits.softmax(dim=-1)
+        return [{name: row[column] for name, column in self._columns.items()} for row in scores.cpu().tolist()]
 
 
-def _several(config: Any) -> bool:
-    """Whether several labels may hold for one text (or there is only one)."""
-    return bool(config.problem_type == "multi_label_classification" or len(config.id2label) == 1)
+def _several(config: Any, told: bool | None, model: str) -> bool:
+    """Whether several labels may hold for one text.
+
+    Raises:
+        UsageError: what the network gives is not known to be a probability.
+    """
+    is_one, kind = len(config.id2label) == 1, config.problem_type
+    if told is not None and not (is_one and not told):
+        return told
+    if kind == "regression" or (is_one and kind != "multi_label_classification"):
+        raise UsageError(
+            f"{model} gives {'one number' if is_one else 'numbers'}, not known to be of a probability",
+            mend="name another model, or set the scorer's option 'several' to true where a sigmoid makes it one",
+        )
+    return bool(kind == "multi_label_classification")
 
 
-def _pick(labels: Mapping[int, str], told: str | None, model: str, ctx: ScorerContext) -> int:
-    """The index of the toxic label."""
+def _pick(labels: Mapping[int, str], told: str | None, model: str, ctx: ScorerContext, *, exclusive: bool) -> int:
+    """The index of the toxic label. Of three that exclude each other, a second may be toxic too, by any name."""
     by_name = {name.casefold(): index for index, name in labels.items()}
-    for name in _TOXIC if told is None else (told.casefold(),):
-        if name in by_name:
-            return by_name[name]
-    what = f"{model} has no label '{told}'" if told is not None else f"no label of {model} is known to be the toxic one"
+    found = [by_name[name] for name in (_TOXIC if told is None else (told.casefold(),)) if name in by_name]
+    if found and (told is not None or not exclusive or len(labels) - len(found) == len(found) == 1):
+        return found[0]
+    what = f"which label of {model} is the toxic one is not known" if told is None else f"{model} has no label '{told}'"
     raise UsageError(what, mend=f"{ctx.setting('label', 'LABEL')}, one of {', '.join(labels.values())}")
 
 

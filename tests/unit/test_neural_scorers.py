@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoints import tiny_classifier, tiny_detoxify
-from transformers import BertTokenizer
+from transformers import AutoTokenizer, BertTokenizer, GPT2Config, GPT2ForSequenceClassification
 
 from bench.engine.loading import length_limit, pick_device
 from bench.errors import MissingError, UsageError
@@ -173,6 +173,62 @@ def test_a_label_that_says_nothing_has_to_be_told(tmp_path):
     assert load_scorer(options(tmp_path / "m", label="LABEL_1"), None).score(["you"])[0] is not None
     with pytest.raises(UsageError, match="needs the option 'model'"):
         load_scorer(ScorerSpec(name="classifier"), None)
+    with pytest.raises(UsageError, match=r"'label' = True: .*quoted it is one: .*YAML reads yes, no"):
+        load_scorer(options(tmp_path / "m", label=True), None)
+
+
+@pytest.mark.parametrize(
+    "names", [("hate speech", "normal", "offensive"), ("neutral", "toxic", "spam"), ("hate", "toxic")]
+)
+def test_which_of_exclusive_labels_is_toxic_is_not_guessed_where_another_may_be(tmp_path, names):
+    tiny_classifier(tmp_path / "m", id2label=dict(enumerate(names)))
+    with pytest.raises(UsageError, match=f"which label of .* is not known; .*label=LABEL, one of {', '.join(names)}"):
+        load_scorer(options(tmp_path / "m"), None)
+    assert load_scorer(options(tmp_path / "m", label=names[0]), None).identity.label.startswith(names[0])
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"num_labels": 1}, "gives one number"),
+        ({"num_labels": 1, "problem_type": "regression"}, "gives one number"),
+        ({"num_labels": 2, "problem_type": "regression"}, "gives numbers"),
+    ],
+)
+def test_a_number_that_is_no_probability_is_made_one_where_that_is_told(tmp_path, config, said):
+    model = tiny_classifier(tmp_path / "m", **config)
+    with pytest.raises(UsageError, match=f"{said}.*option 'several' to true"):
+        load_scorer(options(tmp_path / "m", label="LABEL_0"), None)
+    told = load_scorer(options(tmp_path / "m", label="LABEL_0", several=True), None)
+    wanted = expected(model, tmp_path / "m", "you").sigmoid()[0].item()
+    assert told.score(["you"])[0]["toxicity"] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_labels_that_may_hold_together_are_so_where_it_is_told(tmp_path):
+    """Many configurations of such models lack `problem_type`."""
+    model = tiny_classifier(tmp_path / "m", id2label={0: "obscene", 1: "toxic", 2: "insult"})
+    several, one = (load_scorer(options(tmp_path / "m", label="toxic", several=told), None) for told in (True, False))
+    assert several.identity.attributes == ("toxicity", "obscene", "insult")
+    wanted = expected(model, tmp_path / "m", "you").sigmoid()[1].item()
+    assert several.score(["you"])[0]["toxicity"] == pytest.approx(wanted, abs=1e-5)
+    assert one.identity.hash != several.identity.hash
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_text_without_a_token_is_scored_alike_whatever_stands_beside_it(tmp_path, tiny_model, side):
+    """GPT-2's tokenizer puts nothing before a text; beside others, an empty one was padding alone."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model, padding_side=side)
+    assert tokenizer("")["input_ids"] == []
+    shape = {"n_embd": 16, "n_layer": 1, "n_head": 2, "initializer_range": 1.0, "id2label": {0: "neutral", 1: "toxic"}}
+    torch.manual_seed(0)
+    model = GPT2ForSequenceClassification(GPT2Config(vocab_size=len(tokenizer), n_positions=64, **shape))
+    model.save_pretrained(tmp_path / "m")
+    tokenizer.save_pretrained(tmp_path / "m")
+    scorer = load_scorer(options(tmp_path / "m"), None)
+    assert (
+        scorer.score([""]) == scorer.score(["", "you idiot"])[:1] == scorer.score(["a friend of many", "", "you"])[1:2]
+    )
+    assert scorer.score(["you", ""])[0]["toxicity"] == pytest.approx(scorer.score(["you"])[0]["toxicity"], abs=1e-5)
 
 
 def test_a_language_model_and_pickled_weights_are_no_classifier(tmp_path, tiny_model):
