@@ -308,6 +308,9 @@ class SuiteSpec(Spec):
         keys = [one.key for one in self.scorers]
         if twice := next((key for key in keys if keys.count(key) > 1), None):
             raise ValueError(f"two of 'scorers' are called '{twice}': tell them apart by 'called'")
+        if any(one.key == self.scorer.key and one != self.scorer for one in self.scorers):
+            what = f"'scorer' and another of 'scorers' are called '{self.scorer.key}'"
+            raise ValueError(f"{what}: tell them apart by 'called', or leave one out")
         known = [self.scorer.key, *self.further]
         if self.sets.scorer is not None and self.sets.scorer not in known:
             raise ValueError(f"'sets.scorer' is '{self.sets.scorer}', which is none of {', '.join(known)}")

@@ -95,6 +95,10 @@ def test_another_headline_leaves_the_others():
     [
         ({"scorer": SVM, "sets": {"scorer": "bilstm"}}, "'sets.scorer' is 'bilstm', which is none of svm"),
         ({"scorers": [SVM, SVM]}, "two of 'scorers' are called 'svm'"),
+        (
+            {"scorer": {"name": "svm", "options": {"a": 1}}, "scorers": [{"name": "bilstm"}, {"name": "svm"}]},
+            "'scorer' and another of 'scorers' are called 'svm': tell them apart by 'called', or leave one out",
+        ),
         ({"scorers": []}, "'scorer' is missing"),
     ],
 )
