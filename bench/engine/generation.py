@@ -54,20 +54,24 @@ Stop = Callable[[int, list[int]], bool]
 """Whether a row (by number, with its tokens so far) is finished."""
 
 
-def encode_prompt(policy: Policy, text: str, new: int = 0) -> list[int]:
+FEWER = "lower max_new_tokens (or the task's max_tokens)"
+"""How a user asks for fewer new tokens."""
+
+
+def encode_prompt(policy: Policy, text: str, new: int = 0, mend: str = FEWER) -> list[int]:
     """Tokens of a prompt that is to be continued; an empty prompt becomes the begin (or end) token.
 
     They are what the tokenizer gives, without what it puts after a text. A prompt that leaves no room for `new` tokens
-    is cut on the left.
+    is cut on the left. `mend` is the remedy where the model does not read so many.
 
     Raises:
         UsageError: the model does not read so many new tokens.
     """
-    return _cut(policy, encode(policy.tokenizer, text) or [first_token(policy.tokenizer)], new)
+    return _cut(policy, encode(policy.tokenizer, text) or [first_token(policy.tokenizer)], new, mend)
 
 
-def _cut(policy: Policy, ids: Sequence[int], new: int) -> list[int]:
-    refuse_beyond(policy.max_length, new, "a continuation", "lower max_new_tokens (or the task's max_tokens)")
+def _cut(policy: Policy, ids: Sequence[int], new: int, mend: str = FEWER) -> list[int]:
+    refuse_beyond(policy.max_length, new, "a continuation", mend)
     return list(ids[-max(policy.max_length - new, 1) :])
 
 

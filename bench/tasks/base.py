@@ -1,5 +1,6 @@
 """What a task is: it measures a policy and leaves the evidence of every figure."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -251,13 +252,17 @@ class MetricSheet:
         self.evidence[metric.key] = evidence
 
     def add_alone(self, spec: MetricSpec, figure: float, n: int) -> None:
-        """Add a figure over `n` observations that is no mean of them, so that there is no evidence to resample."""
+        """Add a figure over `n` observations that is no mean of them, so that there is no evidence to resample.
+
+        Where it is no number, or infinite, it is missing, and so are they.
+        """
+        lost = 0 if math.isfinite(figure) else n
         metric = Metric(
             **spec.of(self.attribute).declared,
             task=self.task,
-            value=figure if n else None,
-            n=n,
-            n_failed=self.lost,
+            value=figure if n > lost else None,
+            n=n - lost,
+            n_failed=self.lost + lost,
         )
         self.metrics.append(metric)
 

@@ -1,9 +1,11 @@
 """lm-eval tasks of one's own: a folder of YAML that a suite names, or one YAML file."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
+from told import Told
 
 from bench.errors import UsageError
 from bench.tasks.lm_eval.file import task_file
@@ -65,6 +67,60 @@ def test_an_unknown_name_or_folder_is_told(folder, context):
 
 def test_lm_evals_own_tasks_stay_known(folder, context):
     assert len(task_of(folder, "hellaswag").data(context.assets)) == 2
+
+
+def changed(folder, rows=None, **config):
+    """The task of the folder with other rows, or another configuration."""
+    path = folder / "my_places.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | config))
+    if rows is not None:
+        (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return task_of(folder)
+
+
+@pytest.mark.parametrize("wrong", ["in town ", -1, 2])
+def test_a_right_answer_that_is_none_of_the_options_is_counted_and_told(folder, context, tiny_policy, wrong):
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    rows[3]["gold"] = wrong
+    if isinstance(wrong, str):
+        rows = [row | {"gold": row["choices"][row["gold"]] if row["gold"] != wrong else wrong} for row in rows]
+    progress = Told()
+    task = changed(folder, rows, doc_to_target="{{gold}}")
+    found = {one.name: one for one in task.measure(tiny_policy, replace(context, progress=progress)).metrics}
+    assert (found["acc"].n, found["acc"].n_failed) == (4, 0)
+    for name in ("gold_probability", "gold_probability_norm", "gold_bits_per_byte"):
+        assert (found[name].n, found[name].n_failed) == (3, 1)
+    assert any("of 1 of 4 questions the right answer is none of their options" in one for one in progress.notes)
+
+
+def test_an_option_without_a_token_of_its_own_is_refused(folder, context, tiny_policy):
+    """Its tokens are those of the context; with nothing to read its likelihood would be 1."""
+    task = changed(folder, doc_to_text="{{question}} A rive", doc_to_choice=["r", "to"], target_delimiter="")
+    with pytest.raises(
+        UsageError, match=r"'my_places': 4 of 8 options have no token of their own after their context; end"
+    ):
+        task.measure(tiny_policy, context)
+
+
+def test_a_value_that_is_no_number_makes_its_figure_missing(folder, context, tiny_policy):
+    (folder / "utils.py").write_text(
+        "def results(doc, found):\n    odd = float('nan') if 'river' in doc['question'] else 1.0\n"
+        "    return {'odd': odd, 'even': 1.0}\n"
+    )
+    path = folder / "my_places.yaml"
+    metrics = [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("odd", "even")]
+    changed(folder, metric_list=metrics)
+    path.write_text(path.read_text() + "process_results: !function utils.results\n")
+    found = {one.name: one for one in task_of(folder).measure(tiny_policy, context).metrics}
+    assert (found["odd"].value, found["odd"].n, found["odd"].n_failed) == (None, 0, 4)
+    assert (found["even"].value, found["even"].n, found["even"].n_failed) == (1.0, 4, 0)
+
+
+def test_an_answer_longer_than_the_model_reads_is_refused_by_the_tasks_own_option(folder, context, tiny_policy):
+    config = {"output_type": "generate_until", "doc_to_choice": None, "metric_list": [{"metric": "exact_match"}]}
+    task = changed(folder, **config, generation_kwargs={"max_gen_toks": 100_000, "until": ["x"]})
+    with pytest.raises(UsageError, match=r"and the model reads \d+; lower it in the task's YAML \(generation_kwargs: "):
+        task.measure(tiny_policy, context)
 
 
 # --- one YAML file ---

@@ -17,6 +17,7 @@ from bench.engine.generation import continue_rows, encode_prompt, left_to, text_
 from bench.engine.sampling import likeliest, sample, uniforms
 from bench.engine.stops import StopTexts
 from bench.engine.tokens import encode, first_token
+from bench.errors import UsageError
 from bench.hashing import hash_text
 from bench.policy import Policy
 from bench.spec import Decoding
@@ -24,6 +25,9 @@ from bench.tasks.likelihoods import likelihoods
 
 if TYPE_CHECKING:
     from bench.tasks.context import TaskContext
+
+
+_FEWER = "lower it in the task's YAML (generation_kwargs: {max_gen_toks: N}), or leave the task out"
 
 
 class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
@@ -75,6 +79,12 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **kwargs: Any
     ) -> list[tuple[float, bool]]:
         del kwargs
+        if lost := sum(not text for _, _, text in requests):  # with nothing to read it would be certain, and always win
+            what = f"{lost} of {len(requests)} options have no token of their own after their context"
+            raise UsageError(
+                f"lm-eval's task '{self.label}': {what}",
+                mend="end the context at a word, and let each option begin with a space (target_delimiter: ' ')",
+            )
         asked = [(context, text) for _, context, text in requests]
         scored = likelihoods(self.label, self.policy, asked, self.ctx, "requests")
         self.ctx.tokens += sum(len(context) + len(text) for _, context, text in requests)
@@ -120,7 +130,7 @@ class PolicyLM(TemplateLM):  # type: ignore[misc]  # lm-eval is untyped
         """Tokens of the context, cut on the left to leave room for the answer, and the options of decoding."""
         context, given = request.args
         options = options_of(given, eos=self.tokenizer.decode([self.eot_token_id]))
-        return encode_prompt(self.policy, context, options["max_gen_toks"]), options
+        return encode_prompt(self.policy, context, options["max_gen_toks"], _FEWER), options
 
     def _generate(
         self, requests: list[Instance], options: dict[str, Any], batch: list[tuple[int, list[int]]]

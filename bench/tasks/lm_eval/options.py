@@ -62,16 +62,20 @@ class Question:
         return -self.logprobs[best] / (math.log(2) * self.sizes[best]), self.sizes[best]
 
 
-def questions_of(task: Any, samples: Sequence[dict[str, Any]]) -> list[Question]:
-    """The questions of a task's logged samples; none where it is not of multiple choice.
+def questions_of(task: Any, samples: Sequence[dict[str, Any]]) -> tuple[list[Question], int]:
+    """The questions of a task's logged samples, and how many others are none: see `_question`.
+
+    There are neither where the task is not of multiple choice, or compares with something else than its options.
 
     Args:
         task: lm-eval's task.
         samples: What lm-eval logged, one a document.
     """
     if getattr(task, "OUTPUT_TYPE", None) != "multiple_choice" or not hasattr(task, "multiple_input"):
-        return []
-    return [found for sample in samples if sample["filter"] == "none" if (found := _question(task, sample))]
+        return [], 0
+    every = [_question(task, sample) for sample in samples if sample["filter"] == "none"]
+    found = [one for one in every if one]
+    return found, len(every) - len(found) if found or not task.get_config("process_results") else 0
 
 
 def _question(task: Any, sample: dict[str, Any]) -> Question | None:
@@ -129,13 +133,16 @@ def guessed_probability(questions: Sequence[Question], *, by_length: bool) -> di
     return found
 
 
-def add_gold(sheet: MetricSheet, questions: Sequence[Question], primary: str) -> None:
-    """Add probabilities and bits per byte of the gold option; `primary` is the name of the task's primary metric."""
+def add_gold(sheet: MetricSheet, questions: Sequence[Question], primary: str, n_failed: int) -> None:
+    """Add probabilities and bits per byte of the gold option; `primary` is the name of the task's primary metric.
+
+    `n_failed` others have no gold option, or no likelihood of one.
+    """
     for name in PROBABILITIES:
         by_length = name == GOLD_NORM
         rows = [(one.id, one.gold_probability(by_length=by_length)) for one in questions]
         spec = MetricSpec(name, higher_is_better=True, role="utility", primary=name == primary)
         baselines = guessed_probability(questions, by_length=by_length)
-        sheet.add(spec, evidence_by_cluster("mean", rows, bounded=True), baselines=baselines)
+        sheet.add(spec, evidence_by_cluster("mean", rows, bounded=True), baselines=baselines, n_failed=n_failed)
     bits = evidence_by_cluster("mean", [(one.id, *one.gold_bits) for one in questions])
-    sheet.add(MetricSpec(GOLD_BITS, higher_is_better=False, role="utility"), bits)
+    sheet.add(MetricSpec(GOLD_BITS, higher_is_better=False, role="utility"), bits, n_failed=n_failed)

@@ -1,5 +1,6 @@
 """Tasks of lm-eval (EleutherAI's language model evaluation harness), answered by a policy."""
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -141,11 +142,15 @@ class LMEval(Task[LMEvalConfig]):
             stream.append(own for own in answers if (own.doc_hash, own.filter) not in done)
         # What options say is of utility, and what a place among them says is no baseline where 0 is always right.
         answered = [sample for sample in samples if sample["doc_hash"] not in declined]
-        asked = [] if self.config.attribute else questions_of(loaded["tasks"][self.name], answered)
+        asked, unclear = ([], 0) if self.config.attribute else questions_of(loaded["tasks"][self.name], answered)
+        if unclear:
+            what = f"{self.name}: of {unclear} of {unclear + len(asked)} questions the right answer is none of their options"
+            ctx.progress.note(f"{what} (wrong in acc), or an option has no finite likelihood")
         direction = results["higher_is_better"][self.name]
         sheet = ctx.sheet(self.name)
         sheet.lost = len(declined)
-        return _figures(self.config, sheet, results["results"][self.name], direction, samples, asked, declined=declined)
+        figures = results["results"][self.name]
+        return _figures(self.config, sheet, figures, direction, samples, asked, unclear=unclear, declined=declined)
 
     def contexts(self, assets: AssetCatalogue, most: int) -> list[tuple[str, str]]:
         """What stands before the answers to the first documents, shots included."""
@@ -234,12 +239,14 @@ def _declined(answer: Answer) -> Answer:
 
 
 def _plain(value: Any) -> Any:
-    """JSON values only."""
+    """JSON values only; what is no finite number is null."""
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, bool | int | float | str) or value is None:
         return value
-    return value.item() if hasattr(value, "item") else str(value)
+    return _plain(value.item()) if hasattr(value, "item") else str(value)
 
 
 def _figures(
@@ -250,11 +257,13 @@ def _figures(
     samples: list[dict[str, Any]],
     questions: list[Question],
     *,
+    unclear: int,
     declined: Collection[str],
 ) -> TaskResult:
     """Metrics with evidence where a figure is the mean of its documents' values, and without where it is not.
 
-    The documents that were `declined` are in no figure; one that is no mean has none, then.
+    The documents that were `declined` are in no figure; one that is no mean has none, then. Of `unclear` questions
+    nobody knows the right option, or how likely it is.
     """
     by_filter: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for sample in samples:
@@ -285,7 +294,7 @@ def _figures(
         else:
             sheet.add_alone(spec, result, 0 if declined else len(rows))
     if questions:
-        add_gold(sheet, questions, primary[0])
+        add_gold(sheet, questions, primary[0], unclear)
     return sheet.result()
 
 
@@ -298,9 +307,12 @@ def _primary(asked: str, found: Sequence[tuple[str, str]], *, has_options: bool)
 
 
 def _mean_evidence(metric: str, rows: Sequence[tuple[str, Any]], result: float | None) -> Evidence | None:
-    """The evidence of documents' values; nothing where their mean is another than `result`, where that is known."""
+    """The evidence of documents' values; nothing where one is no finite number, or their mean is not `result`.
+
+    None in place of `result` says that it is not known.
+    """
     values = [(key, float(one)) for key, one in rows if isinstance(one, bool | int | float) or hasattr(one, "item")]
-    if not values or len(values) != len(rows):
+    if not values or len(values) != len(rows) or not all(math.isfinite(one) for _, one in values):
         return None
     if result is not None and abs(sum(v for _, v in values) / len(values) - result) > _CLOSE:
         return None
