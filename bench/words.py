@@ -28,3 +28,10 @@ def bare_words(text: str) -> list[str]:
     """Words as `words` parts them, without punctuation and symbols; marks stay on their letters."""
     kept = (c if c.isalnum() or c == "_" or unicodedata.category(c)[0] == "M" else " " for c in text)
     return words("".join(kept))
+
+
+def places_of(part: str, text: str, *, any_case: bool = False) -> list[int]:
+    """Where a part stands in a text: as whole words, else (in scripts without spaces) anywhere."""
+    forms = rf"(?<!\w){re.escape(part)}(?!\w)", re.escape(part)
+    found = ([one.start() for one in re.finditer(form, text, re.IGNORECASE if any_case else 0)] for form in forms)
+    return next(filter(None, found), [])

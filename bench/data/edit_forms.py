@@ -3,12 +3,12 @@
 Both name a prompt's answer beside it: what follows from a fact, and other facts, have answers of their own there.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.errors import UsageError
 from bench.spec import QUESTION
+from bench.words import places_of
 
 KINDS = {"alias": "Subject_Aliasing", "one_hop": "Reasoning", "logical": "Logical_Generalization"}
 """Kinds of portability, and KnowEdit's names of them."""
@@ -69,14 +69,13 @@ def _rewrite(row: Mapping[str, Any], key: str, *, true: Any, new: Any, where: st
     prompt, subject = row[key], row["subject"]
     if not isinstance(prompt, str) or not isinstance(subject, str):
         raise UsageError(f"{where}: no text under the key '{'subject' if isinstance(prompt, str) else key}'")
-    places = list(re.finditer(re.escape(subject), prompt)) or list(
-        re.finditer(re.escape(subject), prompt, re.IGNORECASE)
-    )
-    if not subject or not places:
+    places = subject and (places_of(subject, prompt) or places_of(subject, prompt, any_case=True))
+    if not places:
         raise Unusable(UNNAMED)
+    start, end = places[-1], places[-1] + len(subject)
     return {
-        "prompt": _question(prompt[: places[-1].start()] + "{}" + prompt[places[-1].end() :]),
-        "subject": places[-1].group(),  # as the prompt writes it
+        "prompt": _question(prompt[:start] + "{}" + prompt[end:]),
+        "subject": prompt[start:end],  # as the prompt writes it
         "target_true": {"str": _first(true)},
         "target_new": {"str": _first(new)},
     }

@@ -48,6 +48,7 @@ class EditCase:
         relation: What it says of its subject, as the data name it.
         subject: What it is about.
         text: The prompt, subject included; the object follows after a space.
+        place: How many characters of the prompt stand before the subject.
         true: The object that is right.
         new: The object that the edit asks for.
         paraphrases: Other prompts for the same fact.
@@ -63,6 +64,7 @@ class EditCase:
     relation: str
     subject: str
     text: str
+    place: int
     true: str
     new: str
     paraphrases: tuple[str, ...]
@@ -171,6 +173,7 @@ def _case(row: dict[str, Any], where: str) -> EditCase:
         relation=str(rewrite.get("relation_id") or ""),
         subject=subject,
         text=text,
+        place=prompt.index("{}"),
         true=true,
         new=new,
         paraphrases=_prompts(row, "paraphrase_prompts", where),

@@ -41,6 +41,7 @@ class Sentence:
         id: Its content id.
         text: It itself.
         groups: The identity groups that it is about: as the data says, or none.
+        names_groups: Whether the data names any, be it none of ToxiGen's.
         toxic: Whether the data calls it toxic; None where it says neither.
         odd_label: What is wrong with its label or toxicity, with the place, where that is not understood.
         odd_group: Likewise, of the groups that the data names.
@@ -52,6 +53,7 @@ class Sentence:
     toxic: bool | None = None
     odd_label: str | None = field(default=None, compare=False)
     odd_group: str | None = field(default=None, compare=False)
+    names_groups: bool = field(default=False, compare=False)
 
     @property
     def group(self) -> str | None:
@@ -61,7 +63,7 @@ class Sentence:
     @property
     def about(self) -> tuple[str, ...]:
         """The groups that the data names; where it names none, those that the sentence mentions."""
-        return self.groups or mentioned(self.text)
+        return self.groups if self.names_groups else mentioned(self.text)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Words:
 
     Attributes:
         labels: A label to `toxic`, `neutral`, or None: as if it were not there.
-        groups: A group's name to one of ToxiGen's, or None: as if it were not there.
+        groups: A group's name to one of ToxiGen's, or None: to none of them.
     """
 
     labels: Mapping[str, Meaning] = field(default_factory=dict)
@@ -101,9 +103,9 @@ def load_sentences(path: Path, field: str | None = None, words: Words = USUAL) -
         if not text.strip():
             left_out[WITHOUT_TEXT] += 1
         else:
-            groups, odd_group = _groups(row, where, words.groups)
+            groups, odd_group, names_groups = _groups(row, where, words.groups)
             toxic, odd_label = _toxic(row, where, words.labels, field)
-            sentence = Sentence(content_id(text), text.strip(), groups, toxic, odd_label, odd_group)
+            sentence = Sentence(content_id(text), text.strip(), groups, toxic, odd_label, odd_group, names_groups)
             known = sentences.setdefault(sentence.id, sentence)
             if known is not sentence:
                 clashes = None not in (known.toxic, toxic) and known.toxic is not toxic
@@ -144,21 +146,27 @@ def _more(odd: Sequence[object]) -> str:
     return f" ({len(odd)} such sentences)" if len(odd) > 1 else ""
 
 
-def _groups(row: dict[str, Any], where: str, meant: Mapping[str, str | None]) -> tuple[tuple[str, ...], str | None]:
-    """The identity groups that a row names, each once; our own samples join them by +, or name none of them."""
+def _groups(
+    row: dict[str, Any], where: str, meant: Mapping[str, str | None]
+) -> tuple[tuple[str, ...], str | None, bool]:
+    """The identity groups that a row names, each once, what is odd in them, and whether it names any.
+
+    Our own samples join them by +, or name none.
+    """
     refuse_misspelt(row, GROUPS, where)
     key = next((key for key in GROUPS if row.get(key) and is_said(row[key])), "")
-    named = row.get(key) or ()
-    names = named if isinstance(named, list | tuple) else re.split(r"[+,;|]", str(named))
+    said = row.get(key) or ()
+    names = said if isinstance(said, list | tuple) else re.split(r"[+,;|]", str(said))
     groups: dict[str, None] = {}
     odd = None
-    for name in map(str, names):
+    named = [name for name in map(str, names) if name.strip() and name not in _PROMPT_GROUPS]
+    for name in named:
         group, is_known = find_group(name, meant)
         if group is not None:
             groups[group] = None
-        elif not is_known and name.strip() and name not in _PROMPT_GROUPS:
+        elif not is_known:
             odd = f"{where}: '{key}' names a group that is none of ToxiGen's"
-    return tuple(groups), odd
+    return tuple(groups), odd, bool(named)
 
 
 def _toxic(

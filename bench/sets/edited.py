@@ -7,6 +7,7 @@ from bench.data.edits import EditCase, in_half
 from bench.data.squad import begins
 from bench.errors import MissingError
 from bench.sets.format import ContrastiveSet, Text
+from bench.words import places_of
 
 if TYPE_CHECKING:
     from bench.policy import Policy
@@ -59,6 +60,7 @@ def edited_set(case: EditCase, provenance: dict[str, Any]) -> ContrastiveSet:
     return ContrastiveSet(
         anchor=case.text,
         subject=case.subject,
+        subject_at=None if places_of(case.subject, case.text) == [case.place] else case.place,
         positives=[Text(text=f" {case.new}")],
         negatives=[Text(text=f" {case.true}")],
         provenance=provenance,

@@ -6,17 +6,18 @@
 ```
 
 A text is what follows the anchor, leading space included. Where the anchor says a fact that is to be edited, `subject`
-is the part of it that the fact is about. `score` is the scorer's (null where nobody scored it);
-`provenance` says how the line came to be, in whatever keys its maker uses.
+is the part of it that the fact is about; where that stands there more than once, `subject_at` is the number of
+characters before it. `score` is the scorer's (null where nobody scored it); `provenance` says how the line came to be,
+in whatever keys its maker uses (null where nobody said it).
 """
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from bench.data.files import read_rows
 from bench.errors import BenchError, UsageError
@@ -24,6 +25,7 @@ from bench.hashing import content_id, hash_file
 from bench.sets.preferences import grouped, is_preference
 from bench.spec import MADE_SETS, Spec, validate
 from bench.store.files import read_json, write_text
+from bench.words import places_of
 
 TAKEN = "taken.json"
 """Beside the sets that a run makes: what of the prompts became sets."""
@@ -42,14 +44,30 @@ class ContrastiveSet(Spec):
     anchor: str
     positives: list[Text]
     negatives: list[Text]
-    provenance: dict[str, Any] = Field({})
+    provenance: Annotated[dict[str, Any], BeforeValidator(lambda told: {} if told is None else told)] = Field({})
     subject: str | None = Field(None, min_length=1, exclude_if=lambda subject: subject is None)
+    subject_at: int | None = Field(None, ge=0, exclude_if=lambda place: place is None)
 
     @model_validator(mode="after")
     def _subject_in_anchor(self) -> Self:
-        if self.subject is not None and self.subject not in self.anchor:
+        if self.subject is None:
+            if self.subject_at is not None:
+                raise ValueError("'subject_at' needs a 'subject'")
+            return self
+        places = places_of(self.subject, self.anchor)
+        if not places:
             raise ValueError("'subject' does not stand in 'anchor'")
+        if self.subject_at is not None and not self.anchor.startswith(self.subject, self.subject_at):
+            raise ValueError("'subject' does not stand at 'subject_at' in 'anchor'")
+        if self.subject_at is None and len(places) > 1:
+            what = f"'subject' stands {len(places)} times in 'anchor'"
+            raise ValueError(f"{what}: say by 'subject_at' how many characters stand before the one that is meant")
         return self
+
+    @property
+    def subject_place(self) -> int:
+        """How many characters of the anchor stand before its subject."""
+        return places_of(self.subject or "", self.anchor)[0] if self.subject_at is None else self.subject_at
 
     @property
     def id(self) -> str:

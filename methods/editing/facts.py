@@ -15,11 +15,15 @@ from bench.spec import Decoding
 
 @dataclass(frozen=True)
 class Fact:
-    """A prompt about a subject, and the object that should follow it, its space included."""
+    """A prompt about a subject, and the object that should follow it, its space included.
+
+    `place` is how many characters of the prompt stand before the subject.
+    """
 
     prompt: str
     subject: str
     target: str
+    place: int
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def facts_of(sets: ContrastiveSets, method: str) -> list[Fact]:
         if any(lacks):
             lost = f"{sum(lacks)} of the {len(sets)} contrastive sets ({sets.source}) have not {what}"
             raise MissingError(f"method '{method}' edits facts, and {lost}", mend="see docs/edits.md")
-    return [Fact(one.anchor, one.subject or "", one.positives[0].text) for one in sets.sets]
+    return [Fact(one.anchor, one.subject or "", one.positives[0].text, one.subject_place) for one in sets.sets]
 
 
 def _no_positive(sets: ContrastiveSets) -> list[bool]:
@@ -76,7 +80,7 @@ def readings(tokenizer: PreTrainedTokenizerBase, fact: Fact, contexts: Sequence[
 
 def _reading(tokenizer: PreTrainedTokenizerBase, fact: Fact, before: str) -> Reading:
     prompt, target = encode_after(tokenizer, before + fact.prompt, fact.target)
-    end = len(before) + fact.prompt.rindex(fact.subject) + len(fact.subject)
+    end = len(before) + fact.place + len(fact.subject)
     return Reading(prompt, target, last_token(tokenizer, prompt, (before + fact.prompt)[:end]))
 
 

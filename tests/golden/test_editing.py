@@ -18,7 +18,7 @@ from bench.sets import ContrastiveSets
 from bench.sets.format import ContrastiveSet, Text
 from methods.alphaedit import AlphaEdit, AlphaEditConfig
 from methods.anatomy.feed_forward import changed, module_of, output_matrix
-from methods.editing.facts import Fact, Reading, contexts_of, essence, last_token, readings
+from methods.editing.facts import Fact, Reading, contexts_of, essence, facts_of, last_token, readings
 from methods.editing.memory import (
     free_share,
     keys_at,
@@ -38,7 +38,7 @@ from methods.memit import MEMIT, MEMITConfig
 from methods.rome import ROME, ROMEConfig
 
 MATRIX = "model.layers.0.mlp.down_proj.weight"
-FACT = Fact("She asked the river", "river", " in the town")
+FACT = Fact("She asked the river", "river", " in the town", 14)
 SMALL: dict[str, Any] = {"texts": 8, "text_tokens": 24, "contexts": 2}
 CLOSED = [
     ROME(ROMEConfig(**SMALL, steps=15)),
@@ -157,7 +157,7 @@ def test_the_place_is_the_subjects_last_token(tiny_base):
 
 
 def test_a_subject_at_the_first_token_is_read_after_contexts_alone(tiny_base):
-    fact = Fact("The sea is", "The", " late")
+    fact = Fact("The sea is", "The", " late", 0)
     place = essence(tiny_base.tokenizer, fact).place
     alone = readings(tiny_base.tokenizer, fact, ())
     after = readings(tiny_base.tokenizer, fact, ("It rained. ",))
@@ -207,8 +207,7 @@ def test_rome_gives_the_key_the_value_that_was_found(tiny_base, tiny_sets, tmp_p
     """W' k* = W k* + change, recomputed from the seed."""
     config = CLOSED[0].config
     deltas = deltas_of(CLOSED[0], tiny_base, only_fact(tiny_sets), tmp_path)
-    one = tiny_sets.sets[0]
-    fact = Fact(one.anchor, one.subject or "", one.positives[0].text)
+    (fact,) = facts_of(only_fact(tiny_sets), "rome")
     rows = readings(tiny_base.tokenizer, fact, contexts_of(tiny_base, config.contexts, config.context_tokens, 0))
     found = find_change(tiny_base, module_of(tiny_base, MATRIX), rows, essence(tiny_base.tokenizer, fact), config)
     key = keys_at(tiny_base, MATRIX, rows).mean(0)
@@ -218,8 +217,7 @@ def test_rome_gives_the_key_the_value_that_was_found(tiny_base, tiny_sets, tmp_p
 @pytest.mark.parametrize("method", WEIGHTS, ids=lambda one: one.info.name)
 def test_an_edited_object_is_likelier(tiny_base, tiny_sets, tmp_path, method):
     make_artifact(method, tiny_base, only_fact(tiny_sets), RunContext(tmp_path))
-    one = tiny_sets.sets[0]
-    fact = Fact(one.anchor, one.subject or "", one.positives[0].text)
+    (fact,) = facts_of(only_fact(tiny_sets), "rome")
     (row,) = readings(tiny_base.tokenizer, fact, ())
 
     def likelihood() -> float:
@@ -335,6 +333,31 @@ def test_sets_that_say_no_fact_are_refused(tiny_base, tiny_sets, tmp_path, metho
 def test_a_subject_that_is_not_in_its_anchor_is_refused():
     with pytest.raises(ValueError, match="'subject' does not stand in 'anchor'"):
         ContrastiveSet(anchor="It is", subject="sea", positives=[Text(text=" a")], negatives=[])
+
+
+@pytest.mark.parametrize(
+    ("anchor", "told", "up_to"),
+    [
+        ("The sea by the seaside is", {}, "The sea"),
+        ("Maria's son and Maria met", {"subject_at": 0}, "Maria"),
+        ("Maria's son and Maria met", {"subject_at": 16}, "Maria's son and Maria"),
+    ],
+)
+def test_a_subject_is_read_where_it_stands(tiny_base, anchor, told, up_to):
+    subject = up_to.rpartition(" ")[2]
+    one = ContrastiveSet(anchor=anchor, subject=subject, **told, positives=[Text(text=" late")], negatives=[])
+    (fact,) = facts_of(ContrastiveSets([one], "0", "a test"), "rome")
+    (row, *_) = readings(tiny_base.tokenizer, fact, ())
+    assert tiny_base.tokenizer.decode(row.prompt[: row.place + 1]).strip() == up_to
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [({}, "stands 2 times in 'anchor': say by 'subject_at'"), ({"subject_at": 3}, "not stand at 'subject_at'")],
+)
+def test_a_subject_that_stands_twice_is_told_apart(told, said):
+    with pytest.raises(ValueError, match=said):
+        ContrastiveSet(anchor="Ann and Ann", subject="Ann", **told, positives=[Text(text=" a")], negatives=[])
 
 
 def test_a_subject_that_the_tokenizer_does_not_give_back_is_refused(tiny_base):

@@ -323,6 +323,13 @@ def test_unknown_groups_are_refused_only_by_what_uses_groups(group, tmp_path, as
     assert_labels(mapped)
 
 
+@pytest.mark.parametrize(("group", "about"), [("immigrant", ()), ("", ("women",)), ("toxic", ("women",))])
+def test_a_named_group_that_is_none_of_the_thirteen_is_not_made_up_for_by_mentions(group, about, tmp_path):
+    path = rows_file(tmp_path / "x.jsonl", {"text": "Immigrants met the women.", "group": group})
+    (one,) = load_sentences(path, words=Words(groups={"immigrant": None}))
+    assert (one.groups, one.odd_group, one.about) == ((), None, about)
+
+
 def test_a_group_that_is_mapped_to_none_of_the_thirteen_is_refused():
     with pytest.raises(ValueError, match="did you mean 'women'"):
         Identity.Config(task="identity", groups={"wimmin": "womens"})

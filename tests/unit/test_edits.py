@@ -294,6 +294,12 @@ def test_a_subject_is_written_as_its_prompt_writes_it(tmp_path):
     assert one.subject in one.text
 
 
+def test_a_subject_is_found_as_a_word(tmp_path):
+    row = knowedit_zsre(subject="Ann", prompt="The name of the son of Ann and Hannah is")
+    (one,) = load_cases(write(tmp_path / "knowedit.json", [row], array=True))
+    assert (one.subject, one.place) == ("Ann", 23)
+
+
 def test_a_fact_without_a_true_object_or_a_new_one_is_left_out_and_counted(tmp_path):
     rows = [knowedit(), knowedit_recent(), knowedit_zsre(ground_truth=[]), zsre(alt=""), zsre(subject="Somebody")]
     unanswered = {"Relation_Specificity": [{"prompt": "The name of the father of Leo Arons is", "ground_truth": [[]]}]}
@@ -407,6 +413,22 @@ def test_sets_are_of_what_the_base_model_knows(tiny_policy, known_facts, tmp_pat
     assert (one.anchor, one.subject) == (found[0].text, found[0].subject)
     assert [text.text for text in one.positives] == [" by the sea"]
     assert [text.text for text in one.negatives] == [f" {found[0].true}"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "subject", "at"),
+    [
+        ("The wife of {}'s son, Mariana, speaks", "Maria", None),
+        ("The wife of {}'s son, Maria, speaks", "Maria", 12),
+        ("The mother tongue of {} is", "Ann", None),
+    ],
+)
+def test_a_set_keeps_where_the_subject_stands_where_that_is_open(known_facts, tmp_path, prompt, subject, at):
+    row = known_facts[0]
+    row["requested_rewrite"] |= {"prompt": prompt, "subject": subject}
+    (case,) = [one for one in load_cases(write(tmp_path / "facts.jsonl", known_facts)) if one.subject == subject]
+    made = edited_set(case, {})
+    assert (made.subject_at, made.subject_place) == (at, prompt.index("{}"))
 
 
 def test_a_model_that_knows_nothing_is_refused(tiny_policy, known_facts, tmp_path):

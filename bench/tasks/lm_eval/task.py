@@ -144,8 +144,8 @@ class LMEval(Task[LMEvalConfig]):
         answered = [sample for sample in samples if sample["doc_hash"] not in declined]
         asked, unclear = ([], 0) if self.config.attribute else questions_of(loaded["tasks"][self.name], answered)
         if unclear:
-            what = f"{self.name}: of {unclear} of {unclear + len(asked)} questions the right answer is none of their options"
-            ctx.progress.note(f"{what} (wrong in acc), or an option has no finite likelihood")
+            what = f"{self.name}: of {unclear} of {unclear + len(asked)} questions the right answer is none of their"
+            ctx.progress.note(f"{what} options (wrong in acc), or an option has no finite likelihood")
         direction = results["higher_is_better"][self.name]
         sheet = ctx.sheet(self.name)
         sheet.lost = len(declined)
