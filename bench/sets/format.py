@@ -19,6 +19,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from bench.data.counted import Counted
 from bench.data.files import read_rows
 from bench.errors import BenchError, UsageError
 from bench.hashing import content_id, hash_file
@@ -29,6 +30,7 @@ from bench.words import places_of
 
 TAKEN = "taken.json"
 """Beside the sets that a run makes: what of the prompts became sets."""
+_BOTH = "that are both a positive and a negative of one anchor"
 
 
 class Text(Spec):
@@ -114,9 +116,24 @@ def load_sets(path: Path, source: str | None = None) -> ContrastiveSets:
     if not sets:
         raise UsageError(f"{path} holds no contrastive set")
     beside = path.with_name(TAKEN)
-    if source in MADE_SETS and beside.is_file():
-        taken = read_json(beside)
+    if source in MADE_SETS:
+        taken = read_json(beside) if beside.is_file() else taken
+    elif taken is None:
+        sets, taken = _apart(sets, source or path.name)
     return ContrastiveSets(sets, hash_file(path), source or str(path), taken)
+
+
+def _apart(sets: list[ContrastiveSet], source: str) -> tuple[list[ContrastiveSet], dict[str, Any] | None]:
+    """The sets without what is both a positive and a negative of its anchor, and for the record what was left out."""
+    apart = []
+    for one in sets:
+        both = {text.text for text in one.positives} & {text.text for text in one.negatives}
+        sides = {"positives": one.positives, "negatives": one.negatives}
+        kept = {side: [text for text in texts if text.text not in both] for side, texts in sides.items()}
+        apart.append(one.model_copy(update=kept) if both else one)
+    every, left = ([text for one in some for text in (*one.positives, *one.negatives)] for some in (sets, apart))
+    counted = Counted(every).keep(left, _BOTH)
+    return apart, counted.facts(f"texts of {source}") if counted.left_out else None
 
 
 def _parse(row: dict[str, Any], where: str) -> ContrastiveSet:

@@ -57,6 +57,21 @@ def test_sets_come_back_as_they_were_saved(tmp_path):
     assert loaded.source == str(path)
 
 
+def test_a_text_on_both_sides_of_an_anchor_is_on_neither_and_that_is_counted(tmp_path):
+    text, other = {"text": " a"}, {"text": " b"}
+    rows = [
+        {"anchor": "It", "positives": [text, other], "negatives": [text], "provenance": None},
+        {"anchor": "He", "positives": [text], "negatives": [other], "provenance": None},
+    ]
+    path = tmp_path / "sets.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    loaded = load_sets(path, "mine")
+    assert [(len(one.positives), len(one.negatives)) for one in loaded.sets] == [(1, 0), (1, 1)]
+    assert loaded.sets[0].provenance == {}, "a column of a table may be null"
+    why = {"that are both a positive and a negative of one anchor": 2}
+    assert loaded.taken == {"data": "texts of mine", "rows": 5, "taken": 3, "left_out": why}
+
+
 def test_the_hash_is_over_the_content(tmp_path):
     first = load_sets(write(tmp_path / "a.jsonl", LINE))
     assert load_sets(write(tmp_path / "b.jsonl", LINE)).hash == first.hash
