@@ -77,7 +77,7 @@ class SequenceClassifier(Scorer[ClassifierConfig]):
         self._model, self._tokenizer, self._columns = network.to(place), tokenizer, columns
         self._limit = length_limit(tokenizer, network.config, network)
         self._always_begins = bool(tokenizer("")["input_ids"])
-        decides = {"model": resolved.sha256, "columns": columns}
+        decides: dict[str, Any] = {"model": resolved.sha256, "columns": columns}
         decides |= {} if self.config.several is None else {"several": self._several}
         decides |= {} if self._always_begins else {"empty": "alone"}  # such texts were scored otherwise before
         revision = f"@{resolved.revision[:12]}" if resolved.revision else ""
