@@ -1,7 +1,7 @@
 """The mean over a suite's lm-eval tasks of what speaks for utility: one figure, with evidence like any other.
 
 Each task has the same weight. A task of which the base is not above what answers without a model have is left out
-(`reports.table.signal`).
+(`reports.table.signal`), and so is what is no share of which more is better: it has no common scale with the others.
 """
 
 from collections.abc import Sequence
@@ -26,19 +26,29 @@ class Mean:
         metric: What the mean is, before it is taken.
         keys: The metrics that it is over, one a task.
         left_out: Those of tasks without signal.
+        unlike: Those that are no shares of which more is better.
     """
 
     metric: Metric
     keys: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
 
 
 def mean_of(runs: Sequence[Run]) -> Mean:
-    """The mean that some runs have: of each task that all finished ones have, its primary metric of utility."""
+    """The mean that some runs have: of each task that all finished ones have, its primary metric of utility.
+
+    Texts that another programme made have few metrics: they take none from the others, and have no mean.
+    """
+    here = [run for run in runs if not run.is_elsewhere] or runs
     tasks: dict[str, Metric] = {}
-    for metric in shared_metrics(runs):
+    unlike: list[str] = []
+    for metric in shared_metrics(here):
         if metric.role == "utility" and metric.primary and metric.group is None:
-            tasks.setdefault(metric.task, metric)
+            if _is_share(metric, here):
+                tasks.setdefault(metric.task, metric)
+            else:
+                unlike.append(metric.key)
     silent = without_signal(runs)
     taken = [metric for metric in tasks.values() if metric.key not in silent]
     left_out = tuple(metric.key for metric in tasks.values() if metric.key in silent)
@@ -54,7 +64,14 @@ def mean_of(runs: Sequence[Run]) -> Mean:
         primary=True,
         within="any",
     )
-    return Mean(found, tuple(metric.key for metric in taken), left_out)
+    return Mean(found, tuple(metric.key for metric in taken), left_out, tuple(unlike))
+
+
+def _is_share(metric: Metric, runs: Sequence[Run]) -> bool:
+    """Whether a metric lies between 0 and 1, and more is better, as far as the runs' evidence says."""
+    known = [run.evidence[metric.key] for run in runs if metric.key in run.evidence]
+    is_share = all(one.statistic == "mean" and one.bounded for one in known)
+    return is_share and metric.higher_is_better is True and metric.difference == "absolute"
 
 
 def _name(metrics: Sequence[Metric]) -> str:
@@ -81,7 +98,7 @@ def taken_over(run: Run, mean: Mean) -> tuple[Metric, Evidence | None]:
 
 def _pooled(run: Run, keys: Sequence[str]) -> Evidence | None:
     """The evidence of all tasks as one whose mean is the mean over the tasks; None where one has none."""
-    if not all(key in run.evidence for key in keys):
+    if not all(key in run.evidence and run.evidence[key].value for key in keys):
         return None
     ids: list[str] = []
     cluster: list[int] = []

@@ -81,10 +81,12 @@ def notes_of(rows: Sequence[MetricRow], found: Mapping[str, Signal]) -> Iterator
 def mean_note(mean: Mean) -> str | None:
     """The footnote of the mean over the tasks, or of why there is none."""
     name = mean.metric.name.replace("_", " ").capitalize()
-    silent = f"without signal, and so not in it: {', '.join(mean.left_out)}." if mean.left_out else ""
-    if not mean.keys:
-        return f"{name}: there is none; {silent}" if silent else None
-    return f"{name}: over {', '.join(mean.keys)}{f'; {silent}' if silent else '.'}"
+    reasons = {"without signal": mean.left_out, "no share of which more is better": mean.unlike}
+    told = [f"{why}, and so not in it: {', '.join(keys)}" for why, keys in reasons.items() if keys]
+    if not mean.keys and not told:
+        return None
+    over = f"over {', '.join(mean.keys)}" if mean.keys else "there is none"
+    return f"{name}: {'; '.join((over, *told))}."
 
 
 def _told(baselines: Mapping[str, float]) -> str:

@@ -239,3 +239,50 @@ def test_the_mean_is_called_by_what_it_is_over(tmp_path, names, mean):
     record["metrics"] = [one for one in record["metrics"] if one["task"] != "embedded_piqa"]
     write_json(path, record)
     assert mean_of(list_runs(tmp_path)).metric.name == mean
+
+
+def with_task(folder: Path, name: str, evidence: Evidence, **facts) -> None:
+    """A primary metric of utility more in a record, of a task of its own."""
+    own = of({}).model_copy(update={"task": name, "value": stats.value(evidence), "n": len(evidence.value), **facts})
+    record = {"metrics": [own.model_dump()], "evidence": {own.key: evidence.model_dump()}}
+    write_json(folder / "tasks" / f"{name}.json", record)
+    result = read_json(folder / "result.json")
+    write_json(folder / "result.json", {**result, "metrics": [*result["metrics"], own.model_dump()]})
+
+
+@pytest.mark.parametrize("below", [{"higher_is_better": False}, {"difference": "ratio"}, {"higher_is_better": None}])
+def test_what_is_no_share_of_which_more_is_better_is_in_no_mean_and_named(above_chance, below):
+    for folder in above_chance.iterdir():
+        with_task(folder, "quiz", observed([0.5, 1.0, 0.25]), **below)
+        with_task(folder, "loss", observed([1.5, 2.5]).model_copy(update={"statistic": "exp_mean", "bounded": False}))
+    mean = mean_of(list_runs(above_chance))
+    assert (mean.keys, mean.unlike) == (("embedded_piqa/acc",), ("quiz/acc", "loss/acc"))
+    notes = build(list_runs(above_chance), wanted=lambda _: True).footnotes
+    told = "over embedded_piqa/acc; no share of which more is better, and so not in it: quiz/acc, loss/acc."
+    assert f"Mean accuracy: {told}" in notes
+
+
+def test_a_task_without_any_observation_leaves_no_mean(above_chance):
+    for folder in above_chance.iterdir():
+        with_task(folder, "quiz", observed([]), value=None)
+    row = next(row for row in build(list_runs(above_chance)).rows if row.key == "lm_eval/mean_accuracy")
+    assert [cell.value for cell in row.cells] == [None, None]
+
+
+def test_texts_that_another_programme_made_take_the_mean_from_no_other_system(above_chance):
+    def mean_in(table):
+        row = next(row for row in table.rows if row.key == "lm_eval/mean_accuracy")
+        return [(cell.value, cell.low, cell.high, cell.loss_at_most) for cell in row.cells]
+
+    alone = mean_in(build(list_runs(above_chance), wanted=lambda _: True))
+    folder = write_run(above_chance, "theirs", whole=True, method__elsewhere=True, model={})
+    for path in folder.glob("tasks/*.json"):
+        if path.stem != "rtp":
+            path.unlink()
+    result = read_json(folder / "result.json")
+    result["metrics"] = [one for one in result["metrics"] if one["task"] == "rtp"]
+    write_json(folder / "result.json", result)
+    table = build(list_runs(above_chance), wanted=lambda _: True)
+    assert [system.method for system in table.systems] == ["none", "contrastive", "theirs"]
+    assert mean_in(table) == [*alone, (None, None, None, None)]
+    assert "Mean accuracy: over embedded_piqa/acc." in table.footnotes
