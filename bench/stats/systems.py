@@ -75,6 +75,10 @@ class Systems:
         other._shares = {}  # these are intervals already, of the other level
         return other
 
+    def observed(self, system: int) -> set[str]:
+        """The clusters with observations in every entry of a system."""
+        return set.intersection(*self._present[system]) if self._present[system] else set()
+
     def interval(self, system: int) -> Interval | None:
         """The interval of a system's figure: see `bench.stats.interval`."""
         evidences = self._systems[system]

@@ -257,7 +257,8 @@ def _ranked(table: Table, columns: Sequence[Column], told: Sequence[str], *, has
         elif row.task == MEAN_TASK and not has_one_mean:
             notes.append(f"Not ranked over models (not over the same tasks of each): {row.key}.")
         elif row.has_signal is not False:
-            row = _over_all(row, columns, may_win)  # noqa: PLW2901
+            row, left_out = _over_all(table, row, columns, may_win)  # noqa: PLW2901
+            notes += [f"{row.key}: {text}" for text in left_out]
         rows.append(row)
     notes += [f"Not ranked over models ({why}): {listed(apart[how])}." for how, why in WHY_APART.items() if apart[how]]
     notes += longer_texts([column.runs[0] for column in columns])
@@ -276,8 +277,12 @@ def longer_texts(runs: Sequence[Run]) -> list[str]:
     return [f"Up to {most} tokens are texts of another length where the tokenizer is another."]
 
 
-def _over_all(row: MetricRow, columns: Sequence[Column], may_win: Sequence[int]) -> MetricRow:
-    """The row with ranks over the systems at these places."""
+def _over_all(
+    table: Table, row: MetricRow, columns: Sequence[Column], may_win: Sequence[int]
+) -> tuple[MetricRow, list[str]]:
+    """The row with ranks over the systems at these places, and what these leave out."""
     evidences = [column.evidence(row.key) for column in columns]
     systems = Systems(evidences, trained=[column.is_trained for column in columns])
-    return replace(row, cells=tuple(with_ranks(row.cells, systems, may_win, higher_is_better=row.higher_is_better)))
+    labels = [system.label for system in table.systems]
+    cells, left_out = with_ranks(row.cells, systems, may_win, labels, higher_is_better=row.higher_is_better)
+    return replace(row, cells=tuple(cells)), left_out

@@ -30,7 +30,10 @@ def make_row(
         cells = _compared(metric, cells, columns, systems, reference, notes)
         cells = with_losses(metric, cells, systems, reference)
     may_win = [place for place in range(len(cells)) if place not in flagged]
-    cells = with_ranks(cells, systems, may_win, higher_is_better=metric.higher_is_better)
+    labels = [column.label for column in columns]
+    cells, left_out = with_ranks(cells, systems, may_win, labels, higher_is_better=metric.higher_is_better)
+    for text in left_out:
+        notes.add(f"{metric.key}: {text}")
     return MetricRow(
         clean(metric.task, WHOLE),
         clean(metric.group, WHOLE) if metric.group else None,

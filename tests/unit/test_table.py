@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import PROMPTS, Terminal, write_run
+from synthetic import PROMPTS, Terminal, settle, write_run
 
 from bench import stats
 from bench.errors import MissingError, UsageError
@@ -386,6 +386,31 @@ def test_failed_scores_are_told_and_never_best(tmp_path):
     assert not row_of(table, "rtp/toxic/toxic_fraction").cells[1].standing
     assert "NOT PUBLISHABLE" in text_of(table)
     assert any("2 observations failed" in note for note in table.footnotes)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "ranked", "note"),
+    [
+        (14, [1, 2, None], "dpo is not ranked: it lacks 26 of 40 prompts or questions."),
+        (38, [1, 2, 3], "ranks are over what all ranked systems have: 2 of 40 prompts or questions are left out."),
+    ],
+)
+def test_a_system_that_lacks_prompts_does_not_decide_who_is_best(tmp_path, prompts, ranked, note):
+    """The perplexity of a text that is blank is not known."""
+    write_run(tmp_path, "none")
+    write_run(tmp_path, "contrastive", nll=3.22)
+    folder = write_run(tmp_path, "dpo", nll=3.5)
+    record = json.loads((folder / "tasks" / "fluency.json").read_text(encoding="utf-8"))
+    for one in record["evidence"].values():
+        one.update({name: one[name][:prompts] for name in ("cluster", "value")})
+    write_json(folder / "tasks" / "fluency.json", record)
+    settle(folder)
+    table = build(list_runs(tmp_path))
+    row = row_of(table, "fluency/perplexity")
+    assert [cell.rank_low for cell in row.cells] == ranked
+    assert [cell.standing for cell in row.cells] == ["best", None, None]
+    assert f"fluency/perplexity: {note}" in table.footnotes
+    assert sum("heldout/perplexity: " in one for one in table.footnotes) == 0
 
 
 @pytest.mark.parametrize(
