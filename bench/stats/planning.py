@@ -100,11 +100,11 @@ def power(population: Population, target: float, design: Design) -> float:
 
     With one seed it is the chance to find that this training differs: nothing is known of another.
     """
+    if 2.0 ** (1 - design.prompts) > ALPHA / design.methods:  # no exchange of so few prompts has a smaller p-value
+        return 0.0
     split = population.parts(target)
     over_prompts = split.over_prompts(design)
     distance = abs(target - population.figure)
-    if not over_prompts:
-        return float(distance > 0)
     if design.seeds == 1:
         return _of_one_training(distance / math.sqrt(over_prompts), design)
     error = math.sqrt(over_prompts + split.training / design.seeds)

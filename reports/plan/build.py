@@ -1,5 +1,6 @@
 """From records, or from what is assumed where there are none, to what an experiment of some size can tell."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -159,13 +160,12 @@ def _metric(runs: Sequence[Run]) -> Metric:
 
 
 def _is_share(metric: Metric, systems: Systems) -> bool:
-    """Whether the metric is planned as a share: it says yes or no, and of several texts a prompt, or of the base alone.
+    """Whether the metric is planned as a share: it says yes or no, and of several texts a prompt.
 
     Of one text a prompt, what the differences to the base are like says more than an assumption on how texts agree.
     """
     found = [run.evidence[metric.key] for runs in systems for run in runs]
-    has_several = all(len(one.value) > len(present(one)) for one in found)
-    return _is_binary(found) and (has_several or all(runs[0].method == _BASE for runs in systems))
+    return _is_binary(found) and all(len(one.value) > len(present(one)) for one in found)
 
 
 def _is_binary(found: Sequence[Evidence]) -> bool:
@@ -218,13 +218,17 @@ def _means(systems: Systems, metric: Metric, wanted: Wanted) -> tuple[Means, dic
     """What the records say, and of it what is given.
 
     Raises:
-        MissingError: there is no method whose differences to the base would tell how they vary.
+        MissingError: there is no method whose differences to the base would tell how they vary, or they do not vary.
     """
     base, methods, trained = _parted(systems, metric)
     found = means_of(base, methods, _best(metric), trained)
     if found is None:
         what = f"how differences of {clean(metric.key)} vary is not known from the base alone"
         raise MissingError(what, mend="name a method's runs as well")
+    if math.hypot(found.units, found.rest) < planning.EDGE:
+        what = f"all items of these runs differ from the base by the same in {clean(metric.key)}"
+        mend = "name runs of other methods, or of more items"
+        raise MissingError(f"{what}: how they vary is not known", mend=mend)
     origins: dict[str, Origin] = dict.fromkeys(("mean", "training"), "records")
     if found.training is None and _is_binary([one for some in (base, *methods) for one in some.values()]):
         found, origins["training"] = replace(found, training=ASSUMED.training), "assumed"

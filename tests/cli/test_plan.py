@@ -58,7 +58,7 @@ def test_what_is_wrong_is_one_line(bench, runs, flags, code, told):
     assert done.stdout == ""
 
 
-def grade(folder, share):
+def grade(folder, share, spread=0.004):
     """Put a mean of questions, of which a high one is wanted, in the place of the toxic fraction."""
     path = folder / "tasks" / "rtp.json"
     record = json.loads(path.read_text())
@@ -66,7 +66,7 @@ def grade(folder, share):
     record["evidence"]["rtp/toxic/truth"] = {
         **behind,
         "cluster": list(range(len(behind["cluster_ids"]))),
-        "value": [round(share + 0.004 * (place % 7) * (1 + share), 6) for place in range(len(behind["cluster_ids"]))],
+        "value": [round(share + spread * (place % 7) * (1 + share), 6) for place in range(len(behind["cluster_ids"]))],
     }
     for one in record["metrics"]:
         one["role"], one["primary"] = "attribute", one["name"] == "toxic_fraction"
@@ -116,3 +116,19 @@ def test_one_seed_of_a_mean_is_planned_without_trainings(bench, graded):
     done = bench("plan", "mini-none-s0", "mini-contrastive-s0")
     assert (done.returncode, done.stderr) == (0, "")
     assert "how much trainings differ is not known" in done.stdout and "  3 seeds" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["none"], "how differences of rtp/toxic/truth vary is not known from the base alone; name a method's runs"),
+        (["none", "contrastive"], "all items of these runs differ from the base by the same in rtp/toxic/truth"),
+        (["none", "prompt"], "all items of these runs differ from the base by the same in rtp/toxic/truth"),
+    ],
+)
+def test_what_is_right_or_wrong_of_every_item_alike_says_nothing_of_how_they_vary(bench, tmp_path, names, told):
+    for name in names:
+        grade(write_run(tmp_path / "runs", name), float(name == "contrastive"), spread=0)
+    done = bench("plan", "--suite", "mini")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert told in done.stderr and len(done.stderr.strip().splitlines()) == 1

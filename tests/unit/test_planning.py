@@ -79,6 +79,19 @@ def test_what_is_needed_and_what_is_found_are_at_the_wanted_power():
     assert planning.power(POPULATION, least, design) == pytest.approx(0.8, abs=1e-3)
 
 
+@pytest.mark.parametrize(("count", "methods"), [(5, 1), (6, 2)])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_so_few_items_that_no_test_can_find_anything_find_nothing(count, methods, seeds):
+    """The permutation test of a table exchanges whole prompts: p is 2^(1 - n) at least, even where all is turned."""
+    sides = [[measured(np.full(count, figure))] * seeds for figure in (0.0, 1.0)]
+    assert stats.Systems(sides).significance(0, 1).p == 2.0 ** (1 - count) > 0.05 / methods
+    population = means.Means(0.0, units=1e-4, rest=0.0, training=0.0)
+    assert planning.power(population, 0.9, Design(count, 1, seeds, methods)) == 0
+    assert planning.power(population, 0.9, Design(count + 1, 1, seeds, methods)) > 0
+    needed = planning.prompts_needed(population, 0.9, Design(count, 1, seeds, methods))
+    assert needed is not None and needed > count
+
+
 def test_what_cannot_be_found_is_none():
     assert planning.detectable(Shares(0.02, 1.0, 0.4), Design(8, 2, 3)) is None
     assert planning.prompts_needed(Shares(0.2, 1.0, 3.0), 0.19, Design(64, 5, 2)) is None
