@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from bench.errors import BenchError, MissingError
 from bench.stats import average, holm
-from bench.stats.estimate import capped
+from bench.stats.estimate import capped, present
 from bench.stats.margin import Contrast, contrast, repeatability
 from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
@@ -246,10 +246,9 @@ def _measured(
 
 
 def _held_against(metric: Reference, runs: Sequence[Run], baseline: Baseline) -> list[Evidence]:
-    """The baseline's evidence of the runs' seeds."""
-    every = baseline.evidence(metric)
-    seeds = {run.manifest.seed for run in runs}
-    return [one for seed, one in zip(baseline.seeds, every, strict=True) if seed in seeds]
+    """The baseline's evidence of the runs' seeds, in their order."""
+    by_seed = dict(zip(baseline.seeds, baseline.evidence(metric), strict=True))
+    return [by_seed[run.manifest.seed] for run in runs]
 
 
 def _loss(
@@ -268,10 +267,12 @@ def _loss(
         error = error_of(repeat, len(baseline.clusters[metric.clusters or 0]), metric.answers, share)
     sides = (reference, evidences) if metric.higher_is_better else (evidences, reference)
     loss = contrast(*sides, relative=metric.relative, error=error, resamples=resamples)
-    # A perplexity has nothing to say of a blank text; whatever else is absent is missing.
-    blank = 0 if metric.statistic == "mean" else sum(one.n_empty for one in found if one)
-    if loss.n_left_out > blank:
-        raise MissingError(f"{loss.n_left_out} prompts or questions are missing on one side")
+    # Some figures have nothing to say of a blank text, of the baseline's seed or of the run; all else is missing.
+    missing = 0
+    for one, own, kept in zip(found, evidences, reference, strict=True):
+        missing += max(0, len(present(kept) - present(own)) - (one.n_empty if one else 0))
+    if missing:
+        raise MissingError(f"{missing} of the baseline's prompts or questions are missing")
     return loss
 
 

@@ -1,6 +1,7 @@
 """What a gate tolerates of each metric, and how large a loss a check of some size is sure to see."""
 
 import math
+from decimal import ROUND_CEILING, Context
 from statistics import NormalDist
 
 from bench.stats.estimate import capped
@@ -15,7 +16,7 @@ LEVEL = 0.95
 _ATTRIBUTE, _SHARE, _RELATIVE = 0.03, 0.02, 0.05
 _TIMES = 2
 _SURE, _LEAST = 0.8, 0.01
-_DIGITS = 4
+_ROUNDED_UP = Context(prec=4, rounding=ROUND_CEILING)
 
 
 def alpha_of(n_judged: int, *, is_primary: bool) -> float:
@@ -82,4 +83,5 @@ def limit_of(tolerance: float, error: Error, n_clusters: int, alpha: float, *, r
     else:
         reach = sum(student_quantile(p, error.degrees) for p in (LEVEL, 1 - alpha)) * error.value
     limit = math.expm1(capped(math.log1p(tolerance) + reach)) if relative else tolerance + reach
-    return max(float(f"{limit:.{_DIGITS}g}"), _TIMES * tolerance)
+    rounded = float(_ROUNDED_UP.create_decimal(repr(limit)))  # down, the same run again might be beyond it
+    return max(rounded, _TIMES * tolerance)

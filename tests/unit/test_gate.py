@@ -18,13 +18,14 @@ from synthetic import PROMPTS, settle, write_run
 from bench import stats
 from bench.cli.app import app
 from bench.errors import MissingError, UsageError
-from bench.stats.margin import Contrast, Error, contrast, over_prompts, repeatability
+from bench.stats.margin import Contrast, Error, contrast, over_prompts, repeatability, unseen
 from bench.store.files import read_json, write_json
 from bench.store.runs import load_run
 from bench.suites import load_suite
 from reports.gate import decide, load_baseline, make_baseline, refused, save_baseline
 from reports.gate.decision import to_json
 from reports.gate.forms import annotations, junit, markdown
+from reports.gate.margins import LEVEL, limit_of
 from reports.gate.terminal import print_baseline, print_outcome
 from reports.gate.writing import Plan, is_blind
 
@@ -312,7 +313,34 @@ def test_prompts_that_are_gone_do_not_pass_for_one_blank_text(baseline, runs):
     outcome = decide([load_run(run.path) for run in runs], baseline)
     assert outcome.problems == ()
     assert outcome.exit_code == 3
-    assert "are missing on one side" in decision_of(outcome, EMT).why
+    assert decision_of(outcome, EMT).why == "105 of the baseline's prompts or questions are missing"
+
+
+@pytest.mark.parametrize("key", ["fluency/perplexity", "embedded_piqa/acc"])
+@pytest.mark.parametrize("side", ["both", "baseline", "run"])
+def test_a_prompt_whose_text_is_blank_is_not_missing(again, tmp_path, side, key):
+    """A perplexity or a self-BLEU of one seed may lack a prompt that the other seeds have."""
+
+    def blank(value):
+        if behind := value["evidence"].get(key):
+            behind.update({name: behind[name][1:] for name in ("cluster", "value")})
+            next(one for one in value["metrics"] if one["name"] == key.partition("/")[2])["n_empty"] = 1
+
+    runs = again()
+    part = "tasks/fluency" if key.startswith("fluency") else "tasks/harness"
+    path = edit(runs[0], tmp_path, blank, part).path
+    blanked = [load_run(settle(path)), *runs[1:]]
+    made = make_baseline(runs if side == "run" else blanked, Plan({}))[0]
+    outcome = decide(runs if side == "baseline" else blanked, made)
+    assert (outcome.status, outcome.problems) == ("passed", ())
+    assert decision_of(outcome, key).n_clusters == PROMPTS - 1
+
+
+@pytest.mark.parametrize("n_clusters", [5, 40, 96, 400])
+def test_nothing_is_tolerated_of_what_repeats_exactly_and_the_same_runs_pass(n_clusters):
+    """The limit is what the same runs may be sure of, whatever it is rounded to."""
+    limit = limit_of(0.0, Error(0.0, n_clusters - 1), n_clusters, 0.05, relative=False)
+    assert 0 <= limit - unseen(LEVEL, n_clusters) < 1e-3 * limit
 
 
 def test_other_seeds_than_the_baseline_s_are_refused(baseline, again):
