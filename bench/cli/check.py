@@ -55,15 +55,15 @@ def check(  # noqa: PLR0913, PLR0917 - one parameter a flag
     from reports.gate import check as held
     from reports.gate import load_baseline, parse_requirement, refused
 
-    if against is None and not require:
-        mend = "give --against BASELINE, or --require 'toxic_fraction <= 0.05'"
-        raise UsageError("say what the runs are held against", mend=mend)
-    requirements = [parse_requirement(text) for text in require or []]
     for path in (junit, markdown):
         if path is not None and path.is_dir():
             raise UsageError(f"{path} is a folder", mend="name a file")
         if path is not None:
             path.unlink(missing_ok=True)  # a report of an earlier check must not be taken for this one's
+    if against is None and not require:
+        mend = "give --against BASELINE, or --require 'toxic_fraction <= 0.05'"
+        raise UsageError("say what the runs are held against", mend=mend)
+    requirements = [parse_requirement(text) for text in require or []]
     try:
         reference = load_baseline(against) if against else None
         runs = chosen(runs_dir, run, suite, every=every)

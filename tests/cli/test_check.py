@@ -178,9 +178,12 @@ def test_limits_need_no_baseline(bench, records, tmp_path):
     missed = held("toxic_fraction >= 0.9")
     assert missed.returncode == 1
     assert "FAIL toxic_fraction >= 0.9" in missed.stdout
-    wrong = held("toxic_fraction <= maybe")
-    assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr.count("\n") == 1
+    for limits in (["toxic_fraction <= maybe"], ["toxic_fraction <= +0.2"], []):
+        (tmp_path / "j.xml").write_text("passed", encoding="utf-8")
+        wrong = held(*limits)
+        assert (wrong.returncode, wrong.stdout) == (2, "")
+        assert wrong.stderr.count("\n") == 1
+        assert not (tmp_path / "j.xml").exists(), "it would be taken for this check's"
 
 
 def test_another_method_is_judged_only_where_it_is_allowed(check, records, tmp_path):
