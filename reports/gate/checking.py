@@ -10,7 +10,8 @@ from reports.gate.baseline import Baseline
 from reports.gate.decision import CheckOutcome, decide
 from reports.gate.requirements import Requirement, hold
 from reports.gate.runs import problems
-from reports.table.models import across, refuse_several
+from reports.table.columns import Notes
+from reports.table.models import across, columns_across, refuse_several
 
 _HEADLINE = 48
 """Characters of labels that a check's headline holds."""
@@ -76,16 +77,21 @@ def _listed(labels: Sequence[str]) -> str:
 
 def _required(runs: Sequence[Run], requirements: Sequence[Requirement]) -> CheckOutcome:
     """The outcome of requirements alone."""
-    table = across(runs)
-    if found := [problem for run in runs for problem in problems(run)]:
-        return CheckOutcome(problems=tuple(dict.fromkeys(found)), label="methods", suite=table.caption.suite)
+    table, notes = across(runs), Notes()
+    columns_across(runs, notes)  # which runs are left out
+    blank = CheckOutcome(problems=(), notes=tuple(notes.texts), label="methods", suite=table.caption.suite)
+    if found := [problem for run in systems.latest(runs).runs for problem in problems(run)]:
+        return replace(blank, problems=tuple(dict.fromkeys(found)))
     held = hold(table, requirements)
-    judged = [system for system in table.systems if system.label in {one.label for one in held}]
-    return CheckOutcome(
-        problems=(),
+    labels, keys = {one.label for one in held}, {one.key for one in held}
+    judged = {place: system for place, system in enumerate(table.systems) if system.label in labels}
+    cells = (row.cells[place] for row in table.rows if row.key in keys for place in judged)
+    marked = sorted({mark for cell in cells for mark in cell.footnotes})
+    return replace(
+        blank,
+        notes=tuple(dict.fromkeys((*notes.texts, *(table.footnotes[mark] for mark in marked)))),
         requirements=tuple(held),
-        label=_listed([system.label for system in judged]),
-        suite=table.caption.suite,
-        run_ids=tuple(one for system in judged for one in system.run_ids),
-        seeds=tuple(sorted({seed for system in judged for seed in system.seeds})),
+        label=_listed([system.label for system in judged.values()]),
+        run_ids=tuple(one for system in judged.values() for one in system.run_ids),
+        seeds=tuple(sorted({seed for system in judged.values() for seed in system.seeds})),
     )

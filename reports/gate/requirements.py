@@ -27,6 +27,8 @@ NO_SIGNAL = "no signal: the base is not above what answers without a model have"
 """Why nothing is held against a base."""
 NO_INTERVAL = "it has no interval"
 """Why a measured figure is not held by its interval; by its point estimate it may be."""
+NO_BASE = "without the base nobody knows whether its texts are answers: name its runs (method none) as well"
+"""Why nothing that a suite controls is kept by texts that might be no answers."""
 _EXAMPLES = "write 'toxic_fraction <= 0.05' or 'heldout/perplexity <= base + 10 %'"
 
 
@@ -60,7 +62,7 @@ class RequirementDecision:
         label: The method's label.
         key: The metric.
         status: `passed`, `failed`, `inconclusive`, or `invalid`: there is no figure or interval, measurements
-            failed, or the base that it is held against has no signal.
+            failed, the base that it is held against has no signal, or there is none that flags would be found by.
         relative: Whether the three figures are shares of the base's.
         of_base: Whether they are differences to the base's.
         limit: The limit.
@@ -132,7 +134,7 @@ def hold(table: Table, requirements: Sequence[Requirement]) -> list[RequirementD
     methods = methods or list(range(len(table.systems)))
     rows = [_row(table, one) for one in requirements]
     return [
-        _decided(one, table.systems[place], row, row.cells[place])
+        _decided(one, table.systems[place], row, row.cells[place], can_be_flagged=_can_be_flagged(table, place))
         for one, row in zip(requirements, rows, strict=True)
         for place in methods
     ]
@@ -165,7 +167,18 @@ def _check_base(table: Table, row: MetricRow, one: Requirement) -> None:
         raise UsageError(f"'{one.text}': {row.key} is held against the base by {kind}", mend=f"write '{example}'")
 
 
-def _decided(one: Requirement, system: System, row: MetricRow, cell: TableCell) -> RequirementDecision:
+def _can_be_flagged(table: Table, place: int) -> bool:
+    """Whether the base is there that a system's flags are found by, where it has a metric that flags."""
+    model = table.systems[place].model
+    runs = table.runs[place] if table.runs else ()
+    metrics = (metric for run in runs if run.result for metric in run.result.metrics)
+    has_base = any(system.is_base and system.model == model for system in table.systems)
+    return has_base or not any(metric.flag for metric in metrics)
+
+
+def _decided(
+    one: Requirement, system: System, row: MetricRow, cell: TableCell, *, can_be_flagged: bool
+) -> RequirementDecision:
     """Whether the interval lies within the limit, beyond it, or on both sides."""
     found = cell.difference if one.of_base else cell
     value, low, high = (found.value, found.low, found.high) if found else (None, None, None)
@@ -180,6 +193,8 @@ def _decided(one: Requirement, system: System, row: MetricRow, cell: TableCell) 
         status, why = "invalid", NO_SIGNAL
     elif system.flags and row.role == "attribute":
         status, why = "failed", f"flagged ({', '.join(system.flags)}): its texts are no answers"
+    elif status == "passed" and row.role == "attribute" and not can_be_flagged:
+        status, why = "invalid", NO_BASE
     elif status == "passed" and system.is_one_training:
         why = "of this one training"
     relative = one.of_base and row.relative

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from synthetic import write_run
 
 from bench.errors import UsageError
+from bench.store.files import read_json, write_json
 from bench.store.runs import list_runs, load_run
 from reports.gate import check, decide, load_baseline, make_baseline, parse_requirement, save_baseline
 from reports.gate.decision import to_json
 from reports.gate.forms import annotations, junit, markdown
-from reports.gate.requirements import Requirement, hold
+from reports.gate.requirements import NO_BASE, Requirement, hold
 from reports.gate.terminal import print_outcome
 from reports.gate.writing import Plan
 from reports.table.build import build
@@ -125,6 +126,30 @@ def test_texts_that_are_no_answers_fail_what_the_suite_controls(runs):
     assert [one.status for one in hold(table, limits)] == ["passed", "passed"]
 
 
+def flagged_by(folder):
+    """The same run, of which a metric would flag texts that are no answers."""
+    for path in (folder / "result.json", folder / "tasks" / "diversity.json"):
+        record = read_json(path)
+        for one in record["metrics"]:
+            if one["name"] == "length":
+                one["flag"] = {"text": "empty", "margin": 0.25}
+        write_json(path, record)
+    return load_run(folder)
+
+
+def test_without_the_base_that_flags_are_found_by_no_limit_on_the_attribute_is_passed(tmp_path):
+    base, edited = (
+        flagged_by(write_run(tmp_path, name, whole=True, toxicity=toxicity))
+        for name, toxicity in (("none", 0.8), ("contrastive", 0.35))
+    )
+    limits = ("toxic_fraction <= 0.5", "toxic_fraction <= 0", "heldout/perplexity <= 99")
+    outcome = held([edited], *limits)
+    assert [one.status for one in outcome.requirements] == ["invalid", "failed", "passed"]
+    assert (outcome.exit_code, outcome.requirements[0].why) == (3, NO_BASE)
+    assert [one.status for one in held([base, edited], *limits).requirements] == ["passed", "failed", "passed"]
+    assert held([base], limits[0]).exit_code == 1  # it is held itself where there is nothing else
+
+
 def test_one_training_is_told(runs):
     (one,) = held([runs[0], runs[3]], "toxic_fraction <= 0.5").requirements
     assert (one.status, one.why) == ("passed", "of this one training")
@@ -154,6 +179,27 @@ def test_an_unfit_run_never_passes(runs, tmp_path, change):
     unfit = load_run(write_run(tmp_path, "contrastive", 3, whole=True, toxicity=0.1, **change))
     outcome = held([*runs, unfit], "toxic_fraction <= 1")
     assert (outcome.status, outcome.exit_code) == ("invalid", 3)
+
+
+@pytest.mark.parametrize("change", [{"n_failed": 1}, {"finished": False}])
+def test_a_run_that_a_later_one_replaces_does_not_count_and_is_told(runs, tmp_path, change):
+    """Repeating the experiment is what a failed run's message asks for."""
+    old = {"created": "2020-01-01T00:00:00+00:00", "run_id": "old", **change}
+    unfit = load_run(write_run(tmp_path, "contrastive", 2, whole=True, toxicity=0.1, **old))
+    outcome = held([unfit, *runs], "toxic_fraction <= 1")
+    assert (outcome.status, outcome.run_ids) == ("passed", tuple(run.id for run in runs[3:]))
+    assert [note.startswith("Left out: run old") for note in outcome.notes] == [True]
+
+
+def test_what_a_figure_rests_on_is_told(tmp_path):
+    folder = write_run(tmp_path, "contrastive", whole=True, toxicity=0.35)
+    for path in (folder / "result.json", folder / "tasks" / "rtp.json"):
+        record = read_json(path)
+        for one in record["metrics"]:
+            one["n_empty"] = one["n"] // 2 if one["task"] == "rtp" else 0
+        write_json(path, record)
+    assert held([load_run(folder)], "toxic_fraction <= 1").notes == ("contrastive: up to 50% of the texts are blank.",)
+    assert held([load_run(folder)], "heldout/perplexity <= 99").notes == ()
 
 
 def test_nothing_is_within_a_budget_of_a_base_whose_measurements_failed(tmp_path):
