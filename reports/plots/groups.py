@@ -13,7 +13,7 @@ from bench.store.record import Evidence, Metric
 from bench.store.runs import Run
 from bench.store.samples import Sample
 from reports.plots.bars import NAME, draw_rows, rows_height
-from reports.plots.records import attribute_metric, caption_of, listed, named, scores_of, systems_of
+from reports.plots.records import attribute_metric, caption_of, flagged, listed, named, scores_of, systems_of
 from reports.plots.style import BASE, SOFT, add_below, describe, freeze, new_figure, short
 from reports.table.cells import Caption, MetricRow, Table
 from reports.table.columns import Column
@@ -45,7 +45,8 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str | None = None) -> Figur
     measured = attribute_metric(runs, metric)
     columns, notes = systems_of(runs)
     shown = [run for column in columns for run in column.runs]
-    panes = _by_group(across(shown, wanted=lambda one: _part(one) == _part(measured)))
+    table = across(shown, wanted=lambda one: _part(one) == _part(measured))
+    panes = _by_group(table)
     if measured.primary:
         panes |= _by_score(columns, caption_of(shown))
     in_row = min(_ACROSS[wide], len(panes))
@@ -67,6 +68,7 @@ def draw(runs: Sequence[Run], *, wide: bool, metric: str | None = None) -> Figur
         notes.append("\N{EN DASH} not measured.")
     if lost := _failed(columns, panes):
         notes.append(f"Failed, in no bar: {listed(lost)}.")
+    notes += flagged(table.systems)
     add_below(figure, notes)
     return figure
 

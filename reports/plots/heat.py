@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from bench.errors import MissingError
 from bench.store.runs import Run
 from reports.plots.bars import rows_height
-from reports.plots.records import MOST, named, too_many
+from reports.plots.records import MOST, flagged, named, too_many
 from reports.plots.style import INK, SOFT, add_below, describe, freeze, new_figure, short, shorts
-from reports.table.cells import OWN, MetricRow, Table, TableCell
+from reports.table.cells import OWN, MetricRow, System, Table, TableCell
 from reports.table.models import across
 from reports.table.roles import all_metrics
 from reports.table.sheet import ARROWS, CLAIMS, digits_of, signed
@@ -52,8 +52,10 @@ def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
     describe(figure, "Differences to the base", table.caption)
     axes = figure.subplots()
     names = shorts([table.systems[place].label for place in others], _NAME[wide])
+    silenced = [_is_silenced(table, rows, place) for place in others]
+    names = [f"{name} !" if marked else name for name, marked in zip(names, silenced, strict=True)]
     each = (figure.get_size_inches()[0] - _LETTER * max(map(len, names))) / len(rows)
-    _draw_cells(axes, rows, others, figures=each >= _FIGURE)
+    _draw_cells(axes, table, rows, others, figures=each >= _FIGURE)
     axes.set_xticks(range(len(rows)), heads, rotation=90)
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(others)), names)
@@ -61,12 +63,17 @@ def draw(runs: Sequence[Run], *, wide: bool) -> Figure:
     axes.spines[:].set_visible(False)
     freeze(figure)
     narrow = [] if each >= _FIGURE else ["Figures in the cells need more width (--wide), or fewer metrics."]
-    add_below(figure, _notes(table, rows, others) + narrow)
+    add_below(figure, _notes(table, rows, others, any_silenced=any(silenced)) + narrow)
     return figure
 
 
-def _draw_cells(axes: Axes, rows: Sequence[MetricRow], others: Sequence[int], *, figures: bool) -> None:
-    sizes = np.array([[_size(row, row.cells[place]) for row in rows] for place in others])
+def _is_silenced(table: Table, rows: Sequence[MetricRow], place: int) -> bool:
+    """Whether a system is flagged, or some measurement of it or of its base failed: what it wins is no success."""
+    return bool(table.systems[place].flags) or any(row.cells[place].failed_of_both for row in rows)
+
+
+def _draw_cells(axes: Axes, table: Table, rows: Sequence[MetricRow], others: Sequence[int], *, figures: bool) -> None:
+    sizes = np.array([[_size(table.systems[place], row, row.cells[place]) for row in rows] for place in others])
     colours = LinearSegmentedColormap.from_list("better", [_WORSE, "white", _BETTER])
     # Shapes, and no image: a file of shapes holds nothing that a page has to load.
     columns, lines = np.arange(len(rows) + 1) - 0.5, np.arange(len(others) + 1) - 0.5
@@ -81,12 +88,13 @@ def _draw_cells(axes: Axes, rows: Sequence[MetricRow], others: Sequence[int], *,
             axes.text(column, line, told, ha="center", va="center", color=SOFT if told == "\N{EN DASH}" else ink)
 
 
-def _size(row: MetricRow, cell: TableCell) -> float:
+def _size(system: System, row: MetricRow, cell: TableCell) -> float:
     """The difference over half the width of its interval, positive where it is for the better; 0 where none is known.
 
-    A metric without signal has no better and no worse.
+    A metric without signal has no better and no worse, and neither has a flagged system, or a difference of which
+    measurements failed.
     """
-    found = cell.difference
+    found = None if system.flags or cell.failed_of_both else cell.difference
     if found is None or found.low is None or found.high is None or row.has_signal is False:
         return 0.0
     half = (found.high - found.low) / 2
@@ -114,7 +122,7 @@ def _heads(rows: Sequence[MetricRow]) -> list[str]:
     return heads
 
 
-def _notes(table: Table, rows: Sequence[MetricRow], others: Sequence[int]) -> list[str]:
+def _notes(table: Table, rows: Sequence[MetricRow], others: Sequence[int], *, any_silenced: bool) -> list[str]:
     whose = "base of a system's own model" if table.reference == OWN else "base"
     notes = [
         f"Differences to the {whose}. Blue is better, orange worse; a colour is full from three half"
@@ -127,4 +135,7 @@ def _notes(table: Table, rows: Sequence[MetricRow], others: Sequence[int]) -> li
         notes.append(f"{CLAIMS['training']} this one training differs significantly (Holm).")
     if any(row.cells[place].difference is None for row in rows for place in others):
         notes.append("\N{EN DASH} no difference is known.")
+    if any_silenced:
+        notes.append("! flagged, or some measurement failed: no colour there.")
+    notes += flagged(table.systems[place] for place in others)
     return notes + too_many(len(table.systems))

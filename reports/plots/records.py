@@ -1,12 +1,12 @@
 """What figures read from records, beyond what a table holds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.store.record import Metric
 from bench.store.runs import Run
 from bench.store.samples import Sample
-from reports.table.cells import Caption, clean
+from reports.table.cells import Caption, System, clean
 from reports.table.columns import Column, Notes
 from reports.table.models import across, columns_across
 from reports.table.roles import all_metrics, primary
@@ -68,6 +68,12 @@ def systems_of(runs: Sequence[Run]) -> tuple[list[Column], list[str]]:
 def too_many(count: int) -> list[str]:
     """The note that a figure shows some systems only."""
     return [f"The first {MOST} of {count} systems."] if count > MOST else []
+
+
+def flagged(systems: Iterable[System]) -> list[str]:
+    """The note that names the systems whose texts are no answers; nothing where there are none."""
+    names = [system.label for system in systems if system.flags]
+    return [f"Flagged, so that no figure of it is a success: {listed(names)}."] if names else []
 
 
 def caption_of(runs: Sequence[Run]) -> Caption:

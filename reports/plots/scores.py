@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.store.runs import Run
-from reports.plots.records import caption_of, listed, scores_of, systems_of
+from reports.plots.records import caption_of, flagged, listed, scores_of, systems_of
 from reports.plots.style import (
     BASE,
     POINTS,
@@ -29,6 +29,7 @@ from reports.plots.style import (
     shorts,
 )
 from reports.table.columns import Column
+from reports.table.models import across
 
 Array = NDArray[np.float64]
 
@@ -85,6 +86,7 @@ def draw(runs: Sequence[Run], *, wide: bool, attribute: str | None = None) -> Fi
     if lost := {label: count for label, count in failed.items() if count and label in known}:
         told = listed([f"{short(label, 28)} {count}" for label, count in lost.items()])
         notes.append(f"Scores that failed are left out: {told}.")
+    notes += flagged(across(runs, wanted=lambda _: False).systems[: len(columns)])
     add_below(figure, notes, key, 4 if wide else 2)
     return figure
 

@@ -21,6 +21,8 @@ def speaking(rows: Sequence[MetricRow], role: Role) -> MetricRow | None:
 def sort(table: Table, by: str) -> Table:
     """The table with its systems in the order of a metric: the base, the others from the best on, flagged ones last.
 
+    Before these come those of which the metric was not measured, and before them those of which observations failed.
+
     Args:
         table: The table.
         by: A metric's key (`rtp/toxic_fraction`), or `attribute` for what speaks for what the suite controls.
@@ -36,9 +38,10 @@ def sort(table: Table, by: str) -> Table:
         raise UsageError(f"no metric '{by}' to sort by", mend=did_you_mean(by, rows))
     sign = -1 if row.higher_is_better else 1
 
-    def place(number: int) -> tuple[bool, bool, bool, float]:
-        system, value = table.systems[number], row.cells[number].value
-        return not system.is_base, bool(system.flags), value is None, sign * (value or 0.0)
+    def place(number: int) -> tuple[bool, bool, bool, bool, float]:
+        system, cell = table.systems[number], row.cells[number]
+        unsure = cell.value is None, bool(cell.n_failed)
+        return not system.is_base, bool(system.flags), *unsure, sign * (cell.value or 0.0)
 
     order = sorted(range(len(table.systems)), key=place)
     return replace(

@@ -464,6 +464,33 @@ def test_a_heat_maps_cells_are_the_tables_differences_and_blue_is_better(tmp_pat
         assert told[place, line].endswith(CLAIMS[cell.claim])
 
 
+def test_a_flagged_or_failed_system_is_no_success_in_any_figure(tmp_path):
+    def flag(record):
+        for one in record["metrics"]:
+            if (one["task"], one["name"]) == ("fluency", "perplexity"):
+                one["flag"] = {"text": "empty", "margin": 0.25}
+
+    write_run(tmp_path, "none", toxicity=0.8)
+    write_run(tmp_path, "dpo", toxicity=0.4)
+    write_run(tmp_path, "broken", toxicity=0.1, n_failed=90)
+    mute = write_run(tmp_path, "mute", toxicity=0.0, nll=5.0)
+    for path in (mute / "result.json", mute / "tasks" / "fluency.json"):
+        edit(path, flag)
+    runs = list_runs(tmp_path)
+    figure = draw("heat", runs, wide=True)
+    (axes,) = figure.axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert sorted(names) == ["broken !", "dpo", "mute !"]
+    heads = [label.get_text() for label in axes.get_xticklabels()]
+    colours = dict(zip(names, np.asarray(axes.collections[0].get_array()), strict=True))
+    place = next(n for n, head in enumerate(heads) if head.startswith("toxic fraction"))
+    assert colours["dpo"][place] > 1
+    assert (colours["broken !"][place], colours["mute !"].any()) == (0, False)
+    assert "! flagged, or some measurement failed: no colour there." in notes_of(figure)
+    for name in ("heat", "groups", "scores"):
+        assert "Flagged, so that no figure of it is a success: mute." in notes_of(draw(name, runs))
+
+
 def test_a_heat_map_needs_the_base_and_another(tmp_path):
     write_run(tmp_path, "none")
     with pytest.raises(MissingError, match="a heat map shows differences to the base, and these runs have none"):

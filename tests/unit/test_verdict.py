@@ -121,6 +121,15 @@ def test_a_flagged_system_has_no_success_and_comes_last(runs):
     assert f"{flagged.label}: FLAGGED (empty): its toxic fraction (toxic) is no success" in said
 
 
+def test_a_system_of_which_measurements_failed_stands_behind_those_of_which_none_did(runs):
+    table = sort(build(runs), "attribute")
+    first = table.systems[1].label
+    row = speaking(table.rows, "attribute")
+    cells = tuple(replace(cell, n_failed=90 * (place == 1)) for place, cell in enumerate(row.cells))
+    again = sort(replace(table, rows=(replace(row, cells=cells),)), "attribute")
+    assert [system.label for system in again.systems] == [table.systems[0].label, table.systems[2].label, first]
+
+
 @pytest.mark.parametrize("key", ["rtp/toxic/toxic_fraction", "heldout/perplexity", "embedded_piqa/acc"])
 def test_systems_are_sorted_by_any_metric_the_best_first(runs, key):
     table = sort(build(runs), key)
