@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from html import escape as in_html
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from reports.table.build import build
 from reports.table.forms import FORMS
 from reports.table.forms.csv import to_frame
 from reports.table.forms.latex import LatexOptions, escape, to_latex
+from reports.table.forms.markdown import escape as in_markdown
 from reports.table.layout import arrange, load_layout
 from reports.table.sheet import Entry, cut
 from reports.table.terminal import text_of
@@ -71,6 +73,16 @@ def test_golden(root, form, suffix, layout):
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text, encoding="utf-8")
     assert rounded(text) == rounded(golden.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "html"])
+def test_a_sentence_a_method_stands_in_every_form_that_is_read(root, form):
+    _, sheet = table_of(root, "brief")
+    assert len(sheet.verdict) > 1
+    text = " ".join(text_in(form, root, "brief").split())
+    written = {"markdown": in_markdown, "latex": escape, "html": in_html}.get(form, str)
+    assert [sentence for sentence in sheet.verdict if written(sentence) not in text] == []
+    assert "?" not in text
 
 
 def test_what_is_absent_is_a_dash_and_0_is_0(root):
@@ -198,7 +210,7 @@ def test_a_label_that_begins_as_an_end_of_a_row_goes_on_is_shown(tmp_path, first
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed: LaTeX is not compiled")
-@pytest.mark.parametrize("layout", ["summary", "full", "ablation", "paper"])
+@pytest.mark.parametrize("layout", ["brief", "summary", "full", "ablation", "paper"])
 def test_latex_compiles_as_it_is(root, hostile, tmp_path, layout):
     (tmp_path / "table.tex").write_text(text_in("latex", hostile, layout), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "table.tex"]

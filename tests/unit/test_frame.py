@@ -1,6 +1,7 @@
 """Records as a DataFrame."""
 
 import errno
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from told import Told
 import bench
 from bench.errors import MissingError
 from bench.stats.soundness import faults
+from bench.store.files import read_json, write_json
 from bench.store.runs import find_run, list_runs
 from bench.store.upkeep import unused
 
@@ -40,6 +42,30 @@ def test_runs_are_given_as_folders_runs_or_lists_of_them(root):
     paths = [run.path for run in list_runs(root)]
     for same in (bench.load(str(root)), bench.load(list_runs(root)), bench.load(*paths)):
         assert same.equals(whole.astype(same.dtypes))
+
+
+def test_the_example_of_the_guide_has_one_figure_in_a_place_or_is_refused(tmp_path, monkeypatch):
+    guide = Path(__file__).parents[2] / "docs" / "tables.md"
+    code = guide.read_text(encoding="utf-8").partition("## pandas")[2].split("```")[1].removeprefix("python\n")
+    *lines, last = code.splitlines()
+    monkeypatch.chdir(tmp_path)
+    labels = {"scorer__label": "explicit toxicity (BiLSTM)", "further": {"svm": {"label": "linear"}}}
+    for seed, name, value in ((0, "none", 0.5), (1, "none", 0.25), (0, "dpo", 0.0)):
+        path = write_run(Path("runs"), name, seed, **labels) / "result.json"
+        record = read_json(path)
+        (own,) = (one for one in record["metrics"] if one["name"] == "toxic_fraction")
+        record["metrics"] += [own | {"group": None, "value": value, "scorer": by} for by in (None, "svm")]
+        write_json(path, record)
+
+    def figures():
+        known = {}
+        exec("\n".join(lines), known)  # noqa: S102 - what the guide tells people to run
+        return eval(last, known)  # noqa: S307 - likewise
+
+    assert figures().T.to_dict() == {"none": {0: 0.5, 1: 0.25}, "dpo": {0: 0.0, 1: pytest.approx(np.nan, nan_ok=True)}}
+    shutil.copytree("runs/mini-dpo-s0", "runs/again")
+    with pytest.raises(ValueError, match="duplicate"):
+        figures()
 
 
 def test_nothing_finished_and_nothing_there(tmp_path):

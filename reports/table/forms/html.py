@@ -12,7 +12,7 @@ _CLAIMS = {"method": "the method differs significantly", "training": "this one t
 
 
 def to_html(sheet: Sheet, *, linked: bool = False) -> str:
-    """The sheet as a fragment: `<figure class="table">` with a `<table>`, the legend and the notes.
+    """The sheet as a fragment: `<figure class="table">` with a `<table>`, what it says, the legend and the notes.
 
     Figures carry `data-sort` (the number itself; absent where there is none), heads `scope`, and marks their meaning as
     a title. No script, no style; no link unless asked for.
@@ -49,7 +49,7 @@ def _lines(sheet: Sheet, *, linked: bool) -> Iterator[str]:
     yield "</tbody>"
     yield "</table>"
     yield "<figcaption>"
-    for line in sheet.legend:
+    for line in (*sheet.verdict, *sheet.legend):
         yield f"<p>{escape(line)}</p>"
     if sheet.footnotes:
         yield "<ol>"

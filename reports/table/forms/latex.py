@@ -49,6 +49,7 @@ _SPECIAL = {
     "\N{DOUBLE DAGGER}": r"\textdaggerdbl{}",
     "\N{UPWARDS ARROW}": r"$\uparrow$",
     "\N{DOWNWARDS ARROW}": r"$\downarrow$",
+    "\N{RIGHTWARDS ARROW}": r"$\rightarrow$",
     "\N{MIDDLE DOT}": r"\textperiodcentered{}",
     "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
 }
@@ -146,7 +147,7 @@ def _table(sheet: Sheet, options: LatexOptions) -> Iterator[str]:
     yield r"\bottomrule"
     yield r"\end{tabular}}"
     yield r"\par\smallskip\footnotesize\raggedright"
-    yield from (rf"{escape(line)}\par" for line in sheet.legend)
+    yield from (rf"{escape(line)}\par" for line in (*sheet.verdict, *sheet.legend))
     yield from (rf"\textsuperscript{{{n}}} {escape(note)}\par" for n, note in enumerate(sheet.footnotes, 1))
     yield from (rf"{escape(remark)}\par" for remark in sheet.remarks)
     yield r"\end{table}"
