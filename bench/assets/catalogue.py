@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 from bench.assets import bilstm, converters, hub, stamp, wheels
 from bench.assets.embedded import EMBEDDED, Asset, Catalog, Wheel, find
 from bench.assets.local import ADAPTER, hash_folder
-from bench.assets.resolved import Resolved
+from bench.assets.resolved import ChangedError, Resolved
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.paths import expanded
 from bench.progress import SILENT, Progress
@@ -188,7 +188,7 @@ class AssetCatalogue:
         """Find out whether what was resolved before is still there; unchanged files are not read.
 
         Raises:
-            MissingError: It was changed meanwhile.
+            ChangedError: It was changed meanwhile.
         """
         if found.source == "wheel":  # by its name: its folder is checked against its seal
             same = self._asset(found.id, self.catalog[found.id].kind, found.revision).sha256 == found.sha256
@@ -198,7 +198,7 @@ class AssetCatalogue:
         else:
             same = found.path.is_file() and self._hash(found.path) == found.sha256
         if not same:
-            raise MissingError(f"{found.path} was changed while this command ran", mend="run the command again")
+            raise ChangedError(found.path)
 
     def sweep(self, *beside: Path) -> None:
         """Remove what killed processes left in the cache and in these folders, with one line where there was any."""

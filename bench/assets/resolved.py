@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench.errors import MissingError
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -24,3 +26,10 @@ class Resolved:
     revision: str | None
     licence: str | None
     source: Literal["wheel", "hub", "local", "endpoint"]
+
+
+class ChangedError(MissingError):
+    """What was found and hashed is another by now: what was read of it since may not be what its hash says."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} was changed while this command ran", mend="run the command again")

@@ -5,7 +5,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,6 @@ from bench.run.reuse import Reuse
 from bench.run.stack import modules_of
 from bench.scorers import load_scorer, said_in
 from bench.scorers.checked import CheckedScorer
-from bench.sets.preferences import CONVERSATION
 from bench.spec import ModelSpec, ScorerSpec, SuiteSpec
 from bench.store.keys import NUMERIC, versions
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from bench.engine.batching import BatchBudget
     from bench.engine.memory import Footprint
     from bench.policy import LoadedModel, Policy
-    from bench.sets import ContrastiveSets
 
 RECORDED = (
     *NUMERIC,
@@ -129,27 +127,6 @@ class Environment:
         if chat := self.suite.chat:
             refuse_without_template(f"model '{self.suite.model.id}'", self.tokenizer, chat.system)
 
-    def as_read(self, sets: "ContrastiveSets") -> "ContrastiveSets":
-        """Sets whose anchors are put to the model as the suite's prompts are: what learns sees what is measured.
-
-        Raises:
-            UsageError: an anchor is empty, and prompts are a user's turns; or anchors are, and prompts are plain text.
-        """
-        from bench.engine.chat import as_read
-
-        chat = self.suite.chat
-        if chat is None:
-            if any(one.provenance.get(CONVERSATION) for one in sets.sets):
-                what = f"the sets of {sets.source} are conversations, and the suite puts prompts as plain text"
-                raise UsageError(what, mend="--set suite.chat_template=true, or write prompts and answers as texts")
-            return sets
-        if empty := sum(not one.anchor.strip() for one in sets.sets):
-            what = f"{empty} anchors of {sets.source} are empty, and the suite has chat_template"
-            raise UsageError(what, mend="give each a prompt, or take chat_template out of the suite")
-        turns = [as_read(one.anchor, self.tokenizer, chat) for one in sets.sets]
-        anchored = [one.model_copy(update={"anchor": turn}) for one, turn in zip(sets.sets, turns, strict=True)]
-        return replace(sets, sets=anchored)
-
     @cached_property
     def held_out(self) -> list[str]:
         """What the suite's tasks measure on, which no training text may meet."""
@@ -176,13 +153,13 @@ class Environment:
         return loaded
 
     def assert_unchanged(self, inputs: Iterable[Resolved]) -> None:
-        """Find out whether what an experiment is about to read is still what its key says.
+        """Find out whether what an experiment reads, or has read, is still what its key says.
 
         Args:
             inputs: The models and adapters that its method reads.
 
         Raises:
-            MissingError: a model, an adapter or a data file was changed since the command began.
+            ChangedError: a model, an adapter or a data file was changed since the command began.
         """
         for found in (*inputs, *self._evaluation_data):
             self.assets.assert_unchanged(found)
@@ -324,8 +301,8 @@ class Environment:
         return identity.run_code([*tasks, *asking], scorers, self.method_code(method))
 
     def method_code(self, method: str) -> str:
-        """Hash of a method's own code and of what it imports."""
-        return identity.method_code(modules_of(method))
+        """Hash of a method's own code, of what it imports, and of what lets it make its artifact."""
+        return identity.method_code(modules_of(method), in_groups=self.suite.sets.at_once is not None)
 
     @property
     def sets_code(self) -> str:

@@ -1,13 +1,18 @@
-"""Which methods fit a suite: what they learn from is there, and what they say is about what it controls."""
+"""Which methods and tasks fit a suite.
 
-from collections.abc import Container
+Of methods: what they learn from is there, and what they say is about what it controls.
+"""
+
+from collections.abc import Container, Sequence
 from typing import Any
 
 from bench.errors import UsageError
 from bench.method import Method
 from bench.parsing import written
+from bench.run.behind import without
 from bench.run.stack import method_of
 from bench.spec import EDITS, SuiteSpec
+from bench.tasks.base import Task
 
 
 def refuse_unfit(name: str, suite: SuiteSpec) -> None:
@@ -19,6 +24,23 @@ def refuse_unfit(name: str, suite: SuiteSpec) -> None:
     _refuse_unscored(name, suite)
     _refuse_factless(name, suite)
     _refuse_prefixing(name, suite)
+
+
+def refuse_beside_groups(suite: SuiteSpec, tasks: Sequence[Task[Any]]) -> None:
+    """Refuse tasks that measure one model where facts are edited in groups: there is a model for each.
+
+    Raises:
+        UsageError: it has one; the message names them, and how to leave them out.
+    """
+    if suite.sets.at_once is None:
+        return
+    if others := [task.name for task in tasks if not task.info.in_groups]:
+        raise UsageError(
+            f"suite '{suite.name}' edits facts in groups (sets.at_once), each on a model of its own, and these measure "
+            f"one model: {', '.join(others)}",
+            mend=without([task for task in tasks if task.info.in_groups], lambda info: info.in_groups)
+            + ", or leave sets.at_once out",
+        )
 
 
 def refuse_off_topic(kind: type[Method[Any]], suite: SuiteSpec, told: Container[str]) -> None:

@@ -9,38 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.assets.kept import is_kept_or_set_aside, kept
-from bench.errors import UsageError
 from bench.method import Method, RunContext
 from bench.progress import notes_only
 from bench.run.artifact import FACTS, GROUPS, group_folder, make_artifact, sets_facts, totals
-from bench.run.behind import without
 from bench.store.files import read_json, write_json
 
 if TYPE_CHECKING:
     from bench.policy import LoadedModel
     from bench.sets import ContrastiveSets
-    from bench.spec import SuiteSpec
-    from bench.tasks.base import Task
 
 _TOTALS = ("trained_tokens", "seconds")
 """Figures of the groups that add up."""
-
-
-def refuse_beside_groups(suite: "SuiteSpec", tasks: "Sequence[Task[Any]]") -> None:
-    """Refuse tasks that measure one model where facts are edited in groups: there is a model for each.
-
-    Raises:
-        UsageError: it has one; the message names them, and how to leave them out.
-    """
-    if suite.sets.at_once is None:
-        return
-    if others := [task.name for task in tasks if not task.info.in_groups]:
-        raise UsageError(
-            f"suite '{suite.name}' edits facts in groups (sets.at_once), each on a model of its own, and these measure "
-            f"one model: {', '.join(others)}",
-            mend=without([task for task in tasks if task.info.in_groups], lambda info: info.in_groups)
-            + ", or leave sets.at_once out",
-        )
 
 
 def groups_in(path: Path) -> Path:

@@ -9,7 +9,15 @@ from bench.hashing import hash_json
 from bench.spec import ANSWERS, EDITS, SuiteSpec
 from bench.store.keys import NUMERIC, SCORING, code_hash, versions, with_imports
 
-_SETS_ROOTS = ("bench.run.making", "bench.run.tokenless", "bench.sets.own", "bench.engine.model", "bench.scorers")
+_SETS_ROOTS = (
+    "bench.run.making",
+    "bench.run.anchors",
+    "bench.run.tokenless",
+    "bench.sets.own",
+    "bench.engine.model",
+    "bench.scorers",
+)
+_ARTIFACT_ROOT, _GROUPS_ROOT = "bench.run.artifact", "bench.run.groups"
 _MEASURING_ROOTS = ("bench.run.measuring", "bench.engine.model", "bench.scorers")
 
 
@@ -33,9 +41,14 @@ def sets_code(scorer: str) -> str:
     return code_hash(with_imports(*_SETS_ROOTS, scorer))
 
 
-def method_code(modules: Iterable[str]) -> str:
-    """Hash of the code of a method, by its modules; a third party's is its whole package, and what that imports."""
-    return code_hash(with_imports(*modules))
+def method_code(modules: Iterable[str], *, in_groups: bool) -> str:
+    """Hash of the code of a method and of what lets it make its artifact.
+
+    Args:
+        modules: The method's; a third party's stands for its whole package, and what that imports.
+        in_groups: Whether it is asked group by group (`sets.at_once`).
+    """
+    return code_hash(with_imports(_ARTIFACT_ROOT, *([_GROUPS_ROOT] if in_groups else []), *modules))
 
 
 def run_code(tasks: Iterable[str], scorers: Iterable[str], method: str) -> str:

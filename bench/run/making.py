@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.assets.kept import kept
+from bench.assets.resolved import ChangedError
 from bench.data.answers import load_questions
 from bench.data.counted import BEYOND, NONE_ABOVE, TOO_FEW, Counted
 from bench.data.edits import load_cases
@@ -18,9 +19,11 @@ from bench.sets.edited import edited_set, known_cases
 from bench.sets.format import TAKEN
 from bench.spec import ANSWERS, EDITS
 from bench.store.files import write_json
+from bench.store.leftovers import drop
 
 # Bundles of inputs, for the type checker alone: sets do not follow from the code of these, and keys follow imports.
 if TYPE_CHECKING:
+    from bench.assets.resolved import Resolved
     from bench.run.environment import Environment
     from bench.run.phases import Phases
     from bench.scorers.checked import CheckedScorer
@@ -33,10 +36,20 @@ def parts_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.parts.jsonl")
 
 
-def make_sets(path: Path, env: "Environment", phases: "Phases") -> None:
-    """Make the suite's contrastive sets, into a new folder."""
+def make_sets(path: Path, env: "Environment", phases: "Phases", source: "Resolved") -> None:
+    """Make the suite's contrastive sets from a file, into a new folder.
+
+    Raises:
+        ChangedError: the file was changed since it was hashed; no sets are left then.
+    """
     makers = {ANSWERS: _of_answers, EDITS: _of_edits, "self": _sample}
     makers[env.suite.sets.source](path, env, phases)
+    try:
+        env.assets.assert_unchanged(source)
+    except ChangedError:
+        drop(path)
+        parts_of(path).unlink(missing_ok=True)
+        raise
 
 
 def _of_answers(path: Path, env: "Environment", phases: "Phases") -> None:

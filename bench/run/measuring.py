@@ -19,8 +19,9 @@ from bench.tasks.together import EDITED
 
 # Bundles of inputs, for the type checker alone: figures do not follow from the code of these, and keys follow imports.
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from bench.assets.resolved import Resolved
     from bench.method import Artifact, Method
     from bench.policy import Policy
     from bench.run.environment import Environment
@@ -48,8 +49,16 @@ class Measuring:
     folder: Path
     phases: "Phases"
 
-    def measure(self, artifact: "Artifact") -> list[Metric]:
-        """The metrics of all tasks, in the suite's order; a task that an interrupted run finished is read."""
+    def measure(self, artifact: "Artifact", inputs: "Iterable[Resolved]") -> list[Metric]:
+        """The metrics of all tasks, in the suite's order; a task that an interrupted run finished is read.
+
+        Args:
+            artifact: The method's.
+            inputs: The models and adapters that the method reads.
+
+        Raises:
+            ChangedError: these or the data were changed since they were hashed.
+        """
         tasks = self.experiment.tasks()
         context = self._context(tasks)
         results = self._finished(tasks)
@@ -60,11 +69,11 @@ class Measuring:
                 context.holders = [(one.prompts, partial(self._holding, one.artifact)) for one in artifact.groups]
                 policy = self.env.base_policy if artifact.groups else self._edited(artifact, held)
                 for task in asking:
-                    results[task.name] = self._task(task, policy, context)
+                    results[task.name] = self._task(task, policy, context, inputs)
         base = self.env.base_policy
         for task in tasks:
             if task.name not in results:
-                results[task.name] = self._task(task, base, context)
+                results[task.name] = self._task(task, base, context, inputs)
         return [metric for task in tasks for metric in results[task.name].metrics]
 
     def help(self, artifact: "Artifact", is_idle: "Callable[[], bool]") -> None:
@@ -156,7 +165,9 @@ class Measuring:
     def _task_file(self, task: Task[Any]) -> Path:
         return self.folder / "tasks" / f"{task.name}.json"
 
-    def _task(self, task: Task[Any], policy: "Policy", context: TaskContext) -> TaskResult:
+    def _task(
+        self, task: Task[Any], policy: "Policy", context: TaskContext, inputs: "Iterable[Resolved]"
+    ) -> TaskResult:
         samples = context.folder / f"{task.name}.jsonl"
         begun = samples.exists() and samples.stat().st_size > 0
         before, sampled = context.tokens, context.sampled
@@ -169,5 +180,6 @@ class Measuring:
         begun = begun or context.helped
         phase = self.phases.done[-1] = self.phases.done[-1].model_copy(update={"partial": begun})
         result = result.model_copy(update={"phase": phase})
+        self.env.assert_unchanged(inputs)  # tasks read their files when they begin, and that may be hours later
         write_json(self._task_file(task), result.model_dump())
         return result

@@ -12,8 +12,7 @@ from bench.method import Method
 from bench.parsing import parse_value
 from bench.paths import expanded
 from bench.run.behind import refuse_unmeasurable
-from bench.run.fitting import refuse_off_topic, refuse_unfit
-from bench.run.groups import refuse_beside_groups
+from bench.run.fitting import refuse_beside_groups, refuse_off_topic, refuse_unfit
 from bench.run.searched import trials_of
 from bench.run.stack import JOINT, Stack, method_of, names_of, variant_of
 from bench.scorers import check_scorers

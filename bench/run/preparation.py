@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.assets.base_results import NOTHING_KEPT, BaseResults
 from bench.assets.kept import is_kept, kept
+from bench.assets.resolved import ChangedError
 from bench.data.splits import assert_disjoint
 from bench.errors import MissingError
 from bench.hashing import hash_json
 from bench.method import Artifact, Method, RunContext, Unwanted
+from bench.run.anchors import as_read
 from bench.run.artifact import load_artifact, make_artifact
 from bench.run.environment import Environment
 from bench.run.groups import groups_in, has_groups, make_in_groups
@@ -77,7 +79,6 @@ class Preparation:
     def identity(self) -> Identity:
         """The keys of the experiment; what they hash is found or fetched first."""
         experiment, env, info = self.experiment, self.env, self.method.info
-        sets_data = self._sets_data
         return Identity(
             suite=experiment.suite,
             method=experiment.method,
@@ -86,7 +87,7 @@ class Preparation:
             needs_scorer=info.needs_scorer,
             seed=experiment.seed,
             max_items=experiment.max_items,
-            sets_data=sets_data,
+            sets_data=self._sets_data and self._sets_data.sha256,
             inputs={option: resolved.sha256 for option, resolved in self.inputs.items()},
             model=env.model.sha256,
             scorer=env.scorer.identity.hash,
@@ -101,13 +102,13 @@ class Preparation:
             ],
         )
 
-    @property
-    def _sets_data(self) -> str | None:
-        """Hash of the file that the contrastive sets are made from or read from; None where none is needed."""
+    @cached_property
+    def _sets_data(self) -> "Resolved | None":
+        """The file that the contrastive sets are made from or read from; None where none is needed."""
         if not self.method.info.needs_sets:
             return None
         spec = self.experiment.suite.sets
-        return self.env.assets.data(spec.prompts if spec.is_made else spec.source).sha256
+        return self.env.assets.data(spec.prompts if spec.is_made else spec.source)
 
     @cached_property
     def inputs(self) -> "dict[str, Resolved]":
@@ -325,6 +326,8 @@ class Preparation:
                     facts = make_in_groups(last.method, self.env.base, sets, context, at_once, groups)
                 else:
                     facts = make_artifact(last.method, self.env.base, sets, context, points)
+                for one in last.inputs.values():
+                    self.env.assets.assert_unchanged(one)
                 noted.update({"tokens": facts["trained_tokens"]} if "trained_tokens" in facts else {})
             self.phases.done[-1] = self.phases.done[-1].model_copy(update={"partial": begun})
         except MissingError as error:
@@ -348,16 +351,17 @@ class Preparation:
                 if self.fresh and not self.env.reuse.is_new(parts):
                     parts.unlink(missing_ok=True)
                 if self._stale(path.parent):
-                    make_sets(path.parent, self.env, self.phases)
+                    assert self._sets_data is not None  # noqa: S101 - there is a key of sets
+                    make_sets(path.parent, self.env, self.phases, self._sets_data)
                 parts.unlink(missing_ok=True)
                 sets = load_sets(path, source=spec.source)  # while nobody can drop them
         else:
             path = self.env.assets.data(spec.source).path
             sets = load_sets(path, source=spec.source)
             if sets.hash != self.identity.sets_key:
-                raise MissingError(f"{path} was changed while this command ran", mend="run the command again")
+                raise ChangedError(path)
         assert_disjoint([text for one in sets.sets for text in one.all_texts()], self.env.held_out)
-        return with_tokens(self.env.as_read(sets), self.env)
+        return with_tokens(as_read(sets, self.env), self.env)
 
 
 def share_trainings(preparations: Sequence[Preparation]) -> None:

@@ -1,4 +1,4 @@
-"""An interrupted run keeps what it has measured if its artifact is still the same."""
+"""What a run has measured is kept while its artifact and its data are the same."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +9,14 @@ from bench.store.leftovers import drop
 
 MEASURED_ON = "artifact.json"
 """In a run's folder: the hash of the artifact that its tasks are measured on."""
+
+
+def drop_measured(folder: Path) -> bool:
+    """Drop the samples and tasks of a run, whose folder the caller holds; return whether there were any."""
+    measured = [folder / name for name in ("tasks", "samples") if (folder / name).is_dir()]
+    for one in measured:
+        drop(one)
+    return bool(measured)
 
 
 def drop_measured_on_another(folder: Path, artifact: str, progress: Progress) -> None:
@@ -25,10 +33,7 @@ def drop_measured_on_another(folder: Path, artifact: str, progress: Progress) ->
     earlier = None
     with suppress(OSError, ValueError, KeyError, TypeError):  # none yet, or a damaged one
         earlier = read_json(path)["hash"]
-    measured = [folder / name for name in ("tasks", "samples") if (folder / name).is_dir()]
-    if earlier not in (None, artifact) and measured:
+    if earlier not in (None, artifact) and drop_measured(folder):
         progress.note(f"{folder.name}: its artifact is another than when it was interrupted: all is measured anew")
-        for one in measured:
-            drop(one)
     if earlier != artifact:
         write_json(path, {"hash": artifact})

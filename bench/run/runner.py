@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.assets.resolved import ChangedError
 from bench.method import Artifact, Method
 from bench.progress import note_once
 from bench.run.artifact import training_logs
@@ -18,7 +19,7 @@ from bench.run.measuring import Measuring
 from bench.run.phases import Phases
 from bench.run.plan import Experiment
 from bench.run.preparation import Preparation
-from bench.run.resumed import drop_measured_on_another
+from bench.run.resumed import drop_measured, drop_measured_on_another
 from bench.store.files import read_json, write_json
 from bench.store.lease import LostError
 from bench.store.leftovers import drop
@@ -163,13 +164,15 @@ class Runner:
                 artifact = self.prepare(wait=wait)
                 drop_measured_on_another(self.folder, artifact.hash, self.env.progress)
                 measuring = Measuring(self.experiment, self.env, self.method, self.folder, self.phases)
-                metrics = measuring.measure(artifact)
+                metrics = measuring.measure(artifact, self.inputs.values())
             except HeldError:  # it is begun again, and what it has made of a stack by now is found then
                 raise
             except LostError:
                 self.phases.done.clear()  # it is begun again, or another's
                 raise
             except (Exception, SystemExit) as error:
+                if isinstance(error, ChangedError):  # some of the samples are of the file as it is now
+                    drop_measured(self.folder)
                 fail(self.folder, manifest, error)
                 raise
             self._finish(manifest, artifact, metrics)

@@ -14,6 +14,7 @@ from bench.engine.generation import Prompt, generate
 from bench.engine.likelihood import loglikelihood
 from bench.engine.tokens import encode, encode_after
 from bench.errors import BenchError, MissingError, UsageError
+from bench.run import preparation
 from bench.run.edited import edited
 from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
@@ -94,8 +95,8 @@ def test_prompts_are_turns_and_answers_are_scored_alone(chatting, runners):
 
 def test_what_learns_sees_the_form_that_is_measured(chatting, runners, monkeypatch):
     seen: list[str] = []
-    real = Environment.as_read
-    monkeypatch.setattr(Environment, "as_read", lambda env, sets: _noted(seen, real(env, sets)))
+    real = preparation.as_read
+    monkeypatch.setattr(preparation, "as_read", lambda sets, env: _noted(seen, real(sets, env)))
     _, trained = carry_out(runners(chatting(), "contrastive"))
     assert seen
     assert all(anchor.startswith("[user] ") and anchor.endswith("[answer]") for anchor in seen)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -282,15 +282,28 @@ def test_changed_scores_are_made_anew(cache_dir):
         assert any("2 cached scores were changed" in note for note in spy.notes)
 
 
-@pytest.mark.parametrize("what", ["prompts", "model", "adapter"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("prompts", "none", "[1/1]"),
+        ("model", "none", "[1/1]"),
+        ("adapter", "adapter", "[1/1]"),
+        ("sets", "contrastive", "[1/1]"),
+        ("prompts", "contrastive", "train contrastive"),
+        ("adapter", "adapter", "heldout"),
+    ],
+)
 def test_what_is_changed_while_the_command_runs_is_not_measured_under_the_old_key(
-    tiny_suite, tiny_model, tiny_adapter, tmp_path, what
+    suite, tiny_suite, tiny_model, tiny_adapter, tmp_path, case
 ):
     """The second experiment would read what the first did not, and say that it was the same."""
+    what, method, when = case
     model = shutil.copytree(tiny_model, tmp_path / "model")
     adapter = shutil.copytree(tiny_adapter, tmp_path / "adapter")
-    suite = tiny_suite(tasks=heldout(tmp_path), model={"id": str(model)})
+    if what == "model":
+        suite = tiny_suite(tasks=heldout(tmp_path), model={"id": str(model)})
     changed = {
+        "sets": tmp_path / "self.jsonl",
         "prompts": tmp_path / "texts.jsonl",
         "model": model / "generation_config.json",
         "adapter": adapter / "adapter_config.json",
@@ -298,19 +311,28 @@ def test_what_is_changed_while_the_command_runs_is_not_measured_under_the_old_ke
 
     class Changing(Spy):
         def note(self, text: str) -> None:
-            if text.startswith("[1/1]"):
-                times = changed.stat()
-                changed.write_text(changed.read_text().replace("\n", " ", 1))
-                os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))
             super().note(text)
+            self.may_change(text)
 
-    method = f"adapter:path={adapter}" if what == "adapter" else "none"
-    experiments = make_experiments(Request((method,), str(suite), base=False))
+        def bar(self, label: str, total: float | None = None, unit: str = "") -> AbstractContextManager["Spy"]:
+            self.may_change(label)
+            return super().bar(label, total, unit)
+
+        def may_change(self, text: str) -> None:
+            if text.startswith(when):
+                times = changed.stat()
+                changed.write_text(changed.read_text().replace(" ", "  ", 1))
+                os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    asked = f"adapter:path={adapter}" if method == "adapter" else method
+    experiments = make_experiments(Request((asked,), str(suite), base=False))
     env = Environment(experiments[0].suite, AssetCatalogue(tmp_path / "cache", offline=True), Changing())
     (outcome,) = run_experiments(experiments, env, tmp_path / "runs")
     assert outcome.error is not None
     assert "changed while this command ran; run the command again" in str(outcome.error)
-    assert not list((tmp_path / "runs").glob("*/result.json"))
+    for left in ("*/result.json", "*/tasks", "*/samples"):
+        assert not list((tmp_path / "runs").glob(left))
+    assert what != "sets" or not list((tmp_path / "cache" / "sets").glob("[!.]*"))
 
 
 # --- two processes ---

@@ -61,19 +61,19 @@ def _forget() -> None:
 
 @pytest.fixture
 def codes(tmp_path, monkeypatch) -> Codes:
-    """The code hashes in the keys of `mini` for `contrastive`, as if a line were added to one module's source."""
-    env = Environment(load_suite("mini"), AssetCatalogue(tmp_path, offline=True))
+    """The code hashes in the keys of a suite for a method, as if a line were added to one module's source."""
     real = keys.source
 
-    def hashes(edited: str = "") -> dict[str, str]:
+    def hashes(edited: str = "", suite: str = "mini", method: str = "contrastive") -> dict[str, str]:
+        env = Environment(load_suite(suite), AssetCatalogue(tmp_path, offline=True))
         _forget()
         path = keys._file(edited) if edited else None
         assert bool(path) == bool(edited)
         with monkeypatch.context() as patch:
             patch.setattr(keys, "source", lambda one: real(one) + ("\nEDITED = 1\n" if one == path else ""))
             return {
-                "run": env.run_code("contrastive"),
-                "method": env.method_code("contrastive"),
+                "run": env.run_code(method),
+                "method": env.method_code(method),
                 "sets": env.sets_code,
             }
 
@@ -150,6 +150,8 @@ def test_what_a_suite_does_not_use_makes_none_of_its_records_stale(codes, module
         ("bench.sets.own", {"sets"}),
         ("bench.run.making", {"sets"}),
         ("bench.run.tokenless", {"sets"}),
+        ("bench.run.anchors", {"sets"}),
+        ("bench.run.artifact", {"run", "method"}),
         ("bench.sets.format", {"run", "method", "sets"}),
         ("methods.contrastive", {"run", "method"}),
         ("methods.learning.trainer", {"run", "method"}),
@@ -157,6 +159,12 @@ def test_what_a_suite_does_not_use_makes_none_of_its_records_stale(codes, module
 )
 def test_an_edit_of_what_computes_changes_the_keys_that_rest_on_it(codes, module, changed):
     before, after = codes(), codes(module)
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+@pytest.mark.parametrize(("suite", "changed"), [("mini-edit", set()), ("mini-edit-single", {"run", "method"})])
+def test_what_divides_facts_into_groups_counts_where_they_are_edited_in_groups(codes, suite, changed):
+    before, after = codes("", suite, "rome"), codes("bench.run.groups", suite, "rome")
     assert {name for name in before if before[name] != after[name]} == changed
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.errors import UsageError
+from bench.run.anchors import as_read
 from bench.run.environment import Environment
 from bench.sets import load_sets, sets_text
 from bench.sets.preferences import grouped
@@ -198,6 +199,6 @@ def test_conversations_are_turns_of_a_chat_and_never_running_text(tmp_path):
     suite = load_suite("smoke")
     env = Environment(suite, AssetCatalogue(tmp_path, offline=True), offline=True)
     with pytest.raises(UsageError, match=r"are conversations, .* plain text; --set suite\.chat_template=true"):
-        env.as_read(load_sets(write(tmp_path, TURNS[:1])))
+        as_read(load_sets(write(tmp_path, TURNS[:1])), env)
     plain = load_sets(write(tmp_path, [{"prompt": "a", "chosen": "x", "rejected": "y"}]))
-    assert env.as_read(plain) is plain
+    assert as_read(plain, env) is plain
