@@ -203,12 +203,13 @@ class AssetCatalogue:
     def sweep(self, *beside: Path) -> None:
         """Remove what killed processes left in the cache and in these folders, with one line where there was any."""
         cleared = sum(leftovers.sweep(root) for root in (self.cache, *beside))
-        half = [(path, self._lock_file(path.name)) for path in (self.cache / "tmp").glob("*")]
+        names = {asset.wheel.file for asset in self.catalog.values()}  # the cache's folder may be one that had a tmp/
+        half = [(self.cache / "tmp" / name, self._lock_file(name)) for name in names]
         # a download of torch's is TARGET.RANDOM.partial, and a scorer holds TARGET.lease meanwhile
         fetched = (self.cache / "scorers").glob("*.*.partial")
         half += [(path, path.with_name(f"{path.name.rsplit('.', 2)[0]}{lease.SUFFIX}")) for path in fetched]
         for path, lock_file in half:
-            if not lease.is_held(lock_file):
+            if path.exists() and not lease.is_held(lock_file):
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
                 cleared += 1
         if cleared:

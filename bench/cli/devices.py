@@ -23,6 +23,7 @@ def use_device(value: str) -> str:
         UsageError: there is no such device, or it cannot be chosen here.
     """
     # Imported here: the command line loads fast.
+    from bench.engine.processes import processes
     from bench.errors import UsageError
 
     known = _KNOWN.fullmatch(value)
@@ -30,7 +31,7 @@ def use_device(value: str) -> str:
         raise UsageError(f"--device {value} is not known", mend="say auto, cpu, cuda, or cuda:1 for the second card")
     if value == AUTO:
         return value
-    if value != "cpu" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if value != "cpu" and processes() > 1:
         mend = f"name the cards for all processes: {_VISIBLE}=0,1"
         raise UsageError(f"--device {value}: each of several training processes has a card of its own", mend=mend)
     if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():

@@ -235,10 +235,14 @@ def in_this_process(
     since: int | None = None,
 ) -> "list[ExperimentOutcome]":
     """Carry the experiments out; `sharing` and `since` come from whoever started this process with others."""
+    from bench.engine.processes import is_main
     from bench.run.launch.local import run_experiments
 
     env = environment_of(experiments[0].suite, place, progress, shares=sharing is not None, since=since)
-    return run_experiments(experiments, env, place.runs_dir, fresh=place.fresh, sharing=sharing)
+    outcomes = run_experiments(experiments, env, place.runs_dir, fresh=place.fresh, sharing=sharing)
+    if is_main():
+        env.assets.sweep(place.runs_dir)  # other machines' leases that nobody has touched since the sweep at the start
+    return outcomes
 
 
 def environment_of(

@@ -1,7 +1,8 @@
 """`bench du`, `bench rm` and `bench gc`: what is kept takes place, and is removed."""
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,16 +59,21 @@ def rm(
     """Remove runs with their samples. What they were made with stays in the cache until `bench gc`."""
     from bench.errors import UsageError
     from bench.store.runs import find_folder, folders
-    from bench.store.upkeep import Kept, size_of
+    from bench.store.upkeep import Kept, is_finished, size_of
 
     if not run and not unfinished:
         raise UsageError("say which runs", mend="name them, or give --unfinished")
     if LAST in (run or []):
         raise UsageError("'last' changes with each request, so it names no run to remove", mend=_by_id(runs_dir))
-    found = [find_folder(runs_dir, text) for text in run or []]
-    if unfinished:
-        found += [path for path in folders(runs_dir) if not (path / "result.json").is_file()]
-    _remove([Kept("runs", path, size_of(path)) for path in dict.fromkeys(found)], dry_run=dry_run, yes=yes, json=json)
+    named = [find_folder(runs_dir, text) for text in run or []]
+    begun = [path for path in folders(runs_dir) if not is_finished(path)] if unfinished else []
+    _remove(
+        [Kept("runs", path, size_of(path)) for path in dict.fromkeys([*named, *begun])],
+        lambda path: path in named or not is_finished(path),
+        dry_run=dry_run,
+        yes=yes,
+        json=json,
+    )
 
 
 def _by_id(runs_dir: Path) -> str:
@@ -95,8 +101,17 @@ def gc(
 
     roots, cache = [runs_dir, *(also or [])], _cache(cache_dir)
     _say_where(roots)
-    old = [Kept(path.parent.name, path, size_of(path), used=False) for path in stale(cache)]
-    _remove([*unused(cache, roots), *old], dry_run=dry_run, yes=yes, json=json)
+
+    def found() -> "list[Kept]":
+        old = [Kept(path.parent.name, path, size_of(path), used=False) for path in stale(cache)]
+        return [*unused(cache, roots), *old]
+
+    @functools.cache
+    def still() -> set[Path]:
+        """What is found after the question: a run that begins later than that makes anew what it misses."""
+        return {one.path for one in found()}
+
+    _remove(found(), lambda path: path in still(), dry_run=dry_run, yes=yes, json=json)
 
 
 def _say_where(roots: Sequence[Path]) -> None:
@@ -111,7 +126,7 @@ def _say_where(roots: Sequence[Path]) -> None:
         echo(f"{count} run{'' if count == 1 else 's'} in {root} count{'s' if count == 1 else ''}", err=True)
 
 
-def _remove(kept: "Sequence[Kept]", *, dry_run: bool, yes: bool, json: bool) -> None:
+def _remove(kept: "Sequence[Kept]", may_go: Callable[[Path], bool], *, dry_run: bool, yes: bool, json: bool) -> None:
     from bench.errors import UsageError
     from bench.store.upkeep import remove
 
@@ -125,7 +140,12 @@ def _remove(kept: "Sequence[Kept]", *, dry_run: bool, yes: bool, json: bool) -> 
         if not typer.confirm(f"Remove {total}?", err=True):
             raise UsageError("nothing is removed")
     if not dry_run:
-        remove(one.path for one in kept)
+        removed = remove([one.path for one in kept], may_go)
+        for one in kept:
+            if one.path not in removed:
+                echo(f"{plain(str(one.path))} stays: it was finished, or a run has come to use it, meanwhile", err=True)
+        kept = [one for one in kept if one.path in removed]
+        total = size_in_words(sum(one.size for one in kept))
     if json:
         print_json({"removed": not dry_run, **_counted(kept), "paths": [str(one.path) for one in kept]})
     else:

@@ -25,6 +25,8 @@ BASE = "none"
 SEES_REPORT, SEES_FURTHER = "sees the scorer of the report", "sees the further scorer {}"
 """What the label says of a method that chooses its texts by a scorer that reports them, the first or another."""
 _SHOWN = 80  # characters of what is not understood
+_FILE_NAME = re.compile(rb"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}")
+"""A task's name: its samples and figures lie in files of that name, which are not hidden ones."""
 _MOST_SEEDS = 10_000
 _SEED_DIGITS = 9
 _KEPT = r"""\[[^\]]*\]|(?<==)'[^']*'|(?<==)"[^"]*"|[^{separator}]"""
@@ -116,7 +118,7 @@ def build_tasks(suite: SuiteSpec) -> list[Task[Any]]:
     """The tasks of a suite, in its order.
 
     Raises:
-        UsageError: a task is unknown, its options are not valid, or two have one name.
+        UsageError: a task is unknown, its options are not valid, its name is none of a file, or two have one name.
     """
     tasks: list[Task[Any]] = []
     for place, entry in enumerate(suite.tasks, 1):
@@ -134,6 +136,9 @@ def build_tasks(suite: SuiteSpec) -> list[Task[Any]]:
                     f"suite '{suite.name}': task '{task.name}' reads the samples of '{needed}'",
                     mend=f"put '{needed}' before it",
                 )
+        if not _FILE_NAME.fullmatch(task.name.encode("utf-8", "surrogatepass")):
+            what = f"suite '{suite.name}': a task is called {task.name[:_SHOWN]!r}, and its files cannot be"
+            raise UsageError(what, mend="give it a name of letters, digits, - and _")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"suite '{suite.name}' has task '{twice[0]}' twice", mend="take one of them out")

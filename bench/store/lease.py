@@ -14,7 +14,6 @@ knowing. So whatever writes what a lease protects asks first (`assert_held`, see
 
 import contextlib
 import errno
-import math
 import os
 import re
 import threading
@@ -130,16 +129,10 @@ def is_held(path: Path) -> bool:
     return found is not None and _is_held(path, found)
 
 
-def clear(path: Path, *, dated: float = math.inf) -> bool:
-    """Remove a lease that nobody holds; return whether it was one.
-
-    Args:
-        path: Its file.
-        dated: The age in seconds, by the file's date and this machine's clock, from which another machine's counts as
-            nobody's. Only a lease that nobody waits for may be judged so.
-    """
+def clear(path: Path) -> bool:
+    """Remove a lease that nobody holds; return whether it was one. A file that is none stays, whatever its name."""
     found = _look(path)
-    return found is not None and not _is_held(path, found, dated) and _discard(path, found)
+    return found is not None and _is_lease(path, found) and not _is_held(path, found) and _discard(path, found)
 
 
 def assert_held(path: Path) -> None:
@@ -198,14 +191,21 @@ def _look(path: Path) -> _Look | None:
         raise
 
 
-def _is_held(path: Path, found: _Look, dated: float = math.inf) -> bool:
-    named = _TEXT.fullmatch(found.text.decode("ascii", "replace"))
+def _is_lease(path: Path, found: _Look) -> bool:
+    """Whether a file is ours: by its text, or by its name where who made it was killed before it wrote (`_create`)."""
+    return bool(_named(found)) or (not found.text and path.name.startswith("."))
+
+
+def _named(found: _Look) -> re.Match[str] | None:
+    return _TEXT.fullmatch(found.text.decode("ascii", "replace"))
+
+
+def _is_held(path: Path, found: _Look) -> bool:
+    named = _named(found)
     if named and named["machine"] == machine():
         alive = lives(int(named["pid"]), named["start"])
         if alive is not None:
             return alive
-    if time.time() - found.touched_ns / 1e9 > dated:
-        return False
     before, since = _WATCHED.get(path, (None, 0.0))
     if before != found:
         _WATCHED[path] = found, time.monotonic()

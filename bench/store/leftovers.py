@@ -1,6 +1,7 @@
 """What a killed process leaves: temporary files and folders, whose names say who made them, and leases.
 
-A name is `.TARGET.MACHINE-PID-START.RANDOM.tmp`. Where the process is gone, the next one that starts removes it.
+A name is `.TARGET.MACHINE-PID-START.RANDOM.tmp`. Where the process is gone, the next one that starts removes it. Of
+other machines' leases none is judged by its date: it goes where a sweep saw it before, long enough ago, as it is now.
 """
 
 import contextlib
@@ -57,7 +58,7 @@ def _clear(place: Path, names: Iterable[str]) -> int:
         path = place / name
         with contextlib.suppress(OSError):
             if name.endswith(lease.SUFFIX):
-                cleared += lease.clear(path, dated=_FOREIGN_SECONDS)
+                cleared += lease.clear(path)
             elif (match := _NAME.fullmatch(name)) and _is_dead(path, match):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                 cleared += 1

@@ -4,7 +4,7 @@ Models, data and scores are fetched or computed for any run. An artifact (what a
 that it learned from belong to the runs whose manifests name their keys: without one, the next run would make another.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,24 +62,38 @@ def unused(cache: Path, runs: Sequence[Path]) -> list[Kept]:
     return [one for one in everything(cache, runs) if one.used is False]
 
 
-def remove(paths: Iterable[Path]) -> None:
-    """Remove folders or files, each in one step, where no process works on it.
+def remove(paths: Iterable[Path], may_go: Callable[[Path], bool] = lambda path: True) -> list[Path]:
+    """Remove folders or files, each in one step, where no process works on it, and return those that are removed.
+
+    Args:
+        paths: What was to go when it was listed.
+        may_go: Whether one still is to go, asked when no other process can begin to work on it.
 
     Raises:
         MissingError: one is worked on or used; those before it are removed.
         OSError: one cannot be removed.
     """
+    removed = []
     for path in paths:
         try:
             with alone(_worked_on(path), wait=False):
                 if in_use_by_any(path):
                     raise HeldError
+                if not may_go(path):
+                    continue
+                removed.append(path)
                 if path.is_dir() and not path.is_symlink():
                     drop(path)
                 else:
                     path.unlink(missing_ok=True)
         except HeldError:
             raise MissingError(f"a process works on {path}", mend="wait until it is done, or end it") from None
+    return removed
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a run's folder has a result."""
+    return (run / "result.json").is_file()
 
 
 def size_of(path: Path) -> int:

@@ -190,6 +190,7 @@ def test_plain_lines_where_there_is_no_terminal(monkeypatch):
 
 
 def test_only_the_first_of_several_workers_reports(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert console_progress() is SILENT
 

@@ -5,13 +5,17 @@ import json
 import os
 import pty
 import subprocess
+import sys
 import sysconfig
 import termios
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import typer
 from synthetic import write_run
 
+from bench.cli import upkeep
 from bench.cli.upkeep import size_in_words
 from bench.store.latest import remember
 
@@ -136,6 +140,27 @@ def test_whoever_is_asked_may_say_no(variables, tmp_path, answer, code, said):
     os.close(theirs)
     assert (asked.returncode, said in err, "Traceback" in err) == (code, True, False), err
     assert (tmp_path / "runs" / "mini-dpo-s0").exists() == bool(code)
+
+
+@pytest.mark.parametrize("verb", ["rm", "gc"])
+def test_what_ends_while_the_question_stands_is_not_removed(tmp_path, monkeypatch, capsys, verb):
+    runs, artifact = tmp_path / "runs", tmp_path / "cache" / "artifacts" / "a"
+    write_run(runs, "dpo", finished=False)
+    artifact.mkdir(parents=True)
+
+    def confirm(*_: object, **__: object) -> bool:
+        write_run(runs, "dpo", method__artifact_key="a")
+        return True
+
+    monkeypatch.setattr(typer, "confirm", confirm)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    if verb == "rm":
+        upkeep.rm(unfinished=True, runs_dir=runs)
+    else:
+        upkeep.gc(runs_dir=runs, cache_dir=tmp_path / "cache")
+    assert "stays: it was finished, or a run has come to use it, meanwhile" in capsys.readouterr().err
+    assert (runs / "mini-dpo-s0" / "result.json").exists()
+    assert artifact.exists()
 
 
 @pytest.mark.parametrize(

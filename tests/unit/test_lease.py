@@ -241,7 +241,7 @@ def test_what_is_in_use_is_waited_for(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["artifact"]
 
 
-def test_leases_of_dead_processes_are_swept(tmp_path):
+def test_leases_of_dead_processes_are_swept(tmp_path, monkeypatch):
     with holder("alone", tmp_path / "cell") as other, holder("in_use", tmp_path / "artifact"):
         other.kill()
         other.wait()
@@ -251,8 +251,22 @@ def test_leases_of_dead_processes_are_swept(tmp_path):
         assert len(list(tmp_path.glob("*.lease"))) == 2
         for path in tmp_path.glob("*.lease"):
             os.utime(path, (0, 0))
-        assert sweep(tmp_path) == 1, "another machine's when it is old, and a living process's never"
+        assert sweep(tmp_path) == 0, "a date says nothing: another machine's clock may be a day behind"
+        monkeypatch.setattr(lease, "LEASE_SECONDS", 0.0)
+        assert sweep(tmp_path) == 1, "another machine's that nobody touches, and a living process's never"
         assert not lease_of(tmp_path / "foreign").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "cleared"),
+    [("smith.lease", "a contract", 0), ("smith.lease", "", 0), (".cell.lease", "", 1), (".cell.lease", "mine\n", 0)],
+)
+def test_a_file_that_is_no_lease_is_not_swept(tmp_path, monkeypatch, name, text, cleared):
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.0)
+    (tmp_path / name).write_text(text)
+    os.utime(tmp_path / name, (0, 0))
+    assert sweep(tmp_path) + sweep(tmp_path) == cleared
+    assert (tmp_path / name).exists() != bool(cleared)
 
 
 def test_what_is_set_aside_is_the_holders_too(tmp_path, monkeypatch):

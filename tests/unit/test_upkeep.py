@@ -12,7 +12,7 @@ from bench.assets.embedded import EMBEDDED
 from bench.assets.stale import stale
 from bench.assets.stamp import STAMP
 from bench.errors import MissingError
-from bench.store.lock import alone, in_use
+from bench.store.lock import HeldError, alone, in_use
 from bench.store.upkeep import everything, remove, size_of, unused
 
 
@@ -82,6 +82,18 @@ def test_what_is_worked_on_or_used_stays(cache):
     assert second.exists()
     remove([second, third])
     assert list((cache / "artifacts").iterdir()) == []
+
+
+def test_what_has_come_into_use_since_it_was_listed_stays(cache):
+    first, second = (_entry(cache, "artifacts", name) for name in "ab")
+
+    def may_go(path):
+        with pytest.raises(HeldError), alone(path, wait=False):
+            pass
+        return path == first
+
+    assert remove([first, second], may_go) == [first]
+    assert (first.exists(), second.exists()) == (False, True)
 
 
 @pytest.mark.parametrize("kind", ["artifacts", "sets"])
