@@ -36,6 +36,10 @@ class MissingError(BenchError):
     exit_code = 3
 
 
+class UnreadableError(MissingError):
+    """The system does not let us read what is there: whether it is sound is not known, so it is left as it is."""
+
+
 class ForeignExitError(BenchError):
     """Code that is not ours, such as a plug-in's, asked the whole program to end (exit 1)."""
 

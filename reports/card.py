@@ -52,7 +52,7 @@ def _front(run: Run, exported: Exported) -> Iterator[str]:
     """The front matter: JSON values, which are YAML."""
     model = run.manifest.model
     facts = {
-        "base_model": clean(model.get("id"), 120),
+        **({"base_model": clean(model.get("id"), 120)} if model.get("source") == "hub" else {}),  # it takes no other
         "library_name": _LIBRARIES[exported.what],
         "license": clean(model.get("licence") or "other", 60).lower(),
         "pipeline_tag": "text-generation",

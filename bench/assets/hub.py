@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from bench.assets.local import ADAPTER, POOLING, UNWANTED, WANTED
-from bench.errors import MissingError, UsageError
+from bench.assets.local import ADAPTER, POOLING, UNWANTED, WANTED, adapter_files, model_files
+from bench.errors import BenchError, MissingError, UsageError
 from bench.progress import SILENT, Progress
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -44,7 +44,8 @@ def snapshot(
         kind: A whole model, an adapter's configuration and weights alone, or a model with what says how it pools.
 
     Raises:
-        MissingError: It does not exist, is gated, or cannot be reached.
+        MissingError: It does not exist, is gated, cannot be reached, or lacks files.
+        UsageError: It is no model, or no adapter.
     """
     if not offline:
         progress.note(f"looking up {kind} {repo} on the hub")
@@ -53,7 +54,12 @@ def snapshot(
         folder = _download(repo, "model", revision, wanted, UNWANTED, offline=offline)
         if kind == "encoder":
             _download(repo, "model", folder.name, [POOLING], [], offline=offline)
-        return folder
+    try:
+        adapter_files(folder) if kind == "adapter" else model_files(folder)
+    except BenchError:  # files are missing
+        _assert_reached(repo, repo, "model", folder, offline=offline, hint=hint)
+        raise
+    return folder
 
 
 def split_data(ref: str, revision: str | None) -> tuple[str, str, str | None]:
@@ -85,8 +91,24 @@ def data_file(repo: str, file: str, revision: str | None, *, offline: bool, prog
     with _explained(f"{repo}:{file}", revision, offline=offline, hint=hint), _bars(progress):
         folder = _download(repo, "dataset", revision, [glob.escape(file)], [], offline=offline)
     if not (folder / file).is_file():
+        _assert_reached(f"{repo}:{file}", repo, "dataset", folder, offline=offline, hint=hint)
         raise MissingError(f"'{repo}' has no file '{file}' at {folder.name[:12]}", mend="check the file's name")
     return folder, folder / file
+
+
+def _assert_reached(name: str, repo: str, kind: str, folder: Path, *, offline: bool, hint: str) -> None:
+    """Make sure that what a snapshot lacks is not on the hub either: without it, the client hands over what is here.
+
+    Raises:
+        MissingError: the hub was not asked, or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    with _explained(name, folder.name[:12], offline=offline, hint=hint):
+        if offline:
+            raise LocalEntryNotFoundError(name)
+        HfApi().repo_info(repo, repo_type=kind, revision=folder.name)
 
 
 def _download(
@@ -159,7 +181,8 @@ def _explained(name: str, revision: str | None, *, offline: bool, hint: str) -> 
         if "No space left" in str(error):
             raise MissingError("no space left for the hub's cache", mend="free some, or set HF_HOME") from error
         if offline:
-            raise MissingError(f"{where} is not in the hub's cache and --offline is on", mend=hint) from error
+            what = f"{where} is not, or in part, in the hub's cache and --offline is on"
+            raise MissingError(what, mend=hint) from error
         cause = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
         raise MissingError(
             f"{where} is not here and the hub cannot be reached ({cause[0][:120]})", mend=hint

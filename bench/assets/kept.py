@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.assets import stamp
-from bench.errors import MissingError
+from bench.errors import MissingError, UnreadableError
 from bench.progress import Progress
 from bench.store.aside import set_aside
-from bench.store.files import folder
+from bench.store.files import folder, refuse_unreadable
 
 
 @contextmanager
@@ -44,8 +44,11 @@ def generation(path: Path) -> frozenset[tuple[str, int, int]]:
 def _harm(path: Path) -> str | None:
     try:
         stamp.check(path, mend="")
+    except UnreadableError:
+        raise
     except MissingError as error:
         return error.what
     except OSError as error:
+        refuse_unreadable(path, error)
         return f"{path} cannot be read ({error.strerror})"
     return None

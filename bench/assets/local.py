@@ -30,7 +30,8 @@ def model_files(folder: Path) -> list[Path]:
         MissingError: Weights are missing, or there are only pickles.
         UsageError: It is no model folder.
     """
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    # macOS puts `._NAME` beside what it copies
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     if "config.json" not in names:
         mend = "an adapter goes by the method 'adapter'" if ADAPTER[0] in names else "name the folder it is in"
         raise UsageError(f"{folder} is no model folder: it has no config.json", mend=mend)
@@ -38,11 +39,19 @@ def model_files(folder: Path) -> list[Path]:
         pickles = [name for pattern in _PICKLES for name in fnmatch.filter(names, pattern)]
         raise _without_weights(folder, "safetensors weights", pickles, saver="model")
     for index in fnmatch.filter(names, "*.safetensors.index.json"):
-        for shard in sorted(set(read_json(folder / index)["weight_map"].values())):
+        for shard in _shards(folder / index):
             if shard not in names:
                 raise MissingError(f"{folder / shard} is missing, {index} names it", mend="copy the model again")
     chosen = [name for pattern in WANTED for name in fnmatch.filter(names, pattern)]
     return [folder / n for n in sorted(set(chosen)) if not any(fnmatch.fnmatch(n, bad) for bad in UNWANTED)]
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index of weights names."""
+    try:
+        return sorted({str(name) for name in read_json(index)["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise MissingError(f"{index} is damaged", mend="copy the model again") from None
 
 
 def tokenizer_hash(folder: Path) -> str | None:

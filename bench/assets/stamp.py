@@ -17,7 +17,7 @@ from typing import Any, TypedDict, cast
 
 from bench.errors import MissingError
 from bench.hashing import hash_file, hash_json
-from bench.store.files import read_json, write_json
+from bench.store.files import read_json, refuse_unreadable, write_json
 from bench.store.seal import is_sound, sealed
 
 STAMP = "bench-stamp.json"
@@ -63,7 +63,7 @@ def _note(path: Path, known: Mapping[str, Any] | None = None) -> Note:
     return cast("Note", {**looked, "read_ns": read_ns, "sha256": hash_file(path)})
 
 
-def _members(folder: Path) -> list[str]:
+def members(folder: Path) -> list[str]:
     """The files of a sealed folder, by their path in it; hidden ones (a desktop's droppings) are no part of it."""
     paths = [path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()]
     return sorted(path.as_posix() for path in paths if path.name != STAMP and not path.name.startswith("."))
@@ -82,7 +82,7 @@ def seal(folder: Path, name: str | None = None) -> None:
         name: What it holds, so that another's sealed folder in its place is not taken for it; None for the folder's
             own name.
     """
-    notes = {member: _note(folder / member) for member in _members(folder)}
+    notes = {member: _note(folder / member) for member in members(folder)}
     write_json(folder / STAMP, sealed({"name": name or folder.name, "files": notes}, STAMP))
 
 
@@ -96,6 +96,7 @@ def check(folder: Path, *, mend: str, full: bool = False) -> dict[str, str]:
 
     Raises:
         MissingError: A file is missing, truncated, changed or new; the message names it.
+        OSError: One cannot be read.
     """
     try:
         stamp = read_json(folder / STAMP)
@@ -105,6 +106,7 @@ def check(folder: Path, *, mend: str, full: bool = False) -> dict[str, str]:
         sealed_as = stamp.get("name", folder.name)  # stamps of earlier versions have no name
         full = full or not is_sound(stamp, STAMP)  # notes that were written over save no reading
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        refuse_unreadable(folder / STAMP, error)
         raise MissingError(f"{folder / STAMP} is missing or unreadable", mend=mend) from error
     if sealed_as != folder.name:
         raise MissingError(f"{folder} holds what was sealed as {str(sealed_as)[:80]!r}", mend=mend)
@@ -119,7 +121,7 @@ def check(folder: Path, *, mend: str, full: bool = False) -> dict[str, str]:
         seen[name] = _note(path, None if full else note)
         if seen[name]["sha256"] != note["sha256"]:
             raise MissingError(f"{path} was changed: its sha256 is not the one that was stamped", mend=mend)
-    if extra := [name for name in _members(folder) if name not in stamped]:
+    if extra := [name for name in members(folder) if name not in stamped]:
         raise MissingError(f"{folder / extra[0]} is no part of the asset", mend=f"remove it, or {mend}")
     if seen != stamped:  # touched or copied, the content is the same: spare the next run the reading
         _remember(folder / STAMP, sealed({"name": sealed_as, "files": seen}, STAMP))

@@ -70,6 +70,9 @@ def _room(cache: Path) -> Iterator[Check]:
     if memory is not None:
         mend = "close other programs, or use a bigger machine"
         yield Check("memory", *_enough(memory, _MEMORY_FAIL, _MEMORY_WARN, mend))
+    if blocking := next((one for one in (cache, *cache.absolute().parents) if one.exists() and not one.is_dir()), None):
+        yield Check("cache", "fail", f"{cache}: {blocking} is a file", "choose a folder by BENCH_CACHE")
+        return
     writable = os.access(there, os.W_OK)
     size = sum(path.lstat().st_size for path in cache.rglob("*") if path.is_file()) if cache.is_dir() else 0
     elsewhere = None if writable else "choose another folder by BENCH_CACHE"

@@ -124,10 +124,12 @@ def own_suite(record: "Run") -> str | None:
 def _write(output: Path, what: str, record: "Run", found: "Edited", texts: "dict[str, str]") -> None:
     """Write the whole folder or nothing of it, `texts` by their names; where a link leads to an empty folder, there."""
     from bench.store.files import write_text
+    from bench.store.leftovers import sweep_beside
     from bench.store.temporary import beside
 
     output = output.resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
+    sweep_beside(output)
     made = beside(output)
     made.mkdir()
     try:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bench.errors import MissingError, UsageError
 
+_LONGEST = 200  # characters of what the hub says
 _LOGIN = "log in by 'hf auth login', or set HF_TOKEN to a token that may write"
 
 
@@ -45,7 +46,11 @@ def pushed(folder: Path, name: str, message: str) -> str:
         api.create_repo(name, private=True, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=folder, commit_message=message)
     except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-        told = " ".join(str(error).split())[:200]
+        told = " ".join(str(error).split())[:_LONGEST]
         again = f"{_LOGIN}, then 'hf upload --private {name} {folder}'"
+        raise MissingError(f"{folder} is written, but not sent to {name} ({told})", mend=again) from None
+    except ValueError as error:  # the hub does not take the card
+        told = " ".join(str(error).split())[:_LONGEST]
+        again = f"change {folder / 'README.md'}, then 'hf upload --private {name} {folder}'"
         raise MissingError(f"{folder} is written, but not sent to {name} ({told})", mend=again) from None
     return f"{api.endpoint}/{name}"

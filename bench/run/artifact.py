@@ -8,11 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from bench.assets.stamp import STAMP
+from bench.assets.stamp import members
 from bench.errors import MissingError, UsageError
 from bench.hashing import hash_file, hash_json
 from bench.method import TRAINING_LOG, Artifact, Group, Leave, Method, RunContext, Unwanted
-from bench.store.files import read_json, write_json
+from bench.store.files import read_json, refuse_unreadable, write_json
 
 if TYPE_CHECKING:
     from bench.policy import LoadedModel
@@ -106,13 +106,13 @@ def load_artifact(path: Path, inputs: Mapping[str, Path] | None = None, unwanted
     Raises:
         MissingError: its facts are missing or broken.
     """
-    files = sorted(one for one in path.rglob("*") if one.is_file() and one.name not in (FACTS, STAMP))
     try:
         facts = read_json(path / FACTS)
         listed = read_json(path / GROUPS) if (path / GROUPS).is_file() else []
     except (OSError, ValueError) as error:
+        refuse_unreadable(path, error)
         raise MissingError(f"artifact {path} is broken ({error})", mend="delete the folder: it is made anew") from None
-    content = hash_json({str(one.relative_to(path)): hash_file(one) for one in files})
+    content = hash_json({one: hash_file(path / one) for one in members(path) if Path(one).name != FACTS})
     groups = [
         Group(tuple(prompts), load_artifact(path / group_folder(number), inputs, unwanted))
         for number, prompts in enumerate(listed)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bench.errors import MissingError
+from bench.errors import MissingError, UnreadableError
 from bench.progress import Progress
 from bench.stats.soundness import faults, task_faults
 from bench.store.aside import set_aside
-from bench.store.files import files_in, read_json
+from bench.store.files import files_in, read_json, refuse_unreadable
 from bench.store.record import TaskResult
 from bench.store.runs import load_run
 
@@ -18,7 +18,11 @@ def is_whole(folder: Path) -> bool:
 
 def _faults(folder: Path) -> list[str]:
     try:
-        return faults(load_run(folder))
+        run = load_run(folder)
+        _ = run.tasks  # read here: whoever looks for faults takes a file that cannot be read for one
+        return faults(run)
+    except UnreadableError:
+        raise
     except MissingError as error:
         return [error.what]
 
@@ -47,6 +51,7 @@ def finished_task(path: Path, progress: Progress) -> TaskResult | None:
         found = TaskResult.model_validate(read_json(path))
         fault = next(task_faults(found), None)
     except (OSError, ValueError, RecursionError) as error:
+        refuse_unreadable(path, error)
         fault = type(error).__name__
     if fault is None:
         return found

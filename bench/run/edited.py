@@ -1,14 +1,16 @@
 """The edited model of a record: its base, its method and its artifact, each held against what the record says."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.assets.hub import is_id
 from bench.errors import MissingError, UsageError
 from bench.method import Artifact, Method, Unwanted
+from bench.paths import expanded
 from bench.run.artifact import load_artifact
 from bench.run.making import unwanted
 from bench.run.stack import inputs_of, joined, method_of, names_of
@@ -92,14 +94,14 @@ def edited(run: "Run", assets: "AssetCatalogue") -> Edited:
         what = f"{run.id} was measured behind an endpoint ({spec.endpoint}): no weights of it are here"
         raise MissingError(what, mend="name a run of a model that was loaded here")
     decoding = validate(Decoding, run.manifest.decoding, f"the decoding of {run.id}")
-    model = assets.model(spec.id, spec.revision)
+    model = _found(assets.model, spec.id, spec.revision, run.manifest.model)
     _refuse_other(run, f"model '{spec.id}'", model.sha256, run.manifest.model.get("sha256"))
     find = {"model": assets.model, "adapter": assets.adapter}
     inputs: dict[str, Path] = {}
     for option, sort in method.info.inputs.items():
         if ref := getattr(method.config, option):
-            found = find[sort](ref)
             told = (recorded.get("inputs") or {}).get(option) or {}
+            found = _found(find[sort], ref, None, told)
             _refuse_other(run, f"{sort} '{ref}'", found.sha256, told.get("sha256"))
             inputs[option] = found.path
     scorer = _unwanted(run, assets) if method.info.needs_scorer else None
@@ -108,6 +110,16 @@ def edited(run: "Run", assets: "AssetCatalogue") -> Edited:
         what = f"{run.id} was measured on {len(artifact.groups)} models, one for each group of facts (sets.at_once)"
         raise UsageError(what, mend="name a run of a suite without sets.at_once: one model has all its facts")
     return Edited(method, spec, model, decoding, artifact, _chat(run))
+
+
+def _found(
+    find: Callable[[str, str | None], "Resolved"], ref: str, revision: str | None, recorded: Mapping[str, Any]
+) -> "Resolved":
+    """What a record names; of the hub at the commit that it had then: its branch may lead elsewhere by now."""
+    name, commit = str(recorded.get("id")).partition("@")[0], recorded.get("revision")
+    if commit and not expanded(ref).exists() and is_id(name):
+        return find(name, str(commit))
+    return find(ref, revision)
 
 
 def _chat(run: "Run") -> ChatSpec | None:
@@ -163,4 +175,5 @@ def _artifact(run: "Run", cache: Path, inputs: dict[str, Path], scorer: Unwanted
 
 def _refuse_other(run: "Run", what: str, found: str, recorded: object) -> None:
     if found != recorded:
-        raise MissingError(f"{what} is not what {run.id} was measured with: its files have another hash")
+        mend = "bring back the files that it had then, or run the same experiment again"
+        raise MissingError(f"{what} is not what {run.id} was measured with: its files have another hash", mend=mend)

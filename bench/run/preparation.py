@@ -87,7 +87,7 @@ class Preparation:
             needs_scorer=info.needs_scorer,
             seed=experiment.seed,
             max_items=experiment.max_items,
-            sets_data=self._sets_data and self._sets_data.sha256,
+            sets_data=self._sets_data.sha256 if self._sets_data else None,
             inputs={option: resolved.sha256 for option, resolved in self.inputs.items()},
             model=env.model.sha256,
             scorer=env.scorer.identity.hash,

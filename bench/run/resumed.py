@@ -1,10 +1,9 @@
 """What a run has measured is kept while its artifact and its data are the same."""
 
-from contextlib import suppress
 from pathlib import Path
 
 from bench.progress import Progress
-from bench.store.files import read_json, write_json
+from bench.store.files import read_json, refuse_unreadable, write_json
 from bench.store.leftovers import drop
 
 MEASURED_ON = "artifact.json"
@@ -31,8 +30,10 @@ def drop_measured_on_another(folder: Path, artifact: str, progress: Progress) ->
     """
     path = folder / MEASURED_ON
     earlier = None
-    with suppress(OSError, ValueError, KeyError, TypeError):  # none yet, or a damaged one
+    try:
         earlier = read_json(path)["hash"]
+    except (OSError, ValueError, KeyError, TypeError) as error:  # none yet, or a damaged one
+        refuse_unreadable(path, error)
     if earlier not in (None, artifact) and drop_measured(folder):
         progress.note(f"{folder.name}: its artifact is another than when it was interrupted: all is measured anew")
     if earlier != artifact:

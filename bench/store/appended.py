@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Generic, Self, TextIO, TypeVar
 
-from bench.errors import MissingError
+from bench.errors import MissingError, UnreadableError
 from bench.progress import SILENT, Progress
 from bench.store.aside import set_aside
-from bench.store.files import read_jsonl, write_text, writing
+from bench.store.files import read_jsonl, refuse_unreadable, write_text, writing
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -30,6 +30,9 @@ class AppendedLines(ABC, Generic[T]):
         """Read what is there; a last line that was cut off is dropped from the file.
 
         A damaged file is set aside, and told of, and a new one begun.
+
+        Raises:
+            UnreadableError: whether it is damaged is not known.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self.rows: list[T] = self._read(path, progress) if path.exists() else []
@@ -58,9 +61,12 @@ class AppendedLines(ABC, Generic[T]):
         try:
             self.mend(path)
             return self.load(path)
+        except UnreadableError:
+            raise
         except MissingError as error:
             cause = error.what
         except (OSError, ValueError, RecursionError) as error:
+            refuse_unreadable(path, error)
             cause = f"{path} is damaged ({type(error).__name__})"
         set_aside(path, cause, progress)
         return []

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.errors import UnreadableError
 from bench.parsing import check_regular, parse_json
 from bench.store.lease import assert_held
 from bench.store.leftovers import sweep_beside
@@ -17,6 +18,8 @@ from bench.store.temporary import beside
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """What the system says of a disk that is full, or as full as a user may make it."""
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.EFBIG)
+"""What the system, or `check_regular`, says where something other than a file that we wrote is in its place."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -83,6 +86,17 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; lone surrogates, which a model may write, are read as they were written."""
     check_regular(path)
     return parse_json(path.read_text(encoding="utf-8", errors="surrogatepass"))
+
+
+def refuse_unreadable(path: Path, error: Exception) -> None:
+    """Tell a file that could not be read (too many are open, no access, a disk that is away) from a damaged one.
+
+    Raises:
+        UnreadableError: it is of the first kind.
+    """
+    if isinstance(error, OSError) and error.errno not in _NO_FILE:
+        mend = "look at its permissions and its disk, and run the same command again"
+        raise UnreadableError(f"{path} cannot be read ({error.strerror or error})", mend=mend) from error
 
 
 def files_in(folder: Path, ending: str) -> list[Path]:

@@ -3,10 +3,11 @@
 They rest on leases (`bench.store.lease`), on one machine and on disks that several share.
 """
 
+import errno
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench.progress import SILENT, Progress, note_once
@@ -14,6 +15,7 @@ from bench.store import lease
 from bench.store.leftovers import sweep_beside
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between two looks at what another process holds
+_NO_WRITING = (errno.EACCES, errno.EPERM, errno.EROFS)
 _SHOWN = 40  # characters of a name
 
 
@@ -92,10 +94,16 @@ def pauses(first: float, longest: float) -> Iterator[float]:
 def in_use(path: Path) -> Iterator[None]:
     """Keep other processes from taking away what lies at `path`; any number of them may use it at once.
 
-    Whoever takes it away holds the lock beside it (`alone`), and so does whoever begins to use it.
+    Whoever takes it away holds the lock beside it (`alone`), and so does whoever begins to use it. Where one may read
+    and not write, nobody can be told: it is used all the same.
     """
     use = path.with_name(f".{path.name}.use-{os.urandom(4).hex()}{lease.SUFFIX}")
-    with locked(use, ""):
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(use, ""))
+        except OSError as error:
+            if error.errno not in _NO_WRITING:
+                raise
         yield
 
 

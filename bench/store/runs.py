@@ -12,7 +12,7 @@ from bench.attribute import TOXICITY, Attribute
 from bench.errors import MissingError, UsageError, did_you_mean
 from bench.paths import expanded
 from bench.progress import SILENT, Progress
-from bench.store.files import files_in, read_json
+from bench.store.files import files_in, read_json, refuse_unreadable
 from bench.store.record import READ_VERSIONS, SCHEMA_VERSION, Evidence, Manifest, Result, TaskResult
 from bench.store.samples import Sample, read_samples
 
@@ -209,7 +209,7 @@ def find_folder(root: Path, text: str) -> Path:
     """
     path = expanded(text)
     if _has_manifest(path):
-        return path
+        return path.resolve() if path.name in ("", "..") else path  # "." has no name to put a lock beside
     names = [folder.name for folder in folders(root)]
     if text in names:
         return root / text
@@ -254,6 +254,7 @@ def _read(path: Path, validate: Callable[[Any], _M]) -> _M:
     try:
         data = read_json(path)
     except (OSError, ValueError, RecursionError) as error:
+        refuse_unreadable(path, error)
         raise MissingError(
             f"{path} cannot be read ({type(error).__name__})", mend="run that experiment again"
         ) from None

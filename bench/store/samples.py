@@ -15,7 +15,7 @@ from bench.errors import MissingError
 from bench.parsing import check_regular, parse_json
 from bench.progress import SILENT, Progress
 from bench.store.appended import AppendedLines, Row, json_line
-from bench.store.files import write_text
+from bench.store.files import refuse_unreadable, write_text
 
 VERSION = 3
 _READ_VERSIONS = (1, 2, 3)
@@ -168,6 +168,7 @@ def read_samples(path: Path) -> Iterator[Sample | Answer]:
                     if (sample := _sample(row, unnumbered)) is not None:
                         yield sample
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        refuse_unreadable(path, error)
         what = f"{path} is damaged (line {number}: {type(error).__name__})"
         raise MissingError(what, mend="run that experiment again") from None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import MissingError
-from bench.store.files import read_json
+from bench.store.files import read_json, refuse_unreadable
 from bench.store.leftovers import drop
 from bench.store.lock import HeldError, alone, in_use_by_any
 from bench.store.runs import folders
@@ -127,6 +127,7 @@ def _named(runs: Sequence[Path]) -> dict[str, set[str]]:
                     named[kind].add(str(method.get(field)))
                 named["artifacts"].update(map(str, method.get("artifact_keys", {}).values()))
             except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+                refuse_unreadable(path / "manifest.json", error)
                 what = f"what {path} uses is not known: its manifest cannot be read ({type(error).__name__})"
                 raise MissingError(what, mend=f"remove the run: bench rm {path}") from None
     return named

@@ -68,6 +68,14 @@ def test_room_is_judged(free, state):
     assert found[2] == (None if state == "ok" else "free some")
 
 
+@pytest.mark.parametrize("inner", ["", "cache"])
+def test_a_cache_that_is_a_file_or_lies_in_one_fails(tmp_path, inner):
+    (tmp_path / "file").touch()
+    check = list(doctor._room(tmp_path / "file" / inner))[-1]
+    assert (check.name, check.state, check.mend) == ("cache", "fail", "choose a folder by BENCH_CACHE")
+    assert check.found.endswith(f"{tmp_path / 'file'} is a file")
+
+
 def test_every_dependency_is_looked_at():
     wanted = {Requirement(text).name for text in metadata.requires("contrastive-bench") if "extra ==" not in text}
     checks = {check.name: check for check in dependencies.packages()}

@@ -142,6 +142,12 @@ def test_whoever_is_asked_may_say_no(variables, tmp_path, answer, code, said):
     assert (tmp_path / "runs" / "mini-dpo-s0").exists() == bool(code)
 
 
+def test_the_run_in_which_one_stands_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(write_run(tmp_path / "runs", "dpo"))
+    upkeep.rm(["."], yes=True, runs_dir=Path("runs"))
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
 @pytest.mark.parametrize("verb", ["rm", "gc"])
 def test_what_ends_while_the_question_stands_is_not_removed(tmp_path, monkeypatch, capsys, verb):
     runs, artifact = tmp_path / "runs", tmp_path / "cache" / "artifacts" / "a"

@@ -233,6 +233,27 @@ def test_no_hub_and_nothing_cached(ask: Ask) -> None:
 
 
 @pytest.mark.network
+def test_what_was_fetched_in_part_is_said_to_be_that(ask: Ask, tmp_path: Path) -> None:
+    """As another program leaves it that wanted one file."""
+    calls = [["model", "some/model"], ["adapter", "some/adapter"], ["data", "hub:some/data:prompts.jsonl"]]
+    for name, file in (
+        ("models--some--model", "config.json"),
+        ("models--some--adapter", "adapter_config.json"),
+        ("datasets--some--data", "other.jsonl"),
+    ):
+        place = tmp_path / "hf" / "hub" / name
+        (place / "refs").mkdir(parents=True)
+        (place / "refs" / "main").write_text(COMMIT)
+        (place / "snapshots" / COMMIT).mkdir(parents=True)
+        (place / "snapshots" / COMMIT / file).write_text("of the hub")
+    for flags, words in (((), "the hub cannot be reached"), (("--offline",), "in the hub's cache and --offline is on")):
+        for kind, text in ask(*calls, up=False, flags=flags):
+            assert kind == "MissingError"
+            assert words in text
+    assert [one[0] for one in ask(*calls)] == [COMMIT] * 3
+
+
+@pytest.mark.network
 def test_a_damaged_file_in_the_hubs_cache_is_named(ask: Ask, tmp_path: Path) -> None:
     ask(["model", "some/model"])
     weights = next((tmp_path / "hf").rglob("snapshots/*/model.safetensors"))

@@ -97,6 +97,20 @@ def test_a_shard_that_is_missing_is_named(cache_dir: Path, folder: Path) -> None
         AssetCatalogue(cache_dir).model(str(folder))
 
 
+@pytest.mark.parametrize("content", [b"\xff", b"{", b"[]", b"{}", b'{"weight_map": ["a"]}'])
+def test_an_index_that_is_damaged_is_named(cache_dir: Path, folder: Path, content: bytes) -> None:
+    (folder / "model.safetensors.index.json").write_bytes(content)
+    with pytest.raises(MissingError, match=r"model\.safetensors\.index\.json is damaged; copy the model again"):
+        AssetCatalogue(cache_dir).model(str(folder))
+
+
+def test_what_a_desktop_leaves_beside_it_is_no_part_of_a_model(cache_dir: Path, folder: Path) -> None:
+    found = AssetCatalogue(cache_dir).model(str(folder))
+    for name in ("._config.json", "._model.safetensors.index.json", ".DS_Store"):
+        (folder / name).write_bytes(b"\x00\x05\xff")
+    assert AssetCatalogue(cache_dir).model(str(folder)) == found
+
+
 @pytest.fixture
 def adapter(tmp_path: Path) -> Path:
     """A folder as PEFT and a trainer leave it."""

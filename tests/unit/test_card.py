@@ -12,9 +12,10 @@ from synthetic import write_run
 from typer.testing import CliRunner
 
 from bench.cli.app import app
-from bench.cli.export import _beside, own_suite, write_edit
+from bench.cli.export import _WRITERS, _beside, _write, own_suite, write_edit
 from bench.errors import UsageError
 from bench.run.plan import parse_setting
+from bench.store.process import machine
 from bench.store.runs import list_runs, load_run
 from bench.suites import load_suite
 from reports.card import Exported, card, command_of
@@ -24,7 +25,8 @@ HOSTILE = "<script>|a\x1b[2J\n---\n```\n# no\n`b` $(touch x) '\"\u202e[l](javasc
 
 def test_nothing_of_a_record_gets_out_of_its_place(tmp_path):
     base = load_run(write_run(tmp_path, "none", whole=True, model={"id": HOSTILE, "sha256": "0", "licence": HOSTILE}))
-    hostile = {"config": {"a": HOSTILE}, "model": {"id": HOSTILE, "sha256": "0", "licence": HOSTILE}}
+    of_hub = {"id": HOSTILE, "sha256": "0", "licence": HOSTILE, "source": "hub"}
+    hostile = {"config": {"a": HOSTILE}, "model": of_hub}
     run = load_run(write_run(tmp_path, "contrastive", whole=True, **hostile))
     text = card(run, [base, run], Exported("model", HOSTILE, HOSTILE))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", text)
@@ -35,6 +37,22 @@ def test_nothing_of_a_record_gets_out_of_its_place(tmp_path):
     assert "<script" not in outside
     assert not re.search(r"^# no", body, re.MULTILINE)
     assert not re.search(r"(?<!\\)\]\(javascript", outside)
+
+
+@pytest.mark.parametrize(("source", "named"), [("hub", True), ("local", False), ("wheel", False)])
+def test_the_hub_is_told_of_a_base_model_that_it_has(tmp_path, source, named):
+    """It refuses a card that names another."""
+    run = load_run(write_run(tmp_path, "contrastive", whole=True, model__source=source))
+    front = card(run, [run], Exported("model", "a", "b")).split("---\n")[1]
+    assert ("base_model" in yaml.safe_load(front)) == named
+
+
+def test_what_a_killed_export_left_goes_with_the_next(tmp_path, monkeypatch):
+    left = tmp_path / f".edit.{machine()}-4000000-1.abcdefgh.tmp"
+    left.mkdir()
+    monkeypatch.setitem(_WRITERS, "recipe", lambda record, found, folder: None)
+    _write(tmp_path / "edit", "recipe", None, None, {"README.md": "a card"})
+    assert [path.name for path in tmp_path.iterdir()] == ["edit"]
 
 
 def test_the_command_is_one_for_the_shell(tmp_path):

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bench.assets.catalogue import AssetCatalogue
-from bench.errors import UsageError
+from bench.errors import MissingError, UsageError
+from bench.run.edited import edited
 from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
 from bench.run.plan import Request, make_experiments
@@ -70,6 +71,39 @@ def test_the_record_says_what_was_read(go, runners, tiny_suite, other_model, tin
         read = run.manifest.method["inputs"]["path"]
         assert read == {"id": str(folder), "sha256": runner.inputs["path"].sha256, "revision": None, "licence": None}
         assert len(read["sha256"]) == 64
+
+
+def test_what_was_measured_is_found_at_its_commit_when_the_branch_has_moved(
+    go, tiny_suite, other_model, tiny_adapter, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def push(name: str, commit: str, folder: Path) -> None:
+        place = tmp_path / "hub" / f"models--some--{name}"
+        (place / "refs").mkdir(parents=True, exist_ok=True)
+        (place / "refs" / "main").write_text(commit)
+        shutil.copytree(folder, place / "snapshots" / commit)
+
+    push("model", "a" * 40, other_model)
+    push("adapter", "b" * 40, tiny_adapter)
+    (run,) = go(tiny_suite(model={"id": "some/model"}), "adapter:path=some/adapter@main", base=False)
+    for name, folder, config in (
+        ("model", other_model, "config.json"),
+        ("adapter", tiny_adapter, "adapter_config.json"),
+    ):
+        changed = Path(shutil.copytree(folder, tmp_path / f"changed-{name}")) / config
+        changed.write_text(changed.read_text() + " ")
+        push(name, "c" * 40, changed.parent)
+    found = edited(run, AssetCatalogue(tmp_path / "cache", offline=True))
+    assert (found.model.revision, found.artifact.inputs["path"].name) == ("a" * 40, "b" * 40)
+
+
+def test_a_changed_model_is_refused_with_the_remedy(go, tiny_suite, tiny_model, tmp_path):
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    (run,) = go(tiny_suite(model={"id": str(model)}), "none")
+    (model / "generation_config.json").write_text("{}")
+    with pytest.raises(MissingError, match="another hash; bring back the files that it had then, or run the same"):
+        edited(run, AssetCatalogue(tmp_path / "cache", offline=True))
 
 
 def test_a_checkpoint_is_measured_and_the_base_restored(go, tiny_suite, tiny_model, other_model):

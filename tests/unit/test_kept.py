@@ -1,5 +1,6 @@
 """What lies in the cache is used as it was made, or made anew with a word: changed, cut, mixed up, or dropped."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,22 +11,32 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from synthetic import write_run
 
 from bench.assets import stamp
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.kept import is_kept, is_kept_or_set_aside, kept
-from bench.progress import Progress
+from bench.errors import UnreadableError
+from bench.progress import SILENT, Progress
+from bench.run.artifact import FACTS, load_artifact
+from bench.run.damage import finished_task, set_damage_aside
 from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
 from bench.run.plan import Request, make_experiments
+from bench.run.resumed import drop_measured_on_another
 from bench.scorers import load_scorer
 from bench.spec import Decoding, GeneratorSpec, ScorerSpec, SetsSpec
+from bench.store.appended import AppendedFile
+from bench.store.files import write_json
 from bench.store.runs import Run, load_run
+from bench.store.samples import Sample, SampleFile
 from bench.store.seal import is_sound, sealed
 
 
@@ -333,6 +344,51 @@ def test_what_is_changed_while_the_command_runs_is_not_measured_under_the_old_ke
     for left in ("*/result.json", "*/tasks", "*/samples"):
         assert not list((tmp_path / "runs").glob(left))
     assert what != "sets" or not list((tmp_path / "cache" / "sets").glob("[!.]*"))
+
+
+def _artifact(path: Path) -> None:
+    path.mkdir()
+    write_json(path / FACTS, {})
+    (path / "weights").write_text("w")
+    stamp.seal(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "unread", "look"),
+    [
+        ("rows.jsonl", "rows.jsonl", AppendedFile),
+        ("rows.jsonl", "rows.jsonl", partial(SampleFile, kind=Sample)),
+        ("artifact", stamp.STAMP, partial(is_kept_or_set_aside, progress=SILENT)),
+        ("artifact", FACTS, load_artifact),
+        ("mini-sft-s0", "result.json", partial(set_damage_aside, progress=SILENT)),
+        ("mini-sft-s0", "rtp.json", partial(set_damage_aside, progress=SILENT)),
+        ("mini-sft-s0/tasks/rtp.json", "rtp.json", partial(finished_task, progress=SILENT)),
+        ("mini-sft-s0", "artifact.json", partial(drop_measured_on_another, artifact="b", progress=SILENT)),
+    ],
+)
+def test_what_cannot_be_read_for_a_moment_is_left_as_it_is(tmp_path, monkeypatch, name, unread, look):
+    write_json(write_run(tmp_path, "sft") / "artifact.json", {"hash": "a"})
+    (tmp_path / "rows.jsonl").write_text("")
+    _artifact(tmp_path / "artifact")
+    before = sorted(tmp_path.rglob("*"))
+    real = Path.open
+
+    def opened(path: Path, *args: Any, **more: Any) -> Any:
+        if path.name == unread:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+        return real(path, *args, **more)
+
+    monkeypatch.setattr(Path, "open", opened)
+    with pytest.raises(UnreadableError, match=r"cannot be read \(Too many open files\); look at its permissions"):
+        look(tmp_path / name)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_a_desktop_leaves_is_no_part_of_an_artifact(tmp_path):
+    _artifact(tmp_path / "artifact")
+    before = load_artifact(tmp_path / "artifact").hash
+    (tmp_path / "artifact" / ".DS_Store").write_bytes(b"x")
+    assert load_artifact(tmp_path / "artifact").hash == before
 
 
 # --- two processes ---

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -239,6 +239,16 @@ def test_what_is_in_use_is_waited_for(tmp_path):
             pass
     assert notes.said == ["another process uses artifact; waiting for it"]
     assert [one.name for one in tmp_path.iterdir()] == ["artifact"]
+
+
+@pytest.mark.parametrize(("code", "used"), [(errno.EACCES, True), (errno.EROFS, True), (errno.ENOSPC, False)])
+def test_what_one_may_only_read_is_used_without_a_lease(tmp_path, monkeypatch, code, used):
+    def take(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(lease, "take", take)
+    with nullcontext() if used else pytest.raises(OSError, match=os.strerror(code)), in_use(tmp_path / "artifact"):
+        assert used
 
 
 def test_leases_of_dead_processes_are_swept(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
-        self.kept, self.created, self.tokens, self.refuses = {}, [], set(), None
+        self.kept, self.created, self.tokens, self.refuses, self.refuses_card = {}, [], set(), None, False
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -28,6 +28,8 @@ class Answer(BaseHTTPRequestHandler):
         self.server.tokens.add(self.headers.get("Authorization"))
         if self.server.refuses:
             self.answer({"error": "no"}, self.server.refuses)
+        elif self.path == "/api/validate-yaml" and self.server.refuses_card:
+            self.answer({"error": "bad", "errors": [{"message": '"base_model" is\nnot valid'}], "warnings": []}, 400)
         elif self.path == "/api/repos/create":
             self.server.created.append(json.loads(body))
             self.answer({"url": f"http://{self.headers['Host']}/me/edit", "id": "me/edit"})
@@ -94,6 +96,14 @@ def test_what_the_hub_refuses_is_one_line_and_the_folder_stays(hub, tmp_path, st
     assert "\n" not in str(told.value) and "hf_of_a_test" not in str(told.value)
     assert (tmp_path / "README.md").read_text() == "an edit"
     assert hub.kept == {}
+
+
+def test_a_card_that_the_hub_refuses_is_one_line_with_its_words(hub, tmp_path):
+    hub.refuses_card = True
+    (tmp_path / "README.md").write_text("---\nbase_model: /a/folder\n---\n")
+    with pytest.raises(MissingError, match=r'"base_model" is not valid\); change .*README\.md, then') as told:
+        pushed(tmp_path, "me/edit", "an edit")
+    assert "\n" not in str(told.value)
 
 
 def test_what_cannot_be_sent_is_refused_before_any_work(monkeypatch, tmp_path):
