@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.attribute import Attribute
-from bench.errors import UsageError, did_you_mean
+from bench.errors import UsageError
+from bench.mistakes import mistakes_in
 
 
 class Spec(BaseModel):
@@ -368,7 +369,6 @@ class SuiteSpec(Spec):
 
 
 S = TypeVar("S", bound=BaseModel)
-_MOST, _SHOWN = 20, 80  # errors that are told, and characters of a name that somebody made up
 
 
 def validate(kind: type[S], data: Any, where: str, *, show_values: bool = True) -> S:
@@ -382,33 +382,4 @@ def validate(kind: type[S], data: Any, where: str, *, show_values: bool = True) 
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        found = error.errors()
-        lines = [_explain(kind, detail, show_values=show_values) for detail in found[:_MOST]]
-        lines += [f"and {len(found) - _MOST} more"] if len(found) > _MOST else []
-        raise UsageError(f"{where}: " + "; ".join(lines)) from None
-
-
-def _explain(kind: type[BaseModel], detail: Any, *, show_values: bool) -> str:
-    path = [part for part in detail["loc"] if isinstance(part, str | int)]
-    if not path and detail["type"] == "value_error":  # it names the keys itself
-        return str(detail["ctx"]["error"])
-    name = ".".join(map(str, path)) or "the whole"
-    name = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
-    if detail["type"] == "extra_forbidden":
-        known = _fields(kind, path[:-1])
-        return f"unknown key '{name}', " + (did_you_mean(str(path[-1]), known) if known else "there is none to set")
-    if detail["type"] == "missing":
-        return f"'{name}' is missing"
-    shown = f" = {detail['input']!r:.80}" if show_values else ""
-    quoted = "; quoted it is one: '\"...\"'" if shown and detail["type"] == "string_type" else ""
-    if quoted and isinstance(detail["input"], bool):
-        quoted += " (YAML reads yes, no, on and off as true and false)"
-    return f"'{name}'{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}{quoted}"
-
-
-def _fields(kind: type[BaseModel], path: list[str | int]) -> list[str]:
-    model: Any = kind
-    for part in path:
-        field = getattr(model, "model_fields", {}).get(part)
-        model = field.annotation if field else None
-    return list(getattr(model, "model_fields", {}))
+        raise UsageError(f"{where}: {mistakes_in(kind, error, show_values=show_values)}") from None
