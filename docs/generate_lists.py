@@ -198,7 +198,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         **{name: partial(measured, name) for name in ("mini", "mini-sets")},
         "costs of mini": partial(costs, "mini"),
     },
-    "facts.md": {name: partial(measured, name) for name in ("mini-facts", "mini-facts-more")},
+    "facts.md": {name: partial(measured, name) for name in ("mini-facts", "mini-facts-more", "mini-facts-others")},
     "licences.md": {"dependencies": dependencies},
 }
 """Page to its markers, and what stands below each."""
