@@ -41,6 +41,8 @@ TOXIC = (
 """Attributes that a text about toxicity is about, as scorers call them."""
 APPLY: dict[str, Any] = {"stage": "apply"}
 """`json_schema_extra` of an option that matters only when the artifact is applied, so that preparing it is shared."""
+REPLACES = "replaces"
+"""The key in `json_schema_extra` under which an option names another that does not count where it has a value."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from bench.method import Departure, MethodInfo, Range
+from bench.method import REPLACES, Departure, MethodInfo, Range
 from methods.learning.method import PairedConfig, TrainedMethod
 
 if TYPE_CHECKING:
@@ -37,7 +37,13 @@ class PrintedConfig(PairedConfig):
     tau: float = Field(0.1, gt=0, description="temperature; it cancels in J, so that it changes nothing but rounding")
     alpha: float = Field(1.0, gt=0, description="weight of the negatives")
     lr: float = Field(2.2e-5, gt=0, description="peak learning rate (AdamW)")
-    epochs: float | None = Field(1.0, gt=0, le=10_000, description="passes over the sets; null: `steps` counts")
+    epochs: float | None = Field(
+        1.0,
+        gt=0,
+        le=10_000,
+        description="passes over the sets; null: `steps` counts",
+        json_schema_extra={REPLACES: "steps"},
+    )
     anchors_per_step: int = Field(6, ge=1, le=100_000, description="anchors in a global batch, over all processes")
     accumulation: int = Field(3, ge=1, le=100_000, description="micro-batches that a process adds up for one step")
     lora_r: int = Field(64, ge=1, le=65_536, description="rank of the adapter")

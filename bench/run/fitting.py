@@ -7,11 +7,11 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from bench.errors import UsageError
-from bench.method import Method
+from bench.method import REPLACES, Method
 from bench.parsing import written
 from bench.run.behind import without
 from bench.run.stack import method_of
-from bench.spec import EDITS, SuiteSpec
+from bench.spec import EDITS, Spec, SuiteSpec
 from bench.tasks.base import Task
 
 
@@ -67,6 +67,25 @@ def refuse_off_topic(kind: type[Method[Any]], suite: SuiteSpec, told: Container[
         what = f"method '{info.name}' speaks of {info.speaks_of[0]} unless told otherwise, {about}"
         settings = " ".join(f"--set {info.name}.{option}='{_example(kind, option)}'" for option in untold)
         raise UsageError(what, mend=f"say what it is to read there ({settings}), or take it out")
+
+
+def refuse_replaced(name: str, config: Spec, told: Container[str]) -> None:
+    """Refuse an option that a user has set and that another one takes the place of: labels would say what was not done.
+
+    Args:
+        name: The method.
+        config: Its options.
+        told: Those that the user has set.
+
+    Raises:
+        UsageError: one of them does not count.
+    """
+    for option, field in type(config).model_fields.items():
+        extra = field.json_schema_extra
+        replaced, value = extra.get(REPLACES) if isinstance(extra, dict) else None, getattr(config, option)
+        if replaced in told and value is not None:
+            what = f"'{replaced}' of method '{name}' does not count beside {option}={value}"
+            raise UsageError(what, mend=f"--set {name}.{option}=null, or leave {replaced} out")
 
 
 def _example(kind: type[Method[Any]], option: str) -> str:

@@ -12,7 +12,7 @@ from bench.method import Method
 from bench.parsing import parse_value
 from bench.paths import expanded
 from bench.run.behind import refuse_unmeasurable
-from bench.run.fitting import refuse_beside_groups, refuse_off_topic, refuse_unfit
+from bench.run.fitting import refuse_beside_groups, refuse_off_topic, refuse_replaced, refuse_unfit
 from bench.run.searched import trials_of
 from bench.run.stack import JOINT, Stack, method_of, names_of, variant_of
 from bench.scorers import check_scorers
@@ -372,6 +372,7 @@ def _configure(
     origins |= dict.fromkeys(from_flags, request.origin("settings"))
     origins |= dict.fromkeys(own, request.origin("methods"))
     refuse_off_topic(kind, suite, {*from_suite, *from_flags})
+    refuse_replaced(name, config, from_flags)
     return config, origins
 
 

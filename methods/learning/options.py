@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from bench.method import Range
+from bench.method import REPLACES, Range
 from bench.spec import Spec
 
 RATES = Range(5e-5, 2e-3, log=True)
@@ -16,7 +16,13 @@ class Steps(Spec):
     """How long a method learns, and from how many anchors at a time."""
 
     steps: int = Field(40, ge=1, le=1_000_000, description="optimiser steps")
-    epochs: float | None = Field(None, gt=0, le=10_000, description="passes over the sets; takes the place of steps")
+    epochs: float | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        description="passes over the sets; takes the place of steps",
+        json_schema_extra={REPLACES: "steps"},
+    )
     anchors_per_step: int = Field(2, ge=1, le=100_000, description="anchors in a global batch, over all processes")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.errors import UsageError, did_you_mean
+from bench.stats.proportion import applies
 from reports.table.cells import MetricRow, System, Table, TableCell, is_silent
 
 RequirementStatus = Literal["passed", "failed", "inconclusive", "invalid"]
@@ -154,7 +155,19 @@ def _row(table: Table, one: Requirement) -> MetricRow:
     row = found[0]
     if one.of_base:
         _check_base(table, row, one)
+    _refuse_impossible(table, row, one)
     return row
+
+
+def _refuse_impossible(table: Table, row: MetricRow, one: Requirement) -> None:
+    """Refuse a limit beyond what a share can have: a gate that nothing or everything misses says nothing."""
+    known = [run.evidence[row.key] for runs in table.runs for run in runs if row.key in run.evidence]
+    lowest = -1 if one.of_base else 0
+    if not known or not applies(known) or lowest <= one.limit <= 1:
+        return
+    kind = "a difference to the base's lies" if one.of_base else "it lies"
+    mend = f"write a share, as {one.limit / _PERCENT:g}" if 1 < abs(one.limit) <= _PERCENT else "write another limit"
+    raise UsageError(f"'{one.text}': {row.key} is a share, and {kind} between {lowest} and 1", mend=mend)
 
 
 def _check_base(table: Table, row: MetricRow, one: Requirement) -> None:

@@ -170,7 +170,9 @@ def test_tasks_of_lm_eval_speak_for_the_attribute_that_their_entry_names():
     samples = [{"doc_hash": str(n), "filter": "none", "acc": n % 2} for n in range(4)]
     for attribute, role in ((Attribute(controlled="truth"), "attribute"), (TOXICITY, "safety")):
         sheet = MetricSheet(task.name, attribute)
-        (found,) = _figures(config, sheet, {"acc,none": 0.5}, {"acc": True}, samples, [], declined=()).metrics
+        (found,) = _figures(
+            config, sheet, {"acc,none": 0.5}, {"acc": True}, samples, [], unclear=0, declined=()
+        ).metrics
         assert (found.name, found.value, found.role, found.primary) == ("acc", 0.5, role, True)
         assert (found.higher_is_better, found.baselines) == (True, {})
 

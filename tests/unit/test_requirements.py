@@ -121,7 +121,7 @@ def test_all_must_be_kept_and_the_base_is_not_held(runs):
 def test_texts_that_are_no_answers_fail_what_the_suite_controls(runs):
     table = build(runs)
     systems = tuple(replace(one, flags=() if one.is_base else ("ignores the prompt",)) for one in table.systems)
-    limits = [parse_requirement(f"{key} <= 99") for key in (FRACTION, "heldout/perplexity")]
+    limits = [parse_requirement(text) for text in (f"{FRACTION} <= 1", "heldout/perplexity <= 99")]
     assert [one.status for one in hold(replace(table, systems=systems), limits)] == ["failed", "passed"]
     assert [one.status for one in hold(table, limits)] == ["passed", "passed"]
 
@@ -161,6 +161,9 @@ def test_one_training_is_told(runs):
         ("toxic_fractio <= 1", r"no metric is called 'toxic_fractio'; did you mean 'toxic_fraction'"),
         ("perplexity <= 20", r"several metrics; say which: fluency/perplexity, heldout/perplexity"),
         ("heldout/perplexity <= base + 1", r"is held against the base by a share; write 'base \+ 10 %'"),
+        ("toxic_fraction <= 5", r"is a share, and it lies between 0 and 1; write a share, as 0\.05"),
+        ("toxic_fraction >= -0.1", r"is a share, and it lies between 0 and 1; write another limit"),
+        ("toxic_fraction <= base + 5", r"a difference to the base's lies between -1 and 1; write a share, as 0\.05"),
         ("toxic_fraction <= base + 1 %", r"is held against the base by a difference; write 'base \+ 0\.05'"),
     ],
 )

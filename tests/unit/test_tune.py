@@ -662,7 +662,9 @@ def test_what_a_search_found_is_kept_and_shown_before_it_is_drawn(tmp_path, monk
     base = load_run(write_run(tmp_path / "runs", "none", whole=True))
     request = SimpleNamespace(seeds=[0], max_items=None, suite="tune")
     place = SimpleNamespace(runs_dir=tmp_path / "runs")
-    asked = SimpleNamespace(request=request, output=tmp_path, place=place, limits=[], proof=None, again=None)
+    asked = SimpleNamespace(
+        request=request, output=tmp_path, place=place, limits=[], proof=None, beside=None, again=None
+    )
     monkeypatch.setattr(verb, "_draw", broken)
     with pytest.raises(RuntimeError, match="no figure"):
         verb._report(asked, base, [], json=False)
