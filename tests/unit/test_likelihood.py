@@ -30,7 +30,7 @@ CONTEXTS = (
     PASSAGE * 40,  # longer than the model: cut on the left
     "",
 )
-CHOICES = (" a stone", " a feather", " no", "s", " It rained, and it rained again! ", " Paris.\n\nThe sea")
+CHOICES = (" a stone", " a feather", " no", "x", " It rained, and it rained again! ", " Paris.\n\nThe sea")
 
 
 @pytest.fixture(scope="module")
