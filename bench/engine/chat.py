@@ -1,6 +1,7 @@
 """A prompt as a user's turn, through the tokenizer's own chat template."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -11,12 +12,21 @@ from bench.policy import Policy
 from bench.spec import ChatSpec
 
 _PROBE = "A text."
+_DAY = datetime(2024, 7, 26, tzinfo=UTC)
+"""What a template that writes today's date writes: else each day would have prompts of its own. Llama 3.2's default."""
+_CODES = (*"aAbBcdeHIjmMpSxXyY", "-d", "-m")
+_NOW = (
+    "{%- macro strftime_now(format) %}{{ format"
+    + "".join(f"""|replace('%{code}', '{_DAY.strftime("%" + code)}')""" for code in _CODES)
+    + " }}{% endmacro %}\n"  # the line break is left out, so that the template begins a line, as it does alone
+)
 
 
 def chat_tokens(tokenizer: PreTrainedTokenizerBase, text: str, system: str | None = None) -> tuple[int, ...]:
     """Tokens of a text as a user's message, up to where the answer begins; the tokenizer has a chat template.
 
-    A template that knows `enable_thinking` is told not to have the model think first.
+    A template that knows `enable_thinking` is told not to have the model think first. One that writes today's date
+    (`strftime_now`) writes the same one on every day.
 
     Args:
         tokenizer: The tokenizer.
@@ -103,6 +113,7 @@ def _rendered(
 ) -> Any:
     return tokenizer.apply_chat_template(
         [dict(message) for message in messages],
+        chat_template=_NOW + tokenizer.get_chat_template(),
         add_generation_prompt=opens,
         tokenize=tokenize,
         return_dict=False,

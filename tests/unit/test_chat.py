@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from bench.assets.catalogue import AssetCatalogue
-from bench.engine.chat import chat_text, chat_tokens
+from bench.engine.chat import chat_text, chat_tokens, conversation_text
 from bench.engine.generation import Prompt, generate
 from bench.engine.likelihood import loglikelihood
 from bench.engine.tokens import encode, encode_after
@@ -72,6 +73,19 @@ def test_the_text_of_a_turn_is_read_as_its_tokens(chatting):
             assert ("[system] Be kind." in text) == bool(system)
             assert text.endswith("(no thoughts) [answer]")
             assert encode(tokenizer, text) == list(chat_tokens(tokenizer, "The train was late", system))
+
+
+@pytest.mark.parametrize("form", ["%d %b %Y", "%d %B %Y", "%Y-%m-%d"])  # Llama 3.2, SmolLM3, gpt-oss
+def test_a_template_that_writes_todays_date_writes_the_same_one_on_every_day(chatting, form):
+    day = f"{{% macro day() %}}{{{{ strftime_now('{form}') }}}}{{% endmacro %}}{{{{ day() }}}}"
+    dated, fixed = (
+        AutoTokenizer.from_pretrained(chatting(f"\n  |{begin}{CHAT}"))
+        for begin in (day, date(2024, 7, 26).strftime(form))
+    )
+    said = [{"role": "user", "content": "A train"}]
+    whole = fixed.apply_chat_template(said, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    assert conversation_text(dated, said) == conversation_text(fixed, said) == whole
+    assert chat_tokens(dated, "A train") == chat_tokens(fixed, "A train")
 
 
 def test_prompts_are_turns_and_answers_are_scored_alone(chatting, runners):
