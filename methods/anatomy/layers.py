@@ -17,7 +17,7 @@ from methods.anatomy.skeleton import skeleton
 BASE = "the base model"
 """What it is called before it is loaded."""
 Change = Callable[[torch.Tensor], torch.Tensor | None]
-"""From a hidden state [rows, positions, hidden] to the one that takes its place, or None to leave it."""
+"""From a hidden state [rows, positions, hidden] (see `by_rows`) to the one in its place, or None to leave it."""
 
 
 class HookedPolicy(HFPolicy):
@@ -124,6 +124,20 @@ def refuse_beyond(count: int, layer: int) -> None:
     """
     if layer >= count:
         raise UsageError(f"the base model has {count} layers and no layer {layer}", mend=f"layer = 0 to {count - 1}")
+
+
+def by_rows(state: torch.Tensor, rows: int) -> torch.Tensor:
+    """A hidden state as [rows, positions, hidden]: some modules get the positions of all rows in one list (OPT).
+
+    Raises:
+        UsageError: it holds more than one vector a position.
+    """
+    if state.dim() > 3:  # noqa: PLR2004
+        raise UsageError(
+            "the model's layers hand on more than one hidden state a token (Gemma 3n), and the method changes one",
+            mend="use another model",
+        )
+    return state.reshape(rows, -1, state.shape[-1])
 
 
 @contextmanager

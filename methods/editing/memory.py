@@ -18,7 +18,7 @@ from bench.method import RunContext
 from bench.policy import LoadedModel
 from bench.progress import Progress
 from methods.anatomy.feed_forward import module_of
-from methods.anatomy.layers import after, before
+from methods.anatomy.layers import after, before, by_rows
 from methods.editing.facts import Reading, contexts_of, own_texts
 from methods.editing.method import KeyOptions
 
@@ -130,7 +130,7 @@ def states_at(base: LoadedModel, module: nn.Module, rows: Sequence[Reading]) -> 
 
 def at_places(state: torch.Tensor, rows: Sequence[Reading]) -> torch.Tensor:
     """States at each reading's place, [rows, hidden]."""
-    return state[torch.arange(len(rows), device=state.device), [row.place for row in rows]]
+    return by_rows(state, len(rows))[torch.arange(len(rows), device=state.device), [row.place for row in rows]]
 
 
 def read(
@@ -213,7 +213,7 @@ def second_moments(
                     stack.enter_context(before(module_of(base, name), partial(note, number)))
                 _, mask = read(base, batch, logits_to_keep=1)
             for number in range(len(names)):
-                keys = given[number][mask.bool()].double()
+                keys = by_rows(given[number], len(batch))[mask.bool()].double()
                 sums[number] = sums[number] + (keys.T @ keys).cpu()
             bar.advance(len(batch))
     tokens = sum(map(len, rows))

@@ -10,7 +10,7 @@ from torch import nn
 
 from bench.errors import MissingError
 from bench.policy import LoadedModel
-from methods.anatomy.layers import after
+from methods.anatomy.layers import after, by_rows
 from methods.editing.facts import Reading
 from methods.editing.memory import read, states_at
 from methods.editing.method import ValueOptions
@@ -77,9 +77,10 @@ def find_change(
 
 def _added(change: torch.Tensor, rows: Sequence[Reading], state: torch.Tensor) -> torch.Tensor:
     """States with the change added at each reading's place."""
-    places = torch.zeros(state.shape[:2], dtype=torch.bool, device=state.device)
+    own = by_rows(state, len(rows))
+    places = torch.zeros(own.shape[:2], dtype=torch.bool, device=state.device)
     places[torch.arange(len(rows)), [row.place for row in rows]] = True
-    return torch.where(places[..., None], state + change.to(state.dtype), state)
+    return torch.where(places[..., None], own + change.to(state.dtype), own).view_as(state)
 
 
 def columns_of(rows: Sequence[Reading]) -> list[int]:

@@ -13,7 +13,7 @@ from bench.engine.tokens import encode_after
 from bench.errors import MissingError
 from bench.policy import LoadedModel
 from bench.progress import Progress
-from methods.anatomy.layers import after, decoder_layers
+from methods.anatomy.layers import after, by_rows, decoder_layers
 from methods.learning.batches import Item, match, refuse_long
 
 PromptAndText = tuple[str, str]
@@ -137,8 +137,9 @@ def text_states(
     lengths = list(states)
 
     def note(number: int, state: torch.Tensor) -> None:
-        states[number] = torch.einsum("rw,rwh->rh", weight, state.float())
-        lengths[number] = (weight * state.float().norm(dim=-1)).sum(-1)
+        own = by_rows(state, len(weight)).float()
+        states[number] = torch.einsum("rw,rwh->rh", weight, own)
+        lengths[number] = (weight * own.norm(dim=-1)).sum(-1)
 
     places: list[int] = []
     found: list[tuple[torch.Tensor, torch.Tensor]] = []

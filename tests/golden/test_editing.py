@@ -129,23 +129,27 @@ def test_what_preserved_keys_have_in_free_directions_is_what_the_projection_take
 # --- keys and values ---
 
 
-def test_keys_and_states_are_those_of_one_row_read_alone(tiny_base):
-    rows = readings(tiny_base.tokenizer, FACT, ("It rained. ", "The man at the desk said so. "))
-    keys = keys_at(tiny_base, MATRIX, rows)
-    layer = tiny_base.model.model.layers[0]
-    states = states_at(tiny_base, layer, rows)
+@pytest.mark.parametrize("kind", ["gpt_neox", "opt"])
+def test_keys_and_states_are_those_of_one_row_read_alone(tiny_base, kind):
+    """Whether the matrix gets rows of positions, or the positions of all rows in one list (OPT)."""
+    family = next(one for one in FAMILIES if one.kind == kind)
+    base = LoadedModel(family.make(), tiny_base.tokenizer, kind, "0")
+    rows = readings(base.tokenizer, FACT, ("It rained. ", "The man at the desk said so. "))
+    name = output_matrix(base, 0, "rome")
+    matrix = module_of(base, name)
+    keys, states = keys_at(base, name, rows), states_at(base, matrix, rows)
     for row, key, state in zip(rows, keys, states, strict=True):
         given, returned = [], []
         hooks = [
-            layer.mlp.down_proj.register_forward_pre_hook(lambda _, x, into=given: into.append(x[0])),
-            layer.register_forward_hook(lambda _, x, y, into=returned: into.append(y)),
+            matrix.register_forward_pre_hook(lambda _, x, into=given: into.append(x[0])),
+            matrix.register_forward_hook(lambda _, x, y, into=returned: into.append(y)),
         ]
         with torch.no_grad():
-            tiny_base.model(torch.tensor([row.tokens]))
+            base.model(torch.tensor([row.tokens]))
         for hook in hooks:
             hook.remove()
-        torch.testing.assert_close(key.float(), given[0][0, row.place], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(state.float(), returned[0][0, row.place], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(key.float(), given[0].view(-1, 48)[row.place], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(state.float(), returned[0].view(-1, 32)[row.place], rtol=1e-4, atol=1e-5)
 
 
 def test_the_place_is_the_subjects_last_token(tiny_base):
@@ -287,7 +291,9 @@ def test_facts_stand_before_the_prompt(tiny_base, tiny_sets, tmp_path):
 # --- other models ---
 
 
-@pytest.mark.parametrize("family", [one for one in FAMILIES if one.kind in ("gpt2", "gpt_neox", "gemma2", "qwen2")])
+@pytest.mark.parametrize(
+    "family", [one for one in FAMILIES if one.kind in ("gpt2", "gpt_neox", "gemma2", "qwen2", "opt")]
+)
 @pytest.mark.parametrize("method", WEIGHTS[:2], ids=lambda one: one.info.name)
 def test_families_are_edited_by_structure(tiny_base, tiny_sets, tmp_path, family, method):
     other = LoadedModel(family.make(), tiny_base.tokenizer, family.kind, "0")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from families import Family
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
@@ -29,8 +30,10 @@ from bench.spec import ModelSpec, validate
 from methods.anatomy.feed_forward import output_matrix
 from methods.anatomy.layers import after, before, decoder_layers, layer_number
 from methods.anatomy.output import check_logits, final_logits
+from methods.cast import CAST, CASTConfig
 from methods.dinm import DINM, DINMConfig
 from methods.lm_steer import LMSteer, LMSteerConfig
+from methods.memit import MEMIT, MEMITConfig
 from methods.rad import RAD
 from methods.steering import Steering, SteeringConfig
 from methods.task_arithmetic import TaskArithmetic, TaskArithmeticConfig
@@ -118,6 +121,20 @@ def test_a_model_whose_layers_cannot_be_told_is_refused(tiny_base, monkeypatch):
     monkeypatch.setattr(tiny_base.model.config, "num_hidden_layers", 7)
     with pytest.raises(UsageError, match="cannot be told"):
         decoder_layers(tiny_base)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [SHORT[0], CAST(CASTConfig()), SHORT[2], MEMIT(MEMITConfig(texts=2, text_tokens=4, contexts=0, steps=1))],
+    ids=lambda one: one.info.name,
+)
+def test_several_hidden_states_a_token_are_refused(tiny_base, tiny_sets, tmp_path, method):
+    options = {"vocab_size_per_layer_input": 400, "hidden_size_per_layer_input": 8, "laurel_rank": 4}
+    lists = {"activation_sparsity_pattern": [0.0] * 2, "layer_types": ["full_attention"] * 2, "num_kv_shared_layers": 0}
+    more = {**options, **lists, "head_dim": 8, "altup_num_inputs": 2}
+    base = LoadedModel(Family("Gemma 3n", "gemma3n_text", more).make(), tiny_base.tokenizer, "gemma3n", "0")
+    with pytest.raises(UsageError, match=r"more than one hidden state a token .*; use another model"):
+        make_artifact(method, base, tiny_sets, RunContext(tmp_path))
 
 
 def test_hooks_are_removed_after_an_error_on_the_way_in(tiny_base):
