@@ -84,7 +84,7 @@ class FTL(FactEditing[FTLConfig]):
         from methods.learning.descent import descend
 
         (name,) = names.values()
-        rows = [readings(base.tokenizer, fact, ())[0] for fact in facts]
+        rows = [readings(base, fact, ())[0] for fact in facts]
         ids, mask = pad([row.tokens for row in rows], 0, "right", base.model.device)
         inputs: dict[str, Any] = {
             "input_ids": ids,

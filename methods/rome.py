@@ -81,9 +81,9 @@ class ROME(FactEditing[ROMEConfig]):
         losses, tokens = [], 0
         with ctx.progress.bar("rome", len(facts), "facts") as bar:
             for fact in facts:
-                rows = readings(base.tokenizer, fact, kept.contexts)
+                rows = readings(base, fact, kept.contexts)
                 with changed(base, {name: delta.float()}):
-                    found = find_change(base, module_of(base, name), rows, essence(base.tokenizer, fact), self.config)
+                    found = find_change(base, module_of(base, name), rows, essence(base, fact), self.config)
                     key = keys_at(base, name, rows).mean(0)
                 delta += shaped(base, name, rank_one(key, found.change, moment))
                 losses.append(round(found.loss, 4))

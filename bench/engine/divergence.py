@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from bench.engine.batching import BATCH_BUDGET, in_batches, pad
+from bench.engine.tokens import refuse_beyond
 from bench.errors import MissingError
 from bench.policy import Policy
 
@@ -92,7 +93,12 @@ def _distributions(
     """A row's number, and log-probabilities float32 [tokens, vocabulary] of what follows each of its tokens.
 
     They are over the tokens that the tokenizer has: a model may have room for more, which no text has.
+
+    Raises:
+        UsageError: a row is longer than what the policy reads.
     """
+    longest = max((len(row.tokens) for row in rows), default=0)
+    refuse_beyond(policy.max_length, longest, "a text of 'divergence'", "lower the task's max_tokens")
     read = partial(_read, policy, len(policy.tokenizer))
     most = min(_TOKENS, BATCH_BUDGET.tokens)
     for _, alike in groupby(sorted(enumerate(rows), key=_begins), key=_begins):

@@ -149,9 +149,11 @@ def _room(policy: Policy) -> int:
     return VLLM_TOKENS if isinstance(policy, VLLMPolicy) else BATCH_BUDGET.room(policy.readings)
 
 
-def _encoded(policy: Policy, prompts: Sequence[Prompt], length: int) -> list[tuple[Prompt, list[int]]]:
+def _encoded(
+    policy: Policy, prompts: Sequence[Prompt], length: int, mend: str = FEWER
+) -> list[tuple[Prompt, list[int]]]:
     return [
-        (one, _cut(policy, one.tokens, length) if one.tokens else encode_prompt(policy, one.text, length))
+        (one, _cut(policy, one.tokens, length, mend) if one.tokens else encode_prompt(policy, one.text, length, mend))
         for one in prompts
     ]
 
@@ -164,6 +166,7 @@ def generate(
     *,
     until: str | None = None,
     batch_tokens: int | None = None,
+    mend: str = FEWER,
 ) -> Iterator[list[Continuation]]:
     """Sample `decoding.num_samples` continuations of each prompt, batch by batch.
 
@@ -177,6 +180,7 @@ def generate(
         seed: Of the random streams.
         until: No more is sampled of a text once it holds this, which may be cut off then; vLLM goes on.
         batch_tokens: Tokens, padding included, that one batch holds; None for the process's limit.
+        mend: The remedy where the model does not read so many tokens.
 
     Yields:
         The continuations of some of the prompts, all samples of a prompt together.
@@ -190,7 +194,7 @@ def generate(
         return _sample_rows(policy, batch, decoding, seed, until)
 
     for batch, rows in in_batches(
-        _encoded(policy, prompts, length),
+        _encoded(policy, prompts, length, mend),
         work,
         lambda item: len(item[1]) + length,
         lambda _: count,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from bench.engine.generation import Prompt, generate
-from bench.engine.tokens import encode, encode_after
+from bench.engine.tokens import context_length, encode, encode_after, refuse_beyond
 from bench.errors import MissingError, UsageError
 from bench.policy import HFPolicy, LoadedModel
 from bench.sets import ContrastiveSets
@@ -68,20 +68,25 @@ def _no_positive(sets: ContrastiveSets) -> list[bool]:
     return [not one.positives for one in sets.sets]
 
 
-def readings(tokenizer: PreTrainedTokenizerBase, fact: Fact, contexts: Sequence[str]) -> list[Reading]:
+def readings(base: LoadedModel, fact: Fact, contexts: Sequence[str]) -> list[Reading]:
     """The fact alone, then after each context.
 
     It is not read alone where the subject ends with the text's first token: what a model makes of that token is the
     same whatever it says, so that a fact written there would be written to every text.
+
+    Raises:
+        UsageError: the model does not read so many tokens.
     """
-    found = [_reading(tokenizer, fact, before) for before in ("", *contexts)]
+    found = [_reading(base, fact, before) for before in ("", *contexts)]
     return [one for one in found if one.place > 0] or found
 
 
-def _reading(tokenizer: PreTrainedTokenizerBase, fact: Fact, before: str) -> Reading:
-    prompt, target = encode_after(tokenizer, before + fact.prompt, fact.target)
+def _reading(base: LoadedModel, fact: Fact, before: str) -> Reading:
+    prompt, target = encode_after(base.tokenizer, before + fact.prompt, fact.target)
+    mend = "lower context_tokens, or shorten the texts of the sets" if before else "shorten the texts of the sets"
+    refuse_beyond(context_length(base.model), len(prompt) + len(target), "a fact with what stands before it", mend)
     end = len(before) + fact.place + len(fact.subject)
-    return Reading(prompt, target, last_token(tokenizer, prompt, (before + fact.prompt)[:end]))
+    return Reading(prompt, target, last_token(base.tokenizer, prompt, (before + fact.prompt)[:end]))
 
 
 def last_token(tokenizer: PreTrainedTokenizerBase, tokens: list[int], beginning: str) -> int:
@@ -96,23 +101,32 @@ def last_token(tokenizer: PreTrainedTokenizerBase, tokens: list[int], beginning:
     raise UsageError("the tokenizer does not give a subject back as it was read", mend="use another model")
 
 
-def essence(tokenizer: PreTrainedTokenizerBase, fact: Fact) -> Reading:
-    """What the subject is besides the fact: "SUBJECT is a", in which the model is to change little."""
+def essence(base: LoadedModel, fact: Fact) -> Reading:
+    """What the subject is besides the fact: "SUBJECT is a", in which the model is to change little.
+
+    Raises:
+        UsageError: the model does not read so many tokens.
+    """
     text = f"{fact.subject} is a"
-    tokens = encode(tokenizer, text)
-    return Reading(tokens, [], last_token(tokenizer, tokens, fact.subject))
+    tokens = encode(base.tokenizer, text)
+    refuse_beyond(context_length(base.model), len(tokens), "'SUBJECT is a'", "shorten the subjects of the sets")
+    return Reading(tokens, [], last_token(base.tokenizer, tokens, fact.subject))
 
 
 def contexts_of(base: LoadedModel, count: int, tokens: int, seed: int) -> list[str]:
     """Sentences of the model's own after which a fact may be read."""
-    return [f"{text}. " for text in own_texts(base, "contexts", count, tokens, seed)]
+    return [f"{text}. " for text in own_texts(base, "contexts", count, tokens, "context_tokens", seed)]
 
 
-def own_texts(base: LoadedModel, name: str, count: int, tokens: int, seed: int) -> list[str]:
-    """Texts that the model writes from nothing, none of them blank; those of another name are others."""
+def own_texts(base: LoadedModel, name: str, count: int, tokens: int, option: str, seed: int) -> list[str]:
+    """Texts that the model writes from nothing, none of them blank; those of another name are others.
+
+    Raises:
+        UsageError: the model does not read so many tokens; `option` is what says how many.
+    """
     if not count:
         return []
     policy = HFPolicy(base.model, base.tokenizer)
     decoding = Decoding(num_samples=count, max_new_tokens=tokens, top_p=1.0)
-    batches = generate(policy, [Prompt(name, "")], decoding, seed)
+    batches = generate(policy, [Prompt(name, "")], decoding, seed, mend=f"lower {option}")
     return [one.text for batch in batches for one in batch if one.text.strip()]

@@ -180,7 +180,7 @@ def _moments_of_own_texts(
     """`second_moments` of texts that the model itself writes, kept for other runs."""
 
     def compute() -> dict[str, torch.Tensor]:
-        texts = own_texts(base, "texts", options.texts, options.text_tokens, ctx.seed)
+        texts = own_texts(base, "texts", options.texts, options.text_tokens, "text_tokens", ctx.seed)
         moments, tokens = second_moments(base, names, texts, ctx.progress)
         return {**dict(zip(names, moments, strict=True)), _TOKENS: torch.tensor(tokens)}
 

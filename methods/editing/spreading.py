@@ -56,11 +56,11 @@ def spread(
     with ctx.progress.bar("values", len(facts), "facts") as bar:
         for start in range(0, len(facts), size):
             some = facts[start : start + size]
-            rows = [readings(base.tokenizer, fact, kept.contexts) for fact in some]
+            rows = [readings(base, fact, kept.contexts) for fact in some]
             alone = [own[0] for own in rows]
             with _changed(base, edited):
                 for fact, own in zip(some, rows, strict=True):
-                    found.append(find_change(base, last, own, essence(base.tokenizer, fact), config))
+                    found.append(find_change(base, last, own, essence(base, fact), config))
                     bar.advance()
                 wanted = states_at(base, last, alone) + torch.stack([one.change for one in found[start:]])
             for number, matrix in enumerate(edited):

@@ -134,7 +134,7 @@ def test_keys_and_states_are_those_of_one_row_read_alone(tiny_base, kind):
     """Whether the matrix gets rows of positions, or the positions of all rows in one list (OPT)."""
     family = next(one for one in FAMILIES if one.kind == kind)
     base = LoadedModel(family.make(), tiny_base.tokenizer, kind, "0")
-    rows = readings(base.tokenizer, FACT, ("It rained. ", "The man at the desk said so. "))
+    rows = readings(base, FACT, ("It rained. ", "The man at the desk said so. "))
     name = output_matrix(base, 0, "rome")
     matrix = module_of(base, name)
     keys, states = keys_at(base, name, rows), states_at(base, matrix, rows)
@@ -153,7 +153,7 @@ def test_keys_and_states_are_those_of_one_row_read_alone(tiny_base, kind):
 
 
 def test_the_place_is_the_subjects_last_token(tiny_base):
-    for row in readings(tiny_base.tokenizer, FACT, ("It rained. ",)):
+    for row in readings(tiny_base, FACT, ("It rained. ",)):
         up_to = tiny_base.tokenizer.decode(row.prompt[: row.place + 1])
         assert up_to.endswith("river")
         assert not tiny_base.tokenizer.decode(row.prompt[: row.place]).endswith("river")
@@ -162,9 +162,9 @@ def test_the_place_is_the_subjects_last_token(tiny_base):
 
 def test_a_subject_at_the_first_token_is_read_after_contexts_alone(tiny_base):
     fact = Fact("The sea is", "The", " late", 0)
-    place = essence(tiny_base.tokenizer, fact).place
-    alone = readings(tiny_base.tokenizer, fact, ())
-    after = readings(tiny_base.tokenizer, fact, ("It rained. ",))
+    place = essence(tiny_base, fact).place
+    alone = readings(tiny_base, fact, ())
+    after = readings(tiny_base, fact, ("It rained. ",))
     assert (len(alone), len(after)) == (1, 1 + (place > 0))
     assert all(row.place > 0 for row in after)
 
@@ -182,10 +182,10 @@ def test_second_moments_are_over_all_tokens(tiny_base):
 
 
 def test_a_found_value_makes_the_object_likely_and_keeps_its_bounds(tiny_base):
-    rows = readings(tiny_base.tokenizer, FACT, contexts_of(tiny_base, 2, 6, 0))
+    rows = readings(tiny_base, FACT, contexts_of(tiny_base, 2, 6, 0))
     module = module_of(tiny_base, MATRIX)
-    before = find_change(tiny_base, module, rows, essence(tiny_base.tokenizer, FACT), ValueOptions(steps=1))
-    found = find_change(tiny_base, module, rows, essence(tiny_base.tokenizer, FACT), ValueOptions(steps=40))
+    before = find_change(tiny_base, module, rows, essence(tiny_base, FACT), ValueOptions(steps=1))
+    found = find_change(tiny_base, module, rows, essence(tiny_base, FACT), ValueOptions(steps=40))
     length = float(states_at(tiny_base, module, rows[:1])[0].norm())
     assert found.loss < before.loss
     assert float(found.change.norm()) <= 4 * length * 1.0001
@@ -212,8 +212,8 @@ def test_rome_gives_the_key_the_value_that_was_found(tiny_base, tiny_sets, tmp_p
     config = CLOSED[0].config
     deltas = deltas_of(CLOSED[0], tiny_base, only_fact(tiny_sets), tmp_path)
     (fact,) = facts_of(only_fact(tiny_sets), "rome")
-    rows = readings(tiny_base.tokenizer, fact, contexts_of(tiny_base, config.contexts, config.context_tokens, 0))
-    found = find_change(tiny_base, module_of(tiny_base, MATRIX), rows, essence(tiny_base.tokenizer, fact), config)
+    rows = readings(tiny_base, fact, contexts_of(tiny_base, config.contexts, config.context_tokens, 0))
+    found = find_change(tiny_base, module_of(tiny_base, MATRIX), rows, essence(tiny_base, fact), config)
     key = keys_at(tiny_base, MATRIX, rows).mean(0)
     torch.testing.assert_close(deltas[MATRIX].double() @ key, found.change, rtol=1e-3, atol=1e-5)
 
@@ -222,7 +222,7 @@ def test_rome_gives_the_key_the_value_that_was_found(tiny_base, tiny_sets, tmp_p
 def test_an_edited_object_is_likelier(tiny_base, tiny_sets, tmp_path, method):
     make_artifact(method, tiny_base, only_fact(tiny_sets), RunContext(tmp_path))
     (fact,) = facts_of(only_fact(tiny_sets), "rome")
-    (row,) = readings(tiny_base.tokenizer, fact, ())
+    (row,) = readings(tiny_base, fact, ())
 
     def likelihood() -> float:
         with torch.no_grad():
@@ -353,7 +353,7 @@ def test_a_subject_is_read_where_it_stands(tiny_base, anchor, told, up_to):
     subject = up_to.rpartition(" ")[2]
     one = ContrastiveSet(anchor=anchor, subject=subject, **told, positives=[Text(text=" late")], negatives=[])
     (fact,) = facts_of(ContrastiveSets([one], "0", "a test"), "rome")
-    (row, *_) = readings(tiny_base.tokenizer, fact, ())
+    (row, *_) = readings(tiny_base, fact, ())
     assert tiny_base.tokenizer.decode(row.prompt[: row.place + 1]).strip() == up_to
 
 
@@ -376,3 +376,25 @@ def test_a_model_that_writes_nothing_has_no_keys_to_preserve(tiny_base):
     with pytest.raises(MissingError, match="the model wrote nothing in 0 texts from nothing") as caught:
         second_moments(tiny_base, [MATRIX], [], RunContext(Path()).progress)
     assert caught.value.mend == "raise texts, or take another model"
+
+
+@pytest.mark.parametrize("option", ["text_tokens", "context_tokens"])
+def test_texts_of_the_models_own_that_it_cannot_read_are_refused_by_their_option(
+    tiny_base, tiny_sets, tmp_path, option
+):
+    tiny_base.model.config.max_position_embeddings = 64
+    method = ROME(ROMEConfig(**{**SMALL, option: 80}))
+    with pytest.raises(UsageError, match=f"has 80 tokens, and the model reads 64; lower {option}$"):
+        make_artifact(method, tiny_base, tiny_sets, RunContext(tmp_path))
+
+
+def test_a_fact_that_is_longer_than_what_the_model_reads_is_refused(tiny_base, tiny_sets, tmp_path):
+    tiny_base.model.config.max_position_embeddings = 24
+    long = "She asked the man at the desk, " * 3
+    with pytest.raises(UsageError, match=r"tokens, and the model reads 24; lower context_tokens, or shorten the texts"):
+        readings(tiny_base, FACT, (long,))
+    with pytest.raises(UsageError, match="the model reads 24; shorten the subjects of the sets"):
+        essence(tiny_base, Fact(long, long, " late", 0))
+    lengthy = refused(lambda one: one.model_copy(update={"anchor": long + one.anchor}), tiny_sets)
+    with pytest.raises(UsageError, match="the model reads 24; shorten the texts of the sets"):
+        make_artifact(WEIGHTS[-1], tiny_base, lengthy, RunContext(tmp_path))

@@ -10,7 +10,7 @@ import torch
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.engine.divergence import KeptDistributions, Row
-from bench.errors import MissingError
+from bench.errors import MissingError, UsageError
 from bench.policy import HFPolicy, LoadedModel, Policy
 from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
@@ -52,6 +52,14 @@ def test_it_is_the_divergence_of_every_token(tiny_policy, tmp_path):
         edited = torch.distributions.Categorical(logits=change(logits)[:, :vocabulary].double())
         assert own == pytest.approx(torch.distributions.kl_divergence(base, edited).tolist(), abs=1e-5)
         assert min(own) > 0.01
+
+
+def test_a_row_that_a_policy_does_not_read_is_refused(tiny_policy, tmp_path):
+    edited = Shifted(tiny_policy, lambda logits: logits)
+    edited.max_length = 4
+    kept = _kept(tiny_policy, [[2, 9, 11, 13, 4]], tmp_path / "kept")
+    with pytest.raises(UsageError, match="has 5 tokens, and the model reads 4; lower the task's max_tokens"):
+        kept.divergence(edited, lambda _: None)
 
 
 def test_of_the_base_it_is_0(tiny_policy, tmp_path):
