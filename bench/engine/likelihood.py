@@ -127,7 +127,8 @@ def plan(
         head = alike[0].context[:shared]
         for groups in _beside_each_other(alike, policy.window) if shared else [alike]:
             cut = batches(_fitting(groups, most), _length, _count, most, _context_length, fixed)
-            made += [Batch(head, batch) for batch in cut]
+            # In some models padding takes positions (GPT-Neo, MPT).
+            made += [Batch(head, part) for batch in cut for part in _beside_each_other(batch, policy.max_length + 1)]
     return made
 
 
@@ -214,10 +215,10 @@ class _Stretch(NamedTuple):
 
 
 def _beside_each_other(groups: Sequence[_Group], window: int) -> list[list[_Group]]:
-    """Groups with a common beginning, parted into those that may share a batch.
+    """Groups parted into those that may share a batch, by the columns that it takes, a last unread token included.
 
-    Padding of a batch stands between the beginning and what follows it. Where rows are wider than the policy's window,
-    contexts of one length go together, which takes none.
+    Padding of a batch stands between its beginning and what follows it. Where rows are wider than the window, contexts
+    of one length go together, which takes none.
     """
     if max(len(group.context) for group in groups) + max(map(len, _continuations(groups))) <= window:
         return [list(groups)]

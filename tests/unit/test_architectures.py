@@ -1,6 +1,7 @@
 """Every common architecture is read as transformers reads each row alone, or refused in one line before any work."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,18 @@ def test_a_likelihood_is_that_of_the_row_alone(base, policy, shared, batch_token
     found = loglikelihood(policy, REQUESTS, batch_tokens=batch_tokens)
     right = [expected(base, *one) for one in REQUESTS]
     assert [one.logprob for one in found] == pytest.approx(right, abs=CLOSE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["gpt_neo", "mpt"])
+def test_a_batch_is_not_wider_than_the_positions(tokenizer, kind):
+    """A long context beside a long continuation, each of which fits with its own."""
+    family = next(one for one in READ if one.kind == kind)
+    options = {**family.options, "max_position_embeddings": 64, "max_seq_len": 64}
+    narrow = LoadedModel(replace(family, options=options).make(), tokenizer, kind, "hash")
+    requests = [(some_tokens(59, 1), some_tokens(5, 2)), (some_tokens(40, 3), some_tokens(24, 4))]
+    found = loglikelihood(HFPolicy(narrow.model, tokenizer), requests)
+    assert [one.logprob for one in found] == pytest.approx([expected(narrow, *one) for one in requests], abs=CLOSE)
 
 
 def greedy(logits: torch.Tensor, active: Sequence[int], step: int) -> torch.Tensor:
