@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bench.assets.resolved import Resolved
 
 _BATCH = 64
+_MODULES = frozenset({"Transformer", "Pooling", "Normalize"})
+"""The parts of an encoder of sentence-transformers that are read here."""
 
 
 class SentenceEncoder:
@@ -35,15 +37,16 @@ class SentenceEncoder:
 
         Raises:
             MissingError: the folder holds no encoder, or one that does not fit its weights or its tokenizer.
-            UsageError: it is known to pool in another way than by the mean.
+            UsageError: it is known to pool in another way than by the mean, or to have further layers after it.
         """
         import torch
         from transformers import AutoModel, AutoTokenizer
 
         self.id, self.sha256, self.licence = resolved.id, resolved.sha256, resolved.licence
-        _refuse_other_pooling(resolved.path, self.id)
         place = pick_device(device)
         with loading(f"{self.id} cannot be loaded as an encoder", "name another"), quiet():
+            _refuse_other_modules(resolved.path, self.id)
+            _refuse_other_pooling(resolved.path, self.id)
             loaded: Any = AutoModel.from_pretrained(
                 resolved.path,
                 dtype=torch.float32,
@@ -88,6 +91,14 @@ class SentenceEncoder:
         texts = list(dict.fromkeys([*left, *right]))
         vectors = dict(zip(texts, self.encode(texts), strict=True))
         return [float(vectors[one] @ vectors[other]) for one, other in zip(left, right, strict=True)]
+
+
+def _refuse_other_modules(folder: Path, name: str) -> None:
+    path = folder / "modules.json"
+    kinds = [str(one["type"]).rpartition(".")[2] for one in read_json(path)] if path.exists() else []
+    if others := [kind for kind in kinds if kind not in _MODULES]:
+        known = ", ".join(sorted(_MODULES))
+        raise UsageError(f"{name} has a module '{others[0]}', and read are {known}", mend="name another encoder")
 
 
 def _refuse_other_pooling(folder: Path, name: str) -> None:

@@ -1,5 +1,6 @@
 """Sentence embeddings: the mean of the last states, whatever shares the batch, and what is no encoder."""
 
+import contextlib
 import json
 
 import pytest
@@ -45,6 +46,18 @@ def test_another_pooling_is_refused(folder, tmp_path):
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
     with pytest.raises(UsageError, match="does not pool its tokens by their mean"):
+        SentenceEncoder(AssetCatalogue(tmp_path / "cache", offline=True).encoder(str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("last", "refused"),
+    [("Dense", "has a module 'Dense', and read are Normalize, Pooling, Transformer"), ("Normalize", "")],
+)
+def test_a_layer_after_the_mean_is_refused(folder, tmp_path, last, refused):
+    kinds = ["Transformer", "Pooling", last]
+    rows = [{"idx": n, "type": f"sentence_transformers.models.{kind}"} for n, kind in enumerate(kinds)]
+    (folder / "modules.json").write_text(json.dumps(rows))
+    with pytest.raises(UsageError, match=refused) if refused else contextlib.nullcontext():
         SentenceEncoder(AssetCatalogue(tmp_path / "cache", offline=True).encoder(str(folder)))
 
 
