@@ -102,10 +102,16 @@ def _listed(tokens: Any) -> set[int]:
 
 
 def context_length(model: PreTrainedModel) -> int:
-    """The longest sequence in tokens that a model was made for; a large number where it names none."""
+    """The longest sequence in tokens that a model was made for; a large number where it names none.
+
+    LongRoPE has other factors beyond its original length, for all positions of a batch by its longest row: a row would
+    be read otherwise beside a longer one, and after keys that were read before. So it ends there.
+    """
     config: Any = model.config.get_text_config()
     told = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len"))
-    return next((int(number) for number in told if number), NO_LIMIT)
+    limit = next((int(number) for number in told if number), NO_LIMIT)
+    rope = getattr(config, "rope_parameters", None) or {}
+    return min(limit, int(rope["original_max_position_embeddings"])) if rope.get("rope_type") == "longrope" else limit
 
 
 def refuse_beyond(room: int, tokens: int, what: str, mend: str) -> None:

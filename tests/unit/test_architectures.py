@@ -77,6 +77,19 @@ def test_a_batch_is_not_wider_than_the_positions(tokenizer, kind):
     assert [one.logprob for one in found] == pytest.approx([expected(narrow, *one) for one in requests], abs=CLOSE)
 
 
+@torch.no_grad()
+def test_a_model_of_longrope_ends_at_its_original_length(tokenizer):
+    """Beyond it, one row of a batch gives all of them other factors."""
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [8.0] * 4}
+    options = {"sliding_window": None, "original_max_position_embeddings": 32, "rope_parameters": rope}
+    base = LoadedModel(Family("Phi-3, LongRoPE", "phi3", options).make(), tokenizer, "phi3", "hash")
+    policy = HFPolicy(base.model, tokenizer)
+    requests = [(some_tokens(count, count), some_tokens(more, 99)) for count, more in ((10, 6), (50, 6), (28, 12))]
+    found = [one.logprob for one in loglikelihood(policy, requests)]
+    assert found == pytest.approx([loglikelihood(policy, [one])[0].logprob for one in requests], abs=CLOSE)
+    assert found[0] == pytest.approx(expected(base, *requests[0]), abs=CLOSE)
+
+
 def greedy(logits: torch.Tensor, active: Sequence[int], step: int) -> torch.Tensor:
     del active, step
     return logits.argmax(-1)
