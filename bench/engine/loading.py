@@ -126,7 +126,9 @@ def refuse_unfit(name: str, model: Any, info: Mapping[str, Iterable[str]], unuse
     if missing := sorted(key for key in info["missing_keys"] if unused is None or unused not in key):
         hint = f"; the files hold {unread[0]} instead" if unread else ""
         raise MissingError(f"{name} has no numbers for {len(missing)} of its weights ({missing[0]}{hint})", mend=_SAVE)
-    broken = [key for key, part in model.named_parameters() if not part.isfinite().all()]
+    # torch cannot ask this of floats of 8 bits
+    numbers = ((key, part.float() if part.element_size() == 1 else part) for key, part in model.named_parameters())
+    broken = [key for key, part in numbers if not part.isfinite().all()]
     if broken:
         raise MissingError(f"{name} has no numbers for {len(broken)} of its weights ({broken[0]})", mend=_SAVE)
     modules = {key for key, _ in model.named_modules() if key}

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Robert
 
 from bench.assets.resolved import Resolved
 from bench.engine.encoder import SentenceEncoder
-from bench.engine.loading import length_limit
+from bench.engine.loading import length_limit, refuse_unfit
 from bench.engine.model import load_model
 from bench.errors import MissingError
 from bench.method import RunContext
@@ -118,6 +118,16 @@ def test_a_checkpoint_that_does_not_fit_its_files_is_refused(tiny_base: Any, mod
     change(model)
     method = Checkpoint(CheckpointConfig(path="m"))
     refused(lambda folder: method._load(tiny_base, folder), model, f"checkpoint 'm' .*{said}")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_weights_of_8_bits_are_looked_at(dtype: torch.dtype) -> None:
+    network, info = torch.nn.Module(), {"missing_keys": [], "unexpected_keys": []}
+    network.weight = torch.nn.Parameter(torch.ones(2, 2).to(dtype), requires_grad=False)
+    refuse_unfit("model 'm'", network, info)
+    network.weight.data = torch.full((2, 2), torch.nan).to(dtype)
+    with pytest.raises(MissingError, match="no numbers for 1 of its weights"):
+        refuse_unfit("model 'm'", network, info)
 
 
 def test_weights_that_no_module_reads_do_no_harm(model: Path) -> None:
