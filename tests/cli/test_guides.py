@@ -1,31 +1,17 @@
 """What the guides on data sets and layouts show works as it stands in them."""
 
 import json
-import re
 import subprocess
 import sys
 import zipfile
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
+from guides import write_files
 from synthetic import write_run
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.assets.embedded import Asset, Wheel, catalog
-
-DOCS = Path(__file__).parents[2] / "docs"
-NAMED = re.compile(r"^```\w+\n(# ([\w-]+\.\w+)\n.*?)^```$", re.MULTILINE | re.DOTALL)
-ROWS = re.compile(r"`([\w-]+\.jsonl)`[^\n]*\n\n```jsonl\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def write_files(page: str, folder: Path) -> list[str]:
-    """Write the files that a page shows; their names."""
-    text = (DOCS / page).read_text(encoding="utf-8")
-    files = {name: block for block, name in NAMED.findall(text)} | dict(ROWS.findall(text))
-    for name, content in files.items():
-        (folder / name).write_text(content, encoding="utf-8")
-    return sorted(files)
 
 
 def test_a_suite_on_files_of_ones_own(bench, tmp_path, tiny_model):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from guides import write_files
 from packages import COMMAND, Run, contract, install, runner
 
 LOUD = {"attribute": {"name": "shouting", "wanted": "low"}, "scorer": {"name": "shouting", "threshold": 0.2}}
@@ -64,6 +65,19 @@ def test_a_suite_controls_what_it_scores(run, tiny_suite, tmp_path):
     again = run(*command)
     assert again.returncode == 0, again.stderr
     assert "shouting (words of 2 letters or more in capitals)" in again.stdout
+
+
+def test_the_suite_that_the_guide_shows_runs(run, tiny_model, tiny_suite, tmp_path):
+    """As it stands there, with a model and a task that cost little."""
+    tiny_suite()  # for its prompts
+    assert "quieter.yaml" in write_files("adding-a-scorer.md", tmp_path)
+    command = (COMMAND, "run", "--method", "none", "--suite", "quieter.yaml", "--limit", "4", "--offline")
+    little = ("--model", str(tiny_model), "--set", "suite.tasks=[{task: rtp, data: prompts.jsonl}]")
+    done = run(*command, *little, "--set", "suite.scorer.options.letters=3", "--json")
+    assert done.returncode == 0, done.stderr
+    keys = {row["key"] for row in json.loads(done.stdout)["table"]["rows"]}
+    assert "rtp/shouting_fraction" in keys
+    assert not any("@" in key for key in keys)  # no further scorer
 
 
 def test_a_mistake_is_one_line(run, tiny_suite):
