@@ -168,6 +168,9 @@ class Systems:
         clusters, _ = self._common(*places)
         if len(clusters) < _FEWEST:
             raise MissingError("the runs have a single prompt or question in common")
+        if self._is_median and 2.0 ** (1 - len(clusters)) > 1 - self._level:
+            # No exchange of so few clusters is rare enough for the exact test, and resampling knows no more than it.
+            return [Ranks(1, len(places), len(places), may_be_best=True) for _ in places]
         kind: Kind = "figure" if self._is_median else "test"
         figures, errors = (self._bootstrap_errors if self._is_median else self._exchange_errors)(clusters, places)
         relative = self._is_median and self._is_multiplied(*places)

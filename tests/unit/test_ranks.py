@@ -98,6 +98,18 @@ def test_ranks_of_systems(statistic):
         stats.Systems([[evidence([[1.0]])], [evidence([[2.0]])]]).ranks([0, 1], higher_is_better=True)
 
 
+@pytest.mark.parametrize(("prompts", "told"), [(5, False), (6, True)])
+@pytest.mark.parametrize("statistic", ["exp_mean", "median"])
+def test_few_prompts_rank_nothing_that_no_test_can_tell(statistic, prompts, told):
+    """Five prompts have 2^5 exchanges, so that p is 1/16 at least, however far apart two systems are."""
+    values = np.linspace(1, 2, prompts)[:, None] + 0.1 * np.arange(4)
+    systems = stats.Systems([[evidence(one, statistic, bounded=False)] for one in (values, values + 3)])
+    assert (systems.significance(0, 1).p <= 0.05) == told
+    low, high = systems.ranks([0, 1], higher_is_better=False)
+    assert (low.is_best, high.low) == ((True, 2) if told else (False, 1))
+    assert high.may_be_best == (statistic == "median" and not told)
+
+
 def test_two_systems_are_ranked_as_they_are_tested():
     """With two there is one pair: told apart where the exchange of prompts has p < 0.05."""
     rng = np.random.default_rng(6)
