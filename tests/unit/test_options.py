@@ -86,7 +86,7 @@ def test_a_model_that_always_says_the_same_has_the_probability_of_its_prior():
 
 def test_the_metrics_have_their_evidence_and_their_baselines():
     sheet = MetricSheet("quiz")
-    add_gold(sheet, BOTH, GOLD)
+    add_gold(sheet, BOTH, GOLD, 0)
     found = {metric.name: metric for metric in sheet.metrics}
     assert found[GOLD].value == pytest.approx((3 / 4 + 1 / 3) / 2)
     assert [found[name].primary for name in (GOLD, GOLD_NORM, GOLD_BITS)] == [True, False, False]
@@ -115,7 +115,8 @@ def test_what_lm_eval_logged_gives_back_its_accuracy(context, tiny_policy, embed
     ctx = context(assets=embedded)
     loaded = task._loaded(embedded)
     results, _ = task._evaluate(tiny_policy, ctx, loaded)
-    questions = questions_of(loaded["tasks"]["embedded_piqa"], results["samples"]["embedded_piqa"])
+    questions, unclear = questions_of(loaded["tasks"]["embedded_piqa"], results["samples"]["embedded_piqa"])
+    assert unclear == 0
     assert len(questions) == 12
     right = [one.logprobs.index(max(one.logprobs)) in one.gold for one in questions]
     assert sum(right) / 12 == pytest.approx(results["results"]["embedded_piqa"]["acc,none"])
