@@ -29,6 +29,18 @@ def save_adapter(model: PeftModel, base_id: str, folder: Path) -> None:
     write_json(path, dict(sorted(config.items())))
 
 
+def tied_edit(model: PreTrainedModel) -> str | None:
+    """The name of the input embeddings or the output layer that an adapter edits, where the model ties the two.
+
+    Merged into their common weight, an edit of one changes both: the model is another than the one that was trained.
+    """
+    ends = [model.get_input_embeddings(), model.get_output_embeddings()]
+    edited = [one for one in ends if isinstance(one, BaseTunerLayer)]
+    if not edited or not model.config.get_text_config().tie_word_embeddings:
+        return None
+    return next(name for name, part in model.named_modules() if part is edited[0])
+
+
 def note_left_out(model: PeftModel, base_id: str, progress: Progress) -> dict[str, int]:
     """Say that a new adapter on all linear layers leaves out routed experts, where it does: they are no linear layers.
 

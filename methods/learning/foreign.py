@@ -12,13 +12,13 @@ from typing import Any, cast
 
 import torch
 from peft import PeftConfig, get_peft_model, get_peft_model_state_dict
-from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from bench.errors import MissingError, UsageError
 from bench.store.files import read_json, write_json
+from methods.learning.adapter import tied_edit
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _WHERE = {"peft_type", "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "fan_in_fan_out"}
@@ -77,9 +77,7 @@ def check_adapter(folder: Path, name: str, model: PreTrainedModel) -> dict[str, 
     needed = {key: list(value.shape) for key, value in _state(wrapped).items()}
     if wrong := _misfit(shapes, needed):
         raise UsageError(f"{misfit}: {wrong}", mend=mend)
-    if model.config.get_text_config().tie_word_embeddings and any(
-        isinstance(layer, BaseTunerLayer) for layer in (model.get_input_embeddings(), model.get_output_embeddings())
-    ):
+    if tied_edit(model):
         what = "it edits the output layer or the input embeddings, and the model ties one to the other"
         raise UsageError(f"{misfit}: {what}", mend="name an adapter of the other layers")
     return config

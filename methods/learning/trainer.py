@@ -20,7 +20,7 @@ from bench.policy import LoadedModel
 from bench.progress import Bar
 from bench.sets import ContrastiveSets
 from bench.store.files import write_json
-from methods.learning.adapter import note_left_out, restored, save_adapter, unwrap
+from methods.learning.adapter import note_left_out, restored, save_adapter, tied_edit, unwrap
 from methods.learning.batches import (
     Asks,
     Collator,
@@ -261,12 +261,6 @@ def with_adapter(base: LoadedModel, config: LoraOptions) -> PeftModel:
     Raises:
         UsageError: a target is no module of the model, or is tied to another: an edit of one would change both.
     """
-    tied = {"lm_head", "embed_tokens"} & set(config.lora_targets)
-    if tied and base.model.config.get_text_config().tie_word_embeddings:
-        raise UsageError(
-            f"lora_targets names '{min(tied)}', and '{base.id}' ties its output layer to its input embeddings",
-            mend="take it out of lora_targets",
-        )
     names = [name for name, _ in base.model.named_modules()]
     for target in set(config.lora_targets) - {"all-linear"}:
         if not any(name == target or name.endswith(f".{target}") for name in names):
@@ -274,13 +268,20 @@ def with_adapter(base: LoadedModel, config: LoraOptions) -> PeftModel:
                 f"'{base.id}' has no module '{target}' (lora_targets)", mend="use lora_targets=[all-linear]"
             )
     try:
-        return get_peft_model(base.model, _lora(config))
+        model = get_peft_model(base.model, _lora(config))
     except ValueError as error:
         unwrap(base.model)
         raise UsageError(
             f"lora_targets {', '.join(config.lora_targets)} do not fit '{base.id}' ({str(error)[:120]})",
             mend="use lora_targets=[all-linear]",
         ) from error
+    if tied := tied_edit(base.model):
+        unwrap(base.model)
+        raise UsageError(
+            f"lora_targets names '{tied}', and '{base.id}' ties its output layer to its input embeddings",
+            mend="take it out of lora_targets",
+        )
+    return model
 
 
 def _lora(config: LoraOptions) -> LoraConfig:
