@@ -1,9 +1,16 @@
 """What a model's configuration says of how it reads: whether it can be read here, and how far padding is seen."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, DynamicCache, PreTrainedConfig
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    DynamicCache,
+    PreTrainedConfig,
+)
 from transformers.cache_utils import LinearAttentionCacheLayerMixin
 
 from bench.engine.loading import loading
@@ -12,6 +19,10 @@ from bench.errors import MissingError, UsageError
 from bench.spec import ModelSpec
 
 _COLUMNS = ("mpt",)  # model types whose bias by distance counts columns, padding included, from the nearest one on
+_UNPLACED = (
+    "bloom",
+    "mpt",
+)  # model types that take no positions and need none: their bias by distance follows the mask
 _STATE = LinearAttentionCacheLayerMixin
 
 
@@ -27,15 +38,19 @@ def config_of(folder: Path) -> PreTrainedConfig:
 
 
 def refuse_unreadable(name: str, config: PreTrainedConfig) -> None:
-    """Refuse a model that is no causal LM, and one that keeps what it has read in a state, which padding would spoil.
+    """Refuse a model that is no causal LM, or that cannot read rows of several lengths in one batch.
+
+    Padding would spoil what a model keeps in a state, and shift the positions of one that counts columns itself (the
+    decoder halves of encoder-decoder types).
 
     Args:
         name: What it is called ("model 'x'").
         config: Its configuration.
 
     Raises:
-        MissingError: it is no causal LM.
-        UsageError: a layer of it is a state space, a linear attention or another recurrence.
+        MissingError: it is no causal LM, or one of which the configuration says that it reads in both directions.
+        UsageError: a layer of it is a state space, a linear attention or another recurrence; or it takes no positions,
+            or no cache.
     """
     kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
     if kind is None:
@@ -46,6 +61,16 @@ def refuse_unreadable(name: str, config: PreTrainedConfig) -> None:
             "others keep keys and values, and that is not supported",
             mend="name a model whose layers are all attention, such as Llama, Qwen3, Gemma 3 or Mistral",
         )
+    taken = inspect.signature(kind.forward).parameters
+    needed = {"past_key_values": "cache"} | ({} if config.model_type in _UNPLACED else {"position_ids": "positions"})
+    if lacking := [f"{what} ({argument})" for argument, what in needed.items() if argument not in taken]:
+        raise UsageError(
+            f"{name} is of the type {config.model_type}, which takes no {lacking[0]}, and that is not supported",
+            mend="name a causal LM such as Llama, Qwen3, Gemma 3 or Mistral",
+        )
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", True):
+        what = f"{name} is of the type {config.model_type}, and reads in both directions (is_decoder is false)"
+        raise MissingError(what, mend="name a causal LM")
 
 
 def refuse_quantised(name: str, config: PreTrainedConfig, spec: ModelSpec, method: str) -> None:

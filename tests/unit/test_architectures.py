@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from families import FAMILIES, REQUESTS, Family, likelihood_of, logprobs_alone, some_tokens
-from transformers import AutoTokenizer, T5Config
+from transformers import AutoConfig, AutoTokenizer
 
 from bench.assets.catalogue import AssetCatalogue
 from bench.engine import likelihood
@@ -15,7 +15,7 @@ from bench.engine.architecture import config_of, refuse_unreadable
 from bench.engine.generation import continue_rows
 from bench.engine.likelihood import loglikelihood
 from bench.engine.model import load_model
-from bench.errors import MissingError, UsageError
+from bench.errors import BenchError, UsageError
 from bench.policy import HFPolicy, LoadedModel
 from bench.run.environment import Environment
 from bench.run.launch.local import run_experiments
@@ -190,7 +190,17 @@ def test_a_model_that_keeps_a_state_is_refused_before_any_work(family, tokenizer
         load_model(experiment.suite.model, env.model)
 
 
-def test_what_is_no_causal_model_is_refused_before_any_work(tmp_path):
-    T5Config(d_model=16, num_layers=1).save_pretrained(tmp_path)
-    with pytest.raises(MissingError, match="model 'x' is of the type t5, no causal LM; name a causal LM"):
+@pytest.mark.parametrize(
+    ("kind", "options", "told"),
+    [
+        ("t5", {}, "no causal LM; name a causal LM"),
+        ("roberta", {}, r"and reads in both directions \(is_decoder is false\); name a causal LM"),
+        ("bart", {}, r"which takes no positions \(position_ids\), and that is not supported; name a causal LM"),
+        ("bart", {"is_decoder": True, "is_encoder_decoder": False}, r"which takes no positions \(position_ids\)"),
+        ("openai-gpt", {}, r"which takes no cache \(past_key_values\), and that is not supported; name a causal LM"),
+    ],
+)
+def test_what_is_not_read_rightly_is_refused_before_any_work(kind, options, told, tmp_path):
+    AutoConfig.for_model(kind, **options).save_pretrained(tmp_path)
+    with pytest.raises(BenchError, match=f"model 'x' is of the type {kind},? {told}"):
         refuse_unreadable("model 'x'", config_of(tmp_path))
