@@ -192,9 +192,11 @@ def _plain(value: Any) -> Any:
 def _tokenizer(folder: "Path") -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
-    from bench.engine.loading import loading
+    from bench.engine.architecture import config_of
+    from bench.engine.loading import drop_unread, loading
 
     mend = "save it there with `tokenizer.save_pretrained(FOLDER)`"
     with loading(f"the tokenizer of {folder} cannot be read", mend):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+        drop_unread(tokenizer, config_of(folder))
     return tokenizer

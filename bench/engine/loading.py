@@ -1,5 +1,6 @@
 """What all that is loaded from a model's folder shares: devices, quiet loading, whether it fits its files, lengths."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -158,6 +159,33 @@ def refuse_larger_tokenizer(name: str, model: Any, tokenizer: Any) -> None:
             mend="put the tokenizer beside it that it was trained with, or call"
             " `model.resize_token_embeddings(len(tokenizer))`, train and save it",
         )
+
+
+def drop_unread(tokenizer: Any, config: Any) -> None:
+    """Take special tokens out of a tokenizer for which the network has no embedding, such as Gemma 3 1B's for images.
+
+    A text that spells one is read as other texts are. What the tokenizer or its chat template puts into texts stays,
+    and is refused with the network (`refuse_larger_tokenizer`).
+
+    Args:
+        tokenizer: The tokenizer.
+        config: The network's.
+    """
+    from tokenizers import Tokenizer
+
+    rows = getattr(config.get_text_config(decoder=True), "vocab_size", None)
+    if rows is None or not tokenizer.is_fast or len(tokenizer) <= rows:
+        return
+    named = (getattr(tokenizer, f"{name}_id") for name in tokenizer.SPECIAL_TOKENS_ATTRIBUTES)
+    put = {*named, *tokenizer("a")["input_ids"]}
+    unread = {
+        one.content
+        for number, one in tokenizer.added_tokens_decoder.items()
+        if number >= rows and one.special and number not in put and one.content not in str(tokenizer.chat_template)
+    }
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    content["added_tokens"] = [one for one in content["added_tokens"] if one["content"] not in unread]
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(content))  # transformers adds tokens, and takes none out
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from bench.assets.resolved import Resolved
 from bench.engine.architecture import config_of, refuse_unreadable
-from bench.engine.loading import loading, quiet, refuse_larger_tokenizer, refuse_unfit
+from bench.engine.loading import drop_unread, loading, quiet, refuse_larger_tokenizer, refuse_unfit
 from bench.errors import MissingError
 from bench.policy import LoadedModel
 from bench.spec import ModelSpec
@@ -54,6 +54,7 @@ def load_tokenizer(spec: ModelSpec, resolved: Resolved) -> PreTrainedTokenizerBa
     name = f"the tokenizer of model '{spec.id}'"
     with loading(f"{name} cannot be loaded", "copy the model again, its tokenizer with it"), quiet():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(resolved.path), trust_remote_code=False)
+        drop_unread(tokenizer, config_of(resolved.path))
     return tokenizer
 
 

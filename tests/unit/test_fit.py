@@ -186,6 +186,31 @@ def test_a_tokenizer_that_is_larger_than_the_embedding_is_refused(model, tiny_en
         refused(load, folder, r"has embeddings for \d+ tokens, and its tokenizer makes \d+; put the tokenizer")
 
 
+def special(folder: Path, **more: str) -> None:
+    """Give a tokenizer a special token that the network has no embedding for."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    for name, value in more.items():
+        setattr(tokenizer, name, value)
+    tokenizer.save_pretrained(folder)
+
+
+def test_a_special_token_without_an_embedding_is_read_as_text(model: Path) -> None:
+    special(model)
+    assert 400 in AutoTokenizer.from_pretrained(model)("an <image>")["input_ids"]
+    base = load_base(model)
+    ids = base.tokenizer("an <image> ")["input_ids"]
+    assert max(ids) < 400 == len(base.tokenizer)
+    assert base.tokenizer.decode(ids, skip_special_tokens=True) == "an <image> "
+    Checkpoint(CheckpointConfig(path="m"))._same_tokenizer(base.tokenizer, model)
+
+
+@pytest.mark.parametrize("more", [{"pad_token": "<image>"}, {"chat_template": "{{ messages[0].content }}<image>"}])
+def test_a_special_token_without_an_embedding_that_is_put_into_texts_is_refused(model: Path, more: Any) -> None:
+    special(model, **more)
+    refused(load_base, model, "has embeddings for 400 tokens, and its tokenizer makes 401; put the tokenizer")
+
+
 def test_the_remedy_of_a_larger_tokenizer_works(model: Path) -> None:
     larger(model)
     tokenizer, network = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model)
