@@ -8,7 +8,7 @@ from bench.cli.common import CacheDir, Commands, Json, Offline, console_progress
 from bench.cli.data_convert import convert
 from bench.cli.data_generate import generate
 from bench.cli.data_stats import stats
-from bench.cli.output import print_grid, print_json
+from bench.cli.output import print_json
 from bench.errors import MissingError
 from bench.printed import echo
 
@@ -105,17 +105,22 @@ def _facts(store: "AssetCatalogue", name: str) -> Facts:
 
 def _print_list(rows: list[Facts], cache: "Path") -> None:
     """A table on stdout, and where it all lies."""
-    from rich.table import Table
+    # Imported here: rich is slow to load.
+    from reports.table.terminal import print_list
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("name", "kind", "package", "size", "licence", "state"):
-        table.add_column(column, justify="right" if column == "size" else "left", no_wrap=True)
+    cells = [
+        {
+            "name": row["name"],
+            "kind": row["kind"],
+            "package": row["package"].partition("==")[0],  # the version is for JSON: a line has little room
+            "size": _size(row["size"]),
+            "licence": row["licence"],
+            "state": row["state"],
+        }
+        for row in rows
+    ]
     colours = {"cached": "green", "missing": "yellow", "broken": "red"}
-    for row in rows:
-        state = f"[{colours[row['state']]}]{row['state']}[/]"
-        package = row["package"].partition("==")[0]  # the version is for JSON: 80 columns are few
-        table.add_row(row["name"], row["kind"], package, _size(row["size"]), row["licence"], state)
-    print_grid(table)
+    print_list(cells, ("package", "licence", "kind", "size"), right=("size",), styles=colours)
     echo(f"cache: {cache}")
 
 

@@ -3,7 +3,7 @@
 import io
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import PurePath
 from typing import TextIO
@@ -62,8 +62,38 @@ def text_of(sheet: Sheet) -> str:
 def print_runs(runs: Sequence[Run], file: TextIO | None = None) -> None:
     """Print a list of runs, in the order given, with what fits beside whole ids on a terminal, else with everything."""
     file = file or sys.stdout
-    widest = max((cell_len(run.id) for run in runs), default=0)
-    print_drawn(lambda width: _runs(runs, width), file, plain_width=_UNBOUNDED, least=widest)
+    if runs:
+        print_list([_cells(run) for run in runs], _LEAVING, right=("seed", "limit", "seconds"), file=file)
+    else:
+        print_drawn(lambda _: Text("no runs"), file)
+
+
+def print_list(
+    rows: Sequence[Mapping[str, str]],
+    leaving: Sequence[str | tuple[str, int]],
+    *,
+    right: Sequence[str],
+    styles: Mapping[str, str] | None = None,
+    file: TextIO | None = None,
+) -> None:
+    """Print rows of one line each, all of them whole in a file or a pipe.
+
+    Args:
+        rows: Cells by column, the same columns in each; at least one row.
+        leaving: Columns in the order in which they leave a narrow terminal; a pair of a name and a number cuts that
+            column to so many characters. The others stay, and are whole.
+        right: Columns that are set to the right.
+        styles: The style of a cell that says so.
+        file: Where to, stdout by default.
+    """
+    columns = {name: [name, *(clean(row[name]) for row in rows)] for name in rows[0]}
+    least = _width_of({name: cells for name, cells in columns.items() if name not in leaving})
+    print_drawn(
+        lambda width: _list(_fitting(columns, leaving, width), right, styles or {}),
+        file or sys.stdout,
+        plain_width=_UNBOUNDED,
+        least=least,
+    )
 
 
 def print_drawn(
@@ -180,29 +210,35 @@ def _legend(sheet: Sheet) -> Iterator[Text]:
 
 
 _BETWEEN = 2  # blanks between two columns
-_SHORT = "model, cut"
-_LEAVING = ("suite", "seconds", "seed", "when", _SHORT, "limit", "model", "method", "status")
-"""Columns of the list of runs, in the order in which they leave a narrow terminal; suite and seed are in the id."""
-_MODEL = 16  # characters of a model that is cut
+_LEAVING = ("suite", "seconds", "seed", "when", ("model", 16), "limit", "model", "method", "status")
+"""Columns of the list of runs, as they leave a narrow terminal; suite and seed are in the id."""
 
 
-def _runs(runs: Sequence[Run], width: int) -> RenderableType:
-    if not runs:
-        return Text("no runs")
-    rows = [_cells(run) for run in runs]
-    columns = {name: [name, *(clean(row[name]) for row in rows)] for name in rows[0]}
-    for name in _LEAVING:
-        if sum(max(map(cell_len, cells)) + _BETWEEN for cells in columns.values()) - _BETWEEN <= width:
+def _width_of(columns: Mapping[str, Sequence[str]]) -> int:
+    return sum(max(map(cell_len, cells)) + _BETWEEN for cells in columns.values()) - _BETWEEN
+
+
+def _fitting(
+    columns: Mapping[str, list[str]], leaving: Sequence[str | tuple[str, int]], width: int
+) -> dict[str, list[str]]:
+    left = dict(columns)
+    for step in leaving:
+        if _width_of(left) <= width:
             break
-        if name == _SHORT:
-            columns["model"] = [clean(one, _MODEL) for one in columns["model"]]
+        if isinstance(step, str):
+            del left[step]
         else:
-            del columns[name]
+            name, most = step
+            left[name] = [clean(one, most) for one in left[name]]
+    return left
+
+
+def _list(columns: Mapping[str, Sequence[str]], right: Sequence[str], styles: Mapping[str, str]) -> Grid:
     grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for name in columns:
-        grid.add_column(name, justify="right" if name in {"seed", "limit", "seconds"} else "left", no_wrap=True)
+        grid.add_column(name, justify="right" if name in right else "left", no_wrap=True)
     for row in list(zip(*columns.values(), strict=True))[1:]:
-        grid.add_row(*map(Text, row))
+        grid.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
     return grid
 
 

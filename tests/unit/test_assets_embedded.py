@@ -66,7 +66,9 @@ def test_data_ls_and_verify_of_an_empty_cache(cache_dir: Path) -> None:
     assert {row["state"] for row in rows} == {"missing"}
     assert all(row.keys() == {"name", "kind", "package", "size", "licence", "state", "about"} for row in rows)
     plain = bench_data("ls")
-    assert all(name in plain.stdout for name in EMBEDDED)
+    listed = plain.stdout.splitlines()[2:-1]
+    assert [(line.split()[0], line.split()[-1]) for line in listed] == [(name, "missing") for name in EMBEDDED]
+    assert all(asset.wheel.package in line for asset, line in zip(EMBEDDED.values(), listed, strict=True))
     assert str(cache_dir) in plain.stdout
     done = bench_data("verify", "rtp", "piqa")
     assert done.returncode == 3

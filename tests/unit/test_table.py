@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from synthetic import PROMPTS, Terminal, settle, write_run
 
 from bench import stats
+from bench.cli.data import _print_list
 from bench.errors import MissingError, UsageError
 from bench.stats import Difference
 from bench.store.files import write_json
@@ -614,6 +616,21 @@ def test_a_narrow_terminal_gets_whole_ids_and_fewer_columns(root, monkeypatch, w
     assert max(map(len, lines)) <= max(width, longest)
     assert set(re.findall(r"\S*…", "".join(lines))) <= {"smollm2-135m-in…"}, "any other that does not fit is left out"
     assert ("seconds" in lines[0], "status" in lines[0]) == (width >= 200, width >= 40)
+
+
+@pytest.mark.parametrize(
+    ("width", "kept"),
+    [(10, ["name", "state"]), (45, ["name", "size", "state"]), (60, ["name", "kind", "size", "licence", "state"])],
+)
+def test_the_list_of_assets_keeps_names_and_states(monkeypatch, width, kept):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    row = {"kind": "scorer", "package": "toxic-comments==1", "size": 4_500_000, "licence": "MIT", "state": "cached"}
+    _print_list([{"name": "toxic-bilstm-of-a-long-name", **row}], Path("cache"))
+    head, _, line, _ = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in terminal.getvalue().splitlines()]
+    assert head.split() == kept
+    assert (line.split()[0], line.split()[-1]) == ("toxic-bilstm-of-a-long-name", "cached")
+    assert "…" not in line
 
 
 @pytest.mark.parametrize(
