@@ -10,6 +10,8 @@ from reports.table.cells import WHOLE, clean
 from reports.table.columns import Column
 
 _HALF = 0.5
+_OF_ANSWERS = ("attribute", "safety", "utility")
+"""Roles of metrics of right and wrong; how texts read may be 0 or 1 everywhere as well, and answers no question."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class Answers:
 def answers_of(metric: Metric, a: Column, b: Column) -> Answers | None:
     """Which questions flipped; None where the metric is not of right and wrong, one answer a question."""
     sides = [side.evidence(metric.key) for side in (a, b)]
-    if not metric.higher_is_better or not all(sides) or not all(_is_answer(one) for side in sides for one in side):
+    if metric.role not in _OF_ANSWERS or not metric.higher_is_better or not all(sides):
+        return None
+    if not all(_is_answer(one) for side in sides for one in side):
         return None
     right = [_right(side) for side in sides]
     both = sorted(right[0].keys() & right[1].keys())

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from synthetic import PROMPTS, Terminal, settle, write_run
+from synthetic import PROMPTS, Terminal, evidence, settle, write_run
 
 from bench import stats
 from bench.errors import MissingError, UsageError
@@ -82,6 +82,23 @@ def test_which_answers_flipped(pair):
     assert set(found.lost) == {name for name in a if a[name] > b[name]}
     assert set(found.gained) == {name for name in a if a[name] < b[name]}
     assert (len(found.lost) > 3, found.n, found.only_one) == (True, PROMPTS, 0)
+
+
+def test_texts_that_repeat_no_word_answer_no_question(pair, tmp_path):
+    key, both = "diversity/distinct_1", []
+    for name, (run,) in zip("ab", pair, strict=True):
+        folder = shutil.copytree(run.path, tmp_path / name)
+        for part in ("tasks/diversity.json", "result.json"):
+            value = read_json(folder / part)
+            (one,) = [one for one in value["metrics"] if one["name"] == "distinct_1"]
+            one.update(value=1.0, n=PROMPTS, ci_low=1.0, ci_high=1.0)
+            if "evidence" in value:
+                value["evidence"][key] = evidence([[1.0]] * PROMPTS).model_dump()
+            write_json(folder / part, value)
+        both.append([load_run(folder)])
+    found = compare(*both)
+    assert next(one for one in found.changes if one.key == key).difference.value == 0
+    assert [one.key for one in found.answers] == ["embedded_piqa/acc"]
 
 
 def test_which_prompts_changed(pair):
