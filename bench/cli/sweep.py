@@ -110,6 +110,8 @@ def _planned(context: typer.Context, over: str, values: str | None, points: int 
     listed = None if values is None else split(values)
     if listed == []:
         raise UsageError("--values names none", mend="write them as 0.5,1,2")
+    if listed and points is not None:
+        raise UsageError("--values chooses the points itself", mend="leave out --points, or --values")
     return make_sweep(request_of(context), over, listed, points or _POINTS)
 
 

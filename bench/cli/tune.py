@@ -25,7 +25,6 @@ from bench.cli.run import (
     SOME_FAILED,
     BatchTokens,
     Limit,
-    Methods,
     Model,
     Place,
     Settings,
@@ -51,7 +50,17 @@ _UNPROVEN = 1
 """The exit code where there is nothing to prove."""
 _TRIALS, _SETTINGS, _FRONT = "trials.json", "settings.yaml", "front.svg"
 
-
+_Methods = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        "-m",
+        envvar="BENCH_METHOD",
+        help="Methods, comma-separated, each with options of its own where wanted: "
+        "contrastive,contrastive:objective=paper:steps=20; or a kind of methods (fine-tuning), or all; no stacks. "
+        "The base is measured as well.",
+    ),
+]
 _Prove = Annotated[
     str | None,
     typer.Option(
@@ -85,7 +94,7 @@ class _Asked(NamedTuple):
 
 def tune(  # noqa: PLR0913, PLR0917 - one parameter a flag
     context: typer.Context,
-    method: Methods,
+    method: _Methods,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A folder for the journal, the trials and the chosen settings.")
     ] = Path("tuned"),
@@ -376,6 +385,9 @@ def _measuring_suite(asked: _Asked) -> str | None:
 
 def _command(asked: _Asked) -> str:
     """The command that measures the chosen settings on other data."""
-    run = f"bench run --config {shlex.quote(str(asked.output / _SETTINGS))} --suite"
-    seeds = ",".join(map(str, asked.proof.seeds)) if asked.proof else "0"
-    return f"{run} {shlex.quote(_measuring_suite(asked) or 'SUITE')}{'' if seeds == '0' else f' --seeds {seeds}'}"
+    suite = shlex.quote(_measuring_suite(asked) or "SUITE")
+    run = f"bench run --config {shlex.quote(str(asked.output / _SETTINGS))} --suite {suite}"
+    if asked.proof is None:
+        return run
+    seeds, limit = ",".join(map(str, asked.proof.seeds)), asked.proof.max_items
+    return f"{run}{'' if seeds == '0' else f' --seeds {seeds}'}{'' if limit is None else f' --limit {limit}'}"

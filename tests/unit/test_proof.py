@@ -387,6 +387,14 @@ def test_the_printed_command_can_be_pasted_whatever_the_folder_is_called():
     assert _command(asked) == "bench run --config 'my search/settings.yaml' --suite mini"
     proven = asked._replace(proof=Request(("sft",), "own suites/a.yaml", seeds=(1, 2)))
     assert _command(proven) == "bench run --config 'my search/settings.yaml' --suite 'own suites/a.yaml' --seeds 1,2"
+    limited = asked._replace(proof=Request(("sft",), "mini", max_items=4))
+    assert _command(limited) == "bench run --config 'my search/settings.yaml' --suite mini --limit 4"
+
+
+def test_the_help_offers_no_stack_which_a_search_refuses():
+    commands = typer.main.get_command(app).commands
+    told = {verb: next(one.help for one in commands[verb].params if one.name == "method") for verb in ("run", "tune")}
+    assert {verb: "contrastive+steering" in text for verb, text in told.items()} == {"run": True, "tune": False}
 
 
 def test_a_search_within_a_budget_names_the_command_that_proves_it(tune, suites, tmp_path):
