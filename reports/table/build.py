@@ -76,7 +76,7 @@ def build_with_columns(
     for text in notes_of(rows, found):
         notes.add(text)
     own = (metric.note for metric in shown if metric.note)
-    for note in (*scorer_notes(columns, rows), *detectable_notes(rows), *system_notes(columns), *own):
+    for note in (*scorer_notes(columns, rows), *detectable_notes(rows, columns), *system_notes(columns), *own):
         notes.add(note)
     if wanted is not None:
         for column in columns:

@@ -1,9 +1,10 @@
 """The smallest difference that a table of some size can be expected to find."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import NormalDist, median
 
 from reports.table.cells import MetricRow, clean
+from reports.table.columns import Column
 
 _NORMAL = NormalDist()
 _POWER, _LEVEL = 0.8, 0.95
@@ -11,11 +12,12 @@ _REACH = 1 + _NORMAL.inv_cdf(_POWER) / _NORMAL.inv_cdf((1 + _LEVEL) / 2)
 """Half-widths of a 95 % interval that a difference must span to be found with a chance of 80 %."""
 
 
-def detectable_notes(rows: Iterable[MetricRow]) -> list[str]:
+def detectable_notes(rows: Iterable[MetricRow], columns: Sequence[Column]) -> list[str]:
     """A sentence on the attribute's primary metric; none where no difference of it has an interval.
 
     A difference is found where its interval excludes 0, which one of (1 + z_0.8 / z_0.975) half-widths is with a chance
-    of 80 %. The half-width is the median of those in the row.
+    of 80 %. The half-width is the median of those in the row. A figure that lies in [0, 1] by definition cannot differ by
+    more than 1.
     """
     speaking = [row for row in rows if row.role == "attribute" and row.primary and row.scorer is None]
     row = min(speaking, key=lambda one: one.group is not None, default=None)
@@ -24,5 +26,6 @@ def detectable_notes(rows: Iterable[MetricRow]) -> list[str]:
     if row is None or not halves:
         return []
     least = _REACH * median(halves)
-    name = clean(row.name, 60)
-    return [f"Smallest difference of {name} that one comparison of this size finds with 80 %: {least:.2g}."]
+    is_beyond = least >= 1 and all(one.bounded for column in columns for one in column.evidence(row.key))
+    told = "none, as it cannot differ by more than 1" if is_beyond else f"{least:.2g}"
+    return [f"Smallest difference of {clean(row.name, 60)} that one comparison of this size finds with 80 %: {told}."]
