@@ -15,7 +15,7 @@ from pydantic import Field
 
 from bench.errors import MissingError
 from bench.method import Departure, MethodInfo, Range, RunContext
-from methods.editing.method import OWN_TEXTS
+from methods.editing.method import ESSENCE, OWN_TEXTS
 from methods.editing.spread import SpreadConfig, SpreadEditing
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class AlphaEdit(SpreadEditing[AlphaEditConfig]):
         search={"threshold": Range(0.2, 1.0, log=True), "ridge": Range(0.01, 10, log=True)},
         departures=(
             OWN_TEXTS,
+            ESSENCE,
             Departure(
                 "a direction is free where C's eigenvalue is below 0.02",
                 "below half of its mean eigenvalue",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bench.method import Departure, MethodInfo, Range
-from methods.editing.method import OWN_TEXTS
+from methods.editing.method import ESSENCE, OWN_TEXTS
 from methods.editing.spread import SpreadConfig, SpreadEditing
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class MEMIT(SpreadEditing[MEMITConfig]):
         search={"preserved": Range(300, 20_000, log=True), "clamp": Range(1, 8, log=True)},
         departures=(
             OWN_TEXTS,
+            ESSENCE,
             Departure(
                 "C weighs 15,000",
                 "1,500",

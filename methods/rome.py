@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from bench.method import Departure, Layers, MethodInfo, Range, RunContext
-from methods.editing.method import OWN_TEXTS, EditConfig, FactEditing, KeyOptions, ValueOptions
+from methods.editing.method import ESSENCE, OWN_TEXTS, EditConfig, FactEditing, KeyOptions, ValueOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +45,7 @@ class ROME(FactEditing[ROMEConfig]):
         search={"layer": Layers(0.1, 0.6), "decay": Range(0.05, 2, log=True), "clamp": Range(1, 8, log=True)},
         departures=(
             OWN_TEXTS,
+            ESSENCE,
             Departure(
                 "the layer is found by causal tracing (17 of GPT-2 XL's 48); 20 sampled texts before each fact",
                 "a quarter of the way; 5 sampled texts",

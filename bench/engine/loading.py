@@ -52,8 +52,8 @@ def length_limit(tokenizer: Any, config: Any, network: Any = None) -> int:
         network: It may hold a table of positions, which has the last word.
     """
     limit = min(int(tokenizer.model_max_length), _NO_LIMIT)
-    positions = getattr(config, "max_position_embeddings", None)
-    told = int(positions) - (_OFFSET if limit == _NO_LIMIT else 0) if positions else limit
+    positions = int(getattr(config, "max_position_embeddings", None) or 0)
+    told = positions - (_OFFSET if limit == _NO_LIMIT else 0) if positions > 0 else limit  # XLNet says -1: any number
     return min([limit, told, *_tables(network)])
 
 

@@ -27,6 +27,11 @@ OWN_TEXTS = Departure(
     "C over 200 texts of 80 tokens that the model itself writes",
     "no corpus is at hand that no task measures on; it holds for any model",
 )
+ESSENCE = Departure(
+    "the divergence from the base model is of what follows 'SUBJECT is a'",
+    "of what follows the subject in it, without ' is a', as in the authors' code",
+    "the code is what the published figures were measured with",
+)
 
 
 class EditConfig(Spec):
@@ -114,7 +119,9 @@ class ValueOptions(Spec):
 
     steps: int = Field(20, ge=1, le=1_000_000, description="steps of finding a fact's value")
     lr: float = Field(0.5, gt=0, description="learning rate of them (Adam)")
-    kl: float = Field(0.0625, ge=0, description="weight of KL(edited || base) after 'SUBJECT is a'")
+    kl: float = Field(
+        0.0625, ge=0, description="weight of KL(edited || base) at the last token of SUBJECT in 'SUBJECT is a'"
+    )
     decay: float = Field(0.5, ge=0, description="weight of the value's change, over the square of its length")
     clamp: float = Field(4.0, gt=0, description="the most that a value may change by, as a multiple of its length")
     enough: float = Field(0.05, ge=0, description="the loss below which no more steps are taken")

@@ -38,9 +38,10 @@ def find_change(
 ) -> Found:
     """The change of a module's value at the subject's last token that makes the object likely.
 
-        mean NLL of the object + kl * KL(changed || base) after the essence + decay * ||change|| / ||value||^2
+        mean NLL of the object + kl * KL(changed || base) at the essence's place + decay * ||change|| / ||value||^2
 
-    over the readings of one fact (Meng et al., 2022, arXiv 2202.05262, Equation 4, with the authors' decay).
+    over the readings of one fact (Meng et al., 2022, arXiv 2202.05262, Equation 4, with the authors' decay). The
+    essence's place is the subject's last token, as in the authors' code: nothing that comes after it has a say.
 
     Raises:
         MissingError: the loss is not a number.
