@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,9 @@ __all__ = [
     "run",
     "suite",
 ]
+
+_NAMES = "give names, with options where wanted: 'contrastive:tau=0.5', or several in a list"
+_SIDE = "give one run by its id or folder, or those of one method as api.results reads them: results.runs"
 
 
 @dataclass(frozen=True)
@@ -237,10 +241,16 @@ def run(  # noqa: PLR0913 - one keyword a flag
     from bench.run.plan import Request, parse_seeds, split
 
     refuse_hidden()
+    named = split(methods) if isinstance(methods, str) else list(_of_type("methods", methods, Iterable, _NAMES))
+    for one in named:
+        _of_type("a method", one, str, _NAMES)
+    _of_type("seeds", seeds, Iterable, "give them in a list or a range: seeds=[0, 1]")
+    _of_type("settings", settings, Mapping | None, 'give options with their values: settings={"lr": 1e-4}')
+    _of_type("limit", limit, Integral | None, "give a number, or leave it out for all")
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}", mend="say 1 or more, or leave it out for all")
     request = Request(
-        methods=split(methods) if isinstance(methods, str) else list(methods),
+        methods=named,
         suite=_called(suite),
         model=model,
         seeds=parse_seeds(",".join(map(str, seeds))),
@@ -328,8 +338,20 @@ def compare(
         if isinstance(one, str | Path):
             sides.append([find_run(expanded(runs_dir), str(one))])
         else:
-            sides.append([one] if isinstance(one, Run) else list(one))
+            runs = [one] if isinstance(one, Run) else list(_of_type("a side", one, Iterable, _SIDE))
+            sides.append([_of_type("a run of a side", run, Run, _SIDE) for run in runs])
     return ShownComparison.of(compared(*sides, task=task, texts=texts))
+
+
+def _of_type(name: str, value: Any, kind: Any, mend: str) -> Any:
+    """A value that is of this type.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not isinstance(value, kind):
+        raise UsageError(f"{name} is of the type {type(value).__name__}", mend=mend)
+    return value
 
 
 class _Warning(Quiet):

@@ -16,8 +16,8 @@ def detectable_notes(rows: Iterable[MetricRow], columns: Sequence[Column]) -> li
     """A sentence on the attribute's primary metric; none where no difference of it has an interval.
 
     A difference is found where its interval excludes 0, which one of (1 + z_0.8 / z_0.975) half-widths is with a chance
-    of 80 %. The half-width is the median of those in the row. A figure that lies in [0, 1] by definition cannot differ by
-    more than 1.
+    of 80 %. The half-width is the median of those in the row. A figure that lies in [0, 1] by definition differs by 1
+    at most.
     """
     speaking = [row for row in rows if row.role == "attribute" and row.primary and row.scorer is None]
     row = min(speaking, key=lambda one: one.group is not None, default=None)

@@ -112,7 +112,10 @@ def test_stacked_methods_are_swept_compared_drawn_reported_and_held_to_limits(ru
         (("--method", "contrastive", "--points", "1"), "invalid value for '--points'"),
         (("--method", "contrastve"), "unknown method 'contrastve'; did you mean 'contrastive'?"),
         (("--method", "contrastive", "--over", "tau", "--values", ","), "--values names none"),
-        (("--method", "contrastive", "--values", "1", "--points", "7"), "--values chooses the points itself; leave out"),
+        (
+            ("--method", "contrastive", "--values", "1", "--points", "7"),
+            "--values chooses the points itself; leave out",
+        ),
         (("--method", "contrastive", "--over", "objective"), "'contrastive' has objective = signed: no points can be"),
         (("--method", "sft", "--over", "tau", "--values", "1"), "none of sft has the option 'tau' (--over)"),
         (("--method", "contrastive", "--suite", "minni"), "unknown suite 'minni'; did you mean 'mini'?"),

@@ -316,8 +316,21 @@ def test_a_setting_is_what_was_given(value, read):
         ({"seeds": [-1]}, "seeds '-1' are not numbers"),
         ({"limit": 0}, "limit is 0"),
         ({"settings": {"dpo.lr": object()}}, "a setting is of the type object"),
+        ({"settings": ["steps=2"]}, r'settings is of the type list; give .*settings=\{"lr": 1e-4\}'),
+        ({"seeds": 1}, r"seeds is of the type int; give .*seeds=\[0, 1\]"),
+        ({"limit": "4"}, "limit is of the type str"),
+        ({"methods": 1}, "methods is of the type int"),
+        ({"methods": ["dpo", 1]}, "a method is of the type int"),
     ],
 )
 def test_a_request_that_is_none_is_refused(asked, said, tmp_path):
     with pytest.raises(api.UsageError, match=said):
-        api.run("dpo", runs_dir=tmp_path, **asked)
+        api.run(**{"methods": "dpo", "runs_dir": tmp_path, **asked})
+
+
+@pytest.mark.parametrize(
+    ("side", "said"), [(["id"], "a run of a side is of the type str"), (1, "a side is of the type")]
+)
+def test_a_side_that_is_no_run_is_refused(side, said, tmp_path):
+    with pytest.raises(api.UsageError, match=f"{said}.*api.results reads them"):
+        api.compare(side, side, runs_dir=tmp_path)

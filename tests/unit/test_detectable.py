@@ -19,7 +19,9 @@ def row(*halves: float | None, role="attribute", primary=True, group=None, score
 @pytest.mark.parametrize("halves", [(0.1,), (0.05, 0.1, 0.4)])
 def test_it_is_a_median_half_width_and_what_80_percent_take(halves):
     """(z_0.975 + z_0.8) / z_0.975 = 2.8016 / 1.9600."""
-    notes = detectable_notes([row(0.9, primary=False), row(0.9, scorer="svm"), row(0.9, group="toxic"), row(*halves)], [])
+    notes = detectable_notes(
+        [row(0.9, primary=False), row(0.9, scorer="svm"), row(0.9, group="toxic"), row(*halves)], []
+    )
     assert notes == [
         f"Smallest difference of toxic_fraction that one comparison of this size finds with 80 %: {0.1 * 1.42939:.2g}."
     ]
