@@ -28,6 +28,7 @@ def test_they_are_listed_with_where_they_are_from(run):
     assert {"sharpen", "margin", "contrastive", "none"} <= found.keys()
     assert found["sharpen"]["from"] == found["margin"]["from"] == "bench-sharpen 0.1"
     assert found["sharpen"]["strength"] == "sharpness"
+    assert {name: found[name]["seeded"] for name in ("sharpen", "margin")} == {"sharpen": False, "margin": True}
     assert "sharpness" in run(COMMAND, "methods", "show", "sharpen").stdout
 
 

@@ -14,7 +14,9 @@ class Sharpen(Method):
     class Config(Spec):
         sharpness: float = Field(0.2, description="strength: 0 is the base", json_schema_extra=APPLY)
 
-    info = MethodInfo("sharpen", "decoding-time", "multiply the logits", "a temperature", strength="sharpness")
+    info = MethodInfo(
+        "sharpen", "decoding-time", "multiply the logits", "a temperature", strength="sharpness", seeded=False
+    )
 
     def prepare(self, base, sets, ctx):
         return {}
