@@ -2,6 +2,7 @@
 
 from bench.cli.common import RUNS, Json, RunsDir, console_progress
 from bench.cli.output import print_json
+from bench.cli.selection import refuse_missing
 
 
 def runs(runs_dir: RunsDir = RUNS, json: Json = False) -> None:
@@ -9,6 +10,7 @@ def runs(runs_dir: RunsDir = RUNS, json: Json = False) -> None:
     from bench.store.runs import list_runs
     from reports.table.terminal import print_runs
 
+    refuse_missing(runs_dir)
     found = list_runs(runs_dir, console_progress())
     if not json:
         print_runs(found)

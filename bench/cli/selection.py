@@ -48,6 +48,18 @@ OfSuite = Annotated[str | None, typer.Option("--suite", help="All finished runs 
 AllRuns = Annotated[bool, typer.Option("--all", help="All finished runs, in place of RUN….")]
 
 
+def refuse_missing(root: Path, *, is_needed: bool = False) -> None:
+    """Refuse a folder of records that is not there; the default one comes with the first run, unless it is needed.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    from bench.errors import UsageError
+
+    if not root.is_dir() and (is_needed or root != RUNS):
+        raise UsageError(f"there is no folder of records at {root}", mend="name it by --runs-dir")
+
+
 def chosen(
     runs_dir: Path, named: list[str] | None, suite: str | None, *, every: bool, or_last: bool = False
 ) -> "list[Run]":

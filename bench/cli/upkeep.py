@@ -10,7 +10,7 @@ import typer
 
 from bench.cli.common import RUNS, CacheDir, Json, RunsDir
 from bench.cli.output import print_json
-from bench.cli.selection import LAST
+from bench.cli.selection import LAST, refuse_missing
 from bench.printed import echo, plain
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def du(
     from bench.store.upkeep import everything
 
     roots = [runs_dir, *(also or [])]
+    for root in roots:
+        refuse_missing(root)
     kept = everything(_cache(cache_dir), roots)
     kinds = {kind: [one for one in kept if one.kind == kind] for kind in dict.fromkeys(one.kind for one in kept)}
     if json:
@@ -116,12 +118,10 @@ def gc(
 
 def _say_where(roots: Sequence[Path]) -> None:
     """Say how many runs count: with a folder forgotten or mistyped, its runs' artifacts would be lost."""
-    from bench.errors import UsageError
     from bench.store.runs import folders
 
     for root in roots:
-        if not root.is_dir():
-            raise UsageError(f"there is no folder of records at {root}", mend="name it by --runs-dir")
+        refuse_missing(root, is_needed=True)
         count = len(folders(root))
         echo(f"{count} run{'' if count == 1 else 's'} in {root} count{'s' if count == 1 else ''}", err=True)
 

@@ -77,6 +77,9 @@ def test_the_last_request_needs_no_names(trained, tmp_path):
         (["rm"], "say which runs; name them, or give --unfinished"),
         (["rm", "x"], "no run 'x'"),
         (["gc", "--runs-dir", "nowhere"], "there is no folder of records at nowhere"),
+        (["du", "--runs-dir", "nowhere"], "there is no folder of records at nowhere"),
+        (["du", "--also", "nowhere"], "there is no folder of records at nowhere"),
+        (["runs", "--runs-dir", "nowhere"], "there is no folder of records at nowhere"),
         (["compare", "x"], "one run is not compared with itself"),
     ],
 )
@@ -84,6 +87,13 @@ def test_wrong_requests(bench, tmp_path, command, said):
     write_run(tmp_path / "runs", "dpo")
     done = bench(*command)
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_before_the_first_run_there_are_none(bench):
+    done = bench("runs")
+    assert (done.returncode, done.stdout.strip()) == (0, "no runs")
+    assert bench("du").returncode == 0
+    assert bench("gc").returncode == 2
 
 
 def test_what_changes_with_each_request_is_not_removed(bench, tmp_path):
