@@ -21,6 +21,8 @@ _PARTITIONS = 20
 """How often clusters are halved anew: the value is the mean, so that it hardly hangs on how they were."""
 _FEWEST = 4
 """Clusters below which a half has no spread."""
+_LARGEST_ERROR = 1 / 3
+"""The base's standard error, as a share of its figure, from which on no share of it is told (docs/statistics.md)."""
 
 Places = NDArray[np.int64]
 
@@ -49,15 +51,31 @@ class Volume:
 
     Attributes:
         apparent: That of the point estimates, in which chance counts as gain.
-        value: That without what chance adds; None where there are too few clusters to tell.
-        low: Lower end of its interval, or None.
-        high: Upper end, or None.
+        value: That without what chance adds; None where there is too little evidence to tell.
+        low: Lower end of its interval; None also where nothing was seen to vary.
+        high: Upper end, likewise.
     """
 
     apparent: float
     value: float | None = None
     low: float | None = None
     high: float | None = None
+
+
+def is_known(base: Axis) -> bool:
+    """Whether a base's figure is known well enough for shares of it: to first order they err as far as it does.
+
+    Where toxic texts are so rare that a cluster more or less moves the base by much, that is far from true.
+    """
+    own = base.influence.mean(axis=(0, 2))
+    return len(own) >= _FEWEST and math.sqrt(_variance(own)) < _LARGEST_ERROR * float(base.figures.mean())
+
+
+def relative(points: Axis, base: Axis) -> Axis:
+    """Figures as shares of the base's, on the same clusters."""
+    middle, own = base.figures.mean(), base.influence.mean(axis=(0, 2))
+    shares = points.figures / middle
+    return Axis(shares, (points.influence - shares[:, None] * own[None, :, None]) / middle)
 
 
 def hypervolume(points: Sequence[tuple[float, float]]) -> float:
@@ -106,6 +124,8 @@ def cross_validated(distance: Axis, cost: Axis, apparent: float, *, level: float
     added = [part / _PARTITIONS for part in added]
     value = float(areas.mean())
     far = _reach(areas, added, level)
+    if not far:  # no half chose a point, or no cluster differs: there is nothing to take an error from
+        return Volume(apparent, min(1.0, max(0.0, value)))
     return Volume(apparent, *(min(1.0, max(0.0, one)) for one in (value, value - far, max(value, apparent) + far)))
 
 

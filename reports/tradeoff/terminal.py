@@ -169,6 +169,9 @@ def _legend(tradeoff: Tradeoff) -> Iterator[Text]:
     volumes = [volume for curve in tradeoff.curves for volume in curve.hypervolume.values() if volume]
     if any(volume.value is None for volume in volumes):
         lines.append("apparent: chance counts as gain, there is too little evidence to take it away")
+        lines.append("(few prompts or seeds in common, or the base's error is a third of its figure)")
+    if any(volume.value is not None and volume.low is None for volume in volumes):
+        lines.append("HV without an interval: no half of the prompts chose a point, or none varies")
     if tradeoff.without_signal:
         silent = [key.split("/", 1)[0].removeprefix("embedded_") for key in tradeoff.without_signal]
         lines.append(f"no signal, in no mean: {_joined(silent)} (the base is not above answers without a model)")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.stats.estimate import Array, Ratio, present, statistic
-from bench.stats.hypervolume import Axis, Volume, cross_validated
+from bench.stats.hypervolume import Axis, Volume, cross_validated, is_known, relative
 from bench.store.record import Evidence
 from bench.store.runs import Run
 from reports.table.accuracy import Mean, taken_over
@@ -35,8 +35,8 @@ class Behind:
     def volume(self, points: Sequence[tuple[str, ...]], apparent: float, *, by_utility: bool, most: float) -> Volume:
         """The hypervolume of some points in the plane of the attribute and the perplexity, or the utility.
 
-        Seeds that not all points have are left out. Without any that all have, or without evidence, what chance adds
-        is not known.
+        Seeds that not all points have are left out. Without any that all have, without evidence, or with a base of too
+        few events, what chance adds is not known.
 
         Args:
             points: The names of each point's runs.
@@ -65,9 +65,9 @@ class Behind:
         points, base = found
         if falls:
             points, base = Axis(1 - points.figures, -points.influence), Axis(1 - base.figures, -base.influence)
-        middle, own = base.figures.mean(), base.influence.mean(axis=(0, 2))
-        shares = points.figures / middle
-        return Axis(shares, (points.influence - shares[:, None] * own[None, :, None]) / middle)
+        if key == self.attribute and not is_known(base):  # a perplexity is far from 0, and paired passage by passage
+            return None
+        return relative(points, base)
 
     def _utilities(self, runs: Sequence[Run]) -> list[Evidence | None]:
         return [taken_over(run, self.utility)[1] for run in runs]

@@ -60,6 +60,13 @@ def test_chance_adds_little_to_a_hypervolume(simulation, curve, seeds):
     assert one.above + one.below <= 0.125
 
 
+def test_the_hypervolume_of_a_base_of_few_events_is_hidden(simulation):
+    found = simulation("hypervolume")
+    one = found["simulate"](found["Case"]("one point", 64, 5, 20, 1, 0.0, 0.02), 40)
+    assert one.known <= 0.025
+    assert one.hidden >= 0.15
+
+
 @pytest.mark.parametrize(
     "case",
     [

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,30 @@ def test_hypervolumes_are_those_of_the_scaled_points(found):
     assert gentle.hypervolume["perplexity"].apparent == pytest.approx(covered(scaled))
     assert gentle.hypervolume["accuracy"].apparent == pytest.approx(covered([(0.75, 0), (0.5, 0.2), (0.375, 0)]))
     assert {plane: volume.apparent for plane, volume in fixed.hypervolume.items()} == {"perplexity": 0, "accuracy": 1}
+
+
+@pytest.mark.parametrize("toxic", [0.05, 0.2])
+def test_a_base_of_few_events_leaves_a_hypervolume_apparent(toxic, tmp_path):
+    """Of 20 prompts with one toxic text, the next one may as well have two or none: no share of that says much."""
+    (tmp_path / "runs").mkdir()
+    some = [("none", toxic), ("gentle", 0.0), ("harsh", toxic)]
+    found = build([write_run(tmp_path / "runs", method, toxic=share) for method, share in some], OVER)
+    for curve, apparent in zip(found.curves, (1, 0), strict=True):
+        one = curve.hypervolume["perplexity"]
+        assert (one.apparent, one.value, one.low, one.high) == (apparent, None, None, None)
+    file = io.StringIO()
+    print_tradeoff(found, file)
+    assert re.search(r"gentle +1(\.0+)? apparent", file.getvalue())
+    assert "the base's error is a third of its figure" in file.getvalue()
+
+
+def test_a_hypervolume_that_no_half_chose_has_no_certain_interval(found):
+    fixed = found.curves[0].hypervolume["perplexity"]  # half as much perplexity again, on every half
+    assert (fixed.value, fixed.low, fixed.high) == (0, None, None)
+    file = io.StringIO()
+    print_tradeoff(found, file)
+    assert "HV without an interval" in file.getvalue()
+    assert "0 [0, 0]" not in file.getvalue()
 
 
 def test_a_failed_measurement_is_never_good(runs, tmp_path):
