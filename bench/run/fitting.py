@@ -3,7 +3,7 @@
 Of methods: what they learn from is there, and what they say is about what it controls.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from bench.errors import UsageError
@@ -11,7 +11,7 @@ from bench.method import REPLACES, Method
 from bench.parsing import written
 from bench.run.behind import without
 from bench.run.stack import method_of
-from bench.spec import EDITS, Spec, SuiteSpec
+from bench.spec import EDITS, SuiteSpec
 from bench.tasks.base import Task
 
 
@@ -69,23 +69,24 @@ def refuse_off_topic(kind: type[Method[Any]], suite: SuiteSpec, told: Container[
         raise UsageError(what, mend=f"say what it is to read there ({settings}), or take it out")
 
 
-def refuse_replaced(name: str, config: Spec, told: Container[str]) -> None:
-    """Refuse an option that a user has set and that another one takes the place of: labels would say what was not done.
+def outranked(kind: type[Method[Any]], told: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that take the place of one that is told, and are not told themselves: they have no value then.
 
-    Args:
-        name: The method.
-        config: Its options.
-        told: Those that the user has set.
+    Whoever sets `steps` means it, where a default or a suite has `epochs`.
 
     Raises:
-        UsageError: one of them does not count.
+        UsageError: both are told, and one of them would not count.
     """
-    for option, field in type(config).model_fields.items():
+    found: dict[str, Any] = {}
+    for option, field in kind.Config.model_fields.items():
         extra = field.json_schema_extra
-        replaced, value = extra.get(REPLACES) if isinstance(extra, dict) else None, getattr(config, option)
-        if replaced in told and value is not None:
-            what = f"'{replaced}' of method '{name}' does not count beside {option}={value}"
-            raise UsageError(what, mend=f"--set {name}.{option}=null, or leave {replaced} out")
+        replaced = extra.get(REPLACES) if isinstance(extra, dict) else None
+        if replaced in told and told.get(option) is not None:
+            what = f"'{replaced}' of method '{kind.info.name}' does not count beside {option}={told[option]}"
+            raise UsageError(what, mend=f"leave one of the two out, or set {kind.info.name}.{option}=null")
+        if replaced in told:
+            found[option] = None
+    return found
 
 
 def _example(kind: type[Method[Any]], option: str) -> str:

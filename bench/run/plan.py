@@ -12,7 +12,7 @@ from bench.method import Method
 from bench.parsing import parse_value
 from bench.paths import expanded
 from bench.run.behind import refuse_unmeasurable
-from bench.run.fitting import refuse_beside_groups, refuse_off_topic, refuse_replaced, refuse_unfit
+from bench.run.fitting import outranked, refuse_beside_groups, refuse_off_topic, refuse_unfit
 from bench.run.searched import trials_of
 from bench.run.stack import JOINT, Stack, method_of, names_of, variant_of
 from bench.scorers import check_scorers
@@ -366,13 +366,13 @@ def _configure(
         return kind.Config(**values), told
     from_suite = suite.methods.get(name, {})
     from_flags = {**said_of(name, settings), **own}
-    config = validate(kind.Config, {**from_suite, **from_flags}, f"method '{name}'")
+    layers = {**from_suite, **outranked(kind, from_suite), **from_flags, **outranked(kind, from_flags)}
+    config = validate(kind.Config, layers, f"method '{name}'")
     origins = dict.fromkeys(kind.Config.model_fields, "default")
     origins |= dict.fromkeys(from_suite, "suite")
     origins |= dict.fromkeys(from_flags, request.origin("settings"))
     origins |= dict.fromkeys(own, request.origin("methods"))
     refuse_off_topic(kind, suite, {*from_suite, *from_flags})
-    refuse_replaced(name, config, from_flags)
     return config, origins
 
 

@@ -187,12 +187,20 @@ def test_a_model_takes_the_place_of_the_suites(tiny_suite):
     assert one(path, model="a").origins["suite.model"] == "flag"
 
 
-def test_steps_count_where_nothing_takes_their_place(tiny_suite):
-    """The remedy of the refusal below; and what a suite says of steps stays there, unused, beside a user's passes."""
-    (one,) = experiments_of(tiny_suite(), "contrastive_printed:steps=7:epochs=null", base=False)
-    assert (one.config.steps, one.config.epochs) == (7, None)
-    (one,) = experiments_of(tiny_suite(), "contrastive:epochs=2", base=False)
-    assert (one.config.steps, one.config.epochs) == (2, 2.0)
+@pytest.mark.parametrize(
+    ("method", "in_suite", "setting", "wanted"),
+    [
+        ("contrastive_printed", {}, "steps=7", (7, None)),
+        ("contrastive", {"epochs": 1}, "steps=7", (7, None)),
+        ("contrastive_printed", {"steps": 7}, "lr=1e-4", (7, None)),
+        ("contrastive", {"steps": 7}, "epochs=2", (7, 2)),
+        ("contrastive_printed", {}, "lr=1e-4", (40, 1)),
+    ],
+)
+def test_steps_that_are_set_count_unless_passes_are_set_above_them(tiny_suite, method, in_suite, setting, wanted):
+    suite = tiny_suite(methods={method: in_suite})
+    (one,) = experiments_of(suite, method, settings=(setting,), base=False)
+    assert (one.config.steps, one.config.epochs) == wanted
 
 
 # --- refusals ---
@@ -209,16 +217,7 @@ def test_steps_count_where_nothing_takes_their_place(tiny_suite):
         (("contrastive",), ("stps=3",), "no method of this run has the option 'stps'; did you mean 'steps'?"),
         (("contrastive",), ("dpo.steps=3",), "'dpo.steps' names no method of this run; it has none, contrastive"),
         (("contrastive",), ("steps=0",), "method 'contrastive': 'steps' = 0"),
-        (
-            ("contrastive_printed:steps=7",),
-            (),
-            "'steps' of method 'contrastive_printed' does not count beside epochs=1.0; --set contrastive_printed.e",
-        ),
-        (
-            ("contrastive:epochs=2", "contrastive"),
-            ("steps=7",),
-            "'steps' of method 'contrastive' does not count beside",
-        ),
+        (("contrastive:epochs=2",), ("steps=7",), "'steps' of method 'contrastive' does not count beside epochs=2"),
         (("contrastive",), ("steps=many",), "method 'contrastive': 'steps' = 'many'"),
         (("contrastive",), ("lr=nan",), "method 'contrastive': 'lr' = nan"),
         (("contrastive",), ("objective=papr",), "method 'contrastive': 'objective' = 'papr'"),
