@@ -73,7 +73,13 @@ def opening(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def first_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that stands before a text with nothing before it: begin, or end where there is none."""
+    """The token that stands before a text with nothing before it.
+
+    It is the one that the tokenizer itself puts there, which need not be its begin token (XGLM). Where it puts none, or
+    several, it is begin, or end where there is none.
+    """
+    if opening(tokenizer) == 1:
+        return encode(tokenizer, "a")[0]
     token: Any = tokenizer.bos_token_id
     return int(tokenizer.eos_token_id if token is None else token)
 

@@ -9,6 +9,7 @@ from tokenizers.processors import TemplateProcessing
 from bench.engine.batching import pad
 from bench.engine.likelihood import loglikelihood
 from bench.engine.profile import CPU, CUDA, PROFILES
+from bench.engine.tokens import first_token
 from bench.errors import MissingError, UsageError
 from bench.method import RunContext
 from bench.policy import HFPolicy, LoadedModel, Policy
@@ -42,10 +43,10 @@ def prefixed(tiny_policy: HFPolicy) -> PrefixPolicy:
     return PrefixPolicy(tiny_policy, encode(tiny_policy, PREFIX))
 
 
-def starting_with_begin(base: LoadedModel) -> Any:
-    """The tokenizer, told to put its begin token before every text."""
+def starting_with_begin(base: LoadedModel, kind: str = "bos") -> Any:
+    """The tokenizer, told to put its begin token, or another, before every text."""
     tokenizer: Any = base.tokenizer
-    begin = (tokenizer.bos_token, tokenizer.bos_token_id)
+    begin = (getattr(tokenizer, f"{kind}_token"), getattr(tokenizer, f"{kind}_token_id"))
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{begin[0]} $A", special_tokens=[begin])
     return tokenizer
 
@@ -80,12 +81,14 @@ def test_a_begin_token_at_the_head_of_a_longer_row_is_read(prefixed, tiny_policy
     assert torch.allclose(logits_of(prefixed, row), expected, atol=1e-4)
 
 
-def test_a_begin_token_that_the_tokenizer_puts_is_passed_over(tiny_base):
-    tokenizer = starting_with_begin(tiny_base)
+@pytest.mark.parametrize("kind", ["bos", "eos"])  # XGLM opens texts with its end token, and has a begin token
+def test_a_begin_token_that_the_tokenizer_puts_is_passed_over(tiny_base, kind):
+    tokenizer = starting_with_begin(tiny_base, kind)
     plain = HFPolicy(tiny_base.model, tokenizer)
     prefixed = PrefixPolicy(plain, plain_prefix(tiny_base, PREFIX))
     found, row = logits_of(prefixed, encode(plain, "She asked")), encode(plain, PREFIX + "She asked")
-    assert row.count(tokenizer.bos_token_id) == 1
+    assert row.count(getattr(tokenizer, f"{kind}_token_id")) == 1
+    assert first_token(tokenizer) == row[0]
     assert torch.allclose(found, logits_of(plain, row)[-len(found) :], atol=1e-4)
 
 
