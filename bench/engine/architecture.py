@@ -52,7 +52,7 @@ def refuse_unreadable(name: str, config: PreTrainedConfig) -> None:
         UsageError: a layer of it is a state space, a linear attention or another recurrence; or it takes no positions,
             or no cache.
     """
-    kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
     if kind is None:
         raise MissingError(f"{name} is of the type {config.model_type}, no causal LM", mend="name a causal LM")
     if getattr(kind, "_is_stateful", False) or any(isinstance(layer, _STATE) for layer in _cache(config).layers):

@@ -35,10 +35,10 @@ def tied_edit(model: PreTrainedModel) -> str | None:
     Merged into their common weight, an edit of one changes both: the model is another than the one that was trained.
     """
     ends = [model.get_input_embeddings(), model.get_output_embeddings()]
-    edited = [one for one in ends if isinstance(one, BaseTunerLayer)]
-    if not edited or not model.config.get_text_config().tie_word_embeddings:
+    if not model.config.get_text_config().tie_word_embeddings:
         return None
-    return next(name for name, part in model.named_modules() if part is edited[0])
+    edited = (name for name, part in model.named_modules() if isinstance(part, BaseTunerLayer) and part in ends)
+    return next(edited, None)
 
 
 def note_left_out(model: PeftModel, base_id: str, progress: Progress) -> dict[str, int]:

@@ -64,7 +64,9 @@ def test_an_adapter_of_another_shape(tiny_base, tiny_sets, tmp_path, method):
     assert_restored(tiny_base.model, before)
 
 
-@pytest.mark.parametrize("targets", [("q_proj", "input_layernorm"), ("q_proj", "v_prj"), ("nowhere",)])
+@pytest.mark.parametrize(
+    "targets", [("q_proj", "input_layernorm"), ("q_proj", "v_prj"), ("nowhere",), ("model.embed_tokens",)]
+)
 def test_targets_that_do_not_fit(tiny_base, tiny_sets, tmp_path, targets):
     before = state(tiny_base.model)
     method = ContrastivePerplexity(ContrastiveConfig(steps=1, lora_targets=targets))
