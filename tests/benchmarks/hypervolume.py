@@ -118,7 +118,8 @@ def simulate(case: Case, runs: int) -> Found:
         found.append((one.apparent, one.value, low > truth, high < truth, high - low))
         misses[known].append(not low <= truth <= high)
     missed, hidden = (float(np.mean(some)) if some else math.nan for some in (misses[True], misses[False]))
-    return Found(truth, *(float(mean) for mean in np.mean(found, axis=0)), len(misses[True]) / runs, missed, hidden)
+    means = np.mean(found, axis=0).tolist()
+    return Found(*(truth, *means, len(misses[True]) / runs, missed, hidden))
 
 
 def main() -> None:
