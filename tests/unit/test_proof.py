@@ -129,7 +129,7 @@ def test_what_was_chosen_is_measured_held_to_the_budget_and_the_best_of_the_sear
         one.key: one.value for one in exported.result.metrics
     }
     card = (tmp_path / "found" / "edit" / "README.md").stat()
-    assert told["next"].endswith("held.yaml --seeds 0,1")
+    assert told["next"].endswith("held.yaml --seeds 0,1 --limit 4")
 
     shown = tune(*asked)
     assert shown.exception is None, shown.exception
