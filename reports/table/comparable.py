@@ -109,10 +109,19 @@ def apart(a: Run, b: Run, known: Known = facts) -> list[Differing]:
     """
     elsewhere = [run for run in (a, b) if run.is_elsewhere]
     if not elsewhere:
-        return differing(known(a), known(b))
+        return _named(differing(known(a), known(b)), a, b)
     tasks = {str(entry.get("task")) for run in elsewhere for entry in _entries(run)}
     data = {str(one.get("id")) for run in elsewhere for one in run.manifest.data}
     return differing(*(_facts_of_texts(run, tasks, data) for run in (a, b)))
+
+
+def _named(found: list[Differing], a: Run, b: Run) -> list[Differing]:
+    """The same, with what differs in the suites in place of their hash, where the records say it."""
+    suites = ({f"suite.{key}": run.manifest.suite.get(key) for key in _MEASURED} for run in (a, b))
+    more = [one for one in differing(*suites) if one not in found]
+    if not more or all(one.key != "suite_hash" for one in found):
+        return found
+    return [*more, *(one for one in found if one.key != "suite_hash")]
 
 
 def _facts_of_texts(run: Run, tasks: Collection[str], data: Collection[str]) -> dict[str, Any]:

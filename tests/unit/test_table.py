@@ -262,6 +262,19 @@ def test_a_run_that_does_not_say_how_it_was_measured_is_comparable_with_none(tmp
     assert build(list_runs(tmp_path), force=True).forced
 
 
+def test_runs_of_other_sizes_are_refused_by_what_differs(tmp_path):
+    """The reader knows the limit, and not the hash."""
+    for method, limit in (("none", None), ("contrastive", 2)):
+        folder = write_run(tmp_path, method, suite_hash=f"of {limit}")
+        record = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        record["suite"]["limit"] = limit
+        write_json(folder / "manifest.json", record)
+    with pytest.raises(MissingError) as caught:
+        build(list_runs(tmp_path))
+    assert "they differ in suite.limit (None, 2)" in str(caught.value)
+    assert "suite_hash" not in str(caught.value)
+
+
 def half_blank(root):
     """The table of the base and of a method half of whose texts are blank."""
     write_run(root, "none")
