@@ -206,7 +206,7 @@ def run(  # noqa: PLR0913 - one keyword a flag
     *,
     suite: str | Path | Mapping[str, Any] | Suite = "mini",
     model: str | None = None,
-    seeds: Iterable[int] = (0,),
+    seeds: str | Iterable[int] = (0,),
     settings: Mapping[str, Any] | None = None,
     limit: int | None = None,
     base: bool = True,
@@ -223,7 +223,7 @@ def run(  # noqa: PLR0913 - one keyword a flag
         methods: As after `--method`: names with options, comma-separated or in a list.
         suite: A suite's name or file, what would stand in one, or what `suite` gave.
         model: ID[@REVISION], in place of the suite's model.
-        seeds: Of training and sampling.
+        seeds: Of training and sampling, as numbers, or as after `--seeds`.
         settings: As after `--set`: options by name (`{"contrastive.lr": 1e-4, "suite.decoding.top_p": 1}`).
         limit: The most prompts and documents of each task.
         base: Whether to measure the base model as well.
@@ -238,22 +238,15 @@ def run(  # noqa: PLR0913 - one keyword a flag
     """
     from bench.cli.run import Place
     from bench.cli.settling import settled
-    from bench.run.plan import Request, parse_seeds, split
+    from bench.run.plan import Request, parse_seeds
 
     refuse_hidden()
-    named = split(methods) if isinstance(methods, str) else list(_of_type("methods", methods, Iterable, _NAMES))
-    for one in named:
-        _of_type("a method", one, str, _NAMES)
-    _of_type("seeds", seeds, Iterable, "give them in a list or a range: seeds=[0, 1]")
-    _of_type("settings", settings, Mapping | None, 'give options with their values: settings={"lr": 1e-4}')
-    _of_type("limit", limit, Integral | None, "give a number, or leave it out for all")
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit is {limit}", mend="say 1 or more, or leave it out for all")
+    _check_types(seeds, settings, limit)
     request = Request(
-        methods=named,
+        methods=_named(methods),
         suite=_called(suite),
         model=model,
-        seeds=parse_seeds(",".join(map(str, seeds))),
+        seeds=parse_seeds(seeds if isinstance(seeds, str) else ",".join(map(str, seeds))),
         settings=[f"{key}={_setting(value)}" for key, value in (settings or {}).items()],
         max_items=limit,
         base=base,
@@ -262,6 +255,23 @@ def run(  # noqa: PLR0913 - one keyword a flag
     place = Place(expanded(cache_dir) if cache_dir else None, expanded(runs_dir), offline, fresh, None)
     with settled(offline=offline):
         return _carried_out(request, place)
+
+
+def _named(methods: str | Sequence[str]) -> list[str]:
+    """The methods that are asked for, each with its options."""
+    from bench.run.plan import split
+
+    named = split(methods) if isinstance(methods, str) else list(_of_type("methods", methods, Iterable, _NAMES))
+    return [_of_type("a method", one, str, _NAMES) for one in named]
+
+
+def _check_types(seeds: object, settings: object, limit: Any) -> None:
+    """Refuse what is of another type than the command line would make of it."""
+    _of_type("seeds", seeds, Iterable, "give them in a list or a range: seeds=[0, 1]")
+    _of_type("settings", settings, Mapping | None, 'give options with their values: settings={"lr": 1e-4}')
+    _of_type("limit", limit, Integral | None, "give a number, or leave it out for all")
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit is {limit}", mend="say 1 or more, or leave it out for all")
 
 
 def _carried_out(request: "Request", place: "Place") -> Results:
