@@ -35,17 +35,19 @@ SOME_FAILED = 4
 """The exit code where some experiments failed and others did not."""
 
 
-Methods = Annotated[
-    str,
-    typer.Option(
+def methods_option(stacks: str) -> Any:
+    """The flag `--method`; `stacks` is what its help says of stacked methods."""
+    return typer.Option(
         "--method",
         "-m",
         envvar="BENCH_METHOD",
         help="Methods, comma-separated, each with options of its own where wanted: "
-        "contrastive,contrastive:objective=paper:steps=20; several stacked: contrastive+steering; "
-        "or a kind of methods (fine-tuning), or all. "
-        "The base is measured as well.",
-    ),
+        f"contrastive,contrastive:objective=paper:steps=20; {stacks}. The base is measured as well.",
+    )
+
+
+Methods = Annotated[
+    str, methods_option("several stacked: contrastive+steering; or a kind of methods (fine-tuning), or all")
 ]
 SuiteName = Annotated[str, typer.Option("--suite", "-s", envvar="BENCH_SUITE", help="A suite's name or file.")]
 Model = Annotated[

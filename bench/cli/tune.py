@@ -30,6 +30,7 @@ from bench.cli.run import (
     Settings,
     SuiteName,
     environment_of,
+    methods_option,
     request_of,
     settle_process,
 )
@@ -50,17 +51,7 @@ _UNPROVEN = 1
 """The exit code where there is nothing to prove."""
 _TRIALS, _SETTINGS, _FRONT = "trials.json", "settings.yaml", "front.svg"
 
-_Methods = Annotated[
-    str,
-    typer.Option(
-        "--method",
-        "-m",
-        envvar="BENCH_METHOD",
-        help="Methods, comma-separated, each with options of its own where wanted: "
-        "contrastive,contrastive:objective=paper:steps=20; or a kind of methods (fine-tuning), or all; no stacks. "
-        "The base is measured as well.",
-    ),
-]
+_Methods = Annotated[str, methods_option("or a kind of methods (fine-tuning), or all; no stacks")]
 _Prove = Annotated[
     str | None,
     typer.Option(

@@ -254,7 +254,7 @@ class MetricSheet:
     def add_alone(self, spec: MetricSpec, figure: float, n: int) -> None:
         """Add a figure over `n` observations that is no mean of them, so that there is no evidence to resample.
 
-        Where it is no number, or infinite, it is missing, and so are they.
+        A figure that is no finite number is missing, and its `n` observations count as failed.
         """
         lost = 0 if math.isfinite(figure) else n
         metric = Metric(
